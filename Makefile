@@ -1,0 +1,43 @@
+# make train    start the preset PRESET (default: tiny) without a browser
+# make ui       open the page
+# make test     what CI runs: ruff, mypy, pytest
+# make setup    create .venv, or set its packages right; the others do it when it is not done yet
+# make format   let ruff put the sources in order
+# make clean    remove caches; .venv and outputs/ stay
+
+PYTHON ?= python3
+PRESET ?= tiny
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup env train ui test format clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+setup:
+	@$(PYTHON) tools/setup_env.py --again
+
+# Returns at once, without the network, when .venv fits pyproject.toml and constraints.txt.
+env:
+	@$(PYTHON) tools/setup_env.py
+
+train: env
+	$(BIN)/python app.py --headless --preset $(PRESET)
+
+ui: env
+	$(BIN)/python app.py
+
+test: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,136 @@
+"""Kill training with SIGKILL at random moments, resume it, and compare the final weights with an uninterrupted run.
+
+    .venv/bin/python benchmarks/kill_resume.py --kills 20
+
+Real workers, real checkpoints, preset `tiny` made shorter: several epochs, a checkpoint every second step, so that
+kills land while loading, in a step, while saving and while evaluating. Runs go to a temporary folder. The last line
+printed is one JSON object. Exit code 1 unless every kill was resumed and every chain ended with the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.card import card
+from trainer import checkpoints, launch
+from trainer.errors import TrainerError
+from trainer.report.fold import state_of
+from trainer.rundir import RunDir
+
+SHORT = [
+    "optim.max_steps=24",
+    "optim.per_device_train_batch_size=32",
+    "data.max_rows=40",  # 10 steps an epoch: kills land in epochs 1, 2 and 3
+    "checkpoint.save_steps=2",
+    "checkpoint.save_total_limit=2",
+    "eval.max_rows=16",
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    given = parser.parse_args()
+    print(card("kill_resume", preset=given.preset, kills=given.kills))
+    with tempfile.TemporaryDirectory(prefix="kill_resume_") as folder:
+        os.environ["ONEGRPO_OUTPUTS"] = folder
+        spec, plan = launch.prepare(given.preset, SHORT)
+
+        warm = launch.create(given.preset, spec, plan, "warm")  # fills the model cache
+        finish(warm)
+        reference = launch.create(given.preset, spec, plan, "reference")
+        started = time.monotonic()
+        finish(reference)
+        seconds = time.monotonic() - started
+        wanted = weights_hash(reference)
+        print(f"uninterrupted: {seconds:.1f} s, weights {wanted[:16]}")
+
+        draw = random.Random(given.seed)
+        kills = 0
+        chains: list[dict[str, Any]] = []
+        moments: list[int] = []
+        while kills < given.kills:
+            run = launch.create(given.preset, spec, plan, f"chain-{len(chains) + 1}")
+            done = chain(run, draw, seconds, given.kills - kills, moments)
+            kills += done["kills"]
+            chains.append(done | {"same": done["resumed"] and weights_hash(run) == wanted})
+            print(f"{run.name}: {done['kills']} kills, {done['attempts']} attempts, same weights: {chains[-1]['same']}")
+            shutil.rmtree(run.path)
+    resumed = sum(one["kills"] for one in chains if one["resumed"])
+    result = {
+        "kills": kills,
+        "resumed": resumed,
+        "chains": len(chains),
+        "chains_same_weights": sum(one["same"] for one in chains),
+        "killed_at_step_median": statistics.median(moments) if moments else None,
+        "weights_sha256": wanted,
+    }
+    print(json.dumps(result))
+    return 0 if resumed == kills and result["chains_same_weights"] == len(chains) else 1
+
+
+def chain(run: RunDir, draw: random.Random, seconds: float, most: int, moments: list[int]) -> dict[str, int | bool]:
+    """Kill and resume one run until it is through or `most` kills are spent."""
+    kills, attempts = 0, 1
+    worker = launch.start(run)
+    while True:
+        wait(worker, draw.uniform(0.2, 1.0) * seconds if kills < most else 600)
+        code = worker.poll()
+        if code is not None:
+            if code != 0:
+                print(run.log_file(worker.attempt).read_text()[-2000:], file=sys.stderr)
+            return {"kills": kills, "attempts": attempts, "resumed": code == 0}
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.process.wait()
+        kills += 1
+        moments.append(state_of(run).last_step)
+        try:
+            worker = launch.resume(run)
+        except TrainerError as error:
+            if launch.judge(run) == "finished":  # the kill came after its last word
+                return {"kills": kills, "attempts": attempts, "resumed": True}
+            print(f"{run.name}: {error}", file=sys.stderr)
+            return {"kills": kills, "attempts": attempts, "resumed": False}
+        attempts += 1
+
+
+def wait(worker: launch.WorkerHandle, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while worker.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def finish(run: RunDir) -> None:
+    worker = launch.start(run)
+    if worker.process.wait(timeout=600) != 0:
+        sys.exit(run.log_file(worker.attempt).read_text()[-3000:])
+
+
+def weights_hash(run: RunDir) -> str:
+    """sha256 over the weight files of the last checkpoint."""
+    newest, _ = checkpoints.newest_verified(run.checkpoints)
+    assert newest is not None, run
+    digest = hashlib.sha256()
+    for path in sorted(newest.path.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Every test writes to its own folder and stays off the network; the report names the versions."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import launch
+from trainer.rundir import RunDir, outputs_dir
+from trainer.spec import Component, Data, Model, Reward, RunSpec
+
+FAKE_WORKER = "tests.fake_worker"
+
+
+def pytest_report_header() -> str:
+    found = []
+    for name in ("torch", "trl", "transformers", "peft", "unsloth", "gradio"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return "versions: " + ", ".join(found)
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEGRPO_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("ONEGRPO_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+
+@pytest.fixture
+def spec() -> RunSpec:
+    return RunSpec(
+        title="A small one",
+        model=Model(name="builtin/tiny-qwen3"),
+        data=Data(path="rows.jsonl"),
+        reward=Reward(components=[Component(function="exact_match")]),
+    )
+
+
+@pytest.fixture
+def make_run(spec: RunSpec) -> Callable[..., RunDir]:
+    """make_run("tiny-1", *events): a run directory, with these events in its log."""
+
+    def make(name: str = "tiny-1", *events: dict[str, Any]) -> RunDir:
+        plan: Any = {"optimizer_steps": 4}
+        rundir = RunDir.create(outputs_dir(), name, spec, plan, {})
+        if events:
+            lines = [json.dumps({"t": 100.0 + n, "attempt": 1} | e) for n, e in enumerate(events)]
+            rundir.events.write_text("".join(f"{line}\n" for line in lines))
+        return rundir
+
+    return make
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., launch.WorkerHandle]]:
+    """start(rundir, "deaf"): a fake worker of that character; ended with the test."""
+    started: list[launch.WorkerHandle] = []
+
+    def begin(rundir: RunDir, character: str = "finish") -> launch.WorkerHandle:
+        monkeypatch.setenv("FAKE_WORKER", character)
+        handle = launch.start(rundir, FAKE_WORKER)
+        started.append(handle)
+        return handle
+
+    yield begin
+    for handle in started:
+        if handle.poll() is None:
+            handle.process.kill()
+        handle.process.wait()

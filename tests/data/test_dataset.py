@@ -1,0 +1,103 @@
+"""trainer.data.dataset: prompts as TRL tokenises them; what is too long is dropped or cut, and counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import tiny_model
+from trainer.data import dataset
+from trainer.errors import DataError
+from trainer.spec import RunSpec
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return tiny_model()[1]
+
+
+def load(
+    tmp_path: Path, tokenizer: Any, texts: list[str], **data: Any
+) -> tuple[list[dict], list[dict], dataset.DataReport]:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": text, "answer": "x"}) for text in texts))
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": "m"},
+            "data": {"path": str(path), **data},
+            "reward": {"components": [{"function": "exact_match"}]},
+        }
+    )
+    rows, held_out, report = dataset.load(spec, tokenizer)
+    return list(rows), held_out, report
+
+
+def test_a_text_becomes_a_chat_with_its_system_prompt(tmp_path: Path, tokenizer: Any) -> None:
+    rows, _, report = load(
+        tmp_path,
+        tokenizer,
+        ["hi"],
+        system_prompt="Be short.",
+        prompt_template="Q: {prompt}",
+        max_prompt_length=64,
+    )
+    assert rows[0]["prompt"] == [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Q: hi"},
+    ]
+    assert rows[0]["answer"] == "x"
+    assert report.longest_prompt_tokens == len(
+        tokenizer("<bos><user>Be short.<end><user>Q: hi<end><assistant>").input_ids
+    )
+
+
+def test_prompts_are_counted_as_trl_tokenises_them(tmp_path: Path, tokenizer: Any) -> None:
+    from tests.tiny import rows as tiny_rows
+    from tests.tiny import tiny_trainer
+
+    trainer, _ = tiny_trainer(tmp_path)
+    prompts = [row["prompt"] for row in tiny_rows()]
+    theirs = trainer._tokenize_prompts(prompts)[0]
+    assert [dataset.prompt_ids(prompt, tokenizer) for prompt in prompts] == theirs
+
+
+# Every character is a token, and the template adds four: <bos><user> ... <end><assistant>.
+LONG, SHORT = "abcdefghij", "abc"
+
+
+def test_prompts_that_are_too_long_are_dropped_and_counted(tmp_path: Path, tokenizer: Any) -> None:
+    rows, _, report = load(tmp_path, tokenizer, [LONG, SHORT], max_prompt_length=8)
+    assert [row["prompt"][0]["content"] for row in rows] == [SHORT]
+    assert (report.rows, report.dropped, report.cut) == (1, 1, 0)
+
+
+def test_or_cut_at_their_start_with_the_template_whole(tmp_path: Path, tokenizer: Any) -> None:
+    rows, _, report = load(tmp_path, tokenizer, [LONG, SHORT], max_prompt_length=8, overlong="cut")
+    assert [row["prompt"][0]["content"] for row in rows] == ["ghij", SHORT]
+    assert (report.rows, report.dropped, report.cut) == (2, 0, 1)
+    assert report.longest_prompt_tokens == 8
+
+
+def test_or_refused_with_the_length_that_would_do(tmp_path: Path, tokenizer: Any) -> None:
+    with pytest.raises(DataError, match=r"a prompt has 14 tokens, 8 are allowed .* data.max_prompt_length=14"):
+        load(tmp_path, tokenizer, [LONG], max_prompt_length=8, overlong="error")
+
+
+def test_nothing_left_is_an_error_and_not_a_run_of_no_steps(tmp_path: Path, tokenizer: Any) -> None:
+    with pytest.raises(DataError, match="all 2 prompts are longer than 4 tokens"):
+        load(tmp_path, tokenizer, [LONG, SHORT], max_prompt_length=4)
+
+
+def test_held_out_rows_are_never_trained_on_and_the_same_for_the_same_seed(tmp_path: Path, tokenizer: Any) -> None:
+    texts = [f"q{number}" for number in range(20)]
+    rows, held_out, report = load(tmp_path, tokenizer, texts, eval_fraction=0.2)
+    assert (report.rows, report.eval_rows) == (16, 4)
+    assert not {str(row["prompt"]) for row in rows} & {str(row["prompt"]) for row in held_out}
+    assert load(tmp_path, tokenizer, texts, eval_fraction=0.2)[1] == held_out
+
+
+def test_other_rows_have_another_fingerprint(tmp_path: Path, tokenizer: Any) -> None:
+    first = load(tmp_path, tokenizer, ["a"])[2].fingerprint
+    assert first == load(tmp_path, tokenizer, ["a"])[2].fingerprint
+    assert first != load(tmp_path, tokenizer, ["b"])[2].fingerprint

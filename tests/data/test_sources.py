@@ -1,0 +1,103 @@
+"""trainer.data.sources: a bad row is named by file:line, every one, before anything is loaded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.data import sources
+from trainer.errors import DataError
+from trainer.spec import RunSpec
+
+GOOD = '{"prompt": "1+1", "answer": "2"}'
+
+
+def spec_for(path: Path, **data: Any) -> RunSpec:
+    return RunSpec.model_validate(
+        {
+            "model": {"name": "m"},
+            "data": {"path": str(path), **data},
+            "reward": {"components": [{"function": "exact_match"}]},
+        }
+    )
+
+
+def refuse(tmp_path: Path, content: bytes | str, **data: Any) -> str:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError) as caught:
+        sources.inspect(spec_for(path, **data))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "rows.jsonl:2: is not JSON: .* column"),
+        (GOOD + ",", "rows.jsonl:2: is not JSON: Extra data"),
+        ("{'prompt': 'a'}", "in double quotes"),
+        ("prompt,answer", "rows.jsonl:2: is not JSON"),
+        ("42", "rows.jsonl:2: is int, not an object"),
+        ("null", "rows.jsonl:2: is NoneType, not an object"),
+        ('{"prompt": "a", "answer": NaN}', "NaN is not JSON"),
+        ('{"Prompt": "a", "answer": "b"}', "has no column prompt .*one of: Prompt, answer"),
+        ('{"prompt": "a"}', "has no column answer"),
+        ('{"prompt": "a", "answer": null}', "column answer is null"),
+        ('{"prompt": null, "answer": "b"}', "column prompt is null"),
+        ('{"prompt": 5, "answer": "b"}', "prompt is int"),
+        ('{"prompt": "  ", "answer": "b"}', "prompt is empty"),
+        ('{"prompt": [], "answer": "b"}', "prompt is list"),
+        ('{"prompt": [{"role": "user"}], "answer": "b"}', "has no role or no content"),
+        ('{"prompt": [{"role": "assistant", "content": "x"}], "answer": "b"}', "the assistant's"),
+        ('{"prompt": "a", "answer": "b", "completions": 1}', "a word TRL keeps for itself"),
+        ("[" * 3000, "rows.jsonl:2: is not JSON"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, line: str, message: str) -> None:
+    import re
+
+    found = refuse(tmp_path, f"{GOOD}\n{line}\n{GOOD}\n")
+    assert re.search(message, found), found
+    assert "rows.jsonl:2" in found
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    assert "rows.jsonl:2: is not UTF-8 (byte 13)" in refuse(tmp_path, GOOD.encode() + b'\n{"prompt": "\xe9"}\n')
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_rows_is_refused(tmp_path: Path, content: str) -> None:
+    assert "has no rows" in refuse(tmp_path, content)
+
+
+def test_every_bad_row_is_listed_up_to_ten(tmp_path: Path) -> None:
+    found = refuse(tmp_path, "42\n" * 25).splitlines()
+    assert len(found) == 11
+    assert found[9].startswith("rows.jsonl:10:")
+    assert found[10] == "rows.jsonl: and 15 more bad rows"
+
+
+def test_both_files_are_checked_before_anything_is_said(tmp_path: Path) -> None:
+    found = refuse(tmp_path, "42\n", eval_path=str(tmp_path / "absent.jsonl"))
+    assert "rows.jsonl:1" in found
+    assert "data.eval_path: no file" in found
+
+
+def test_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n" + GOOD.encode())
+    assert sources.inspect(spec_for(path)) == sources.Inspection(rows=2, eval_rows=None)
+
+
+def test_columns_are_renamed_before_they_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"question": "1+1", "solution": "2"}))
+    spec = spec_for(path, columns={"prompt": "question", "answer": "solution"})
+    assert sources.read_rows(path, spec, "data.path")[0].columns == {"prompt": "1+1", "answer": "2"}
+
+
+def test_rows_held_out_are_not_counted_for_training(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text((GOOD + "\n") * 20)
+    assert sources.inspect(spec_for(path, eval_fraction=0.25, max_rows=16)) == sources.Inspection(12, 4)

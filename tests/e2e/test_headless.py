@@ -1,0 +1,250 @@
+"""The main job, as a person starts it: python app.py --headless, with the real worker and the real model."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import checkpoints
+from trainer.events import EventReader
+from trainer.rundir import RunDir
+
+PROJECT = Path(__file__).parents[2]
+# Three steps an epoch, so that four epochs pass; a checkpoint every second step, so that most lie inside an epoch.
+SHORT = [
+    "optim.max_steps=12",
+    "optim.per_device_train_batch_size=32",
+    "data.max_rows=12",
+    "checkpoint.save_steps=2",
+    "checkpoint.save_total_limit=2",
+    "eval.max_rows=16",
+    "log.heartbeat_s=0.5",
+]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(PROJECT / "app.py"), *arguments]
+
+
+def start(outputs: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "ONEGRPO_OUTPUTS": str(outputs)}
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    """(exit code, the JSON object of the last line, everything printed)."""
+    out, errors = process.communicate(timeout=240)
+    last = json.loads(out.splitlines()[-1])
+    return process.returncode, last, out + errors
+
+
+def train(outputs: Path, name: str, *more: str, preset: str = "tiny") -> tuple[int, dict[str, Any], str]:
+    sets = [flag for value in (*SHORT, *more) for flag in ("--set", value)]
+    return finish(start(outputs, "--headless", "--preset", preset, "--name", name, *sets))
+
+
+def weights_hash(run: RunDir) -> str:
+    newest, skipped = checkpoints.newest_verified(run.checkpoints)
+    assert newest is not None
+    assert skipped == []
+    assert newest.step == 12
+    return hashlib.sha256((newest.path / "model.safetensors").read_bytes()).hexdigest()
+
+
+def steps_seen(run: RunDir) -> list[int]:
+    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+
+
+@pytest.fixture(scope="module")
+def whole(outputs: Path) -> tuple[RunDir, dict[str, Any], str]:
+    """An uninterrupted run: (its folder, its last line, all it printed)."""
+    code, summary, printed = train(outputs, "whole")
+    assert code == 0, printed
+    return RunDir(outputs / "whole"), summary, printed
+
+
+def test_a_run_ends_with_one_json_line(whole: Any) -> None:
+    _, summary, printed = whole
+    assert summary["run"] == "whole"
+    assert summary["status"] == "finished"
+    assert summary["steps"] == 12
+    assert isinstance(summary["reward_first"], float)
+    assert isinstance(summary["reward_last"], float)
+    assert 0 <= summary["eval_before"] <= 1.5
+    assert 0 <= summary["eval_after"] <= 1.5
+    assert summary["seconds"] > 0
+    assert summary["tokens"] > 12 * 32 * 17
+    assert 0.1 < summary["peak_memory_gib"] < 8
+    assert sum(line.startswith("step") for line in printed.splitlines()) == 12
+
+
+def test_events_carry_the_reference_names(whole: Any) -> None:
+    run, _, _ = whole
+    events = EventReader(run.events).read()
+    steps = [event for event in events if event["kind"] == "step"]
+    for event in steps:
+        assert {
+            "train/reward",
+            "train/reward_std",
+            "train/rewards/ComponentRewardWrapper/mean",
+            "train/rewards/ComponentRewardWrapper/std",
+            "train/loss",
+            "train/num_tokens",
+            "profiling/Time taken: CustomGRPOTrainer.transformers.generate",
+            "profiling/Time taken: CustomGRPOTrainer._prepare_inputs",
+            "profiling/Time taken: CustomGRPOTrainer._calculate_rewards",
+            "profiling/Time taken: CustomGRPOTrainer.ComponentRewardWrapper",
+        } <= event["metrics"].keys()
+    tokens = [event["tokens"] for event in steps]
+    assert tokens == sorted(tokens)
+    (plan,) = [event for event in events if event["kind"] == "plan"]
+    assert plan["trainer_class"] == "CustomGRPOTrainer"
+    assert plan["trainer_bases"][0] == "trl.trainer.grpo_trainer.GRPOTrainer"
+
+
+def test_rollouts_hold_every_group_of_every_step(whole: Any) -> None:
+    run, _, _ = whole
+    by_step = {event["step"]: event for event in EventReader(run.events).read() if event["kind"] == "step"}
+    for step in range(1, 13):
+        lines = [json.loads(line) for line in run.rollouts_file(step).read_text().splitlines()]
+        assert [line["group"] for line in lines] == [0, 1, 2, 3]
+        assert all(len(line["completions"]) == 8 for line in lines)
+        paid = [completion["reward"] for line in lines for completion in line["completions"]]
+        assert sum(paid) / 32 == pytest.approx(by_step[step]["metrics"]["train/reward"], abs=1e-6)
+        assert by_step[step]["groups"]["dead_frac"] == sum(line["outcome"] != "spread" for line in lines) / 4
+
+
+def test_each_epoch_uses_every_row_in_another_order(whole: Any) -> None:
+    run, _, _ = whole
+    epochs = []
+    for first in (1, 4, 7, 10):
+        files = [run.rollouts_file(step) for step in range(first, first + 3)]
+        epochs.append(
+            [json.loads(line)["columns"]["answer"] for file in files for line in file.read_text().splitlines()]
+        )
+    assert all(len(set(epoch)) == 12 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def wait_for_step(run: RunDir, step: int) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if run.events.exists() and step in steps_seen(run):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def test_a_killed_run_is_lost_and_resumes_to_the_same_weights(outputs: Path, whole: Any) -> None:
+    sets = [flag for value in SHORT for flag in ("--set", value)]
+    process = start(outputs, "--headless", "--preset", "tiny", "--name", "killed", *sets)
+    run = RunDir(outputs / "killed")
+    wait_for_step(run, 7)
+    os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGKILL)
+    code, summary, printed = finish(process)
+    assert (code, summary["status"]) == (1, "lost"), printed
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "killed"))
+    assert (code, summary["status"], summary["steps"]) == (0, "finished", 12), printed
+    assert weights_hash(run) == weights_hash(whole[0])
+    assert summary["eval_after"] == whole[1]["eval_after"]
+    assert summary["tokens"] == whole[1]["tokens"]
+
+
+def test_a_stopped_run_saves_and_resumes_to_the_same_weights(outputs: Path, whole: Any) -> None:
+    sets = [flag for value in SHORT for flag in ("--set", value)]
+    process = start(outputs, "--headless", "--preset", "tiny", "--name", "stopped", *sets)
+    run = RunDir(outputs / "stopped")
+    wait_for_step(run, 4)
+    process.send_signal(signal.SIGINT)
+    code, summary, printed = finish(process)
+    assert (code, summary["status"]) == (130, "stopped"), printed
+    newest, _ = checkpoints.newest_verified(run.checkpoints)
+    assert newest is not None
+    assert newest.step == summary["steps"] == steps_seen(run)[-1]
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "stopped"))
+    assert (code, summary["status"]) == (0, "finished"), printed
+    assert weights_hash(run) == weights_hash(whole[0])
+
+
+def test_a_damaged_checkpoint_is_skipped_and_said(outputs: Path, whole: Any) -> None:
+    code, _, printed = train(outputs, "damaged", "optim.max_steps=6")
+    assert code == 0, printed
+    run = RunDir(outputs / "damaged")
+    before = len(steps_seen(run))
+    optimizer = run.checkpoint(6) / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:-100])
+    events = run.events.read_text().splitlines()
+    run.events.write_text("\n".join(line for line in events if '"run_finished"' not in line) + "\n")
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "damaged"))
+    assert (code, summary["status"]) == (0, "finished"), printed
+    assert steps_seen(run)[before:] == [5, 6]
+    assert "checkpoint-6" in printed
+    assert "optimizer.pt" in printed
+
+
+def test_qlora_on_the_cpu_runs_and_saves_an_adapter(outputs: Path) -> None:
+    code, summary, printed = train(outputs, "qlora", "optim.max_steps=2", preset="tiny-qlora")
+    assert (code, summary["status"]) == (0, "finished"), printed
+    folder = RunDir(outputs / "qlora").checkpoint(2)
+    assert (folder / "adapter_model.safetensors").is_file()
+    assert not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["--preset", "tyni"], ["tyni", "tiny"]),
+        (
+            ["--preset", "tiny", "--set", "optim.lerning_rate=1"],
+            ["optim.lerning_rate", "learning_rate"],
+        ),
+        (
+            ["--preset", "tiny", "--set", "optim.learning_rate=fast"],
+            ["optim.learning_rate", "fast"],
+        ),
+        (["--preset", "tiny", "--set", "generation.num_generations=7"], ["num_generations", "256"]),
+        (["--preset", "tiny", "--set", "data.path=absent.jsonl"], ["data.path", "absent.jsonl"]),
+        (
+            ["--preset", "tiny", "--set", "optim.learning_rate=-1", "--set", "grpo.betta=1"],
+            ["optim.learning_rate", "grpo.betta", "grpo.beta"],
+        ),
+        (["--resume", "absent"], ["absent"]),
+    ],
+)
+def test_bad_input_is_refused_with_exit_code_two_and_nothing_is_written(
+    tmp_path: Path, arguments: list[str], messages: list[str]
+) -> None:
+    process = start(tmp_path / "outputs", "--headless", *arguments)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in errors
+    assert all(message in errors for message in messages), errors
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_malformed_line_of_the_data_is_named(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "a", \n')
+    process = start(tmp_path / "outputs", "--headless", "--preset", "tiny", "--set", f"data.path={rows}")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "rows.jsonl:2: is not JSON" in errors
+    assert not (tmp_path / "outputs").exists()

@@ -1,0 +1,75 @@
+"""Looks like trainer.worker from outside, without a model: python -m tests.fake_worker RUN
+
+$FAKE_WORKER says how: finish, fail, refuse, obey (train until SIGTERM, then stop), deaf (ignores
+SIGTERM), die (SIGKILL), leave (no last word), parent (obey, with a child in its group).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer import launch
+from trainer.events import EventWriter
+from trainer.process import Identity
+from trainer.report.fold import state_of
+from trainer.rundir import RunDir
+
+STEPS = 4
+
+
+def main(path: str, character: str) -> int:
+    rundir = RunDir(Path(path))
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    with launch.hold_lock(rundir), EventWriter(rundir.events, rundir.newest_attempt()) as events:
+        done = state_of(rundir).last_step
+        resumed = {
+            "resumed_from_step": done,
+            "resumed_from": f"checkpoint-{done}" if done else None,
+        }
+        events.emit("run_started", **Identity.mine().stored(), **resumed)
+        print(f"fake worker, {character}", flush=True)
+        events.emit("phase", name="load", state="end", seconds=0.1)
+        events.emit("eval", at="before", step=0, reward=0.5, correct_frac=0.1, rows=8, seconds=0.1)
+        if character == "parent":
+            child = subprocess.Popen(["sleep", "60"])
+            (rundir.control / "child").write_text(str(child.pid))
+        for step in range(done + 1, STEPS + 1):
+            metrics = {"train/reward": float(step), "train/loss": 0.1, "train/grad_norm": 1.0}
+            groups = {"dead_frac": 0.5, "all_right_frac": 0.25, "all_wrong_frac": 0.25}
+            common: dict[str, Any] = {"step": step, "of": STEPS, "seconds": 0.01}
+            events.emit("step", **common, metrics=metrics, groups=groups, tokens=100 * step)
+            if character in ("obey", "deaf", "parent"):
+                break
+        return end(events, character, asked)
+
+
+def end(events: EventWriter, character: str, asked: list[int]) -> int:
+    if character in ("fail", "refuse"):
+        code = launch.EXIT_FAILED if character == "fail" else launch.EXIT_INPUT
+        problem = {"where": "reward.py:3", "what": "division by zero", "fix": "look at row 7"}
+        events.emit("run_failed", step=STEPS, error="X", problems=[problem], exit_code=code)
+        return code
+    if character == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if character == "leave":
+        return 3
+    if character != "finish":
+        deadline = time.monotonic() + 60
+        while (not asked or character == "deaf") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        events.emit("run_stopped", step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM")
+        return launch.EXIT_STOPPED
+    events.emit("eval", at="after", step=STEPS, reward=0.9, correct_frac=0.8, rows=8, seconds=0.1)
+    events.emit("run_finished", step=STEPS, seconds=1.0, tokens=400, peak_memory_gib=0.5)
+    return launch.EXIT_FINISHED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], os.environ["FAKE_WORKER"]))

@@ -1,0 +1,73 @@
+"""trainer.grpo.rollouts: what a group teaches, and the numbers of a step, against hand-computed values."""
+
+import math
+from typing import Any
+
+import pytest
+
+from trainer.grpo.rollouts import Batch, finite_or_none, group_stats, groups, outcome
+
+
+@pytest.mark.parametrize(
+    ("rewards", "correct", "kind"),
+    [
+        ([1.0, 0.0], [True, False], "spread"),
+        ([1.5, 1.5], [True, True], "all_right"),
+        ([0.0, 0.0], [False, False], "all_wrong"),
+        ([0.5, 0.5], [True, False], "constant"),
+        ([0.0, 0.0], [None, None], "all_wrong"),
+        ([0.1 + 0.2, 0.3], [True, True], "all_right"),  # a difference by rounding is no spread
+        ([None, 1.0], [None, True], "constant"),
+        ([1000.0, 1000.5], [False, False], "spread"),
+    ],
+)
+def test_outcome_of_a_group(rewards: list[float | None], correct: list[bool | None], kind: str) -> None:
+    assert outcome(rewards, correct).kind == kind
+
+
+def batch() -> Batch:
+    """Two prompts, two completions each: the first group has spread, the second is all right."""
+    return Batch(
+        prompts=["p", "p", "q", "q"],
+        completions=["a", "b", "c", "d"],
+        prompt_tokens=[3, 3, 4, 4],
+        completion_tokens=[1, 2, 3, 4],
+        truncated=[False, True, False, False],
+        components={"correct": [0.0, 1.0, 1.0, 1.0]},
+        rewards=[0.0, 1.0, 1.0, 1.0],
+        advantages=[-0.7, 0.7, 0.0, 0.0],
+        correct=[False, True, True, True],
+        columns=[{"answer": "b"}] * 2 + [{"answer": "c"}] * 2,
+    )
+
+
+def test_a_line_holds_the_whole_group() -> None:
+    first, second = groups(batch(), num_generations=2, first_id=5)
+    assert (first["group"], second["group"]) == (5, 6)
+    assert first["prompt"] == "p"
+    assert first["columns"] == {"answer": "b"}
+    assert (first["reward_mean"], first["outcome"]) == (0.5, "spread")
+    assert first["group_std"] == pytest.approx(math.sqrt(0.5))
+    assert second["completions"][1] == {
+        "text": "d",
+        "tokens": 4,
+        "truncated": False,
+        "components": {"correct": 1.0},
+        "reward": 1.0,
+        "advantage": 0.0,
+        "correct": True,
+    }
+
+
+def test_group_std_and_batch_std_are_different_things() -> None:
+    stats = group_stats(groups(batch(), num_generations=2))
+    assert stats["group_std"] == pytest.approx(math.sqrt(0.5) / 2)  # mean of 0.7071 and 0
+    assert stats["batch_std"] == pytest.approx(0.5)  # of 0, 1, 1, 1
+    assert stats["dead_frac"] == stats["all_right_frac"] == 0.5
+    assert stats["all_wrong_frac"] == stats["constant_frac"] == 0.0
+    assert stats["truncated_frac"] == 0.25
+
+
+def test_no_reward_is_null_not_nan() -> None:
+    values: list[Any] = finite_or_none([1.0, math.nan, math.inf])
+    assert values == [1.0, None, None]

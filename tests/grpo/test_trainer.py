@@ -1,0 +1,162 @@
+"""trainer.grpo.trainer on real TRL and a tiny Qwen3: names, nesting, capture, learning."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trl import GRPOTrainer
+
+from tests.tiny import Recorder, tiny_trainer
+from trainer.callbacks import profile
+from trainer.errors import RewardError
+from trainer.grpo.spans import Span
+
+PARENTS = {
+    "step": None,
+    "training_step": "step",
+    "optimizer": "step",
+    "_prepare_inputs": "training_step",
+    "compute_loss": "training_step",
+    "backward": "training_step",
+    "_generate_and_score_completions": "_prepare_inputs",
+    "transformers.generate": "_generate_and_score_completions",
+    "_calculate_rewards": "_generate_and_score_completions",
+    "ComponentRewardWrapper": "_calculate_rewards",
+    "reward.correct": "ComponentRewardWrapper",
+    "reward.format": "ComponentRewardWrapper",
+    "_get_per_token_logps_and_entropies": "compute_loss",
+    "record_rollouts": "_prepare_inputs",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Any, Recorder, dict[str, torch.Tensor]]:
+    """(trainer, what it told, weights before) after two steps of two micro-batches."""
+    trainer, recorder = tiny_trainer(
+        tmp_path_factory.mktemp("trained"),
+        gradient_accumulation_steps=2,
+        temperature=1.5,
+        max_completion_length=4,
+    )
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    return trainer, recorder, before
+
+
+def test_the_class_is_named_as_the_reference_run_names_it(trained: Any) -> None:
+    assert [cls.__name__ for cls in type(trained[0]).__mro__[:2]] == [
+        "CustomGRPOTrainer",
+        "GRPOTrainer",
+    ]
+
+
+def test_every_span_is_there_under_its_parent(trained: Any) -> None:
+    for _, _, spans in trained[1].steps:
+        assert {span.name: span.parent for span in spans} == PARENTS
+        assert all(span.ok for span in spans)
+
+
+def test_self_times_add_up_to_the_step(trained: Any) -> None:
+    for _, _, spans in trained[1].steps:
+        step = next(span for span in spans if span.name == "step")
+        assert sum(span.self_s for span in spans) == pytest.approx(step.total_s, rel=0.05)
+        assert all(span.self_s >= 0 for span in spans)
+
+
+def test_the_reference_runs_metric_names_are_produced_exactly(trained: Any) -> None:
+    _, logs, spans = trained[1].steps[0]
+    assert {
+        "reward",
+        "reward_std",
+        "rewards/ComponentRewardWrapper/mean",
+        "rewards/ComponentRewardWrapper/std",
+        "loss",
+        "num_tokens",
+    } <= logs.keys()
+    assert {
+        "profiling/Time taken: CustomGRPOTrainer.transformers.generate",
+        "profiling/Time taken: CustomGRPOTrainer._prepare_inputs",
+        "profiling/Time taken: CustomGRPOTrainer._calculate_rewards",
+        "profiling/Time taken: CustomGRPOTrainer.ComponentRewardWrapper",
+    } <= profile(spans).keys()
+
+
+def test_rollouts_agree_with_trls_own_metrics(trained: Any) -> None:
+    for (_, batch), (_, logs, _) in zip(trained[1].batches, trained[1].steps, strict=True):
+        assert statistics.fmean(batch.rewards) == pytest.approx(logs["reward"], abs=1e-6)
+        assert statistics.fmean(batch.completion_tokens) == logs["completions/mean_length"]
+        assert statistics.fmean(batch.truncated) == logs["completions/clipped_ratio"]
+        for name in ("correct", "format"):
+            assert statistics.fmean(batch.components[name]) == pytest.approx(logs[f"rewards/{name}/mean"], abs=1e-6)
+        tokens = sum(batch.prompt_tokens) + sum(batch.completion_tokens)
+        assert tokens <= logs["num_tokens"]
+
+
+def test_a_generation_batch_is_captured_whole_in_groups(trained: Any) -> None:
+    for step, batch in trained[1].batches:
+        assert step in (1, 2)
+        assert len(batch.rewards) == len(batch.completions) == len(batch.advantages) == 16
+        for start in range(0, 16, 4):
+            assert len({str(batch.prompts[i]) for i in range(start, start + 4)}) == 1
+            assert sum(batch.advantages[start : start + 4]) == pytest.approx(0, abs=1e-4)
+            group = [batch.rewards[i] for i in range(start, start + 4)]
+            best, worst = group.index(max(group)), group.index(min(group))
+            assert batch.advantages[start + best] >= batch.advantages[start + worst]
+
+
+def test_training_moves_the_weights(trained: Any) -> None:
+    trainer, recorder, before = trained
+    assert any(advantage for _, batch in recorder.batches for advantage in batch.advantages)
+    assert not torch.equal(
+        before["model.layers.0.mlp.up_proj.weight"],
+        trainer.model.model.layers[0].mlp.up_proj.weight,
+    )
+
+
+def test_the_step_can_be_any_subclass(tmp_path: Path) -> None:
+    class Other(GRPOTrainer):
+        pass
+
+    trainer, _ = tiny_trainer(tmp_path, base=Other)
+    assert [cls.__name__ for cls in type(trainer).__mro__[:3]] == [
+        "CustomGRPOTrainer",
+        "Other",
+        "GRPOTrainer",
+    ]
+
+
+def test_a_failing_step_closes_its_spans(tmp_path: Path) -> None:
+    trainer, recorder = tiny_trainer(tmp_path)
+
+    def explode(**kwargs: Any) -> list[float]:
+        raise ZeroDivisionError("division by zero")
+
+    trainer.reward_wrapper.functions = [("correct", explode), *trainer.reward_wrapper.functions[1:]]
+    with pytest.raises(RewardError, match="reward component correct: raised ZeroDivisionError"):
+        trainer.train()
+    trainer.spans.close("step", ok=False)
+    spans: list[Span] = trainer.spans.drain()
+    assert {span.name for span in spans if not span.ok} >= {
+        "reward.correct",
+        "_calculate_rewards",
+        "_prepare_inputs",
+        "step",
+    }
+    assert recorder.steps == []
+
+
+def test_several_updates_per_generation_share_one_rollout(tmp_path: Path) -> None:
+    trainer, recorder = tiny_trainer(tmp_path, steps_per_generation=2, num_iterations=2, max_steps=4)
+    trainer.train()
+    assert [step for step, _ in recorder.batches] == [1]
+    assert len(recorder.steps) == 4
+    assert [any(span.name == "transformers.generate" for span in spans) for _, _, spans in recorder.steps] == [
+        True,
+        False,
+        False,
+        False,
+    ]

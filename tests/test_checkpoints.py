@@ -1,0 +1,135 @@
+"""trainer.checkpoints: complete or not there, and damage of any kind is found. No torch: files are files."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer import checkpoints
+from trainer.errors import CheckpointError
+
+FILES = {
+    "model.safetensors": b"w" * 1000,
+    "optimizer.pt": b"o" * 500,
+    "scheduler.pt": b"s",
+    "rng_state.pth": b"r",
+    "trainer_state.json": b"{}",
+}
+
+
+def staged(tmp_path: Path, step: int) -> Path:
+    folder = tmp_path / ".staging" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    (folder / "training_args.bin").write_bytes(b"pickle")
+    return folder
+
+
+def publish(tmp_path: Path, step: int) -> checkpoints.Checkpoint:
+    return checkpoints.publish(staged(tmp_path, step), tmp_path, {"step": step})
+
+
+def test_a_published_checkpoint_verifies_and_carries_no_pickled_arguments(tmp_path: Path) -> None:
+    published = publish(tmp_path, 20)
+    assert published == checkpoints.Checkpoint(tmp_path / "checkpoint-20", 20)
+    assert checkpoints.verify(published.path) is None
+    assert not (published.path / "training_args.bin").exists()
+    assert list((tmp_path / ".staging").iterdir()) == []
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: max(0, path.stat().st_size // 2)])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(b"\0" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", [remove, empty, halve, flip, zero])
+@pytest.mark.parametrize("name", [*FILES, checkpoints.MANIFEST])
+def test_every_damage_to_every_file_falls_back_to_the_checkpoint_before(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    good = publish(tmp_path, 10)
+    damaged = publish(tmp_path, 20)
+    damage(damaged.path / name)
+    found, skipped = checkpoints.newest_verified(tmp_path)
+    assert found == good
+    assert [(which, bool(reason)) for which, reason in skipped] == [("checkpoint-20", True)]
+
+
+def test_order_is_by_step_not_by_name_or_time(tmp_path: Path) -> None:
+    for step in (100, 20, 3):
+        publish(tmp_path, step)
+    os.utime(tmp_path / "checkpoint-3")
+    assert [found.step for found in checkpoints.listed(tmp_path)] == [3, 20, 100]
+    assert checkpoints.rotate(tmp_path, keep=2) == ["checkpoint-3"]
+    found, _ = checkpoints.newest_verified(tmp_path)
+    assert found is not None
+    assert found.step == 100
+
+
+@pytest.mark.parametrize("missing", [*checkpoints.REQUIRED, "model.safetensors"])
+def test_an_incomplete_save_is_never_published(tmp_path: Path, missing: str) -> None:
+    folder = staged(tmp_path, 20)
+    (folder / missing).unlink()
+    with pytest.raises(CheckpointError, match=f"saved without .*{'weights' if 'model' in missing else missing}"):
+        checkpoints.publish(folder, tmp_path, {"step": 20})
+    assert checkpoints.listed(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync", "json.dump"])
+def test_a_crash_at_any_point_of_publishing_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    good = publish(tmp_path, 10)
+    folder = staged(tmp_path, 20)
+
+    def crash(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    target = {"rename": (Path, "rename"), "fsync": (os, "fsync"), "json.dump": (json, "dump")}[call]
+    monkeypatch.setattr(*target, crash)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.publish(folder, tmp_path, {"step": 20})
+    assert checkpoints.newest_verified(tmp_path) == (good, [])
+
+
+def test_a_checkpoint_of_another_schema_is_not_resumed_from(tmp_path: Path) -> None:
+    published = publish(tmp_path, 10)
+    manifest = checkpoints.read_manifest(published.path) | {"schema": 99}
+    (published.path / checkpoints.MANIFEST).write_text(json.dumps(manifest))
+    assert "schema 99" in (checkpoints.verify(published.path) or "")
+
+
+def test_a_full_disk_costs_the_oldest_and_never_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (10, 20, 30):
+        publish(tmp_path, step)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match=r"free .* GiB, then resume the run"):
+        checkpoints.make_room(tmp_path)
+    assert [found.step for found in checkpoints.listed(tmp_path)] == [30]
+
+
+def test_a_save_cut_short_is_forgotten(tmp_path: Path) -> None:
+    staged(tmp_path, 20)
+    checkpoints.clear_staging(tmp_path / ".staging")
+    assert list((tmp_path / ".staging").iterdir()) == []

@@ -1,0 +1,146 @@
+"""Events folded into columns: aligned, no step doubled or missing after a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trainer.report.fold import RunFollower, RunState, edges, fold, state_of, summary
+from trainer.rundir import RunDir
+
+MakeRun = Callable[..., RunDir]
+
+
+def folded(*events: dict[str, Any]) -> RunState:
+    state = RunState()
+    for n, event in enumerate(events):
+        fold(state, {"t": 100.0 + n, "attempt": 1} | event)
+    return state
+
+
+def step(number: int, reward: float | None = None, attempt: int = 1, **more: Any) -> dict[str, Any]:
+    metrics = {} if reward is None else {"train/reward": reward}
+    return {
+        "kind": "step",
+        "attempt": attempt,
+        "step": number,
+        "of": 30,
+        "seconds": 2.0,
+        "metrics": metrics,
+        "tokens": 10 * number,
+    } | more
+
+
+def test_columns_stay_aligned_when_metrics_come_and_go() -> None:
+    state = folded(step(1), step(2, 0.5, groups={"dead_frac": 1.0}), step(3, metrics={"x": 1.0}))
+    assert state.steps == [1, 2, 3]
+    assert state.metrics == {"train/reward": [None, 0.5, None], "x": [None, None, 1.0]}
+    assert state.groups == {"dead_frac": [None, 1.0, None]}
+    assert (state.steps_total, state.tokens, state.train_seconds) == (30, 30, 6.0)
+
+
+def test_a_resume_takes_back_what_is_newer_than_its_checkpoint() -> None:
+    state = folded(
+        {"kind": "run_started", "resumed_from_step": 0},
+        {"kind": "eval", "at": "before", "step": 0, "reward": 0.1},
+        *(step(n, float(n)) for n in range(1, 6)),
+        {"kind": "rollouts", "step": 2},
+        {"kind": "rollouts", "step": 5},
+        {"kind": "checkpoint", "step": 3, "name": "checkpoint-3"},
+        {"kind": "checkpoint", "step": 5, "name": "checkpoint-5"},
+        {"kind": "run_failed", "step": 5},
+        {"kind": "run_started", "attempt": 2, "resumed_from_step": 3, "resumed_from": "c"},
+        *(step(n, n + 0.5, attempt=2) for n in range(4, 8)),
+    )
+    assert state.steps == [1, 2, 3, 4, 5, 6, 7]
+    assert state.metrics["train/reward"] == [1.0, 2.0, 3.0, 4.5, 5.5, 6.5, 7.5]
+    assert [event["name"] for event in state.checkpoints] == ["checkpoint-3"]
+    assert [event["step"] for event in state.rollouts] == [2]
+    assert [event["at"] for event in state.evals] == ["before"]
+    assert (state.attempts, state.final, len(state.resumes)) == (2, None, 1)
+    assert state.train_seconds == 18.0
+
+
+def test_an_attempt_without_a_checkpoint_starts_over() -> None:
+    state = folded(
+        {"kind": "eval", "at": "before", "step": 0},
+        step(1),
+        step(2),
+        {"kind": "run_started", "attempt": 2, "resumed_from_step": 0},
+        step(1, attempt=2),
+    )
+    assert (state.steps, state.evals) == ([1], [])
+
+
+def test_a_step_said_twice_counts_once() -> None:
+    state = folded(step(1, 1.0), step(2, 2.0), step(2, 3.0))
+    assert (state.steps, state.metrics["train/reward"]) == ([1, 2], [1.0, 3.0])
+
+
+def test_every_kind_of_event_is_taken(make_run: MakeRun) -> None:
+    state = folded(
+        {"kind": "plan", "plan": {"a": 1}},
+        {"kind": "phase", "name": "train", "state": "start"},
+        {"kind": "gpu", "used_gib": 1.0},
+        {"kind": "heartbeat", "peak_gib": 2.0},
+        {"kind": "heartbeat", "peak_gib": 1.0},
+        {"kind": "alert", "level": "warn"},
+        {"kind": "span", "step": 1},
+        {"kind": "run_paused"},
+    )
+    assert (state.plan, state.phase, state.peak_memory_gib) == ({"a": 1}, "train", 2.0)
+    assert (len(state.alerts), len(state.spans), state.paused) == (1, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([], (None, None)),
+        ([1.0], (None, None)),
+        ([1.0, 3.0], (1.0, 3.0)),
+        ([1.0, None, 2.0, 3.0], (1.0, 3.0)),
+        ([0.0] * 10 + [1.0] * 5, (0.0, 5 / 7)),
+        ([0.0] * 10 + [9.0] * 30 + [1.0] * 10, (0.0, 1.0)),
+    ],
+)
+def test_first_and_last_never_share_a_step(
+    column: list[float | None], expected: tuple[float | None, float | None]
+) -> None:
+    assert edges(column) == pytest.approx(expected)
+
+
+def test_the_summary_has_null_for_what_is_not_known(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", step(1, 1.0), {"kind": "run_stopped", "step": 1})
+    found = summary(state_of(run), run)
+    assert (found["run"], found["status"], found["steps"]) == ("tiny-1", "stopped", 1)
+    for name in ("reward_first", "reward_last", "eval_before", "eval_after", "peak_memory_gib"):
+        assert found[name] is None
+
+
+def test_the_summary_of_a_finished_run(make_run: MakeRun) -> None:
+    run = make_run(
+        "tiny-1",
+        {"kind": "run_started", "resumed_from_step": 0},
+        {"kind": "eval", "at": "before", "step": 0, "reward": 0.1, "correct_frac": 0.0},
+        *(step(n, float(n)) for n in range(1, 31)),
+        {"kind": "eval", "at": "after", "step": 30, "reward": 0.9, "correct_frac": 0.5},
+        {"kind": "run_finished", "step": 30, "seconds": 99.0, "peak_memory_gib": 4.5},
+    )
+    found = summary(state_of(run), run)
+    assert (found["status"], found["steps"], found["steps_total"]) == ("finished", 30, 30)
+    assert (found["reward_first"], found["reward_last"]) == (5.5, 25.5)
+    assert (found["eval_before"], found["eval_after"]) == (0.1, 0.9)
+    assert (found["correct_before"], found["correct_after"]) == (0.0, 0.5)
+    assert (found["seconds"], found["tokens"], found["peak_memory_gib"]) == (60.0, 300, 4.5)
+    assert found["wall_seconds"] == 33.0
+
+
+def test_a_follower_reads_each_event_once(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", step(1), {"kind": "dance"}, step(2))
+    follower = RunFollower(run)
+    assert follower.tick().steps == [1, 2]
+    assert follower.tick().steps == [1, 2]
+    assert follower.read() == []
+    assert follower.state.skipped == 1

@@ -1,0 +1,338 @@
+"""Starting, judging, stopping and killing a worker, against tests/fake_worker.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FAKE_WORKER
+from trainer import launch
+from trainer.errors import RunError
+from trainer.launch import WorkerHandle
+from trainer.process import Identity, Lock, boot_id
+from trainer.report.fold import RunFollower, state_of
+from trainer.rundir import RunDir, read_json, write_json
+
+MakeRun = Callable[..., RunDir]
+Start = Callable[..., WorkerHandle]
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def until_step(run: RunDir, step: int = 1) -> None:
+    until(lambda: state_of(run).last_step >= step)
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def named(run: RunDir, process: subprocess.Popen[bytes], **changes: object) -> None:
+    """Make worker.json say that this process is the worker."""
+    identity = Identity.of(process.pid)
+    assert identity is not None
+    write_json(run.identity, identity.stored() | {"attempt": 1} | changes)
+
+
+# -- start and judge -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("character", "status", "code"),
+    [
+        ("finish", "finished", 0),
+        ("fail", "failed", 1),
+        ("refuse", "failed", 2),
+        ("leave", "lost", 3),
+        ("die", "lost", -signal.SIGKILL),
+    ],
+)
+def test_the_end_of_a_worker_is_judged_from_its_events(
+    make_run: MakeRun, start: Start, character: str, status: str, code: int
+) -> None:
+    run = make_run()
+    handle = start(run, character)
+    assert handle.process.wait(20) == code
+    assert launch.judge(run) == status
+
+
+def test_a_worker_goes_from_starting_over_running_to_its_end(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    assert launch.judge(run) == "starting"
+    handle = start(run, "obey")
+    assert launch.judge(run) in ("starting", "running")
+    until_step(run)
+    assert launch.judge(run) == "running"
+    assert launch.stop(run, grace_s=20) == "stopped"
+    handle.process.wait(20)
+    assert launch.judge(run) == "stopped"
+
+
+def test_a_run_nobody_started_is_lost_after_a_while(make_run: MakeRun) -> None:
+    run = make_run()
+    os.utime(run.spec, (1, 1))
+    assert launch.judge(run) == "lost"
+
+
+def test_a_worker_that_has_spoken_its_last_word_has_ended(make_run: MakeRun, stranger: subprocess.Popen[bytes]) -> None:
+    run = make_run("tiny-1", {"kind": "run_finished", "step": 4})
+    named(run, stranger)
+    assert launch.judge(run) == "finished"
+
+
+def test_the_parent_names_the_worker_and_the_worker_names_itself(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handle = start(run, "obey")
+    until_step(run)
+    by_parent, started = read_json(run.identity), state_of(run).started
+    assert by_parent is not None
+    assert started is not None
+    assert Identity.read(by_parent) == Identity.read(started)
+    assert (by_parent["pid"], by_parent["attempt"]) == (handle.pid, 1)
+
+
+def test_a_worker_whose_parent_could_not_name_it_is_still_found(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    start(run, "obey")
+    until_step(run)
+    run.identity.unlink()
+    assert launch.judge(run) == "running"
+    with pytest.raises(RunError, match="worker already"):
+        start(run, "obey")
+    assert launch.stop(run, grace_s=20) == "stopped"
+
+
+def test_output_goes_to_a_file_and_the_worker_leads_its_own_session(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handle = start(run, "obey")
+    until_step(run)
+    assert "fake worker, obey" in run.log_file(1).read_text()
+    assert os.getsid(handle.pid) == handle.pid
+
+
+# -- one worker a run, one run a GPU -------------------------------------------------------------
+
+
+def test_starts_at_the_same_time_give_one_worker(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handles: list[WorkerHandle] = []
+    refusals: list[RunError] = []
+
+    def work() -> None:
+        try:
+            handles.append(start(run, "obey"))
+        except RunError as error:
+            refusals.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(handles), len(refusals)) == (1, 3)
+    assert "python -m trainer stop tiny-1" in str(refusals[0])
+    until_step(run)
+    assert state_of(run).attempts == 1
+
+
+def test_the_lock_of_the_worker_refuses_a_second_one(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    start(run, "obey")
+    until_step(run)
+    second = subprocess.run([sys.executable, "-m", FAKE_WORKER, str(run.path)], capture_output=True, text=True)
+    assert second.returncode != 0
+    assert "RunError" in second.stderr
+    assert "worker already" in second.stderr
+
+
+def test_a_lock_is_free_again_when_its_holder_is_killed(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handle = start(run, "deaf")
+    until_step(run)
+    assert not Lock(run.worker_lock).take("me")
+    handle.process.kill()
+    handle.process.wait()
+    with Lock(run.worker_lock) as lock:
+        assert lock.take("me", wait_s=2)
+
+
+def test_a_forked_child_does_not_keep_a_lock(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    assert lock.take("parent")
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    lock._close()
+    try:
+        until(lambda: Lock(tmp_path / "lock").take("next"), 5)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_the_gpu_lock_names_the_run_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_LOCK_WAIT_S", 0.1)
+    with launch.hold_gpu_lock("GPU-1", "tiny-1"):
+        with pytest.raises(RunError, match=r"in use by run tiny-1, pid \d+.*stop tiny-1"):
+            launch.hold_gpu_lock("GPU-1", "tiny-2")
+        launch.hold_gpu_lock("GPU-2", "tiny-2").release()
+    launch.hold_gpu_lock("GPU-1", "tiny-2").release()
+
+
+# -- stop and kill -------------------------------------------------------------------------------
+
+
+def test_a_stop_shows_while_it_lasts_and_force_ends_a_deaf_worker(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handle = start(run, "deaf")
+    until_step(run)
+    assert launch.stop(run, grace_s=0.3) == "stopping"
+    assert launch.kill(run)
+    assert handle.process.wait(20) == -signal.SIGKILL
+    assert launch.judge(run) == "lost"
+    assert not launch.kill(run)
+
+
+def test_killing_takes_the_children_along(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handle = start(run, "parent")
+    until_step(run)
+    child = Identity.of(int((run.control / "child").read_text()))
+    assert child is not None
+    assert child.alive()
+    assert launch.kill(run)
+    handle.process.wait(20)
+    until(lambda: not child.alive())
+
+
+def test_what_is_not_running_can_not_be_stopped(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", {"kind": "run_finished", "step": 4})
+    with pytest.raises(RunError, match="is not running, it is finished"):
+        launch.stop(run)
+
+
+def test_a_worker_stopped_before_it_began_is_stopped_not_lost(
+    make_run: MakeRun, stranger: subprocess.Popen[bytes]
+) -> None:
+    run = make_run()
+    named(run, stranger)
+    launch.stop(run)
+    stranger.wait(20)
+    assert launch.judge(run) == "stopped"
+
+
+@linux_only
+@pytest.mark.parametrize("change", [{"pid_started": "1"}, {"boot_id": "another"}])
+def test_a_stranger_with_the_same_pid_is_never_signalled(
+    make_run: MakeRun, stranger: subprocess.Popen[bytes], change: dict[str, str]
+) -> None:
+    run = make_run("tiny-1", {"kind": "run_started", "resumed_from_step": 0})
+    named(run, stranger, **change)
+    assert launch.judge(run) == "lost"
+    with pytest.raises(RunError, match="not running"):
+        launch.stop(run)
+    assert not launch.kill(run)
+    impostor = Identity.read(read_json(run.identity))
+    assert impostor is not None
+    assert not impostor.send(signal.SIGKILL)
+    assert not impostor.kill_group()
+    time.sleep(0.1)
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        [],
+        {},
+        {"pid": 1, "pid_started": "1", "boot_id": "x"},
+        {"pid": 0, "pid_started": "1", "boot_id": "x"},
+        {"pid": -1, "pid_started": "1", "boot_id": "x"},
+        {"pid": True, "pid_started": "1", "boot_id": "x"},
+        {"pid": 77, "pid_started": "", "boot_id": "x"},
+    ],
+)
+def test_what_is_no_identity_names_nobody(stored: object) -> None:
+    assert Identity.read(stored) is None
+
+
+@linux_only
+def test_a_zombie_is_not_alive() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    identity = Identity.of(process.pid)
+    assert identity is not None
+    until(lambda: not identity.alive())
+    assert process.wait() == 0
+    assert not identity.alive()
+    assert identity.boot_id == boot_id()
+
+
+def test_a_group_that_is_not_its_own_is_not_killed() -> None:
+    """A worker started by hand shares the shell's process group."""
+    process = subprocess.Popen(["sleep", "60"])
+    identity = Identity.of(process.pid)
+    assert identity is not None
+    assert identity.kill_group()
+    assert process.wait(20) == -signal.SIGKILL
+
+
+# -- resume --------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_is_another_attempt_with_its_own_log(
+    make_run: MakeRun, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    start(run, "obey")
+    until_step(run)
+    assert launch.stop(run, grace_s=20) == "stopped"
+    monkeypatch.setenv("FAKE_WORKER", "finish")
+    handle = launch.resume(run, FAKE_WORKER)
+    assert (handle.attempt, handle.process.wait(20)) == (2, 0)
+    state = RunFollower(run).tick()
+    assert (state.steps, state.attempts, launch.judge(run)) == ([1, 2, 3, 4], 2, "finished")
+    assert run.log_file(2).read_text().strip() == "fake worker, finish"
+
+
+def test_running_and_finished_runs_are_not_resumed(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    handle = start(run, "obey")
+    until_step(run)
+    with pytest.raises(RunError, match="running"):
+        launch.resume(run, FAKE_WORKER)
+    launch.stop(run, grace_s=20)
+    handle.process.wait(20)
+    done = make_run("tiny-2", {"kind": "run_finished", "step": 4})
+    with pytest.raises(RunError, match="finished"):
+        launch.resume(done, FAKE_WORKER)
+
+
+def test_the_request_to_stop_does_not_outlive_its_attempt(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    start(run, "obey")
+    until_step(run)
+    launch.stop(run, grace_s=20)
+    assert run.stop_request.exists()
+    start(run, "obey")
+    until(lambda: launch.judge(run) == "running")
+    assert not run.stop_request.exists()

@@ -1,0 +1,131 @@
+"""Rules across fields: each refused case says what to type, each unwise one warns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer import presets, rules
+from trainer.errors import SpecError
+from trainer.spec import FIXED, RunSpec
+
+BASE: dict[str, Any] = {
+    "model": {"name": "Qwen/Qwen3-0.6B"},
+    "data": {"path": "rows.jsonl"},
+    "reward": {"components": [{"function": "exact_match"}]},
+}
+
+
+def spec(*overrides: str) -> RunSpec:
+    return presets.parse(presets.merge(BASE, overrides), "mine.toml")
+
+
+REFUSED: list[tuple[str, list[str], str]] = [
+    ("4-bit weights without adapters", ["model.load_in_4bit=true", "lora.enabled=false"],
+     "model.load_in_4bit: is true with lora.enabled = false"),
+    ("warm start of a Hub model", ['model.warm_start={path = "w.jsonl"}'],
+     "model.warm_start: is only for a builtin/ model"),
+    ("Unsloth's checkpointing without Unsloth",
+     ["model.gradient_checkpointing=unsloth", "model.engine=transformers"],
+     "model.gradient_checkpointing = true"),
+    ("two sources of data", ["data.name=openai/gsm8k"], "data: path is \"rows.jsonl\" and name is"),
+    ("a Hub configuration without a Hub dataset", ["data.config=main"], "leave data.config out"),
+    ("a Hub split without a Hub dataset", ["data.eval_split=test"], "leave data.eval_split out"),
+    ("two sources of held-out rows", ["data.eval_path=e.jsonl", "data.eval_fraction=0.1"],
+     "data.eval_path and data.eval_fraction are set"),
+    ("held-out rows that are the training rows", ["data.path=r.jsonl", "data.eval_path=r.jsonl"],
+     "data.eval_path: is the training file"),
+    ("evaluation without held-out rows", ["eval.eval_steps=10"], "data.eval_fraction = 0.1"),
+    ("an unknown reward", ["reward.components.0.function=exact_mach"],
+     'no reward function is called "exact_mach"  ->  did you mean "exact_match"?'),
+    ("a reward like none", ["reward.components.0.function=zzz"], "known: exact_match"),
+    ("two components of one name",
+     ['reward.components=[{function = "exact_match"}, {function = "exact_match"}]'],
+     '2 components are called "exact_match"'),
+    ("weights that are all 0", ["reward.components.0.weight=0"], "every weight (or scale) is 0"),
+    ("a clip the wrong way round", ["reward.components.0.clip=[1, 0]"], "clip = [0, 1]"),
+    ("a clip of one point", ["reward.components.0.clip=[1, 1]"], "leave clip out"),
+    ("a correct component that is not there", ["reward.correct=exact"],
+     'reward.correct = "exact_match"'),
+    ("two sizes of a generation batch",
+     ["generation.steps_per_generation=2", "generation.generation_batch_size=16"],
+     "only one of them"),
+    ("an upper clip below the lower", ["grpo.epsilon_high=0.1"], "grpo.epsilon_high = 0.2 or more"),
+    ("a cap inside the clip", ["grpo.delta=1.1"], "must be above 1 + the upper clip = 1.2"),
+    ("an optimizer that is not there", ["optim.optim=adamm"], "which transformers does not have"),
+    ("a reference that moves beside adapters", ["trl.sync_ref_model=true"], "trl.sync_ref_model"),
+    ("an unknown argument of TRL", ["trl.adam_epsilo=1e-8"], "did you mean trl.adam_epsilon?"),
+    ("an argument with a key of its own", ["trl.learning_rate=1e-5"], "use optim.learning_rate"),
+    ("an argument another key decides", ["trl.bf16=true"], "use model.dtype"),
+    ("an argument with one right value", ["trl.logging_steps=10"],
+     "trl.logging_steps: is 10, must be 1: the event log holds one step event"),
+    ("true for the number 1", ["trl.logging_steps=true"], "must be 1"),
+    ("text for a number", ["trl.adam_epsilon=small"], 'is "small", must be a number'),
+    ("a whole number that is not whole", ["trl.dataloader_num_workers=1.5"], "a whole number"),
+    ("a number that is none", ["trl.adam_epsilon=nan"], "must be a finite number"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "text"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_is_refused(overrides: list[str], text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(*overrides)
+    assert text in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.load_in_4bit=true"],
+        ["model.name=builtin/tiny-qwen3", 'model.warm_start={path = "w.jsonl"}'],
+        ["model.gradient_checkpointing=unsloth"],
+        ["model.gradient_checkpointing=unsloth", "model.engine=unsloth"],
+        ["grpo.epsilon=3e-4", "grpo.epsilon_high=4e-4"],
+        ["grpo.delta=4"],
+        ["reward.correct=exact_match"],
+        ["reward.components.0.clip=[0, 1]"],
+        ["trl.adam_epsilon=1"],
+        ["trl.sync_ref_model=true", "lora.enabled=false"],
+        ["eval.eval_steps=10", "data.eval_fraction=0.1"],
+        [f"trl.{key}={str(value).lower()}" for key, (value, _) in FIXED.items()],
+    ],
+    ids=str,
+)
+def test_is_accepted(overrides: list[str]) -> None:
+    assert rules.problems(spec(*overrides)) == []
+
+
+def test_neither_path_nor_name_is_refused() -> None:
+    with pytest.raises(SpecError, match="data: has neither path nor name"):
+        presets.parse(BASE | {"data": {}}, "mine.toml")
+
+
+def test_training_split_is_not_the_held_out_split() -> None:
+    data = {"name": "openai/gsm8k", "split": "test", "eval_split": "test"}
+    with pytest.raises(SpecError, match="the training split"):
+        presets.parse(BASE | {"data": data}, "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["grpo.importance_sampling_level=sequence"], 'GSPO uses loss_type = "grpo"'),
+        (["grpo.importance_sampling_level=sequence", "grpo.loss_type=grpo"],
+         "GSPO uses epsilon = 3e-4"),
+        (["grpo.loss_type=luspo"], '"luspo" is meant for'),
+        (["generation.top_p=0.9"], "generation.top_p: completions are not samples of the policy"),
+        (["generation.min_p=0.1", "generation.top_k=5"], "generation.top_k, generation.min_p"),
+        ([], "No held-out rows"),
+        (["model.trust_remote_code=true"], "runs Python code"),
+    ],
+)  # fmt: skip
+def test_is_warned_of(overrides: list[str], text: str) -> None:
+    assert text in "\n".join(rules.warnings(spec(*overrides)))
+
+
+def test_published_gspo_is_not_warned_of() -> None:
+    gspo = ["grpo.importance_sampling_level=sequence", "grpo.loss_type=grpo", "grpo.epsilon=3e-4",
+            "grpo.epsilon_high=4e-4", "data.eval_fraction=0.1"]  # fmt: skip
+    assert rules.warnings(spec(*gspo)) == []

@@ -1,0 +1,111 @@
+"""Every upstream name that is hooked exists and is used as the hook expects. Fails, never skips."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import pytest
+import transformers
+from transformers.modeling_layers import GradientCheckpointingLayer
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (GRPOTrainer, "_prepare_inputs"),
+        (GRPOTrainer, "_generate_and_score_completions"),
+        (GRPOTrainer, "_calculate_rewards"),
+        (GRPOTrainer, "_get_per_token_logps_and_entropies"),
+        (GRPOTrainer, "compute_loss"),
+        (GRPOTrainer, "_get_train_sampler"),
+        (GRPOTrainer, "log"),
+        (GRPOTrainer, "training_step"),
+        (GRPOTrainer, "_save_checkpoint"),
+        (GRPOTrainer, "_tokenize_prompts"),
+        (transformers.Trainer, "create_optimizer"),
+        (accelerate.Accelerator, "backward"),
+        (GradientCheckpointingLayer, "gradient_checkpointing"),
+        (transformers.TrainerCallback, "on_step_begin"),
+        (transformers.TrainerCallback, "on_step_end"),
+    ],
+)
+def test_a_hooked_name_exists(owner: Any, name: str) -> None:
+    assert hasattr(owner, name)
+
+
+@pytest.mark.parametrize(
+    ("caller", "call"),
+    [
+        ("_prepare_inputs", "self._generate_and_score_completions("),
+        (
+            "_generate_and_score_completions",
+            "self._calculate_rewards(inputs, prompts, completions, completion_ids_list)",
+        ),
+        ("_generate_and_score_completions", '"prompt_mask": prompt_mask'),
+        ("_generate_and_score_completions", '"advantages": advantages'),
+        ("_generate_single_turn", "unwrapped_model.generate("),
+        ("_generate_single_turn", 'profiling_context(self, "transformers.generate")'),
+        ("_compute_loss", "self._get_per_token_logps_and_entropies("),
+        ("log", "logs.update(metrics)"),
+    ],
+)
+def test_trl_still_calls_what_is_hooked(caller: str, call: str) -> None:
+    assert call in inspect.getsource(getattr(GRPOTrainer, caller))
+
+
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [
+        (transformers.Trainer.training_step, "self._prepare_inputs("),
+        (transformers.Trainer.training_step, "self.compute_loss("),
+        (transformers.Trainer.training_step, "self.accelerator.backward("),
+        (transformers.Trainer._save_checkpoint, "self._get_output_dir("),
+        (
+            accelerate.data_loader.DataLoaderShard.set_epoch,
+            "self.batch_sampler.sampler.set_epoch(epoch)",
+        ),
+    ],
+)
+def test_transformers_and_accelerate_still_call_what_is_hooked(function: Any, call: str) -> None:
+    assert call in inspect.getsource(function)
+
+
+def test_rewards_are_named_by_their_class() -> None:
+    from trl.trainer.utils import get_callable_name
+
+    from tests.tiny import REWARD
+    from trainer.rewards.wrapper import ComponentRewardWrapper
+
+    assert get_callable_name(ComponentRewardWrapper(REWARD)) == "ComponentRewardWrapper"
+
+
+def test_the_sampler_keeps_what_its_copy_is_made_of() -> None:
+    sampler = RepeatSampler(range(4), mini_repeat_count=2, seed=1)
+    for name in (
+        "data_source",
+        "mini_repeat_count",
+        "batch_size",
+        "repeat_count",
+        "shuffle",
+        "seed",
+        "generator",
+    ):
+        assert hasattr(sampler, name)
+
+
+def test_the_table_of_arguments_is_that_of_the_installed_trl() -> None:
+    """If this fails after a change of the pin: .venv/bin/python tools/trl_arguments.py"""
+    import dataclasses
+
+    table = json.loads((PROJECT / "trainer" / "trl_arguments.json").read_text())
+    assert set(table) == {field.name for field in dataclasses.fields(GRPOConfig) if field.init}
+
+    from tools.trl_arguments import table as fresh
+
+    assert table == fresh()

@@ -1,0 +1,239 @@
+"""From the trainer to the event log: steps, spans, rollouts, checkpoints, evaluations, the stop flag, signs of life.
+
+Imported by the worker only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from trainer import checkpoints, gpu
+from trainer.errors import Problem, WorkError
+from trainer.evaluate.greedy import Score
+from trainer.events import EventWriter
+from trainer.grpo.rollouts import Batch, group_stats, groups
+from trainer.grpo.spans import Span
+from trainer.rundir import RunDir
+from trainer.spec import RunSpec
+
+PROFILED = "profiling/Time taken: CustomGRPOTrainer."  # TRL's own name for these metrics (trl/extras/profiling.py)
+WARMUP_STEPS = 2  # the first steps of a process are slower: allocations, compilation, caches
+DEAD_STEPS = 10  # steps in a row without any gradient after which the user is told
+NOT_METRICS = {"epoch"}
+
+
+class RunObserver:
+    """Writes what CustomGRPOTrainer tells (trainer.grpo.trainer.Observer)."""
+
+    def __init__(
+        self,
+        rundir: RunDir,
+        events: EventWriter,
+        spec: RunSpec,
+        steps: int,
+        evaluate: Callable[[str, int], None],
+        manifest: dict[str, Any],
+    ) -> None:
+        self.rundir = rundir
+        self.events = events
+        self.spec = spec
+        self.steps = steps
+        self.evaluate = evaluate
+        self.manifest = manifest
+        self.tokens = 0
+        self.last_step = 0
+        self._first_step: int | None = None
+        self._groups: list[dict[str, Any]] = []  # of the newest generation
+        self._groups_step = 0
+        self._dead_steps = 0
+
+    def rollouts(self, step: int, batch: Batch) -> None:
+        """Write a generation batch to rollouts/step_N.jsonl; several batches of one step share the file."""
+        again = step == self._groups_step
+        lines = groups(batch, self.spec.generation.num_generations, len(self._groups) if again else 0)
+        self._groups = [*self._groups, *lines] if again else lines
+        self._groups_step = step
+        if not self.spec.log.rollouts:
+            return
+        path = self.rundir.rollouts_file(step)
+        text = "".join(json.dumps({"step": step, **line}, ensure_ascii=False, default=str) + "\n" for line in lines)
+        # A resumed run makes the same step again: the file of the killed attempt is replaced, not appended to.
+        with path.open("a" if again else "w", encoding="utf-8", errors="replace") as out:
+            out.write(text)
+        completions = len(self._groups) * self.spec.generation.num_generations
+        self.events.emit("rollouts", step=step, file=path.name, groups=len(self._groups), completions=completions)
+
+    def step(self, step: int, logs: dict[str, Any], spans: list[Span]) -> None:
+        """Write the step event and its spans; then evaluate if it is time. Raises WorkError on a broken loss."""
+        self.last_step = step
+        self._first_step = step if self._first_step is None else self._first_step
+        seconds = sum(span.total_s for span in spans if span.name == "step")
+        self.tokens = int(logs.get("num_tokens") or self.tokens)
+        metrics = {f"train/{key}": value for key, value in logs.items() if key not in NOT_METRICS and value is not None}
+        stats = group_stats(self._groups)
+        self.events.emit(
+            "step",
+            step=step,
+            of=self.steps,
+            epoch=logs.get("epoch"),
+            seconds=seconds,
+            metrics=metrics | profile(spans),
+            groups=stats,
+            tokens=self.tokens,
+        )
+        warmup = step - self._first_step < WARMUP_STEPS
+        self.events.emit("span", step=step, spans=[asdict(span) for span in spans], warmup=warmup)
+        refuse_broken(step, logs)
+        self._watch_signal(step, stats)
+        every = self.spec.eval.eval_steps
+        if every and step % every == 0 and step < self.steps:
+            self.evaluate("during", step)
+
+    def checkpoint(self, step: int, staged: Path) -> None:
+        """Publish a staged checkpoint, then delete the oldest beyond save_total_limit."""
+        started = time.perf_counter()
+        published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
+        checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit)
+        size = sum(file["size"] for file in checkpoints.read_manifest(published.path)["files"].values())
+        seconds = time.perf_counter() - started
+        self.events.emit(
+            "checkpoint",
+            step=step,
+            name=published.path.name,
+            bytes=size,
+            seconds=seconds,
+            verified=True,
+        )
+
+    def evaluated(self, at: str, step: int, score: Score, seconds: float) -> None:
+        """Write an evaluation; at is "before", "during" or "after"."""
+        self.events.emit("eval", at=at, step=step, seconds=seconds, **asdict(score))
+
+    def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
+        self._dead_steps = self._dead_steps + 1 if stats["dead_frac"] == 1.0 else 0
+        if self._dead_steps == DEAD_STEPS:
+            right, wrong = (
+                round(100 * stats["all_right_frac"]),
+                round(100 * stats["all_wrong_frac"]),
+            )
+            self.events.emit(
+                "alert",
+                level="warn",
+                title="no gradient",
+                text=f"For {DEAD_STEPS} steps no group had any spread of rewards (now {right} % all right, {wrong} % "
+                "all wrong): every advantage was 0, nothing was learnt. Take harder or easier rows, or a finer reward.",
+            )
+
+
+class StopWhenAsked(TrainerCallback):
+    """Save and stop at the first generation boundary after the flag is set: only there a resume is exact."""
+
+    def __init__(self, asked: Callable[[], bool], updates_per_phase: int) -> None:
+        self.asked = asked
+        self.every = updates_per_phase
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.asked() and state.global_step % self.every == 0:
+            control.should_save = True
+            control.should_training_stop = True
+
+
+class MakeRoom(TrainerCallback):
+    """Before a save: a disk that is too full is found while the run can still say so."""
+
+    def __init__(self, rundir: RunDir, events: EventWriter) -> None:
+        self.rundir = rundir
+        self.events = events
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_save:
+            for name in checkpoints.make_room(self.rundir.checkpoints):
+                self.events.emit(
+                    "alert",
+                    level="warn",
+                    title="disk almost full",
+                    text=f"deleted {name} to make room",
+                )
+
+
+class Heartbeat(threading.Thread):
+    """Signs of life with memory and GPU readings, every `seconds`, until `stop`."""
+
+    def __init__(
+        self,
+        events: EventWriter,
+        seconds: float,
+        step: Callable[[], int],
+        on_beat: Callable[[], None],
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self.events = events
+        self.seconds = seconds
+        self.step = step
+        self.on_beat = on_beat
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self.seconds):
+            self.on_beat()
+            self.events.emit("heartbeat", step=self.step(), rss_gib=rss_gib(), peak_gib=peak_gib())
+            for card in gpu.list_gpus()[:1]:
+                self.events.emit(
+                    "gpu",
+                    used_gib=card.used_gib,
+                    total_gib=card.total_gib,
+                    utilization_frac=card.utilization_frac,
+                )
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def profile(spans: list[Span]) -> dict[str, float]:
+    """Seconds of the step per span under TRL's profiling names (sum over the calls of a step)."""
+    totals: dict[str, float] = {}
+    for span in spans:
+        totals[PROFILED + span.name] = totals.get(PROFILED + span.name, 0.0) + span.total_s
+    return totals
+
+
+def refuse_broken(step: int, logs: dict[str, Any]) -> None:
+    """Stop before weights that are not numbers are saved: the last good checkpoint stays the newest."""
+    for key in ("loss", "grad_norm"):
+        value = logs.get(key)
+        if value is not None and not math.isfinite(float(value)):
+            fix = "--resume with a lower optim.learning_rate, or look at the rollouts of this step"
+            raise WorkError(Problem(f"step {step}", f"{key} is {value}: the training diverged", fix))
+
+
+def peak_gib() -> float:
+    """Peak memory of this process: of the GPU if it uses one, else resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_reserved() / 2**30
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return rss_gib()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
+
+
+def rss_gib() -> float:
+    """Resident memory of this process now."""
+    import psutil
+
+    resident: int = psutil.Process(os.getpid()).memory_info().rss
+    return resident / 2**30

@@ -1,0 +1,194 @@
+"""Checkpoints that survive: staged, hashed, fsynced, renamed; resume takes the newest that verifies.
+
+A checkpoint is complete or it is not there: transformers writes it into `checkpoints/.staging/`, `publish` adds a
+manifest with the size and sha256 of every file and renames the folder into place. A kill, a full disk or a flipped
+bit at any moment costs at most the newest checkpoint, never one before it.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import CheckpointError, Problem
+
+MANIFEST = "MANIFEST.json"
+SCHEMA = 1
+NAME = re.compile(r"checkpoint-(\d+)")
+# What a resume needs (transformers 5.17, trainer.py `_save_checkpoint`); without one of them it would diverge silently.
+REQUIRED = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+# A pickle of the arguments that nothing reads: a resumed run is identical without it.
+UNNEEDED = ("training_args.bin",)
+SPARE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One published folder."""
+
+    path: Path
+    step: int
+
+
+def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
+    """Turn a complete staged checkpoint into `folder/checkpoint-N`, durable once this returns.
+
+    facts: what the manifest says beside the files (step, fingerprints, versions).
+    """
+    for name in UNNEEDED:
+        (staged / name).unlink(missing_ok=True)
+    files = {str(path.relative_to(staged)): _describe(path) for path in _files(staged)}
+    missing = _missing(files)
+    if missing:
+        raise CheckpointError(Problem(staged.name, f"was saved without {', '.join(missing)}"))
+    manifest = {"schema": SCHEMA, **facts, "files": files}
+    with (staged / MANIFEST).open("w", encoding="utf-8") as out:
+        json.dump(manifest, out, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    for directory in sorted({path.parent for path in _files(staged)}, reverse=True):
+        _sync_directory(directory)
+    target = folder / staged.name
+    if target.exists():  # a resumed run reached the same step again
+        shutil.rmtree(target)
+    staged.rename(target)
+    _sync_directory(folder)
+    return Checkpoint(target, _step(target))
+
+
+def listed(folder: Path) -> list[Checkpoint]:
+    """Published checkpoints, oldest first, unverified."""
+    if not folder.is_dir():
+        return []
+    found = [Checkpoint(path, _step(path)) for path in folder.iterdir() if NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def newest_verified(folder: Path) -> tuple[Checkpoint | None, list[tuple[str, str]]]:
+    """(newest checkpoint that verifies or None, [(name, what is wrong)] of newer ones that do not)."""
+    skipped: list[tuple[str, str]] = []
+    for checkpoint in reversed(listed(folder)):
+        wrong = verify(checkpoint.path)
+        if wrong is None:
+            return checkpoint, skipped
+        skipped.append((checkpoint.path.name, wrong))
+    return None, skipped
+
+
+def verify(path: Path) -> str | None:
+    """None if every file is there with its size and hash, else what is wrong."""
+    try:
+        manifest = read_manifest(path)
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError) as error:
+        return f"no readable {MANIFEST} ({type(error).__name__})"
+    if manifest.get("schema") != SCHEMA:
+        return f"written by another version (schema {manifest.get('schema')}, this one reads {SCHEMA})"
+    missing = _missing(files)
+    if missing:
+        return f"{missing[0]} is not listed"
+    for name, wanted in files.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != wanted["size"]:
+            return f"{name} has {file.stat().st_size} bytes instead of {wanted['size']}"
+        if _describe(file, sync=False) != wanted:
+            return f"{name} is damaged (sha256 differs)"
+    return None
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def rotate(folder: Path, keep: int) -> list[str]:
+    """Delete all but the newest `keep`; names of the deleted. By step, not by time: copying a run changes times."""
+    surplus = listed(folder)[:-keep]
+    for checkpoint in surplus:
+        shutil.rmtree(checkpoint.path)
+    return [checkpoint.path.name for checkpoint in surplus]
+
+
+def clear_staging(staging: Path) -> None:
+    """Forget a save that was cut short."""
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+
+
+def make_room(folder: Path, keep: int = 1) -> list[str]:
+    """Before a save: delete the oldest beyond `keep` while the disk can not take one more; names of the deleted.
+
+    Raises CheckpointError when even that leaves too little. The newest is never deleted.
+    """
+    deleted: list[str] = []
+    present = listed(folder)
+    while present:
+        need = round(1.2 * _size(present[-1].path)) + SPARE_BYTES
+        free = shutil.disk_usage(folder).free
+        if free >= need:
+            break
+        if len(present) <= keep:
+            fix = f"free {need / 2**30:.1f} GiB, then resume the run"
+            raise CheckpointError(
+                Problem(
+                    "disk",
+                    f"{free / 2**30:.2f} GiB free, a checkpoint needs {need / 2**30:.2f}",
+                    fix,
+                )
+            )
+        oldest = present.pop(0)
+        shutil.rmtree(oldest.path)
+        deleted.append(oldest.path.name)
+    return deleted
+
+
+def _step(path: Path) -> int:
+    match = NAME.fullmatch(path.name)
+    assert match is not None, path
+    return int(match.group(1))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def _missing(files: dict[str, Any]) -> list[str]:
+    missing = [name for name in REQUIRED if name not in files]
+    return missing if any(name in files for name in WEIGHTS) else [*missing, "weights (*.safetensors)"]
+
+
+def _describe(path: Path, *, sync: bool = True) -> dict[str, Any]:
+    """Size and hash of a file; with `sync` its bytes are on the disk afterwards."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if sync:
+        with path.open("rb+") as file_to_sync:  # Windows syncs only what is open for writing
+            os.fsync(file_to_sync.fileno())
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename durable. Windows has no directory handles and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

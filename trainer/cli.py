@@ -1,0 +1,127 @@
+"""What the commands do, and how errors become exit codes. For app.py and python -m trainer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from trainer import console, launch, lines, plan_card, presets
+from trainer import doctor as health
+from trainer.errors import Problem, RunError, TrainerError
+from trainer.report.fold import RunFollower, summary
+from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.status import LIVE
+
+STOP_WAIT_S = 120.0  # a step and a save; then the person is asked to decide
+
+
+def exit_code(call: Callable[[], int]) -> int:
+    """Run a command. Errors a user is meant to read become lines; any other keeps its traceback."""
+    try:
+        code = call()
+        sys.stdout.flush()
+        return code
+    except TrainerError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return launch.EXIT_STOPPED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return launch.EXIT_FAILED
+
+
+def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
+    """Check, create, start and follow a new run."""
+    spec, plan = launch.prepare(preset, overrides)
+    with console.Interrupts() as interrupts:
+        rundir = launch.create(preset, spec, plan, name)
+        handle = launch.start(rundir)
+        return console.follow(rundir, handle, interrupts=interrupts)
+
+
+def resume(run: str) -> int:
+    """Start and follow another attempt of a run."""
+    rundir = RunDir.open(outputs_dir(), run)
+    with console.Interrupts() as interrupts:
+        handle = launch.resume(rundir)
+        return console.follow(rundir, handle, interrupts=interrupts)
+
+
+def dry_run(preset: str, overrides: Sequence[str]) -> int:
+    """Print the plan card; nothing is written."""
+    print(plan_card.render(*launch.prepare(preset, overrides)))
+    return launch.EXIT_FINISHED
+
+
+def show_presets() -> int:
+    rows = [("PRESET", "GPU", "MODEL", "TITLE")]
+    for info in presets.list_presets():
+        broken = f"broken: {info.error.splitlines()[0]}" if info.error else info.title
+        rows.append((info.name, info.gpu or "-", info.model or "-", broken))
+    _print_table(rows)
+    return launch.EXIT_FINISHED
+
+
+def runs() -> int:
+    """A table of all runs, the newest first."""
+    rows = [("RUN", "STATE", "TITLE", "STEPS", "REWARD", "TIME", "STARTED")]
+    for rundir in list_runs(outputs_dir()):
+        follower = RunFollower(rundir)
+        status = launch.judge(rundir, follower)
+        found = summary(follower.state, rundir, status)
+        spec = rundir.read_spec()
+        of = f"/{found['steps_total']}" if found["steps_total"] else ""
+        reward = "-"
+        if found["reward_first"] is not None:
+            reward = " -> ".join(lines.number(found[key]) for key in ("reward_first", "reward_last"))
+        started = min((first for first, _ in follower.state.attempt_t.values()), default=None)
+        rows.append(
+            (
+                rundir.name,
+                status,
+                lines.printable(spec.title or spec.model.name)[:40],
+                f"{found['steps']}{of}",
+                reward,
+                lines.duration(found["wall_seconds"]),
+                lines.clock(started),
+            )
+        )
+    if len(rows) == 1:
+        print(f"no runs in {outputs_dir()}")
+    else:
+        _print_table(rows)
+    return launch.EXIT_FINISHED
+
+
+def stop(run: str, force: bool) -> int:
+    """Ask a run to save and stop and wait for it; with force end it at once."""
+    rundir = RunDir.open(outputs_dir(), run)
+    if force:
+        if not launch.kill(rundir):
+            raise RunError(Problem(f"run {run}", f"is not running, it is {launch.judge(rundir)}"))
+        print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
+        return launch.EXIT_FINISHED
+    print(f"{run}: asked to save and stop, waiting up to {lines.duration(STOP_WAIT_S)}", flush=True)
+    status = launch.stop(rundir, STOP_WAIT_S)
+    print(f"{run}: {status}")
+    if status in LIVE:
+        print(f"it still works on its step; end it at once: python -m trainer stop {run} --force")
+        return launch.EXIT_FAILED
+    return launch.EXIT_FINISHED
+
+
+def doctor() -> int:
+    """Look at the machine; exit code 1 when something is missing."""
+    findings = health.check(outputs_dir())
+    health.render(findings, sys.stdout)
+    missing = any(finding.state == "missing" for finding in findings)
+    return launch.EXIT_FAILED if missing else launch.EXIT_FINISHED
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

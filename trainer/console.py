@@ -1,0 +1,241 @@
+"""Headless: follow a run on a terminal or into a pipe. One line a step, and a JSON object at last.
+
+Reads the event log like every other view and prints what it says; the numbers of the last line
+come from report.fold. Ctrl-C and SIGTERM ask the worker to save and stop, a second one ends it;
+when this process is killed the worker goes on. Torch-free.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any, Self, TextIO
+
+from trainer import launch, lines
+from trainer.errors import RunError
+from trainer.events import FINAL, Event
+from trainer.launch import WorkerHandle
+from trainer.report.fold import RunFollower, summary
+from trainer.rundir import RunDir, read_json
+from trainer.status import LIVE, Status
+
+POLL_S = 0.2
+LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again
+_TAIL_BYTES = 16384
+_TAIL_LINES = 15
+
+
+class Interrupts:
+    """Counts Ctrl-C and SIGTERM instead of dying of them, while it is entered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+class Screen:
+    """Lines that stay and, on a terminal, one line below them that is redrawn in place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._status = ""
+        self._broken = False
+        self.terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the status."""
+        erase = "\r\x1b[K" if self._status else ""
+        self._write(f"{erase}{lines.printable(text)}\n{self._status}")
+
+    def status(self, text: str) -> None:
+        """Replace the last line of a terminal, cut to its width; nothing in a pipe."""
+        width = shutil.get_terminal_size().columns - 1
+        text = lines.printable(text)[:width] if self.terminal else ""
+        if text != self._status:
+            self._status = text
+            self._write(f"\r\x1b[K{text}")
+
+    def _write(self, text: str) -> None:
+        if self._broken:
+            return
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        try:  # one write a change: nothing flickers
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+        except BrokenPipeError:
+            # The reader left (`| head`). The run goes on, and so does the watch over it; the
+            # descriptor is replaced so that the interpreter's last flush does not fail as well.
+            self._broken = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def follow(
+    rundir: RunDir,
+    handle: WorkerHandle,
+    stream: TextIO | None = None,
+    interrupts: Interrupts | None = None,
+) -> int:
+    """Print the run until its worker has ended. Returns the exit code of trainer.launch.
+
+    interrupts: what the caller entered before it started the worker, so that a Ctrl-C between start
+    and follow is not lost.
+    """
+    screen = Screen(stream or sys.stdout)
+    watch = _Watch(rundir, handle, screen)
+    with contextlib.nullcontext(interrupts) if interrupts else Interrupts() as pressed:
+        for text in lines.header(rundir, read_json(rundir.plan) or {}):
+            screen.line(text)
+        watch.until_ended(pressed)
+    screen.status("")
+    status = watch.status()
+    code = _exit_code(status, watch.final, forced=pressed.count > 1)
+    _say_end(rundir, handle, status, watch.final)
+    screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
+    return code
+
+
+class _Watch:
+    """Prints the events of one attempt as they come."""
+
+    def __init__(self, rundir: RunDir, handle: WorkerHandle, screen: Screen) -> None:
+        self.rundir = rundir
+        self.handle = handle
+        self.screen = screen
+        self.follower = RunFollower(rundir)
+        self.final: Event | None = None
+        self._beta = rundir.read_spec().grpo.beta
+        self._phase_began = time.monotonic()
+        self._answered = 0  # interrupts
+
+    def until_ended(self, interrupts: Interrupts) -> None:
+        waited_s = 0.0
+        while True:
+            ended = self.handle.poll() is not None  # asked before reading: nothing is missed
+            self._take(self.follower.read())
+            if ended or waited_s > LINGER_S:
+                return
+            if interrupts.count > self._answered:
+                self._answered += 1
+                self._interrupt()
+            self._draw_status()
+            time.sleep(POLL_S)
+            waited_s += POLL_S if self.final else 0.0
+
+    def status(self) -> Status:
+        """The status now that the worker has ended, or has said its last word."""
+        return launch.judge(self.rundir, self.follower)
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event["attempt"] != self.handle.attempt:
+                continue  # history of the attempts before
+            if event["kind"] in FINAL:
+                self.final = event
+            if event["kind"] == "phase":
+                self._phase_began = time.monotonic()
+            known = event["kind"] != "step"
+            text = lines.event_line(event) if known else self._step_line(event)
+            if text:
+                self.screen.line(text)
+
+    def _step_line(self, event: Event) -> str:
+        state = self.follower.state
+        index = bisect.bisect_left(state.steps, event.get("step", 0))
+        found = index < len(state.steps) and state.steps[index] == event.get("step")
+        return lines.step_line(state, index, self._beta) if found else ""
+
+    def _draw_status(self) -> None:
+        state = self.follower.state
+        if not self.screen.terminal or self.final:
+            return
+        if state.steps and state.phase in ("", "train"):
+            width = shutil.get_terminal_size().columns - 1
+            self.screen.status(lines.bar(state, width))
+        else:
+            spent = time.monotonic() - self._phase_began
+            name = state.phase.replace("_", " ") or "starting"
+            self.screen.status(f"{name} ... {lines.duration(spent)}")
+
+    def _interrupt(self) -> None:
+        """First: ask to save and stop. Then: end it."""
+        state = self.follower.state
+        saved = state.checkpoints[-1]["name"] if state.checkpoints else None
+        if self._answered > 1:
+            self.screen.line("ending the worker at once")
+            launch.kill(self.rundir)
+            return
+        try:
+            launch.stop(self.rundir)
+        except RunError:
+            return  # it has ended by itself meanwhile
+        self.screen.line(lines.stopping(state))
+        lost = f"the steps after {saved}" if saved else "all steps: there is no checkpoint yet"
+        self.screen.line(f"Ctrl-C again ends it at once and loses {lost}")
+
+
+def _exit_code(status: Status, final: Event | None, forced: bool) -> int:
+    if status == "finished":
+        return launch.EXIT_FINISHED
+    if status == "stopped" or (status == "lost" and forced):
+        return launch.EXIT_STOPPED
+    if status == "failed" and final and final.get("exit_code") == launch.EXIT_INPUT:
+        return launch.EXIT_INPUT
+    return launch.EXIT_FAILED
+
+
+def _say_end(rundir: RunDir, handle: WorkerHandle, status: Status, final: Event | None) -> None:
+    """On stderr: why it did not finish, where the log is, how to go on."""
+    if status == "finished":
+        return
+    out = Screen(sys.stderr)
+    log = rundir.log_file(handle.attempt)
+    if status == "failed" and final:
+        for text in lines.failure(final):
+            out.line(f"error: {text}")
+    elif status == "lost":
+        out.line(f"error: {lines.death(handle.poll())}")
+        tail = log_tail(log)
+        if tail:
+            out.line(f"the last lines of {log}:")
+            for text in tail:
+                out.line(f"  {text}")
+    elif status in LIVE:
+        out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop --force")
+    if status != "stopped":
+        out.line(f"log: {log}")
+    if not (final and final.get("exit_code") == launch.EXIT_INPUT):
+        out.line(f"go on: python app.py --headless --resume {rundir.name}")
+
+
+def log_tail(path: os.PathLike[str]) -> list[str]:
+    """The last lines of a log of any size."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]

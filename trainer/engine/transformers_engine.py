@@ -1,0 +1,84 @@
+"""Plain transformers + PEFT + bitsandbytes: runs everywhere, also on a CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from trainer.engine import Choice, Loaded
+from trainer.errors import EngineError, Problem
+from trainer.spec import Lora, RunSpec
+
+
+def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
+    """name: Hub id or local folder. Raises EngineError when it can not be loaded."""
+    options: dict[str, Any] = {
+        "revision": spec.model.revision,
+        "trust_remote_code": spec.model.trust_remote_code,
+    }
+    dtype = getattr(torch, choice.dtype)
+    if spec.model.load_in_4bit:
+        options["quantization_config"] = nf4(dtype, spec.model.double_quant)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options_for_tokenizer(options))
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=dtype,
+            device_map={"": choice.device},
+            attn_implementation=spec.model.attn_implementation,
+            **options,
+        )
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # not found, gated, half downloaded, no such architecture
+        fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
+        raise EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {error}", fix)) from error
+    if spec.model.load_in_4bit and choice.device == "cpu":
+        keep_nf4_backward_exact(model)
+    if spec.data.chat and not tokenizer.chat_template:
+        fix = "--set data.chat=false, or take the instruction-tuned version of the model"
+        raise EngineError(Problem("model.name", f"{spec.model.name} has no chat template and the data is chat", fix))
+    return Loaded(model, tokenizer, lora_config(spec.lora) if spec.lora.enabled else None)
+
+
+def options_for_tokenizer(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "quantization_config"}
+
+
+def nf4(dtype: torch.dtype, double_quant: bool) -> BitsAndBytesConfig:
+    """NF4 weights (QLoRA, arXiv 2305.14314), computed in `dtype`."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double_quant,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def keep_nf4_backward_exact(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes 0.50.2 from repacking NF4 weights on a CPU with avx512_bf16.
+
+    At the first generate `Linear4bit.forward` repacks the weights for an inference kernel, and every backward after
+    it is wrong (cosine 0.45 to the true gradient). The flag is read per module before the repacking.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def lora_config(lora: Lora) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )

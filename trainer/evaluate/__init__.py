@@ -1,0 +1,1 @@
+"""How good the model is on rows it never trained on."""

@@ -1,0 +1,320 @@
+"""events.jsonl of a run: the one truth about it. A closed set of kinds, one writer, many readers.
+
+Each line is one JSON object {"t": unix seconds, "kind": ..., "attempt": n, ...}. The worker is the
+only writer; page, console, report and mirrors read. `step` counts finished optimizer steps.
+What a kind carries:
+
+run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_step (0 for a
+              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}],
+              engine, device, trainer_class, trainer_bases [str]
+plan          plan (the RunPlan as dict); once, by the worker, when the rows are known exactly
+phase         name (load | warm_start | data | eval | train | save), state (start | end),
+              seconds (end only), detail
+step          step, of, epoch, seconds, metrics {W&B name: number}, groups {count, dead_frac,
+              all_right_frac, all_wrong_frac, constant_frac, group_std, batch_std,
+              truncated_frac}, tokens (cumulative)
+span          step, spans [{name, parent, calls, total_s, self_s, ok}], warmup (bool)
+gpu           used_gib, total_gib, utilization_frac (no such event without a GPU)
+rollouts      step, file, groups, completions
+checkpoint    step, name, bytes, seconds, verified
+eval          at (before | during | after), step, reward, correct_frac,
+              components {name: mean}, rows, seconds
+alert         level (info | warn | error), title, text
+heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
+run_paused    step
+run_finished  step, seconds, tokens, peak_memory_gib
+run_stopped   step, seconds, checkpoint (name or null), reason (SIGTERM | SIGINT | request)
+run_failed    step, error (class name), problems [{where, what, fix}], traceback_tail, exit_code
+
+Where the writer had to change something, it adds _dropped (paths of non-finite numbers; names of
+fields, or lists without their end, of a line that was too long) and _shortened (paths of strings).
+
+Standard library only. Knows nothing about what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, get_args
+
+from trainer.errors import EventLogError, Problem
+
+Kind = Literal[
+    "run_started",
+    "plan",
+    "phase",
+    "step",
+    "span",
+    "gpu",
+    "rollouts",
+    "checkpoint",
+    "eval",
+    "alert",
+    "heartbeat",
+    "run_paused",
+    "run_finished",
+    "run_stopped",
+    "run_failed",
+]
+Event = dict[str, Any]
+
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+FINAL = frozenset({"run_finished", "run_stopped", "run_failed"})
+# A person may pull the plug right after one of these was on screen; the others may be lost with the
+# machine, because the run then goes on from the last checkpoint anyway.
+SYNCED = FINAL | {"run_started", "run_paused", "checkpoint"}
+LINE_BYTES = 8192
+"""A line stays below this, newline included."""
+
+_HEAD = ("t", "kind", "attempt")
+_SHORTEST = 32  # characters a shortened string keeps at least
+_NAMES = 20  # paths listed in _dropped and _shortened; of further ones only the number
+_CHUNK = 1 << 20  # bytes read at once
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # the last on Windows
+
+
+class EventWriter:
+    """Appends events. Safe to use from several threads; one process only.
+
+    Raises EventLogError when the log can not be written: a run nobody can see must stop.
+    """
+
+    def __init__(self, path: Path, attempt: int) -> None:
+        self.path = path
+        self.attempt = attempt
+        self._lock = threading.Lock()
+        self._torn = False
+        try:
+            self._fd = os.open(path, _OPEN, 0o666)
+            self._torn = self._ends_torn()
+        except OSError as error:
+            raise self._error(error) from error
+
+    def emit(self, kind: Kind, **fields: Any) -> None:
+        """Append one event; non-finite numbers are dropped, long strings cut, and both named."""
+        if kind not in KINDS or any(name in fields for name in _HEAD):
+            raise ValueError(f"not an event: {kind!r} with {sorted(fields)}")
+        head: Event = {"t": round(time.time(), 3), "kind": kind, "attempt": self.attempt}
+        line = _encode(head | fields)
+        with self._lock:
+            try:
+                self._write(line)
+                if kind in SYNCED:
+                    os.fsync(self._fd)
+            except OSError as error:
+                raise self._error(error) from error
+
+    def close(self) -> None:
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ends_torn(self) -> bool:
+        """Does the file end inside a line (a worker killed while writing, a full disk)?"""
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        if size == 0:
+            return False
+        os.lseek(self._fd, size - 1, os.SEEK_SET)
+        return os.read(self._fd, 1) != b"\n"
+
+    def _write(self, line: bytes) -> None:
+        if os.fstat(self._fd).st_nlink == 0:  # deleted under us: writes would succeed, unseen
+            raise FileNotFoundError(errno.ENOENT, "the file was deleted while the run was going")
+        data = b"\n" + line if self._torn else line
+        self._torn = True
+        while data:
+            data = data[os.write(self._fd, data) :]
+        self._torn = False
+
+    def _error(self, error: OSError) -> EventLogError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = f"{'free disk space' if full else 'make it writable'}, then resume the run"
+        return EventLogError(Problem(str(self.path), f"can not be written: {error.strerror}", fix))
+
+
+class EventReader:
+    """Reads new whole events from a growing log. Never repeats one; never fails on what it holds.
+
+    skipped: lines that were no event (malformed, or of a kind this version does not know).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.skipped = 0
+        self._in_garbage = False
+
+    def read(self) -> list[Event]:
+        """Events completed since the last call; [] while the file is not there."""
+        events: list[Event] = []
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return events
+        with file:
+            file.seek(self.offset)
+            while chunk := file.read(_CHUNK):
+                whole = chunk.rfind(b"\n") + 1
+                if whole == 0:
+                    if len(chunk) < _CHUNK:
+                        break  # half-written last line: left for the next call
+                    whole = len(chunk)  # no writer of ours makes a line this long
+                    self._in_garbage = True
+                else:
+                    self._take(chunk[:whole], events)
+                self.offset += whole
+                file.seek(self.offset)
+        return events
+
+    def _take(self, data: bytes, events: list[Event]) -> None:
+        lines = data.split(b"\n")[:-1]
+        if self._in_garbage:  # the end of a line that began in an earlier chunk
+            self._in_garbage = False
+            self.skipped += 1
+            del lines[0]
+        for line in lines:
+            event = _decode(line)
+            if event is None:
+                self.skipped += 1
+            else:
+                events.append(event)
+
+
+def _decode(line: bytes) -> Event | None:
+    """The event of a line, None if it is none."""
+    try:
+        event = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, nested beyond reason
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+        return None
+    whole = isinstance(event.get("t"), int | float) and isinstance(event.get("attempt"), int)
+    return event if whole and event["kind"] in KINDS else None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _plain(value: Any) -> Any:
+    """For json: a number of NumPy or torch as Python's own, anything else as text."""
+    try:
+        return value.item()
+    except (AttributeError, ValueError, RuntimeError):  # no scalar; the last is torch's word for it
+        return str(value)
+
+
+_FAST = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _bytes(event: Event) -> bytes:
+    # A lone surrogate (from a tokenizer that cut a character) has no UTF-8 form: it becomes "?".
+    return _FAST.encode(event).encode("utf-8", "replace") + b"\n"
+
+
+def _encode(event: Event) -> bytes:
+    """One line below LINE_BYTES."""
+    try:
+        line = _bytes(event)
+    except ValueError:  # the encoder's word for a non-finite number
+        dropped: list[str] = []
+        event = _finite(event, "", dropped)
+        line = _bytes(event | {"_dropped": _listed(dropped)})
+        event["_dropped"] = _listed(dropped)
+    return line if len(line) < LINE_BYTES else _fit(event)
+
+
+def _finite(value: Any, path: str, dropped: list[str]) -> Any:
+    """A copy without non-finite numbers; in a list None stays, so that the others keep place."""
+    if isinstance(value, dict):
+        kept = {str(key): _finite(part, f"{path}.{key}", dropped) for key, part in value.items()}
+        return {key: part for key, part in kept.items() if part is not _GONE}
+    if isinstance(value, list | tuple):
+        parts = [_finite(part, f"{path}.{index}", dropped) for index, part in enumerate(value)]
+        return [None if part is _GONE else part for part in parts]
+    if not isinstance(value, str | int | float | None):
+        return _finite(_plain(value), path, dropped)
+    if isinstance(value, float) and not math.isfinite(value):
+        dropped.append(path.removeprefix("."))
+        return _GONE
+    return value
+
+
+_GONE = object()
+
+
+def _fit(event: Event) -> bytes:
+    """Halve the longest strings, then the largest lists and fields, until the line is short."""
+    event = json.loads(_bytes(event))  # a copy of plain values that may be changed in place
+    strings = sorted(_strings(event, ""), key=lambda found: len(found[2]), reverse=True)
+    shortened: list[str] = []
+    while len(line := _bytes(event)) >= LINE_BYTES and strings:
+        home, key, text, path = strings[0]
+        if len(text) <= _SHORTEST:
+            break
+        half = max(_SHORTEST, len(text) // 2) - 5
+        # Both ends stay: a message begins with what happened, a traceback ends with it.
+        text = f"{text[: half // 2]} ... {text[-(half - half // 2) :]}"
+        home[key] = text
+        strings[0] = (home, key, text, path)
+        strings.sort(key=lambda found: len(found[2]), reverse=True)
+        if path not in shortened:
+            shortened.append(path)
+            event["_shortened"] = _listed(shortened)
+    dropped: list[str] = list(event.get("_dropped", []))
+    while len(line := _bytes(event)) >= LINE_BYTES:
+        droppable = [name for name in event if name not in _HEAD and name != "_dropped"]
+        if not droppable:
+            event.pop("_dropped")
+            continue
+        largest = max(droppable, key=lambda name: len(_bytes({name: event[name]})))
+        value = event[largest]
+        if isinstance(value, list) and len(value) > 1:
+            event[largest] = value[: len(value) // 2]
+        else:
+            del event[largest]
+        dropped += [] if largest in dropped else [largest]
+        event["_dropped"] = _listed(dropped)
+    return line
+
+
+def _strings(value: Any, path: str) -> list[tuple[Any, Any, str, str]]:
+    """(container, key, text, path) of every string that may be shortened."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items = [(key, part) for key, part in value.items() if path or key not in _HEAD]
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    found = []
+    for key, part in items:
+        here = f"{path}.{key}".removeprefix(".")
+        if isinstance(part, str):
+            found.append((value, key, part, here))
+        else:
+            found += _strings(part, here)
+    return found
+
+
+def _listed(paths: list[str]) -> list[str]:
+    """At most _NAMES paths, each short, and how many more there are."""
+    names = [path[:80] for path in paths[:_NAMES]]
+    return [*names, f"and {len(paths) - _NAMES} more"] if len(paths) > _NAMES else names

@@ -1,0 +1,312 @@
+"""What is wrong with a raw spec, in plain words: pydantic's errors and unknown keys as Problems.
+
+Each key gets one problem: the value seen, the rule of its field in words, and what to type.
+Nearest names are looked for in the key's own section first, then in every other section and among
+TRL's arguments.
+
+Imports pydantic and spec. Knows nothing about files or about rules across fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import annotated_types as bounds
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainer.errors import Problem
+from trainer.spec import RunSpec, trl_homes
+
+Path = tuple[str | int, ...]
+_WORDS = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    return ".".join(str(step) for step in path)
+
+
+def shown(value: object) -> str:
+    """A value as TOML would have it, cut to one short line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        text = '"' + value.replace("\n", "\\n") + '"'
+    elif isinstance(value, Mapping):
+        text = "a table" if value else "an empty table"
+    else:
+        text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def nearest(name: str, names: Iterable[str], count: int = 1) -> list[str]:
+    """The names most like `name`, best first; [] when none is close."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    found = difflib.get_close_matches(name.lower(), sorted(by_lower), n=count, cutoff=0.6)
+    return [by_lower[match] for match in found]
+
+
+def section_class(annotation: object) -> type[BaseModel] | None:
+    """The Section in an annotation like `Lora`, `WarmStart | None` or `list[Component]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in typing.get_args(annotation):
+        if (found := section_class(part)) is not None:
+            return found
+    return None
+
+
+def field_at(path: Path) -> FieldInfo | None:
+    """The field a key names; None when there is none (also inside free tables such as params)."""
+    section: type[BaseModel] | None = RunSpec
+    field: FieldInfo | None = None
+    for step in path:
+        if isinstance(step, int):
+            continue
+        field = section.model_fields.get(step) if section is not None else None
+        if field is None:
+            return None
+        section = section_class(field.annotation)
+    return field
+
+
+def section_at(path: Path) -> type[BaseModel] | None:
+    """The Section whose keys live under `path`."""
+    if not path:
+        return RunSpec
+    field = field_at(path)
+    return section_class(field.annotation) if field is not None else None
+
+
+def keys_named(name: str) -> list[str]:
+    """Every key of any section with this last name, TRL's arguments included."""
+    found = [
+        f"{section}.{name}"
+        for section, field in RunSpec.model_fields.items()
+        if (inner := section_class(field.annotation)) is not None and name in inner.model_fields
+    ]
+    home = trl_homes().get(name)
+    return found or ([home] if home is not None and home.startswith("trl.") else [])
+
+
+def all_keys() -> list[str]:
+    """Every `section.key`."""
+    return [
+        f"{section}.{name}"
+        for section, field in RunSpec.model_fields.items()
+        if (inner := section_class(field.annotation)) is not None
+        for name in inner.model_fields
+    ]
+
+
+def unknown_key(path: Path) -> Problem:
+    """An unknown section or key, with the nearest name."""
+    *parents, last = path
+    name = str(last)
+    section = section_at(tuple(parents))
+    known = list(section.model_fields) if section is not None else []
+    prefix = dotted(parents) + "." if parents else ""
+    kind = "key" if parents else "section or key"
+    elsewhere = [key for key in keys_named(name) if key != dotted(path)]
+    if elsewhere:
+        return Problem(dotted(path), f"unknown {kind}", f"it is called {elsewhere[0]}")
+    close = [prefix + match for match in nearest(name, known)]
+    if not close:
+        by_name = {key.rpartition(".")[2]: key for key in all_keys()}
+        close = [by_name[match] for match in nearest(name, by_name)]
+    fix = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}" if known else ""
+    return Problem(dotted(path), f"unknown {kind}", fix)
+
+
+def _limits(field: FieldInfo) -> tuple[float | None, float | None, str]:
+    """(lowest allowed value or None, highest or None, the bounds in words)."""
+    low = high = None
+    words = []
+    for bound in field.metadata:
+        if isinstance(bound, bounds.Ge):
+            low = float(typing.cast(float, bound.ge))
+            words.append(f"at least {low:g}")
+        elif isinstance(bound, bounds.Gt):
+            words.append(f"above {bound.gt}")
+        elif isinstance(bound, bounds.Le):
+            high = float(typing.cast(float, bound.le))
+            words.append(f"at most {high:g}")
+        elif isinstance(bound, bounds.Lt):
+            words.append(f"below {bound.lt}")
+        elif isinstance(bound, bounds.MinLen):
+            words.append(f"with at least {bound.min_length} of them")
+    return low, high, " and ".join(words)
+
+
+def _inner(annotation: object) -> object:
+    """The annotation without None and Annotated."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _inner(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return _inner(rest[0]) if len(rest) == 1 else typing.Union[tuple(rest)]  # noqa: UP007 - built at run time
+    return annotation
+
+
+def _words(annotation: object) -> str:
+    annotation = _inner(annotation)
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        values = [shown(value) for value in args]
+        return values[0] if len(values) == 1 else "one of " + ", ".join(values)
+    if origin in (typing.Union, types.UnionType):
+        return ", or ".join(_words(part) for part in args)
+    if origin is list:
+        return "a list of tables" if section_class(args[0]) is not None else f"a list, each {_words(args[0])}"
+    if origin is tuple:
+        return f"a list of {len(args)} numbers"
+    if origin is dict:
+        return "a table"
+    if section_class(annotation) is not None:
+        return "a table"
+    return _WORDS.get(typing.cast(type, annotation), "a value")
+
+
+def rule(field: FieldInfo) -> str:
+    """The rule of a field in words: `a number, above 0 and at most 1`."""
+    words = _words(field.annotation)
+    limits = _metadata_limits(field)[2]
+    return f"{words}, {limits}" if limits else words
+
+
+def _metadata_limits(field: FieldInfo) -> tuple[float | None, float | None, str]:
+    """Bounds of the field itself or, for `Annotated[int, Field(ge=1)] | None`, of the part that has
+    them.
+    """
+    if field.metadata:
+        return _limits(field)
+    for part in typing.get_args(field.annotation):
+        if typing.get_origin(part) is typing.Annotated:
+            return _limits(FieldInfo.from_annotation(part))
+    return None, None, ""
+
+
+def _choices(annotation: object) -> list[str]:
+    annotation = _inner(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return [value for value in typing.get_args(annotation) if isinstance(value, str)]
+    return [choice for part in typing.get_args(annotation) for choice in _choices(part)]
+
+
+def _unquoted(value: object, field: FieldInfo) -> str | None:
+    """The number or truth value somebody put in quotes; None when the text is neither."""
+    kind = _inner(field.annotation)
+    if not isinstance(value, str):
+        return None
+    text = value.strip().lower()
+    if kind is bool and text in ("true", "false"):
+        return text
+    if kind not in (int, float):
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(number) or (kind is int and number != int(number)):
+        return None
+    return text if kind is float else str(int(number))
+
+
+def _fix(key: str, value: object, field: FieldInfo) -> str:
+    """What to type: the same value without quotes, the nearest choice, the nearest bound, or the
+    default.
+    """
+    bare = _unquoted(value, field)
+    if bare is not None:
+        return f"{key} = {bare} (without quotes)"
+    kind = _inner(field.annotation)
+    choices = _choices(field.annotation)
+    if isinstance(value, str) and (close := nearest(value, choices)):
+        return f"{key} = {shown(close[0])}"
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'{key} = "{value}"'
+    low, high, _ = _metadata_limits(field)
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is not None and math.isfinite(number):
+        if kind is int and isinstance(value, float):
+            return f"{key} = {max(round(number), int(low or 0))}"
+        limit = low if low is not None and number < low else high if high is not None and number > high else None
+        if limit is not None:
+            return f"{key} = {limit:g}"
+    default = field.get_default(call_default_factory=False)
+    if isinstance(default, bool | int | float | str) and default != "":
+        return f"{key} = {shown(default)} (the default)"
+    return f"leave {key} out" if not field.is_required() else ""
+
+
+def _located(raw: Mapping[str, Any], loc: Sequence[str | int], missing: bool) -> Path:
+    """The key an error belongs to: pydantic's location without the names it gives to parts of a
+    union.
+    """
+    here: Any = raw
+    path: list[str | int] = []
+    for place, step in enumerate(loc):
+        if missing and place == len(loc) - 1:
+            path.append(step)
+        elif (isinstance(here, Mapping) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
+        ):
+            here = here[step]  # type: ignore[index]
+            path.append(step)
+    return tuple(path)
+
+
+def problems(error: ValidationError, raw: Mapping[str, Any], where: str) -> list[tuple[Path, Problem]]:
+    """Each wrong key once: (its path, what is wrong with it)."""
+    found: dict[Path, Problem] = {}
+    for item in error.errors(include_url=False):
+        missing = item["type"] == "missing"
+        path = _located(raw, item["loc"], missing)
+        if path in found:
+            continue
+        key, field = dotted(path), field_at(path)
+        if item["type"] == "extra_forbidden":
+            found[path] = unknown_key(path)
+        elif missing:
+            table = field is not None and section_class(field.annotation) is not None
+            what = f"the {'section' if table and len(path) == 1 else 'key'} is missing in {where}"
+            found[path] = Problem(key, what, _missing_fix(path, field))
+        elif field is None:
+            found[path] = Problem(key, f"{shown(item['input'])}: {item['msg']}")
+        else:
+            found[path] = _refused(key, path, item["input"], field)
+    # A wrong element of a list is also an error of the list: keep the one that says which element.
+    parents = {path[:end] for path in found for end in range(1, len(path))}
+    return [(path, problem) for path, problem in found.items() if path not in parents]
+
+
+def _refused(key: str, path: Path, value: object, field: FieldInfo) -> Problem:
+    if isinstance(path[-1], int):  # one element of a list: the rule of the list says what its elements are
+        return Problem(key, f"is {shown(value)}; {dotted(path[:-1])} must be {rule(field)}")
+    return Problem(key, f"is {shown(value)}, must be {rule(field)}", _fix(key, value, field))
+
+
+_EXAMPLES = {
+    "model": '[model] with name = "<Hub id or folder>"',
+    "model.name": 'model.name = "<Hub id or folder>"',
+    "data": '[data] with path = "<file>.jsonl" or name = "<Hub dataset>"',
+    "reward": '[[reward.components]] with function = "exact_match"',
+    "reward.components": '[[reward.components]] with function = "exact_match"',
+}
+
+
+def _missing_fix(path: Path, field: FieldInfo | None) -> str:
+    key = dotted(path)
+    if key in _EXAMPLES:
+        return _EXAMPLES[key]
+    return f"add {key}: {rule(field)}" if field is not None else ""
+
+
+def takes_only_text(field: FieldInfo) -> bool:
+    """Whether a field is text and nothing else: then 1234567 after --set is text as well."""
+    return _inner(field.annotation) is str

@@ -1,0 +1,118 @@
+"""Rollouts as groups: one prompt, its G completions, what each was paid and why.
+
+Legend: P prompts of a generation batch, G completions a prompt, rows are P*G long and ordered group by group.
+`group_std` is the spread inside the groups, which makes the gradient; `batch_std` the spread of the whole batch. TRL's
+`reward_std` has meant either in different versions, so neither is derived from it. Standard deviations are those of
+the sample (n - 1), as in TRL's nanstd.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Rewards are float32 sums: a spread below this share of their size is rounding, not signal (torch.isclose, atol 1e-8).
+ZERO_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One generation batch, row by row (P*G rows, group after group)."""
+
+    prompts: Sequence[Any]  # text, or a list of chat messages
+    completions: Sequence[str]
+    prompt_tokens: Sequence[int]
+    completion_tokens: Sequence[int]
+    truncated: Sequence[bool]
+    components: Mapping[str, Sequence[float | None]]  # raw value of each reward component
+    rewards: Sequence[float | None]  # weighted total; None when no component could say
+    advantages: Sequence[float]
+    correct: Sequence[bool | None]  # did the row reach reward.correct_at; None when that component said nothing
+    columns: Sequence[dict[str, Any]]  # the dataset row without its prompt
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a group's rewards teach. kind: "spread", "all_right", "all_wrong" or "constant" (no spread, mixed)."""
+
+    mean: float | None
+    std: float
+    kind: str
+
+
+def outcome(rewards: Sequence[float | None], correct: Sequence[bool | None]) -> Outcome:
+    """Judge one group of G rewards."""
+    scored = [reward for reward in rewards if reward is not None]
+    mean = statistics.fmean(scored) if scored else None
+    std = statistics.stdev(scored) if len(scored) > 1 else 0.0
+    if std > ZERO_SPREAD * max(1.0, *(abs(reward) for reward in scored or [0.0])):
+        return Outcome(mean, std, "spread")
+    if correct and all(flag is True for flag in correct):
+        return Outcome(mean, std, "all_right")
+    if correct and not any(correct):
+        return Outcome(mean, std, "all_wrong")
+    return Outcome(mean, std, "constant")
+
+
+def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[str, Any]]:
+    """The lines of the rollout file: one JSON object a group, whole completions included."""
+    lines = []
+    for number, start in enumerate(range(0, len(batch.rewards), num_generations)):
+        rows = range(start, start + num_generations)
+        judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows])
+        lines.append(
+            {
+                "group": first_id + number,
+                "prompt": batch.prompts[start],
+                "columns": batch.columns[start],
+                "prompt_tokens": batch.prompt_tokens[start],
+                "reward_mean": judged.mean,
+                "group_std": judged.std,
+                "outcome": judged.kind,
+                "completions": [_completion(batch, i) for i in rows],
+            }
+        )
+    return lines
+
+
+def _completion(batch: Batch, row: int) -> dict[str, Any]:
+    return {
+        "text": batch.completions[row],
+        "tokens": batch.completion_tokens[row],
+        "truncated": batch.truncated[row],
+        "components": {name: values[row] for name, values in batch.components.items()},
+        "reward": batch.rewards[row],
+        "advantage": batch.advantages[row],
+        "correct": batch.correct[row],
+    }
+
+
+def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """What the step event says of the groups; shares are of all groups of the step.
+
+    group_std: mean over groups of the spread inside. batch_std: spread over all completions.
+    """
+    kinds = [line["outcome"] for line in lines]
+    completions = [completion for line in lines for completion in line["completions"]]
+    rewards = [completion["reward"] for completion in completions if completion["reward"] is not None]
+    share = {kind: kinds.count(kind) / len(kinds) for kind in ("all_right", "all_wrong", "constant")}
+    return {
+        "count": len(lines),
+        "dead_frac": sum(share.values()),
+        "all_right_frac": share["all_right"],
+        "all_wrong_frac": share["all_wrong"],
+        "constant_frac": share["constant"],
+        "group_std": statistics.fmean(line["group_std"] for line in lines),
+        "batch_std": statistics.stdev(rewards) if len(rewards) > 1 else 0.0,
+        "truncated_frac": statistics.fmean(completion["truncated"] for completion in completions),
+    }
+
+
+def finite_or_none(values: Sequence[float]) -> list[float | None]:
+    """TRL marks "no reward" by NaN; JSON has null."""
+    return [value if math.isfinite(value) else None for value in values]

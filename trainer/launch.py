@@ -1,0 +1,224 @@
+"""Prepare a run, start its worker, judge, stop, kill and resume it. The same for page and headless.
+
+The worker is a fresh interpreter in its own session that writes to files only: closing the page or
+killing its server does not touch it. A signal goes to exactly the process that was started, never
+to whoever has its pid now. Torch-free.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer import environment, gpu, presets
+from trainer import plan as planning
+from trainer.data import sources
+from trainer.errors import Problem, RunError
+from trainer.plan import RunPlan
+from trainer.process import Identity, Lock
+from trainer.report.fold import RunFollower
+from trainer.rundir import PROJECT, RunDir, next_name, outputs_dir, read_json, write_json
+from trainer.spec import RunSpec
+from trainer.status import LIVE, Status, verdict, worker_alive, workers
+
+WORKER = "trainer.worker"
+STATE_VARIABLE = "ONEGRPO_STATE"
+
+# How a worker, and with it the whole command, ends.
+EXIT_FINISHED = 0
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_STOPPED = 130
+
+_WORKER_ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",  # its threads and the forked reward processes deadlock
+    "PYTHONUNBUFFERED": "1",  # the log shows what happened last, also after a kill
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_START_WAIT_S = 10.0  # for another process that is starting the same run right now
+_LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
+
+
+@dataclass
+class WorkerHandle:
+    """A worker this process started."""
+
+    attempt: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self.process.poll()
+
+
+def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
+    """Find all that can be wrong, before anything is written or torch is imported."""
+    spec = presets.load(preset, overrides)
+    found = sources.inspect(spec)
+    gpus = gpu.list_gpus() if spec.model.device != "cpu" else []
+    plan = planning.make(
+        spec,
+        rows=found.rows,
+        gpu_total_gib=gpus[0].total_gib if gpus else None,
+        gpu_name=gpus[0].name if gpus else None,
+    )
+    return spec, plan
+
+
+def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
+    """The directory of a new run; without a name the preset's, with the next free number."""
+    outputs, env = outputs_dir(), environment.describe()
+    if name is not None:
+        return RunDir.create(outputs, name, spec, plan, env)
+    for _ in range(100):
+        candidate = next_name(outputs, preset)
+        try:
+            return RunDir.create(outputs, candidate, spec, plan, env)
+        except RunError:
+            if not (outputs / candidate).exists():
+                raise
+    raise RunError(Problem("run name", f"no free name found in {outputs}", "give one: --name NAME"))
+
+
+def start(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
+    """Start the next attempt. Raises RunError when a worker of this run is there already."""
+    with Lock(rundir.start_lock) as starting:
+        if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
+            raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
+        follower = RunFollower(rundir)
+        deadline = time.monotonic() + _START_WAIT_S
+        while (status := judge(rundir, follower)) not in LIVE and time.monotonic() < deadline:
+            if not worker_alive(rundir, follower.state):
+                break
+            time.sleep(0.1)  # it has said its last word and is clearing up
+        owner = Lock(rundir.worker_lock)
+        # The lock is asked as well: it also sees a worker in another container on these files.
+        if worker_alive(rundir, follower.state) or not owner.take("start"):
+            raise _running(rundir, status, owner)
+        owner.release()
+        return _spawn(rundir, module, max(rundir.newest_attempt(), follower.state.attempts) + 1)
+
+
+def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
+    rundir.stop_request.unlink(missing_ok=True)  # it was meant for the attempt before
+    rundir.logs.mkdir(exist_ok=True)
+    with rundir.log_file(attempt).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(rundir.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=PROJECT,
+            env=os.environ | _WORKER_ENVIRONMENT,
+            start_new_session=True,
+        )
+    identity = Identity.of(process.pid)
+    if identity is not None:
+        write_json(rundir.identity, identity.stored() | {"attempt": attempt, "t": round(time.time(), 3)})
+    return WorkerHandle(attempt, process)
+
+
+def resume(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
+    """Start another attempt of a run that was stopped, failed or lost; else RunError."""
+    status = judge(rundir)
+    if status == "finished":
+        fix = "start a new run with --preset, under another --name"
+        raise RunError(Problem(f"run {rundir.name}", "is finished: no steps are left to train", fix))
+    return start(rundir, module)
+
+
+def judge(rundir: RunDir, follower: RunFollower | None = None) -> Status:
+    """What the run is doing now. A follower that is kept makes the next call cheap."""
+    follower = follower or RunFollower(rundir)
+    status: Status = "lost"
+    for _ in range(2):  # the first look may be the one that learns who the worker is
+        alive = worker_alive(rundir, follower.state)
+        status = verdict(rundir, follower.tick(), alive)
+        if status != "lost":
+            break
+    return status
+
+
+def stop(rundir: RunDir, grace_s: float = 0.0) -> Status:
+    """Ask the worker to save and stop, wait up to grace_s seconds, return the status then.
+
+    Never kills. Raises RunError when the run is not running.
+    """
+    follower = RunFollower(rundir)
+    status = judge(rundir, follower)
+    if status not in LIVE:
+        raise RunError(Problem(f"run {rundir.name}", f"is not running, it is {status}"))
+    _request(rundir, follower, force=False)
+    for worker in workers(rundir, follower.state):
+        worker.send(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while (status := judge(rundir, follower)) in LIVE and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return status
+
+
+def kill(rundir: RunDir) -> bool:
+    """End the worker and its process group at once; steps since the last checkpoint are lost.
+
+    False when there was nothing to end. Only ever ends the process that was started.
+    """
+    follower = RunFollower(rundir)
+    follower.tick()
+    if not worker_alive(rundir, follower.state):
+        return False
+    _request(rundir, follower, force=True)
+    ended = False
+    for worker in workers(rundir, follower.state):
+        ended = worker.kill_group() or ended
+    return ended
+
+
+def _request(rundir: RunDir, follower: RunFollower, force: bool) -> None:
+    """Leave word, for the status and for a system where a signal can not be caught."""
+    attempt = max(int((read_json(rundir.identity) or {}).get("attempt", 0)), follower.state.attempts)
+    request = {"attempt": attempt, "force": force, "t": round(time.time(), 3), "by": os.getpid()}
+    write_json(rundir.stop_request, request)
+
+
+def hold_lock(rundir: RunDir) -> Lock:
+    """For the worker, before it writes anything: one worker a run, however it ends."""
+    lock = Lock(rundir.worker_lock)
+    if not lock.take(f"run {rundir.name}, pid {os.getpid()}", _LOCK_WAIT_S):
+        raise _running(rundir, "running", lock)
+    return lock
+
+
+def hold_gpu_lock(uuid: str, run: str) -> Lock:
+    """For the worker: one run a GPU. The error names the run that has it."""
+    lock = Lock(state_dir() / f"gpu-{uuid}.lock")
+    if not lock.take(f"run {run}, pid {os.getpid()}", _LOCK_WAIT_S):
+        owner = lock.note() or "another run"
+        fix = f"wait for it, or stop it: python -m trainer stop {owner.split(',')[0].split()[-1]}"
+        raise RunError(Problem(f"GPU {uuid}", f"is in use by {owner}", fix))
+    return lock
+
+
+def state_dir() -> Path:
+    """Where locks that concern the machine live: $ONEGRPO_STATE, else the user's state folder."""
+    named = os.environ.get(STATE_VARIABLE)
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "onegrpo"
+
+
+def _running(rundir: RunDir, status: Status, lock: Lock) -> RunError:
+    word = status if status in LIVE else "running"
+    fix = f"follow it on the page, or stop it: python -m trainer stop {rundir.name}"
+    holder = f" ({lock.note()})" if lock.note() else ""
+    return RunError(Problem(f"run {rundir.name}", f"has a worker already, it is {word}{holder}", fix))

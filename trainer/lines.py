@@ -1,0 +1,236 @@
+"""Words for a terminal: one event, one step, one failure as text, each number with its unit.
+
+Pure functions; the caller decides where the text goes.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.events import Event
+from trainer.report.fold import Column, RunState
+from trainer.rundir import RunDir
+
+_RECENT = 20  # steps the expected time is taken from
+_QUIET_PHASES = {"eval", "save", "train"}  # each has an event of its own that says more
+
+
+def printable(text: str) -> str:
+    """One line without control characters: names and messages may come from a model."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def number(value: Any) -> str:
+    """Three digits that count: 0.0123, 1.24, 12,345; n/a for None."""
+    if not isinstance(value, int | float):
+        return "n/a"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if isinstance(value, int) or abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".removesuffix(".") if abs(value) >= 1e-4 else f"{value:.1e}"
+
+
+def percent(share: Any) -> str:
+    return f"{100 * share:.0f} %" if isinstance(share, int | float) else "n/a"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "n/a"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def clock(t: float | None) -> str:
+    """Local time of a moment in unix seconds."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) if t is not None else "-"
+
+
+def size(count: Any) -> str:
+    if not isinstance(count, int | float):
+        return "n/a"
+    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.2f} GiB"
+
+
+def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
+    """What is about to run, before the first event."""
+    spec = rundir.read_spec()
+    tuned = f"LoRA r {spec.lora.r}" if spec.lora.enabled else "all weights"
+    rewards = ", ".join(part.name or part.function for part in spec.reward.components)
+    yield f"run    {rundir.name}" + (f": {spec.title}" if spec.title else "")
+    yield f"model  {spec.model.name}, {tuned}{', 4-bit' if spec.model.load_in_4bit else ''}"
+    prompts = plan.get("prompts_per_update")
+    text = (
+        f"plan   {number(plan.get('optimizer_steps'))} steps of "
+        f"{number(plan.get('completions_per_update'))} completions "
+        f"({'n/a' if prompts is None else format(prompts, 'g')} prompts x "
+        f"{spec.generation.num_generations}), "
+        f"a checkpoint every {number(plan.get('save_steps'))} steps"
+    )
+    memory = plan.get("memory_total_gib")
+    yield text + (f", about {number(memory)} GiB of memory" if memory is not None else "")
+    yield f"reward {rewards}"
+    yield f"files  {rundir.path}"
+
+
+def step_line(state: RunState, index: int, beta: float) -> str:
+    """Everything about one step, in fixed order."""
+    metric = {name: column[index] for name, column in state.metrics.items()}
+    group = {name: column[index] for name, column in state.groups.items()}
+    of = f"/{state.steps_total}" if state.steps_total else ""
+    memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
+    kl = number(metric.get("train/kl")) if beta else "n/a (beta 0)"
+    right, wrong = group.get("all_right_frac"), group.get("all_wrong_frac")
+    parts = [
+        f"step {state.steps[index]:>{max(3, len(of) - 1)}}{of}",
+        f"reward {number(metric.get('train/reward')):>6}",
+        f"group spread {number(group.get('group_std')):>6}",
+        f"dead groups {percent(group.get('dead_frac')):>5} (right {percent(right)}, wrong {percent(wrong)})",
+        f"loss {number(metric.get('train/loss')):>8}",
+        f"kl {kl}",
+        f"grad norm {number(metric.get('train/grad_norm')):>6}",
+        f"length {number(metric.get('train/completions/mean_length'))} tok",
+        f"{number(tokens_per_s(state, index))} tok/s",
+        f"{number(state.seconds[index])} s/step",
+        f"memory {number(memory)} GiB",
+        f"ETA {duration(eta_s(state, index))}",
+    ]
+    return "  ".join(parts)
+
+
+def tokens_per_s(state: RunState, index: int) -> float | None:
+    now, seconds = state.tokens_at[index], state.seconds[index]
+    before = state.tokens_at[index - 1] if index else 0
+    if now is None or before is None or not seconds:
+        return None
+    return (now - before) / seconds
+
+
+def eta_s(state: RunState, index: int) -> float | None:
+    """Seconds until the last step, at the pace of the newest steps."""
+    recent: Column = state.seconds[max(0, index + 1 - _RECENT) : index + 1]
+    known = [seconds for seconds in recent if seconds is not None]
+    if not known or state.steps_total is None:
+        return None
+    return (state.steps_total - state.steps[index]) * sum(known) / len(known)
+
+
+def bar(state: RunState, width: int) -> str:
+    """Progress with the expected time, `width` characters wide at most."""
+    done, total = state.last_step, state.steps_total or 0
+    words = f" {done}/{total} steps  ETA {duration(eta_s(state, len(state.steps) - 1))}"
+    room = min(40, width - len(words) - 2)
+    if not total or room < 5:
+        return words.strip()[:width]
+    full = min(room, room * done // total)
+    return f"[{'#' * full}{'.' * (room - full)}]{words}"
+
+
+def event_line(event: Event) -> str:
+    """A line for an event that is worth one, else ""."""
+    words = {
+        "run_started": _started,
+        "phase": _phase,
+        "eval": _eval,
+        "checkpoint": _checkpoint,
+        "alert": _alert,
+        "run_paused": lambda event: f"paused at step {event.get('step')}",
+        "run_stopped": _stopped,
+        "run_finished": _finished,
+    }
+    return words[event["kind"]](event) if event["kind"] in words else ""
+
+
+def _started(event: Event) -> str:
+    parts = []
+    for checkpoint in event.get("skipped") or []:
+        parts.append(f"skipped {checkpoint.get('checkpoint')}: {checkpoint.get('reason')}")
+    if event.get("resumed_from"):
+        step = event.get("resumed_from_step")
+        parts.append(f"resumed from {event['resumed_from']}, {step} steps are done")
+    elif event["attempt"] > 1:
+        parts.append("no checkpoint to resume from: training starts at step 1")
+    return "; ".join(parts)
+
+
+def _phase(event: Event) -> str:
+    name = str(event.get("name"))
+    if event.get("state") != "end" or name in _QUIET_PHASES:
+        return ""
+    return f"{name.replace('_', ' ')} {duration(event.get('seconds'))}"
+
+
+def _eval(event: Event) -> str:
+    rows, seconds = number(event.get("rows")), duration(event.get("seconds"))
+    parts = event.get("components") or {}
+    shown = ", ".join(f"{name} {number(value)}" for name, value in parts.items())
+    return (
+        f"eval {event.get('at')} (step {event.get('step')})  reward {number(event.get('reward'))}  "
+        f"correct {percent(event.get('correct_frac'))} of {rows} rows  {seconds}"
+    ) + (f"  ({shown})" if shown else "")
+
+
+def _checkpoint(event: Event) -> str:
+    verified = "verified" if event.get("verified") else "NOT verified"
+    return f"saved {event.get('name')}  {size(event.get('bytes'))}  {duration(event.get('seconds'))}  {verified}"
+
+
+def _alert(event: Event) -> str:
+    return f"{event.get('level')}: {event.get('title')}: {event.get('text')}"
+
+
+def _stopped(event: Event) -> str:
+    saved = event.get("checkpoint")
+    kept = f"saved as {saved}" if saved else "no checkpoint was saved"
+    return f"stopped ({event.get('reason')}) at step {event.get('step')}, {kept}"
+
+
+def _finished(event: Event) -> str:
+    return (
+        f"finished {event.get('step')} steps in {duration(event.get('seconds'))}, "
+        f"{number(event.get('tokens'))} tokens, "
+        f"peak memory {number(event.get('peak_memory_gib'))} GiB"
+    )
+
+
+def stopping(state: RunState) -> str:
+    """What happens after a stop was asked for, and how long it may take."""
+    pace = [seconds for seconds in state.seconds[-_RECENT:] if seconds is not None]
+    step = f"(about {duration(max(pace))})" if pace else "(its first one)"
+    if not state.steps:
+        return "asked the worker to stop: it does so when the model is loaded or its step is done"
+    return f"asked the worker to save and stop: it finishes its step {step}, saves and ends"
+
+
+def failure(final: Event) -> list[str]:
+    """Each problem of run_failed in one line: where, what, what to do."""
+    found = []
+    for problem in final.get("problems") or []:
+        fix = f"  ->  {problem['fix']}" if problem.get("fix") else ""
+        found.append(f"{problem.get('where')}: {problem.get('what')}{fix}")
+    return found or [f"{final.get('error')} at step {final.get('step')}"]
+
+
+def death(exit_status: int | None) -> str:
+    """A worker that ended without a final event."""
+    if exit_status is None or exit_status >= 0:
+        shown = "" if exit_status is None else f" (exit status {exit_status})"
+        return f"the worker ended without saying why{shown}"
+    try:
+        name = signal.Signals(-exit_status).name
+    except ValueError:
+        name = f"signal {-exit_status}"
+    text = f"the worker was ended by {name}"
+    if name == "SIGKILL":
+        text += (
+            "; if nobody killed it, the machine ran out of memory (the kernel's OOM killer: see "
+            "`dmesg`): lower optim.per_device_train_batch_size or generation.max_completion_length"
+        )
+    return text

@@ -1,0 +1,311 @@
+"""From a preset's name (or a path) and `--set section.key=value` to a validated RunSpec.
+
+    find -> read -> merge -> parse           load does all four
+
+All problems of all stages are collected and raised at once. Imports pydantic, spec, explain and
+rules; never torch, trl or transformers: a wrong preset is refused before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainer import explain, rules
+from trainer.errors import PresetError, Problem, SpecError, TrainerError
+from trainer.spec import RunSpec
+
+PRESETS_DIR = Path(__file__).resolve().parent.parent / "presets"
+
+# Files a preset names: relative to the preset's own folder, or, typed after --set, to the current
+# one.
+FILE_KEYS = (("data", "path"), ("data", "eval_path"), ("model", "warm_start", "path"))
+# Stand-ins for what is missing or refused, so that the rules across the other fields still run.
+_STAND_INS: dict[explain.Path, Callable[[], Any]] = {
+    ("model",): lambda: {"name": "?"},
+    ("model", "name"): lambda: "?",
+    ("data",): dict,
+    ("reward",): lambda: {"components": [{"function": "exact_match"}]},
+    ("reward", "components"): lambda: [{"function": "exact_match"}],
+}
+
+
+@dataclass(frozen=True)
+class PresetInfo:
+    """What a list of presets shows. `measured` is "" for an unmeasured preset; `error` is "" for a
+    sound one.
+    """
+
+    name: str
+    path: Path
+    title: str
+    model: str
+    gpu: str
+    """GPU class from the header, e.g. `24 GB or more`."""
+    measured: str
+    """GPU, date, commit and figures from the header."""
+    error: str = ""
+
+
+def _files() -> dict[str, Path]:
+    """{name: file} of every preset; one in a sub-folder is called `folder/name`."""
+    found = sorted(PRESETS_DIR.rglob("*.toml"))
+    return {path.relative_to(PRESETS_DIR).with_suffix("").as_posix(): path for path in found}
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a preset: a name in presets/, or a path to any .toml. Raises PresetError."""
+    name = str(name_or_path)
+    files = _files()
+    if name in files:
+        return files[name]
+    path = Path(name).expanduser()
+    if path.suffix == ".toml":
+        if path.is_file():
+            return path.resolve()
+        if name.removesuffix(".toml") in files:
+            return files[name.removesuffix(".toml")]
+        if "/" in name or path.exists():
+            what = "is a folder" if path.is_dir() else "there is no such file"
+            raise PresetError(Problem(f"preset {name}", what, _known(path.stem, files)))
+    raise PresetError(
+        Problem(
+            f"preset {name}",
+            f"there is no preset of this name in {PRESETS_DIR}",
+            _known(name, files),
+        )
+    )
+
+
+def _known(name: str, files: Mapping[str, Path]) -> str:
+    close = explain.nearest(name, files, count=3)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(files)}" if files else ""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises PresetError with file:line:column."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise PresetError(Problem(str(path), f"can not be read: {error.strerror}")) from error
+    except UnicodeDecodeError as error:
+        bad_line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise PresetError(Problem(f"{path}:{bad_line}", "is not UTF-8 text", "save the file as UTF-8")) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line, column = place.groups() if place else (str(text.count("\n") + 1), "1")
+        what = re.sub(r" \(at .*\)$", "", str(error))
+        seen = text.splitlines()[int(line) - 1].strip() if place and text.splitlines() else ""
+        fix = _syntax_fix(seen)
+        what = f"not TOML: {what}" + (f", in the line {explain.shown(seen)}" if seen else " at the end of the file")
+        raise PresetError(Problem(f"{path}:{line}:{column}", what, fix)) from error
+
+
+def _syntax_fix(line: str) -> str:
+    """What to type for the slips people make when they come from YAML or Python."""
+    if re.match(r"^[\w.]+\s*:\s*\S", line):
+        return "write key = value, not key: value"
+    if re.search(r"=\s*(True|False)\b", line):
+        return "write true or false in small letters"
+    if re.search(r"=\s*None\b", line):
+        return "leave the key out: TOML has no None"
+    if re.search(r"=\s*[A-Za-z_/][\w/.-]*\s*(#.*)?$", line):
+        return "put text in quotes"
+    return ""
+
+
+def merge(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of `raw` with every `section.key=value` put in. Raises SpecError with all that make no
+    sense.
+    """
+    merged, problems = _merged(raw, overrides)
+    if problems:
+        raise SpecError(problems)
+    return merged
+
+
+def _merged(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
+    merged: dict[str, Any] = copy.deepcopy(dict(raw))
+    problems = []
+    for override in overrides:
+        problem = _put(merged, override)
+        if problem is not None:
+            problems.append(problem)
+    return merged, problems
+
+
+def _put(merged: dict[str, Any], override: str) -> Problem | None:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    path: explain.Path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+    if not equals or not all(str(step) for step in path):
+        return Problem(
+            f"--set {override}",
+            "is not of the form section.key=value",
+            "--set optim.learning_rate=1e-6",
+        )
+    if not _key_exists(path):
+        return explain.unknown_key(path)
+    value = _value(path, text.strip())
+    if path in FILE_KEYS and isinstance(value, str):
+        value = str(Path(value).expanduser().absolute())
+    here: Any = merged
+    for place, step in enumerate(path):
+        done = explain.dotted(path[:place]) or "the spec"
+        last = place == len(path) - 1
+        if isinstance(step, int):
+            if not isinstance(here, list):
+                return Problem(key, f"{done} is not a list", "")
+            if not step < len(here):
+                count = f"{len(here)} of them, counted from 0" if here else "none"
+                return Problem(
+                    key,
+                    f"{done} has no number {step}: there are {count}",
+                    f"add it to the preset's {done}",
+                )
+        elif not isinstance(here, dict):
+            fix = f"{done}.0.{step}" if isinstance(here, list) else ""
+            return Problem(key, f"{done} is {'a list' if isinstance(here, list) else 'not a table'}", fix)
+        if last:
+            here[step] = value
+        else:
+            here = here[step] if isinstance(step, int) else here.setdefault(step, {})
+    return None
+
+
+def _key_exists(path: explain.Path) -> bool:
+    """Whether a key is one of ours, or lies in a table with free keys ([trl], params, columns)."""
+    if explain.field_at(path) is not None:
+        return len(path) > 1 or explain.section_at(path) is not None or path == ("title",)
+    free = (("trl",), ("data", "columns"))
+    names = tuple(step for step in path if isinstance(step, str))
+    return any(names[: len(head)] == head and len(names) > len(head) for head in free) or (
+        names[:3] == ("reward", "components", "params") and len(names) > 3
+    )
+
+
+def _value(path: explain.Path, text: str) -> Any:
+    """The TOML value of `text`, or `text` itself: `--set grpo.loss_type=dapo` needs no quotes."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value = parsed.get("value")
+    if len(parsed) != 1 or isinstance(value, datetime.date | datetime.time):
+        return text  # a second line, or text that looks like a date
+    field = explain.field_at(path)
+    if field is not None and explain.takes_only_text(field) and not isinstance(value, str | list | dict):
+        return text  # a commit hash like 1234567 or 12e4567 is no number
+    return value
+
+
+def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
+    """The RunSpec of a raw spec. Raises SpecError with every problem; `where` names the file in
+    them.
+    """
+    spec, problems = _parsed(raw, where)
+    if problems or spec is None:
+        raise SpecError(problems)
+    return spec
+
+
+def _parsed(raw: Mapping[str, Any], where: str) -> tuple[RunSpec | None, list[Problem]]:
+    try:
+        spec = RunSpec.model_validate(raw)
+    except ValidationError as error:
+        wrong = explain.problems(error, raw, where)
+    else:
+        return spec, rules.problems(spec)
+    problems = [problem for _, problem in wrong]
+    paths = [path for path, _ in wrong]
+    rest = copy.deepcopy(dict(raw))
+    for path in paths:
+        _stand_in(rest, path)
+    try:
+        spec = RunSpec.model_validate(rest)
+    except ValidationError:
+        return (
+            None,
+            problems,
+        )  # too much is wrong: the rules across fields come after these are mended
+    return None, problems + rules.problems(spec, paths)
+
+
+def _stand_in(rest: dict[str, Any], path: explain.Path) -> None:
+    """Take a refused key out, or put a stand-in where one is required."""
+    if path[:2] == ("reward", "components"):
+        path = path[:2]  # its elements hold each other up: replace the list
+    here: Any = rest
+    for step in path[:-1]:
+        here = here[step]
+    stand_in = _STAND_INS.get(path)
+    if stand_in is not None:
+        here[path[-1]] = stand_in()
+    elif isinstance(here, dict):
+        here.pop(path[-1], None)
+        if path[:2] == ("model", "warm_start"):
+            here = rest["model"]
+            here.pop("warm_start", None)
+    else:
+        here[path[-1]] = ""
+
+
+def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
+    for *parents, last in FILE_KEYS:
+        here: Any = raw
+        for step in parents:
+            here = here.get(step) if isinstance(here, dict) else None
+        if isinstance(here, dict) and isinstance(here.get(last), str) and here[last]:
+            here[last] = str((folder / Path(here[last]).expanduser()).resolve())
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
+    """The validated spec of a preset with overrides. Raises PresetError or SpecError with every
+    problem.
+    """
+    path = find(name_or_path)
+    raw = read(path)
+    _make_absolute(raw, path.parent)
+    merged, problems = _merged(raw, overrides)
+    spec, more = _parsed(merged, str(path))
+    if problems or more or spec is None:
+        raise SpecError([*problems, *more])
+    return spec
+
+
+def header(text: str) -> list[str]:
+    """The comment lines a preset starts with, without their `#`."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+def list_presets() -> list[PresetInfo]:
+    """Every preset in presets/, broken ones too: those say what is wrong."""
+    return [_info(name, path) for name, path in _files().items()]
+
+
+def _info(name: str, path: Path) -> PresetInfo:
+    lines = header(path.read_text(encoding="utf-8", errors="replace"))
+    gpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("GPU:")), "")
+    measured = next((line.partition(":")[2].strip() for line in lines if line.startswith("Measured:")), "")
+    try:
+        spec = load(path)
+    except TrainerError as error:
+        return PresetInfo(name, path, lines[0] if lines else "", "", gpu, measured, str(error))
+    return PresetInfo(name, path, spec.title or name, spec.model.name, gpu, measured)

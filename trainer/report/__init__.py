@@ -1,0 +1,1 @@
+"""From events to what a person sees: folding, reading, writing down. Torch-free."""

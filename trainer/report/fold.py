@@ -1,0 +1,242 @@
+"""Events -> RunState: what a run has done so far, as columns every view can draw.
+
+`fold` takes one event at a time; a tick costs the same however long the run is. A resumed
+attempt takes back everything newer than its checkpoint: no step is doubled, none is missing.
+Torch-free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.events import FINAL, Event, EventReader
+from trainer.rundir import RunDir
+from trainer.status import Status, verdict, worker_alive
+
+Column = list[float | None]
+EDGE_STEPS = 10  # steps averaged for the reward "at first" and "at last"
+
+
+@dataclass
+class RunState:
+    """All a reader needs. Columns are aligned with `steps`; None where a step did not report."""
+
+    attempts: int = 0
+    """Newest attempt that wrote an event."""
+    started: Event | None = None
+    """run_started of the newest attempt."""
+    final: Event | None = None
+    """run_finished, run_stopped or run_failed of the newest attempt."""
+    paused: bool = False
+    plan: dict[str, Any] | None = None
+    """The plan as the worker found it, rows counted exactly."""
+    phase: str = ""
+    """What the worker is doing; "" between phases."""
+    phases: list[Event] = field(default_factory=list)
+    """Finished phases with their seconds."""
+    steps: list[int] = field(default_factory=list)
+    steps_total: int | None = None
+    metrics: dict[str, Column] = field(default_factory=dict)
+    groups: dict[str, Column] = field(default_factory=dict)
+    seconds: Column = field(default_factory=list)
+    epochs: Column = field(default_factory=list)
+    tokens_at: Column = field(default_factory=list)
+    """Cumulative tokens after each step."""
+    spans: list[Event] = field(default_factory=list)
+    rollouts: list[Event] = field(default_factory=list)
+    checkpoints: list[Event] = field(default_factory=list)
+    evals: list[Event] = field(default_factory=list)
+    alerts: list[Event] = field(default_factory=list)
+    resumes: list[Event] = field(default_factory=list)
+    """run_started of every attempt that continued a checkpoint."""
+    heartbeat: Event | None = None
+    gpu: Event | None = None
+    peak_memory_gib: float | None = None
+    train_seconds: float = 0.0
+    """Spent in training steps by all attempts, those that a resume took back included."""
+    attempt_t: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Time of the first and the newest event of each attempt, unix seconds."""
+    skipped: int = 0
+    """Lines of the log that were no event."""
+
+    @property
+    def last_step(self) -> int:
+        """Newest finished step; 0 before the first."""
+        return self.steps[-1] if self.steps else 0
+
+    @property
+    def tokens(self) -> int | None:
+        return next((int(count) for count in reversed(self.tokens_at) if count is not None), None)
+
+
+def fold(state: RunState, event: Event) -> None:
+    """Take one event into the state."""
+    kind, attempt = event["kind"], event["attempt"]
+    first = state.attempt_t.get(attempt, (event["t"], 0.0))[0]
+    state.attempt_t[attempt] = (first, event["t"])
+    state.attempts = max(state.attempts, attempt)
+    if kind == "run_started":
+        _start(state, event)
+    elif kind == "plan":
+        state.plan = event.get("plan")
+    elif kind == "phase":
+        _phase(state, event)
+    elif kind == "step":
+        _step(state, event)
+    elif kind in ("span", "rollouts", "checkpoint", "eval", "alert"):
+        home: dict[str, list[Event]] = {
+            "span": state.spans,
+            "rollouts": state.rollouts,
+            "checkpoint": state.checkpoints,
+            "eval": state.evals,
+            "alert": state.alerts,
+        }
+        home[kind].append(event)
+    elif kind == "gpu":
+        state.gpu = event
+    elif kind == "heartbeat":
+        state.heartbeat = event
+        _peak(state, event.get("peak_gib"))
+    elif kind == "run_paused":
+        state.paused = True
+    elif kind in FINAL:
+        _end(state, event)
+
+
+def _start(state: RunState, event: Event) -> None:
+    state.started, state.final, state.paused, state.phase = event, None, False, ""
+    kept = int(event.get("resumed_from_step") or 0)
+    if kept or event.get("resumed_from"):
+        state.resumes.append(event)
+    _take_back(state, kept)
+
+
+def _take_back(state: RunState, kept: int) -> None:
+    """Forget everything newer than step `kept`: the attempt that begins does it again."""
+    _cut_columns(state, kept)
+    for history in (state.spans, state.rollouts, state.checkpoints, state.evals):
+        history[:] = [event for event in history if event.get("step", 0) <= kept]
+    if kept == 0:  # also what was measured before the first step is measured again
+        state.evals.clear()
+
+
+def _cut_columns(state: RunState, kept: int) -> None:
+    columns = [*state.metrics.values(), *state.groups.values()]
+    columns += [state.seconds, state.epochs, state.tokens_at]
+    while state.steps and state.steps[-1] > kept:
+        state.steps.pop()
+        for column in columns:
+            column.pop()
+
+
+def _step(state: RunState, event: Event) -> None:
+    step = event.get("step")
+    if not isinstance(step, int):
+        return
+    _cut_columns(state, step - 1)  # said twice: the later word counts
+    state.steps_total = event.get("of", state.steps_total)
+    _append(state.metrics, event.get("metrics"), len(state.steps))
+    _append(state.groups, event.get("groups"), len(state.steps))
+    state.steps.append(step)
+    state.seconds.append(event.get("seconds"))
+    state.epochs.append(event.get("epoch"))
+    state.tokens_at.append(event.get("tokens"))
+    state.train_seconds += event.get("seconds") or 0.0
+
+
+def _append(columns: dict[str, Column], values: Any, before: int) -> None:
+    """One more value in every column; a new column gets None for the steps before it."""
+    values = values if isinstance(values, dict) else {}
+    for name in values.keys() - columns.keys():
+        columns[name] = [None] * before
+    for name, column in columns.items():
+        column.append(values.get(name))
+
+
+def _phase(state: RunState, event: Event) -> None:
+    if event.get("state") == "start":
+        state.phase = str(event.get("name", ""))
+    else:
+        state.phase = ""
+        state.phases.append(event)
+
+
+def _end(state: RunState, event: Event) -> None:
+    state.final, state.phase = event, ""
+    _peak(state, event.get("peak_memory_gib"))
+
+
+def _peak(state: RunState, seen: float | None) -> None:
+    if seen is not None:
+        state.peak_memory_gib = max(seen, state.peak_memory_gib or 0.0)
+
+
+class RunFollower:
+    """Folds a growing log, a tick at a time."""
+
+    def __init__(self, rundir: RunDir) -> None:
+        self.rundir = rundir
+        self.state = RunState()
+        self._reader = EventReader(rundir.events)
+
+    def read(self) -> list[Event]:
+        """Events that are new since the last call; the state holds them already."""
+        events = self._reader.read()
+        for event in events:
+            fold(self.state, event)
+        self.state.skipped = self._reader.skipped
+        return events
+
+    def tick(self) -> RunState:
+        self.read()
+        return self.state
+
+
+def state_of(rundir: RunDir) -> RunState:
+    """The state from the whole log, once."""
+    return RunFollower(rundir).tick()
+
+
+def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> dict[str, Any]:
+    """What a run came to, for a line of JSON or a table. None where nothing is known.
+
+    status: what trainer.launch.judge said; judged from `state` as it is when left out.
+    reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
+    the same step in both. seconds: in training steps, all attempts together; wall_seconds: also
+    loading, evaluation and saving, without the time between attempts.
+    """
+    first, last = edges(state.metrics.get("train/reward", []))
+    before, after = _eval_at(state, "before"), _eval_at(state, "after")
+    return {
+        "run": rundir.name,
+        "status": status or verdict(rundir, state, worker_alive(rundir, state)),
+        "steps": state.last_step,
+        "steps_total": state.steps_total,
+        "reward_first": first,
+        "reward_last": last,
+        "eval_before": before.get("reward"),
+        "eval_after": after.get("reward"),
+        "correct_before": before.get("correct_frac"),
+        "correct_after": after.get("correct_frac"),
+        "seconds": round(state.train_seconds, 3),
+        "wall_seconds": round(sum(last - first for first, last in state.attempt_t.values()), 3),
+        "tokens": state.tokens,
+        "peak_memory_gib": state.peak_memory_gib,
+        "attempts": state.attempts,
+        "path": str(rundir.path),
+    }
+
+
+def edges(column: Column) -> tuple[float | None, float | None]:
+    """Means of the first and the last ten values, of each half when there are fewer than 20."""
+    values = [value for value in column if value is not None]
+    count = min(EDGE_STEPS, len(values) // 2)
+    if count == 0:
+        return None, None
+    return sum(values[:count]) / count, sum(values[-count:]) / count
+
+
+def _eval_at(state: RunState, at: str) -> Event:
+    """The newest eval of that kind, or {}."""
+    return next((event for event in reversed(state.evals) if event.get("at") == at), {})

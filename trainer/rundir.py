@@ -1,0 +1,283 @@
+"""The run directory outputs/<run>/: the only place that knows its file names.
+
+    spec.json plan.json env.json     written once, when the run is created
+    events.jsonl                     the truth (trainer.events)
+    rollouts/step_000020.jsonl       completions of one step
+    checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
+    logs/attempt_1.log               raw output of the worker, one file an attempt
+    control/worker.json stop.json    who the newest worker is; the request to save and stop
+    control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
+    report/                          written on request
+
+A run appears under its name complete or not at all. Small JSON files are replaced atomically.
+Imports the spec, never torch. Knows nothing about processes or what events mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel
+
+from trainer.errors import Problem, RunError
+from trainer.spec import RunSpec
+
+if TYPE_CHECKING:
+    from trainer.plan import RunPlan
+
+PROJECT = Path(__file__).resolve().parents[1]
+OUTPUTS_VARIABLE = "ONEGRPO_OUTPUTS"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+
+_UNFINISHED = ".creating-"
+_STALE_S = 3600  # an unfinished folder this old belongs to a process that was killed
+_ATTEMPT = re.compile(r"attempt_(\d+)\.log")
+
+
+def outputs_dir() -> Path:
+    """Where runs live: $ONEGRPO_OUTPUTS, else outputs/ of the project."""
+    return Path(os.environ.get(OUTPUTS_VARIABLE) or PROJECT / "outputs").resolve()
+
+
+class RunDir:
+    """Paths of one run. Making the object touches nothing; `create` and `open` check."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunDir) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def env(self) -> Path:
+        return self.path / "env.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def rollouts(self) -> Path:
+        return self.path / "rollouts"
+
+    def rollouts_file(self, step: int) -> Path:
+        return self.rollouts / f"step_{step:06d}.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"checkpoint-{step}"
+
+    @property
+    def staging(self) -> Path:
+        return self.checkpoints / ".staging"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def log_file(self, attempt: int) -> Path:
+        return self.logs / f"attempt_{attempt}.log"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
+
+    @property
+    def identity(self) -> Path:
+        return self.control / "worker.json"
+
+    @property
+    def stop_request(self) -> Path:
+        return self.control / "stop.json"
+
+    @property
+    def worker_lock(self) -> Path:
+        return self.control / "worker.lock"
+
+    @property
+    def start_lock(self) -> Path:
+        return self.control / "start.lock"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    def newest_attempt(self) -> int:
+        """Number of the newest attempt that has a log; 0 before the first."""
+        try:
+            found = [_ATTEMPT.fullmatch(name) for name in os.listdir(self.logs)]
+        except FileNotFoundError:
+            return 0
+        return max((int(match[1]) for match in found if match), default=0)
+
+    def read_spec(self) -> RunSpec:
+        return RunSpec.model_validate_json(self.spec.read_bytes())
+
+    @classmethod
+    def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:
+        """Make outputs/<name> with its three files. Raises RunError: name bad or taken."""
+        path = _checked(outputs, name)
+        outputs.mkdir(parents=True, exist_ok=True)
+        _sweep(outputs)
+        draft = cls(outputs / f"{_UNFINISHED}{name}-{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            for folder in (draft.rollouts, draft.checkpoints, draft.logs, draft.control):
+                folder.mkdir(parents=True)
+            write_json(draft.spec, spec)
+            write_json(draft.plan, plan)
+            write_json(draft.env, env)
+            if path.exists() or path.is_symlink():
+                raise _taken(path)
+            try:
+                draft.path.rename(path)
+            except OSError as error:
+                if path.exists():  # another process took the name since the line above
+                    raise _taken(path) from error
+                raise
+        except BaseException:
+            shutil.rmtree(draft.path, ignore_errors=True)
+            raise
+        sync_folder(outputs)
+        return cls(path)
+
+    @classmethod
+    def open(cls, outputs: Path, name: str) -> Self:
+        """The run of that name. Raises RunError with the nearest names when there is none."""
+        path = _checked(outputs, name)
+        run = cls(path)
+        if not run.spec.is_file():
+            names = [known.name for known in list_runs(outputs)]
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
+            fix = f"one of: {', '.join(near)}" if near else "start one: --headless --preset NAME"
+            raise RunError(Problem(f"run {name}", f"there is no such run in {outputs}", fix))
+        return run
+
+
+def list_runs(outputs: Path) -> list[RunDir]:
+    """All runs, newest first. Folders without a spec, hidden ones and links are not runs."""
+    found: list[tuple[float, RunDir]] = []
+    try:
+        entries = list(os.scandir(outputs))
+    except FileNotFoundError:
+        return []
+    for entry in entries:
+        if NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            run = RunDir(Path(entry.path))
+            with contextlib.suppress(FileNotFoundError):
+                found.append((run.spec.stat().st_mtime, run))
+    return [run for _, run in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
+
+
+def next_name(outputs: Path, preset: str) -> str:
+    """A free name made from the preset's (or its file's): tiny-1, tiny-2, ..."""
+    stem = Path(preset).name.removesuffix(".toml")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:48] or "run"
+    pattern = re.compile(re.escape(stem) + r"-(\d{1,9})", re.IGNORECASE)
+    try:
+        taken = [pattern.fullmatch(name) for name in os.listdir(outputs)]
+    except FileNotFoundError:
+        taken = []
+    return f"{stem}-{1 + max((int(match[1]) for match in taken if match), default=0)}"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file by the value as JSON, whole or not at all, also over a power cut."""
+    text = json.dumps(_plain(value), ensure_ascii=False, indent=2, default=_plain) + "\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(text.encode("utf-8", "replace"))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the file; None when it is not there or was damaged from outside."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut, where the system can."""
+    with contextlib.suppress(PermissionError):  # Windows does not open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict | list | str):
+        return value
+    raise TypeError(f"can not be written as JSON: {type(value).__name__}")
+
+
+def _checked(outputs: Path, name: str) -> Path:
+    """outputs/<name>, if that is a legal name and stays inside outputs."""
+    if not NAME.fullmatch(name):
+        raise RunError(Problem("run name", f"{name!r} is not {NAME_RULE}", "for example tiny-1"))
+    path = outputs / name
+    # The folder itself may be a link to another disk; a run inside it may not lead elsewhere.
+    if path.is_symlink() or path.resolve().parent != outputs.resolve():
+        raise RunError(Problem(f"run {name}", f"leads out of {outputs}", "remove the link"))
+    return path
+
+
+def _taken(path: Path) -> RunError:
+    ways = f"--name with another name, --resume {path.name} to go on with it, or delete {path}"
+    return RunError(Problem(f"run {path.name}", "exists already", ways))
+
+
+def _sweep(outputs: Path) -> None:
+    """Remove what processes killed while creating a run have left."""
+    for leftover in outputs.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > _STALE_S:
+                shutil.rmtree(leftover, ignore_errors=True)

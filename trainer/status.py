@@ -1,0 +1,63 @@
+"""What became of a run: derived from its events and its worker's life, never stored."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Literal
+
+from trainer.process import Identity
+from trainer.rundir import RunDir, read_json
+
+if TYPE_CHECKING:
+    from trainer.report.fold import RunState
+
+Status = Literal["starting", "running", "stopping", "finished", "stopped", "failed", "lost"]
+LIVE: frozenset[Status] = frozenset({"starting", "running", "stopping"})
+
+_ENDS: dict[str, Status] = {
+    "run_finished": "finished",
+    "run_stopped": "stopped",
+    "run_failed": "failed",
+}
+_CREATED_S = 30.0  # between creating a run and starting its worker
+
+
+def workers(rundir: RunDir, state: RunState) -> list[Identity]:
+    """The newest worker as its parent named it, and as it named itself. Usually the same one twice.
+
+    A parent killed between starting the worker and writing its name leaves only the second.
+    """
+    named = (Identity.read(read_json(rundir.identity)), Identity.read(state.started))
+    return list(dict.fromkeys(worker for worker in named if worker is not None))
+
+
+def worker_alive(rundir: RunDir, state: RunState) -> bool:
+    return any(worker.alive() for worker in workers(rundir, state))
+
+
+def verdict(rundir: RunDir, state: RunState, alive: bool) -> Status:
+    """The status. The state must be read AFTER `alive`: a run that ends in between would look lost.
+
+    A final event of the newest attempt decides, even while the process is still clearing up. A
+    worker that was asked to stop before it began anything counts as stopped.
+    """
+    newest = max(_attempt(read_json(rundir.identity)), state.attempts)
+    if state.final is not None and state.final["attempt"] == newest:
+        return _ENDS[state.final["kind"]]
+    begun = state.started is not None and state.started["attempt"] == newest
+    asked = newest > 0 and _attempt(read_json(rundir.stop_request)) == newest
+    if alive:
+        return "stopping" if asked else "running" if begun else "starting"
+    if asked and not begun:
+        return "stopped"
+    if newest == 0:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - rundir.spec.stat().st_mtime < _CREATED_S:
+                return "starting"
+    return "lost"
+
+
+def _attempt(stored: dict[str, object] | None) -> int:
+    attempt = (stored or {}).get("attempt")
+    return attempt if isinstance(attempt, int) else 0

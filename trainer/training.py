@@ -1,0 +1,165 @@
+"""One training put together: config, rewards, CustomGRPOTrainer, observer, evaluation, signs of life.
+
+Imports torch, transformers and TRL; only the worker imports it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PrinterCallback, set_seed
+from trl import GRPOTrainer
+
+from trainer import checkpoints
+from trainer.callbacks import Heartbeat, MakeRoom, RunObserver, StopWhenAsked, peak_gib
+from trainer.data import dataset
+from trainer.engine import Choice, Loaded
+from trainer.environment import PACKAGES, package_version
+from trainer.errors import CheckpointError, EngineError, Problem
+from trainer.evaluate.greedy import evaluate
+from trainer.grpo import config
+from trainer.grpo.spans import Spans
+from trainer.grpo.trainer import make_trainer_class
+from trainer.plan import RunPlan
+from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.spec import RunSpec
+
+if TYPE_CHECKING:
+    from trainer.worker import Session
+
+__all__ = ["Data", "Training", "load_data", "peak_gib"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training dataset, held-out rows, and what became of the rows."""
+
+    train: Any
+    held_out: list[dict[str, Any]]
+    report: dataset.DataReport
+
+
+def load_data(spec: RunSpec, tokenizer: Any) -> Data:
+    return Data(*dataset.load(spec, tokenizer))
+
+
+class Training:
+    """Everything that trains, ready to go. Raises EngineError when the config is not what the preset chose."""
+
+    def __init__(
+        self,
+        session: Session,
+        spec: RunSpec,
+        plan: RunPlan,
+        choice: Choice,
+        loaded: Loaded,
+        data: Data,
+    ) -> None:
+        self.session, self.spec, self.plan, self.data = session, spec, plan, data
+        assert plan.optimizer_steps is not None, "the rows are known: so are the steps"
+        steps = plan.optimizer_steps
+        self.tokenizer = loaded.tokenizer
+        self.spans = Spans(sync=_sync(spec, choice))
+        self.wrapper = ComponentRewardWrapper(spec.reward, self.spans)
+        self.manifest = {
+            "run": session.rundir.name,
+            "data": data.report.fingerprint,
+            "versions": {name: package_version(name) for name in PACKAGES},
+        }
+        self.observer = RunObserver(session.rundir, session.events, spec, steps, self.evaluate, self.manifest)
+        self.trainer = self._make_trainer(choice, loaded)
+        self._announce(choice)
+
+    def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
+        spec, session = self.spec, self.session
+        chosen = config.choose(spec, self.plan, session.rundir.staging, device=choice.device, dtype=choice.dtype)
+        args = config.build(chosen)
+        wrong = config.differences(args, chosen)
+        if wrong:
+            raise EngineError(
+                Problem(f"GRPOConfig.{name}", f"holds {found!r}, the preset chose {wanted!r}")
+                for name, wanted, found in wrong
+            )
+        set_seed(spec.run.seed)  # the adapter's initial weights, drawn before transformers seeds
+        trainer = make_trainer_class(GRPOTrainer)(
+            model=loaded.model,
+            args=args,
+            reward_funcs=[self.wrapper],
+            train_dataset=self.data.train,
+            processing_class=loaded.tokenizer,
+            peft_config=loaded.peft_config,
+            callbacks=[
+                StopWhenAsked(session.flag, self.plan.updates_per_phase),
+                MakeRoom(session.rundir, session.events),
+            ],
+            spans=self.spans,
+            observer=self.observer,
+        )
+        trainer.remove_callback(PrinterCallback)  # the event log says it better
+        return trainer
+
+    def _announce(self, choice: Choice) -> None:
+        """Say in the event log what really trains: a failed patch must not pass unseen."""
+        self.session.events.emit(
+            "plan",
+            plan=self.plan.model_dump(mode="json"),
+            data=self.data.report.as_dict(),
+            engine=choice.engine,
+            device=choice.device,
+            dtype=choice.dtype,
+            why=choice.why,
+            trainer_class=type(self.trainer).__name__,
+            trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[1:4]],
+        )
+
+    def evaluate(self, at: str, step: int) -> None:
+        """Answer the held-out rows and write the score; nothing when there are none or a stop was asked for."""
+        if not self.data.held_out:
+            return
+        started = time.perf_counter()
+        score = evaluate(
+            self.trainer.model,
+            self.tokenizer,
+            self.data.held_out,
+            self.wrapper,
+            max_completion_length=self.spec.generation.max_completion_length,
+            batch_size=self.spec.eval.batch_size,
+            chat_template_kwargs=self.spec.trl.get("chat_template_kwargs"),
+            interrupted=self.session.flag,
+        )
+        self.spans.drain()  # an evaluation is no part of a step
+        if score is not None:
+            self.observer.evaluated(at, step, score, time.perf_counter() - started)
+
+    def check_same_data(self, resumed: checkpoints.Checkpoint | None) -> None:
+        """Raises CheckpointError when the rows are not those the checkpoint was trained on."""
+        if resumed is None:
+            return
+        trained_on = checkpoints.read_manifest(resumed.path)["data"]
+        if trained_on != self.data.report.fingerprint:
+            fix = "put the old data back, or start a new run"
+            raise CheckpointError(Problem("data", f"the rows have changed since {resumed.path.name} was saved", fix))
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Signs of life, and a look for stop requests, while the body runs."""
+        heart = Heartbeat(
+            self.session.events,
+            self.spec.log.heartbeat_s,
+            lambda: self.observer.last_step,
+            self.session.flag.look,
+        )
+        heart.start()
+        try:
+            yield
+        finally:
+            heart.stop()
+
+
+def _sync(spec: RunSpec, choice: Choice) -> Any:
+    return torch.cuda.synchronize if spec.log.exact_spans and choice.device == "cuda" else None

@@ -1,0 +1,204 @@
+"""The training process: python -m trainer.worker RUN_DIR
+
+Started by trainer.launch in its own session, talks to nobody: it reads spec.json and writes events.jsonl. `main`
+reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save and stop at the next
+generation boundary; a second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from trainer import checkpoints, launch
+from trainer import plan as planning
+from trainer.errors import CheckpointError, Problem, TrainerError
+from trainer.events import EventWriter
+from trainer.process import Identity
+from trainer.report.fold import state_of
+from trainer.rundir import RunDir, read_json
+
+TRACEBACK_CHARACTERS = 3000
+
+
+class Stopped(Exception):
+    """The run was asked to stop before or between steps: nothing is lost, nothing failed."""
+
+
+class StopFlag:
+    """Set by a signal or by control/stop.json; asked by everything that can wait for it."""
+
+    def __init__(self, rundir: RunDir, attempt: int) -> None:
+        self.request = rundir.stop_request
+        self.attempt = attempt
+        self.reason: str | None = None
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.reason is not None and self.reason != "request":
+            os._exit(launch.EXIT_STOPPED)
+        self.reason = signal.Signals(number).name
+
+    def look(self) -> None:
+        """Has somebody left a request on disk? Windows has no other way."""
+        if self.reason is None and (read_json(self.request) or {}).get("attempt") == self.attempt:
+            self.reason = "request"
+
+    def __call__(self) -> bool:
+        return self.reason is not None
+
+    def check(self) -> None:
+        if self():
+            raise Stopped
+
+
+class Session:
+    """What every part of a worker's life needs: the run, its events, the stop flag, the seconds of this attempt."""
+
+    def __init__(self, rundir: RunDir, events: EventWriter, flag: StopFlag) -> None:
+        self.rundir = rundir
+        self.events = events
+        self.flag = flag
+        self.started = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str, detail: str = "") -> Iterator[None]:
+        """A named part of the run, with its seconds; a stop that was asked for takes effect at its end."""
+        started = time.perf_counter()
+        self.events.emit("phase", name=name, state="start", detail=detail)
+        yield
+        self.events.emit("phase", name=name, state="end", seconds=time.perf_counter() - started, detail=detail)
+        self.flag.check()
+
+
+def main(path: str) -> int:
+    """Run or resume outputs/<run>; the process's exit code."""
+    rundir = RunDir(Path(path))
+    with launch.hold_lock(rundir):
+        attempt = max(1, rundir.newest_attempt())
+        with EventWriter(rundir.events, attempt) as events:
+            flag = StopFlag(rundir, attempt)
+            session = Session(rundir, events, flag)
+            try:
+                train(session)
+            except Stopped:
+                _emit_stopped(session)
+                return launch.EXIT_STOPPED
+            except TrainerError as error:
+                _emit_failed(session, error, error.problems, error.exit_code)
+                return error.exit_code
+            except Exception as error:
+                problem = Problem(
+                    type(error).__name__,
+                    str(error) or "no message",
+                    "see the log; the run can be resumed",
+                )
+                _emit_failed(session, error, [problem], launch.EXIT_FAILED)
+                return launch.EXIT_FAILED
+    return launch.EXIT_FINISHED
+
+
+def train(session: Session) -> None:
+    """Load, evaluate, train, evaluate. Raises Stopped, TrainerError or what the libraries raise."""
+    rundir, events, flag = session.rundir, session.events, session.flag
+    spec = rundir.read_spec()
+    resumed, skipped = _resume_point(rundir)
+    step = resumed.step if resumed else 0
+    _emit_started(session, resumed, skipped)
+    flag.check()
+
+    with session.phase("load", spec.model.name):
+        from trainer import (
+            engine,
+            training,
+        )  # torch, transformers and TRL are imported here and not before
+
+        choice = engine.resolve(spec)
+        loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
+    with session.phase("data"):
+        data = training.load_data(spec, loaded.tokenizer)
+        plan = planning.make(spec, rows=data.report.rows)
+    run = training.Training(session, spec, plan, choice, loaded, data)
+    run.check_same_data(resumed)
+
+    with run.beating():
+        if step == 0 and spec.eval.at_start and not _evaluated(rundir, "before"):
+            with session.phase("eval", "before"):
+                run.evaluate("before", 0)
+        with session.phase("train", f"{plan.optimizer_steps} steps"):
+            run.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+        if spec.eval.at_end:
+            with session.phase("eval", "after"):
+                run.evaluate("after", run.trainer.state.global_step)
+        events.emit(
+            "run_finished",
+            step=run.trainer.state.global_step,
+            seconds=time.perf_counter() - session.started,
+            tokens=run.observer.tokens,
+            peak_memory_gib=training.peak_gib(),
+        )
+
+
+def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, str]]]:
+    """The newest checkpoint that verifies (None on a fresh run) and the newer ones that do not.
+
+    Raises CheckpointError when there are checkpoints but none verifies: starting over would throw work away.
+    """
+    checkpoints.clear_staging(rundir.staging)
+    found, skipped = checkpoints.newest_verified(rundir.checkpoints)
+    if found is None and skipped:
+        problems = [Problem(name, reason) for name, reason in skipped]
+        fix = f"restore them from a copy, or delete {rundir.checkpoints} to train from the start"
+        raise CheckpointError([*problems, Problem(f"run {rundir.name}", "no checkpoint can be resumed from", fix)])
+    return found, skipped
+
+
+def _emit_started(session: Session, resumed: Any, skipped: list[tuple[str, str]]) -> None:
+    session.events.emit(
+        "run_started",
+        **Identity.mine().stored(),
+        resumed_from_step=resumed.step if resumed else 0,
+        resumed_from=resumed.path.name if resumed else None,
+        skipped=[{"checkpoint": name, "reason": reason} for name, reason in skipped],
+    )
+
+
+def _evaluated(rundir: RunDir, at: str) -> bool:
+    return any(event["at"] == at for event in state_of(rundir).evals)
+
+
+def _emit_stopped(session: Session) -> None:
+    newest = checkpoints.listed(session.rundir.checkpoints)
+    session.events.emit(
+        "run_stopped",
+        step=newest[-1].step if newest else 0,
+        seconds=time.perf_counter() - session.started,
+        checkpoint=newest[-1].path.name if newest else None,
+        reason=session.flag.reason,
+    )
+
+
+def _emit_failed(session: Session, error: Exception, problems: list[Problem], exit_code: int) -> None:
+    text = "".join(traceback.format_exception(error))
+    print(text, file=sys.stderr, flush=True)
+    session.events.emit(
+        "run_failed",
+        step=state_of(session.rundir).last_step,
+        error=type(error).__name__,
+        problems=[{"where": problem.where, "what": problem.what, "fix": problem.fix} for problem in problems],
+        traceback_tail=text[-TRACEBACK_CHARACTERS:],
+        exit_code=exit_code,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
