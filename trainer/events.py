@@ -5,9 +5,10 @@ only writer; page, console, report and mirrors read. `step` counts finished opti
 What a kind carries:
 
 run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_step (0 for a
-              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}],
-              engine, device, trainer_class, trainer_bases [str]
-plan          plan (the RunPlan as dict); once, by the worker, when the rows are known exactly
+              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}]
+plan          once the rows are known exactly: plan (the RunPlan as dict), data (rows, dropped, cut,
+              longest_prompt_tokens, fingerprint ...), engine, device, dtype, why, trainer_class,
+              trainer_bases [str]
 phase         name (load | warm_start | data | eval | train | save), state (start | end),
               seconds (end only), detail
 step          step, of, epoch, seconds, metrics {W&B name: number}, groups {count, dead_frac,

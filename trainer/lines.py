@@ -15,6 +15,12 @@ from trainer.events import Event
 from trainer.report.fold import Column, RunState
 from trainer.rundir import RunDir
 
+LEGEND = (
+    "",
+    "reward: mean of the step   spread: of the rewards inside a group   dead: groups without any, nothing is learnt",
+    "from them   kl: to the reference model, n/a with beta 0   grad: norm   tok: length of a completion",
+    "",
+)
 _RECENT = 20  # steps the expected time is taken from
 _QUIET_PHASES = {"eval", "save", "train"}  # each has an event of its own that says more
 
@@ -25,14 +31,14 @@ def printable(text: str) -> str:
 
 
 def number(value: Any) -> str:
-    """Three digits that count: 0.0123, 1.24, 12,345; n/a for None."""
+    """Three digits that count: 0.0123, 1.24, 12,345; n/a for None. Below 0.00005 it is 0.0000."""
     if not isinstance(value, int | float):
         return "n/a"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if isinstance(value, int) or abs(value) >= 999.5:
         return f"{value:,.0f}"
-    return f"{value:#.3g}".removesuffix(".") if abs(value) >= 1e-4 else f"{value:.1e}"
+    return f"{value:#.3g}".removesuffix(".") if abs(value) >= 5e-5 else "0.0000"
 
 
 def percent(share: Any) -> str:
@@ -42,8 +48,8 @@ def percent(share: Any) -> str:
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return "n/a"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
+    if seconds < 119.5:
+        return f"{seconds:.1f} s" if seconds < 59.95 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
@@ -78,28 +84,29 @@ def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
     yield text + (f", about {number(memory)} GiB of memory" if memory is not None else "")
     yield f"reward {rewards}"
     yield f"files  {rundir.path}"
+    yield from LEGEND
 
 
 def step_line(state: RunState, index: int, beta: float) -> str:
-    """Everything about one step, in fixed order."""
+    """Everything about one step, in fixed order; `legend` says what the words mean."""
     metric = {name: column[index] for name, column in state.metrics.items()}
     group = {name: column[index] for name, column in state.groups.items()}
     of = f"/{state.steps_total}" if state.steps_total else ""
     memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
-    kl = number(metric.get("train/kl")) if beta else "n/a (beta 0)"
+    kl = number(metric.get("train/kl")) if beta else "n/a"
     right, wrong = group.get("all_right_frac"), group.get("all_wrong_frac")
     parts = [
         f"step {state.steps[index]:>{max(3, len(of) - 1)}}{of}",
         f"reward {number(metric.get('train/reward')):>6}",
-        f"group spread {number(group.get('group_std')):>6}",
-        f"dead groups {percent(group.get('dead_frac')):>5} (right {percent(right)}, wrong {percent(wrong)})",
+        f"spread {number(group.get('group_std')):>6}",
+        f"dead {percent(group.get('dead_frac')):>5} ({percent(right)} right, {percent(wrong)} wrong)",
         f"loss {number(metric.get('train/loss')):>8}",
-        f"kl {kl}",
-        f"grad norm {number(metric.get('train/grad_norm')):>6}",
-        f"length {number(metric.get('train/completions/mean_length'))} tok",
+        f"kl {kl:>6}",
+        f"grad {number(metric.get('train/grad_norm')):>6}",
+        f"{number(metric.get('train/completions/mean_length')):>5} tok",
         f"{number(tokens_per_s(state, index))} tok/s",
-        f"{number(state.seconds[index])} s/step",
-        f"memory {number(memory)} GiB",
+        f"{number(state.seconds[index])} s",
+        f"{number(memory)} GiB",
         f"ETA {duration(eta_s(state, index))}",
     ]
     return "  ".join(parts)

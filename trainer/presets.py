@@ -249,6 +249,8 @@ def _stand_in(rest: dict[str, Any], path: explain.Path) -> None:
         path = path[:2]  # its elements hold each other up: replace the list
     here: Any = rest
     for step in path[:-1]:
+        if isinstance(here, dict) and step not in here:
+            return  # another problem has taken the whole section out
         here = here[step]
     stand_in = _STAND_INS.get(path)
     if stand_in is not None:

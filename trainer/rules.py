@@ -354,6 +354,8 @@ def warnings(spec: RunSpec) -> list[str]:
             "No held-out rows (data.eval_path, eval_split or eval_fraction): the run can not say "
             "whether it got better on rows it did not train on."
         )
+    if spec.log.mirrors:
+        found.append("log.mirrors is not fed by this version; events.jsonl holds every metric under its W&B name.")
     if spec.model.trust_remote_code:
         found.append("model.trust_remote_code runs Python code of the model's repository on this machine.")
     return found

@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from trainer.errors import Problem, RunError
 from trainer.spec import RunSpec
@@ -143,7 +143,12 @@ class RunDir:
         return max((int(match[1]) for match in found if match), default=0)
 
     def read_spec(self) -> RunSpec:
-        return RunSpec.model_validate_json(self.spec.read_bytes())
+        """Raises RunError when it is not a spec of this version."""
+        try:
+            return RunSpec.model_validate_json(self.spec.read_bytes())
+        except ValidationError as error:
+            what = f"spec.json does not fit this version: {error.error_count()} values"
+            raise RunError(Problem(f"run {self.name}", what, "use the version in its env.json")) from error
 
     @classmethod
     def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:

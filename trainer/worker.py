@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer import checkpoints, launch
+from trainer import checkpoints, gpu, launch
 from trainer import plan as planning
 from trainer.errors import CheckpointError, Problem, TrainerError
 from trainer.events import EventWriter
@@ -69,6 +69,11 @@ class Session:
         self.events = events
         self.flag = flag
         self.started = time.perf_counter()
+
+    def hold_gpu(self, device: str) -> None:
+        """One run a GPU: raises RunError naming the run that has it. The kernel frees it with the process."""
+        if device == "cuda":
+            self.gpu_lock = launch.hold_gpu_lock(gpu.list_gpus()[0].uuid, self.rundir.name)
 
     @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[None]:
@@ -123,6 +128,7 @@ def train(session: Session) -> None:
         )  # torch, transformers and TRL are imported here and not before
 
         choice = engine.resolve(spec)
+        session.hold_gpu(choice.device)
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
         data = training.load_data(spec, loaded.tokenizer)

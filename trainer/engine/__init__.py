@@ -50,14 +50,6 @@ def resolve(spec: RunSpec) -> Choice:
     dtype = spec.model.dtype
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else ("bfloat16" if torch.cuda.is_bf16_supported() else "float16")
-    if spec.model.engine == "unsloth":
-        raise EngineError(
-            Problem(
-                "model.engine",
-                "unsloth is not part of this version",
-                "--set model.engine=transformers",
-            )
-        )
     why = f"{'an NVIDIA GPU was found' if has_gpu else 'no NVIDIA GPU'}; {dtype} on {device}"
     return Choice("transformers", device, dtype, why)
 

@@ -1,0 +1,61 @@
+"""trainer.evaluate.greedy: greedy, batched, paid as in training, and without a trace in the random state."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tiny import REWARD, rows, tiny_model
+from trainer.evaluate.greedy import Score, evaluate
+from trainer.rewards.wrapper import ComponentRewardWrapper
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Any:
+    return tiny_model()
+
+
+def score(tiny: Any, **changes: Any) -> Score | None:
+    settings: dict[str, Any] = {"max_completion_length": 6, "batch_size": 16}
+    return evaluate(tiny[0], tiny[1], rows(12), ComponentRewardWrapper(REWARD), **settings | changes)
+
+
+def test_the_score_does_not_depend_on_the_batch(tiny: Any) -> None:
+    assert score(tiny) == score(tiny, batch_size=5) == score(tiny, batch_size=1)
+
+
+def test_no_random_number_is_drawn(tiny: Any) -> None:
+    before = torch.get_rng_state()
+    score(tiny)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_model_is_left_as_it_was(tiny: Any) -> None:
+    tiny[0].train()
+    score(tiny)
+    assert tiny[0].training
+
+
+def test_it_ends_between_two_batches_when_asked_to(tiny: Any) -> None:
+    asked: list[int] = []
+
+    def interrupted() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    assert score(tiny, batch_size=1, interrupted=interrupted) is None
+    assert len(asked) == 3
+
+
+def test_a_model_that_is_right_scores_full_marks(tiny: Any) -> None:
+    """A model whose next token is always the same letter is right where that letter is the answer."""
+    model, tokenizer = tiny_model()
+    letter = tokenizer.convert_tokens_to_ids("A")
+    with torch.no_grad():  # tied embeddings: the last hidden state decides; make every logit favour "A"
+        model.lm_head = torch.nn.Linear(128, 128, bias=True)
+        model.lm_head.weight.zero_()
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[letter] = 10.0
+    data = [{"prompt": [{"role": "user", "content": str(n)}], "answer": "AAAA"} for n in range(3)]
+    found = evaluate(model, tokenizer, data, ComponentRewardWrapper(REWARD), max_completion_length=4, batch_size=2)
+    assert found == Score(reward=1.5, correct_frac=1.0, components={"correct": 1.0, "format": 1.0}, rows=3)

@@ -1,0 +1,146 @@
+"""trainer.callbacks: what reaches the event log and the disk, and when a run must not go on."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.grpo.test_rollouts import batch
+from trainer import presets
+from trainer.callbacks import DEAD_STEPS, Heartbeat, RunObserver, StopWhenAsked, profile
+from trainer.errors import WorkError
+from trainer.events import EventReader, EventWriter
+from trainer.grpo.spans import Span
+from trainer.rundir import RunDir
+
+LOGS = {"loss": 0.1, "grad_norm": 1.0, "reward": 0.75, "num_tokens": 100.0, "epoch": 0.5}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    made = RunDir(tmp_path / "run")
+    made.rollouts.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def evaluated() -> list[tuple[str, int]]:
+    return []
+
+
+@pytest.fixture
+def observer(run: RunDir, evaluated: list[tuple[str, int]]) -> RunObserver:
+    spec = presets.load("tiny", ["generation.num_generations=2", "eval.eval_steps=2", "optim.max_steps=4"])
+    return RunObserver(run, EventWriter(run.events, 1), spec, 4, lambda *seen: evaluated.append(seen), {})
+
+
+def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    return [event for event in EventReader(run.events).read() if event["kind"] == kind]
+
+
+def test_a_step_event_has_metrics_under_their_wandb_names(run: RunDir, observer: RunObserver) -> None:
+    observer.rollouts(1, batch())
+    observer.step(1, dict(LOGS), [Span("step", None, 1, 2.0, 0.5), Span("_prepare_inputs", "step", 1, 1.5, 1.5)])
+    (step,) = events(run, "step")
+    assert (step["step"], step["of"], step["epoch"], step["seconds"], step["tokens"]) == (1, 4, 0.5, 2.0, 100)
+    assert step["metrics"]["train/reward"] == 0.75
+    assert "train/epoch" not in step["metrics"]
+    assert step["metrics"]["profiling/Time taken: CustomGRPOTrainer._prepare_inputs"] == 1.5
+    assert step["groups"]["dead_frac"] == 0.5
+    (span,) = events(run, "span")
+    assert span["warmup"] is True
+    assert span["spans"][1] == {
+        "name": "_prepare_inputs",
+        "parent": "step",
+        "calls": 1,
+        "total_s": 1.5,
+        "self_s": 1.5,
+        "ok": True,
+    }
+
+
+def test_two_generations_of_one_step_share_a_file_and_number_their_groups_on(
+    run: RunDir, observer: RunObserver
+) -> None:
+    observer.rollouts(1, batch())
+    observer.rollouts(1, batch())
+    lines = [json.loads(line) for line in run.rollouts_file(1).read_text().splitlines()]
+    assert [line["group"] for line in lines] == [0, 1, 2, 3]
+    assert events(run, "rollouts")[-1] | {"t": 0} == {
+        "t": 0,
+        "kind": "rollouts",
+        "attempt": 1,
+        "step": 1,
+        "file": "step_000001.jsonl",
+        "groups": 4,
+        "completions": 8,
+    }
+
+
+def test_a_step_made_again_after_a_resume_replaces_its_file(run: RunDir, observer: RunObserver) -> None:
+    run.rollouts_file(1).write_text("left by the killed attempt\n")
+    observer.rollouts(1, batch())
+    assert len(run.rollouts_file(1).read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("key", "value"), [("loss", math.nan), ("loss", math.inf), ("grad_norm", math.nan)])
+def test_a_broken_step_is_written_and_then_ends_the_run(
+    run: RunDir, observer: RunObserver, key: str, value: float
+) -> None:
+    observer.rollouts(1, batch())
+    with pytest.raises(WorkError, match=f"step 1: {key} is {value}: the training diverged"):
+        observer.step(1, LOGS | {key: value}, [])
+    (step,) = events(run, "step")
+    assert step["_dropped"] == [f"metrics.train/{key}"]
+
+
+def test_no_gradient_for_many_steps_is_said_once(run: RunDir, observer: RunObserver) -> None:
+    dead = batch()
+    dead = type(dead)(**{**dead.__dict__, "rewards": [1.0] * 4, "correct": [True] * 4})
+    for step in range(1, DEAD_STEPS + 3):
+        observer.rollouts(step, dead)
+        observer.step(step, dict(LOGS), [])
+    (alert,) = events(run, "alert")
+    assert "100 % all right" in alert["text"]
+    assert events(run, "step")[DEAD_STEPS - 1]["t"] <= alert["t"]
+
+
+def test_evaluation_comes_after_its_step_and_not_after_the_last(
+    observer: RunObserver, evaluated: list[tuple[str, int]]
+) -> None:
+    for step in range(1, 5):
+        observer.rollouts(step, batch())
+        observer.step(step, dict(LOGS), [])
+    assert evaluated == [("during", 2)]
+
+
+def test_seconds_under_two_parents_are_one_metric() -> None:
+    spans = [Span("logps", "a", 1, 1.0, 1.0), Span("logps", "b", 1, 2.0, 2.0)]
+    assert profile(spans) == {"profiling/Time taken: CustomGRPOTrainer.logps": 3.0}
+
+
+@pytest.mark.parametrize(("step", "stops"), [(3, False), (4, True), (5, False)])
+def test_a_stop_waits_for_the_end_of_the_rollout_phase(step: int, stops: bool) -> None:
+    class Thing:
+        global_step = step
+        should_save = False
+        should_training_stop = False
+
+    control = Thing()
+    StopWhenAsked(lambda: True, updates_per_phase=4).on_step_end(None, Thing(), control)
+    assert (control.should_save, control.should_training_stop) == (stops, stops)
+
+
+def test_signs_of_life_carry_memory_and_look_for_requests(run: RunDir) -> None:
+    looks: list[int] = []
+    heart = Heartbeat(EventWriter(run.events, 1), 0.01, lambda: 7, lambda: looks.append(1))
+    heart.start()
+    while len(looks) < 3:
+        pass
+    heart.stop()
+    beats = events(run, "heartbeat")
+    assert len(beats) >= 2
+    assert beats[0]["step"] == 7
+    assert 0 < beats[0]["rss_gib"] <= beats[0]["peak_gib"] + 0.1
