@@ -38,6 +38,8 @@ def kinds(annotation: object) -> set[str]:
         return {"none"}
     if isinstance(target, type) and issubclass(target, enum.Enum):
         return {"str"}
+    if dataclasses.is_dataclass(target):
+        return {"dict"}  # its fields; trainer/grpo/config.py makes the object
     return {NAMES[target]} if target in NAMES else set()
 
 

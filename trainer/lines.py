@@ -145,6 +145,7 @@ def event_line(event: Event) -> str:
     words = {
         "run_started": _started,
         "phase": _phase,
+        "plan": _plan,
         "eval": _eval,
         "checkpoint": _checkpoint,
         "alert": _alert,
@@ -172,6 +173,18 @@ def _phase(event: Event) -> str:
     if event.get("state") != "end" or name in _QUIET_PHASES:
         return ""
     return f"{name.replace('_', ' ')} {duration(event.get('seconds'))}"
+
+
+def _plan(event: Event) -> str:
+    """What trains on what, once both are known; rows left out are never silent."""
+    data = event.get("data") or {}
+    limit = (event.get("plan") or {}).get("max_prompt_tokens")
+    text = f"data {number(data.get('rows'))} rows, {number(data.get('eval_rows'))} held out"
+    for done in ("dropped", "cut"):
+        if data.get(done):
+            text += f"; {done}: {number(data[done])} prompts longer than {number(limit)} tokens"
+    bases = " <- ".join(str(base) for base in (event.get("trainer_bases") or [])[:1])
+    return f"{text}\nengine {event.get('engine')}: {event.get('why')}; {event.get('trainer_class')} <- {bases}"
 
 
 def _eval(event: Event) -> str:

@@ -316,8 +316,6 @@ def _trl_argument(key: str, value: Any) -> Problem | None:
     kind = _kind(value)
     if kind not in kinds and not (kind == "int" and "float" in kinds):
         words = " or ".join(_KIND_WORDS[name] for name in kinds if name in _KIND_WORDS)
-        if not words:
-            return Problem(where, "can only be set from Python", f"leave {where} out")
         return Problem(where, f"is {shown(value)}, must be {words}")
     if isinstance(value, float) and not math.isfinite(value):
         return Problem(where, f"is {value}, must be a finite number")

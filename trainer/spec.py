@@ -43,6 +43,7 @@ FIXED: dict[str, tuple[Scalar, str]] = {
         False,
         "a loss that is not a number must be seen, not averaged away",
     ),
+    "disable_tqdm": (True, "the log is a file; progress comes from the events"),
     "save_strategy": (
         "steps",
         "a checkpoint must lie between two rollout phases: checkpoint.save_steps",

@@ -11,7 +11,7 @@ from trainer import plan as planning
 from trainer import presets
 from trainer.grpo import config
 from trainer.plan import RunPlan
-from trainer.spec import RunSpec
+from trainer.spec import FIXED, RunSpec, trl_homes, trl_table
 
 FIELDS = [field.name for field in dataclasses.fields(GRPOConfig) if field.init]
 
@@ -59,3 +59,55 @@ def test_a_config_class_that_changes_a_value_is_caught(tmp_path: Path) -> None:
         ("epsilon_high", None, 0.28),
         ("optim", "adamw_torch", "adamw_8bit"),
     }
+
+
+SAMPLES: dict[str, Any] = {"bool": True, "int": 3, "float": 0.5, "str": "x", "list": ["a"], "dict": {"a": 1}}
+# A value TRL takes and that is not its default, where the sample of the kind is not one.
+VALUES: dict[str, Any] = {
+    "accelerator_config": {"split_batches": True},
+    "dataloader_pin_memory": True,  # without a GPU the run's own default is False
+    "debug": "underflow_overflow",
+    "hub_strategy": "end",
+    "include_num_input_tokens_seen": "all",
+    "log_level": "info",
+    "log_level_replica": "info",
+    "multi_objective_aggregation": "normalize_then_sum",
+    "parallelism_config": {"tp_size": 1},
+    "train_sampling_strategy": "sequential",
+    "vllm_importance_sampling_mode": "token_truncate",
+}
+# What transformers or TRL refuses here, with a word of its reason: it was reached, which is what is tested.
+REFUSED = {
+    "dataloader_prefetch_factor": "dataloader_num_workers",
+    "ddp_backend": "process group",
+    "deepspeed": "deepspeed",
+    "fsdp": "fsdp",
+    "log_completions_hub_repo": "log_completions",
+    "tf32": "Ampere",
+}
+
+
+def other_value(argument: str) -> Any:
+    """A value that differs from TRL's default."""
+    if argument in VALUES:
+        return VALUES[argument]
+    kind = next(kind for kind in trl_table()[argument] if kind in SAMPLES)
+    default = {field.name: field.default for field in dataclasses.fields(GRPOConfig)}[argument]
+    return not default if kind == "bool" else SAMPLES[kind]
+
+
+@pytest.mark.parametrize(
+    "argument", [name for name, home in trl_homes().items() if home.startswith("trl.") and name not in FIXED]
+)
+def test_every_other_argument_of_trl_reaches_the_config(tmp_path: Path, argument: str) -> None:
+    spec, plan = planned()
+    value = other_value(argument)
+    changed = spec.model_copy(update={"trl": {argument: value}})
+    chosen = config.choose(changed, plan, tmp_path, device="cpu", dtype="float32")
+    if argument in REFUSED:
+        with pytest.raises((ValueError, ImportError), match=REFUSED[argument]):
+            config.build(chosen)
+        return
+    built = config.build(chosen)
+    assert config.differences(built, chosen) == []
+    assert config.differences(constructed(tmp_path)[0], chosen) != []  # and it made a difference

@@ -18,21 +18,13 @@ from trl import GRPOConfig as TrlGRPOConfig
 from trainer.plan import RunPlan
 from trainer.spec import RunSpec
 
-# Derived by GRPOConfig from others when left None, so "None was chosen" does not mean "None is there".
-DERIVED_WHEN_NONE = {"steps_per_generation", "generation_batch_size", "accelerator_config"}
-
 
 def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype: str) -> dict[str, Any]:
     """Every init argument of GRPOConfig with the value this run wants.
 
     device: "cpu" or "cuda". dtype: "float32", "bfloat16" or "float16", already resolved.
     """
-    defaults = {
-        field.name: field.default_factory() if callable(field.default_factory) else field.default
-        for field in dataclasses.fields(TrlGRPOConfig)
-        if field.init
-    }
-    chosen = defaults | spec.trl_arguments()
+    chosen = _defaults() | spec.trl_arguments()
     chosen |= {
         "output_dir": str(output_dir),
         "max_steps": plan.optimizer_steps,
@@ -41,7 +33,6 @@ def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype
         "use_cpu": device == "cpu",
         "bf16": dtype == "bfloat16" and device != "cpu",
         "fp16": dtype == "float16",
-        "disable_tqdm": True,
         "gradient_checkpointing": bool(spec.model.gradient_checkpointing),
     }
     if device == "cpu":  # pinning needs a GPU; torch warns at every step otherwise
@@ -63,19 +54,40 @@ def build(chosen: dict[str, Any], config_class: type = TrlGRPOConfig) -> Any:
 
 
 def differences(config: Any, chosen: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(field, chosen, found) for every argument of `chosen` that `config` does not hold."""
+    """(argument, wanted, found) for every argument of `chosen` that `config` does not hold.
+
+    What was chosen must be there as it is. What was left at TRL's default must be what TRL's own class makes of it,
+    which may follow from another choice (generation_batch_size, torch_compile_backend ...).
+    """
+    defaults, stock = _defaults(), TrlGRPOConfig(**chosen)
     found = []
-    for name, wanted in chosen.items():
+    for name, choice in chosen.items():
+        wanted = getattr(stock, name) if choice is None or choice == defaults[name] else choice
         value = getattr(config, name)
-        if wanted is None and name in DERIVED_WHEN_NONE:
-            continue
-        if _plain(value) != _plain(wanted):
+        if not _same(value, wanted):
             found.append((name, wanted, value))
     return found
 
 
+def _defaults() -> dict[str, Any]:
+    """TRL's default of every init argument of GRPOConfig."""
+    return {
+        field.name: field.default_factory() if callable(field.default_factory) else field.default
+        for field in dataclasses.fields(TrlGRPOConfig)
+        if field.init
+    }
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Equal, where the config may hold an object or a list for what a preset writes as a table or a name."""
+    value, wanted = _plain(value), _plain(wanted)
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return all(value.get(key) == part for key, part in wanted.items())
+    return bool(value == wanted or value == [wanted])
+
+
 def _plain(value: Any) -> Any:
-    """The value as a preset would write it: enums by name, "none" as an empty list, a string of one as itself."""
+    """The value as a preset would write it: enums by name, config objects as tables, "none" and [] as None."""
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, AcceleratorConfig):
