@@ -239,13 +239,13 @@ def one_step(**metrics: float) -> RunState:
 def test_a_step_has_its_numbers_in_fixed_order_with_units() -> None:
     text = lines.step_line(one_step(reward=1.5, loss=0.0123, kl=0.001, grad_norm=2.0), 0, beta=0.1)
     assert " ".join(text.split()) == (
-        "step 41/200 reward 1.50 spread 0.300 dead 25 % (20 % right, 5 % wrong) "
+        "step 41/200 reward 1.50 spread 0.300 dead 25 % ( 20 % right, 5 % wrong) "
         "loss 0.0123 kl 0.00100 grad 2.00 n/a tok 1,000 tok/s 2.00 s 10.2 GiB ETA 5 min"
     )
 
 
 def test_without_a_reference_the_kl_is_not_available() -> None:
-    assert "kl    n/a" in lines.step_line(one_step(kl=0.0), 0, beta=0.0)
+    assert "kl   n/a" in lines.step_line(one_step(kl=0.0), 0, beta=0.0)
 
 
 @pytest.mark.parametrize("width", [1, 10, 30, 60, 200])

@@ -29,6 +29,7 @@ PROJECT = Path(__file__).parents[1]
         (GRPOTrainer, "_save_checkpoint"),
         (GRPOTrainer, "_tokenize_prompts"),
         (transformers.Trainer, "create_optimizer"),
+        (transformers.Trainer, "_load_from_checkpoint"),
         (accelerate.Accelerator, "backward"),
         (GradientCheckpointingLayer, "gradient_checkpointing"),
         (transformers.TrainerCallback, "on_step_begin"),

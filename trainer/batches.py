@@ -153,9 +153,7 @@ def nearest_possible(batch: Batch, limit: int = 4) -> list[dict[str, int]]:
 
 
 def _below(batch: Batch, name: str, now: int) -> Iterator[int]:
-    """Smaller values, nearest first: the next ones one by one, then those the rows can fill, then
-    halves.
-    """
+    """Smaller values, nearest first: the next ones one by one, then those the rows can fill, then halves."""
     yield from range(now - 1, max(0, now - SEARCH), -1)
     if batch.rows is not None and name in ("steps", "size"):
         unit = batch.micro * batch.devices
@@ -193,9 +191,7 @@ def _mended(batch: Batch, name: str, value: int) -> Batch | None:
 
 
 def whole_phases(batch: Batch) -> list[int]:
-    """The two numbers of optimizer steps nearest to max_steps that are whole rollout phases (one if
-    it is).
-    """
+    """The two numbers of optimizer steps nearest to max_steps that are whole rollout phases (one if it is)."""
     steps, each = batch.max_steps or 1, batch.updates_per_phase
     below, above = steps // each * each, -(-steps // each) * each
     return sorted({value for value in (below, above) if value > 0})

@@ -157,8 +157,8 @@ class _Watch:
                 self._phase_began = time.monotonic()
             known = event["kind"] != "step"
             text = lines.event_line(event) if known else self._step_line(event)
-            if text:
-                self.screen.line(text)
+            for line in text.splitlines():
+                self.screen.line(line)
 
     def _step_line(self, event: Event) -> str:
         state = self.follower.state

@@ -180,9 +180,7 @@ def rule(field: FieldInfo) -> str:
 
 
 def _metadata_limits(field: FieldInfo) -> tuple[float | None, float | None, str]:
-    """Bounds of the field itself or, for `Annotated[int, Field(ge=1)] | None`, of the part that has
-    them.
-    """
+    """Bounds of the field itself or, for `Annotated[int, Field(ge=1)] | None`, of the part that has them."""
     if field.metadata:
         return _limits(field)
     for part in typing.get_args(field.annotation):
@@ -218,9 +216,7 @@ def _unquoted(value: object, field: FieldInfo) -> str | None:
 
 
 def _fix(key: str, value: object, field: FieldInfo) -> str:
-    """What to type: the same value without quotes, the nearest choice, the nearest bound, or the
-    default.
-    """
+    """What to type: the same value without quotes, the nearest choice, the nearest bound, or the default."""
     bare = _unquoted(value, field)
     if bare is not None:
         return f"{key} = {bare} (without quotes)"
@@ -245,9 +241,7 @@ def _fix(key: str, value: object, field: FieldInfo) -> str:
 
 
 def _located(raw: Mapping[str, Any], loc: Sequence[str | int], missing: bool) -> Path:
-    """The key an error belongs to: pydantic's location without the names it gives to parts of a
-    union.
-    """
+    """The key an error belongs to: pydantic's location without the names it gives to parts of a union."""
     here: Any = raw
     path: list[str | int] = []
     for place, step in enumerate(loc):

@@ -22,7 +22,7 @@ LEGEND = (
     "",
 )
 _RECENT = 20  # steps the expected time is taken from
-_QUIET_PHASES = {"eval", "save", "train"}  # each has an event of its own that says more
+_QUIET_PHASES = {"data", "eval", "save", "train"}  # each has an event of its own that says more
 
 
 def printable(text: str) -> str:
@@ -94,17 +94,19 @@ def step_line(state: RunState, index: int, beta: float) -> str:
     of = f"/{state.steps_total}" if state.steps_total else ""
     memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
     kl = number(metric.get("train/kl")) if beta else "n/a"
+    loss = metric.get("train/loss")
+    loss = f"{loss:.4f}" if isinstance(loss, int | float) else "n/a"  # it is about 0 by construction: align it
     right, wrong = group.get("all_right_frac"), group.get("all_wrong_frac")
     parts = [
         f"step {state.steps[index]:>{max(3, len(of) - 1)}}{of}",
         f"reward {number(metric.get('train/reward')):>6}",
         f"spread {number(group.get('group_std')):>6}",
-        f"dead {percent(group.get('dead_frac')):>5} ({percent(right)} right, {percent(wrong)} wrong)",
-        f"loss {number(metric.get('train/loss')):>8}",
-        f"kl {kl:>6}",
+        f"dead {percent(group.get('dead_frac')):>5} ({percent(right):>5} right, {percent(wrong):>5} wrong)",
+        f"loss {loss:>7}",
+        f"kl {kl:>5}",
         f"grad {number(metric.get('train/grad_norm')):>6}",
         f"{number(metric.get('train/completions/mean_length')):>5} tok",
-        f"{number(tokens_per_s(state, index))} tok/s",
+        f"{number(tokens_per_s(state, index)):>6} tok/s",
         f"{number(state.seconds[index])} s",
         f"{number(memory)} GiB",
         f"ETA {duration(eta_s(state, index))}",

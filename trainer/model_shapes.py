@@ -282,9 +282,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def from_config(config: Mapping[str, Any], *, source: str) -> ModelShape | None:
-    """The shape in a transformers configuration; None for an architecture that is not known or a
-    missing size.
-    """
+    """The shape in a transformers configuration; None for an architecture that is not known or a missing size."""
     kind = str(config.get("model_type"))
     text = dict(config.get("text_config") or config) if kind == "gemma3" else dict(config)
     text_kind = "gemma3_text" if kind == "gemma3" else kind

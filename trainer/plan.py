@@ -43,9 +43,7 @@ class VerlBatch(_Frozen):
     rollout_n: int
     """verl's `rollout.n`: completions per prompt."""
     ppo_mini_batch_size: int | None
-    """Prompts of one optimizer step (verl multiplies by rollout.n); None where that is no whole
-    number.
-    """
+    """Prompts of one optimizer step (verl multiplies by rollout.n); None where that is no whole number."""
     ppo_micro_batch_size_per_gpu: int
     """Completions in one forward and backward pass."""
     ppo_epochs: int
@@ -53,10 +51,7 @@ class VerlBatch(_Frozen):
 
 
 class RunPlan(_Frozen):
-    """Everything derived from a spec before a run starts. Counts are exact; memory is an estimate
-    in
-    GiB.
-    """
+    """Everything derived from a spec before a run starts. Counts are exact; memory is an estimate in GiB."""
 
     world_size: int
     num_generations: int
@@ -126,9 +121,7 @@ def make(
     gpu_total_gib: float | None = None,
     gpu_name: str | None = None,
 ) -> RunPlan:
-    """The plan of a spec for `rows` training rows (None: not read yet). Raises PlanError with every
-    problem.
-    """
+    """The plan of a spec for `rows` training rows (None: not read yet). Raises PlanError with every problem."""
     batch = batch_of(spec, rows, world_size)
     found = [*batch_problems(batch), *length_problems(spec)]
     if found:

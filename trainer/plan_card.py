@@ -158,10 +158,7 @@ def _gpu(plan: RunPlan) -> str:
 
 
 def _costs(plan: RunPlan) -> Iterator[str]:
-    """One sentence: what one more completion costs in generation and in the update, with this
-    plan's
-    numbers.
-    """
+    """One sentence: what one more completion costs in generation and in the update, with this plan's numbers."""
     per_row, per_micro = plan.gib_per_generated_completion, plan.gib_per_micro_batch_completion
     prompts = plan.prompts_per_phase
     rows = _count(prompts, "more completion", "more completions")

@@ -127,9 +127,7 @@ def _syntax_fix(line: str) -> str:
 
 
 def merge(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of `raw` with every `section.key=value` put in. Raises SpecError with all that make no
-    sense.
-    """
+    """A copy of `raw` with every `section.key=value` put in. Raises SpecError with all that make no sense."""
     merged, problems = _merged(raw, overrides)
     if problems:
         raise SpecError(problems)
@@ -212,9 +210,7 @@ def _value(path: explain.Path, text: str) -> Any:
 
 
 def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
-    """The RunSpec of a raw spec. Raises SpecError with every problem; `where` names the file in
-    them.
-    """
+    """The RunSpec of a raw spec. Raises SpecError with every problem; `where` names the file in them."""
     spec, problems = _parsed(raw, where)
     if problems or spec is None:
         raise SpecError(problems)
@@ -274,9 +270,7 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
-    """The validated spec of a preset with overrides. Raises PresetError or SpecError with every
-    problem.
-    """
+    """The validated spec of a preset with overrides. Raises PresetError or SpecError with every problem."""
     path = find(name_or_path)
     raw = read(path)
     _make_absolute(raw, path.parent)

@@ -48,9 +48,7 @@ def _rule(*keys: str) -> Callable[[Check], Check]:
 
 
 def problems(spec: RunSpec, wrong: Sequence[Path] = ()) -> list[Problem]:
-    """Every broken rule. `wrong`: keys that hold a stand-in, because what was typed is refused
-    already.
-    """
+    """Every broken rule. `wrong`: keys that hold a stand-in, because what was typed is refused already."""
     return [
         problem
         for rule in _RULES

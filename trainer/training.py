@@ -136,14 +136,19 @@ class Training:
         if score is not None:
             self.observer.evaluated(at, step, score, time.perf_counter() - started)
 
-    def check_same_data(self, resumed: checkpoints.Checkpoint | None) -> None:
-        """Raises CheckpointError when the rows are not those the checkpoint was trained on."""
+    def check_same(self, resumed: checkpoints.Checkpoint | None) -> None:
+        """Raises CheckpointError when the rows are not those the checkpoint was trained on; other versions are said."""
         if resumed is None:
             return
-        trained_on = checkpoints.read_manifest(resumed.path)["data"]
-        if trained_on != self.data.report.fingerprint:
+        saved = checkpoints.read_manifest(resumed.path)
+        if saved["data"] != self.data.report.fingerprint:
             fix = "put the old data back, or start a new run"
             raise CheckpointError(Problem("data", f"the rows have changed since {resumed.path.name} was saved", fix))
+        now = self.manifest["versions"]
+        other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]
+        if other:
+            text = f"{', '.join(other)}: the rest of the run may differ from what it would have been"
+            self.session.events.emit("alert", level="warn", title="other versions", text=text)
 
     @contextmanager
     def beating(self) -> Iterator[None]:

@@ -134,7 +134,7 @@ def train(session: Session) -> None:
         data = training.load_data(spec, loaded.tokenizer)
         plan = planning.make(spec, rows=data.report.rows)
     run = training.Training(session, spec, plan, choice, loaded, data)
-    run.check_same_data(resumed)
+    run.check_same(resumed)
 
     with run.beating():
         if step == 0 and spec.eval.at_start and not _evaluated(rundir, "before"):

@@ -9,17 +9,17 @@ import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from peft import get_peft_model
+from transformers import set_seed
 
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, tiny_trainer
 from trainer.engine import Choice, transformers_engine
 from trainer.spec import Lora, RunSpec
 
 IDS = torch.tensor([[1, 4, 70, 71, 72, 2, 5, 80, 81, 82, 2]])
 
 
-@pytest.fixture
-def quantised(tmp_path: Path) -> Any:
-    """The tiny model in NF4 with double quantisation, loaded by the engine, with a LoRA that is not zero."""
+def load_quantised(tmp_path: Path) -> Any:
+    """The tiny model in NF4 with double quantisation, loaded by the engine."""
     model, tokenizer = tiny_model()
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -30,9 +30,15 @@ def quantised(tmp_path: Path) -> Any:
             "reward": {"components": [{"function": "exact_match"}]},
         }
     )
-    loaded = transformers_engine.load(spec, Choice("transformers", "cpu", "float32", ""), str(tmp_path))
+    return transformers_engine.load(spec, Choice("transformers", "cpu", "float32", ""), str(tmp_path)).model
+
+
+@pytest.fixture
+def quantised(tmp_path: Path) -> Any:
+    """The quantised model with a LoRA that is not zero."""
+    model = load_quantised(tmp_path)
     torch.manual_seed(0)
-    adapted = get_peft_model(loaded.model, transformers_engine.lora_config(Lora(r=8)))
+    adapted = get_peft_model(model, transformers_engine.lora_config(Lora(r=8)))
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:  # starts at zero: then nothing would flow into lora_A
             torch.nn.init.normal_(parameter, std=0.02)
@@ -98,3 +104,27 @@ def test_without_the_guard_bitsandbytes_gives_another_gradient_after_a_generate(
     generate(quantised)
     agreement = torch.cosine_similarity(gradient(quantised), expected, dim=0)
     assert (agreement < 0.99) == has_trap
+
+
+def train_adapter(folder: Path, resume_from: Path | None = None) -> dict[str, torch.Tensor]:
+    """The adapter's weights after four steps with a checkpoint at the second."""
+    set_seed(0)
+    trainer, _ = tiny_trainer(
+        folder,
+        model=load_quantised(folder / "base"),
+        peft_config=transformers_engine.lora_config(Lora(r=8)),
+        max_steps=4,
+        save_strategy="steps",
+        save_steps=2,
+        temperature=1.5,
+        max_completion_length=4,
+    )
+    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+def test_a_resumed_adapter_keeps_its_precision_and_ends_the_same(tmp_path: Path) -> None:
+    whole = train_adapter(tmp_path / "whole")
+    resumed = train_adapter(tmp_path / "resumed", tmp_path / "whole" / "checkpoint-2")
+    assert {weight.dtype for weight in whole.values()} == {torch.bfloat16}
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)

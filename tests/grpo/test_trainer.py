@@ -160,3 +160,25 @@ def test_several_updates_per_generation_share_one_rollout(tmp_path: Path) -> Non
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("batches", "boundary"),
+    [
+        ({}, 9),  # in the third epoch of four steps
+        ({"steps_per_generation": 2, "num_iterations": 2}, 8),
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 6),
+        ({"gradient_accumulation_steps": 4, "steps_per_generation": 2}, 3),
+    ],
+)
+def test_a_resume_on_a_generation_boundary_ends_with_the_same_weights(
+    tmp_path: Path, batches: dict[str, int], boundary: int
+) -> None:
+    settings = {"max_steps": 12, "save_strategy": "steps", "save_steps": boundary, "temperature": 1.5, **batches}
+    whole, _ = tiny_trainer(tmp_path / "whole", max_completion_length=4, **settings)
+    whole.train()
+    resumed, recorder = tiny_trainer(tmp_path / "resumed", max_completion_length=4, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{boundary}"))
+    assert recorder.steps[0][0] == boundary + 1
+    expected, found = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

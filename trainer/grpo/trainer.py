@@ -6,7 +6,7 @@ The overrides take *args, **kwargs, call super() and copy no upstream body: they
 order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py):
 `_prepare_inputs`, `_generate_and_score_completions`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`,
  `compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17
-(trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`; in accelerate 1.15: `Accelerator.backward`.
+(trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`.
 `_compute_loss` is not hooked: Unsloth's trainer never calls it.
 """
 
@@ -156,6 +156,15 @@ def make_trainer_class(base: type) -> type:
                 fix = "free disk space, then resume the run: the checkpoint before this one is intact"
                 raise CheckpointError(Problem(f"checkpoint-{step}", f"could not be saved: {error}", fix)) from error
             self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
+            # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a
+            # resumed QLoRA run goes on in another precision (transformers 5.17, trainer.py `_load_from_checkpoint`).
+            dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
+            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.to(dtypes[name])
 
         def _batch(self, output: dict[str, Any]) -> Batch:
             """Join what `_calculate_rewards` saw of the generation batch with its advantages."""

@@ -1,0 +1,58 @@
+"""Draw a finished run as its terminal showed it: the picture of the README.
+
+    .venv/bin/python tools/picture.py RUN docs/tiny.svg
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from trainer import lines
+from trainer.report.fold import RunFollower, summary
+from trainer.rundir import RunDir, outputs_dir, read_json
+
+SHOWN = 6  # steps at the start and at the end
+WIDTH = 160
+
+
+def main(run: str, target: str) -> None:
+    rundir = RunDir.open(outputs_dir(), run)
+    follower = RunFollower(rundir)
+    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"))
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=False, overflow="ellipsis", no_wrap=True)
+
+    say(f"$ python app.py --headless --preset {run.rpartition('-')[0]}", "bold")
+    for line in lines.header(rundir, read_json(rundir.plan) or {}):
+        say(line.replace(str(rundir.path), f"outputs/{run}"), "dim")
+    events = follower.read()
+    state = follower.state
+    last = state.last_step
+    for event in events:
+        if event["kind"] == "step":
+            index = state.steps.index(event["step"])
+            if index < SHOWN or event["step"] > last - SHOWN:
+                say(lines.step_line(state, index, rundir.read_spec().grpo.beta))
+            elif index == SHOWN:
+                say(f"... {last - 2 * SHOWN} steps ...", "dim")
+        elif text := lines.event_line(event):
+            for line in text.splitlines():
+                say(line, "green" if event["kind"] in ("eval", "run_finished") else "cyan")
+    found = summary(state, rundir)
+    kept = {key: round(value, 3) if isinstance(value, float) else value for key, value in found.items() if key != "path"}
+    console.print(Text(json.dumps(kept)), soft_wrap=False)
+    Path(target).parent.mkdir(exist_ok=True)
+    svg = console.export_svg(title=f"one-gpu grpo: {run}")
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # a picture loads nothing from elsewhere
+    Path(target).write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
