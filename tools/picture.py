@@ -1,6 +1,6 @@
 """Draw a finished run as its terminal showed it: the picture of the README.
 
-    .venv/bin/python tools/picture.py RUN docs/tiny.svg
+.venv/bin/python tools/picture.py RUN docs/tiny.svg
 """
 
 import json
@@ -46,7 +46,9 @@ def main(run: str, target: str) -> None:
             for line in text.splitlines():
                 say(line, "green" if event["kind"] in ("eval", "run_finished") else "cyan")
     found = summary(state, rundir)
-    kept = {key: round(value, 3) if isinstance(value, float) else value for key, value in found.items() if key != "path"}
+    kept = {
+        key: round(value, 3) if isinstance(value, float) else value for key, value in found.items() if key != "path"
+    }
     console.print(Text(json.dumps(kept)), soft_wrap=False)
     Path(target).parent.mkdir(exist_ok=True)
     svg = console.export_svg(title=f"one-gpu grpo: {run}")

@@ -95,14 +95,14 @@ def step_line(state: RunState, index: int, beta: float) -> str:
     memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
     kl = number(metric.get("train/kl")) if beta else "n/a"
     loss = metric.get("train/loss")
-    loss = f"{loss:.4f}" if isinstance(loss, int | float) else "n/a"  # it is about 0 by construction: align it
+    loss_text = "n/a" if loss is None else f"{loss:.4f}"  # about 0 by construction: aligned by its point
     right, wrong = group.get("all_right_frac"), group.get("all_wrong_frac")
     parts = [
         f"step {state.steps[index]:>{max(3, len(of) - 1)}}{of}",
         f"reward {number(metric.get('train/reward')):>6}",
         f"spread {number(group.get('group_std')):>6}",
         f"dead {percent(group.get('dead_frac')):>5} ({percent(right):>5} right, {percent(wrong):>5} wrong)",
-        f"loss {loss:>7}",
+        f"loss {loss_text:>7}",
         f"kl {kl:>5}",
         f"grad {number(metric.get('train/grad_norm')):>6}",
         f"{number(metric.get('train/completions/mean_length')):>5} tok",

@@ -1,0 +1,119 @@
+"""One real server for all tests of this folder: `python app.py --port N` with a finished run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.events import finished, write_run
+
+PROJECT = Path(__file__).resolve().parents[2]
+START_S = 60.0
+
+
+@dataclass
+class Server:
+    port: int
+    outputs: Path
+    process: subprocess.Popen[str]
+
+    def ask(
+        self, method: str, path: str, body: str | bytes | None = None, **headers: str
+    ) -> tuple[int, str, dict[str, str]]:
+        """Status, text and headers. Headers may replace Host: ask("GET", "/", Host="evil.com")."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = {"Host": f"127.0.0.1:{self.port}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        try:
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+            return answer.status, text, {k.lower(): v for k, v in answer.getheaders()}
+        finally:
+            connection.close()
+
+    def call(self, name: str, *data: Any, **headers: str) -> list[Any]:
+        """What a function of the page returns, as the browser would ask for it."""
+        body, sent = json.dumps({"data": data}), {"Content_Type": "application/json"} | headers
+        status, text, _ = self.ask("POST", f"/gradio_api/call/{name}", body, **sent)
+        assert status == 200, text
+        event = json.loads(text)["event_id"]
+        status, text, _ = self.ask("GET", f"/gradio_api/call/{name}/{event}", **headers)
+        kind, _, rest = text.rpartition("event: ")[2].partition("\n")
+        assert (status, kind) == (200, "complete"), text
+        found: list[Any] = json.loads(rest.removeprefix("data: "))
+        return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_server(folder: Path, **environment: str) -> Server:
+    """Waits until it answers; the caller ends it."""
+    port, outputs = free_port(), folder / "outputs"
+    own = {"ONEGRPO_OUTPUTS": str(outputs), "ONEGRPO_STATE": str(folder / "state")}
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=PROJECT,
+            env=os.environ | own | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # as a terminal would: Ctrl-C is for it alone
+        )
+    server = Server(port, outputs, process)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, (folder / "server.log").read_text()
+        try:
+            if server.ask("GET", "/")[0] == 200:
+                return server
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    raise AssertionError((folder / "server.log").read_text())
+
+
+def end_server(server: Server) -> int:
+    """The exit code after a Ctrl-C."""
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGINT)
+    try:
+        return server.process.wait(20)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+        raise
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("page")
+    outputs = folder / "outputs"
+    outputs.mkdir()
+    write_run(outputs, "tiny-1", finished(), title="A <b>small</b> one")
+    # What a careless shell may have set must not open anything.
+    running = start_server(
+        folder,
+        GRADIO_ALLOWED_PATHS="/",
+        GRADIO_SHARE="1",
+        GRADIO_MCP_SERVER="1",
+        GRADIO_SERVER_NAME="0.0.0.0",
+    )
+    yield running
+    end_server(running)

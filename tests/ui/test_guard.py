@@ -1,0 +1,188 @@
+"""Who may talk to the page: the rules one by one, then a real server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import Server
+from trainer.errors import InputError
+from trainer.ui import server as serving
+from trainer.ui.guard import Guard
+from trainer.ui.text import words
+
+MULTIPART = (
+    b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n'
+    b"Content-Type: text/plain\r\n\r\nhello\r\n--x--\r\n"
+)
+
+
+async def nothing(*_: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "passes"),
+    [
+        ("127.0.0.1", "127.0.0.1:7860", True),
+        ("127.0.0.1", "localhost:7860", True),
+        ("127.0.0.1", "LOCALHOST:7860", True),
+        ("127.0.0.1", "[::1]:7860", True),
+        ("127.0.0.1", "127.0.0.1:7861", False),
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "evil.com:7860", False),
+        ("127.0.0.1", "127.0.0.1.evil.com:7860", False),
+        ("127.0.0.1", "localhost@evil.com:7860", False),
+        ("127.0.0.1", "evil.com@localhost:7860", False),
+        ("127.0.0.1", "localhost:7860/evil", False),
+        ("127.0.0.1", "192.168.1.5:7860", False),
+        ("127.0.0.1", "localhost:x", False),
+        ("127.0.0.1", "[::1", False),
+        ("127.0.0.1", "", False),
+        ("192.168.1.5", "192.168.1.5:7860", True),
+        ("192.168.1.5", "192.168.1.6:7860", False),
+        ("0.0.0.0", "192.168.1.6:7860", True),
+        ("0.0.0.0", "[fe80::1]:7860", True),
+        ("0.0.0.0", "evil.com:7860", False),
+    ],
+)
+def test_host_must_be_an_address_of_this_server(bound: str, host: str, passes: bool) -> None:
+    guard = Guard(nothing, bound, 7860)
+    assert guard.refusal([host], []) == ("" if passes else "host")
+
+
+@pytest.mark.parametrize(
+    ("origin", "passes"),
+    [
+        ("http://localhost:7860", True),
+        ("https://localhost:7860", True),
+        ("http://evil.com", False),
+        ("http://localhost:3000", False),
+        ("http://127.0.0.1:7860", False),
+        ("null", False),
+        ("file://localhost:7860", False),
+        ("", False),
+    ],
+)
+def test_origin_must_be_the_page_itself(origin: str, passes: bool) -> None:
+    guard = Guard(nothing, "127.0.0.1", 7860)
+    assert guard.refusal(["localhost:7860"], [origin]) == ("" if passes else "origin")
+
+
+def test_two_hosts_or_none_are_refused() -> None:
+    guard = Guard(nothing, "127.0.0.1", 7860)
+    assert guard.refusal([], []) == "host"
+    assert guard.refusal(["localhost:7860", "evil.com"], []) == "host"
+
+
+# ---------------------------------------------------------------------------------- real server
+
+
+def test_the_own_page_is_served_with_headers_against_framing(server: Server) -> None:
+    status, _, headers = server.ask("GET", "/")
+    assert status == 200
+    assert headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_name_pointed_at_this_machine_is_refused_with_what_to_do(server: Server) -> None:
+    evil = f"evil.com:{server.port}"
+    for path in ("/", "/config", "/gradio_api/info", "/gradio_api/startup-events"):
+        status, text, headers = server.ask("GET", path, Host=evil, Origin=f"http://{evil}")
+        assert status == 403, path
+        assert f"http://localhost:{server.port}" in text
+    assert headers["x-frame-options"] == "DENY"
+    _, text, _ = server.ask("GET", "/", Host=evil, Accept_Language="ko")
+    assert text.strip() == words("ko")("refused.host", host="localhost", port=server.port)
+
+
+def test_another_web_page_can_call_nothing(server: Server) -> None:
+    for origin in ("http://evil.com", "null", "http://localhost:3000"):
+        for path in ("/gradio_api/call/start", "/gradio_api/queue/join", "/gradio_api/run/check"):
+            body = '{"data": ["en", "tiny", "", ""]}'
+            headers = {"Content_Type": "application/json", "Origin": origin}
+            assert server.ask("POST", path, body, **headers)[0] == 403
+    assert [path.name for path in server.outputs.iterdir()] == ["tiny-1"]
+
+
+def test_another_web_page_can_upload_nothing(server: Server) -> None:
+    headers = {"Content_Type": "multipart/form-data; boundary=x"}
+    foreign = headers | {"Origin": "http://evil.com"}
+    assert server.ask("POST", "/gradio_api/upload", MULTIPART, **foreign)[0] == 403
+    assert not list((server.outputs.parent / "state").rglob("a.txt"))
+
+
+def test_no_file_of_a_run_or_of_the_project_is_served(server: Server) -> None:
+    spec = server.outputs / "tiny-1" / "spec.json"
+    assert spec.is_file()
+    project = Path(serving.__file__).resolve().parents[2]
+    for path in (spec, project / "app.py", Path("/etc/passwd")):
+        for prefix in ("/gradio_api/file=", "/file=", "/gradio_api/file/"):
+            status, text, _ = server.ask("GET", f"{prefix}{path}")
+            assert status in (403, 404), (prefix, path)
+            assert "builtin/tiny-qwen3" not in text
+
+
+def test_watching_the_traffic_and_the_tool_protocol_are_off(server: Server) -> None:
+    for path in ("/monitoring", "/monitoring/summary", "/gradio_api/monitoring/summary"):
+        assert "total_requests" not in server.ask("GET", path)[1]
+    assert server.ask("GET", "/gradio_api/mcp/")[0] in (404, 405)
+
+
+# ---------------------------------------------------------------------------------- the start
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "word"),
+    [
+        ("0.0.0.0", None, "password"),
+        ("192.168.1.5", None, "password"),
+        ("::", None, "password"),
+        ("127.0.0.1", "me", "--auth me:"),
+        ("0.0.0.0", "me:", "--auth me:"),
+        ("0.0.0.0", ":secret", "--auth me:"),
+    ],
+)
+def test_nobody_else_comes_in_without_a_password(host: str, auth: str | None, word: str) -> None:
+    with pytest.raises(InputError) as refused:
+        serving.serve(host, 7860, auth)
+    assert refused.value.exit_code == 2
+    assert word in str(refused.value)
+
+
+def test_a_password_may_hold_a_colon_and_is_optional_on_this_machine() -> None:
+    assert serving.check_access("0.0.0.0", "me:a:b") == ("me", "a:b")
+    for host in ("127.0.0.1", "localhost", "::1", "127.0.0.2"):
+        assert serving.check_access(host, None) is None
+
+
+@pytest.mark.parametrize("port", [0, -1, 70000])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(InputError, match="65535"):
+        serving.serve("127.0.0.1", port, None)
+
+
+def test_a_taken_port_is_one_clear_line(server: Server) -> None:
+    with pytest.raises(InputError) as refused:
+        serving.serve("127.0.0.1", server.port, None)
+    assert [f"--port {server.port + 1}"] == [problem.fix for problem in refused.value.problems]
+
+
+def test_a_host_that_is_not_here_is_one_clear_line() -> None:
+    with pytest.raises(InputError, match=r"192\.0\.2\.1"):
+        serving.serve("192.0.2.1", 7860, "me:secret")
+
+
+def test_gradios_variables_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SHARE", "ALLOWED_PATHS", "SERVER_NAME", "MCP_SERVER", "ROOT_PATH"):
+        monkeypatch.setenv(f"GRADIO_{name}", "1")
+    for name in ("NO_PROXY", "no_proxy", "GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):
+        monkeypatch.setenv(name, "x")
+    serving.set_environment("127.0.0.1")
+    left = {name for name in os.environ if name.startswith("GRADIO_")}
+    assert left == {"GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"}
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert "127.0.0.1" in os.environ["NO_PROXY"]

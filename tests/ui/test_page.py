@@ -1,0 +1,165 @@
+"""The page itself, served by `python app.py`, driven as a browser would, over plain HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import FAKE_WORKER
+from tests.ui.conftest import PROJECT, Server, end_server, start_server
+from tests.ui.events import began, write_run
+from trainer import launch
+from trainer.errors import RunError
+from trainer.rundir import outputs_dir
+from trainer.ui import actions
+from trainer.ui.tab_runs import RunsTab
+from trainer.ui.text import words
+
+HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets")
+EN = words("en")
+
+
+def test_choosing_a_preset_shows_its_plan_and_its_command(server: Server) -> None:
+    _, about, verdict, start, command, plan = server.call("check", "en", "tiny", "", "")
+    assert "builtin/tiny-qwen3" in about
+    assert "Ready. Start creates tiny-2" in verdict
+    assert start["interactive"] is True
+    assert command == "python app.py --headless --preset tiny"
+    assert "One optimizer step" in plan
+    _, about, *_ = server.call("check", "en", "gemma27b", "", "")
+    assert "nobody has run this preset yet" in about
+
+
+def test_every_problem_is_listed_while_typing(server: Server) -> None:
+    changes = "optim.learning_rate=5\nnowhere.key=1"
+    _, _, verdict, start, command, plan = server.call("check", "en", "tiny", changes, "")
+    assert "2 things have to be mended" in verdict
+    assert "optim.learning_rate" in verdict and "nowhere.key" in verdict
+    assert start["interactive"] is False
+    assert "--set nowhere.key=1" in command
+    assert "No plan" in plan
+
+
+def test_a_refused_start_says_why_and_makes_no_run(server: Server) -> None:
+    answer = server.call("start", "ko", "tiny", "lora.r=0", "../up")
+    assert words("ko")("train.problems_many", count=2) in answer[2]
+    assert [path.name for path in server.outputs.iterdir()] == ["tiny-1"]
+
+
+def test_the_run_is_listed_and_told_as_inert_text(server: Server) -> None:
+    table = told(server, "tiny-1", "en")["table"]
+    assert "tiny-1" in table and "finished" in table and "40 / 40" in table
+    assert "A &lt;b&gt;small&lt;/b&gt; one" in table
+    shown = told(server, "", "en")
+    assert "Finished: 40 steps" in shown["state"]
+    assert shown["stop"]["interactive"] is False and "Stop is off" in shown["hints"]
+    assert "<svg" in shown["reward"] and "mean of 10 steps" in shown["reward"]
+    assert "step  40/40" in shown["lines"].replace("&nbsp;", " ")
+
+
+def test_both_languages_tell_the_same_run(server: Server) -> None:
+    say = words("ko")
+    sentence = say("sentence.finished", step=40, time=say.duration(90))
+    assert sentence in told(server, "tiny-1", "ko")["state"]
+
+
+def test_a_run_made_elsewhere_appears_without_a_reload(server: Server) -> None:
+    run = write_run(server.outputs, "headless-1", [began()])
+    try:
+        table = told(server, "tiny-1", "en")["table"]
+        assert "headless-1" in table
+    finally:
+        run.path.rename(server.outputs.parent / "headless-1")
+
+
+def test_the_language_is_the_browsers_unless_the_address_names_one(server: Server) -> None:
+    assert server.call("open", Accept_Language="ko-KR,ko;q=0.9")[0] == "ko"
+    assert server.call("open", Accept_Language="en-US")[0] == "en"
+    assert server.call("open")[0] == "en"
+
+
+@pytest.mark.parametrize("name", ["../up", "no-such-run", "", None, "a" * 300])
+def test_a_run_that_is_none_can_be_neither_stopped_nor_resumed(server: Server, name: str | None) -> None:
+    for action in ("stop", "resume"):
+        status, text, _ = server.ask(
+            "POST",
+            f"/gradio_api/call/{action}",
+            json.dumps({"data": [name, "en"]}),
+            Content_Type="application/json",
+        )
+        assert status == 200
+        event = json.loads(text)["event_id"]
+        told = server.ask("GET", f"/gradio_api/call/{action}/{event}")[1]
+        assert "asked to save" not in told and "goes on" not in told
+    assert server.process.poll() is None
+
+
+def test_the_pages_process_never_imports_torch() -> None:
+    script = (
+        "import sys\n"
+        "from trainer.ui import page, actions, server\n"
+        "server.set_environment('127.0.0.1')\n"
+        "page.build()\n"
+        "from trainer.ui.text import words\n"
+        "assert actions.check('tiny', '', '', words('en')).plan\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = launch.start
+    monkeypatch.setattr(launch, "start", lambda run, module=None: begin(run, FAKE_WORKER))
+    monkeypatch.setenv("FAKE_WORKER", "obey")
+    run = actions.start("tiny", "optim.max_steps=4", "", EN)
+    assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)
+    with pytest.raises(RunError, match="has a worker already"):
+        actions.resume("tiny-1", EN)
+    wait_for(lambda: run.events.exists() and b'"step"' in run.events.read_bytes())
+    actions.stop("tiny-1", EN)
+    wait_for(lambda: launch.judge(run) == "stopped" and all_reaped())
+    monkeypatch.setenv("FAKE_WORKER", "finish")
+    assert actions.resume("tiny-1", EN) == "tiny-1 goes on: attempt 2."
+    wait_for(lambda: launch.judge(run) == "finished" and all_reaped())
+
+
+def test_ctrl_c_ends_the_page_with_0_and_leaves_runs_going(tmp_path: Path, start: Any) -> None:
+    run = write_run(outputs_dir(), "tiny-1", [])
+    run.events.unlink()
+    worker = start(run, "obey")
+    server = start_server(tmp_path)
+    try:
+        wait_for(lambda: "running" in told(server, "tiny-1", "en")["table"])
+    finally:
+        code = end_server(server)
+    assert code == 0, (tmp_path / "server.log").read_text()
+    assert "Traceback" not in (tmp_path / "server.log").read_text()
+    assert worker.poll() is None
+
+
+def all_reaped() -> bool:
+    actions.reap()
+    return not actions._children
+
+
+def told(server: Server, run: str, language: str) -> dict[str, Any]:
+    """One tick of a browser that was told nothing yet."""
+    names = [*RunsTab.names, "progress"]
+    return dict(zip(names, server.call("tick", run, language, None), strict=False))
+
+
+def wait_for(condition: Any) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within 10 s")

@@ -1,0 +1,156 @@
+"""What the page knows of the runs: read from their event logs, a little further at each tick.
+
+Nothing here is the truth about a run. The followers only save reading a log again from its start;
+a page without them, or another server on the same outputs/, shows the same. Imports no gradio.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainer import launch
+from trainer.report.fold import RunFollower, RunState, summary
+from trainer.rundir import RunDir, list_runs, outputs_dir, read_json
+from trainer.spec import RunSpec
+from trainer.status import LIVE, Status
+
+KEEP = 8  # followers: runs that are looked at; each holds the columns of its run
+MOST_ROWS = 200  # runs in the table, the newest
+BUDGET_S = 0.5  # for reading runs the table has not seen yet; the rest comes at the next tick
+
+Key = tuple[str, int, int]
+Mark = tuple[tuple[int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One run at one moment. The state belongs to the follower: use it inside `Runs.look` only."""
+
+    rundir: RunDir
+    spec: RunSpec | None
+    """None when spec.json can not be read."""
+    state: RunState
+    status: Status
+    total: int | None
+    """Optimizer steps planned."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. status None: not read yet."""
+
+    name: str
+    status: Status | None = None
+    title: str | None = None
+    steps: int = 0
+    total: int | None = None
+    reward: tuple[float | None, float | None] = (None, None)
+    started: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    rows: list[Row]
+    hidden: int
+    """Older runs that are not in `rows`."""
+
+
+class Runs:
+    """Follows the runs under outputs/. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._followers: OrderedDict[Key, RunFollower] = OrderedDict()
+        self._rows: dict[Key, tuple[Mark, Row]] = {}
+
+    @contextlib.contextmanager
+    def look(self, name: str) -> Iterator[Seen]:
+        """The run of that name as it is now. Raises RunError when there is none."""
+        rundir = RunDir.open(outputs_dir(), name)
+        with self._lock:
+            yield self._see(rundir)
+
+    def table(self, budget_s: float = BUDGET_S) -> Table:
+        """All runs, newest first. Runs that ended and were read before cost a few stat calls."""
+        deadline = time.monotonic() + budget_s
+        found = list_runs(outputs_dir())
+        with self._lock:
+            rows, known = [], {}
+            for rundir in found[:MOST_ROWS]:
+                key, mark = _key(rundir), _mark(rundir)
+                stored = self._rows.get(key)
+                old = stored is not None and stored[0] == mark and stored[1].status not in LIVE
+                if stored is not None and old:
+                    row = stored[1]
+                elif stored is None and time.monotonic() > deadline:
+                    row = Row(rundir.name)
+                else:
+                    row = _row(self._see(rundir))
+                if row.status is not None:
+                    known[key] = (mark, row)
+                rows.append(row)
+            self._rows = known
+        return Table(rows, len(found) - len(rows))
+
+    def _see(self, rundir: RunDir) -> Seen:
+        key = _key(rundir)
+        follower = self._followers.pop(key, None) or RunFollower(rundir)
+        self._followers[key] = follower
+        while len(self._followers) > KEEP:
+            self._followers.popitem(last=False)
+        status = launch.judge(rundir, follower)
+        total = follower.state.steps_total
+        if total is None:
+            plan = follower.state.plan or read_json(rundir.plan) or {}
+            steps = plan.get("optimizer_steps")
+            total = steps if isinstance(steps, int) else None
+        return Seen(rundir, _spec(rundir), follower.state, status, total)
+
+
+def _key(rundir: RunDir) -> Key:
+    """Tells a run from a later one of the same name."""
+    try:
+        found = rundir.spec.stat()
+    except FileNotFoundError:
+        return rundir.name, 0, 0
+    return rundir.name, found.st_ino, found.st_mtime_ns
+
+
+def _mark(rundir: RunDir) -> Mark:
+    """Changes whenever the row of a run that has ended could change."""
+    marks: list[tuple[int, int] | None] = []
+    for path in (rundir.events, rundir.identity, rundir.stop_request):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            marks.append(None)
+        else:
+            marks.append((found.st_size, found.st_mtime_ns))
+    return tuple(marks)
+
+
+def _spec(rundir: RunDir) -> RunSpec | None:
+    try:
+        return rundir.read_spec()
+    except (OSError, ValueError):  # written by another version, or damaged: the rest is still shown
+        return None
+
+
+def _row(seen: Seen) -> Row:
+    found = summary(seen.state, seen.rundir, seen.status)
+    started = min((first for first, _ in seen.state.attempt_t.values()), default=None)
+    title = None if seen.spec is None else seen.spec.title or seen.spec.model.name
+    return Row(
+        name=seen.rundir.name,
+        status=seen.status,
+        title=title,
+        steps=seen.state.last_step,
+        total=seen.total,
+        reward=(found["reward_first"], found["reward_last"]),
+        started=started,
+    )

@@ -1,0 +1,181 @@
+"""Serve the page until Ctrl-C. The runs are processes of their own and go on without it.
+
+By default only this machine can reach it; any other address needs a password. Nothing under
+outputs/ is ever served as a file. gradio is imported inside `serve`, after its environment is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import ipaddress
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+from trainer import launch
+from trainer.console import Interrupts
+from trainer.errors import Problem, RunError, SpecError
+from trainer.rundir import PROJECT, outputs_dir
+
+MAX_UPLOAD = "20mb"
+_POLL_S = 0.2
+_WRONG_PASSWORD_S = 1.0  # Gradio limits no tries
+
+
+def serve(host: str, port: int, auth: str | None) -> int:
+    """Blocks until Ctrl-C or SIGTERM, then returns 0. Raises InputError when it can not start."""
+    check_port(port)
+    login = check_access(host, auth)
+    _take_port(host, port)
+    set_environment(host)
+    with Interrupts() as pressed:  # before the seconds gradio needs: a Ctrl-C then counts too
+        page = _launch(host, port, login)
+        _say(host, port, login is not None)
+        while not pressed.count and page.is_running:
+            time.sleep(_POLL_S)
+        page.close(verbose=False)
+    print("page closed; runs that are going go on", flush=True)
+    return launch.EXIT_FINISHED
+
+
+def check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise SpecError(Problem("--port", f"{port} is not between 1 and 65535", "--port 7860"))
+
+
+def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
+    """User and password, if any. Raises SpecError when others could come in without."""
+    if auth is None:
+        if is_loopback(host):
+            return None
+        raise SpecError(
+            Problem(
+                f"--host {host}",
+                "other machines could start runs here without a password",
+                f"--host {host} --auth USER:PASSWORD; or leave --host out and come through ssh -L 7860:localhost:7860",
+            )
+        )
+    user, colon, password = auth.partition(":")
+    if not (colon and user.strip() and password):
+        what = "needs a user and a password with ':' between them"
+        raise SpecError(Problem("--auth", what, "--auth me:a-long-password"))
+    return user.strip(), password  # Gradio strips the user's name as well
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def set_environment(host: str) -> None:
+    """Before gradio is imported: its variables would silently override what the code says.
+
+    GRADIO_SHARE=1 opens a public tunnel, GRADIO_ALLOWED_PATHS=/ serves the disk.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(launch.state_dir() / "page")
+    # Gradio asks its own address whether it is up; through a proxy that fails.
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        os.environ[name] = ",".join(filter(None, (known, "localhost", "127.0.0.1", "::1", host)))
+
+
+def _take_port(host: str, port: int) -> None:
+    """One clear line, not Gradio's traceback, when the port can not be had."""
+    address = host.strip("[]")
+    try:
+        family, kind, proto, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        what = "is no address of this machine"
+        raise RunError(Problem(f"--host {host}", what, "--host 127.0.0.1")) from error
+    with socket.socket(family, kind, proto) as probe:
+        if os.name != "nt":  # there it would allow a port that is in use
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(where)
+        except OSError as error:
+            raise RunError(_port_problem(host, port, error)) from error
+
+
+def _port_problem(host: str, port: int, error: OSError) -> Problem:
+    if error.errno == errno.EADDRINUSE:
+        fix = f"--port {port + 1 if port < 65535 else 7860}"
+        what = "is in use: is the page open already? (or another program has it)"
+        return Problem(f"port {port}", what, fix)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Problem(f"port {port}", "only root may listen on it", "--port 7860")
+    return Problem(f"--host {host}", f"can not be listened on: {error.strerror}", "--host 127.0.0.1")
+
+
+def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
+    from starlette.middleware import Middleware
+
+    from trainer.ui import page
+    from trainer.ui.guard import Guard
+
+    blocks = page.build()
+    blocks.queue(max_size=64, default_concurrency_limit=8)
+    try:
+        blocks.launch(
+            server_name=host,
+            server_port=port,
+            auth=_checker(*login) if login else None,
+            app_kwargs={"middleware": [Middleware(Guard, host=host, port=port)]},
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            show_error=False,
+            ssr_mode=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            strict_cors=True,
+            allowed_paths=[],
+            blocked_paths=[str(outputs_dir()), str(PROJECT)],
+            max_file_size=MAX_UPLOAD,
+            footer_links=[],
+            run_history=False,
+            pwa=False,
+            theme=page.theme(),
+            css_paths=page.STYLE,
+        )
+    except OSError as error:  # the port was taken since we looked
+        raise RunError(_port_problem(host, port, OSError(errno.EADDRINUSE, str(error)))) from error
+    return blocks
+
+
+def _checker(user: str, password: str) -> Any:
+    """For Gradio: is this the user? A wrong answer costs a second."""
+
+    async def check(given_user: str, given_password: str) -> bool:
+        right = hmac.compare_digest(given_user.encode(), user.encode())
+        right &= hmac.compare_digest(given_password.encode(), password.encode())
+        if not right:
+            await asyncio.sleep(_WRONG_PASSWORD_S)
+        return right
+
+    return check
+
+
+def _say(host: str, port: int, locked: bool) -> None:
+    shown = "localhost" if host in ("0.0.0.0", "::") else host
+    shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
+    print(f"page  http://{shown}:{port}", flush=True)
+    print(f"runs  {outputs_dir()}", flush=True)
+    if locked and not is_loopback(host):
+        print(
+            "note  the password crosses the network unencrypted: on a network you do not trust "
+            f"leave --host out and use ssh -L {port}:localhost:{port}",
+            file=sys.stderr,
+            flush=True,
+        )
+    print("Ctrl-C closes the page; runs that are going go on", flush=True)
