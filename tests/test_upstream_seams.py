@@ -104,7 +104,7 @@ def test_the_table_of_arguments_is_that_of_the_installed_trl() -> None:
     """If this fails after a change of the pin: .venv/bin/python tools/trl_arguments.py"""
     import dataclasses
 
-    table = json.loads((PROJECT / "trainer" / "trl_arguments.json").read_text())
+    table = json.loads((PROJECT / "trainer" / "spec" / "trl_arguments.json").read_text())
     assert set(table) == {field.name for field in dataclasses.fields(GRPOConfig) if field.init}
 
     from tools.trl_arguments import table as fresh

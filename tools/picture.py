@@ -3,6 +3,7 @@
 .venv/bin/python tools/picture.py RUN docs/tiny.svg
 """
 
+import io
 import json
 import re
 import sys
@@ -13,7 +14,7 @@ from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from trainer import lines
+from trainer.console import lines
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, outputs_dir, read_json
 
@@ -24,7 +25,7 @@ WIDTH = 160
 def main(run: str, target: str) -> None:
     rundir = RunDir.open(outputs_dir(), run)
     follower = RunFollower(rundir)
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"))
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
 
     def say(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=False, overflow="ellipsis", no_wrap=True)

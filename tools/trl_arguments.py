@@ -1,4 +1,4 @@
-"""Write trainer/trl_arguments.json: name -> type of every argument of the installed TRL's GRPOConfig.
+"""Write trainer/spec/trl_arguments.json: name -> type of every argument of the installed TRL's GRPOConfig.
 
 The table lets a preset be checked without importing TRL (4 s). Run it after changing the TRL pin:
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trl import GRPOConfig
 
-TARGET = Path(__file__).parent.parent / "trainer" / "trl_arguments.json"
+TARGET = Path(__file__).parent.parent / "trainer" / "spec" / "trl_arguments.json"
 NAMES = {
     bool: "bool",
     int: "int",

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from trainer import console, launch, lines, plan_card, presets
+from trainer import console, launch, presets
 from trainer import doctor as health
+from trainer.console import lines
 from trainer.errors import Problem, RunError, TrainerError
+from trainer.plan import card
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, list_runs, outputs_dir
 from trainer.status import LIVE
@@ -52,7 +54,7 @@ def resume(run: str) -> int:
 
 def dry_run(preset: str, overrides: Sequence[str]) -> int:
     """Print the plan card; nothing is written."""
-    print(plan_card.render(*launch.prepare(preset, overrides)))
+    print(card.render(*launch.prepare(preset, overrides)))
     return launch.EXIT_FINISHED
 
 

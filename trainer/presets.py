@@ -19,9 +19,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer import explain, rules
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
-from trainer.spec import RunSpec
+from trainer.spec import RunSpec, explain, rules
 
 PRESETS_DIR = Path(__file__).resolve().parent.parent / "presets"
 

@@ -66,7 +66,7 @@ class Training:
         self.tokenizer = loaded.tokenizer
         self.spans = Spans(sync=_sync(spec, choice))
         self.wrapper = ComponentRewardWrapper(spec.reward, self.spans)
-        self.manifest = {
+        self.manifest: dict[str, Any] = {
             "run": session.rundir.name,
             "data": data.report.fingerprint,
             "versions": {name: package_version(name) for name in PACKAGES},

@@ -174,7 +174,13 @@ def test_several_updates_per_generation_share_one_rollout(tmp_path: Path) -> Non
 def test_a_resume_on_a_generation_boundary_ends_with_the_same_weights(
     tmp_path: Path, batches: dict[str, int], boundary: int
 ) -> None:
-    settings = {"max_steps": 12, "save_strategy": "steps", "save_steps": boundary, "temperature": 1.5, **batches}
+    settings: dict[str, Any] = {
+        "max_steps": 12,
+        "save_strategy": "steps",
+        "save_steps": boundary,
+        "temperature": 1.5,
+        **batches,
+    }
     whole, _ = tiny_trainer(tmp_path / "whole", max_completion_length=4, **settings)
     whole.train()
     resumed, recorder = tiny_trainer(tmp_path / "resumed", max_completion_length=4, **settings)

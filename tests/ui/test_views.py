@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.ui.events import began, checkpoint, finished, step, write_run
-from trainer import lines
+from trainer.console import lines
 from trainer.errors import Problem, RunError
 from trainer.report.fold import RunState, fold
 from trainer.rundir import RunDir, outputs_dir

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from trainer.engine import warm_start
-from trainer.model_shapes import BUILTIN_CONFIGS
+from trainer.memory.shapes import BUILTIN_CONFIGS
 from trainer.rundir import PROJECT
 from trainer.spec import RunSpec, WarmStart
 

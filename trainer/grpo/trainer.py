@@ -6,7 +6,8 @@ The overrides take *args, **kwargs, call super() and copy no upstream body: they
 order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py):
 `_prepare_inputs`, `_generate_and_score_completions`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`,
  `compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17
-(trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`.
+(trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15:
+`Accelerator.backward`.
 `_compute_loss` is not hooked: Unsloth's trainer never calls it.
 """
 

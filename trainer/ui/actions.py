@@ -11,10 +11,10 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer import launch, plan_card, presets, rundir
+from trainer import launch, presets, rundir
 from trainer.errors import Problem, RunError, SpecError, TrainerError
 from trainer.launch import WorkerHandle
-from trainer.plan import RunPlan
+from trainer.plan import RunPlan, card
 from trainer.presets import PresetInfo
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
@@ -39,7 +39,7 @@ class Checked:
 
     @property
     def card(self) -> str:
-        return plan_card.render(self.spec, self.plan) if self.spec and self.plan else ""
+        return card.render(self.spec, self.plan) if self.spec and self.plan else ""
 
     @property
     def command(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer import lines
+from trainer.console import lines
 from trainer.ui.markup import element, escape
 
 Style = Literal["faint", "strong", "wide", "dashed", "dotted"]

@@ -1,6 +1,6 @@
 """Views: RunState -> words, points and lines for the page. Pure functions; no gradio, no files.
 
-Numbers come from report.fold and are formatted by trainer.lines, as on the console, so that page
+Numbers come from report.fold and are formatted by trainer.console.lines, as on the console, so that page
 and console say the same.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer import lines
+from trainer.console import lines
 from trainer.report.fold import Column, RunState, summary
 from trainer.status import LIVE, Status
 from trainer.ui.charts import Chart, Line, Style

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from trainer.memory import Phase
 from trainer.plan import RunPlan
-from trainer.plan_checks import verdict
+from trainer.plan.checks import verdict
 from trainer.spec import RunSpec
 
 WIDTH = 80

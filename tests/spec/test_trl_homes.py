@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
-from trainer import explain, presets
+from trainer import presets
 from trainer.errors import SpecError
-from trainer.spec import FIXED, SET_ELSEWHERE, trl_homes, trl_table
+from trainer.spec import FIXED, SET_ELSEWHERE, explain, trl_homes, trl_table
 
 MINIMAL = """
 [model]

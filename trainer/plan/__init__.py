@@ -3,8 +3,8 @@
     make(spec, rows) -> RunPlan     or PlanError: what is impossible, and the nearest possible ones
 
 Pure functions of the spec, the number of rows and the machine's numbers. Imports pydantic, spec
-and the arithmetic rooms (batches, memory, model_shapes, rules); never torch. Shown as text by
-plan_card.
+and the arithmetic rooms (batches, checks, memory, the rules of the spec); never torch. Shown as text
+by card.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from trainer import memory, model_shapes, rules
-from trainer.batches import Batch
+from trainer import memory
 from trainer.errors import PlanError
-from trainer.plan_checks import batch_problems, length_problems, memory_notes, next_whole, notes
-from trainer.spec import RunSpec
+from trainer.memory import shapes
+from trainer.plan.batches import Batch
+from trainer.plan.checks import batch_problems, length_problems, memory_notes, next_whole, notes
+from trainer.spec import RunSpec, rules
 
 
 class _Frozen(BaseModel):
@@ -253,7 +254,7 @@ def _estimate(spec: RunSpec, batch: Batch, gpu_total_gib: float | None) -> dict[
 
 def memory_load(spec: RunSpec, batch: Batch, gpu_total_gib: float | None) -> memory.Load | None:
     """What the estimate needs; None for an unknown model."""
-    shape = model_shapes.of(spec.model.name)
+    shape = shapes.of(spec.model.name)
     if shape is None:
         return None
     on_gpu = spec.model.device == "cuda" or (spec.model.device == "auto" and gpu_total_gib is not None)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainer import batches, plan, plan_card, presets
+from trainer import plan, presets
 from trainer.errors import PlanError
+from trainer.plan import batches, card
 from trainer.spec import RunSpec
 
 BASE: dict[str, Any] = {
@@ -299,8 +300,8 @@ def test_micro_batch_costs_the_update_and_rows_cost_generation() -> None:
 def test_verdict_for_gemma27b(gpu: float, word: str) -> None:
     made = presets.load("gemma27b")
     planned = plan.make(made, 7473, gpu_total_gib=gpu, gpu_name="A GPU")
-    card = plan_card.render(made, planned)
-    assert f"A GPU: {gpu:.1f} GiB -> {word}" in card
+    text = card.render(made, planned)
+    assert f"A GPU: {gpu:.1f} GiB -> {word}" in text
     assert any("is more than the GPU's" in note for note in planned.notes) == (word == "does not fit")
 
 
@@ -325,8 +326,8 @@ CASES = [
 @pytest.mark.parametrize(("made", "rows", "more"), CASES)
 def test_card_fits_80_columns_and_names_every_part(made: RunSpec, rows: int | None, more: dict[str, Any]) -> None:
     planned = plan.make(made, rows, **more)
-    card = plan_card.render(made, planned)
-    assert [line for line in card.splitlines() if len(line) > 80] == []
+    text = card.render(made, planned)
+    assert [line for line in text.splitlines() if len(line) > 80] == []
     for word in (
         "One optimizer step",
         "One rollout phase",
@@ -335,16 +336,16 @@ def test_card_fits_80_columns_and_names_every_part(made: RunSpec, rows: int | No
         "tokens",
         "ppo_mini_batch_size",
     ):
-        assert word in card
+        assert word in text
     for part in planned.memory:
-        assert part.name in card
-    flat = re.sub(r"\s+", " ", card)
+        assert part.name in text
+    flat = re.sub(r"\s+", " ", text)
     assert all(re.sub(r"\s+", " ", note) in flat for note in planned.notes + planned.warnings)
-    assert ("no GPU here" in card) == (planned.gpu_total_gib is None)
+    assert ("no GPU here" in text) == (planned.gpu_total_gib is None)
 
 
 def test_card_says_what_group_and_micro_batch_cost() -> None:
     made = presets.load("gemma27b")
-    flat = re.sub(r"\s+", " ", plan_card.render(made, plan.make(made, 7473)))
+    flat = re.sub(r"\s+", " ", card.render(made, plan.make(made, 7473)))
     assert "One more in num_generations is 1 more completion per rollout phase: up to 762 more tokens" in flat
     assert re.search(r"one more in per_device_train_batch_size is \d\.\d\d GiB in the update", flat)

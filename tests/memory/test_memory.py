@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer import memory, model_shapes
-from trainer.memory import GIB, Load
+from trainer import memory
+from trainer.memory import GIB, Load, shapes
 
 # Published numbers of parameters (safetensors metadata of the Hub repositories; gpt-oss: its model
 # card's count).
@@ -42,8 +42,8 @@ PUBLISHED_LORA = {
 }
 
 
-def known(name: str) -> model_shapes.ModelShape:
-    shape = model_shapes.of(name)
+def known(name: str) -> shapes.ModelShape:
+    shape = shapes.of(name)
     assert shape is not None
     return shape
 
@@ -68,7 +68,7 @@ def test_number_of_weights_is_the_published_one(name: str) -> None:
 
 
 def test_every_shape_is_checked_against_a_published_size() -> None:
-    assert {model_shapes.normalise(name) for name in PUBLISHED} == set(model_shapes.SHAPES)
+    assert {shapes.normalise(name) for name in PUBLISHED} == set(shapes.SHAPES)
 
 
 @pytest.mark.parametrize("name", PUBLISHED_LORA)
@@ -88,12 +88,12 @@ def test_number_of_adapter_weights_is_the_published_one(name: str) -> None:
     ],
 )
 def test_endings_of_repositories_do_not_hide_the_shape(name: str, shape: str) -> None:
-    assert model_shapes.of(name) == model_shapes.SHAPES[shape]
+    assert shapes.of(name) == shapes.SHAPES[shape]
 
 
 @pytest.mark.parametrize("name", ["somebody/Qwen3-8B", "Qwen/Qwen9-8B", "gemma-3-27b", "google/gemma-3-27b-x", ""])
 def test_unknown_model_is_not_guessed(name: str) -> None:
-    assert model_shapes.of(name) is None
+    assert shapes.of(name) is None
 
 
 QWEN3_06B = {
@@ -121,11 +121,11 @@ def test_local_folder_is_read(tmp_path: Path, config: dict[str, object], name: s
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"model_type": "mamba"}', '{"model_type": "llama"}'])
 def test_folder_with_an_unknown_config_is_not_guessed(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
-    assert model_shapes.of(str(tmp_path)) is None
+    assert shapes.of(str(tmp_path)) is None
 
 
 def test_builtin_model_has_the_shape_of_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(model_shapes.BUILTIN_CONFIGS, "builtin/mine", QWEN3_06B)
+    monkeypatch.setitem(shapes.BUILTIN_CONFIGS, "builtin/mine", QWEN3_06B)
     assert known("builtin/mine").params() == PUBLISHED["Qwen/Qwen3-0.6B"]
 
 

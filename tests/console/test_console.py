@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from trainer import console, launch, lines
+from trainer import console, launch
+from trainer.console import lines
 from trainer.report.fold import RunState, fold, state_of
 from trainer.rundir import RunDir
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 FOLLOW = f"""
 import sys
 from pathlib import Path

@@ -20,7 +20,8 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any, Self, TextIO
 
-from trainer import launch, lines
+from trainer import launch
+from trainer.console import lines
 from trainer.errors import RunError
 from trainer.events import FINAL, Event
 from trainer.launch import WorkerHandle

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import explain, plan, presets
+from trainer import plan, presets
 from trainer.errors import PresetError, SpecError
-from trainer.spec import RunSpec
+from trainer.spec import RunSpec, explain
 
 MINIMAL = """
 [model]
@@ -332,14 +332,15 @@ def test_no_value_of_any_kind_escapes_as_a_traceback(key: str, junk: Any) -> Non
 def test_load_and_plan_take_under_half_a_second_without_torch() -> None:
     code = (
         "import sys, time; start = time.perf_counter()\n"
-        "from trainer import plan, plan_card, presets\n"
-        "spec = presets.load('gemma27b'); plan_card.render(spec, plan.make(spec, 7473))\n"
+        "from trainer import plan, presets\n"
+        "from trainer.plan import card\n"
+        "spec = presets.load('gemma27b'); card.render(spec, plan.make(spec, 7473))\n"
         "print(time.perf_counter() - start)\n"
         "heavy = {'torch', 'trl', 'transformers', 'unsloth', 'datasets', 'gradio'} & "
         "set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     runs = [
         subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
         for _ in range(2)
@@ -352,7 +353,7 @@ def test_names_of_optimizers_and_schedules_are_those_of_transformers() -> None:
     from transformers.trainer_utils import SchedulerType
     from transformers.training_args import OptimizerNames
 
-    from trainer import choices
+    from trainer.spec import choices
 
     assert set(choices.OPTIMIZERS) == {name.value for name in OptimizerNames}
     assert set(choices.SCHEDULERS) == {name.value for name in SchedulerType}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from trainer import presets, rules
+from trainer import presets
 from trainer.errors import SpecError
-from trainer.spec import FIXED, RunSpec
+from trainer.spec import FIXED, RunSpec, rules
 
 BASE: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-0.6B"},

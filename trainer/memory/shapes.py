@@ -1,7 +1,7 @@
 """Shapes of known language models: how many weights, how much KV cache a token costs.
 
 A shape is the part of a `config.json` that memory arithmetic needs. It comes from a table (checked
-against the published number of parameters in tests/test_memory.py), from the `config.json` of a
+against the published number of parameters in tests/memory/test_memory.py), from the `config.json` of a
 local folder, or from the configuration of a built-in model. An unknown model has no shape: nothing
 is guessed from its name.
 

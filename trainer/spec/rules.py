@@ -1,7 +1,7 @@
 """Rules across fields of a run spec, and the section [trl].
 
 Each rule names the keys it reads, so that it is left out while one of them is already known to be
-wrong. Arithmetic of batches and lengths is plan.py's; what is legal but unwise is a warning.
+wrong. Arithmetic of batches and lengths is the plan's; what is legal but unwise is a warning.
 
 Imports the standard library, spec, explain and the (light) reward library. Knows nothing about files, devices or data.
 """
@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.choices import OPTIMIZERS, SCHEDULERS
 from trainer.errors import Problem
-from trainer.explain import Path, nearest, shown
-from trainer.model_shapes import BUILTIN_CONFIGS
+from trainer.memory.shapes import BUILTIN_CONFIGS
 from trainer.rewards.library import REWARDS
 from trainer.spec import FIXED, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
+from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
+from trainer.spec.explain import Path, nearest, shown
 
 Check = Callable[[RunSpec], Iterator[Problem]]
 

@@ -5,7 +5,7 @@ sizes and are close; activations and logits follow from which tensors PyTorch ke
 off. Two peaks never coincide: generation holds the KV cache, the update holds gradients,
 activations and logits. The total is what is always there plus the larger of the two.
 
-Imports the standard library and model_shapes. Knows nothing about batches of a run beyond the
+Imports the standard library and shapes. Knows nothing about batches of a run beyond the
 numbers it is given.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.model_shapes import ModelShape
+from trainer.memory.shapes import ModelShape
 
 GIB = 1024**3
 Phase = Literal["always", "generation", "update"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trainer.batches import (
+from trainer.errors import Problem
+from trainer.plan.batches import (
     KEYS,
     Batch,
     groups_are_whole,
@@ -20,7 +21,6 @@ from trainer.batches import (
     steps_are_whole_phases,
     whole_phases,
 )
-from trainer.errors import Problem
 from trainer.spec import RunSpec
 
 # Share of the GPU above which an estimate that fits is called tight: activations may be 30 % off.
