@@ -104,7 +104,8 @@ class TrainTab:
     def wire(self, language: Any, tabs: Any, run: Any, quiet: dict[str, Any]) -> None:
         asked = [language, *self.inputs]
         gr.on(
-            [self.preset.input, self.overrides.input, self.name.input],
+            # `change`, not `input`: Gradio 6.31 reports no input when text is pasted
+            [self.preset.input, self.overrides.change, self.name.change],
             self.checked,
             asked,
             self.outputs,
