@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +134,43 @@ def test_a_stop_waits_for_the_end_of_the_rollout_phase(step: int, stops: bool) -
     assert (control.should_save, control.should_training_stop) == (stops, stops)
 
 
+def wait_for(looks: list[int], count: int) -> None:
+    end = time.monotonic() + 20
+    while len(looks) < count and time.monotonic() < end:
+        time.sleep(0.005)
+    assert len(looks) >= count
+
+
 def test_signs_of_life_carry_memory_and_look_for_requests(run: RunDir) -> None:
     looks: list[int] = []
     heart = Heartbeat(EventWriter(run.events, 1), 0.01, lambda: 7, lambda: looks.append(1))
     heart.start()
-    while len(looks) < 3:
-        pass
+    wait_for(looks, 3)
     heart.stop()
     beats = events(run, "heartbeat")
     assert len(beats) >= 2
     assert beats[0]["step"] == 7
     assert 0 < beats[0]["rss_gib"] <= beats[0]["peak_gib"] + 0.1
+
+
+def test_a_failed_reading_does_not_end_the_signs_of_life(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) < 3:
+            raise OSError("no such device")
+
+    heart = Heartbeat(EventWriter(run.events, 1), 0.01, lambda: 7, look)
+    heart.start()
+    wait_for(looks, 5)
+    heart.stop()
+    assert events(run, "heartbeat")
+    assert "heartbeat: OSError: no such device" in capsys.readouterr().err
+
+
+def test_a_failed_step_leaves_its_spans(run: RunDir, observer: RunObserver) -> None:
+    observer.failed_step([])
+    observer.failed_step([Span("_prepare_inputs", "step", 1, 1.0, 1.0, ok=False)])
+    (span,) = events(run, "span")
+    assert (span["step"], span["spans"][0]["ok"]) == (1, False)

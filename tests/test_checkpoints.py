@@ -133,3 +133,12 @@ def test_a_save_cut_short_is_forgotten(tmp_path: Path) -> None:
     staged(tmp_path, 20)
     checkpoints.clear_staging(tmp_path / ".staging")
     assert list((tmp_path / ".staging").iterdir()) == []
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_no_longer_counts(tmp_path: Path) -> None:
+    good, damaged = publish(tmp_path, 10), publish(tmp_path, 20)
+    flip(damaged.path / "optimizer.pt")
+    aside = checkpoints.set_aside(tmp_path, "checkpoint-20")
+    assert (aside / "model.safetensors").is_file()
+    assert checkpoints.listed(tmp_path) == [good]
+    assert checkpoints.rotate(tmp_path, keep=1) == []

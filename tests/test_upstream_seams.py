@@ -77,6 +77,11 @@ def test_transformers_and_accelerate_still_call_what_is_hooked(function: Any, ca
     assert call in inspect.getsource(function)
 
 
+@pytest.mark.parametrize("name", ["_tokenizer", "eos_token_ids", "reward_funcs"])
+def test_the_trainer_sets_what_a_batch_is_made_of(name: str) -> None:
+    assert f"self.{name} = " in inspect.getsource(GRPOTrainer.__init__)
+
+
 def test_rewards_are_named_by_their_class() -> None:
     from trl.trainer.utils import get_callable_name
 

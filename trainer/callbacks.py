@@ -101,6 +101,11 @@ class RunObserver:
         if every and step % every == 0 and step < self.steps:
             self.evaluate("during", step)
 
+    def failed_step(self, spans: list[Span]) -> None:
+        """Write where a step was when it failed; nothing when no step was under way."""
+        if spans:
+            self.events.emit("span", step=self.last_step + 1, spans=[asdict(span) for span in spans], warmup=False)
+
     def checkpoint(self, step: int, staged: Path) -> None:
         """Publish a staged checkpoint, then delete the oldest beyond save_total_limit."""
         started = time.perf_counter()
@@ -187,15 +192,19 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(self.seconds):
-            self.on_beat()
-            self.events.emit("heartbeat", step=self.step(), rss_gib=rss_gib(), peak_gib=peak_gib())
-            for card in gpu.list_gpus()[:1]:
-                self.events.emit(
-                    "gpu",
-                    used_gib=card.used_gib,
-                    total_gib=card.total_gib,
-                    utilization_frac=card.utilization_frac,
-                )
+            try:
+                self._beat()
+            except Exception as error:  # one failed reading must not end the signs of life and the look for requests
+                print(f"heartbeat: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
+        self.on_beat()
+        self.events.emit("heartbeat", step=self.step(), rss_gib=rss_gib(), peak_gib=peak_gib())
+        card = gpu.chosen()
+        if card is not None:
+            self.events.emit(
+                "gpu", used_gib=card.used_gib, total_gib=card.total_gib, utilization_frac=card.utilization_frac
+            )
 
     def stop(self) -> None:
         self._ended.set()

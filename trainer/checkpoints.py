@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,13 @@ def verify(path: Path) -> str | None:
 def read_manifest(path: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     return manifest
+
+
+def set_aside(folder: Path, name: str) -> Path:
+    """Rename a damaged checkpoint so that it no longer counts, and is not lost either."""
+    target = folder / f"damaged-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    (folder / name).rename(target)
+    return target
 
 
 def rotate(folder: Path, keep: int) -> list[str]:

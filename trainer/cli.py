@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from trainer import console, launch, presets
 from trainer import doctor as health
 from trainer.console import lines
-from trainer.errors import Problem, RunError, TrainerError
+from trainer.errors import Problem, RunError, SpecError, TrainerError
 from trainer.plan import card
 from trainer.report.fold import RunFollower, summary
-from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir
 from trainer.status import LIVE
 
 STOP_WAIT_S = 120.0  # a step and a save; then the person is asked to decide
@@ -26,8 +26,14 @@ def exit_code(call: Callable[[], int]) -> int:
         return code
     except TrainerError as error:
         for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
+            print(f"error: {lines.printable(str(problem))}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None or not str(error.filename).startswith(str(outputs_dir())):
+            raise  # nothing a person can mend by looking at the outputs folder
+        fix = f"python -m trainer doctor, or another folder: {OUTPUTS_VARIABLE}=FOLDER"
+        print(f"error: {error.filename}: {error.strerror}  ->  {fix}", file=sys.stderr)
+        return launch.EXIT_INPUT
     except KeyboardInterrupt:
         return launch.EXIT_STOPPED
     except BrokenPipeError:  # `| head` has seen enough
@@ -54,7 +60,14 @@ def resume(run: str) -> int:
 
 def dry_run(preset: str, overrides: Sequence[str]) -> int:
     """Print the plan card; nothing is written."""
-    print(card.render(*launch.prepare(preset, overrides)))
+    spec, plan = launch.prepare(preset, overrides)
+    print(card.render(spec, plan))
+    try:
+        launch.check_machine(spec)
+    except SpecError as error:
+        print("\nThis machine can not run it")
+        for problem in error.problems:
+            print(f"  - {problem}")
     return launch.EXIT_FINISHED
 
 
@@ -74,7 +87,11 @@ def runs() -> int:
         follower = RunFollower(rundir)
         status = launch.judge(rundir, follower)
         found = summary(follower.state, rundir, status)
-        spec = rundir.read_spec()
+        try:
+            spec = rundir.read_spec()
+        except RunError as error:  # of another version, or damaged: the others are listed all the same
+            rows.append((rundir.name, status, error.problems[0].what[:40], "", "", "", ""))
+            continue
         of = f"/{found['steps_total']}" if found["steps_total"] else ""
         reward = "-"
         if found["reward_first"] is not None:
@@ -106,8 +123,9 @@ def stop(run: str, force: bool) -> int:
             raise RunError(Problem(f"run {run}", f"is not running, it is {launch.judge(rundir)}"))
         print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
         return launch.EXIT_FINISHED
+    launch.stop(rundir)
     print(f"{run}: asked to save and stop, waiting up to {lines.duration(STOP_WAIT_S)}", flush=True)
-    status = launch.stop(rundir, STOP_WAIT_S)
+    status = launch.wait_until_ended(rundir, STOP_WAIT_S)
     print(f"{run}: {status}")
     if status in LIVE:
         print(f"it still works on its step; end it at once: python -m trainer stop {run} --force")

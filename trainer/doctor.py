@@ -9,6 +9,7 @@ May import the standard library and trainer.gpu.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import netrc
 import os
@@ -257,6 +258,8 @@ def check_disk(name: str, folder: Path, wanted_gib: int) -> Finding:
 def check_writable(outputs: Path) -> Finding:
     place = _existing(outputs)
     try:
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         # Permission bits do not tell (root, read-only mounts, full disks): write and see.
         with tempfile.NamedTemporaryFile(dir=place, prefix=".doctor-") as probe:
             probe.write(b"x")

@@ -9,6 +9,7 @@ May import the standard library; pynvml and psutil only inside functions. Knows 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 GIB = 1024**3
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 Answer = TypeVar("Answer")
 
 
@@ -58,13 +60,27 @@ def list_gpus() -> list[GPU]:
     with _nvml() as nvml:
         if nvml is None:
             return []
-        driver_version = str(nvml.nvmlSystemGetDriverVersion())
-        for index in range(nvml.nvmlDeviceGetCount()):
+        driver_version = str(_or_none(nvml, nvml.nvmlSystemGetDriverVersion))
+        for index in range(_or_none(nvml, nvml.nvmlDeviceGetCount) or 0):
             # A GPU that fell off the bus must not hide the others.
             gpu = _or_none(nvml, partial(_read, nvml, index, driver_version))
             if gpu is not None:
                 found.append(gpu)
     return found
+
+
+def chosen() -> GPU | None:
+    """The one GPU a run started here uses; None without one.
+
+    The first that CUDA_VISIBLE_DEVICES names (in PCI order, which launch.start asks CUDA for), else NVML's first.
+    """
+    found = list_gpus()
+    named = os.environ.get(VISIBLE)
+    if named is None:
+        return found[0] if found else None
+    first = named.split(",")[0].strip()
+    fits = [gpu for gpu in found if str(gpu.index) == first or (first and gpu.uuid.startswith(first))]
+    return fits[0] if fits else None
 
 
 def processes(gpu: GPU) -> list[GPUProcess]:

@@ -38,6 +38,8 @@ EXIT_STOPPED = 130
 
 _WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",  # its threads and the forked reward processes deadlock
+    "PYTHONUTF8": "1",  # TRL writes its model card in the locale's encoding, and it holds more than ASCII
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the log is read by people
     "PYTHONUNBUFFERED": "1",  # the log shows what happened last, also after a kill
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
@@ -65,22 +67,24 @@ def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported."""
     spec = presets.load(preset, overrides)
     found = sources.inspect(spec)
-    gpus = gpu.list_gpus() if spec.model.device != "cpu" else []
-    plan = planning.make(
+    return spec, plan_here(spec, found.rows)
+
+
+def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
+    """The plan on this machine. Raises PlanError."""
+    card = gpu.chosen() if spec.model.device != "cpu" else None
+    return planning.make(
         spec,
-        rows=found.rows,
-        gpu_total_gib=gpus[0].total_gib if gpus else None,
-        gpu_name=gpus[0].name if gpus else None,
+        rows=rows,
+        gpu_total_gib=card.total_gib if card else None,
+        gpu_name=card.name if card else None,
     )
-    return spec, plan
 
 
 def check_machine(spec: RunSpec) -> None:
     """Raise SpecError when this machine lacks what the run needs: before anything is written."""
-    from trainer import gpu
-
     problems = []
-    if spec.model.device == "cuda" and not gpu.list_gpus():
+    if spec.model.device == "cuda" and gpu.chosen() is None:
         fix = 'python -m trainer doctor says what is missing; a small model runs with model.device = "cpu"'
         problems.append(Problem("model.device", 'is "cuda" and no NVIDIA GPU with a working driver was found', fix))
     if spec.model.engine == "unsloth":
@@ -135,8 +139,9 @@ def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=PROJECT,
-            env=os.environ | _WORKER_ENVIRONMENT,
+            env=os.environ | _WORKER_ENVIRONMENT | _one_gpu(),
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
     identity = Identity.of(process.pid)
     if identity is not None:
@@ -144,8 +149,17 @@ def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
     return WorkerHandle(attempt, process)
 
 
+def _one_gpu() -> dict[str, str]:
+    """The worker sees one GPU: transformers would split every batch over two, and the plan would be wrong."""
+    card, named = gpu.chosen(), os.environ.get(gpu.VISIBLE)
+    visible = named.split(",")[0].strip() if named is not None else card.uuid if card else None
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's, so that a number means the same GPU to both
+    return order if visible is None else {**order, gpu.VISIBLE: visible}
+
+
 def resume(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
     """Start another attempt of a run that was stopped, failed or lost; else RunError."""
+    rundir.read_spec()  # refused here, not by a worker that would have to say so in its log
     status = judge(rundir)
     if status == "finished":
         fix = "start a new run with --preset, under another --name"
@@ -175,9 +189,16 @@ def stop(rundir: RunDir, grace_s: float = 0.0) -> Status:
     if status not in LIVE:
         raise RunError(Problem(f"run {rundir.name}", f"is not running, it is {status}"))
     _request(rundir, follower, force=False)
-    for worker in workers(rundir, follower.state):
-        worker.send(signal.SIGTERM)
-    deadline = time.monotonic() + grace_s
+    if os.name != "nt":  # there it would end the worker at once; it looks for the request itself
+        for worker in workers(rundir, follower.state):
+            worker.send(signal.SIGTERM)
+    return wait_until_ended(rundir, grace_s)
+
+
+def wait_until_ended(rundir: RunDir, seconds: float) -> Status:
+    """The status once the worker has ended, or after that many seconds."""
+    follower = RunFollower(rundir)
+    deadline = time.monotonic() + seconds
     while (status := judge(rundir, follower)) in LIVE and time.monotonic() < deadline:
         time.sleep(0.1)
     return status

@@ -143,6 +143,9 @@ def _merged(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str,
     return merged, problems
 
 
+_LEFT_OUT = object()  # `--set model.warm_start=` takes a key out: its default holds again
+
+
 def _put(merged: dict[str, Any], override: str) -> Problem | None:
     key, equals, text = override.partition("=")
     key = key.strip()
@@ -155,7 +158,7 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
         )
     if not _key_exists(path):
         return explain.unknown_key(path)
-    value = _value(path, text.strip())
+    value = _value(path, text.strip()) if text.strip() else _LEFT_OUT
     if path in FILE_KEYS and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
     here: Any = merged
@@ -175,7 +178,9 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
         elif not isinstance(here, dict):
             fix = f"{done}.0.{step}" if isinstance(here, list) else ""
             return Problem(key, f"{done} is {'a list' if isinstance(here, list) else 'not a table'}", fix)
-        if last:
+        if last and value is _LEFT_OUT and isinstance(here, dict):
+            here.pop(step, None)
+        elif last:
             here[step] = value
         else:
             here = here[step] if isinstance(step, int) else here.setdefault(step, {})

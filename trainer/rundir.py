@@ -147,8 +147,10 @@ class RunDir:
         try:
             return RunSpec.model_validate_json(self.spec.read_bytes())
         except ValidationError as error:
-            what = f"spec.json does not fit this version: {error.error_count()} values"
-            raise RunError(Problem(f"run {self.name}", what, "use the version in its env.json")) from error
+            broken = error.errors()[0]["type"] == "json_invalid"
+            what = "spec.json is not JSON any more" if broken else "spec.json is of another version of this project"
+            fix = "restore it from a copy" if broken else "use the commit in its env.json"
+            raise RunError(Problem(f"run {self.name}", what, fix)) from error
 
     @classmethod
     def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:

@@ -40,16 +40,18 @@ def verdict(rundir: RunDir, state: RunState, alive: bool) -> Status:
     """The status. The state must be read AFTER `alive`: a run that ends in between would look lost.
 
     A final event of the newest attempt decides, even while the process is still clearing up. A
-    worker that was asked to stop before it began anything counts as stopped.
+    worker that was asked to stop before it began anything, or was ended on request, counts as stopped.
     """
     newest = max(_attempt(read_json(rundir.identity)), state.attempts)
     if state.final is not None and state.final["attempt"] == newest:
         return _ENDS[state.final["kind"]]
     begun = state.started is not None and state.started["attempt"] == newest
-    asked = newest > 0 and _attempt(read_json(rundir.stop_request)) == newest
+    request = read_json(rundir.stop_request)
+    asked = newest > 0 and _attempt(request) == newest
+    forced = asked and bool((request or {}).get("force"))
     if alive:
         return "stopping" if asked else "running" if begun else "starting"
-    if asked and not begun:
+    if forced or (asked and not begun):
         return "stopped"
     if newest == 0:
         with contextlib.suppress(FileNotFoundError):

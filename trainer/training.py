@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PrinterCallback, set_seed
+from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
 from trainer import checkpoints
@@ -69,6 +69,7 @@ class Training:
         self.manifest: dict[str, Any] = {
             "run": session.rundir.name,
             "data": data.report.fingerprint,
+            "model": loaded.source,
             "versions": {name: package_version(name) for name in PACKAGES},
         }
         self.observer = RunObserver(session.rundir, session.events, spec, steps, self.evaluate, self.manifest)
@@ -137,22 +138,36 @@ class Training:
             self.observer.evaluated(at, step, score, time.perf_counter() - started)
 
     def check_same(self, resumed: checkpoints.Checkpoint | None) -> None:
-        """Raises CheckpointError when the rows are not those the checkpoint was trained on; other versions are said."""
+        """Raises CheckpointError when rows or base weights are not the checkpoint's; other versions are only said."""
         if resumed is None:
             return
         saved = checkpoints.read_manifest(resumed.path)
         if saved["data"] != self.data.report.fingerprint:
             fix = "put the old data back, or start a new run"
             raise CheckpointError(Problem("data", f"the rows have changed since {resumed.path.name} was saved", fix))
+        if saved["model"] != self.manifest["model"]:
+            fix = f"set model.revision to the weights it was trained on: {saved['model']}"
+            what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on other weights"
+            raise CheckpointError(Problem("model.name", what, fix))
         now = self.manifest["versions"]
         other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]
         if other:
             text = f"{', '.join(other)}: the rest of the run may differ from what it would have been"
             self.session.events.emit("alert", level="warn", title="other versions", text=text)
 
+    def train(self, resumed: checkpoints.Checkpoint | None) -> None:
+        """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""
+        self.observer.last_step = resumed.step if resumed else 0
+        if resumed is None or resumed.step < self.observer.steps:
+            self.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+            return
+        self.trainer._load_from_checkpoint(str(resumed.path))
+        self.trainer.state = TrainerState.load_from_json(str(resumed.path / "trainer_state.json"))
+        self.observer.tokens = self.trainer.state.num_input_tokens_seen
+
     @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Signs of life, and a look for stop requests, while the body runs."""
+    def watched(self) -> Iterator[None]:
+        """Signs of life and a look for stop requests while the body runs; a step that fails leaves its spans."""
         heart = Heartbeat(
             self.session.events,
             self.spec.log.heartbeat_s,
@@ -162,6 +177,10 @@ class Training:
         heart.start()
         try:
             yield
+        except BaseException:
+            self.spans.close("step", ok=False)
+            self.observer.failed_step(self.spans.drain())
+            raise
         finally:
             heart.stop()
 

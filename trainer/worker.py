@@ -2,12 +2,11 @@
 
 Started by trainer.launch in its own session, talks to nobody: it reads spec.json and writes events.jsonl. `main`
 reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save and stop at the next
-generation boundary; a second signal ends it at once.
+generation boundary, however often they come: a service manager signals parent and worker both. Only SIGKILL is faster.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -19,8 +18,7 @@ from types import FrameType
 from typing import Any
 
 from trainer import checkpoints, gpu, launch
-from trainer import plan as planning
-from trainer.errors import CheckpointError, Problem, TrainerError
+from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.events import EventWriter
 from trainer.process import Identity
 from trainer.report.fold import state_of
@@ -44,9 +42,7 @@ class StopFlag:
         signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.reason is not None and self.reason != "request":
-            os._exit(launch.EXIT_STOPPED)
-        self.reason = signal.Signals(number).name
+        self.reason = self.reason or signal.Signals(number).name
 
     def look(self) -> None:
         """Has somebody left a request on disk? Windows has no other way."""
@@ -73,7 +69,8 @@ class Session:
     def hold_gpu(self, device: str) -> None:
         """One run a GPU: raises RunError naming the run that has it. The kernel frees it with the process."""
         if device == "cuda":
-            self.gpu_lock = launch.hold_gpu_lock(gpu.list_gpus()[0].uuid, self.rundir.name)
+            card = gpu.chosen()
+            self.gpu_lock = launch.hold_gpu_lock(card.uuid if card else "unnamed", self.rundir.name)
 
     @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[None]:
@@ -82,12 +79,20 @@ class Session:
         self.events.emit("phase", name=name, state="start", detail=detail)
         yield
         self.events.emit("phase", name=name, state="end", seconds=time.perf_counter() - started, detail=detail)
+        self.flag.look()
         self.flag.check()
 
 
 def main(path: str) -> int:
     """Run or resume outputs/<run>; the process's exit code."""
-    rundir = RunDir(Path(path))
+    try:
+        return _main(RunDir(Path(path)))
+    except EventLogError as error:  # nobody can be told but by the log of the process
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return launch.EXIT_FAILED
+
+
+def _main(rundir: RunDir) -> int:
     with launch.hold_lock(rundir):
         attempt = max(1, rundir.newest_attempt())
         with EventWriter(rundir.events, attempt) as events:
@@ -122,26 +127,23 @@ def train(session: Session) -> None:
     flag.check()
 
     with session.phase("load", spec.model.name):
-        from trainer import (
-            engine,
-            training,
-        )  # torch, transformers and TRL are imported here and not before
+        from trainer import engine, training  # torch, transformers and TRL come with these and not before
 
         choice = engine.resolve(spec)
         session.hold_gpu(choice.device)
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
         data = training.load_data(spec, loaded.tokenizer)
-        plan = planning.make(spec, rows=data.report.rows)
+        plan = launch.plan_here(spec, data.report.rows)
     run = training.Training(session, spec, plan, choice, loaded, data)
     run.check_same(resumed)
 
-    with run.beating():
-        if step == 0 and spec.eval.at_start and not _evaluated(rundir, "before"):
+    with run.watched():
+        if step == 0 and spec.eval.at_start:
             with session.phase("eval", "before"):
                 run.evaluate("before", 0)
         with session.phase("train", f"{plan.optimizer_steps} steps"):
-            run.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+            run.train(resumed)
         if spec.eval.at_end:
             with session.phase("eval", "after"):
                 run.evaluate("after", run.trainer.state.global_step)
@@ -165,6 +167,8 @@ def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, str]]]:
         problems = [Problem(name, reason) for name, reason in skipped]
         fix = f"restore them from a copy, or delete {rundir.checkpoints} to train from the start"
         raise CheckpointError([*problems, Problem(f"run {rundir.name}", "no checkpoint can be resumed from", fix)])
+    for name, _ in skipped:  # newer than the one that is good: they must not count as the newest any more
+        checkpoints.set_aside(rundir.checkpoints, name)
     return found, skipped
 
 
@@ -176,10 +180,6 @@ def _emit_started(session: Session, resumed: Any, skipped: list[tuple[str, str]]
         resumed_from=resumed.path.name if resumed else None,
         skipped=[{"checkpoint": name, "reason": reason} for name, reason in skipped],
     )
-
-
-def _evaluated(rundir: RunDir, at: str) -> bool:
-    return any(event["at"] == at for event in state_of(rundir).evals)
 
 
 def _emit_stopped(session: Session) -> None:

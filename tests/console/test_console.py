@@ -151,7 +151,7 @@ def test_a_second_signal_ends_the_worker_at_once(make_run: MakeRun) -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == launch.EXIT_STOPPED
-    assert json.loads(out.splitlines()[-1])["status"] == "lost"
+    assert json.loads(out.splitlines()[-1])["status"] == "stopped"
     assert not launch.kill(run)
 
 

@@ -101,3 +101,29 @@ def test_other_rows_have_another_fingerprint(tmp_path: Path, tokenizer: Any) -> 
     first = load(tmp_path, tokenizer, ["a"])[2].fingerprint
     assert first == load(tmp_path, tokenizer, ["a"])[2].fingerprint
     assert first != load(tmp_path, tokenizer, ["b"])[2].fingerprint
+
+
+def test_rows_of_the_hub_are_checked_like_those_of_a_file(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+    hub = [{"question": "1+1", "answer": "2"}, {"question": None, "answer": "3"}]
+    monkeypatch.setattr(dataset, "load_dataset", lambda name, config, split: hub)
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": "m"},
+            "data": {"name": "openai/gsm8k", "columns": {"prompt": "question"}},
+            "reward": {"components": [{"function": "exact_match"}]},
+        }
+    )
+    with pytest.raises(DataError, match="openai/gsm8k train:2: column prompt is null"):
+        dataset.load(spec, tokenizer)
+    monkeypatch.setattr(dataset, "load_dataset", lambda name, config, split: hub[:1])
+    assert dataset.load(spec, tokenizer)[2].rows == 1
+
+
+def test_held_out_rows_that_are_dropped_are_counted_too(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "held.jsonl").write_text(
+        "".join(json.dumps({"prompt": t, "answer": "x"}) + "\n" for t in (LONG, SHORT))
+    )
+    _, held_out, report = load(
+        tmp_path, tokenizer, [SHORT], max_prompt_length=8, eval_path=str(tmp_path / "held.jsonl")
+    )
+    assert (len(held_out), report.eval_rows, report.eval_dropped, report.dropped) == (1, 1, 1, 0)

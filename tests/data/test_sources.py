@@ -52,6 +52,10 @@ def refuse(tmp_path: Path, content: bytes | str, **data: Any) -> str:
         ('{"prompt": [{"role": "assistant", "content": "x"}], "answer": "b"}', "the assistant's"),
         ('{"prompt": "a", "answer": "b", "completions": 1}', "a word TRL keeps for itself"),
         ("[" * 3000, "rows.jsonl:2: is not JSON"),
+        ('{"prompt": "a", "answer": 42}', "column answer is int, in line 1 it is str"),
+        ('{"prompt": "a", "answer": "b", "id": ' + "9" * 30 + "}", "column id is a number of more than 64 bits"),
+        ('{"prompt": "\\ud800abc", "answer": "b"}', "column prompt holds half a character"),
+        ('{"prompt": [{"role": "user", "content": 5}], "answer": "b"}', "no text as its content"),
     ],
 )
 def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, line: str, message: str) -> None:
@@ -101,3 +105,22 @@ def test_rows_held_out_are_not_counted_for_training(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text((GOOD + "\n") * 20)
     assert sources.inspect(spec_for(path, eval_fraction=0.25, max_rows=16)) == sources.Inspection(12, 4)
+
+
+def test_the_mapping_wins_over_a_column_that_has_the_name_already(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"question": "1+1", "prompt": "ignored", "answer": "2"}))
+    spec = spec_for(path, columns={"prompt": "question"})
+    assert sources.read_rows(path, spec, "data.path")[0].columns == {"prompt": "1+1", "answer": "2"}
+
+
+def test_a_mapping_from_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    found = refuse(tmp_path, GOOD, columns={"prompt": "question"})
+    assert "rows.jsonl:1: has no column prompt" in found
+
+
+def test_a_column_that_no_row_has_is_said_once(tmp_path: Path) -> None:
+    found = refuse(tmp_path, '{"prompt": "a", "solution": "b"}\n' * 50).splitlines()
+    assert found == [
+        "rows.jsonl:1: has no column answer  ->  --set data.columns.answer=COLUMN, one of: prompt, solution"
+    ]

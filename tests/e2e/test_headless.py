@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ from trainer.events import EventReader
 from trainer.rundir import RunDir
 
 PROJECT = Path(__file__).parents[2]
-# Three steps an epoch, so that four epochs pass; a checkpoint every second step, so that most lie inside an epoch.
+# Five steps an epoch, so that the run ends inside its third; a checkpoint every second step.
 SHORT = [
     "optim.max_steps=12",
     "optim.per_device_train_batch_size=32",
-    "data.max_rows=12",
+    "data.max_rows=20",
     "checkpoint.save_steps=2",
     "checkpoint.save_total_limit=2",
     "eval.max_rows=16",
@@ -135,13 +136,13 @@ def test_rollouts_hold_every_group_of_every_step(whole: Any) -> None:
 def test_each_epoch_uses_every_row_in_another_order(whole: Any) -> None:
     run, _, _ = whole
     epochs = []
-    for first in (1, 4, 7, 10):
-        files = [run.rollouts_file(step) for step in range(first, first + 3)]
+    for first in (1, 6):
+        files = [run.rollouts_file(step) for step in range(first, first + 5)]
         epochs.append(
             [json.loads(line)["columns"]["answer"] for file in files for line in file.read_text().splitlines()]
         )
-    assert all(len(set(epoch)) == 12 for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert all(len(set(epoch)) == 20 for epoch in epochs)
+    assert epochs[0] != epochs[1]
 
 
 def wait_for_step(run: RunDir, step: int) -> None:
@@ -196,8 +197,37 @@ def test_a_damaged_checkpoint_is_skipped_and_said(outputs: Path, whole: Any) -> 
     code, summary, printed = finish(start(outputs, "--headless", "--resume", "damaged"))
     assert (code, summary["status"]) == (0, "finished"), printed
     assert steps_seen(run)[before:] == [5, 6]
+    assert [path.name[:21] for path in run.checkpoints.glob("damaged-*")] == ["damaged-checkpoint-6-"]  # not lost
     assert "checkpoint-6" in printed
     assert "optimizer.pt" in printed
+
+
+def test_a_run_killed_after_its_last_step_trains_no_further_one(outputs: Path, whole: Any) -> None:
+    run = RunDir(outputs / "last")
+    shutil.copytree(whole[0].path, run.path)
+    events = run.events.read_text().splitlines()
+    kept = [line for line in events if '"run_finished"' not in line and '"after"' not in line]
+    run.events.write_text("\n".join(kept) + "\n")
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "last"))
+    assert (code, summary["status"], summary["steps"]) == (0, "finished", 12), printed
+    assert weights_hash(run) == weights_hash(whole[0])
+    assert summary["tokens"] == whole[1]["tokens"]
+    assert summary["eval_after"] == whole[1]["eval_after"]
+
+
+def test_parent_and_worker_signalled_together_still_save(outputs: Path, whole: Any) -> None:
+    """What a service manager does: SIGTERM to every process of the job."""
+    sets = [flag for value in SHORT for flag in ("--set", value)]
+    process = start(outputs, "--headless", "--preset", "tiny", "--name", "managed", *sets)
+    run = RunDir(outputs / "managed")
+    wait_for_step(run, 2)
+    os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    code, summary, printed = finish(process)
+    assert (code, summary["status"]) == (130, "stopped"), printed
+    newest, _ = checkpoints.newest_verified(run.checkpoints)
+    assert newest is not None
+    assert newest.step == summary["steps"] >= 2
 
 
 def test_qlora_on_the_cpu_runs_and_saves_an_adapter(outputs: Path) -> None:

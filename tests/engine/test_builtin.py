@@ -41,6 +41,11 @@ def test_the_cache_is_used_and_what_grpo_changes_does_not_matter_to_it(
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing half-made is left
 
 
+@pytest.mark.parametrize("override", ["data.chat=false", "model.cpu_threads=2", "data.prompt_template=Say: {prompt}"])
+def test_what_decides_the_weights_is_part_of_their_name(override: str) -> None:
+    assert builtin.cache_key(presets.load("tiny", [override])) != builtin.cache_key(presets.load("tiny"))
+
+
 def test_the_tokenizer_round_trips_and_keeps_the_answer_tags() -> None:
     tokenizer = builtin.make_tokenizer()
     text = "<answer>edcba</answer>"

@@ -165,7 +165,9 @@ def test_several_updates_per_generation_share_one_rollout(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("batches", "boundary"),
     [
-        ({}, 9),  # in the third epoch of four steps
+        ({}, 8),  # between two epochs of eight steps
+        ({}, 9),  # inside the second
+        ({"num_train_epochs": 1.5, "max_steps": -1}, 11),  # an epoch is not a whole number of saves
         ({"steps_per_generation": 2, "num_iterations": 2}, 8),
         ({"gradient_accumulation_steps": 2, "steps_per_generation": 4}, 6),
         ({"gradient_accumulation_steps": 4, "steps_per_generation": 2}, 3),

@@ -357,3 +357,9 @@ def test_names_of_optimizers_and_schedules_are_those_of_transformers() -> None:
 
     assert set(choices.OPTIMIZERS) == {name.value for name in OptimizerNames}
     assert set(choices.SCHEDULERS) == {name.value for name in SchedulerType}
+
+
+def test_an_override_without_a_value_takes_the_key_out() -> None:
+    spec = presets.load("tiny", ["model.warm_start=", "optim.max_steps="])
+    assert spec.model.warm_start is None
+    assert spec.optim.max_steps is None

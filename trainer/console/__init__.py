@@ -111,7 +111,7 @@ def follow(
         watch.until_ended(pressed)
     screen.status("")
     status = watch.status()
-    code = _exit_code(status, watch.final, forced=pressed.count > 1)
+    code = _exit_code(status, watch.final)
     _say_end(rundir, handle, status, watch.final)
     screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
     return code
@@ -196,10 +196,10 @@ class _Watch:
         self.screen.line(f"Ctrl-C again ends it at once and loses {lost}")
 
 
-def _exit_code(status: Status, final: Event | None, forced: bool) -> int:
+def _exit_code(status: Status, final: Event | None) -> int:
     if status == "finished":
         return launch.EXIT_FINISHED
-    if status == "stopped" or (status == "lost" and forced):
+    if status == "stopped":
         return launch.EXIT_STOPPED
     if status == "failed" and final and final.get("exit_code") == launch.EXIT_INPUT:
         return launch.EXIT_INPUT
@@ -215,10 +215,13 @@ def _say_end(rundir: RunDir, handle: WorkerHandle, status: Status, final: Event 
     if status == "failed" and final:
         for text in lines.failure(final):
             out.line(f"error: {text}")
+    elif status == "stopped" and final is None:
+        out.line("ended at once, as asked: the steps after its last checkpoint are lost")
     elif status == "lost":
-        out.line(f"error: {lines.death(handle.poll())}")
         tail = log_tail(log)
-        if tail:
+        said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
+        out.line(said[-1] if said else f"error: {lines.death(handle.poll())}")
+        if tail and not said:
             out.line(f"the last lines of {log}:")
             for text in tail:
                 out.line(f"  {text}")

@@ -83,6 +83,8 @@ def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
     memory = plan.get("memory_total_gib")
     yield text + (f", about {number(memory)} GiB of memory" if memory is not None else "")
     yield f"reward {rewards}"
+    for warning in plan.get("warnings") or []:
+        yield f"note   {warning}"
     yield f"files  {rundir.path}"
     yield from LEGEND
 
@@ -182,9 +184,10 @@ def _plan(event: Event) -> str:
     data = event.get("data") or {}
     limit = (event.get("plan") or {}).get("max_prompt_tokens")
     text = f"data {number(data.get('rows'))} rows, {number(data.get('eval_rows'))} held out"
-    for done in ("dropped", "cut"):
+    words = {"dropped": "dropped", "cut": "cut", "eval_dropped": "dropped of held out", "eval_cut": "cut of held out"}
+    for done, word in words.items():
         if data.get(done):
-            text += f"; {done}: {number(data[done])} prompts longer than {number(limit)} tokens"
+            text += f"; {word}: {number(data[done])} prompts longer than {number(limit)} tokens"
     bases = " <- ".join(str(base) for base in (event.get("trainer_bases") or [])[:1])
     return f"{text}\nengine {event.get('engine')}: {event.get('why')}; {event.get('trainer_class')} <- {bases}"
 

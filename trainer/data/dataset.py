@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from datasets import Dataset, load_dataset
@@ -26,9 +26,10 @@ class DataReport:
     eval_rows: int = 0
     dropped: int = 0
     cut: int = 0
+    eval_dropped: int = 0
+    eval_cut: int = 0
     longest_prompt_tokens: int = 0
     fingerprint: str = ""
-    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,7 +43,9 @@ def load(spec: RunSpec, tokenizer: Any) -> tuple[Dataset, list[dict[str, Any]], 
     rows, held_out = _read(spec)
     report = DataReport()
     rows = _fitting(rows, spec, tokenizer, report)
-    held_out = _fitting(held_out, spec, tokenizer, DataReport())[: spec.eval.max_rows]
+    of_held_out = DataReport()
+    held_out = _fitting(held_out[: spec.eval.max_rows], spec, tokenizer, of_held_out)
+    report.eval_dropped, report.eval_cut = of_held_out.dropped, of_held_out.cut
     if not rows:
         raise DataError(
             Problem(
@@ -62,12 +65,12 @@ def _read(spec: RunSpec) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if data.path is not None:
         rows = [row.columns for row in sources.read_rows(data.path, spec, "data.path")]
     else:
-        rows = _from_hub(data, data.split)
+        rows = _from_hub(spec, data.split)
     rows = rows[: data.max_rows]
     if data.eval_path is not None:
         held_out = [row.columns for row in sources.read_rows(data.eval_path, spec, "data.eval_path")]
     elif data.eval_split is not None:
-        held_out = _from_hub(data, data.eval_split)
+        held_out = _from_hub(spec, data.eval_split)
     elif data.eval_fraction is not None:
         count = sources.split_counts(len(rows), data)[1]
         chosen = set(random.Random(spec.run.seed).sample(range(len(rows)), count))
@@ -78,14 +81,16 @@ def _read(spec: RunSpec) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return [with_prompt(row, data) for row in rows], [with_prompt(row, data) for row in held_out]
 
 
-def _from_hub(data: Data, split: str) -> list[dict[str, Any]]:
+def _from_hub(spec: RunSpec, split: str) -> list[dict[str, Any]]:
+    data = spec.data
     try:
         dataset = load_dataset(data.name, data.config, split=split)
     except (OSError, ValueError) as error:  # not found, gated, no network, no such config or split
         fix = "--set data.path=FILE.jsonl for a local file; check data.name, data.config, data.split and the network"
         raise DataError(Problem("data.name", f"{data.name} ({split}) can not be read: {error}", fix)) from error
-    taken = {theirs: ours for ours, theirs in data.columns.items()}
-    return [{taken.get(name, name): value for name, value in row.items()} for row in dataset]
+    rows = [sources.Row(number, sources.rename(row, data)) for number, row in enumerate(dataset, 1)]
+    sources.check_rows(rows, f"{data.name} {split}", spec)
+    return [row.columns for row in rows]
 
 
 def with_prompt(row: dict[str, Any], data: Data) -> dict[str, Any]:

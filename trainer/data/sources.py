@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,35 +84,53 @@ def read_rows(path: str | Path, spec: RunSpec, key: str) -> list[Row]:
     problems: list[Problem] = []
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            where = f"{path.name}:{number}"
-            try:
-                columns = _rename(_parse(line, where, first=number == 1), spec.data)
-                _check(columns, where, spec)
-                rows.append(Row(number, columns))
-            except DataError as error:
-                problems += error.problems
-    if not rows and not problems:
-        problems.append(
-            Problem(
-                key,
-                f"{path} has no rows",
-                'one JSON object a line: {"prompt": "...", "answer": "..."}',
-            )
-        )
-    if problems:
-        raise DataError(_shortened(problems, path))
+            if line.strip():
+                try:
+                    rows.append(
+                        Row(number, rename(_parse(line, f"{path.name}:{number}", first=number == 1), spec.data))
+                    )
+                except DataError as error:
+                    problems += error.problems
+    check_rows(rows, path.name, spec, problems)
+    if not rows:
+        raise DataError(Problem(key, f"{path} has no rows", 'one object a line: {"prompt": "...", "answer": "..."}'))
     return rows
+
+
+def check_rows(rows: list[Row], name: str, spec: RunSpec, problems: Sequence[Problem] = ()) -> None:
+    """Raise DataError for rows that can not be trained on, beside `problems` found before; name: of file or dataset."""
+    found = list(problems)
+    kinds: dict[str, tuple[type, int]] = {}
+    absent = [column for column in needed_columns(spec) if not any(column in row.columns for row in rows)]
+    if rows and absent:  # said once, not for every row
+        has = f"one of: {', '.join(map(str, rows[0].columns))}"
+        found += [
+            Problem(f"{name}:{rows[0].line}", f"has no column {c}", f"--set data.columns.{c}=COLUMN, {has}")
+            for c in absent
+        ]
+    for row in rows:
+        where = f"{name}:{row.line}"
+        found += _check(row.columns, where, spec, set(absent))
+        for column, value in row.columns.items():
+            kind, line = kinds.setdefault(column, (type(value), row.line)) if value is not None else (None, 0)
+            if kind not in (None, type(value)):  # Arrow would turn 42 into 42.0, or refuse the whole file
+                what = f"column {column} is {type(value).__name__}, in line {line} it is {kind.__name__}"
+                found.append(Problem(where, what, "one type a column: put numbers in quotes"))
+    if found:
+        raise DataError(_shortened(sorted(found, key=_place), name))
+
+
+def _place(problem: Problem) -> int:
+    return int(problem.where.rpartition(":")[2])
 
 
 def _missing(key: str, path: str) -> Problem:
     return Problem(key, f"no file {path}", f"--set {key}=PATH (relative paths start at {Path.cwd().name}/)")
 
 
-def _shortened(problems: list[Problem], path: Path) -> list[Problem]:
+def _shortened(problems: list[Problem], name: str) -> list[Problem]:
     rest = len(problems) - MAX_PROBLEMS
-    return problems if rest <= 0 else [*problems[:MAX_PROBLEMS], Problem(path.name, f"and {rest} more bad rows")]
+    return problems if rest <= 0 else [*problems[:MAX_PROBLEMS], Problem(name, f"and {rest} more bad rows")]
 
 
 def _refuse(where: str, what: str, fix: str = "") -> NoReturn:
@@ -146,13 +165,13 @@ def _parse(line: bytes, where: str, *, first: bool) -> dict[str, Any]:
     return value
 
 
-def _rename(columns: dict[str, Any], data: Data) -> dict[str, Any]:
-    """Columns under our names: `data.columns` maps ours = theirs."""
-    taken = {theirs: ours for ours, theirs in data.columns.items()}
-    return {taken.get(name, name): value for name, value in columns.items()}
+def rename(columns: dict[str, Any], data: Data) -> dict[str, Any]:
+    """Columns under our names: `data.columns` maps ours = theirs, and wins over a column that has our name already."""
+    kept = {name: value for name, value in columns.items() if name not in {*data.columns, *data.columns.values()}}
+    return kept | {ours: columns[theirs] for ours, theirs in data.columns.items() if theirs in columns}
 
 
-def _check(columns: dict[str, Any], where: str, spec: RunSpec) -> None:
+def _check(columns: dict[str, Any], where: str, spec: RunSpec, absent: set[str]) -> list[Problem]:
     problems = [
         Problem(
             where,
@@ -161,17 +180,30 @@ def _check(columns: dict[str, Any], where: str, spec: RunSpec) -> None:
         )
         for name in sorted(RESERVED & columns.keys())
     ]
+    problems += [
+        Problem(where, f"column {name} {wrong}") for name, value in columns.items() if (wrong := _unusable(value))
+    ]
     for name in needed_columns(spec):
+        if name in absent:
+            continue
         if name not in columns:
             fix = f"--set data.columns.{name}=COLUMN, one of: {', '.join(map(str, columns))}"
             problems.append(Problem(where, f"has no column {name}", fix))
         elif columns[name] is None:
             problems.append(Problem(where, f"column {name} is null", "leave the row out or fill it in"))
     problem = _prompt_problem(columns.get("prompt", "?"), where)
-    if problem:
+    if problem and not problems:
         problems.append(problem)
-    if problems:
-        raise DataError(problems)
+    return problems
+
+
+def _unusable(value: Any) -> str:
+    """Why a value can be neither stored nor tokenised; empty when it can."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "is a number of more than 64 bits: put it in quotes"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return "holds half a character (a lone surrogate)"
+    return ""
 
 
 def needed_columns(spec: RunSpec) -> list[str]:
@@ -192,6 +224,8 @@ def _prompt_problem(prompt: Any, where: str) -> Problem | None:
     if isinstance(prompt, list) and prompt and all(isinstance(message, dict) for message in prompt):
         if not all({"role", "content"} <= message.keys() for message in prompt):
             return Problem(where, "a message of prompt has no role or no content")
+        if not all(isinstance(message["content"], str) and message["content"] for message in prompt):
+            return Problem(where, "a message of prompt has no text as its content")
         if prompt[-1]["role"] == "assistant":
             return Problem(where, "the last message of prompt is the assistant's", "end with a user message")
         return None

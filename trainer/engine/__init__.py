@@ -28,11 +28,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model for the trainer. peft_config is given to TRL, which attaches the adapter; None trains all."""
+    """A model for the trainer. peft_config is given to TRL, which attaches the adapter; None trains all.
+
+    source: what the weights were, for the manifest: Hub id and commit, or the folder's name.
+    """
 
     model: Any
     tokenizer: Any
     peft_config: Any | None
+    source: str
 
 
 def resolve(spec: RunSpec) -> Choice:
@@ -49,8 +53,10 @@ def resolve(spec: RunSpec) -> Choice:
         )
     dtype = spec.model.dtype
     if dtype == "auto":
-        dtype = "float32" if device == "cpu" else ("bfloat16" if torch.cuda.is_bf16_supported() else "float16")
-    why = f"{'an NVIDIA GPU was found' if has_gpu else 'no NVIDIA GPU'}; {dtype} on {device}"
+        # Not float16 on older GPUs: neither whole weights nor QLoRA can be trained in it (trainer/spec/rules.py).
+        native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = "bfloat16" if native else "float32"
+    why = f"torch sees {'an NVIDIA GPU' if has_gpu else 'no NVIDIA GPU'}; {dtype} on {device}"
     return Choice("transformers", device, dtype, why)
 
 

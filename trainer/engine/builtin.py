@@ -33,7 +33,7 @@ from trainer.spec import RunSpec, WarmStart
 PREFIX = "builtin/"
 CACHE_VARIABLE = "ONEGRPO_CACHE"
 # Raise when the code that makes the weights changes, so that no older result is taken from the cache.
-RECIPE = 1
+RECIPE = 2
 
 SPECIAL = ["<pad>", "<bos>", "<end>", "<unk>", "<user>", "<assistant>"]
 TAGS = [
@@ -81,8 +81,9 @@ def cache_key(spec: RunSpec) -> str:
         "tokenizer": [SPECIAL, TAGS, CHAT_TEMPLATE],
         "warm_start": warm.model_dump(exclude={"path"}) if warm else spec.run.seed,
         "data": _data_hash(warm) if warm else None,
-        "prompt": [spec.data.prompt_template, spec.data.system_prompt, spec.data.columns],
-        "torch": version("torch"),
+        "prompt": [spec.data.chat, spec.data.prompt_template, spec.data.system_prompt, spec.data.columns],
+        "threads": spec.model.cpu_threads,  # they decide the order of sums
+        "versions": [version("torch"), version("transformers")],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -29,7 +29,7 @@ class Batch:
     prompt_tokens: Sequence[int]
     completion_tokens: Sequence[int]
     truncated: Sequence[bool]
-    components: Mapping[str, Sequence[float | None]]  # raw value of each reward component
+    components: Mapping[str, Sequence[float | None]]  # value of each, scaled and clipped, before its weight
     rewards: Sequence[float | None]  # weighted total; None when no component could say
     advantages: Sequence[float]
     correct: Sequence[bool | None]  # did the row reach reward.correct_at; None when that component said nothing

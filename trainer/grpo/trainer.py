@@ -13,6 +13,7 @@ order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -154,8 +155,10 @@ def make_trainer_class(base: type) -> type:
                 RuntimeError,
                 SafetensorError,
             ) as error:  # torch reports a full disk as RuntimeError
-                fix = "free disk space, then resume the run: the checkpoint before this one is intact"
-                raise CheckpointError(Problem(f"checkpoint-{step}", f"could not be saved: {error}", fix)) from error
+                free = shutil.disk_usage(self.args.output_dir).free / 2**20
+                fix = "free disk space, then resume the run: checkpoints saved before are intact"
+                what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
+                raise CheckpointError(Problem(f"checkpoint-{step}", what, fix)) from error
             self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:

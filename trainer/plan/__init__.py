@@ -259,7 +259,7 @@ def memory_load(spec: RunSpec, batch: Batch, gpu_total_gib: float | None) -> mem
         return None
     on_gpu = spec.model.device == "cuda" or (spec.model.device == "auto" and gpu_total_gib is not None)
     dtype = spec.model.dtype if spec.model.dtype != "auto" else "bfloat16" if on_gpu else "float32"
-    unsloth = spec.model.engine == "unsloth" or (spec.model.engine == "auto" and on_gpu)
+    unsloth = spec.model.engine == "unsloth"
     return memory.Load(
         shape=shape,
         on_gpu=on_gpu,

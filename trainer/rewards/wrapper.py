@@ -21,9 +21,9 @@ from trainer.spec import Component, Reward
 class ComponentRewardWrapper:
     """Weighted sum of components; same contract as a TRL reward function.
 
-    After a call, `last_components` holds {name: raw value of each row} and `last_correct` whether each row reached
-    `reward.correct_at` in the component that tells right from wrong. A component value that is None or not finite
-    leaves that component out of the row's sum; a row for which no component has a value is None.
+    After a call, `last_components` holds {name: value of each row, scaled and clipped, before the weight} and
+    `last_correct` whether each row reached `reward.correct_at` in the component that tells right from wrong. A value
+    that is None or not finite leaves its component out of the row's sum; a row without any value is None.
     """
 
     def __init__(

@@ -33,6 +33,7 @@ SET_ELSEWHERE = {
     "eval_on_start": "eval.at_start",
     "model_init_kwargs": "model.attn_implementation",
     "reward_weights": "reward.components",
+    "hub_token": "HF_TOKEN in the environment",
 }
 # Arguments with one right value here, each with the reason. [trl] refuses any other value.
 FIXED: dict[str, tuple[Scalar, str]] = {
@@ -53,6 +54,7 @@ FIXED: dict[str, tuple[Scalar, str]] = {
         "a checkpoint without optimizer and random state can not be resumed",
     ),
     "enable_jit_checkpoint": (False, "it saves inside a step: resuming gives other weights"),
+    "sync_ref_model": (False, "the moved reference is in no checkpoint: a resumed run would differ"),
     "load_best_model_at_end": (False, "the best checkpoint is named, the last weights are kept"),
     "auto_find_batch_size": (False, "GRPO needs whole groups: TRL refuses it"),
     "push_to_hub": (False, "checkpoints are staged locally; publishing is a step of its own"),
@@ -101,13 +103,13 @@ class Model(Section):
     revision: str | None = None
     """Commit of the Hub repository; None takes its newest."""
     engine: Literal["auto", "transformers", "unsloth"] = "auto"
-    """`auto` takes Unsloth where an NVIDIA GPU is, else plain transformers with PEFT."""
+    """`transformers` is plain transformers with PEFT; `auto` takes the best engine this version has on the machine."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU if there is one."""
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads torch computes with on the CPU; None takes every core."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Compute precision; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    """Compute precision; `auto` is bfloat16 on a GPU that has it, else float32. Trained whole weights stay float32."""
     load_in_4bit: bool = False
     """NF4 weights through bitsandbytes (QLoRA): about 0.55 bytes a weight instead of 2."""
     double_quant: bool = True
@@ -119,7 +121,7 @@ class Model(Section):
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for a repository you have read."""
     max_seq_length: Annotated[int, Field(ge=1)] | None = None
-    """Context length in tokens; None takes max_prompt_length + max_completion_length."""
+    """Bound on prompt and completion together, in tokens; a longer plan is refused. None is no bound."""
     warm_start: WarmStart | None = None
     """Supervised training of a built-in model at its first use; the result is cached."""
 

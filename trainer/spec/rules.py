@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,14 +86,46 @@ def _builtin_model_exists(spec: RunSpec) -> Iterator[Problem]:
 def _warm_start_is_for_builtin_models(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.warm_start is not None and not spec.model.name.startswith("builtin/"):
         what = f"is only for a builtin/ model; model.name is {shown(spec.model.name)}"
-        yield Problem("model.warm_start", what, "leave [model.warm_start] out")
+        yield Problem("model.warm_start", what, "leave it out; on the command line: --set model.warm_start=")
 
 
 @_rule("model.gradient_checkpointing", "model.engine")
 def _unsloth_checkpointing_needs_unsloth(spec: RunSpec) -> Iterator[Problem]:
-    if spec.model.gradient_checkpointing == "unsloth" and spec.model.engine == "transformers":
-        what = 'is "unsloth" with model.engine = "transformers"'
+    if spec.model.gradient_checkpointing == "unsloth" and spec.model.engine != "unsloth":
+        what = f'is "unsloth" with model.engine = "{spec.model.engine}"'
         yield Problem("model.gradient_checkpointing", what, "model.gradient_checkpointing = true")
+
+
+@_rule("model.dtype", "model.device", "model.load_in_4bit", "lora.enabled")
+def _float16_can_be_trained(spec: RunSpec) -> Iterator[Problem]:
+    """transformers' gradient scaler unscales float32 gradients only; TRL makes adapters of 4-bit weights bfloat16."""
+    if spec.model.dtype == "float16":
+        reasons = {
+            'with model.device = "cpu": it overflows there within a few steps': spec.model.device == "cpu",
+            "with model.load_in_4bit: TRL trains those adapters in bfloat16": spec.model.load_in_4bit,
+            "with lora.enabled = false: whole weights can not be trained in it": not spec.lora.enabled,
+        }
+        for reason in (reason for reason, applies in reasons.items() if applies):
+            yield Problem("model.dtype", f'is "float16" {reason}', 'model.dtype = "auto"')
+
+
+@_rule("data.prompt_template", "model.warm_start")
+def _templates_are_readable(spec: RunSpec) -> Iterator[Problem]:
+    templates = {"data.prompt_template": spec.data.prompt_template}
+    if spec.model.warm_start is not None:
+        templates["model.warm_start.completion_template"] = spec.model.warm_start.completion_template
+    for key, template in templates.items():
+        fix = f'{key} = "... {{column}} ..."; a brace itself is written {{{{ or }}}}'
+        try:
+            fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+        except ValueError as error:
+            yield Problem(key, f"is {shown(template)}: {error}", fix)
+            continue
+        if not fields:
+            yield Problem(key, f"is {shown(template)}: it names no column, so every row would give the same text", fix)
+        for name, width, conversion in fields:
+            if not name or name.isdigit() or not name.isidentifier() or width or conversion:
+                yield Problem(key, f"is {shown(template)}: {{{name}}} is more than the name of a column", fix)
 
 
 @_rule("data.path", "data.name")
@@ -106,7 +139,7 @@ def _one_source_of_data(spec: RunSpec) -> Iterator[Problem]:
         )
     elif data.path is not None and data.name is not None:
         what = f"path is {shown(data.path)} and name is {shown(data.name)}: only one of them"
-        yield Problem("data", what, "leave data.path or data.name out")
+        yield Problem("data", what, "leave one out; on the command line: --set data.path=")
 
 
 @_rule("data.name", "data.config", "data.eval_split")
@@ -318,13 +351,6 @@ def _trl_argument(key: str, value: Any) -> Problem | None:
     if isinstance(value, float) and not math.isfinite(value):
         return Problem(where, f"is {value}, must be a finite number")
     return None
-
-
-@_rule("trl", "lora.enabled")
-def _reference_sync_needs_full_training(spec: RunSpec) -> Iterator[Problem]:
-    if spec.trl.get("sync_ref_model") is True and spec.lora.enabled:
-        what = "is true with lora.enabled = true: with adapters TRL has no reference to move"
-        yield Problem("trl.sync_ref_model", what, "leave trl.sync_ref_model out")
 
 
 # ---- legal, but
