@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as preset tiny: two threads wait for each other on a busy machine
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.card import card

@@ -56,7 +56,8 @@ def load(spec: RunSpec, tokenizer: Any) -> tuple[Dataset, list[dict[str, Any]], 
         )
     report.rows, report.eval_rows = len(rows), len(held_out)
     report.fingerprint = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
-    return Dataset.from_list(rows), held_out, report
+    columns = dict.fromkeys(column for row in rows for column in row)  # from_list takes those of the first row only
+    return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows]), held_out, report
 
 
 def _read(spec: RunSpec) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

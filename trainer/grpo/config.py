@@ -35,8 +35,8 @@ def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype
         "fp16": dtype == "float16",
         "gradient_checkpointing": bool(spec.model.gradient_checkpointing),
     }
-    if spec.grpo.beta > 0 and not spec.lora.enabled:  # TRL loads the reference model by name, in these terms
-        chosen["model_init_kwargs"] = {"dtype": dtype, "revision": spec.model.revision} | (
+    if spec.grpo.beta > 0 and not spec.lora.enabled:  # TRL loads the reference by name; as the policy, under autocast
+        chosen["model_init_kwargs"] = {"dtype": "float32", "revision": spec.model.revision} | (
             {"attn_implementation": spec.model.attn_implementation} if spec.model.attn_implementation else {}
         )
     if isinstance(chosen["parallelism_config"], dict):
