@@ -191,11 +191,13 @@ class Heartbeat(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(self.seconds):
+        ended = False
+        while not ended:
             try:
                 self._beat()
             except Exception as error:  # one failed reading must not end the signs of life and the look for requests
                 print(f"heartbeat: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            ended = self._ended.wait(self.seconds)
 
     def _beat(self) -> None:
         self.on_beat()

@@ -88,7 +88,7 @@ def check_machine(spec: RunSpec) -> None:
         fix = 'python -m trainer doctor says what is missing; a small model runs with model.device = "cpu"'
         problems.append(Problem("model.device", 'is "cuda" and no NVIDIA GPU with a working driver was found', fix))
     if spec.model.engine == "unsloth":
-        fix = 'model.engine = "transformers" and model.gradient_checkpointing = true train the same'
+        fix = 'model.engine = "transformers" and model.gradient_checkpointing = true train without it'
         problems.append(Problem("model.engine", 'is "unsloth", which this version does not run yet', fix))
     if problems:
         raise SpecError(problems)

@@ -246,7 +246,7 @@ def test_a_step_has_its_numbers_in_fixed_order_with_units() -> None:
 
 
 def test_without_a_reference_the_kl_is_not_available() -> None:
-    assert "kl   n/a" in lines.step_line(one_step(kl=0.0), 0, beta=0.0)
+    assert "kl     n/a" in lines.step_line(one_step(kl=0.0), 0, beta=0.0)
 
 
 @pytest.mark.parametrize("width", [1, 10, 30, 60, 200])

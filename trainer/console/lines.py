@@ -105,7 +105,7 @@ def step_line(state: RunState, index: int, beta: float) -> str:
         f"spread {number(group.get('group_std')):>6}",
         f"dead {percent(group.get('dead_frac')):>5} ({percent(right):>5} right, {percent(wrong):>5} wrong)",
         f"loss {loss_text:>7}",
-        f"kl {kl:>5}",
+        f"kl {kl:>7}",
         f"grad {number(metric.get('train/grad_norm')):>6}",
         f"{number(metric.get('train/completions/mean_length')):>5} tok",
         f"{number(tokens_per_s(state, index)):>6} tok/s",
