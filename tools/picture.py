@@ -19,7 +19,7 @@ from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, outputs_dir, read_json
 
 SHOWN = 6  # steps at the start and at the end
-WIDTH = 160
+WIDTH = 178
 
 
 def main(run: str, target: str) -> None:
