@@ -115,7 +115,7 @@ class Training:
             dtype=choice.dtype,
             why=choice.why,
             trainer_class=type(self.trainer).__name__,
-            trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[1:4]],
+            trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[2:5]],
         )
 
     def evaluate(self, at: str, step: int) -> None:

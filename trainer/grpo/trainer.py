@@ -5,10 +5,9 @@
 The overrides take *args, **kwargs, call super() and copy no upstream body: they time (`spans`), watch (`observer`),
 order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py):
 `_prepare_inputs`, `_generate_and_score_completions`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`,
- `compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17
-(trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15:
-`Accelerator.backward`.
-`_compute_loss` is not hooked: Unsloth's trainer never calls it.
+`compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17 (trainer.py): `training_step`, `create_optimizer`,
+`_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`. `_compute_loss` is not hooked:
+Unsloth's trainer never calls it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Observer(Protocol):
 
 
 class _StepSpan(TrainerCallback):
-    """Opens and closes the outermost span of a step; a failed step is closed by the worker's end."""
+    """Opens and closes the outermost span of a step; a failed step is closed by Training.watched."""
 
     def __init__(self, spans: Spans) -> None:
         self.spans = spans
@@ -61,134 +60,139 @@ def make_trainer_class(base: type) -> type:
     The new class takes two arguments more than its base: `spans` and `observer`. Its reward functions must be one
     ComponentRewardWrapper, so that every component can be recorded.
     """
+    return type("CustomGRPOTrainer", (Hooks, base), {})
 
-    class CustomGRPOTrainer(base):  # type: ignore[misc]
-        def __init__(self, *args: Any, spans: Spans, observer: Observer, **kwargs: Any) -> None:
-            self.spans = spans
-            self.observer = observer
-            self._scored: dict[str, Any] = {}
-            super().__init__(*args, **kwargs)
-            self.reward_wrapper: ComponentRewardWrapper = self.reward_funcs[0]
-            self.add_callback(_StepSpan(spans))
-            guard_generate(self.model, spans)
-            self.accelerator.backward = self._timed("backward", self.accelerator.backward)
 
-        def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-            def timed(*args: Any, **kwargs: Any) -> Any:
-                with self.spans(name):
-                    return function(*args, **kwargs)
+_Upstream: Any = object  # stands for the base the hooks are mixed into
 
-            return timed
 
-        def training_step(self, *args: Any, **kwargs: Any) -> Any:
-            with self.spans("training_step"):
-                return super().training_step(*args, **kwargs)
+class Hooks(_Upstream):
+    """What CustomGRPOTrainer does beside its base: time, watch, order the prompts, publish checkpoints."""
 
-        def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
-            with self.spans("_prepare_inputs"):
-                return super()._prepare_inputs(*args, **kwargs)
+    def __init__(self, *args: Any, spans: Spans, observer: Observer, **kwargs: Any) -> None:
+        self.spans = spans
+        self.observer = observer
+        self._scored: dict[str, Any] = {}
+        super().__init__(*args, **kwargs)
+        self.reward_wrapper: ComponentRewardWrapper = self.reward_funcs[0]
+        self.add_callback(_StepSpan(spans))
+        guard_generate(self.model, spans)
+        self.accelerator.backward = self._timed("backward", self.accelerator.backward)
 
-        def _calculate_rewards(
-            self,
-            inputs: Any,
-            prompts: Any,
-            completions: Any,
-            completion_ids_list: Any,
-            *args: Any,
-            **kwargs: Any,
-        ) -> Any:
-            with self.spans("_calculate_rewards"):
-                rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list, *args, **kwargs)
-            first = self.accelerator.process_index * len(prompts)  # rewards are those of all processes
-            self._scored = {
-                "inputs": inputs,
-                "prompts": prompts,
-                "completions": completions,
-                "completion_ids": completion_ids_list,
-                "rewards": rewards[first : first + len(prompts), 0].tolist(),
-            }
-            return rewards
+    def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.spans(name):
+                return function(*args, **kwargs)
 
-        def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
-            with self.spans("_generate_and_score_completions"):
-                output = super()._generate_and_score_completions(*args, **kwargs)
-            with self.spans("record_rollouts"):
-                self.observer.rollouts(self.state.global_step + 1, self._batch(output))
-            return output
+        return timed
 
-        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-            with self.spans("_get_per_token_logps_and_entropies"):
-                return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        with self.spans("training_step"):
+            return super().training_step(*args, **kwargs)
 
-        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-            with self.spans("compute_loss"):
-                return super().compute_loss(*args, **kwargs)
+    def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
+        with self.spans("_prepare_inputs"):
+            return super()._prepare_inputs(*args, **kwargs)
 
-        def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-            optimizer = super().create_optimizer(*args, **kwargs)
-            optimizer.register_step_pre_hook(lambda *_: self.spans.open("optimizer"))
-            optimizer.register_step_post_hook(lambda *_: self.spans.close("optimizer"))
-            return optimizer
+    def _calculate_rewards(
+        self,
+        inputs: Any,
+        prompts: Any,
+        completions: Any,
+        completion_ids_list: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        with self.spans("_calculate_rewards"):
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list, *args, **kwargs)
+        first = self.accelerator.process_index * len(prompts)  # rewards are those of all processes
+        self._scored = {
+            "inputs": inputs,
+            "prompts": prompts,
+            "completions": completions,
+            "completion_ids": completion_ids_list,
+            "rewards": rewards[first : first + len(prompts), 0].tolist(),
+        }
+        return rewards
 
-        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> EpochSampler:
-            sampler = super()._get_train_sampler(*args, **kwargs)
-            return EpochSampler(
-                data_source=sampler.data_source,
-                mini_repeat_count=sampler.mini_repeat_count,
-                batch_size=sampler.batch_size,
-                repeat_count=sampler.repeat_count,
-                shuffle=sampler.shuffle,
-                seed=sampler.seed,
-            )
+    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
+        with self.spans("_generate_and_score_completions"):
+            output = super()._generate_and_score_completions(*args, **kwargs)
+        with self.spans("record_rollouts"):
+            self.observer.rollouts(self.state.global_step + 1, self._batch(output))
+        return output
 
-        def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-            super().log(logs, *args, **kwargs)  # TRL adds its metrics to `logs` in place
-            if "loss" in logs:  # a step; the line transformers logs when training ends has none
-                self.observer.step(self.state.global_step, dict(logs), self.spans.drain())
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        with self.spans("_get_per_token_logps_and_entropies"):
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
-        def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-            step = self.state.global_step
-            try:
-                super()._save_checkpoint(*args, **kwargs)
-            except (
-                OSError,
-                RuntimeError,
-                SafetensorError,
-            ) as error:  # torch reports a full disk as RuntimeError
-                free = shutil.disk_usage(self.args.output_dir).free / 2**20
-                fix = "free disk space, then resume the run: checkpoints saved before are intact"
-                what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
-                raise CheckpointError(Problem(f"checkpoint-{step}", what, fix)) from error
-            self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        with self.spans("compute_loss"):
+            return super().compute_loss(*args, **kwargs)
 
-        def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
-            # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a
-            # resumed QLoRA run goes on in another precision (transformers 5.17, trainer.py `_load_from_checkpoint`).
-            dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
-            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.to(dtypes[name])
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = super().create_optimizer(*args, **kwargs)
+        optimizer.register_step_pre_hook(lambda *_: self.spans.open("optimizer"))
+        optimizer.register_step_post_hook(lambda *_: self.spans.close("optimizer"))
+        return optimizer
 
-        def _batch(self, output: dict[str, Any]) -> Batch:
-            """Join what `_calculate_rewards` saw of the generation batch with its advantages."""
-            scored, self._scored = self._scored, {}
-            ids = scored["completion_ids"]
-            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-            return Batch(
-                prompts=scored["prompts"],
-                completions=[_text(completion) for completion in scored["completions"]],
-                prompt_tokens=output["prompt_mask"].sum(dim=1).tolist(),
-                completion_tokens=[len(row) for row in ids],
-                truncated=[row[-1] not in ends for row in ids],
-                components=self.reward_wrapper.last_components,
-                rewards=finite_or_none(scored["rewards"]),
-                advantages=output["advantages"].tolist(),
-                correct=self.reward_wrapper.last_correct,
-                columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
-            )
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> EpochSampler:
+        sampler = super()._get_train_sampler(*args, **kwargs)
+        return EpochSampler(
+            data_source=sampler.data_source,
+            mini_repeat_count=sampler.mini_repeat_count,
+            batch_size=sampler.batch_size,
+            repeat_count=sampler.repeat_count,
+            shuffle=sampler.shuffle,
+            seed=sampler.seed,
+        )
 
-    return CustomGRPOTrainer
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        super().log(logs, *args, **kwargs)  # TRL adds its metrics to `logs` in place
+        if "loss" in logs:  # a step; the line transformers logs when training ends has none
+            self.observer.step(self.state.global_step, dict(logs), self.spans.drain())
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        step = self.state.global_step
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch reports a full disk as RuntimeError
+            free = shutil.disk_usage(self.args.output_dir).free / 2**20
+            fix = "free disk space, then resume the run: checkpoints saved before are intact"
+            what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
+            raise CheckpointError(Problem(f"checkpoint-{step}", what, fix)) from error
+        self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
+        # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a
+        # resumed QLoRA run goes on in another precision (transformers 5.17, trainer.py `_load_from_checkpoint`).
+        dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
+        super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(dtypes[name])
+
+    def _batch(self, output: dict[str, Any]) -> Batch:
+        """Join what `_calculate_rewards` saw of the generation batch with its advantages."""
+        scored, self._scored = self._scored, {}
+        ids = scored["completion_ids"]
+        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        return Batch(
+            prompts=scored["prompts"],
+            completions=[_text(completion) for completion in scored["completions"]],
+            prompt_tokens=output["prompt_mask"].sum(dim=1).tolist(),
+            completion_tokens=[len(row) for row in ids],
+            truncated=[row[-1] not in ends for row in ids],
+            components=self.reward_wrapper.last_components,
+            rewards=finite_or_none(scored["rewards"]),
+            advantages=output["advantages"].tolist(),
+            correct=self.reward_wrapper.last_correct,
+            columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
+        )
 
 
 def _text(completion: Any) -> str:
