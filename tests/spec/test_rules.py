@@ -8,7 +8,7 @@ import pytest
 
 from trainer import presets
 from trainer.errors import SpecError
-from trainer.spec import FIXED, RunSpec, rules
+from trainer.spec import FIXED, RunSpec, advice, rules
 
 BASE: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-0.6B"},
@@ -131,10 +131,10 @@ def test_training_split_is_not_the_held_out_split() -> None:
     ],
 )  # fmt: skip
 def test_is_warned_of(overrides: list[str], text: str) -> None:
-    assert text in "\n".join(rules.warnings(spec(*overrides)))
+    assert text in "\n".join(advice.warnings(spec(*overrides)))
 
 
 def test_published_gspo_is_not_warned_of() -> None:
     gspo = ["grpo.importance_sampling_level=sequence", "grpo.loss_type=grpo", "grpo.epsilon=3e-4",
             "grpo.epsilon_high=4e-4", "data.eval_fraction=0.1"]  # fmt: skip
-    assert rules.warnings(spec(*gspo)) == []
+    assert advice.warnings(spec(*gspo)) == []

@@ -243,18 +243,8 @@ def parts(load: Load) -> list[Part]:
     logits_how = f"{load.micro_batch} x {load.completion_tokens} x {shape.vocab:,} vocabulary"
     return [
         *found,
-        Part(
-            "KV cache",
-            "generation",
-            kv_cache_gib(load, rows),
-            f"{rows} completions x {tokens:,} tokens",
-        ),
-        Part(
-            "prompt reading",
-            "generation",
-            prefill_gib(load, rows),
-            f"{rows} x {load.prompt_tokens:,} tokens",
-        ),
+        Part("KV cache", "generation", kv_cache_gib(load, rows), f"{rows} completions x {tokens:,} tokens"),
+        Part("prompt reading", "generation", prefill_gib(load, rows), f"{rows} x {load.prompt_tokens:,} tokens"),
         Part("gradients", "update", trained * each / GIB, f"{each} bytes a trained weight"),
         Part(
             "activations",

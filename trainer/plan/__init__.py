@@ -20,7 +20,7 @@ from trainer.errors import PlanError
 from trainer.memory import shapes
 from trainer.plan.batches import Batch
 from trainer.plan.checks import batch_problems, length_problems, memory_notes, next_whole, notes
-from trainer.spec import RunSpec, rules
+from trainer.spec import RunSpec, advice
 
 
 class _Frozen(BaseModel):
@@ -168,7 +168,7 @@ def make(
         ],
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
-        warnings=rules.warnings(spec),
+        warnings=advice.warnings(spec),
     )
 
 
