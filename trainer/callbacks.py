@@ -111,16 +111,8 @@ class RunObserver:
         started = time.perf_counter()
         published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
         checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit)
-        size = sum(file["size"] for file in checkpoints.read_manifest(published.path)["files"].values())
-        seconds = time.perf_counter() - started
-        self.events.emit(
-            "checkpoint",
-            step=step,
-            name=published.path.name,
-            bytes=size,
-            seconds=seconds,
-            verified=True,
-        )
+        size, seconds = checkpoints.size(published.path), time.perf_counter() - started
+        self.events.emit("checkpoint", step=step, name=published.path.name, bytes=size, seconds=seconds, verified=True)
 
     def evaluated(self, at: str, step: int, score: Score, seconds: float) -> None:
         """Write an evaluation; at is "before", "during" or "after"."""
@@ -129,10 +121,7 @@ class RunObserver:
     def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
         self._dead_steps = self._dead_steps + 1 if stats["dead_frac"] == 1.0 else 0
         if self._dead_steps == DEAD_STEPS:
-            right, wrong = (
-                round(100 * stats["all_right_frac"]),
-                round(100 * stats["all_wrong_frac"]),
-            )
+            right, wrong = (round(100 * stats[f"all_{kind}_frac"]) for kind in ("right", "wrong"))
             self.events.emit(
                 "alert",
                 level="warn",
@@ -226,7 +215,7 @@ def refuse_broken(step: int, logs: dict[str, Any]) -> None:
     for key in ("loss", "grad_norm"):
         value = logs.get(key)
         if value is not None and not math.isfinite(float(value)):
-            fix = "--resume with a lower optim.learning_rate, or look at the rollouts of this step"
+            fix = "start a new run with a lower optim.learning_rate; the rollouts of this step show what was paid"
             raise WorkError(Problem(f"step {step}", f"{key} is {value}: the training diverged", fix))
 
 

@@ -143,7 +143,7 @@ def make_room(folder: Path, keep: int = 1) -> list[str]:
     deleted: list[str] = []
     present = listed(folder)
     while present:
-        need = round(1.2 * _size(present[-1].path)) + SPARE_BYTES
+        need = round(1.2 * size(present[-1].path)) + SPARE_BYTES
         free = shutil.disk_usage(folder).free
         if free >= need:
             break
@@ -172,7 +172,8 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
 
 
-def _size(folder: Path) -> int:
+def size(folder: Path) -> int:
+    """Bytes of a checkpoint's files, the manifest not counted."""
     return sum(path.stat().st_size for path in _files(folder))
 
 

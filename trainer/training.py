@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +16,7 @@ from trl import GRPOTrainer
 
 from trainer import checkpoints
 from trainer.callbacks import Heartbeat, MakeRoom, RunObserver, StopWhenAsked, peak_gib
-from trainer.data import dataset
+from trainer.data.dataset import Prepared
 from trainer.engine import Choice, Loaded
 from trainer.environment import PACKAGES, package_version
 from trainer.errors import CheckpointError, EngineError, Problem
@@ -32,20 +31,7 @@ from trainer.spec import RunSpec
 if TYPE_CHECKING:
     from trainer.worker import Session
 
-__all__ = ["Data", "Training", "load_data", "peak_gib"]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Training dataset, held-out rows, and what became of the rows."""
-
-    train: Any
-    held_out: list[dict[str, Any]]
-    report: dataset.DataReport
-
-
-def load_data(spec: RunSpec, tokenizer: Any) -> Data:
-    return Data(*dataset.load(spec, tokenizer))
+__all__ = ["Training", "peak_gib"]
 
 
 class Training:
@@ -58,7 +44,7 @@ class Training:
         plan: RunPlan,
         choice: Choice,
         loaded: Loaded,
-        data: Data,
+        data: Prepared,
     ) -> None:
         self.session, self.spec, self.plan, self.data = session, spec, plan, data
         assert plan.optimizer_steps is not None, "the rows are known: so are the steps"
@@ -146,8 +132,8 @@ class Training:
             fix = "put the old data back, or start a new run"
             raise CheckpointError(Problem("data", f"the rows have changed since {resumed.path.name} was saved", fix))
         if saved["model"] != self.manifest["model"]:
-            fix = f"set model.revision to the weights it was trained on: {saved['model']}"
-            what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on other weights"
+            fix = "put those weights back, or start a new run"
+            what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on {saved['model']}"
             raise CheckpointError(Problem("model.name", what, fix))
         now = self.manifest["versions"]
         other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]

@@ -128,12 +128,13 @@ def train(session: Session) -> None:
 
     with session.phase("load", spec.model.name):
         from trainer import engine, training  # torch, transformers and TRL come with these and not before
+        from trainer.data import dataset
 
         choice = engine.resolve(spec)
         session.hold_gpu(choice.device)
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
-        data = training.load_data(spec, loaded.tokenizer)
+        data = dataset.load(spec, loaded.tokenizer)
         plan = launch.plan_here(spec, data.report.rows)
     run = training.Training(session, spec, plan, choice, loaded, data)
     run.check_same(resumed)

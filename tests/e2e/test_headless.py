@@ -57,9 +57,13 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
     return process.returncode, last, out + errors
 
 
-def train(outputs: Path, name: str, *more: str, preset: str = "tiny") -> tuple[int, dict[str, Any], str]:
+def start_short(outputs: Path, name: str, *more: str, preset: str = "tiny") -> subprocess.Popen[str]:
     sets = [flag for value in (*SHORT, *more) for flag in ("--set", value)]
-    return finish(start(outputs, "--headless", "--preset", preset, "--name", name, *sets))
+    return start(outputs, "--headless", "--preset", preset, "--name", name, *sets)
+
+
+def train(outputs: Path, name: str, *more: str, preset: str = "tiny") -> tuple[int, dict[str, Any], str]:
+    return finish(start_short(outputs, name, *more, preset=preset))
 
 
 def weights_hash(run: RunDir) -> str:
@@ -155,8 +159,7 @@ def wait_for_step(run: RunDir, step: int) -> None:
 
 
 def test_a_killed_run_is_lost_and_resumes_to_the_same_weights(outputs: Path, whole: Any) -> None:
-    sets = [flag for value in SHORT for flag in ("--set", value)]
-    process = start(outputs, "--headless", "--preset", "tiny", "--name", "killed", *sets)
+    process = start_short(outputs, "killed")
     run = RunDir(outputs / "killed")
     wait_for_step(run, 7)
     os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGKILL)
@@ -170,8 +173,7 @@ def test_a_killed_run_is_lost_and_resumes_to_the_same_weights(outputs: Path, who
 
 
 def test_a_stopped_run_saves_and_resumes_to_the_same_weights(outputs: Path, whole: Any) -> None:
-    sets = [flag for value in SHORT for flag in ("--set", value)]
-    process = start(outputs, "--headless", "--preset", "tiny", "--name", "stopped", *sets)
+    process = start_short(outputs, "stopped")
     run = RunDir(outputs / "stopped")
     wait_for_step(run, 4)
     process.send_signal(signal.SIGINT)
@@ -217,8 +219,7 @@ def test_a_run_killed_after_its_last_step_trains_no_further_one(outputs: Path, w
 
 def test_parent_and_worker_signalled_together_still_save(outputs: Path, whole: Any) -> None:
     """What a service manager does: SIGTERM to every process of the job."""
-    sets = [flag for value in SHORT for flag in ("--set", value)]
-    process = start(outputs, "--headless", "--preset", "tiny", "--name", "managed", *sets)
+    process = start_short(outputs, "managed")
     run = RunDir(outputs / "managed")
     wait_for_step(run, 2)
     os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGTERM)

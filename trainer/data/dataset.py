@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import Dataset, load_dataset
 
@@ -35,8 +35,16 @@ class DataReport:
         return asdict(self)
 
 
-def load(spec: RunSpec, tokenizer: Any) -> tuple[Dataset, list[dict[str, Any]], DataReport]:
-    """(training dataset with `prompt` and the reward columns, held-out rows, report).
+class Prepared(NamedTuple):
+    """Training dataset with `prompt` and the reward columns, held-out rows, and what became of the rows."""
+
+    train: Dataset
+    held_out: list[dict[str, Any]]
+    report: DataReport
+
+
+def load(spec: RunSpec, tokenizer: Any) -> Prepared:
+    """Read, render and fit the rows of a run.
 
     Raises DataError when nothing is left to train on.
     """
@@ -57,7 +65,8 @@ def load(spec: RunSpec, tokenizer: Any) -> tuple[Dataset, list[dict[str, Any]], 
     report.rows, report.eval_rows = len(rows), len(held_out)
     report.fingerprint = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
     columns = dict.fromkeys(column for row in rows for column in row)  # from_list takes those of the first row only
-    return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows]), held_out, report
+    train = Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
+    return Prepared(train, held_out, report)
 
 
 def _read(spec: RunSpec) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

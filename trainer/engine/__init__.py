@@ -1,4 +1,4 @@
-"""Models behind one small interface: `load(spec, facts)` gives weights, tokenizer and what the trainer needs to know.
+"""Models behind one small interface: `load(spec, choice)` gives weights, tokenizer and what the trainer needs to know.
 
 Imported by the worker only. `resolve` picks engine, device and precision and says why.
 """

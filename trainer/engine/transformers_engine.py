@@ -34,10 +34,8 @@ def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
             attn_implementation=spec.model.attn_implementation,
             **options,
         )
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # not found, gated, half downloaded, no such architecture
+    except (OSError, ValueError) as error:
+        # not found, gated, half downloaded, no such architecture
         fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
         raise EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {error}", fix)) from error
     if spec.model.load_in_4bit and choice.device == "cpu":

@@ -25,6 +25,7 @@ from trainer.grpo.guard import guard_generate
 from trainer.grpo.rollouts import Batch, finite_or_none
 from trainer.grpo.sampler import EpochSampler
 from trainer.grpo.spans import Span, Spans
+from trainer.rewards.library import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 
 
@@ -156,11 +157,8 @@ class Hooks(_Upstream):
         step = self.state.global_step
         try:
             super()._save_checkpoint(*args, **kwargs)
-        except (
-            OSError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:  # torch reports a full disk as RuntimeError
+        except (OSError, RuntimeError, SafetensorError) as error:
+            # torch reports a full disk as RuntimeError, in words of its own
             free = shutil.disk_usage(self.args.output_dir).free / 2**20
             fix = "free disk space, then resume the run: checkpoints saved before are intact"
             what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
@@ -183,7 +181,7 @@ class Hooks(_Upstream):
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         return Batch(
             prompts=scored["prompts"],
-            completions=[_text(completion) for completion in scored["completions"]],
+            completions=[text_of(completion) for completion in scored["completions"]],
             prompt_tokens=output["prompt_mask"].sum(dim=1).tolist(),
             completion_tokens=[len(row) for row in ids],
             truncated=[row[-1] not in ends for row in ids],
@@ -193,8 +191,3 @@ class Hooks(_Upstream):
             correct=self.reward_wrapper.last_correct,
             columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
         )
-
-
-def _text(completion: Any) -> str:
-    """The text of a completion in either of TRL's forms: a string, or a list of one assistant message."""
-    return completion if isinstance(completion, str) else str(completion[-1]["content"])
