@@ -103,7 +103,7 @@ class Model(Section):
     revision: str | None = None
     """Commit of the Hub repository; None takes its newest."""
     engine: Literal["auto", "transformers", "unsloth"] = "auto"
-    """`transformers` is plain transformers with PEFT; `auto` takes the best engine this version has on the machine."""
+    """`auto` takes Unsloth where it and an NVIDIA GPU are, else plain transformers with PEFT."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU if there is one."""
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -118,6 +118,12 @@ class Model(Section):
     """None lets transformers choose."""
     gradient_checkpointing: bool | Literal["unsloth"] = True
     """Recompute activations in the backward pass: less memory, about 30 % more time."""
+    fast_inference: bool = False
+    """vLLM writes the completions from the same weights in GPU memory (Unsloth; Linux; vllm must be installed)."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """Share of the GPU that vLLM takes, weights included; only with fast_inference."""
+    standby: bool = True
+    """vLLM gives its KV cache back while the weights are trained; only with fast_inference."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for a repository you have read."""
     max_seq_length: Annotated[int, Field(ge=1)] | None = None
@@ -321,6 +327,8 @@ class Run(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seed of sampling, data order and adapters."""
+    memory_probe: bool = True
+    """Before step 1, run the longest prompt at full completion length once and report the peak memory."""
 
 
 class RunSpec(Section):

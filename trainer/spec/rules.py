@@ -92,6 +92,27 @@ def _unsloth_checkpointing_needs_unsloth(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("model.gradient_checkpointing", what, "model.gradient_checkpointing = true")
 
 
+@_rule("model.fast_inference", "model.engine", "lora.enabled")
+def _fast_inference_serves_the_adapter(spec: RunSpec) -> Iterator[Problem]:
+    """Unsloth hands vLLM the adapter by request; without one there is nothing to hand over."""
+    if not spec.model.fast_inference:
+        return
+    if spec.model.engine != "unsloth":
+        what = f'is true with model.engine = "{spec.model.engine}": Unsloth shares its weights with vLLM'
+        yield Problem("model.fast_inference", what, 'model.engine = "unsloth"')
+    if not spec.lora.enabled:
+        what = "is true with lora.enabled = false: vLLM would go on with the untrained weights"
+        yield Problem("model.fast_inference", what, "lora.enabled = true, or model.fast_inference = false")
+
+
+@_rule("trl", "lora.enabled")
+def _adapters_are_not_merged_each_step(spec: RunSpec) -> Iterator[Problem]:
+    """TRL 1.14.2 `sync_weights` merges the adapter into the weights and unmerges it, at every generation."""
+    if spec.trl.get("use_vllm") is True and spec.lora.enabled:
+        what = "is true with LoRA: TRL merges the adapter into the weights each step, which rounds them more and more"
+        yield Problem("trl.use_vllm", what, 'model.fast_inference = true with model.engine = "unsloth"')
+
+
 @_rule("model.dtype", "model.device", "model.load_in_4bit", "lora.enabled")
 def _float16_can_be_trained(spec: RunSpec) -> Iterator[Problem]:
     """transformers' gradient scaler unscales float32 gradients only; TRL makes adapters of 4-bit weights bfloat16."""
