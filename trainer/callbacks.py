@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import threading
 import time
@@ -16,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from trainer import checkpoints, gpu
@@ -25,6 +23,7 @@ from trainer.evaluate.greedy import Score
 from trainer.events import EventWriter
 from trainer.grpo.rollouts import Batch, group_stats, groups
 from trainer.grpo.spans import Span
+from trainer.memory.measured import peak_gib, resident_gib
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 
@@ -190,7 +189,7 @@ class Heartbeat(threading.Thread):
 
     def _beat(self) -> None:
         self.on_beat()
-        self.events.emit("heartbeat", step=self.step(), rss_gib=rss_gib(), peak_gib=peak_gib())
+        self.events.emit("heartbeat", step=self.step(), rss_gib=resident_gib(), peak_gib=peak_gib())
         card = gpu.chosen()
         if card is not None:
             self.events.emit(
@@ -217,23 +216,3 @@ def refuse_broken(step: int, logs: dict[str, Any]) -> None:
         if value is not None and not math.isfinite(float(value)):
             fix = "start a new run with a lower optim.learning_rate; the rollouts of this step show what was paid"
             raise WorkError(Problem(f"step {step}", f"{key} is {value}: the training diverged", fix))
-
-
-def peak_gib() -> float:
-    """Peak memory of this process: of the GPU if it uses one, else resident."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_reserved() / 2**30
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return rss_gib()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
-
-
-def rss_gib() -> float:
-    """Resident memory of this process now."""
-    import psutil
-
-    resident: int = psutil.Process(os.getpid()).memory_info().rss
-    return resident / 2**30

@@ -20,12 +20,13 @@ rollouts      step, file, groups, completions
 checkpoint    step, name, bytes, seconds, verified
 eval          at (before | during | after), step, reward, correct_frac,
               components {name: mean}, rows, seconds
-alert         level (info | warn | error), title, text
+alert         level (info | warn | error), title, text; generation_gib, update_gib of "memory probe"
 heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
 run_paused    step
 run_finished  step, seconds, tokens, peak_memory_gib
 run_stopped   step, seconds, checkpoint (name or null), reason (SIGTERM | SIGINT | request)
-run_failed    step, error (class name), problems [{where, what, fix}], traceback_tail, exit_code
+run_failed    step, error (class name), problems [{where, what, fix}], traceback_tail, exit_code,
+              retry (bool: out of memory, and the next attempt is on its way)
 
 Where the writer had to change something, it adds _dropped (paths of non-finite numbers; names of
 fields, or lists without their end, of a line that was too long) and _shortened (paths of strings).

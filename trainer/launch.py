@@ -34,6 +34,7 @@ STATE_VARIABLE = "ONEGRPO_STATE"
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
 EXIT_INPUT = 2
+EXIT_OUT_OF_MEMORY = 3  # of a worker; the command that follows it goes on with the next attempt, or ends with 1
 EXIT_STOPPED = 130
 
 _WORKER_ENVIRONMENT = {
@@ -63,6 +64,22 @@ class WorkerHandle:
         return self.process.poll()
 
 
+@dataclass
+class NextAttempt:
+    """A worker that another process started: the one before it, when its step was too large for the GPU."""
+
+    attempt: int
+    worker: Identity
+
+    @property
+    def pid(self) -> int:
+        return self.worker.pid
+
+    def poll(self) -> int | None:
+        """None while it runs, then -1: only a parent learns the exit status."""
+        return None if self.worker.alive() else -1
+
+
 def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported."""
     spec = presets.load(preset, overrides)
@@ -78,6 +95,8 @@ def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
         rows=rows,
         gpu_total_gib=card.total_gib if card else None,
         gpu_name=card.name if card else None,
+        ram_gib=environment.ram_gib(),
+        has_unsloth=environment.package_version("unsloth") is not None,
     )
 
 
@@ -147,6 +166,18 @@ def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
     if identity is not None:
         write_json(rundir.identity, identity.stored() | {"attempt": attempt, "t": round(time.time(), 3)})
     return WorkerHandle(attempt, process)
+
+
+def start_next_attempt(rundir: RunDir, module: str) -> None:
+    """For a worker that ran out of memory and is about to end: its successor waits for the locks it holds."""
+    _spawn(rundir, module, rundir.newest_attempt() + 1)
+
+
+def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
+    """The worker after that attempt, as it was named when it was started; None when there is none."""
+    stored = read_json(rundir.identity) or {}
+    worker, newer = Identity.read(stored), stored.get("attempt")
+    return NextAttempt(newer, worker) if worker and isinstance(newer, int) and newer > attempt else None
 
 
 def _one_gpu() -> dict[str, str]:
@@ -227,10 +258,10 @@ def _request(rundir: RunDir, follower: RunFollower, force: bool) -> None:
     write_json(rundir.stop_request, request)
 
 
-def hold_lock(rundir: RunDir) -> Lock:
+def hold_lock(rundir: RunDir, wait_s: float = _LOCK_WAIT_S) -> Lock:
     """For the worker, before it writes anything: one worker a run, however it ends."""
     lock = Lock(rundir.worker_lock)
-    if not lock.take(f"run {rundir.name}, pid {os.getpid()}", _LOCK_WAIT_S):
+    if not lock.take(f"run {rundir.name}, pid {os.getpid()}", wait_s):
         raise _running(rundir, "running", lock)
     return lock
 

@@ -8,6 +8,7 @@
     control/worker.json stop.json    who the newest worker is; the request to save and stop
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
     report/                          written on request
+    exports/merged-150/              weights for others, one folder a kind and step (trainer.export)
 
 A run appears under its name complete or not at all. Small JSON files are replaced atomically.
 Imports the spec, never torch. Knows nothing about processes or what events mean.
@@ -133,6 +134,15 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
+
+    def note_engine(self, facts: dict[str, Any]) -> None:
+        """Add what the engine said about itself to env.json; nothing to say, nothing changed."""
+        if facts:
+            write_json(self.env, (read_json(self.env) or {}) | {"engine": facts})
 
     def newest_attempt(self) -> int:
         """Number of the newest attempt that has a log; 0 before the first."""

@@ -15,13 +15,14 @@ from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
 from trainer import checkpoints
-from trainer.callbacks import Heartbeat, MakeRoom, RunObserver, StopWhenAsked, peak_gib
-from trainer.data.dataset import Prepared
+from trainer.callbacks import Heartbeat, MakeRoom, RunObserver, StopWhenAsked
+from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine import Choice, Loaded
 from trainer.environment import PACKAGES, package_version
 from trainer.errors import CheckpointError, EngineError, Problem
 from trainer.evaluate.greedy import evaluate
-from trainer.grpo import config
+from trainer.grpo import config, policy_sync
+from trainer.grpo.memory_probe import Probe, ProbeMemory
 from trainer.grpo.spans import Spans
 from trainer.grpo.trainer import make_trainer_class
 from trainer.plan import RunPlan
@@ -30,8 +31,6 @@ from trainer.spec import RunSpec
 
 if TYPE_CHECKING:
     from trainer.worker import Session
-
-__all__ = ["Training", "peak_gib"]
 
 
 class Training:
@@ -45,8 +44,9 @@ class Training:
         choice: Choice,
         loaded: Loaded,
         data: Prepared,
+        pieces: int = 1,
     ) -> None:
-        self.session, self.spec, self.plan, self.data = session, spec, plan, data
+        self.session, self.spec, self.plan, self.data, self.pieces = session, spec, plan, data, pieces
         assert plan.optimizer_steps is not None, "the rows are known: so are the steps"
         steps = plan.optimizer_steps
         self.tokenizer = loaded.tokenizer
@@ -60,18 +60,17 @@ class Training:
         }
         self.observer = RunObserver(session.rundir, session.events, spec, steps, self.evaluate, self.manifest)
         self.trainer = self._make_trainer(choice, loaded)
+        if spec.run.memory_probe:
+            self.trainer.add_callback(ProbeMemory(self.trainer, self._longest_prompt(), self._probed))
         self._announce(choice)
 
     def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
         spec, session = self.spec, self.session
         chosen = config.choose(spec, self.plan, session.rundir.staging, device=choice.device, dtype=choice.dtype)
+        wanted = config.expected(chosen)
         args = config.build(chosen)
-        wrong = config.differences(args, chosen)
-        if wrong:
-            raise EngineError(
-                Problem(f"GRPOConfig.{name}", f"holds {found!r}, the preset chose {wanted!r}")
-                for name, wanted, found in wrong
-            )
+        self._say_corrected(config.correct(args, wanted))
+        _refuse_others(args, wanted)
         set_seed(spec.run.seed)  # the adapter's initial weights, drawn before transformers seeds
         trainer = make_trainer_class(GRPOTrainer)(
             model=loaded.model,
@@ -86,9 +85,16 @@ class Training:
             ],
             spans=self.spans,
             observer=self.observer,
+            pieces=self.pieces,
         )
+        _refuse_others(trainer.args, wanted)
         trainer.remove_callback(PrinterCallback)  # the event log says it better
         return trainer
+
+    def _say_corrected(self, changed: list[tuple[str, Any, Any]]) -> None:
+        if changed:
+            words = ", ".join(f"{name} {wanted!r} (not {found!r})" for name, wanted, found in changed)
+            self.session.events.emit("alert", level="info", title="defaults of the engine", text=f"put back: {words}")
 
     def _announce(self, choice: Choice) -> None:
         """Say in the event log what really trains: a failed patch must not pass unseen."""
@@ -122,6 +128,33 @@ class Training:
         self.spans.drain()  # an evaluation is no part of a step
         if score is not None:
             self.observer.evaluated(at, step, score, time.perf_counter() - started)
+
+    def check_policy(self) -> None:
+        """Raises EngineError when the rollouts are not written by the weights that are trained."""
+        some = [self.data.train[row] for row in range(min(64, len(self.data.train)))]
+        evidence = policy_sync.check(self.trainer, some)
+        text = f"rollouts follow a change of the trained weights ({evidence:.2f} nats a token)"
+        self.session.events.emit("alert", level="info", title="policy sync", text=text)
+        self.spans.drain()
+
+    def _longest_prompt(self) -> list[int]:
+        kwargs = self.spec.trl.get("chat_template_kwargs")
+        return max((prompt_ids(prompt, self.tokenizer, kwargs) for prompt in self.data.train["prompt"]), key=len)
+
+    def _probed(self, probe: Probe) -> None:
+        total = f" of {self.plan.gpu_total_gib:.1f}" if self.plan.gpu_total_gib else ""
+        generating = f"{probe.generation_gib:.2f} GiB generating, " if probe.generation_gib is not None else ""
+        estimate = f"; estimated {self.plan.memory_total_gib:.2f}" if self.plan.memory_total_gib else ""
+        self.session.events.emit(
+            "alert",
+            level="info",
+            title="memory probe",
+            text=f"the longest prompt at full length peaks at {generating}{probe.update_gib:.2f} GiB in the update"
+            f"{total}{estimate} ({probe.seconds:.1f} s)",
+            generation_gib=probe.generation_gib,
+            update_gib=probe.update_gib,
+        )
+        self.spans.drain()
 
     def check_same(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Raises CheckpointError when rows or base weights are not the checkpoint's; other versions are only said."""
@@ -165,10 +198,21 @@ class Training:
             yield
         except BaseException:
             self.spans.close("step", ok=False)
+            self.session.failed_in = self.spans.failed_in
             self.observer.failed_step(self.spans.drain())
             raise
         finally:
             heart.stop()
+
+
+def _refuse_others(args: Any, wanted: dict[str, Any]) -> None:
+    """Raises EngineError naming every argument that does not hold what the preset chose."""
+    wrong = config.differences(args, wanted)
+    if wrong:
+        raise EngineError(
+            Problem(f"GRPOConfig.{name}", f"holds {found!r}, the preset chose {value!r}")
+            for name, value, found in wrong
+        )
 
 
 def _sync(spec: RunSpec, choice: Choice) -> Any:

@@ -20,11 +20,14 @@ from typing import Any
 from trainer import checkpoints, gpu, launch
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.events import EventWriter
+from trainer.memory import recovery
+from trainer.memory.measured import peak_gib
 from trainer.process import Identity
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir, read_json
 
 TRACEBACK_CHARACTERS = 3000
+HANDOVER_S = 60.0  # the worker before this one may still be giving its GPU memory back
 
 
 class Stopped(Exception):
@@ -65,6 +68,10 @@ class Session:
         self.events = events
         self.flag = flag
         self.started = time.perf_counter()
+        self.retries = state_of(rundir).retries
+        """How often a step of this run was too large for the GPU (trainer.memory.recovery)."""
+        self.failed_in: str | None = None
+        """Innermost span of the step that failed; None outside of steps."""
 
     def hold_gpu(self, device: str) -> None:
         """One run a GPU: raises RunError naming the run that has it. The kernel frees it with the process."""
@@ -83,17 +90,17 @@ class Session:
         self.flag.check()
 
 
-def main(path: str) -> int:
-    """Run or resume outputs/<run>; the process's exit code."""
+def main(path: str, module: str = launch.WORKER) -> int:
+    """Run or resume outputs/<run>; the process's exit code. module: what a retry is started as."""
     try:
-        return _main(RunDir(Path(path)))
+        return _main(RunDir(Path(path)), module)
     except EventLogError as error:  # nobody can be told but by the log of the process
         print(f"error: {error}", file=sys.stderr, flush=True)
         return launch.EXIT_FAILED
 
 
-def _main(rundir: RunDir) -> int:
-    with launch.hold_lock(rundir):
+def _main(rundir: RunDir, module: str) -> int:
+    with launch.hold_lock(rundir, HANDOVER_S):
         attempt = max(1, rundir.newest_attempt())
         with EventWriter(rundir.events, attempt) as events:
             flag = StopFlag(rundir, attempt)
@@ -103,10 +110,12 @@ def _main(rundir: RunDir) -> int:
             except Stopped:
                 _emit_stopped(session)
                 return launch.EXIT_STOPPED
-            except TrainerError as error:
-                _emit_failed(session, error, error.problems, error.exit_code)
-                return error.exit_code
             except Exception as error:
+                if _is_out_of_memory(error):
+                    return _out_of_memory(session, error, module)
+                if isinstance(error, TrainerError):
+                    _emit_failed(session, error, error.problems, error.exit_code)
+                    return error.exit_code
                 problem = Problem(
                     type(error).__name__,
                     str(error) or "no message",
@@ -120,26 +129,31 @@ def _main(rundir: RunDir) -> int:
 def train(session: Session) -> None:
     """Load, evaluate, train, evaluate. Raises Stopped, TrainerError or what the libraries raise."""
     rundir, events, flag = session.rundir, session.events, session.flag
-    spec = rundir.read_spec()
+    spec, pieces = recovery.smaller(rundir.read_spec(), session.retries)
     resumed, skipped = _resume_point(rundir)
     step = resumed.step if resumed else 0
     _emit_started(session, resumed, skipped)
     flag.check()
 
     with session.phase("load", spec.model.name):
-        from trainer import engine, training  # torch, transformers and TRL come with these and not before
-        from trainer.data import dataset
+        from trainer import engine  # torch comes with it and not before
 
         choice = engine.resolve(spec)
         session.hold_gpu(choice.device)
+        engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
+        from trainer import training
+        from trainer.data import dataset
+
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
         data = dataset.load(spec, loaded.tokenizer)
         plan = launch.plan_here(spec, data.report.rows)
-    run = training.Training(session, spec, plan, choice, loaded, data)
+    run = training.Training(session, spec, plan, choice, loaded, data, pieces)
+    rundir.note_engine(loaded.facts)
     run.check_same(resumed)
 
     with run.watched():
+        run.check_policy()
         if step == 0 and spec.eval.at_start:
             with session.phase("eval", "before"):
                 run.evaluate("before", 0)
@@ -153,7 +167,7 @@ def train(session: Session) -> None:
             step=run.trainer.state.global_step,
             seconds=time.perf_counter() - session.started,
             tokens=run.observer.tokens,
-            peak_memory_gib=training.peak_gib(),
+            peak_memory_gib=peak_gib(),
         )
 
 
@@ -194,7 +208,42 @@ def _emit_stopped(session: Session) -> None:
     )
 
 
-def _emit_failed(session: Session, error: Exception, problems: list[Problem], exit_code: int) -> None:
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Has the device, or the CPU's allocator, refused memory to torch? Also when it was wrapped on the way."""
+    if "torch" not in sys.modules:
+        return False
+    from accelerate.utils.memory import should_reduce_batch_size
+    from torch import OutOfMemoryError
+
+    while error is not None:
+        if isinstance(error, OutOfMemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _out_of_memory(session: Session, error: Exception, module: str) -> int:
+    """Start the next attempt with a smaller micro-batch if that helps; the exit code says what happened."""
+    rundir, where, times = session.rundir, session.failed_in, session.retries
+    spec = rundir.read_spec()
+    rows = launch.plan_here(spec, None).generation_batch_size
+    place = f"in {where}" if where else "outside of a step"
+    said = str(error).split(". ")[0][:200]
+    retry = recovery.helps(spec, times, where, rows) and not session.flag()
+    if retry:
+        next_time = recovery.in_words(spec, times + 1)
+        text = f"{place} ({said}); going on from the last checkpoint with {next_time}: the same optimizer step"
+        session.events.emit("alert", level="warn", title="out of memory", text=text)
+        launch.start_next_attempt(rundir, module)
+    tried = f" after {times} smaller tries" if times else ""
+    problem = Problem("GPU memory", f"ran out {place}{tried}: {said}", recovery.advice(where))
+    _emit_failed(session, error, [problem], launch.EXIT_OUT_OF_MEMORY, retry=retry)
+    return launch.EXIT_OUT_OF_MEMORY
+
+
+def _emit_failed(
+    session: Session, error: Exception, problems: list[Problem], exit_code: int, retry: bool = False
+) -> None:
     text = "".join(traceback.format_exception(error))
     print(text, file=sys.stderr, flush=True)
     session.events.emit(
@@ -204,6 +253,7 @@ def _emit_failed(session: Session, error: Exception, problems: list[Problem], ex
         problems=[{"where": problem.where, "what": problem.what, "fix": problem.fix} for problem in problems],
         traceback_tail=text[-TRACEBACK_CHARACTERS:],
         exit_code=exit_code,
+        retry=retry,
     )
 
 

@@ -30,7 +30,7 @@ def constructed(tmp_path: Path, *overrides: str, preset: str = "tiny") -> tuple[
 def test_every_field_holds_what_the_preset_chose(tmp_path: Path, preset: str) -> None:
     built, chosen = constructed(tmp_path, preset=preset)
     assert sorted(chosen) == sorted(FIELDS)  # also those left at TRL's default are passed
-    assert config.differences(built, chosen) == []
+    assert config.differences(built, config.expected(chosen)) == []
 
 
 def test_values_of_the_spec_reach_the_config(tmp_path: Path) -> None:
@@ -54,11 +54,14 @@ def test_a_config_class_that_changes_a_value_is_caught(tmp_path: Path) -> None:
             self.optim = "adamw_8bit"
 
     chosen = config.choose(*planned(), tmp_path, device="cpu", dtype="float32")
-    found = config.differences(config.build(chosen, Changing), chosen)
+    found = config.differences(config.build(chosen, Changing), config.expected(chosen))
     assert {(name, wanted, value) for name, wanted, value in found} == {
         ("epsilon_high", None, 0.28),
         ("optim", "adamw_torch", "adamw_8bit"),
     }
+    built = config.build(chosen, Changing)
+    assert {name for name, _, _ in config.correct(built, config.expected(chosen))} == {"epsilon_high", "optim"}
+    assert config.differences(built, config.expected(chosen)) == []
 
 
 SAMPLES: dict[str, Any] = {"bool": True, "int": 3, "float": 0.5, "str": "x", "list": ["a"], "dict": {"a": 1}}
@@ -108,6 +111,6 @@ def test_every_other_argument_of_trl_reaches_the_config(tmp_path: Path, argument
             config.build(chosen)
         return
     built = config.build(chosen)
-    assert config.differences(built, chosen) == []
-    made_a_difference = config.differences(constructed(tmp_path)[0], chosen) != []
+    assert config.differences(built, config.expected(chosen)) == []
+    made_a_difference = config.differences(constructed(tmp_path)[0], config.expected(chosen)) != []
     assert made_a_difference == (argument != "dataloader_pin_memory")  # transformers: always off on a CPU

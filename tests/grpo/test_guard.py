@@ -81,3 +81,19 @@ def test_generate_is_timed_under_trls_name(model: Any) -> None:
     guard_generate(model, spans)
     model.generate(input_ids=IDS, max_new_tokens=2, do_sample=False)
     assert [span.name for span in spans.drain()] == ["transformers.generate"]
+
+
+def test_a_batch_in_pieces_gives_the_same_rows_padded_to_the_longest(model: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(8, 100, (6, 5), generator=generator)
+    settings = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0, "eos_token_id": [20, 30, 40]}
+    whole = model.eval().generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)
+    spans = Spans()
+    guard_generate(model, spans, pieces=4)
+    shapes: list[torch.Size] = []
+    handle = model.model.embed_tokens.register_forward_pre_hook(lambda module, args: shapes.append(args[0].shape))
+    in_pieces = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)
+    handle.remove()
+    assert {shape[0] for shape in shapes} == {1}
+    assert in_pieces.tolist() == whole.tolist()
+    assert [(span.name, span.calls) for span in spans.drain()] == [("transformers.generate", 1)]

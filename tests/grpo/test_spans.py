@@ -79,3 +79,28 @@ def test_the_device_is_waited_for_at_both_edges() -> None:
     with spans("generate"):
         pass
     assert len(waits) == 2
+
+
+def test_the_innermost_span_an_exception_left_is_remembered() -> None:
+    spans = ticking()
+    spans.open("step")
+    with pytest.raises(MemoryError), spans("training_step"), spans("backward"):
+        raise MemoryError
+    assert spans.failed_in == "backward"
+    spans.close("step", ok=False)
+    assert spans.failed_in == "backward"
+
+
+def test_a_span_without_a_with_is_remembered_too() -> None:
+    spans = ticking()
+    spans.open("step")
+    spans.open("optimizer")
+    spans.close("step", ok=False)
+    assert spans.failed_in == "optimizer"
+
+
+def test_a_failure_that_was_dealt_with_is_forgotten() -> None:
+    spans = ticking()
+    with spans("step"), pytest.raises(ValueError), spans("reward"):
+        raise ValueError
+    assert spans.failed_in is None

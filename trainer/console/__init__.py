@@ -24,7 +24,7 @@ from trainer import launch
 from trainer.console import lines
 from trainer.errors import RunError
 from trainer.events import FINAL, Event
-from trainer.launch import WorkerHandle
+from trainer.launch import NextAttempt, WorkerHandle
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, read_json
 from trainer.status import LIVE, Status
@@ -112,7 +112,7 @@ def follow(
     screen.status("")
     status = watch.status()
     code = _exit_code(status, watch.final)
-    _say_end(rundir, handle, status, watch.final)
+    _say_end(rundir, watch.handle, status, watch.final)
     screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
     return code
 
@@ -122,7 +122,7 @@ class _Watch:
 
     def __init__(self, rundir: RunDir, handle: WorkerHandle, screen: Screen) -> None:
         self.rundir = rundir
-        self.handle = handle
+        self.handle: WorkerHandle | NextAttempt = handle
         self.screen = screen
         self.follower = RunFollower(rundir)
         self.final: Event | None = None
@@ -152,6 +152,9 @@ class _Watch:
         for event in events:
             if event["attempt"] != self.handle.attempt:
                 continue  # history of the attempts before
+            if event.get("retry") and (following := launch.next_attempt(self.rundir, self.handle.attempt)):
+                self.handle = following  # before its first event, which is then not taken for history
+                continue
             if event["kind"] in FINAL:
                 self.final = event
             if event["kind"] == "phase":
@@ -206,7 +209,7 @@ def _exit_code(status: Status, final: Event | None) -> int:
     return launch.EXIT_FAILED
 
 
-def _say_end(rundir: RunDir, handle: WorkerHandle, status: Status, final: Event | None) -> None:
+def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: Event | None) -> None:
     """On stderr: why it did not finish, where the log is, how to go on."""
     if status == "finished":
         return
@@ -220,7 +223,8 @@ def _say_end(rundir: RunDir, handle: WorkerHandle, status: Status, final: Event 
     elif status == "lost":
         tail = log_tail(log)
         said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
-        out.line(said[-1] if said else f"error: {lines.death(handle.poll())}")
+        exit_status = handle.poll() if isinstance(handle, WorkerHandle) else None
+        out.line(said[-1] if said else f"error: {lines.death(exit_status)}")
         if tail and not said:
             out.line(f"the last lines of {log}:")
             for text in tail:

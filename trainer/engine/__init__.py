@@ -1,19 +1,24 @@
-"""Models behind one small interface: `load(spec, choice)` gives weights, tokenizer and what the trainer needs to know.
+"""Models behind one small interface. Imported by the worker only, in this order:
 
-Imported by the worker only. `resolve` picks engine, device and precision and says why.
+    choice = resolve(spec)      engine, device and precision, and why
+    prepare(spec, choice)       the engine's packages: Unsloth must come before trl, transformers and peft
+    loaded = load(spec, choice) weights and tokenizer
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from trainer.environment import package_version
 from trainer.errors import EngineError, Problem
 from trainer.spec import RunSpec
+
+BUILTIN = "builtin/"
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model for the trainer. peft_config is given to TRL, which attaches the adapter; None trains all.
+    """A model for the trainer. peft_config is given to TRL, which attaches the adapter; None: the model is complete.
 
     source: what the weights were, for the manifest: Hub id and commit, or the folder's name.
+    facts: of the engine, for env.json.
     """
 
     model: Any
     tokenizer: Any
     peft_config: Any | None
     source: str
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def resolve(spec: RunSpec) -> Choice:
@@ -44,20 +51,49 @@ def resolve(spec: RunSpec) -> Choice:
     has_gpu = torch.cuda.is_available()
     device = spec.model.device if spec.model.device != "auto" else ("cuda" if has_gpu else "cpu")
     if device == "cuda" and not has_gpu:
-        raise EngineError(
-            Problem(
-                "model.device",
-                "cuda was asked for, torch sees no GPU",
-                "python -m trainer doctor, or --set model.device=cpu",
-            )
-        )
+        fix = "python -m trainer doctor, or --set model.device=cpu"
+        raise EngineError(Problem("model.device", "cuda was asked for, torch sees no GPU", fix))
     dtype = spec.model.dtype
     if dtype == "auto":
         # Not float16 on older GPUs: neither whole weights nor QLoRA can be trained in it (trainer/spec/rules.py).
         native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = "bfloat16" if native else "float32"
-    why = f"torch sees {'an NVIDIA GPU' if has_gpu else 'no NVIDIA GPU'}; {dtype} on {device}"
-    return Choice("transformers", device, dtype, why)
+    engine, why = _engine(spec, device)
+    return Choice(engine, device, dtype, f"{why}; {dtype} on {_device_name(device)}")
+
+
+def _engine(spec: RunSpec, device: str) -> tuple[str, str]:
+    """(engine, why). Unsloth where `auto` can have it; what it can not do is said."""
+    unsloth = package_version("unsloth")
+    if spec.model.engine == "transformers":
+        return "transformers", "as the preset says"
+    missing = (
+        "there is no NVIDIA GPU"
+        if device != "cuda"
+        else "unsloth is not installed"
+        if unsloth is None
+        else "the built-in model is too small to gain"
+        if spec.model.name.startswith(BUILTIN)
+        else None
+    )
+    if missing is None:
+        return "unsloth", f"Unsloth {unsloth}, " + ("as the preset says" if spec.model.engine == "unsloth" else "auto")
+    if spec.model.engine == "unsloth":
+        fix = 'model.engine = "transformers"'
+        raise EngineError(Problem("model.engine", f'is "unsloth" and {missing}', fix))
+    return "transformers", f"auto: {missing}"
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def prepare(spec: RunSpec, choice: Choice) -> None:
+    """Import what must be imported before trl, transformers and peft. Raises EngineError when it does not work."""
+    if choice.engine == "unsloth":
+        from trainer.engine import unsloth_engine
+
+        unsloth_engine.prepare(spec)
 
 
 def load(spec: RunSpec, choice: Choice, making: Callable[[], AbstractContextManager[None]] = nullcontext) -> Loaded:
@@ -65,9 +101,28 @@ def load(spec: RunSpec, choice: Choice, making: Callable[[], AbstractContextMana
 
     making: entered while a built-in model is made because the cache does not have it.
     """
-    from trainer.engine import builtin, transformers_engine
-
     if spec.model.cpu_threads:
         torch.set_num_threads(spec.model.cpu_threads)
-    folder = builtin.ensure(spec, making) if spec.model.name.startswith(builtin.PREFIX) else spec.model.name
+    if choice.engine == "unsloth":
+        from trainer.engine import unsloth_engine
+
+        return unsloth_engine.load(spec, choice)
+    from trainer.engine import builtin, transformers_engine
+
+    folder = builtin.ensure(spec, making) if spec.model.name.startswith(BUILTIN) else spec.model.name
     return transformers_engine.load(spec, choice, str(folder))
+
+
+def checked(tokenizer: Any, spec: RunSpec) -> Any:
+    """The tokenizer. Raises EngineError when the data is chat and it has no chat template."""
+    if spec.data.chat and not tokenizer.chat_template:
+        fix = "--set data.chat=false, or take the instruction-tuned version of the model"
+        raise EngineError(Problem("model.name", f"{spec.model.name} has no chat template and the data is chat", fix))
+    return tokenizer
+
+
+def unloadable(spec: RunSpec, error: Exception) -> EngineError:
+    """One line for what a library says when weights are not found, gated, half downloaded or of an unknown kind."""
+    said = " ".join(str(error).split())[:400]
+    fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
+    return EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {said}", fix))

@@ -25,12 +25,11 @@ from transformers import (
     set_seed,
 )
 
-from trainer.engine import warm_start
+from trainer.engine import BUILTIN, warm_start
 from trainer.memory.shapes import BUILTIN_CONFIGS
 from trainer.rundir import PROJECT
 from trainer.spec import RunSpec, WarmStart
 
-PREFIX = "builtin/"
 CACHE_VARIABLE = "ONEGRPO_CACHE"
 # Raise when the code that makes the weights changes, so that no older result is taken from the cache.
 RECIPE = 2
@@ -58,7 +57,7 @@ def cache_dir() -> Path:
 def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = nullcontext) -> Path:
     """Folder of the built-in model, made now (inside `making()`) if the cache does not have it."""
     name = spec.model.name
-    folder = cache_dir() / name.removeprefix(PREFIX) / cache_key(spec)
+    folder = cache_dir() / name.removeprefix(BUILTIN) / cache_key(spec)
     if (folder / "config.json").is_file():
         return folder
     warm = spec.model.warm_start

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from trainer.engine import Choice, Loaded
-from trainer.errors import EngineError, Problem
+from trainer.engine import Choice, Loaded, checked, unloadable
 from trainer.spec import Lora, RunSpec
 
 
@@ -35,17 +34,12 @@ def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
             **options,
         )
     except (OSError, ValueError) as error:
-        # not found, gated, half downloaded, no such architecture
-        fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-        raise EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {error}", fix)) from error
+        raise unloadable(spec, error) from error
     if spec.model.load_in_4bit and choice.device == "cpu":
         keep_nf4_backward_exact(model)
-    if spec.data.chat and not tokenizer.chat_template:
-        fix = "--set data.chat=false, or take the instruction-tuned version of the model"
-        raise EngineError(Problem("model.name", f"{spec.model.name} has no chat template and the data is chat", fix))
     commit = getattr(model.config, "_commit_hash", None)
     source = f"{name}@{commit}" if commit else Path(name).name
-    return Loaded(model, tokenizer, lora_config(spec.lora) if spec.lora.enabled else None, source)
+    return Loaded(model, checked(tokenizer, spec), lora_config(spec.lora) if spec.lora.enabled else None, source)
 
 
 def options_for_tokenizer(options: dict[str, Any]) -> dict[str, Any]:

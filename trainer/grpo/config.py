@@ -1,8 +1,9 @@
 """RunSpec -> GRPOConfig, and the check that what was built is what was chosen.
 
 Every argument is passed, also those left at TRL's default: Unsloth's replacement of the class has other defaults
-(learning rate 5e-5, adamw_8bit ...) and changes some values after construction. `differences` names each field that
-does not hold what was asked for; the worker refuses to train on any.
+(learning rate 5e-5, adamw_8bit ...) and changes some values that were passed (scale_rewards with dr_grpo, epsilon_high
+with dapo ...). `correct` puts back what the class has changed; `differences` names each field that does not hold what
+was asked for, and the worker refuses to train on any.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from transformers.trainer_pt_utils import AcceleratorConfig
-from trl import GRPOConfig as TrlGRPOConfig
+from trl import GRPOConfig
 
 from trainer.plan import RunPlan
 from trainer.spec import RunSpec
+
+# Unsloth rebinds trl.GRPOConfig to a subclass of it: TRL's own is the last of that name.
+TrlGRPOConfig = [cls for cls in GRPOConfig.__mro__ if cls.__name__ == "GRPOConfig"][-1]
+# What an engine may decide for itself, with the reason.
+ENGINE_DECIDES = {
+    "gradient_checkpointing_kwargs": "Unsloth's checkpointing is the reentrant one",
+    "bf16_full_eval": "transformers' own evaluation is never run",
+    "fp16_full_eval": "transformers' own evaluation is never run",
+}
 
 
 def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype: str) -> dict[str, Any]:
@@ -35,6 +45,14 @@ def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype
         "fp16": dtype == "float16",
         "gradient_checkpointing": bool(spec.model.gradient_checkpointing),
     }
+    if spec.model.fast_inference:
+        chosen |= {
+            "use_vllm": True,
+            "vllm_mode": "colocate",
+            "vllm_gpu_memory_utilization": spec.model.gpu_memory_utilization,
+            # The sequence masks of TRL sum over tokens and leave out long completions without a word (issue 4772).
+            "vllm_importance_sampling_mode": spec.trl.get("vllm_importance_sampling_mode", "token_truncate"),
+        }
     if spec.grpo.beta > 0 and not spec.lora.enabled:  # TRL loads the reference by name; as the policy, under autocast
         chosen["model_init_kwargs"] = {"dtype": "float32", "revision": spec.model.revision} | (
             {"attn_implementation": spec.model.attn_implementation} if spec.model.attn_implementation else {}
@@ -46,25 +64,37 @@ def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype
     return chosen
 
 
-def build(chosen: dict[str, Any], config_class: type = TrlGRPOConfig) -> Any:
+def build(chosen: dict[str, Any], config_class: type = GRPOConfig) -> Any:
     """Construct the config (TRL's class or Unsloth's)."""
     return config_class(**chosen)
 
 
-def differences(config: Any, chosen: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(argument, wanted, found) for every argument of `chosen` that `config` does not hold.
+def expected(chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a config made of `chosen` must hold. Before the trainer: a new config resets accelerate's state.
 
     What was chosen must be there as it is. What was left at TRL's default must be what TRL's own class makes of it,
     which may follow from another choice (generation_batch_size, torch_compile_backend ...).
     """
     defaults, stock = _defaults(), TrlGRPOConfig(**chosen)
-    found = []
-    for name, choice in chosen.items():
-        wanted = getattr(stock, name) if choice is None or choice == defaults[name] else choice
-        value = getattr(config, name)
-        if not _same(value, wanted):
-            found.append((name, wanted, value))
-    return found
+    return {
+        name: getattr(stock, name) if choice is None or choice == defaults[name] else choice
+        for name, choice in chosen.items()
+        if not (name in ENGINE_DECIDES and choice == defaults[name])
+    }
+
+
+def differences(config: Any, wanted: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(argument, wanted, found) for every argument that `config` does not hold as `expected` says."""
+    held = ((name, value, getattr(config, name)) for name, value in wanted.items())
+    return [(name, value, found) for name, value, found in held if not _same(found, value)]
+
+
+def correct(config: Any, wanted: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Put back every argument the config's class has changed; (argument, wanted, found) of each."""
+    changed = differences(config, wanted)
+    for name, value, _ in changed:
+        setattr(config, name, value)
+    return changed
 
 
 def _defaults() -> dict[str, Any]:

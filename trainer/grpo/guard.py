@@ -3,17 +3,19 @@
 transformers' `generate` in train mode with gradient checkpointing on drops the KV cache without a word and continues
 from wrong positions: a copy task falls from 1.00 to 0.09 and a step takes up to a hundred times longer
 (transformers 5.17, modeling_layers.GradientCheckpointingLayer). TRL 1.14.2 switches checkpointing off around its own
-generate but leaves dropout on. Every generate of this project goes through this module.
+generate but leaves dropout on; Unsloth's generate leaves the model in its inference mode. Every generate of this
+project goes through this module.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trainer.grpo.spans import Spans
 
@@ -23,24 +25,27 @@ def generation_mode(model: nn.Module) -> Iterator[None]:
     """Put `model` into the only state in which its generate is right and fast; restore it, also after an error."""
     modules = list(model.modules())
     training = [module for module in modules if module.training]
-    checkpointing = [module for module in modules if getattr(module, "gradient_checkpointing", False)]
+    checkpointing = [(m, kind) for m in modules if (kind := getattr(m, "gradient_checkpointing", False))]
     for module in training:
         module.training = False
-    for module in checkpointing:
+    for module, _ in checkpointing:
         module.gradient_checkpointing = False  # type: ignore[assignment]
     try:
         yield
     finally:
         for module in training:
             module.training = True
-        for module in checkpointing:
-            module.gradient_checkpointing = True  # type: ignore[assignment]
+        for module, kind in checkpointing:
+            module.gradient_checkpointing = kind
+        if training and hasattr(model, "for_training"):  # Unsloth's generate sets flags of its own and leaves them
+            model.for_training(use_gradient_checkpointing=checkpointing[0][1] if checkpointing else False)
 
 
-def guard_generate(model: Any, spans: Spans) -> None:
+def guard_generate(model: Any, spans: Spans, pieces: int = 1) -> None:
     """Replace `model.generate` by itself in generation mode, timed as `transformers.generate`.
 
     The cache is asked for in the caller's own config, or by argument, which wins over the model's config.
+    pieces: generate that many parts of a batch one after the other, for a GPU that can not hold the whole KV cache.
     """
     inner = model.generate
 
@@ -51,6 +56,26 @@ def guard_generate(model: Any, spans: Spans) -> None:
         else:
             kwargs["use_cache"] = True
         with spans("transformers.generate"), generation_mode(model):
-            return inner(*args, **kwargs)
+            if pieces == 1 or args or "input_ids" not in kwargs:
+                return inner(*args, **kwargs)
+            return _in_pieces(inner, pieces, kwargs)
 
     model.generate = generate
+
+
+def _in_pieces(generate: Callable[..., Tensor], pieces: int, kwargs: dict[str, Any]) -> Tensor:
+    """The rows of `generate(**kwargs)`, (rows, longest), right-padded to the longest of all parts."""
+    rows = kwargs["input_ids"].shape[0]
+    each = max(1, rows // pieces)
+    parts = []
+    for start in range(0, rows, each):
+        batched = {
+            key: value[start : start + each]
+            for key, value in kwargs.items()
+            if isinstance(value, Tensor) and value.shape[:1] == (rows,)
+        }
+        parts.append(generate(**kwargs | batched))
+    config = kwargs.get("generation_config")
+    pad = kwargs.get("pad_token_id", getattr(config, "pad_token_id", None)) or 0
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([nn.functional.pad(part, (0, longest - part.shape[1]), value=pad) for part in parts])

@@ -43,6 +43,8 @@ class Spans:
         self._sync = sync
         self._stack: list[_Open] = []
         self._closed: dict[tuple[str, str | None], Span] = {}
+        self.failed_in: str | None = None
+        """Innermost span the newest exception left; None while all is well."""
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -52,6 +54,7 @@ class Spans:
         try:
             yield
             ok = True
+            self.failed_in = None  # whatever failed inside was dealt with there
         finally:
             self._close_down_to(depth, ok)
 
@@ -78,6 +81,8 @@ class Spans:
 
     def _close_down_to(self, depth: int, ok: bool) -> None:
         """Close the span at `depth` (1 is the outermost) with `ok`, and everything above it as failed."""
+        if not ok and self.failed_in is None:
+            self.failed_in = self._stack[-1].name
         now = self._now()
         while len(self._stack) >= depth:
             is_target = len(self._stack) == depth

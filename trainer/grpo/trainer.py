@@ -58,8 +58,9 @@ class _StepSpan(TrainerCallback):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes two arguments more than its base: `spans` and `observer`. Its reward functions must be one
-    ComponentRewardWrapper, so that every component can be recorded.
+    The new class takes three arguments more than its base: `spans`, `observer` and `pieces` (in how many parts a
+    generation batch is written). Its reward functions must be one ComponentRewardWrapper, so that every component can
+    be recorded.
     """
     return type("CustomGRPOTrainer", (Hooks, base), {})
 
@@ -70,14 +71,14 @@ _Upstream: Any = object  # stands for the base the hooks are mixed into
 class Hooks(_Upstream):
     """What CustomGRPOTrainer does beside its base: time, watch, order the prompts, publish checkpoints."""
 
-    def __init__(self, *args: Any, spans: Spans, observer: Observer, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, spans: Spans, observer: Observer, pieces: int = 1, **kwargs: Any) -> None:
         self.spans = spans
         self.observer = observer
         self._scored: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
         self.reward_wrapper: ComponentRewardWrapper = self.reward_funcs[0]
         self.add_callback(_StepSpan(spans))
-        guard_generate(self.model, spans)
+        guard_generate(self.model, spans, pieces)
         self.accelerator.backward = self._timed("backward", self.accelerator.backward)
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -57,6 +57,8 @@ class RunState:
     """Spent in training steps by all attempts, those that a resume took back included."""
     attempt_t: dict[int, tuple[float, float]] = field(default_factory=dict)
     """Time of the first and the newest event of each attempt, unix seconds."""
+    retries: int = 0
+    """How often a step was too large for the GPU and the run went on with a smaller micro-batch."""
     skipped: int = 0
     """Lines of the log that were no event."""
 
@@ -164,6 +166,7 @@ def _phase(state: RunState, event: Event) -> None:
 
 def _end(state: RunState, event: Event) -> None:
     state.final, state.phase = event, ""
+    state.retries += bool(event.get("retry"))
     _peak(state, event.get("peak_memory_gib"))
 
 

@@ -1,0 +1,81 @@
+"""trainer.memory.recovery: the optimizer step stays the same, whatever is halved."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer import plan as planning
+from trainer.errors import PlanError
+from trainer.memory import recovery
+from trainer.spec import Component, Data, Generation, Model, Optim, Reward, RunSpec
+
+
+def spec(micro: int, accumulation: int = 1, group: int = 2, **generation: int) -> RunSpec:
+    return RunSpec(
+        model=Model(name="builtin/tiny-qwen3"),
+        data=Data(path="rows.jsonl"),
+        reward=Reward(components=[Component(function="exact_match")]),
+        generation=Generation(num_generations=group, **generation),
+        optim=Optim(per_device_train_batch_size=micro, gradient_accumulation_steps=accumulation),
+    )
+
+
+@pytest.mark.parametrize(
+    ("micro", "times", "expected"),
+    [
+        (8, 0, (8, 2, 1)),
+        (8, 1, (4, 4, 2)),
+        (8, 4, (1, 16, 16)),
+        (6, 1, (3, 4, 2)),
+        (6, 2, (1, 12, 4)),
+        (1, 3, (1, 2, 8)),
+    ],
+)
+def test_halving(micro: int, times: int, expected: tuple[int, int, int]) -> None:
+    found = recovery.smaller(spec(micro, 2), times)
+    optim = found.spec.optim
+    assert (optim.per_device_train_batch_size, optim.gradient_accumulation_steps, found.pieces) == expected
+
+
+@given(
+    micro=st.integers(1, 48),
+    accumulation=st.integers(1, 16),
+    group=st.integers(2, 16),
+    factor=st.none() | st.integers(1, 4),
+    rows=st.integers(64, 512),
+    times=st.integers(0, recovery.MOST_RETRIES),
+)
+def test_a_legal_batch_stays_legal_and_its_step_the_same(
+    micro: int, accumulation: int, group: int, factor: int | None, rows: int, times: int
+) -> None:
+    before = spec(micro, accumulation, group)
+    if factor is not None:
+        before = spec(micro, accumulation, group, steps_per_generation=accumulation * factor)
+    try:
+        planned = planning.make(before, rows=rows)
+    except PlanError:
+        return
+    after = planning.make(recovery.smaller(before, times).spec, rows=rows)
+    for name in ("completions_per_update", "completions_per_phase", "updates_per_phase", "phases_per_update",
+                 "optimizer_steps", "optimizer_steps_per_epoch", "completions_total"):  # fmt: skip
+        assert getattr(after, name) == getattr(planned, name), name
+
+
+def test_where_smaller_pieces_help() -> None:
+    four = spec(4)
+    assert recovery.helps(four, 0, "backward", 8)
+    assert recovery.helps(four, 1, "_get_per_token_logps_and_entropies", 8)
+    assert not recovery.helps(four, 2, "compute_loss", 8)  # the micro-batch is 1 already
+    assert recovery.helps(four, 2, "transformers.generate", 8)  # 4 parts of 8 completions can still be 8
+    assert not recovery.helps(four, 3, "transformers.generate", 8)
+    assert not recovery.helps(four, 0, "optimizer", 8)
+    assert not recovery.helps(four, 0, "reward.judge", 8)
+    assert not recovery.helps(four, 0, None, 8)
+    assert not recovery.helps(spec(64), recovery.MOST_RETRIES, "backward", 64)
+
+
+@pytest.mark.parametrize("where", [None, "optimizer", "transformers.generate", "backward"])
+def test_every_place_has_advice_that_names_a_key(where: str | None) -> None:
+    assert "." in recovery.advice(where)

@@ -1,0 +1,97 @@
+"""After a step ran out of GPU memory: the same optimizer step in smaller pieces.
+
+The micro-batch is halved and the accumulation doubled, so that an update still sees the same completions, and the
+generation batch is written in twice as many parts. How often that has happened is counted in the event log, so a run
+that is resumed later starts where it fitted.
+
+Torch-free; knows nothing about processes or events.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trainer.spec import RunSpec
+
+MOST_RETRIES = 4
+# Spans of a step (trainer/grpo/spans.py) that smaller pieces do not help: these hold weights and optimizer states.
+WHOLE = frozenset({"optimizer"})
+
+
+class Smaller(NamedTuple):
+    """What a run does after `times` failures: its spec, and in how many parts it generates."""
+
+    spec: RunSpec
+    pieces: int
+
+
+def smaller(spec: RunSpec, times: int) -> Smaller:
+    """The spec after `times` halvings: per_device_train_batch_size x gradient_accumulation_steps stays the same.
+
+    An odd micro-batch is divided by its smallest divisor. generation_batch_size stays, steps_per_generation grows
+    with the accumulation: the generation batch holds the same completions.
+    """
+    optim, generation = spec.optim, spec.generation
+    micro = optim.per_device_train_batch_size
+    for _ in range(times):
+        micro //= _smallest_divisor(micro)
+    factor = optim.per_device_train_batch_size // micro
+    steps = generation.steps_per_generation
+    return Smaller(
+        spec.model_copy(
+            update={
+                "optim": optim.model_copy(
+                    update={
+                        "per_device_train_batch_size": micro,
+                        "gradient_accumulation_steps": optim.gradient_accumulation_steps * factor,
+                    }
+                ),
+                "generation": generation.model_copy(
+                    update={"steps_per_generation": steps * factor if steps is not None else None}
+                ),
+            }
+        ),
+        pieces=2**times,
+    )
+
+
+def helps(spec: RunSpec, times: int, where: str | None, generation_rows: int) -> bool:
+    """Would one more halving make the part of a step called `where` smaller? None is no part of a step."""
+    if where is None or where in WHOLE or where.startswith("reward.") or times >= MOST_RETRIES:
+        return False
+    now = smaller(spec, times)
+    if where == "transformers.generate":
+        return now.pieces < generation_rows
+    return now.spec.optim.per_device_train_batch_size > 1
+
+
+def in_words(spec: RunSpec, times: int) -> str:
+    """The batch after `times` halvings."""
+    now = smaller(spec, times)
+    optim = now.spec.optim
+    return (
+        f"micro-batch {optim.per_device_train_batch_size} x accumulation {optim.gradient_accumulation_steps}, "
+        f"completions written in {now.pieces} parts"
+    )
+
+
+def advice(where: str | None) -> str:
+    """Which numbers to lower when a smaller micro-batch does not help, as something to type."""
+    if where is None:
+        return "a smaller model, model.load_in_4bit = true, or close other programs that use the GPU"
+    if where.startswith("reward."):
+        return "a smaller model behind that reward, or that reward on the CPU"
+    if where in WHOLE:
+        return 'optim.optim = "adamw_8bit", a smaller lora.r, or fewer lora.target_modules'
+    if where == "transformers.generate":
+        return (
+            "a smaller generation.max_completion_length, generation.num_generations or generation.steps_per_generation"
+        )
+    return (
+        "a smaller generation.max_completion_length or data.max_prompt_length, "
+        "model.gradient_checkpointing = true, or model.load_in_4bit = true"
+    )
+
+
+def _smallest_divisor(number: int) -> int:
+    return next((divisor for divisor in range(2, number + 1) if number % divisor == 0), 1)
