@@ -33,6 +33,7 @@ test: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.setup_unsloth_cpu
 	$(BIN)/pytest -n 2 --dist loadfile
 
 format: env

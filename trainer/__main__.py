@@ -1,10 +1,12 @@
-"""python -m trainer runs | stop RUN [--force] | doctor"""
+"""python -m trainer runs | stop RUN [--force] | export RUN --to KIND | doctor"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = commands.add_parser("stop", help="save a checkpoint and stop a run")
     stop.add_argument("run", metavar="RUN")
     stop.add_argument("--force", action="store_true", help="end it at once, without saving")
+    _add_export(commands)
     commands.add_parser("doctor", help="check this machine: packages, GPU, memory, disk, keys")
     given = parser.parse_args(arguments)
 
@@ -23,7 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cli.exit_code(cli.runs)
     if given.command == "stop":
         return cli.exit_code(lambda: cli.stop(given.run, given.force))
+    if given.command == "export":
+        options = {key: value for key, value in vars(given).items() if key not in ("command", "run", "to")}
+        return cli.exit_code(lambda: cli.export(given.run, given.to, **options))
     return cli.exit_code(cli.doctor)
+
+
+def _add_export(commands: Any) -> None:
+    """The options carry the names that trainer.export.export takes."""
+    export = commands.add_parser("export", help="make a checkpoint loadable by others")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--to", required=True, choices=("adapter", "merged", "gguf", "hub"))
+    export.add_argument("--checkpoint", default="latest", metavar="N|latest", help="step of the checkpoint")
+    export.add_argument("--out", type=Path, metavar="FOLDER", help="default: exports/KIND-STEP of the run")
+    export.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of merged")
+    export.add_argument("--quant", dest="quants", nargs="+", default=["q8_0"], metavar="TYPE", help="of gguf")
+    export.add_argument("--repo", metavar="USER/NAME", help="of hub")
+    export.add_argument("--upload", choices=("adapter", "merged"), help="to hub; default: the adapter if there is one")
+    visible = export.add_mutually_exclusive_group()
+    visible.add_argument("--private", action="store_true", default=True, help="a private repository (default)")
+    visible.add_argument("--public", dest="private", action="store_false", help="anybody may see the repository")
 
 
 if __name__ == "__main__":

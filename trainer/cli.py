@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from trainer import console, launch, presets
+from trainer import console, launch, preflight, presets
 from trainer import doctor as health
+from trainer import export as exports
 from trainer.console import lines
 from trainer.errors import Problem, RunError, SpecError, TrainerError
 from trainer.plan import card
@@ -63,7 +65,7 @@ def dry_run(preset: str, overrides: Sequence[str]) -> int:
     spec, plan = launch.prepare(preset, overrides)
     print(card.render(spec, plan))
     try:
-        launch.check_machine(spec)
+        preflight.check(spec, plan)
     except SpecError as error:
         print("\nThis machine can not run it")
         for problem in error.problems:
@@ -130,6 +132,21 @@ def stop(run: str, force: bool) -> int:
     if status in LIVE:
         print(f"it still works on its step; end it at once: python -m trainer stop {run} --force")
         return launch.EXIT_FAILED
+    return launch.EXIT_FINISHED
+
+
+def export(run: str, kind: str, **options: Any) -> int:
+    """Export a checkpoint of a run; options as trainer.export.export takes them. Progress goes to stderr."""
+    rundir = RunDir.open(outputs_dir(), run)
+    made = exports.export(rundir, kind, **options, say=lambda line: print(line, file=sys.stderr, flush=True))
+    verified = made.facts.get("verified")
+    if verified:
+        print(
+            f"verified: logits of the saved weights are within {verified['saved_max_abs_diff']:.2g} of those in memory,"
+            f" within {verified['trained_max_abs_diff']:.2g} of what was trained;"
+            f" the same most likely token at {verified['top1_agreement']:.1%} of {verified['tokens']} positions"
+        )
+    print(f"{run}, step {made.step}: {made.url or made.path}")
     return launch.EXIT_FINISHED
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from trainer.gpu import list_gpus
 from trainer.rundir import PROJECT
 
@@ -23,6 +25,7 @@ PACKAGES = (
     "unsloth",
     "unsloth_zoo",
 )
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def describe() -> dict[str, Any]:
@@ -45,13 +48,15 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def ram_gib() -> float | None:
-    """Installed memory; None where the system does not say."""
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
-    return round(size / 2**30, 1)
+def ram_gib() -> float:
+    """Main memory this process may use, in GiB: the machine's, or less in a container with a limit."""
+    total = int(psutil.virtual_memory().total)
+    for file in CONTAINER_LIMITS:
+        try:
+            total = min(total, int(file.read_text()))
+        except (OSError, ValueError):  # no such limit, or "max"
+            continue
+    return round(total / 2**30, 1)
 
 
 def commit(folder: Path) -> str | None:

@@ -6,11 +6,13 @@
     |  |- SpecError              a value breaks a rule
     |  |- PlanError              the values are legal one by one, the combination is not
     |  |- DataError              the data file: names file and line
-    |  `- RunError               the run asked for: not there, there already, in use
+    |  |- RunError               the run asked for: not there, there already, in use
+    |  `- ExportRefused          the export asked for: target taken, tool, token or room missing
     `- WorkError (RuntimeError)  something failed while working: exit code 1
        |- EngineError            model or device
        |- RewardError            a reward function
        |- CheckpointError        saving or loading a checkpoint
+       |- ExportError            making, verifying or uploading an export
        `- EventLogError          the event log can not be written
 
 Rule for a new class: it also is the standard-library type it replaces, and it is constructed from problems, so that
@@ -77,6 +79,10 @@ class RunError(InputError):
     pass
 
 
+class ExportRefused(InputError):
+    pass
+
+
 class WorkError(TrainerError, RuntimeError):
     pass
 
@@ -90,6 +96,10 @@ class RewardError(WorkError):
 
 
 class CheckpointError(WorkError):
+    pass
+
+
+class ExportError(WorkError):
     pass
 
 

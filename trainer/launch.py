@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import environment, gpu, presets
+from trainer import environment, gpu, preflight, presets
 from trainer import plan as planning
 from trainer.data import sources
-from trainer.errors import Problem, RunError, SpecError
+from trainer.errors import Problem, RunError
 from trainer.plan import RunPlan
 from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower
@@ -100,22 +100,9 @@ def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
     )
 
 
-def check_machine(spec: RunSpec) -> None:
-    """Raise SpecError when this machine lacks what the run needs: before anything is written."""
-    problems = []
-    if spec.model.device == "cuda" and gpu.chosen() is None:
-        fix = 'python -m trainer doctor says what is missing; a small model runs with model.device = "cpu"'
-        problems.append(Problem("model.device", 'is "cuda" and no NVIDIA GPU with a working driver was found', fix))
-    if spec.model.engine == "unsloth":
-        fix = 'model.engine = "transformers" and model.gradient_checkpointing = true train without it'
-        problems.append(Problem("model.engine", 'is "unsloth", which this version does not run yet', fix))
-    if problems:
-        raise SpecError(problems)
-
-
 def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
     """The directory of a new run; without a name the preset's, with the next free number."""
-    check_machine(spec)
+    preflight.check(spec, plan)
     outputs, env = outputs_dir(), environment.describe()
     if name is not None:
         return RunDir.create(outputs, name, spec, plan, env)

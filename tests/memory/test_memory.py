@@ -50,7 +50,7 @@ def known(name: str) -> shapes.ModelShape:
 
 def load(name: str = "Qwen/Qwen3-0.6B", **changes: object) -> Load:
     base = Load(
-        shape=known(name), on_gpu=True, compute_bytes=2, load_in_4bit=False, double_quant=True,
+        shape=known(name), on_gpu=True, compute_bytes=2, weights="plain", double_quant=True,
         lora_rank=16, lora_targets="all-linear", lora_bytes=4, optimizer="adamw_torch",
         gradient_checkpointing=True, eager_attention=False, reference=False, prompt_tokens=512,
         completion_tokens=512, micro_batch=8, generation_rows=8,
@@ -136,7 +136,7 @@ def test_nf4_with_double_quantisation_is_about_4_127_bits() -> None:
 
 
 def test_quantised_gemma27b_is_about_16_gib() -> None:
-    made = load("google/gemma-3-27b-it", load_in_4bit=True)
+    made = load("google/gemma-3-27b-it", weights="nf4")
     embeddings_and_vision = (262_208 * 5376 + known("google/gemma-3-27b-it").vision) * 2
     assert part(made, "weights") == pytest.approx((25_597_894_656 * 4.127 / 8 + embeddings_and_vision) / GIB, rel=0.01)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import plan, presets
+from trainer.data import sources
 from trainer.errors import PresetError, SpecError
+from trainer.rewards.library import REWARDS
 from trainer.spec import RunSpec, explain
 
 MINIMAL = """
@@ -25,6 +28,13 @@ path = "rows.jsonl"
 function = "exact_match"
 """
 ALL = sorted(presets.PRESETS_DIR.rglob("*.toml"))
+GPU_CLASSES = (8, 12, 16, 24, 48, 80)  # GB
+ROOM_FRAC = 0.85  # of the GPU: activations may be 30 % off, and a screen takes its part
+# The reference run's values are not ours to shrink: its estimate is allowed to be tight.
+TIGHT = {"gemma27b": 0.95}
+ON_GPU = [info for info in presets.list_presets() if info.gpu != "none needed"]
+FROM_HUB = [info.name for info in presets.list_presets() if presets.load(info.name).data.name is not None]
+OWN_DATA = re.compile(r"python app\.py --dry-run --preset (\S+) (.*data\.path=my\.jsonl.*)")
 
 
 def raw(text: str = "") -> dict[str, Any]:
@@ -45,8 +55,9 @@ def with_set(*overrides: str) -> list[str]:
 
 
 def test_presets_were_found() -> None:
-    assert len(ALL) >= 1
+    assert len(ALL) == 15  # also those in sub-folders: none may drop out unnoticed
     assert len(presets.list_presets()) == len(ALL)
+    assert [info.error for info in presets.list_presets() if info.error] == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -78,6 +89,101 @@ def test_preset_is_in_the_readme(path: Path) -> None:
     assert f"`{path.stem}`" in (presets.PRESETS_DIR / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("info", ON_GPU, ids=lambda info: info.name)
+def test_memory_estimate_fits_the_gpu_in_the_header(info: presets.PresetInfo) -> None:
+    gpu_gb = gpu_class(info)
+    spec = presets.load(info.name)
+    made = plan.make(spec, None, gpu_total_gib=float(gpu_gb))
+    assert spec.model.engine == "unsloth"
+    assert made.memory_unknown == ""
+    assert made.memory_total_gib is not None
+    assert made.memory_total_gib <= TIGHT.get(info.name, ROOM_FRAC) * gpu_gb
+
+
+def gpu_class(info: presets.PresetInfo) -> int:
+    found = re.fullmatch(r"(\d+) GB or more", info.gpu)
+    assert found, info.gpu
+    return int(found[1])
+
+
+def test_every_gpu_class_has_a_preset() -> None:
+    assert sorted({gpu_class(info) for info in ON_GPU}) == list(GPU_CLASSES)
+
+
+@pytest.mark.parametrize("name", FROM_HUB)
+def test_unmeasured_presets_say_so_and_hub_presets_plan_without_their_rows(name: str) -> None:
+    made = plan.make(presets.load(name), None)
+    assert made.rows is None
+    assert made.optimizer_steps is not None
+    lines = presets.header(presets.find(name).read_text(encoding="utf-8"))
+    measured = any(line.startswith("Measured:") for line in lines)
+    said = "unmeasured: no step time, peak memory or reward is known for this preset yet." in lines
+    assert measured != said
+
+
+@pytest.mark.parametrize("name", FROM_HUB)
+def test_own_data_command_in_the_comments_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exact answer must also be paid: a gold answer in which nothing is found would be 0 for ever."""
+    ((preset, arguments),) = OWN_DATA.findall(presets.find(name).read_text(encoding="utf-8"))
+    assert preset == name
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f'{{"prompt": "What is {n} + 1?", "answer": "{n + 1}"}}\n' for n in range(100))
+    Path("my.jsonl").write_text(rows, encoding="utf-8")
+    spec = presets.load(name, [word for word in arguments.split() if word != "--set"])
+    assert sources.inspect(spec) == sources.Inspection(rows=90, eval_rows=10)
+    assert plan.make(spec, 90).rows == 90
+    assert paid(spec, "Three and four are seven.\n#### 7", "7") == [1.0, 1.0]
+
+
+GOLD = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 7"  # the form of GSM8K's answers
+
+
+@pytest.mark.parametrize("name", FROM_HUB)
+def test_rewards_tell_right_wrong_and_shapeless_apart(name: str) -> None:
+    spec = presets.load(name)
+    assert paid(spec, "Three and four are seven.\n#### 7", GOLD) == [1.0, 1.0]
+    assert paid(spec, "First I wrote #### 9, but:\n#### $7\n", GOLD) == [1.0, 1.0]
+    assert paid(spec, "Three and four are eight.\n#### 8", GOLD) == [0.0, 1.0]
+    assert paid(spec, "The answer is 7.", GOLD) == [0.0, 0.0]
+    assert paid(spec, "", GOLD) == [0.0, 0.0]
+
+
+def paid(spec: RunSpec, text: str, gold: str) -> list[float | None]:
+    """Value of each component, before its weight."""
+    parts = spec.reward.components
+    completion = [{"role": "assistant", "content": text}]
+    columns = {"prompts": [""], "completions": [completion], "answer": [gold]}
+    return [REWARDS[part.function](**part.params)(**columns)[0] for part in parts]
+
+
+def test_gpt_oss_is_paid_for_both_forms_its_completions_may_have() -> None:
+    """Channels decoded as one text without their markers, or the final channel alone."""
+    spec = presets.load("gpt-oss-20b")
+    assert paid(spec, "analysisAdd: 3+4=7. End with ####.assistantfinal#### 7", GOLD) == [1.0, 1.0]
+    assert paid(spec, "#### 7", GOLD) == [1.0, 1.0]
+    assert paid(spec, "analysisAdd: 3+4=7, so #### 7 will be", GOLD) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("name", FROM_HUB)
+def test_thinking_is_chosen_for_qwen3_and_nothing_biases_the_samples(name: str) -> None:
+    spec = presets.load(name)
+    assert ("enable_thinking" in spec.trl.get("chat_template_kwargs", {})) == ("qwen3" in spec.model.name.lower())
+    assert [warning for warning in plan.make(spec, None).warnings if "bias" in warning] == []
+
+
+def test_gspo_is_the_batch_guide_on_one_gpu() -> None:
+    spec = presets.load("gspo")
+    made = plan.make(spec, 7473)
+    assert (made.prompts_per_phase, made.num_generations, made.completions_per_phase) == (64, 8, 512)
+    assert (made.completions_per_update, made.updates_per_phase) == (16, 32)
+    assert made.per_device_train_batch_size == 1
+    assert not made.on_policy
+    assert (spec.grpo.importance_sampling_level, spec.grpo.loss_type) == ("sequence", "grpo")
+    assert (spec.grpo.epsilon, spec.grpo.epsilon_high, spec.grpo.beta) == (3e-4, 4e-4, 0.0)
+    assert spec.optim.learning_rate == 1e-6
+    assert made.warnings == []
+
+
 def test_gemma27b_holds_the_values_of_the_reference_run() -> None:
     spec = presets.load("gemma27b")
     assert spec.model.name == "unsloth/gemma-3-27b-it-unsloth-bnb-4bit"
@@ -86,6 +192,7 @@ def test_gemma27b_holds_the_values_of_the_reference_run() -> None:
     assert spec.data.max_prompt_length == 2048
     assert spec.optim.learning_rate == 5e-7
     assert spec.grpo.beta == 0.1
+    assert spec.optim.per_device_train_batch_size == 1
     assert spec.log.mirrors == ["wandb"]
     assert plan.make(spec, None).prompts_per_update == 1
 

@@ -1,8 +1,8 @@
 """Models behind one small interface. Imported by the worker only, in this order:
 
-    choice = resolve(spec)      engine, device and precision, and why
-    prepare(spec, choice)       the engine's packages: Unsloth must come before trl, transformers and peft
-    loaded = load(spec, choice) weights and tokenizer
+choice = resolve(spec)      engine, device and precision, and why
+prepare(spec, choice)       the engine's packages: Unsloth must come before trl, transformers and peft
+loaded = load(spec, choice) weights and tokenizer
 """
 
 from __future__ import annotations

@@ -46,8 +46,9 @@ def check(trainer: Any, rows: list[dict[str, Any]]) -> float:
     evidence, tokens = 0.0, 0
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         ids, images, fields = trainer._tokenize_prompts(prompts)
+        noise = _Noise(trainer, ids)
         for seed in range(ROUNDS):
-            with _shaken(trainer, ids, seed):
+            with noise(seed):
                 completions = _sampled(trainer, ids, images, fields)
                 shaken = [_logp(trainer, *pair) for pair in zip(ids, completions, strict=True)]
             as_is = [_logp(trainer, *pair) for pair in zip(ids, completions, strict=True)]
@@ -100,30 +101,41 @@ def _logits(trainer: Any, ids: list[int], last: int) -> Tensor:
     return logits[0, -last:].float()
 
 
-@contextmanager
-def _shaken(trainer: Any, ids: list[list[int]], seed: int) -> Iterator[None]:
-    """Add noise to the trained weights until the policy is clearly another one; put them back bit by bit."""
-    chosen = _to_shake(trainer.model)
-    kept = [parameter.detach().clone() for parameter in chosen]
-    before = [_next_token(trainer, prompt) for prompt in ids]
-    moved: dict[float, float] = {}
-    try:
-        for strength in STRENGTHS:
-            _add_noise(chosen, kept, strength, seed)
-            moved[strength] = _moved(trainer, ids, before)
-            if moved[strength] > SHAKEN_ENOUGH_NATS:
-                break
-        else:  # a model with flat outputs: as far as it goes
-            best = max(moved, key=lambda strength: moved[strength])
-            if moved[best] < SHAKEN_AT_LEAST_NATS:
-                what = "the policy does not change when the trained weights do: nothing could be learnt"
-                raise EngineError(Problem("lora.target_modules", what, 'lora.target_modules = "all-linear"'))
-            _add_noise(chosen, kept, best, seed)
+class _Noise:
+    """Noise on the trained weights, just strong enough that the policy is clearly another one."""
+
+    def __init__(self, trainer: Any, ids: list[list[int]]) -> None:
+        self.weights = _to_shake(trainer.model)
+        self.kept = [weight.detach().clone() for weight in self.weights]
+        self.strength = self._strength(trainer, ids)
+
+    @contextmanager
+    def __call__(self, seed: int, strength: float | None = None) -> Iterator[None]:
+        """The weights are shaken inside, and bit by bit what they were after it."""
         torch.manual_seed(seed)
-        yield
-    finally:
-        for parameter, value in zip(chosen, kept, strict=True):
-            parameter.copy_(value)
+        try:
+            for weight, kept in zip(self.weights, self.kept, strict=True):
+                spread = max(kept.float().std(correction=0).item(), 0.02)  # LoRA's B is all zeros at first
+                weight.copy_(kept + (strength or self.strength) * spread * torch.randn_like(kept))
+            yield
+        finally:
+            for weight, kept in zip(self.weights, self.kept, strict=True):
+                weight.copy_(kept)
+
+    def _strength(self, trainer: Any, ids: list[list[int]]) -> float:
+        """The weakest of STRENGTHS that is strong enough; of a model with flat outputs, the one that moves it most."""
+        before = [_next_token(trainer, prompt) for prompt in ids]
+        moved: dict[float, float] = {}
+        for strength in STRENGTHS:
+            with self(0, strength):
+                moved[strength] = _moved([_next_token(trainer, prompt) for prompt in ids], before)
+            if moved[strength] > SHAKEN_ENOUGH_NATS:
+                return strength
+        best = max(moved, key=lambda strength: moved[strength])
+        if moved[best] < SHAKEN_AT_LEAST_NATS:
+            what = "the policy does not change when the trained weights do: nothing could be learnt"
+            raise EngineError(Problem("lora.target_modules", what, 'lora.target_modules = "all-linear"'))
+        return best
 
 
 def _to_shake(model: Any) -> list[Tensor]:
@@ -137,23 +149,12 @@ def _to_shake(model: Any) -> list[Tensor]:
     return chosen
 
 
-def _add_noise(chosen: list[Tensor], kept: list[Tensor], strength: float, seed: int) -> None:
-    torch.manual_seed(seed)
-    for parameter, value in zip(chosen, kept, strict=True):
-        spread = max(value.float().std(correction=0).item(), 0.02)  # LoRA's B is all zeros at first
-        parameter.copy_(value + strength * spread * torch.randn_like(value))
-
-
 def _next_token(trainer: Any, prompt: list[int]) -> Tensor:
     """Log-probabilities (V,) of the token after the prompt."""
     return _logits(trainer, prompt, 1)[0].log_softmax(-1)
 
 
-def _moved(trainer: Any, ids: list[list[int]], before: list[Tensor]) -> float:
-    """Mean KL(now || before) of the token after each prompt, in nats; 0 when the noise broke the model."""
-    found = []
-    for prompt, old in zip(ids, before, strict=True):
-        now = _next_token(trainer, prompt)
-        found.append(float((now.exp() * (now - old)).sum()))
-    mean = statistics.fmean(found)
+def _moved(now: list[Tensor], before: list[Tensor]) -> float:
+    """Mean KL(now || before) in nats; 0 when the noise broke the model."""
+    mean = statistics.fmean(float((a.exp() * (a - b)).sum()) for a, b in zip(now, before, strict=True))
     return mean if math.isfinite(mean) else 0.0

@@ -11,6 +11,7 @@ Imports the standard library only. Knows nothing about precision, batches or dev
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +94,23 @@ class ModelShape:
         }
 
     def linear_params(self) -> int:
-        """Weights of the decoder's matrices: what 4-bit loading quantises."""
+        """Weights of the decoder's matrices, experts included."""
         per_layer = sum(inputs * outputs for inputs, outputs in self.linears().values())
-        return self.layers * (per_layer + self.experts * 3 * self.hidden * self.intermediate)
+        return self.layers * per_layer + self.expert_params()
+
+    def expert_params(self) -> int:
+        """Weights of the experts' gate, up and down matrices; 0 for a dense model."""
+        return self.layers * self.experts * 3 * self.hidden * self.intermediate
+
+    def linear_rows(self) -> int:
+        """Output rows of the decoder's matrices: one scale each where every row has its own."""
+        per_layer = sum(outputs for _, outputs in self.linears().values())
+        return self.layers * (per_layer + self.experts * (2 * self.intermediate + self.hidden))
+
+    def largest_linear(self) -> int:
+        """Weights of the decoder's largest matrix; an expert's gate and up projections are one."""
+        dense = max(inputs * outputs for inputs, outputs in self.linears().values())
+        return max(dense, 2 * self.hidden * self.intermediate) if self.experts else dense
 
     def embedding_params(self) -> int:
         """Input embedding, and lm_head where it is a matrix of its own."""
@@ -227,6 +242,9 @@ OWNERS = frozenset({"google", "qwen", "meta-llama", "openai", "unsloth"})
 ENDINGS = (
     "-unsloth-bnb-4bit",
     "-bnb-4bit",
+    "-fp8-dynamic",
+    "-fp8-block",
+    "-fp8",
     "-bf16",
     "-2507",
     "-it",
@@ -255,13 +273,13 @@ def of(name: str) -> ModelShape | None:
     """The shape of a Hub id, a local folder or a built-in model; None when it is not known."""
     if name in BUILTIN_CONFIGS:
         return from_config(BUILTIN_CONFIGS[name], source=name)
-    config = Path(name) / "config.json"
-    if config.is_file():
+    config = os.path.join(name, "config.json")
+    if os.path.isfile(config):  # False also for a name that no file system takes
         try:
-            read = json.loads(config.read_text(encoding="utf-8"))
-        except ValueError:
-            return None  # the engine names a broken config.json; here it only means: no estimate
-        return from_config(read, source=str(config)) if isinstance(read, dict) else None
+            read = json.loads(Path(config).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None  # preflight names what is wrong with the file; here it only means: no estimate
+        return from_config(read, source=config) if isinstance(read, dict) else None
     return SHAPES.get(normalise(name))
 
 
@@ -278,6 +296,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen3": {"head_dim": 128},
     "qwen2": {},
     "llama": {},
+    "gpt_oss": {"head_dim": 64, "num_local_experts": 32, "num_experts_per_tok": 4, "sliding_window": 128},
 }
 
 
@@ -292,8 +311,10 @@ def from_config(config: Mapping[str, Any], *, source: str) -> ModelShape | None:
     try:
         hidden, heads = int(values["hidden_size"]), int(values["num_attention_heads"])
         layers = int(values["num_hidden_layers"])
-        gemma = text_kind == "gemma3_text"
-        pattern = int(values.get("_sliding_window_pattern") or values.get("sliding_window_pattern") or 6)
+        gemma, gpt_oss = text_kind == "gemma3_text", text_kind == "gpt_oss"
+        windowed = gemma or gpt_oss
+        usual = 2 if gpt_oss else 6  # every second or sixth layer sees all tokens
+        pattern = int(values.get("_sliding_window_pattern") or values.get("sliding_window_pattern") or usual)
         kinds = values.get("layer_types")
         global_layers = kinds.count("full_attention") if isinstance(kinds, list) else layers // pattern
         return ModelShape(
@@ -307,9 +328,12 @@ def from_config(config: Mapping[str, Any], *, source: str) -> ModelShape | None:
             tied=bool(values.get("tie_word_embeddings", False)),
             layer_norms=4 if gemma else 2,
             qk_norm=text_kind in ("gemma3_text", "qwen3"),
-            qkv_bias=text_kind == "qwen2",
-            window=int(values["sliding_window"]) if gemma else None,
-            global_layers=global_layers if gemma else None,
+            qkv_bias=text_kind in ("qwen2", "gpt_oss"),
+            experts=int(values["num_local_experts"]) if gpt_oss else 0,
+            active_experts=int(values["num_experts_per_tok"]) if gpt_oss else 1,
+            sinks=gpt_oss,
+            window=int(values["sliding_window"]) if windowed else None,
+            global_layers=global_layers if windowed else None,
             vision=_siglip(hidden) if kind == "gemma3" and config.get("vision_config") is not None else 0,
             source=source,
         )

@@ -2,25 +2,32 @@
 
     make(spec, rows) -> RunPlan     or PlanError: what is impossible, and the nearest possible ones
 
-Pure functions of the spec, the number of rows and the machine's numbers. Imports pydantic, spec
-and the arithmetic rooms (batches, checks, memory, the rules of the spec); never torch. Shown as text
-by card.
+Pure functions of the spec, the number of rows and the machine's numbers; never torch.
+
+    batches   what a batch means, and which are possible    levers  changes that need less memory
+    checks    what is said beside the numbers               fit     which of them make the run fit
+    estimate  memory, and what it has to fit into           card    the plan as text
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from trainer import memory
 from trainer.errors import PlanError
-from trainer.memory import shapes
+from trainer.plan import fit
 from trainer.plan.batches import Batch
-from trainer.plan.checks import batch_problems, length_problems, memory_notes, next_whole, notes
+from trainer.plan.checks import batch_problems, length_problems, memory_note, next_whole, notes, verdict
+from trainer.plan.estimate import Machine, batch_of, holding_gb, limit_gib, memory_load, runs_on_gpu, vllm_starts
+from trainer.plan.fit import Suggestion
 from trainer.spec import RunSpec, advice
+
+__all__ = ["MemoryPart", "RunPlan", "Suggestion", "VerlBatch", "batch_of", "make", "memory_load"]
 
 
 class _Frozen(BaseModel):
@@ -109,6 +116,16 @@ class RunPlan(_Frozen):
     gpu_name: str | None
     gpu_total_gib: float | None
     """None without a GPU."""
+    memory_on: Literal["GPU", "RAM"]
+    """Where the estimated memory is taken."""
+    memory_limit_gib: float | None
+    """What the estimate is compared with: the whole GPU, or all RAM for a run on a CPU; None when not known."""
+    memory_verdict: Literal["fits", "tight", "does not fit", ""]
+    """Empty when the estimate or the limit is missing. `tight` is above 90 % of the limit."""
+    fits_gb: list[int]
+    """GPUs that hold the run, in GB as they are sold; empty for a run on a CPU and for an unknown model."""
+    suggestions: list[Suggestion]
+    """Changes of settings that make it fit, cheapest for the learning first; empty when it fits."""
 
     notes: list[str]
     warnings: list[str]
@@ -121,6 +138,8 @@ def make(
     world_size: int = 1,
     gpu_total_gib: float | None = None,
     gpu_name: str | None = None,
+    ram_gib: float | None = None,
+    has_unsloth: bool = True,
 ) -> RunPlan:
     """The plan of a spec for `rows` training rows (None: not read yet). Raises PlanError with every problem."""
     batch = batch_of(spec, rows, world_size)
@@ -128,63 +147,59 @@ def make(
     if found:
         raise PlanError(found)
     steps = _optimizer_steps(spec, batch)
-    phases = _rollout_phases(batch, steps)
     save_steps = next_whole(spec.checkpoint.save_steps, batch.updates_per_phase)
-    lengths = spec.data.max_prompt_length + spec.generation.max_completion_length
-    estimate = _estimate(spec, batch, gpu_total_gib)
-    per_epoch = batch.phases_per_epoch
+    machine = Machine(gpu_total_gib, ram_gib, has_unsloth)
+    fitting = _fitting(spec, batch, machine)
     return RunPlan(
-        world_size=world_size,
-        num_generations=batch.group,
-        per_device_train_batch_size=batch.micro,
-        gradient_accumulation_steps=batch.accumulation,
-        num_iterations=batch.iterations,
-        steps_per_generation=batch.steps_per_generation,
-        generation_batch_size=batch.completions_per_phase,
-        completions_per_update=batch.completions_per_update,
-        prompts_per_update=batch.completions_per_update / batch.group,
-        completions_per_phase=batch.completions_per_phase,
-        prompts_per_phase=batch.prompts_per_phase,
-        updates_per_phase=batch.updates_per_phase,
-        phases_per_update=batch.phases_per_update,
-        on_policy=batch.updates_per_phase == 1,
-        rows=rows,
-        rows_unused_per_epoch=None if rows is None else rows % batch.prompts_per_phase,
-        optimizer_steps_per_epoch=batch.updates_per_epoch,
-        optimizer_steps=steps,
-        rollout_phases=phases,
-        completions_total=None if phases is None else phases * batch.completions_per_phase,
-        epochs=None if phases is None or per_epoch is None else phases / per_epoch,
+        **_sizes(spec, batch),
+        **_lengths(batch, steps),
+        **fitting,
         save_steps=save_steps,
-        max_prompt_tokens=spec.data.max_prompt_length,
-        max_tokens_per_completion=spec.generation.max_completion_length,
-        max_seq_length=spec.model.max_seq_length or lengths,
-        max_tokens_per_update=batch.completions_per_update * lengths,
         verl=_verl(batch),
-        **estimate,
-        notes=[
-            *notes(spec, batch, steps, save_steps),
-            *memory_notes(estimate["memory_total_gib"], gpu_total_gib),
-        ],
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
+        notes=[*notes(spec, batch, steps, save_steps), *_memory_notes(spec, batch, machine, fitting)],
         warnings=advice.warnings(spec),
     )
 
 
-def batch_of(spec: RunSpec, rows: int | None, world_size: int = 1) -> Batch:
-    """The numbers of the spec that the batch arithmetic needs."""
-    return Batch(
-        micro=spec.optim.per_device_train_batch_size,
-        accumulation=spec.optim.gradient_accumulation_steps,
-        group=spec.generation.num_generations,
-        iterations=spec.grpo.num_iterations,
-        devices=world_size,
-        steps=spec.generation.steps_per_generation,
-        size=spec.generation.generation_batch_size,
-        max_steps=spec.optim.max_steps,
-        rows=rows,
-    )
+def _sizes(spec: RunSpec, batch: Batch) -> dict[str, Any]:
+    """The fields that do not depend on the number of rows."""
+    tokens = spec.data.max_prompt_length + spec.generation.max_completion_length
+    return {
+        "world_size": batch.devices,
+        "num_generations": batch.group,
+        "per_device_train_batch_size": batch.micro,
+        "gradient_accumulation_steps": batch.accumulation,
+        "num_iterations": batch.iterations,
+        "steps_per_generation": batch.steps_per_generation,
+        "generation_batch_size": batch.completions_per_phase,
+        "completions_per_update": batch.completions_per_update,
+        "prompts_per_update": batch.completions_per_update / batch.group,
+        "completions_per_phase": batch.completions_per_phase,
+        "prompts_per_phase": batch.prompts_per_phase,
+        "updates_per_phase": batch.updates_per_phase,
+        "phases_per_update": batch.phases_per_update,
+        "on_policy": batch.updates_per_phase == 1,
+        "max_prompt_tokens": spec.data.max_prompt_length,
+        "max_tokens_per_completion": spec.generation.max_completion_length,
+        "max_seq_length": spec.model.max_seq_length or tokens,
+        "max_tokens_per_update": batch.completions_per_update * tokens,
+    }
+
+
+def _lengths(batch: Batch, steps: int | None) -> dict[str, Any]:
+    """How long the run is; None where that takes the number of rows."""
+    phases, per_epoch = _rollout_phases(batch, steps), batch.phases_per_epoch
+    return {
+        "rows": batch.rows,
+        "rows_unused_per_epoch": None if batch.rows is None else batch.rows % batch.prompts_per_phase,
+        "optimizer_steps_per_epoch": batch.updates_per_epoch,
+        "optimizer_steps": steps,
+        "rollout_phases": phases,
+        "completions_total": None if phases is None else phases * batch.completions_per_phase,
+        "epochs": None if phases is None or per_epoch is None else phases / per_epoch,
+    }
 
 
 # ---- steps
@@ -228,9 +243,21 @@ def _verl(batch: Batch) -> VerlBatch:
 # ---- memory
 
 
-def _estimate(spec: RunSpec, batch: Batch, gpu_total_gib: float | None) -> dict[str, Any]:
-    """The memory fields of the plan."""
-    load = memory_load(spec, batch, gpu_total_gib)
+def _fitting(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
+    """The memory fields of the plan: the estimate, what it is compared with, and what would make it fit."""
+    estimate = _estimate(spec, batch, machine)
+    limit = limit_gib(spec, machine)
+    return estimate | {
+        "memory_on": "GPU" if runs_on_gpu(spec, machine) else "RAM",
+        "memory_limit_gib": limit,
+        "memory_verdict": verdict(estimate["memory_total_gib"], limit, vllm_starts(spec, batch, machine)),
+        "fits_gb": holding_gb(spec, batch, machine),
+        "suggestions": fit.suggestions(spec, batch, machine),
+    }
+
+
+def _estimate(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
+    load = memory_load(spec, batch, machine)
     if load is None:
         names = ("generation_gib", "update_gib", "total_gib")
         return {f"memory_{name}": None for name in names} | {
@@ -240,45 +267,26 @@ def _estimate(spec: RunSpec, batch: Batch, gpu_total_gib: float | None) -> dict[
             "gib_per_micro_batch_completion": None,
         }
     parts = memory.parts(load)
-    always = memory.phase_gib(parts, "always")
+    generation, update = memory.peaks_gib(parts)
     return {
         "memory": [MemoryPart(**dataclasses.asdict(part)) for part in parts],
-        "memory_generation_gib": always + memory.phase_gib(parts, "generation"),
-        "memory_update_gib": always + memory.phase_gib(parts, "update"),
-        "memory_total_gib": memory.total_gib(parts),
+        "memory_generation_gib": generation,
+        "memory_update_gib": update,
+        "memory_total_gib": max(generation, update),
         "memory_unknown": "",
         "gib_per_generated_completion": memory.gib_per_generated_row(load),
         "gib_per_micro_batch_completion": memory.gib_per_micro_row(load),
     }
 
 
-def memory_load(spec: RunSpec, batch: Batch, gpu_total_gib: float | None) -> memory.Load | None:
-    """What the estimate needs; None for an unknown model."""
-    shape = shapes.of(spec.model.name)
-    if shape is None:
-        return None
-    on_gpu = spec.model.device == "cuda" or (spec.model.device == "auto" and gpu_total_gib is not None)
-    dtype = spec.model.dtype if spec.model.dtype != "auto" else "bfloat16" if on_gpu else "float32"
-    unsloth = spec.model.engine == "unsloth"
-    return memory.Load(
-        shape=shape,
-        on_gpu=on_gpu,
-        compute_bytes=4 if dtype == "float32" else 2,
-        load_in_4bit=spec.model.load_in_4bit,
-        double_quant=spec.model.double_quant,
-        lora_rank=spec.lora.r if spec.lora.enabled else 0,
-        lora_targets=spec.lora.target_modules,
-        # PEFT keeps adapters in float32; TRL 1.14.2 casts them to bfloat16 on a quantised model,
-        # Unsloth does not.
-        lora_bytes=2 if spec.model.load_in_4bit and not unsloth else 4,
-        optimizer=spec.optim.optim,
-        gradient_checkpointing=spec.model.gradient_checkpointing,
-        eager_attention=spec.model.attn_implementation == "eager",
-        reference=spec.grpo.beta > 0,
-        prompt_tokens=spec.data.max_prompt_length,
-        completion_tokens=spec.generation.max_completion_length,
-        micro_batch=batch.micro,
-        generation_rows=batch.micro * batch.steps_per_generation,
-        temperature_scaled=spec.generation.temperature != 1,
-        liger=spec.trl.get("use_liger_kernel") is True,
-    )
+def _memory_notes(spec: RunSpec, batch: Batch, machine: Machine, fitting: dict[str, Any]) -> Iterator[str]:
+    """What the card's table can not say: vLLM would not start, or nothing that can be set makes the run fit."""
+    if not vllm_starts(spec, batch, machine):
+        yield (
+            "vLLM would not start: its share of the GPU does not hold the weights and one sequence. Raise "
+            "model.gpu_memory_utilization, or set model.fast_inference = false."
+        )
+    elif fitting["memory_verdict"] == "does not fit" and not fitting["suggestions"]:
+        least = fit.smallest(spec, batch, machine)
+        if least is not None:
+            yield memory_note(fitting["memory_total_gib"], fitting["memory_limit_gib"], least, fitting["memory_on"])

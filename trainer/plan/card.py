@@ -1,6 +1,6 @@
 """The run plan as text for a terminal of 80 columns: what `--dry-run` prints.
 
-Imports the standard library and plan. Computes nothing that is not in the plan.
+Imports the standard library, plan and the names of stored formats. Computes nothing that is not in the plan.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from trainer.memory import Phase
+from trainer.memory import Phase, formats
 from trainer.plan import RunPlan
-from trainer.plan.checks import verdict
+from trainer.plan.estimate import GIB_PER_NOMINAL_GB, NOMINAL_GB
 from trainer.spec import RunSpec
 
 WIDTH = 80
@@ -21,6 +21,12 @@ _PHASES: tuple[tuple[Phase, str], ...] = (
 )
 
 
+_FITTING = {
+    "does not fit": "To make it fit, add one of these to the command",
+    "tight": "To make it fit with room to spare, add one of these to the command",
+}
+
+
 def render(spec: RunSpec, plan: RunPlan) -> str:
     """The card, without a final line break."""
     blocks = [
@@ -29,6 +35,7 @@ def render(spec: RunSpec, plan: RunPlan) -> str:
         _block("One rollout phase", _phase(plan)),
         _block("The whole run", _run(plan)),
         _block("Memory (estimated, not measured)", _memory(plan)),
+        _block(_FITTING.get(plan.memory_verdict, ""), _suggestions(plan)),
         _block("What the numbers cost", _costs(plan)),
         _block("In verl's words", _verl(plan)),
         _block("Notes", _bullets(plan.notes)),
@@ -65,7 +72,8 @@ def _model(spec: RunSpec) -> Iterator[str]:
     yield _text("model", spec.model.name)
     model = spec.model
     where = model.device if model.engine == "auto" else f"{model.device} with {model.engine}"
-    kind = "4-bit weights" if spec.model.load_in_4bit else f"{spec.model.dtype} precision"
+    stored = "nf4" if spec.model.load_in_4bit else formats.of(spec.model.name).format
+    kind = {"nf4": "4-bit weights", "fp8": "FP8 weights"}.get(stored, f"{spec.model.dtype} precision")
     lora = spec.lora
     how = f"LoRA rank {lora.r}" if lora.enabled else "all weights trained"
     yield _text("training", f"{how}, {kind}, on {where}")
@@ -133,7 +141,7 @@ def _rows_used(plan: RunPlan) -> str:
 def _memory(plan: RunPlan) -> Iterator[str]:
     if plan.memory_total_gib is None:
         yield "  " + textwrap.shorten(plan.memory_unknown, WIDTH - 2, placeholder="...")
-        yield f"  {_gpu(plan)}"
+        yield from _against(plan)
         return
     for phase, words in _PHASES:
         parts = [part for part in plan.memory if part.phase == phase]
@@ -146,15 +154,47 @@ def _memory(plan: RunPlan) -> Iterator[str]:
         f"{plan.memory_total_gib:.2f} GiB",
         f"all the time + {larger}",
     )
-    yield f"  {_gpu(plan)}"
+    yield from _against(plan)
 
 
-def _gpu(plan: RunPlan) -> str:
+def _against(plan: RunPlan) -> Iterator[str]:
+    """The estimate beside what it has to fit into."""
+    judged = f" -> {plan.memory_verdict}" if plan.memory_verdict else ""
     if plan.gpu_total_gib is None:
-        return "no GPU here"
-    name = plan.gpu_name or "GPU"
-    judged = verdict(plan.memory_total_gib, plan.gpu_total_gib)
-    return f"{name}: {plan.gpu_total_gib:.1f} GiB" + (f" -> {judged}" if judged else "")
+        yield "  no GPU here"
+    elif plan.memory_on == "GPU":
+        yield f"  {plan.gpu_name or 'GPU'}: {plan.gpu_total_gib:.1f} GiB{judged}"
+    if plan.memory_on == "RAM" and plan.memory_limit_gib is not None:
+        yield f"  RAM: {plan.memory_limit_gib:.1f} GiB{judged}"
+    if plan.memory_on == "GPU" and plan.memory_total_gib is not None and plan.memory_verdict != "fits":
+        yield textwrap.fill(_sizes(plan), WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _sizes(plan: RunPlan) -> str:
+    """Which GPUs hold the run as it is."""
+    counted = f"(counted as {GIB_PER_NOMINAL_GB:g} GiB for each GB)"
+    if not plan.fits_gb:
+        return f"a GPU of {NOMINAL_GB[-1]} GB does not hold it {counted}"
+    return f"held by GPUs of {', '.join(map(str, plan.fits_gb))} GB {counted}"
+
+
+def _suggestions(plan: RunPlan) -> Iterator[str]:
+    """One set of changes after the other, ready to be pasted behind the command."""
+    for suggestion in plan.suggestions:
+        yield from _joined(suggestion.typed())
+        remark = f"-> {suggestion.total_gib:.1f} GiB: {suggestion.effect}"
+        yield textwrap.fill(remark, WIDTH, initial_indent="      ", subsequent_indent="         ")
+
+
+def _joined(typed: list[str]) -> Iterator[str]:
+    """As many on a line as fit; a backslash where the shell has to read on."""
+    line = ""
+    for words in typed:
+        if line and len(line) + len(words) + 5 > WIDTH:
+            yield f"  {line} \\"
+            line = ""
+        line = f"{line} {words}".strip()
+    yield f"  {line}"
 
 
 def _costs(plan: RunPlan) -> Iterator[str]:
@@ -163,11 +203,11 @@ def _costs(plan: RunPlan) -> Iterator[str]:
     prompts = plan.prompts_per_phase
     rows = _count(prompts, "more completion", "more completions")
     tokens = prompts * plan.max_tokens_per_completion
-    memory = "" if per_row is None else f" and {_gib(prompts * per_row / plan.world_size)} of cache and prompt reading"
+    memory = "" if not per_row else f" and {_gib(prompts * per_row / plan.world_size)} of cache and prompt reading"
     micro = "more memory in the update" if per_micro is None else f"{_gib(per_micro)} in the update"
     sentence = (
-        f"One more in num_generations is {rows} per rollout phase: up to {tokens:,} more tokens to "
-        f"generate{memory}, nothing in the update; one more in per_device_train_batch_size is "
+        f"One more in num_generations, with the same prompts, is {rows} per rollout phase: up to {tokens:,} more "
+        f"tokens to generate{memory}, nothing in the update; one more in per_device_train_batch_size is "
         f"{micro} and fewer, "
         "larger passes."
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 from trainer.errors import Problem
 from trainer.plan.batches import (
@@ -23,7 +24,9 @@ from trainer.plan.batches import (
 )
 from trainer.spec import RunSpec
 
-# Share of the GPU above which an estimate that fits is called tight: activations may be 30 % off.
+Verdict = Literal["fits", "tight", "does not fit", ""]
+
+# Share of the limit above which an estimate that fits is called tight: activations may be 30 % off.
 TIGHT_FRAC = 0.9
 
 
@@ -107,23 +110,30 @@ def length_problems(spec: RunSpec) -> Iterator[Problem]:
 # ---- memory
 
 
-def verdict(total_gib: float | None, gpu_total_gib: float | None) -> str:
-    """`fits`, `tight`, `does not fit`, or "" when either number is missing."""
-    if total_gib is None or gpu_total_gib is None:
+def verdict(total_gib: float | None, limit_gib: float | None, starts: bool = True) -> Verdict:
+    """`fits`, `tight`, `does not fit`, or "" when either number is missing. `starts`: vLLM's share is large enough."""
+    if total_gib is None or limit_gib is None:
         return ""
-    if total_gib > gpu_total_gib:
+    if total_gib > limit_gib or not starts:
         return "does not fit"
-    return "tight" if total_gib > TIGHT_FRAC * gpu_total_gib else "fits"
+    return "tight" if total_gib > TIGHT_FRAC * limit_gib else "fits"
 
 
-def memory_notes(total: float | None, gpu: float | None) -> Iterator[str]:
-    if total is not None and gpu is not None and verdict(total, gpu) == "does not fit":
-        yield (
-            f"The estimate of {total:.1f} GiB is more than the GPU's {gpu:.1f} GiB. Less: a "
-            "smaller "
-            f"{KEYS['micro']} with more {KEYS['accumulation']}, a smaller {KEYS['steps']}, shorter "
-            "generation.max_completion_length, or model.load_in_4bit = true."
-        )
+def memory_note(total_gib: float, limit_gib: float, smallest_gib: float, where: str) -> str:
+    """What is left to say when no change of settings makes the run fit. `where`: GPU or RAM."""
+    has = f"the GPU's {limit_gib:.1f} GiB" if where == "GPU" else f"this machine's {limit_gib:.1f} GiB of RAM"
+    return (
+        f"The estimate of {total_gib:.1f} GiB is more than {has}, and no change of settings makes it fit: with all "
+        f"of them together it still comes to {smallest_gib:.1f} GiB. {_needed(total_gib, smallest_gib, where)}"
+    )
+
+
+def _needed(total_gib: float, smallest_gib: float, where: str) -> str:
+    if where == "RAM":
+        return f"It takes {smallest_gib:.1f} GiB of RAM at least, or a machine with a GPU."
+    return (
+        f"It takes a GPU of more than {smallest_gib:.1f} GiB, or of {total_gib:.1f} GiB with the settings as they are."
+    )
 
 
 # ---- notes

@@ -1,0 +1,82 @@
+"""Prints one JSON object about Unsloth as it is installed: python -m tests.unsloth_cpu.facts FOLDER
+
+unpatched   what engine.prepare says when TRL was not patched
+arguments   of the two Unsloth functions the engine calls
+methods     of the generated trainer that CustomGRPOTrainer hooks, with the class that defines each
+corrected   {loss type: arguments that UnslothGRPOConfig had changed and that were put back}
+left        {loss type: arguments that differ after that}
+defaults    UnslothGRPOConfig's own defaults where TRL has others
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.unsloth_cpu import stand_in
+
+HOOKED = (
+    "_prepare_inputs", "_generate_single_turn", "_generate_and_score_completions", "_calculate_rewards",
+    "_get_per_token_logps_and_entropies", "compute_loss", "_get_train_sampler", "log", "training_step",
+    "create_optimizer", "_save_checkpoint", "_load_from_checkpoint",
+)  # fmt: skip
+
+
+def main(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"unpatched": _unpatched(folder)}
+    stand_in.install(str(folder / "cache"))
+    import trl
+    from unsloth import FastLanguageModel
+
+    functions = {"load": FastLanguageModel.from_pretrained, "lora": FastLanguageModel.get_peft_model}
+    found["arguments"] = {name: sorted(inspect.signature(call).parameters) for name, call in functions.items()}
+    found["methods"] = {
+        name: next((cls.__name__ for cls in trl.GRPOTrainer.__mro__ if name in vars(cls)), None) for name in HOOKED
+    }
+    return found | _configs(folder)
+
+
+def _unpatched(folder: Path) -> str:
+    """Under Unsloth's switch for the CPU, and with nothing else, it leaves TRL alone."""
+    from trainer import presets
+    from trainer.engine import unsloth_engine
+    from trainer.errors import EngineError
+
+    os.environ |= {"UNSLOTH_ALLOW_CPU": "1", "UNSLOTH_COMPILE_LOCATION": str(folder / "cache")}
+    stand_in.answer_cuda_questions()
+    try:
+        unsloth_engine.prepare(presets.load("tiny"))
+    except EngineError as error:
+        return str(error)
+    return "accepted"
+
+
+def _configs(folder: Path) -> dict[str, Any]:
+    import trl
+
+    from trainer import plan as planning
+    from trainer import presets
+    from trainer.grpo import config
+
+    found: dict[str, Any] = {"corrected": {}, "left": {}}
+    for loss in ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"):
+        spec = presets.load("tiny", [f"grpo.loss_type={loss}", "grpo.scale_rewards=group"])
+        chosen = config.choose(spec, planning.make(spec, rows=1024), folder, device="cpu", dtype="float32")
+        wanted = config.expected(chosen)
+        built = config.build(chosen)
+        found["corrected"][loss] = [name for name, _, _ in config.correct(built, wanted)]
+        found["left"][loss] = [name for name, _, _ in config.differences(built, wanted)]
+    theirs = inspect.signature(trl.GRPOConfig.__init__).parameters
+    ours = inspect.signature(config.TrlGRPOConfig.__init__).parameters
+    found["defaults"] = [
+        name for name, parameter in theirs.items() if name in ours and parameter.default != ours[name].default
+    ]
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,268 @@
+"""Unsloth's loader, LoRA, generated trainer and loss, under the project's own worker, without a GPU.
+
+Each part runs in its own process with .venv-unsloth on its path (tools/setup_unsloth_cpu.py, part of `make test`).
+These tests fail, and never skip, when it is missing or when Unsloth changes under us.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.grpo.test_trainer import PARENTS
+from trainer import launch, presets
+from trainer.events import EventReader
+from trainer.report.fold import state_of
+from trainer.rundir import PROJECT, RunDir, outputs_dir, read_json
+
+PACKAGES = PROJECT / ".venv-unsloth"
+WORKER = "tests.unsloth_cpu.worker"
+LIMIT_S = 240
+STEPS = 6
+LOGPS = "_get_per_token_logps_and_entropies"
+
+pytestmark = pytest.mark.timeout(2 * LIMIT_S)
+
+
+class Ran(NamedTuple):
+    rundir: RunDir
+    events: list[dict[str, Any]]
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder, and an environment in which Unsloth can be imported."""
+    folder = tmp_path_factory.mktemp("unsloth")
+    if importlib.util.find_spec("unsloth") is None:  # on a machine with a GPU .venv has it
+        assert (PACKAGES / ".setup-done").is_file(), "type: .venv/bin/python -m tools.setup_unsloth_cpu"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(PROJECT), str(PACKAGES))))
+        patch.setenv("UNSLOTH_CPU_CACHE", str(folder / "cache"))
+        patch.setenv("ONEGRPO_OUTPUTS", str(folder / "outputs"))
+        patch.setenv("ONEGRPO_STATE", str(folder / "state"))
+        _make_gemma(folder / "gemma")
+        yield folder
+
+
+def _make_gemma(folder: Path) -> None:
+    """A tiny Gemma 3 with random weights: Unsloth's generic path, the one that needs no Triton kernel."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig, set_seed
+
+    from trainer.engine import builtin
+
+    tokenizer = builtin.make_tokenizer()
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    set_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=128,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=256,
+        sliding_window=32,
+        initializer_range=0.2,  # enough that its outputs are not uniform
+        **ids,
+    )
+    model = Gemma3ForCausalLM(config).float()
+    model.generation_config = GenerationConfig(**ids)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def create(folder: Path, name: str, *overrides: str) -> RunDir:
+    spec = presets.load(
+        "tiny-qlora",
+        [
+            f"model.name={folder / 'gemma'}",
+            "model.warm_start=",
+            "model.load_in_4bit=false",
+            "model.engine=unsloth",
+            "model.gradient_checkpointing=unsloth",
+            "model.attn_implementation=eager",  # flex attention has no backward pass on a CPU
+            "lora.r=4",
+            'reward.components=[{ function = "format_regex", name = "correct", params = { pattern = "[ -Z]+" } }]',
+            "generation.num_generations=4",
+            "generation.max_completion_length=4",
+            "generation.steps_per_generation=2",  # the second update is off-policy: old log-probs are computed
+            "grpo.beta=0.05",
+            f"optim.max_steps={STEPS}",
+            "optim.per_device_train_batch_size=8",
+            "checkpoint.save_steps=2",
+            "data.max_rows=64",
+            "eval.max_rows=8",
+            "eval.eval_steps=1",  # between two updates of one generation batch as well
+            *overrides,
+        ],
+    )
+    return RunDir.create(outputs_dir(), name, spec, launch.plan_here(spec, 64), {})
+
+
+def wait(rundir: RunDir, handle: launch.WorkerHandle) -> Ran:
+    try:
+        handle.process.wait(LIMIT_S)
+    finally:
+        handle.process.kill()
+    log = rundir.log_file(handle.attempt).read_text(errors="replace")
+    ran = Ran(rundir, EventReader(rundir.events).read())
+    assert launch.judge(rundir) == "finished", log[-4000:]
+    return ran
+
+
+def adapter(rundir: RunDir, step: int) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    weights: dict[str, Any] = load_file(rundir.checkpoint(step) / "adapter_model.safetensors")
+    return weights
+
+
+@pytest.fixture(scope="module")
+def facts(surroundings: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.unsloth_cpu.facts", str(surroundings)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def ran(surroundings: Path) -> Ran:
+    """Six steps without an interruption."""
+    rundir = create(surroundings, "whole")
+    return wait(rundir, launch.start(rundir, WORKER))
+
+
+def test_a_failed_patch_is_refused(facts: dict[str, Any]) -> None:
+    assert "Unsloth did not patch TRL" in facts["unpatched"]
+    assert "GRPOTrainer would train" in facts["unpatched"]
+
+
+def test_unsloth_still_takes_what_the_engine_gives_it(facts: dict[str, Any]) -> None:
+    assert {
+        "model_name", "revision", "max_seq_length", "dtype", "load_in_4bit", "full_finetuning", "trust_remote_code",
+        "use_gradient_checkpointing", "random_state", "device_map", "float32_mixed_precision", "fast_inference",
+        "gpu_memory_utilization", "max_lora_rank",
+    } <= set(facts["arguments"]["load"])  # fmt: skip
+    assert {
+        "r", "lora_alpha", "lora_dropout", "target_modules", "bias", "use_gradient_checkpointing", "random_state",
+    } <= set(facts["arguments"]["lora"])  # fmt: skip
+
+
+def test_every_hooked_method_is_there(facts: dict[str, Any]) -> None:
+    assert None not in facts["methods"].values(), facts["methods"]
+    assert facts["methods"]["compute_loss"] == "_UnslothGRPOTrainer"
+
+
+def test_what_its_config_changes_is_put_back(facts: dict[str, Any]) -> None:
+    """The traps themselves stand here: if one is gone, Unsloth has mended it."""
+    assert {"learning_rate", "optim", "seed", "weight_decay", "warmup_steps"} <= set(facts["defaults"])
+    assert facts["corrected"]["dr_grpo"] == ["scale_rewards"]
+    assert facts["corrected"]["dapo"] == ["epsilon_high"]
+    assert facts["corrected"]["cispo"] == ["epsilon_high"]
+    assert not any(facts["left"].values()), facts["left"]
+
+
+def test_unsloths_trainer_is_under_ours(ran: Ran) -> None:
+    (plan,) = ran.of_kind("plan")
+    assert plan["engine"] == "unsloth"
+    assert plan["trainer_class"] == "CustomGRPOTrainer"
+    assert [base.rsplit(".", 1)[1] for base in plan["trainer_bases"]] == [
+        "UnslothGRPOTrainer",
+        "_UnslothGRPOTrainer",
+        "_BaseTrainer",
+    ]
+
+
+def test_its_banner_is_in_env_json(ran: Ran) -> None:
+    engine = (read_json(ran.rundir.env) or {})["engine"]
+    assert engine["unsloth"] == engine["unsloth_zoo"] == "2026.10.7"
+    assert engine["statistics"] is False
+    assert engine["torch"].startswith("2.13.0")
+
+
+def test_nothing_is_compiled_into_the_project(ran: Ran) -> None:
+    assert not (PROJECT / "unsloth_compiled_cache").exists()
+
+
+def test_the_rollouts_follow_the_adapter(ran: Ran) -> None:
+    (alert,) = [event for event in ran.of_kind("alert") if event["title"] == "policy sync"]
+    assert alert["level"] == "info"
+
+
+def test_every_span_is_there_under_its_parent(ran: Ran) -> None:
+    parents = PARENTS | {"reward.correct": "ComponentRewardWrapper"}
+    generating = ran.of_kind("span")[0]["spans"]
+    logps = {span["parent"] for span in generating if span["name"] == LOGPS}
+    found = {span["name"]: span["parent"] for span in generating if span["name"] != LOGPS}
+    assert found == {name: parent for name, parent in parents.items() if name not in ("reward.format", LOGPS)}
+    assert logps == {"_generate_and_score_completions", "compute_loss"}  # old and reference policy; the loss
+    assert all(span["ok"] for event in ran.of_kind("span") for span in event["spans"])
+    later = {span["name"] for span in ran.of_kind("span")[1]["spans"]}
+    assert "transformers.generate" not in later  # two updates to a generation batch
+    assert {"_prepare_inputs", "compute_loss", "backward"} <= later
+
+
+def test_rollouts_are_captured(ran: Ran) -> None:
+    for step in (1, 3, 5):
+        lines = ran.rundir.rollouts_file(step).read_text().splitlines()
+        groups = [json.loads(line) for line in lines]
+        assert len(groups) == 4  # 16 completions
+        for group in groups:
+            assert len(group["completions"]) == 4
+    step_one = [json.loads(line) for line in ran.rundir.rollouts_file(1).read_text().splitlines()]
+    assert any(completion["advantage"] != 0 for group in step_one for completion in group["completions"])
+
+
+def test_losses_are_finite_and_something_was_learnt_from(ran: Ran) -> None:
+    steps = ran.of_kind("step")
+    assert [event["step"] for event in steps] == list(range(1, STEPS + 1))
+    for event in steps:
+        for name in ("train/loss", "train/grad_norm", "train/kl"):
+            assert math.isfinite(event["metrics"][name])
+    for event in steps[::2]:  # those that generated
+        assert {"train/reward", "train/reward_std", "train/completions/mean_length"} <= event["metrics"].keys()
+    assert sum(event["metrics"]["train/grad_norm"] > 0 for event in steps) >= STEPS - 1
+
+
+def test_the_adapter_moves(ran: Ran) -> None:
+    early, late = adapter(ran.rundir, 2), adapter(ran.rundir, STEPS)
+    b_weights = [name for name in early if "lora_B" in name]
+    assert len(b_weights) == 14  # seven linear layers, two decoder layers
+    for name in b_weights:
+        assert early[name].abs().sum() > 0, name
+        assert not early[name].equal(late[name]), name
+
+
+def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, ran: Ran) -> None:
+    rundir = create(surroundings, "killed")
+    handle = launch.start(rundir, WORKER)
+    deadline = time.monotonic() + LIMIT_S
+    while not state_of(rundir).checkpoints and handle.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    launch.kill(rundir)
+    handle.process.wait(30)
+    resumed = wait(rundir, launch.resume(rundir, WORKER))
+    started = resumed.of_kind("run_started")
+    assert [event["attempt"] for event in started] == [1, 2]
+    assert started[1]["resumed_from_step"] >= 2
+    assert _hash(rundir) == _hash(ran.rundir)
+
+
+def _hash(rundir: RunDir) -> str:
+    return hashlib.sha256((rundir.checkpoint(STEPS) / "adapter_model.safetensors").read_bytes()).hexdigest()

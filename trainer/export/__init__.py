@@ -1,0 +1,94 @@
+"""A run's checkpoint as something others can load: its adapter, whole 16-bit weights, GGUF files, a Hub repository.
+
+`export` is the one way in. Each kind has its own file; what they share is where the weights come from (source.py) and
+how a folder appears (staging.py): complete and verified under its name, or not at all. Nothing here trains, and no
+training waits for it: it reads checkpoints only.
+
+Importing it imports nothing heavy; torch, transformers and PEFT come with the kinds that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import ExportRefused, Problem
+from trainer.export.source import Source
+from trainer.rundir import RunDir, read_json
+
+KINDS = ("adapter", "merged", "gguf", "hub")
+LATEST = "latest"
+# Not float16: activations of models made for bfloat16 overflow in it, and logits computed in float32 do not show it.
+DTYPES = ("bfloat16", "float32")
+FACTS = "export.json"  # in every export: where it came from and what was verified
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was made. facts: the content of its export.json; url: the commit on the Hub, for kind hub."""
+
+    path: Path
+    step: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    url: str | None = None
+
+
+def export(
+    rundir: RunDir,
+    kind: str,
+    *,
+    checkpoint: str = LATEST,
+    out: Path | None = None,
+    dtype: str = "bfloat16",
+    quants: Sequence[str] = ("q8_0",),
+    repo: str | None = None,
+    private: bool = True,
+    upload: str | None = None,
+    say: Callable[[str], None] = print,
+) -> Exported:
+    """Export a checkpoint to `out`, by default exports/<kind>-<step> of the run.
+
+    kind: one of KINDS. checkpoint: a step, or LATEST for the newest that verifies. dtype: of merged weights.
+    quants: of GGUF files. repo, private, upload: for kind hub; upload is "adapter" or "merged", None takes the adapter
+    of a run that has one. say: told one line at a time what happens.
+    Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
+    CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
+    """
+    from trainer.export import adapter, gguf, hub, merged
+    from trainer.export import source as sources
+
+    if kind == "hub":
+        account = hub.prepare(repo)  # before minutes of work that could not be uploaded
+    found = sources.find(rundir, checkpoint, say)
+    if kind == "adapter":
+        return adapter.export(found, out or target(found, kind))
+    if kind == "merged":
+        return merged.export(found, out or target(found, kind), dtype, say)
+    if kind == "gguf":
+        return gguf.export(found, out or target(found, kind), quants, say)
+    assert kind == "hub", kind
+    made = _to_upload(found, upload or ("adapter" if found.lora else "merged"), out, dtype, say)
+    return Exported(made.path, made.step, made.facts, hub.upload(account, made.path, private, found.label, say))
+
+
+def target(found: Source, kind: str) -> Path:
+    return found.rundir.exports / f"{kind}-{found.step}"
+
+
+def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Callable[[str], None]) -> Exported:
+    """The export of that kind: the one that is there if it is of these very weights, else made now."""
+    from trainer.export import adapter, merged
+
+    path = out or target(found, kind)
+    facts = read_json(path / FACTS) if path.is_dir() else None
+    if facts is not None:
+        wanted = found.facts(kind) | ({"dtype": dtype} if kind == "merged" else {})
+        other = [key for key in ("kind", "weights", "dtype") if facts.get(key) != wanted.get(key)]
+        if other:
+            what = f"holds another export (other {other[0]})"
+            raise ExportRefused(Problem(str(path), what, "--out ANOTHER_FOLDER, or delete it"))
+        say(f"{path}: is there already")
+        return Exported(path, found.step, facts)
+    return adapter.export(found, path) if kind == "adapter" else merged.export(found, path, dtype, say)

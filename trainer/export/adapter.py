@@ -1,0 +1,40 @@
+"""The adapter alone: a few megabytes that PEFT puts on the base model. Copies files; loads no model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from trainer.errors import ExportRefused, Problem
+from trainer.export import FACTS, Exported, card, staging
+from trainer.export.source import ADAPTER, ADAPTER_CONFIG, Source
+from trainer.rundir import write_json
+
+
+def export(source: Source, target: Path) -> Exported:
+    """Adapter, its config, the tokenizer and a model card in `target`.
+
+    Raises ExportRefused when the run has no adapter, the target is taken or the disk is full.
+    """
+    if not source.lora:
+        what = "trained whole weights (lora.enabled = false): there is no adapter"
+        raise ExportRefused(Problem(f"run {source.rundir.name}", what, "--to merged"))
+    with staging.staged(target) as draft:
+        files = [source.path / ADAPTER, *source.tokenizer_files]
+        staging.need_room(draft, sum(path.stat().st_size for path in files))
+        for path in files:
+            shutil.copyfile(path, draft / path.name)
+        write_json(draft / ADAPTER_CONFIG, _config(source))
+        (draft / "README.md").write_text(card.adapter(source), encoding="utf-8")
+        facts = source.facts("adapter")
+        write_json(draft / FACTS, facts)
+    return Exported(target, source.step, facts)
+
+
+def _config(source: Source) -> dict[str, object]:
+    """The adapter's config with a base that means something on another machine.
+
+    A folder's path does not: PEFT gets the folder's name (or builtin/NAME), and the card says how to come by it.
+    """
+    config = source.adapter_config() | {"base_model_name_or_path": source.shown()}
+    return config | {"revision": source.commit()}

@@ -1,0 +1,161 @@
+"""Model cards: what a README.md beside exported weights says. Text only; nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.export.source import BUILTIN, HUB_ID, Source
+
+
+def adapter(source: Source) -> str:
+    base = source.shown()
+    lines = [
+        *_front(source, "peft"),
+        f"# {source.label}: LoRA adapter",
+        "",
+        _trained(source),
+        "",
+        "## Load it",
+        "",
+        *_about_base(source),
+        "With PEFT:",
+        "",
+        "```python",
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f'base = AutoModelForCausalLM.from_pretrained("{_placeholder(base)}"{_revision(source)})',
+        'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
+        'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")',
+        "```",
+        "",
+        "With transformers alone (it needs PEFT installed), the second line becomes:",
+        "",
+        "```python",
+        'base.load_adapter("THIS_FOLDER")',
+        "```",
+        "",
+        *_settings(source),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def merged(source: Source, dtype: str, verified: dict[str, Any], loader: str) -> str:
+    """loader: name of the automatic class of transformers that loads the folder."""
+    lines = [
+        *_front(source, "transformers"),
+        f"# {source.label}: whole weights in {dtype}",
+        "",
+        _trained(source),
+        "",
+        "## Load it",
+        "",
+        "```python",
+        f"from transformers import {loader}, AutoTokenizer",
+        "",
+        f'model = {loader}.from_pretrained("THIS_FOLDER", dtype="auto")',
+        'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")',
+        "```",
+        "",
+        f"Checked before it was published, on {verified['tokens']} tokens in {verified['sequences']} sequences: ",
+        f"logits of the saved weights and of those in memory differ by at most {verified['saved_max_abs_diff']:.2g}; ",
+        f"from what was trained, in float32, by at most {verified['trained_max_abs_diff']:.2g}; ",
+        f"the most likely token is the same at {verified['top1_agreement']:.2%} of the positions.",
+        "",
+        *_settings(source),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def gguf(source: Source, files: Sequence[str]) -> str:
+    lines = [
+        *_front(source, "gguf"),
+        f"# {source.label}: GGUF",
+        "",
+        _trained(source),
+        "",
+        "## Run it",
+        "",
+        "With Ollama: `ollama create NAME -f Modelfile`, then `ollama run NAME`. "
+        f"With llama.cpp: `llama-cli -m {files[0]}`.",
+        "The chat template is in the GGUF; both read it there.",
+        "",
+        "Files: " + ", ".join(f"`{name}`" for name in files),
+        "",
+        *_settings(source),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _front(source: Source, library: str) -> list[str]:
+    """The metadata block of the Hub. A base that is not on the Hub is not named there: it would be a dead link."""
+    base = source.shown()
+    named = [f"base_model: {base}"] if _on_hub(base) else []
+    return ["---", *named, f"library_name: {library}", "tags:", "- grpo", "- trl", "---", ""]
+
+
+def _trained(source: Source) -> str:
+    return f"{source.shown()}, trained with GRPO by One-GPU GRPO: {source.spec.title or 'no title'}."
+
+
+def _about_base(source: Source) -> list[str]:
+    base = source.shown()
+    if _on_hub(base):
+        return [*_quantised(source)]
+    if base.startswith(BUILTIN):
+        how = (
+            f"The base model {base} is made by One-GPU GRPO on the machine that trains and is on no hub. "
+            "Where the run is, `python -m trainer export RUN --to merged` gives the whole model; "
+            "`trainer.engine.builtin.ensure(spec)` with the run's spec.json gives the folder of the base."
+        )
+    else:
+        how = f"The base model is the local folder `{base}` of the machine that trained; it is on no hub."
+    return [how, "", *_quantised(source)]
+
+
+def _quantised(source: Source) -> list[str]:
+    if not source.spec.model.load_in_4bit:
+        return []
+    double = source.spec.model.double_quant
+    text = (
+        "The adapter was trained on the base in 4 bits (NF4"
+        f"{' with double quantisation' if double else ''}). On the unquantised base its answers differ a little; "
+        "`BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', "
+        f"bnb_4bit_use_double_quant={double})` gives what was trained."
+    )
+    return [text, ""]
+
+
+def _placeholder(base: str) -> str:
+    return base if _on_hub(base) else "FOLDER_OF_THE_BASE"
+
+
+def _revision(source: Source) -> str:
+    commit = source.commit()
+    return f', revision="{commit}"' if commit else ""
+
+
+def _on_hub(base: str) -> bool:
+    return HUB_ID.fullmatch(base) is not None and not base.startswith(BUILTIN)
+
+
+def _settings(source: Source) -> list[str]:
+    spec = source.spec
+    rewards = ", ".join(component.name or component.function for component in spec.reward.components)
+    rows = {
+        "steps": source.step,
+        "rewards": rewards,
+        "completions a prompt": spec.generation.num_generations,
+        "longest completion, tokens": spec.generation.max_completion_length,
+        "temperature": spec.generation.temperature,
+        "learning rate": spec.optim.learning_rate,
+        "beta": spec.grpo.beta,
+        "loss": spec.grpo.loss_type,
+        "base in 4 bits": spec.model.load_in_4bit,
+    }
+    if source.lora:
+        rows |= {"LoRA rank": spec.lora.r, "LoRA alpha": spec.lora.alpha}
+    table = [f"| {name} | {value} |" for name, value in rows.items()]
+    versions = ", ".join(f"{name} {found}" for name, found in source.manifest.get("versions", {}).items() if found)
+    return ["## How it was trained", "", "| setting | value |", "|---|---|", *table, "", f"Versions: {versions}"]

@@ -1,0 +1,249 @@
+"""Whole weights that plain transformers loads: the adapter merged into what it was trained on, in float32.
+
+A base that was trained on in 4 bits is dequantised first: merged into the unquantised weights, the adapter would
+answer differently; merged into the 4-bit ones, most of it would be rounded away. Only one layer at a time is float32
+(for a 16-bit export), and every merged layer is compared with PEFT's own unmerged forward before it is rounded.
+
+Works on the CPU: a GPU may be busy with a run. Imports torch, transformers and PEFT inside its functions.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import ExportError, Problem
+from trainer.export import DTYPES, FACTS, Exported, card, staging, verify
+from trainer.export.source import Base, Source
+from trainer.rundir import write_json
+
+MERGE_TOLERANCE = 1e-4  # of a layer's largest output; float32 sums in another order give about 1e-6
+_PROBES = 4  # random inputs a merged layer is compared on
+
+
+def export(source: Source, target: Path, dtype: str, say: Callable[[str], None]) -> Exported:
+    """Weights, tokenizer and card in `target`, verified. Raises ExportRefused or ExportError."""
+    with staging.staged(target) as draft, quiet():
+        facts = write(source, draft, dtype, say)
+    return Exported(target, source.step, facts)
+
+
+def write(source: Source, folder: Path, dtype: str, say: Callable[[str], None], times: float = 1.0) -> dict[str, Any]:
+    """The export into an empty folder; the content of its export.json.
+
+    times: how often the size of the weights the disk must have room for.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    assert dtype in DTYPES, dtype
+    tokenizer = AutoTokenizer.from_pretrained(source.path)
+    say(f"loading {source.shown() if source.lora else source.path.name} on the CPU")
+    model = load_adapted(source) if source.lora else load_whole(source)
+    rows = verify.sequences(source, tokenizer, model.get_input_embeddings().num_embeddings)
+    trained = verify.logits(model, rows)
+    if source.lora:
+        say("merging the adapter")
+        model = merge(model, getattr(torch, dtype))
+    cast(model, getattr(torch, dtype))
+    stored = verify.logits(model, rows)
+    staging.need_room(folder, round(times * sum(p.numel() * p.element_size() for p in model.parameters())))
+    say("saving")
+    model.save_pretrained(folder)
+    for path in folder.glob("*.safetensors"):  # safetensors makes them readable by their owner alone
+        path.chmod((folder / "config.json").stat().st_mode)
+    for path in source.tokenizer_files:
+        shutil.copyfile(path, folder / path.name)
+    kind = type(model)
+    del model
+    say("loading what was saved and comparing")
+    loaded = _complete(kind, folder, dtype="auto", trust_remote_code=source.spec.model.trust_remote_code)
+    figures = verify.check(trained, stored, verify.logits(loaded, rows), dtype)
+    facts = source.facts("merged") | {"dtype": dtype, "verified": figures}
+    (folder / "README.md").write_text(card.merged(source, dtype, figures, _automatic(loaded)), encoding="utf-8")
+    write_json(folder / FACTS, facts)
+    return facts
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what transformers and bitsandbytes say about themselves; errors are still said."""
+    from transformers.utils import logging as said
+
+    level, kernels = said.get_verbosity(), logging.getLogger("bitsandbytes")
+    said.set_verbosity_error()
+    kernels.setLevel(logging.CRITICAL)  # it calls a kernel package that it can do without an error
+    try:
+        yield
+    finally:
+        said.set_verbosity(level)
+        kernels.setLevel(logging.NOTSET)
+
+
+def load_whole(source: Source) -> Any:
+    """The model of a run that trained all weights, as saved."""
+    from transformers import AutoConfig
+
+    options = {"trust_remote_code": source.spec.model.trust_remote_code}
+    config = AutoConfig.from_pretrained(source.path, **options)
+    return _complete(_classes(config)[0], source.path, dtype="auto", **options)
+
+
+def load_adapted(source: Source) -> Any:
+    """Base plus adapter, not merged: 4-bit weights dequantised, all else in the dtype the run loaded it in.
+
+    Raises ExportError when the base is not to be had or the adapter does not fit it.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    base = source.base()
+    with safe_open(source.path / "adapter_model.safetensors", "pt") as file:
+        keys = set(file.keys())
+    model = _load_base(source, base, keys)
+    adapted = PeftModel.from_pretrained(model, source.path, torch_device="cpu")
+    # PEFT leaves out in silence what it finds no place for.
+    lost = keys ^ set(get_peft_model_state_dict(adapted))
+    if lost:
+        what = f"{len(lost)} of the adapter's {len(keys)} weights do not fit {base.shown}, among them {min(lost)}"
+        raise ExportError(Problem("adapter", what, "is it the base the run trained on?"))
+    return adapted.eval()
+
+
+def merge(adapted: Any, dtype: Any) -> Any:
+    """The base model with the adapter in its weights, each merged in float32 and then cast to `dtype`."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    draw = torch.Generator().manual_seed(0)
+    for name, layer in adapted.named_modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        layer.float()
+        inner = layer.get_base_layer()
+        probe = torch.randn(_PROBES, inner.in_features, generator=draw) if type(inner) is torch.nn.Linear else None
+        with torch.no_grad():
+            before = None if probe is None else layer(probe)
+            layer.merge(safe_merge=True)  # raises when a weight is not finite
+            if before is not None:
+                difference = float((layer(probe) - before).abs().max() / before.abs().max())
+                if not difference < MERGE_TOLERANCE:
+                    what = f"the merged layer differs from the unmerged by {difference:.2g} of its largest output"
+                    raise ExportError(Problem(name, what))
+        cast(inner, dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All adapters are already merged")
+        return adapted.merge_and_unload()
+
+
+def cast(model: Any, dtype: Any) -> None:
+    """The weights in that dtype, tied ones staying tied; buffers (rotary frequencies) keep theirs."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    if hasattr(model, "config"):
+        model.config.dtype = dtype
+
+
+def _load_base(source: Source, base: Base, keys: set[str]) -> Any:
+    import torch
+    from transformers import AutoConfig
+
+    from trainer.engine import transformers_engine
+
+    model_spec = source.spec.model
+    dtype = getattr(torch, source.compute_dtype())
+    options: dict[str, Any] = {"revision": base.revision, "trust_remote_code": model_spec.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(base.name, **options)
+        # A repository that is quantised already brings its own settings.
+        if model_spec.load_in_4bit and getattr(config, "quantization_config", None) is None:
+            options["quantization_config"] = transformers_engine.nf4(dtype, model_spec.double_quant)
+        loader = _fitting(_classes(config), config, keys)
+        model = _complete(loader, base.name, dtype=dtype, device_map={"": "cpu"}, **options)
+    except (OSError, ValueError) as error:
+        fix = "check the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
+        raise ExportError(Problem("model.name", f"{base.shown} can not be loaded: {error}", fix)) from error
+    if hasattr(model, "hf_device_map"):
+        del model.hf_device_map  # PEFT 0.21 would move a model with such a map to a GPU, if there is one
+    if getattr(model, "hf_quantizer", None) is None:
+        return model
+    transformers_engine.keep_nf4_backward_exact(model)
+    try:
+        return _dequantised(model, dtype)
+    except NotImplementedError as error:
+        what = f"{base.shown} is quantised in a way transformers can not undo"
+        raise ExportError(Problem("model.name", what, "--to adapter")) from error
+
+
+def _dequantised(model: Any, dtype: Any) -> Any:
+    """The model in plain layers that hold what its quantised ones stood for, rounded to the dtype the run used."""
+    model = model.dequantize(dtype=dtype)
+    # Of a repository that is stored in 4 bits, transformers 5.17 remembers how its weights were unpacked and fails on
+    # the way back when the model is saved (core_model_loading.py `reverse_op`). There is no way back to go.
+    kept = [known for known in getattr(model, "_weight_conversions", None) or [] if _reversible(known)]
+    if hasattr(model, "_weight_conversions"):
+        model._weight_conversions = kept or None
+    return model
+
+
+def _reversible(conversion: Any) -> bool:
+    try:
+        conversion.reverse_transform()
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _complete(loader: Any, place: str | Path, **options: Any) -> Any:
+    """The model, if every weight it needs was there: transformers fills the others with random numbers."""
+    model, report = loader.from_pretrained(place, output_loading_info=True, **options)
+    lost = sorted(report["missing_keys"])
+    if lost:
+        what = f"{len(lost)} weights that {type(model).__name__} needs are not in {Path(place).name}, as {lost[0]}"
+        raise ExportError(Problem("model.name", what, "plain transformers does not read it; --to adapter"))
+    return model
+
+
+def _classes(config: Any) -> list[Any]:
+    """Classes that can hold this config, the one that saved it first."""
+    import transformers
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    named = [getattr(transformers, name, None) for name in config.architectures or []]
+    mapped = [
+        auto._model_mapping.get(type(config), None) for auto in (AutoModelForCausalLM, AutoModelForImageTextToText)
+    ]
+    known = [found for found in (*named, *mapped) if isinstance(found, type)]
+    # Remote code is known to the automatic class alone.
+    return list(dict.fromkeys(known)) or [AutoModelForCausalLM]
+
+
+def _automatic(model: Any) -> str:
+    """Name of the automatic class that loads this model, for the card."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    sees = AutoModelForImageTextToText._model_mapping.get(type(model.config), None) is type(model)
+    writes = AutoModelForCausalLM._model_mapping.get(type(model.config), None) is type(model)
+    return "AutoModelForImageTextToText" if sees and not writes else "AutoModelForCausalLM"
+
+
+def _fitting(classes: list[Any], config: Any, keys: set[str]) -> Any:
+    """The class whose layers have the names the adapter was trained on: one checkpoint of a vision-language model
+    can be loaded with and without its vision tower, under other names."""
+    import torch
+
+    wanted = {key.removeprefix("base_model.model.").partition(".lora_")[0] for key in keys}
+    for found in classes:
+        if hasattr(found, "_model_mapping"):
+            return found
+        with torch.device("meta"):
+            names = {name for name, _ in found(copy.deepcopy(config)).named_modules()}
+        if wanted <= names:
+            return found
+    return classes[0]  # what does not fit is told once it is loaded

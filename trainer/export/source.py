@@ -1,0 +1,210 @@
+"""Where an export comes from: a verified checkpoint, and the very weights its adapter was trained on.
+
+Knows run directories and checkpoints, imports torch only to make a built-in model. An adapter is only right on the
+weights it was trained on, so the base is pinned to what the checkpoint's manifest says, and refused where that is
+not to be had any more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer import checkpoints
+from trainer.errors import CheckpointError, ExportError, Problem, RunError
+from trainer.events import EventReader
+from trainer.rundir import PROJECT, RunDir
+from trainer.spec import RunSpec
+
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+BUILTIN = "builtin/"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# What a tokenizer or a processor is saved as (transformers 5.17); all else in a checkpoint is weights or for resuming.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The weights before training. name and revision: for from_pretrained here; shown: for files that leave this
+    machine, so never a path; public: whether `shown` is a Hub id that anybody can load."""
+
+    name: str
+    revision: str | None
+    shown: str
+    public: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """A verified checkpoint of a run and what its manifest says."""
+
+    rundir: RunDir
+    spec: RunSpec
+    path: Path
+    step: int
+    manifest: dict[str, Any]
+
+    @property
+    def lora(self) -> bool:
+        return (self.path / ADAPTER).is_file()
+
+    @property
+    def label(self) -> str:
+        return f"{self.rundir.name}, step {self.step}"
+
+    @property
+    def tokenizer_files(self) -> list[Path]:
+        return [self.path / name for name in TOKENIZER_FILES if (self.path / name).is_file()]
+
+    def adapter_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = json.loads((self.path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        return config
+
+    def weights(self) -> dict[str, str]:
+        """sha256 of each weights file."""
+        files = self.manifest["files"]
+        return {name: files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")}
+
+    def facts(self, kind: str) -> dict[str, Any]:
+        """What export.json says of every export."""
+        return {
+            "schema": 1,
+            "kind": kind,
+            "run": self.rundir.name,
+            "step": self.step,
+            "weights": self.weights(),
+            "trained_on": self.shown(),
+            "versions": self.manifest.get("versions", {}),
+        }
+
+    def shown(self) -> str:
+        """The base model without a path of this machine: Hub id, builtin/NAME or a folder's name."""
+        name = self.spec.model.name
+        if name.startswith(BUILTIN):
+            return name
+        if _folder(name) is not None:
+            return Path(name).name
+        # Unsloth loads its own quantised repository in place of the one asked for; manifest and adapter name that one.
+        loaded = self.identity() or (self.adapter_config().get("base_model_name_or_path") if self.lora else None)
+        return str(loaded) if loaded and HUB_ID.fullmatch(str(loaded)) else name
+
+    def identity(self) -> str | None:
+        """Hub id of what was loaded; None where the manifest names no commit."""
+        return str(self.manifest.get("model", "")).rpartition("@")[0] or None
+
+    def commit(self) -> str | None:
+        """Commit of the Hub repository `shown` that was loaded: another may hold other weights."""
+        name, _, commit = str(self.manifest.get("model", "")).rpartition("@")
+        return commit if name and name == self.shown() else None
+
+    def base(self) -> Base:
+        """Raises ExportError when the weights that were trained on can not be had any more."""
+        name, trained_on = self.spec.model.name, str(self.manifest.get("model", ""))
+        if name.startswith(BUILTIN):
+            return Base(str(_built_in(self.spec, trained_on)), None, name, False)
+        folder = _folder(name)
+        if folder is not None:
+            return Base(str(folder), None, self.shown(), False)
+        shown = self.shown()
+        if not HUB_ID.fullmatch(shown):
+            what = f"the folder {shown} that was trained on is not there"
+            raise ExportError(Problem("model.name", what, "put it back where spec.json of the run says it is"))
+        return Base(shown, self.commit() or self.spec.model.revision, shown, True)
+
+    def compute_dtype(self) -> str:
+        """Name of the dtype the run loaded its base in: NF4 codes and the rounding of the rest depend on it."""
+        named = [event["dtype"] for event in EventReader(self.rundir.events).read() if event.get("kind") == "plan"]
+        dtype = named[-1] if named else self.spec.model.dtype
+        if dtype == "auto":
+            what = "events.jsonl does not say in which dtype the base model was loaded"
+            raise RunError(Problem(f"run {self.rundir.name}", what, "restore events.jsonl from a copy"))
+        return str(dtype)
+
+    def prompts(self, count: int) -> list[tuple[Any, str]]:
+        """(prompt, one completion) of the newest rollouts up to this step; [] when none were written."""
+        files = sorted(path for path in self.rundir.rollouts.glob("step_*.jsonl") if _step(path) <= self.step)
+        if not files:
+            return []
+        pairs = []
+        with files[-1].open(encoding="utf-8") as lines:
+            for line in lines:
+                group = json.loads(line)
+                pairs.append((group["prompt"], group["completions"][0]["text"]))
+                if len(pairs) == count:
+                    break
+        return pairs
+
+
+def find(rundir: RunDir, which: str, say: Callable[[str], None]) -> Source:
+    """The checkpoint of that step, or the newest that verifies. Raises RunError or CheckpointError."""
+    spec = rundir.read_spec()
+    known = checkpoints.listed(rundir.checkpoints)
+    if not known:
+        fix = f"let it run to its first checkpoint: --resume {rundir.name}"
+        raise RunError(Problem(f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}", fix))
+    if which == "latest":
+        newest, skipped = checkpoints.newest_verified(rundir.checkpoints)
+        for name, wrong in skipped:
+            say(f"{name}: not taken, {wrong}")
+        if newest is None:
+            problems = [Problem(name, wrong) for name, wrong in skipped]
+            raise CheckpointError([*problems, Problem(f"run {rundir.name}", "no checkpoint verifies")])
+        return Source(rundir, spec, newest.path, newest.step, checkpoints.read_manifest(newest.path))
+    chosen = {str(checkpoint.step): checkpoint for checkpoint in known}.get(which)
+    if chosen is None:
+        steps = ", ".join(str(checkpoint.step) for checkpoint in known)
+        raise RunError(Problem("--checkpoint", f"{which!r} is no checkpoint of this run", f"latest, or one of {steps}"))
+    wrong_there = checkpoints.verify(chosen.path)
+    if wrong_there is not None:
+        raise CheckpointError(Problem(chosen.path.name, wrong_there, "--checkpoint latest takes the newest good one"))
+    return Source(rundir, spec, chosen.path, chosen.step, checkpoints.read_manifest(chosen.path))
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step_"))
+
+
+def _folder(name: str) -> Path | None:
+    """The local folder of that name as the worker sees it: it runs in the project's folder."""
+    folder = PROJECT / Path(name).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def _built_in(spec: RunSpec, trained_on: str) -> Path:
+    """Its folder in the cache, made again if need be and if the same weights would come out."""
+    import torch
+
+    from trainer.engine import builtin
+
+    try:
+        key = builtin.cache_key(spec)
+        if (builtin.cache_dir() / spec.model.name.removeprefix(BUILTIN) / trained_on / "config.json").is_file():
+            return builtin.cache_dir() / spec.model.name.removeprefix(BUILTIN) / trained_on
+        if key == trained_on:
+            if spec.model.cpu_threads:  # they decide the order of sums, as in the run
+                torch.set_num_threads(spec.model.cpu_threads)
+            return builtin.ensure(spec)
+    except OSError as error:
+        what = f"{spec.model.name} can not be made again: {error}"
+        raise ExportError(Problem("model.name", what, "put that file back")) from error
+    what = f"{spec.model.name} as this run trained it ({trained_on}) is not in {builtin.cache_dir()}; now it is {key}"
+    raise ExportError(Problem("model.name", what, "install the versions in env.json of the run"))

@@ -1,0 +1,74 @@
+"""What the memory estimate depends on, as plain numbers.
+
+Imports the standard library and shapes. Knows nothing about specs, batches or machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer.memory.formats import Format
+from trainer.memory.shapes import ModelShape
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Vllm:
+    """vLLM writes the completions from the trained model's weights (model.fast_inference)."""
+
+    utilization: float
+    """Share of the GPU asked for, 0 to 1."""
+    standby: bool
+    """It gives its KV cache back for the update."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the estimate depends on. Lengths in tokens, rows in completions on one device."""
+
+    shape: ModelShape
+    on_gpu: bool
+    compute_bytes: int
+    """2 for bfloat16 and float16, 4 for float32."""
+    weights: Format
+    """How the decoder's matrices are stored."""
+    double_quant: bool
+    lora_rank: int
+    """0 trains all weights."""
+    lora_targets: str | list[str]
+    lora_bytes: int
+    """Bytes of one adapter weight."""
+    optimizer: str
+    gradient_checkpointing: bool | Literal["unsloth"]
+    eager_attention: bool
+    reference: bool
+    """beta > 0: log-probabilities of the reference are needed."""
+    prompt_tokens: int
+    completion_tokens: int
+    micro_batch: int
+    generation_rows: int
+    eval_rows: int = 0
+    """Held-out rows answered at once; 0 without an evaluation."""
+    temperature_scaled: bool = False
+    liger: bool = False
+    unsloth: bool = False
+    """Unsloth's loss and kernels instead of TRL's."""
+    one_prompt: bool = False
+    """All completions generated at once answer one prompt: no left padding."""
+    experts_packed: bool = True
+    """Experts are quantised like the other matrices; False leaves them in compute precision."""
+    vllm: Vllm | None = None
+    gpu_total_gib: float | None = None
+    """Only vLLM's share depends on it."""
+
+    @property
+    def tokens(self) -> int:
+        """Of one sequence at full length."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def answered_rows(self) -> int:
+        """Sequences that are in the KV cache at once, at most."""
+        return max(self.generation_rows, self.eval_rows)

@@ -1,0 +1,158 @@
+"""Terms of one phase: activations and logits of the update; KV cache, prompt reading and vLLM of generation.
+
+Pure functions of a Load, one a term, each with its source.
+"""
+
+from __future__ import annotations
+
+from trainer.memory.load import GIB, Load
+from trainer.memory.static import weights_gib
+
+# TRL 1.14.2 with use_liger_kernel: _CHUNKED_LOGPROB_CHUNK_SIZE of grpo_trainer.py.
+LIGER_CHUNK_TOKENS = 8192
+# unsloth_zoo 2026.10.7, vllm_utils.py `load_vllm`, for vLLM 0.11 and later: with standby the share
+# is this fraction of the GPU, by its size in GiB, whatever gpu_memory_utilization says.
+STANDBY_SHARE = ((40.0, 0.925), (25.0, 0.9), (20.0, 0.825), (14.0, 0.8), (10.0, 0.775), (0.0, 0.75))
+STANDBY_FACTOR = 0.95  # of that share, in the same function
+
+
+# ---- the update
+
+
+def layer_activations_gib(load: Load, rows: int, tokens: int) -> float:
+    """Tensors one decoder layer keeps for its backward pass.
+
+    Source: counted from transformers' decoder layers in the manner of arXiv 2205.05198, section 4:
+    two norms with their float32 copies and the residuals (10 x hidden), queries, keys, values and
+    the attention's output, and six MLP tensors (gate, up, activation, product and two gradients).
+    Eager attention adds the score matrix in compute precision and in float32; sdpa and flash
+    attention do not keep it.
+    """
+    shape = load.shape
+    width = 10 * shape.hidden + 2 * (shape.q_width + shape.kv_width) + 6 * shape.intermediate * shape.active_experts
+    values = rows * tokens * width * load.compute_bytes
+    scores = rows * shape.heads * tokens * tokens * (load.compute_bytes + 4) if load.eager_attention else 0
+    return (values + scores) / GIB
+
+
+def activations_gib(load: Load) -> float:
+    """What the update's forward pass keeps for the backward pass.
+
+    Source: arXiv 1604.06174: with checkpointing each layer keeps its input only, plus one layer's
+    tensors while it is recomputed. Unsloth's mode moves the inputs to main memory
+    (unsloth_zoo/gradient_checkpointing.py, two GPU buffers): one layer's tensors and two inputs stay.
+    """
+    one_layer = layer_activations_gib(load, load.micro_batch, load.tokens)
+    inputs = load.micro_batch * load.tokens * load.shape.hidden * load.compute_bytes / GIB
+    if load.gradient_checkpointing == "unsloth":
+        return one_layer + 2 * inputs
+    return one_layer + load.shape.layers * inputs if load.gradient_checkpointing else load.shape.layers * one_layer
+
+
+def logits_gib(load: Load) -> float:
+    """Logits in the update, by the loss that is used."""
+    return unsloth_logits_gib(load) if load.unsloth else trl_logits_gib(load)
+
+
+def trl_logits_gib(load: Load) -> float:
+    """Logits of the completion tokens and their gradient.
+
+    Source: TRL 1.14.2 `_full_logits_logps`: the whole (micro-batch, completion, vocabulary) block.
+    accelerate hands it over in float32; it is kept together with its gradient in float32 and, in
+    16-bit training, in 16 bit: 10 bytes (8 in float32), and 4 more for the copy made when the
+    temperature is not 1. The log-probability of old and reference policy use the same block
+    before, without gradient. With use_liger_kernel only a chunk of tokens.
+    """
+    tokens = load.micro_batch * load.completion_tokens
+    tokens = min(tokens, LIGER_CHUNK_TOKENS) if load.liger else tokens
+    bytes_each = (10 if load.compute_bytes == 2 else 8) + (4 if load.temperature_scaled else 0)
+    return tokens * load.shape.vocab * bytes_each / GIB
+
+
+def unsloth_logit_tokens(load: Load) -> int:
+    """Tokens of one sequence whose logits are made: the completion, and before it as many as the prompts differ.
+
+    Source: `grpo_accumulated_loss` takes the last `logits_to_keep + max_left_pad` positions. Prompts
+    of one generation batch may differ by nearly max_prompt_length: the upper bound.
+    """
+    return load.completion_tokens if load.one_prompt else load.tokens
+
+
+def unsloth_chunk_tokens(load: Load) -> int:
+    """Tokens of one chunk of logits: a row is cut into 4 pieces, or one a 4096 tokens of the sequence."""
+    pieces = max(4, load.tokens // 4096)
+    return -(-unsloth_logit_tokens(load) // pieces)
+
+
+def unsloth_logits_gib(load: Load) -> float:
+    """Logits as Unsloth makes them from hidden states, chunk after chunk.
+
+    Source: unsloth_zoo 2026.10.7, rl_replacements.py: `grpo_accumulated_loss` calls
+    `chunked_hidden_states_selective_log_softmax`, compiled. Its forward pass multiplies each chunk
+    with the output embedding and reduces it to one number a token. Autograd keeps the product of
+    every chunk in compute precision (torch's partitioner never repeats a matrix product); the
+    float32 copy and the gradient are there for one chunk at a time.
+    UNSLOTH_GRPO_LOGPROB_RECOMPUTE=1, off by default, would keep one chunk only. The passes without
+    gradient (old and reference policy) size themselves by the memory that is free and are not
+    counted.
+    """
+    kept = load.micro_batch * unsloth_logit_tokens(load) * load.compute_bytes
+    working = unsloth_chunk_tokens(load) * (load.compute_bytes + 4)
+    return (kept + working) * load.shape.vocab / GIB
+
+
+# ---- generation
+
+
+def kv_cache_gib(load: Load, rows: int) -> float:
+    """Keys and values of `rows` sequences at full length.
+
+    Source: transformers' DynamicCache keeps 2 x layers x kv_heads x head_dim numbers a token; its
+    sliding-window layers keep the last `sliding_window` tokens only.
+    """
+    return rows * load.shape.kv_values(load.tokens) * load.compute_bytes / GIB
+
+
+def prefill_gib(load: Load, rows: int) -> float:
+    """Reading all prompts at once before the first token: one layer's tensors without backward, and last logits.
+
+    Source: transformers' generate runs the whole prompt of every row in one forward pass. Without
+    a backward pass the residual, its normed copy and the two widest MLP tensors are alive at once.
+    """
+    shape = load.shape
+    width = 4 * shape.hidden + 3 * shape.intermediate * shape.active_experts
+    values = rows * load.prompt_tokens * width * load.compute_bytes
+    return (values + rows * shape.vocab * 8) / GIB
+
+
+def vllm_share(total_gib: float, utilization: float, standby: bool) -> float:
+    """Fraction of a GPU of `total_gib` that vLLM takes, weights included.
+
+    Source: unsloth_zoo 2026.10.7, vllm_utils.py `load_vllm`: with standby the share follows from the
+    size of the GPU, and gpu_memory_utilization is set to it.
+    """
+    if not standby:
+        return utilization
+    return STANDBY_FACTOR * next(share for least, share in STANDBY_SHARE if total_gib >= least)
+
+
+def vllm_gib(load: Load) -> float:
+    """What vLLM takes beyond the weights it shares with training.
+
+    Never less than the KV cache of one sequence, without which it does not start; on an unknown
+    GPU that is all that is counted.
+    """
+    assert load.vllm is not None
+    least = kv_cache_gib(load, 1)
+    if load.gpu_total_gib is None:
+        return least
+    share = vllm_share(load.gpu_total_gib, load.vllm.utilization, load.vllm.standby)
+    return max(least, share * load.gpu_total_gib - weights_gib(load))
+
+
+def vllm_starts(load: Load) -> bool:
+    """Whether vLLM's share holds the weights and the KV cache of one sequence; it refuses to start otherwise."""
+    if load.vllm is None or load.gpu_total_gib is None:
+        return True
+    share = vllm_share(load.gpu_total_gib, load.vllm.utilization, load.vllm.standby)
+    return share * load.gpu_total_gib >= weights_gib(load) + kv_cache_gib(load, 1)

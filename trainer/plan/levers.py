@@ -1,0 +1,199 @@
+"""Changes of settings that need less memory, each as the sets of changes it allows, mildest first.
+
+A lever knows what it costs, not whether it helps: fit measures that. Every set of changes leaves the
+batch arithmetic possible. Pure functions; imports spec, batches and the shapes of known models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from trainer.memory import formats, shapes
+from trainer.plan.batches import Batch, changes, is_possible
+from trainer.plan.estimate import Machine, evaluates, runs_on_gpu
+from trainer.spec import RunSpec
+from trainer.spec.choices import OPTIMIZERS
+
+Value = bool | int | float | str | None
+Changes = dict[str, Value]
+
+SHORTER = (0.75, 0.5, 0.25)  # of a length in tokens
+LEAST_TOKENS = 16
+LEAST_RANK = 4
+VLLM_SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # more room for its cache first
+
+
+@dataclass(frozen=True)
+class Lever:
+    effect: str
+    """What it costs, for a reader who has to choose."""
+    steps: Callable[[RunSpec, Batch, Machine], Iterator[Changes]]
+
+
+def _eval_rows(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    rows = spec.eval.batch_size
+    while evaluates(spec) and rows > 1:
+        rows //= 2
+        yield {"eval.batch_size": rows}
+
+
+def _micro_batch(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """micro x accumulation stays, and with it the completions of an update and of a rollout phase."""
+    for micro in range(batch.micro - 1, 0, -1):
+        if batch.micro % micro == 0:
+            factor = batch.micro // micro
+            steps = None if batch.steps is None else batch.steps * factor
+            smaller = replace(batch, micro=micro, accumulation=batch.accumulation * factor, steps=steps)
+            if is_possible(smaller):
+                yield dict(changes(batch, smaller))
+
+
+def _rollout_phase(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """Fewer completions at once: several phases an update, or fewer updates a phase; an update stays as large."""
+    if spec.grpo.scale_rewards == "batch":
+        return  # the batch that advantages are divided by would be another one
+    for steps in range(batch.steps_per_generation - 1, 0, -1):
+        if batch.steps_per_generation % steps and batch.accumulation % steps:
+            continue
+        if batch.iterations > 1 and steps % batch.accumulation:
+            continue  # passes would fall within one optimizer step and repeat its gradient
+        size = steps * batch.micro * batch.devices
+        smaller = replace(batch, size=size) if batch.size is not None else replace(batch, steps=steps)
+        if is_possible(smaller):
+            yield _as_changes(spec, batch, smaller)
+
+
+def _as_changes(spec: RunSpec, batch: Batch, smaller: Batch) -> Changes:
+    """The evaluation shares the KV cache's peak: it may answer no more rows at once than a rollout phase has."""
+    made: Changes = dict(changes(batch, smaller))
+    rows = smaller.micro * smaller.steps_per_generation
+    if evaluates(spec) and spec.eval.batch_size > rows:
+        made["eval.batch_size"] = rows
+    return made
+
+
+def _standby(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    if spec.model.fast_inference and not spec.model.standby:
+        yield {"model.standby": True}
+
+
+def _vllm_share(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """Every share with which vLLM starts; fit takes the first that is enough."""
+    for share in VLLM_SHARES if spec.model.fast_inference else ():
+        if share != spec.model.gpu_memory_utilization:
+            yield {"model.gpu_memory_utilization": share}
+
+
+def _no_vllm(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    if spec.model.fast_inference:
+        yield {"model.fast_inference": False}
+
+
+def _checkpointing(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    if not spec.model.gradient_checkpointing:
+        yield {"model.gradient_checkpointing": True}
+    if spec.model.engine == "unsloth" and spec.model.gradient_checkpointing != "unsloth":
+        yield {"model.gradient_checkpointing": "unsloth"}
+
+
+def _optimizer(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    name = spec.optim.optim
+    adam = "adamw" in name and "8bit" not in name and "4bit" not in name
+    if adam and runs_on_gpu(spec, machine) and "adamw_8bit" in OPTIMIZERS:
+        yield {"optim.optim": "adamw_8bit"}
+
+
+def _four_bit(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    plain = formats.of(spec.model.name).format == "plain" and not spec.model.load_in_4bit
+    if plain and spec.lora.enabled and spec.model.dtype != "float16":
+        yield {"model.load_in_4bit": True}
+
+
+def _completion(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    yield from _shorter("generation.max_completion_length", spec.generation.max_completion_length)
+
+
+def _prompt(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    if spec.data.overlong != "error":  # the run would be refused at the first longer prompt
+        yield from _shorter("data.max_prompt_length", spec.data.max_prompt_length)
+
+
+def _shorter(key: str, tokens: int) -> Iterator[Changes]:
+    for share in SHORTER:
+        if int(tokens * share) >= LEAST_TOKENS:
+            yield {key: int(tokens * share)}
+
+
+def _group(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """Smaller groups of as many prompts: an update and a rollout phase shrink by the same factor."""
+    for group in range(batch.group - 1, 1, -1):
+        if batch.group % group == 0:
+            factor = batch.group // group
+            smaller = _divided(replace(batch, group=group), factor)
+            if smaller is not None and is_possible(smaller):
+                yield _as_changes(spec, batch, smaller)
+
+
+def _divided(batch: Batch, factor: int) -> Batch | None:
+    """All completions divided by `factor`: by fewer micro-batches, or by smaller ones; None where neither is whole."""
+    size, rest = divmod(batch.size, factor) if batch.size is not None else (None, 0)
+    if rest:
+        return None
+    if batch.accumulation % factor == 0 and (batch.steps is None or batch.steps % factor == 0):
+        steps = None if batch.steps is None else batch.steps // factor
+        return replace(batch, accumulation=batch.accumulation // factor, steps=steps, size=size)
+    return replace(batch, micro=batch.micro // factor, size=size) if batch.micro % factor == 0 else None
+
+
+def _rank(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """alpha follows, so that the adapter's scale alpha / r stays."""
+    rank = spec.lora.r
+    while spec.lora.enabled and rank // 2 >= LEAST_RANK:
+        rank //= 2
+        yield {"lora.r": rank, "lora.alpha": spec.lora.alpha * rank / spec.lora.r}
+
+
+def _model(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """The same name with the next smaller sizes of the family."""
+    for name in smaller_models(spec.model.name):
+        yield {"model.name": name} | ({"model.revision": None} if spec.model.revision is not None else {})
+
+
+def smaller_models(name: str) -> list[str]:
+    """Hub ids of the family's smaller models, largest first; [] where the sizes do not share their endings."""
+    known = shapes.normalise(name)
+    match = re.fullmatch(r"(.*-)([\d.]+b)", known)
+    # Only some sizes of a family have a release of July 2025 or a thinking variant of their own.
+    if match is None or known not in shapes.SHAPES or re.search(r"-(2507|thinking)", name.lower()):
+        return []
+    family, size = match.groups()
+    sizes = [key.removeprefix(family) for key in shapes.SHAPES if re.fullmatch(re.escape(family) + r"[\d.]+b", key)]
+    fewer = [other for other in sizes if float(other[:-1]) < float(size[:-1])]
+    owner, _, model = name.partition("/")
+    written = re.compile(rf"(?<=-){re.escape(size[:-1])}(?=b(-|$))", re.IGNORECASE)
+    return [
+        f"{owner}/{written.sub(other[:-1], model, count=1)}"
+        for other in sorted(fewer, key=lambda other: -float(other[:-1]))
+    ]
+
+
+# Cheapest for the learning first. The first FREE leave every optimizer step as it is and cost time only.
+FREE = 3
+LEVERS = (
+    Lever("the evaluation takes more passes", _eval_rows),
+    Lever("the same optimizer step in more, smaller passes", _micro_batch),
+    Lever("fewer completions generated at once: slower", _rollout_phase),
+    Lever("vLLM gives its KV cache back for every update", _standby),
+    Lever("vLLM has another share of the GPU, and fewer completions under way at once if it is less", _vllm_share),
+    Lever("the same gradient, about 30 % more time in the update", _checkpointing),
+    Lever("completions are written without vLLM: much slower", _no_vllm),
+    Lever("optimizer states rounded to 8 bit", _optimizer),
+    Lever("weights rounded to 4 bit; only the adapters are trained", _four_bit),
+    Lever("longer answers are cut: watch completions/clipped_ratio", _completion),
+    Lever("longer prompts are left out or cut, as data.overlong says", _prompt),
+    Lever("fewer completions a prompt: a noisier baseline", _group),
+    Lever("smaller adapters learn less", _rank),
+    Lever("another, smaller model", _model),
+)

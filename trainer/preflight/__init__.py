@@ -1,0 +1,46 @@
+"""What this machine lacks for a run, found before anything is written and before torch is imported.
+
+    check(spec, plan)     SpecError with every problem at once, or nothing
+
+Devices and packages, the model's files, the disks; the network comes last, is asked only about a Hub model that is
+not in the local cache, and gets five seconds in all. The rooms:
+
+    machine       GPU, engine, packages, main memory
+    model_files   what a folder or a repository must hold to be trained
+    local         a model that is a folder
+    hub           a model that is a Hub id: the local cache, then one look at the Hub
+    disk          room for the checkpoints and for the download
+
+Imports the standard library, pydantic's specs and plans, and inside functions psutil and huggingface_hub; never
+torch. Packages are looked up, not imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer import gpu
+from trainer.errors import Problem, SpecError
+from trainer.plan import RunPlan
+from trainer.preflight import disk, hub, local, machine
+from trainer.spec import RunSpec
+
+
+def check(spec: RunSpec, plan: RunPlan) -> None:
+    """Raise SpecError with all that this machine lacks for the run. Writes nothing."""
+    problems = list(_problems(spec, plan))
+    if problems:
+        raise SpecError(problems)
+
+
+def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
+    has_gpu = gpu.chosen() is not None
+    yield from machine.problems(spec, plan, has_gpu)
+    to_download = 0
+    if local.is_folder(spec.model.name):
+        yield from local.problems(spec, has_gpu)
+    elif not spec.model.name.startswith("builtin/"):
+        found = hub.look(spec, has_gpu)
+        to_download = found.to_download
+        yield from found.problems
+    yield from disk.problems(spec, plan, to_download)

@@ -1,0 +1,80 @@
+"""Room on the disks: for the checkpoints in outputs/, and for a model that is still to be downloaded.
+
+A run needs room for two checkpoints, whatever its limit: the newest is kept until the next one is complete. Of what
+the limit asks beyond that nothing is refused, because rotation and checkpoints.make_room delete the oldest in time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainer import doctor
+from trainer.errors import Problem
+from trainer.gpu import GIB
+from trainer.plan import RunPlan
+from trainer.rundir import OUTPUTS_VARIABLE, outputs_dir
+from trainer.spec import RunSpec
+
+# As checkpoints.make_room counts before every save: a fifth more than the newest, and this beside it. The tokenizer
+# and the manifest are in it.
+SPARE_FRAC = 0.2
+SPARE_BYTES = 64 * 2**20
+
+
+def problems(spec: RunSpec, plan: RunPlan, to_download: int) -> Iterator[Problem]:
+    """What does not fit. to_download: bytes of the model that are not in the Hub cache yet."""
+    outputs, hub = outputs_dir(), doctor.hub_folder(os.environ)
+    each = checkpoint_bytes(spec, plan)
+    need = _need(plan, each)
+    free = _free(outputs)
+    if need > free:
+        copies = f"two checkpoints take {_size(need)}" if _saves(plan) > 1 else f"a checkpoint takes {_size(need)}"
+        fix = f"{OUTPUTS_VARIABLE}=FOLDER on a larger disk" + (", or a smaller lora.r" if spec.lora.enabled else "")
+        yield Problem("checkpoint", f"{copies} and {outputs} has {_size(free)} free", fix)
+    if to_download:
+        yield from _download(spec, hub, to_download, need if _same_disk(outputs, hub) and need <= free else 0)
+
+
+def checkpoint_bytes(spec: RunSpec, plan: RunPlan) -> int:
+    """Bytes of one checkpoint: trained weights and optimizer states; 0 for a model whose shape is not known."""
+    saved = ("LoRA adapters" if spec.lora.enabled else "weights", "optimizer states")
+    return round(GIB * sum(part.gib for part in plan.memory if part.name in saved))
+
+
+def _saves(plan: RunPlan) -> int:
+    """Checkpoints on the disk at once: one when the run saves only at its end."""
+    return 1 if plan.optimizer_steps is not None and plan.optimizer_steps <= plan.save_steps else 2
+
+
+def _need(plan: RunPlan, each: int) -> int:
+    return round((_saves(plan) + SPARE_FRAC) * each) + SPARE_BYTES
+
+
+def _download(spec: RunSpec, hub: Path, to_download: int, also: int) -> Iterator[Problem]:
+    free = _free(hub)
+    if to_download + also <= free:
+        return
+    beside = f", the checkpoints on the same disk {_size(also)}" if also else ""
+    what = f"{spec.model.name} is {_size(to_download)} to download{beside}, and {hub} has {_size(free)} free"
+    yield Problem("model.name", what, "HF_HOME=FOLDER on a larger disk, or a smaller model")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if os.path.isdir(place))
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _size(count: float) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,260 @@
+"""A model that is a Hub id: whole in the local cache, or one look at the Hub, never longer than five seconds.
+
+What the Hub itself gets wrong (5xx, too many requests) is not a problem of the input: the worker tries again. Asks
+through huggingface_hub, so that proxies, certificates, tokens and HF_ENDPOINT mean the same here and in the worker.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from trainer import doctor
+from trainer.errors import Problem
+from trainer.preflight import local, machine, model_files
+from trainer.preflight.model_files import Incomplete
+from trainer.spec import RunSpec
+
+ENDPOINT = "https://huggingface.co"
+REQUEST_S = 3.0
+TOTAL_S = 4.5  # for both requests, and for the search for the host's address, which knows no timeout
+WHERE = "model.name"
+
+
+@dataclass
+class Found:
+    """What a look found. to_download: bytes that are not in the local cache yet; 0 where that is not known."""
+
+    problems: list[Problem] = field(default_factory=list)
+    to_download: int = 0
+
+
+def look(spec: RunSpec, has_gpu: bool) -> Found:
+    """Problems with the Hub model of the spec. Asks the Hub only about what the cache does not hold whole."""
+    name = spec.model.name
+    illegal = _illegal(name)
+    if illegal:
+        return Found([illegal])
+    faults: list[Problem] = [_no_copy(spec)]
+    snapshot = cached_snapshot(name, spec.model.revision)
+    if snapshot is not None:
+        faults = list(local.inside(spec, snapshot, f'"{name}" in the local cache', has_gpu))
+    if not any(isinstance(fault, Incomplete) for fault in faults):
+        return Found(faults)  # what is there is all there is
+    if _may_take_another_copy(spec, has_gpu) and _copy_of_unsloth(name):
+        return Found()
+    if offline():
+        return Found([_when_offline(spec, fault) for fault in faults])
+    return _within(TOTAL_S, lambda: _ask(spec, has_gpu, faults[0].what), faults[0].what)
+
+
+def offline() -> bool:
+    """Whether the user switched the network off for the Hub; the same words as in huggingface_hub's constants."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in ("1", "ON", "YES", "TRUE")
+
+
+def endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+
+
+def _illegal(name: str) -> Problem | None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # not in its __all__
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        what = f'is "{name}", which can be neither a Hub id (owner/model) nor a folder here'
+        return Problem(WHERE, what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./")
+    return None
+
+
+# ---- the local cache
+
+
+def repo_cache(name: str) -> Path:
+    """Folder of a repository in the cache, as huggingface_hub lays it out."""
+    return doctor.hub_folder(os.environ) / f"models--{name.replace('/', '--')}"
+
+
+def cached_snapshot(name: str, revision: str | None) -> Path | None:
+    """Folder of the cached files of a revision (the branch main without one); None when nothing of it is there."""
+    cache, wanted = repo_cache(name), revision or "main"
+    try:
+        commit = (cache / "refs" / wanted).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):  # a commit has no file of its own
+        commit = wanted
+    folder = cache / "snapshots" / commit
+    return folder if os.path.isdir(folder) else None
+
+
+def _may_take_another_copy(spec: RunSpec, has_gpu: bool) -> bool:
+    """Unsloth 2026.10.7 loads its own, ungated copy of models it knows (models/mapper.py), of another size."""
+    return machine.is_unsloth(spec, has_gpu) and not spec.model.name.lower().endswith("-bnb-4bit")
+
+
+def _copy_of_unsloth(name: str) -> bool:
+    """Whether the cache has one: which it would be, only Unsloth knows."""
+    copies = repo_cache(f"unsloth/{glob.escape(name.rpartition('/')[2])}*")
+    return any(copies.parent.glob(copies.name))
+
+
+def _no_copy(spec: RunSpec) -> Problem:
+    at = f" at {spec.model.revision}" if spec.model.revision else ""
+    return Incomplete(WHERE, f'"{spec.model.name}"{at} is not in the local cache')
+
+
+def _when_offline(spec: RunSpec, fault: Problem) -> Problem:
+    if not isinstance(fault, Incomplete):
+        return fault
+    revision = f" --revision {spec.model.revision}" if spec.model.revision else ""
+    fix = f"unset HF_HUB_OFFLINE, or with a network: .venv/bin/hf download {spec.model.name}{revision}"
+    return Problem(WHERE, f"{fault.what}, and HF_HUB_OFFLINE keeps this off the network", fix)
+
+
+# ---- the Hub
+
+
+def _within(seconds: float, ask: Callable[[], Found], cached: str) -> Found:
+    """What `ask` finds within the time; a thread, because the search for a host's address can not be cut short.
+
+    cached: what the local cache lacks, as a sentence.
+    """
+    answers: list[Found | Exception] = []
+
+    def work() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:  # raised again below, in the thread that asked
+            answers.append(error)
+
+    thread = threading.Thread(target=work, name="hub-look", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not answers:
+        return Found([_unreachable(cached, f"does not answer within {seconds:g} s")])
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0]
+
+
+def _unreachable(cached: str, what: str) -> Problem:
+    fix = "check the network (and HF_ENDPOINT, if it is set); --preset tiny trains without"
+    return Problem(WHERE, f"{cached}, and {endpoint()} {what}", fix)
+
+
+def _ask(spec: RunSpec, has_gpu: bool, cached: str) -> Found:
+    """One request for the repository's files, a second one only for a gated repository."""
+    import httpx
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+
+    name, at = spec.model.name, spec.model.revision
+    revision = f"/revision/{quote(at, safe='')}" if at is not None else ""
+    try:
+        info = _get(f"{name}{revision}", {"blobs": "true"})
+        files = {str(file["rfilename"]): dict(file) for file in info.get("siblings") or []}
+        if info.get("gated"):  # everybody may list such a repository, not everybody may read its files
+            _get(f"{name}/auth-check")
+    except HfHubHTTPError as error:
+        if isinstance(error, GatedRepoError) and _may_take_another_copy(spec, has_gpu):
+            return Found()
+        refused = _refused(spec, error)
+        return Found([refused] if refused else [])
+    except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled, OSError) as error:
+        return Found([_unreachable(cached, f"can not be reached ({type(error).__name__})")])
+    except (ValueError, TypeError, KeyError, AttributeError):  # a page where JSON should be: a hotel's login
+        return Found([_unreachable(cached, "answers with something that is not the Hub's")])
+    config = info.get("config") if isinstance(info.get("config"), dict) else {}
+    missing = model_files.problem(spec, set(files), _base_model(config, info.get("cardData")), f'"{name}" on the Hub')
+    if missing:
+        return Found([missing])
+    problems = list(model_files.quantised(spec, config, has_gpu))
+    return Found(problems, 0 if _may_take_another_copy(spec, has_gpu) else _bytes_to_download(name, files))
+
+
+def _get(path: str, parameters: dict[str, str] | None = None) -> Any:
+    """The JSON the Hub has about a model. Raises huggingface_hub's errors.
+
+    Not through HfApi: huggingface_hub 1.33 puts a request of its telemetry, with 3 s of patience, before the first one,
+    and auth_check takes no timeout.
+    """
+    from huggingface_hub import utils
+
+    hub: Any = utils  # its __all__ leaves these three out
+    token = hub.get_token_to_send(None)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    address = f"{endpoint()}/api/models/{path}"
+    answer = hub.get_session().get(address, headers=headers, params=parameters, timeout=REQUEST_S)
+    hub.hf_raise_for_status(answer)
+    return answer.json() if parameters else None
+
+
+def _refused(spec: RunSpec, error: Any) -> Problem | None:
+    """What the Hub's answer means for the user; None when only trying again can tell."""
+    from huggingface_hub import errors, get_token
+
+    name, has_token = spec.model.name, get_token() is not None
+    login = ".venv/bin/hf auth login (or HF_TOKEN=...)"
+    status = error.response.status_code
+    if isinstance(error, errors.GatedRepoError):
+        ask = f"accept its terms at {endpoint()}/{name}"
+        if has_token:
+            return Problem(
+                WHERE,
+                f'"{name}" is gated, and the token here has no access to it',
+                f"{ask} with the account of the token",
+            )
+        return Problem(WHERE, f'"{name}" is gated, and no token is set here', f"{ask}, then {login}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        what = f'is "{spec.model.revision}", which "{name}" does not have'
+        return Problem("model.revision", what, "--set model.revision= takes the newest")
+    if isinstance(error, errors.RepositoryNotFoundError) or (status == 401 and not has_token):
+        hidden = "the token here may not read it" if has_token else "it is private and no token is set here"
+        fix = f"check the spelling; private: {login}; a folder starts with / or ./"
+        return Problem(WHERE, f'there is no "{name}" on the Hub, or {hidden}', fix)
+    if isinstance(error, errors.DisabledRepoError):
+        return Problem(WHERE, f'the Hub has disabled "{name}"', "take another model")
+    if status == 401:
+        return Problem(WHERE, f'the Hub does not accept the token here (asked for "{name}")', login)
+    if status == 403:
+        told = " ".join((error.server_message or "no reason given").split())
+        return Problem(WHERE, f'the Hub refuses to give "{name}": {told}', f"a token that may read it: {login}")
+    return None
+
+
+def _base_model(config: dict[str, Any], card: Any) -> str | None:
+    """What an adapter's repository says it was trained on, in its configuration or on its card."""
+    peft = config.get("peft")
+    named = peft.get("base_model_name_or_path") if isinstance(peft, dict) else None
+    told = card.get("base_model") if isinstance(card, dict) else None
+    told = told[0] if isinstance(told, list) and told else told
+    return next((one for one in (named, told) if isinstance(one, str) and one), None)
+
+
+def _bytes_to_download(name: str, files: dict[str, dict[str, Any]]) -> int:
+    """Size of what transformers would fetch and the cache does not hold; files are cached under their hash."""
+    blobs = repo_cache(name) / "blobs"
+    total = 0
+    for wanted in _wanted({path for path in files if "/" not in path}):
+        file = files[wanted]
+        hashed = (file.get("lfs") or {}).get("sha256") or file.get("blobId")
+        if not (hashed and (blobs / str(hashed)).is_file()):
+            total += int(file.get("size") or 0)
+    return total
+
+
+def _wanted(names: set[str]) -> set[str]:
+    """The small files, and the weights in the one form transformers takes of those a repository may offer."""
+    small = {name for name in names if name.endswith((".json", ".txt", ".model", ".jinja", ".tiktoken"))}
+    chosen = next(name for name in model_files.WEIGHTS if name in names)
+    if not chosen.endswith(".index.json"):
+        return small | {chosen}
+    stem, ending = chosen.removesuffix(".index.json").rsplit(".", 1)
+    return small | {name for name in names if name.startswith(f"{stem}-") and name.endswith(f".{ending}")}
