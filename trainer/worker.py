@@ -235,7 +235,7 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
         text = f"{place} ({said}); going on from the last checkpoint with {next_time}: the same optimizer step"
         session.events.emit("alert", level="warn", title="out of memory", text=text)
         launch.start_next_attempt(rundir, module)
-    tried = f" after {times} smaller tries" if times else ""
+    tried = f" after {times} {'try' if times == 1 else 'tries'} in smaller pieces" if times else ""
     problem = Problem("GPU memory", f"ran out {place}{tried}: {said}", recovery.advice(where))
     _emit_failed(session, error, [problem], launch.EXIT_OUT_OF_MEMORY, retry=retry)
     return launch.EXIT_OUT_OF_MEMORY
