@@ -231,8 +231,7 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
     said = str(error).split(". ")[0][:200]
     retry = recovery.helps(spec, times, where, rows) and not session.flag()
     if retry:
-        next_time = recovery.in_words(spec, times + 1)
-        text = f"{place} ({said}); going on from the last checkpoint with {next_time}: the same optimizer step"
+        text = f"{place} ({said}); going on from the last checkpoint with {recovery.in_words(spec, times + 1)}"
         session.events.emit("alert", level="warn", title="out of memory", text=text)
         launch.start_next_attempt(rundir, module)
     tried = f" after {times} {'try' if times == 1 else 'tries'} in smaller pieces" if times else ""

@@ -1,6 +1,7 @@
 """Prints one JSON object about Unsloth as it is installed: python -m tests.unsloth_cpu.facts FOLDER
 
 unpatched   what engine.prepare says when TRL was not patched
+unquantised what the engine says when Unsloth drops 4 bits (it does so without a GPU)
 arguments   of the two Unsloth functions the engine calls
 methods     of the generated trainer that CustomGRPOTrainer hooks, with the class that defines each
 corrected   {loss type: arguments that UnslothGRPOConfig had changed and that were put back}
@@ -37,6 +38,7 @@ def main(folder: Path) -> dict[str, Any]:
     found["methods"] = {
         name: next((cls.__name__ for cls in trl.GRPOTrainer.__mro__ if name in vars(cls)), None) for name in HOOKED
     }
+    found["unquantised"] = _unquantised(folder)
     return found | _configs(folder)
 
 
@@ -50,6 +52,19 @@ def _unpatched(folder: Path) -> str:
     stand_in.answer_cuda_questions()
     try:
         unsloth_engine.prepare(presets.load("tiny"))
+    except EngineError as error:
+        return str(error)
+    return "accepted"
+
+
+def _unquantised(folder: Path) -> str:
+    from trainer import engine, presets
+    from trainer.engine import unsloth_engine
+    from trainer.errors import EngineError
+
+    spec = presets.load("tiny-qlora", [f"model.name={folder / 'gemma'}", "model.warm_start=", "model.engine=unsloth"])
+    try:
+        unsloth_engine.load(spec, engine.Choice("unsloth", "cpu", "float32", ""))
     except EngineError as error:
         return str(error)
     return "accepted"

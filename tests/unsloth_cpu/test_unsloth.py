@@ -153,6 +153,10 @@ def test_a_failed_patch_is_refused(facts: dict[str, Any]) -> None:
     assert "GRPOTrainer would train" in facts["unpatched"]
 
 
+def test_weights_that_were_to_be_in_4_bits_and_are_not_are_refused(facts: dict[str, Any]) -> None:
+    assert facts["unquantised"].startswith("model.load_in_4bit: is true and Unsloth has loaded the model unquantised")
+
+
 def test_unsloth_still_takes_what_the_engine_gives_it(facts: dict[str, Any]) -> None:
     assert {
         "model_name", "revision", "max_seq_length", "dtype", "load_in_4bit", "full_finetuning", "trust_remote_code",

@@ -65,12 +65,21 @@ def load(spec: RunSpec, choice: Choice) -> Loaded:
         raise
     except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise unloadable(spec, error) from error
+    _refuse_unquantised(model, spec)
     # Of a model that sees, Unsloth gives the processor; prompts here are text.
     tokenizer = checked(getattr(processor, "tokenizer", processor), spec)
     source = _source(model)
     if spec.lora.enabled:
         model = FastLanguageModel.get_peft_model(model, **_lora_options(spec))
     return Loaded(model, tokenizer, None, source, facts())
+
+
+def _refuse_unquantised(model: Any, spec: RunSpec) -> None:
+    """Where bitsandbytes does not work Unsloth says so in one line of its log and loads 16-bit weights."""
+    if spec.model.load_in_4bit and not any("4bit" in type(module).__name__ for module in model.modules()):
+        what = "is true and Unsloth has loaded the model unquantised: bitsandbytes does not work on this machine"
+        fix = "python -m trainer doctor, or model.load_in_4bit = false (four times the memory for the weights)"
+        raise EngineError(Problem("model.load_in_4bit", what, fix))
 
 
 def _load_options(spec: RunSpec, choice: Choice) -> dict[str, Any]:

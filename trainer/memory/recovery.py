@@ -66,13 +66,16 @@ def helps(spec: RunSpec, times: int, where: str | None, generation_rows: int) ->
 
 
 def in_words(spec: RunSpec, times: int) -> str:
-    """The batch after `times` halvings."""
+    """The batch after `times` halvings, and what to type for a new run that starts with it."""
     now = smaller(spec, times)
-    optim = now.spec.optim
-    return (
-        f"micro-batch {optim.per_device_train_batch_size} x accumulation {optim.gradient_accumulation_steps}, "
-        f"completions written in {now.pieces} parts"
-    )
+    micro, accumulation = now.spec.optim.per_device_train_batch_size, now.spec.optim.gradient_accumulation_steps
+    text = f"the same optimizer step in smaller pieces: micro-batch {micro} x accumulation {accumulation}, "
+    text += f"completions written in {now.pieces} parts"
+    if micro == spec.optim.per_device_train_batch_size:
+        return text
+    typed = f"--set optim.per_device_train_batch_size={micro} --set optim.gradient_accumulation_steps={accumulation}"
+    steps = now.spec.generation.steps_per_generation
+    return f"{text} (next time: {typed}" + (f" --set generation.steps_per_generation={steps})" if steps else ")")
 
 
 def advice(where: str | None) -> str:
