@@ -1,7 +1,8 @@
 """Looks like trainer.worker from outside, without a model: python -m tests.fake_worker RUN
 
 $FAKE_WORKER says how: finish, fail, refuse, obey (train until SIGTERM, then stop), deaf (ignores
-SIGTERM), die (SIGKILL), leave (no last word), parent (obey, with a child in its group).
+SIGTERM), die (SIGKILL), leave (no last word), parent (obey, with a child in its group), restart (as a step that was
+too large for the GPU: the next attempt finishes).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main(path: str, character: str) -> int:
     rundir = RunDir(Path(path))
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    with launch.hold_lock(rundir), EventWriter(rundir.events, rundir.newest_attempt()) as events:
+    with launch.hold_lock(rundir, 20), EventWriter(rundir.events, rundir.newest_attempt()) as events:
         done = state_of(rundir).last_step
         resumed = {
             "resumed_from_step": done,
@@ -47,7 +48,13 @@ def main(path: str, character: str) -> int:
             events.emit("step", **common, metrics=metrics, groups=groups, tokens=100 * step)
             if character in ("obey", "deaf", "parent"):
                 break
-        return end(events, character, asked)
+        return restart(rundir, events) if character == "restart" else end(events, character, asked)
+
+
+def restart(rundir: RunDir, events: EventWriter) -> int:
+    launch.start_next_attempt(rundir, "tests.fake_worker", {**os.environ, "FAKE_WORKER": "finish"})
+    events.emit("run_failed", step=STEPS, error="X", problems=[], exit_code=launch.EXIT_OUT_OF_MEMORY, retry=True)
+    return launch.EXIT_OUT_OF_MEMORY
 
 
 def end(events: EventWriter, character: str, asked: list[int]) -> int:

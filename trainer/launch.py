@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,11 +132,11 @@ def start(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
         if worker_alive(rundir, follower.state) or not owner.take("start"):
             raise _running(rundir, status, owner)
         owner.release()
-        return _spawn(rundir, module, max(rundir.newest_attempt(), follower.state.attempts) + 1)
+        rundir.stop_request.unlink(missing_ok=True)  # it was meant for the attempt before
+        return _spawn(rundir, module, max(rundir.newest_attempt(), follower.state.attempts) + 1, os.environ)
 
 
-def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
-    rundir.stop_request.unlink(missing_ok=True)  # it was meant for the attempt before
+def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, str]) -> WorkerHandle:
     rundir.logs.mkdir(exist_ok=True)
     with rundir.log_file(attempt).open("ab") as log:
         process = subprocess.Popen(
@@ -145,7 +145,7 @@ def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=PROJECT,
-            env=os.environ | _WORKER_ENVIRONMENT | _one_gpu(),
+            env={**environment, **_WORKER_ENVIRONMENT, **_one_gpu()},
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
@@ -155,9 +155,20 @@ def _spawn(rundir: RunDir, module: str, attempt: int) -> WorkerHandle:
     return WorkerHandle(attempt, process)
 
 
-def start_next_attempt(rundir: RunDir, module: str) -> None:
-    """For a worker that ran out of memory and is about to end: its successor waits for the locks it holds."""
-    _spawn(rundir, module, rundir.newest_attempt() + 1)
+def start_next_attempt(rundir: RunDir, module: str, environment: Mapping[str, str]) -> None:
+    """For a worker that ran out of memory and is about to end: its successor waits for the locks it holds.
+
+    environment: the worker's own as it was started with. Libraries have written into os.environ since, and Unsloth
+    leaves a switch there (UNSLOTH_RETURN_HIDDEN_STATES) when it is interrupted. Raises OSError.
+    """
+    _spawn(rundir, module, rundir.newest_attempt() + 1, environment)
+
+
+def ask_to_stop(rundir: RunDir) -> None:
+    """Leave the newest worker, or the one that is being started, word to save and stop."""
+    follower = RunFollower(rundir)
+    follower.tick()
+    _request(rundir, follower, force=False)
 
 
 def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
@@ -253,10 +264,10 @@ def hold_lock(rundir: RunDir, wait_s: float = _LOCK_WAIT_S) -> Lock:
     return lock
 
 
-def hold_gpu_lock(uuid: str, run: str) -> Lock:
+def hold_gpu_lock(uuid: str, run: str, wait_s: float = _LOCK_WAIT_S) -> Lock:
     """For the worker: one run a GPU. The error names the run that has it."""
     lock = Lock(state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(f"run {run}, pid {os.getpid()}", _LOCK_WAIT_S):
+    if not lock.take(f"run {run}, pid {os.getpid()}", wait_s):
         owner = lock.note() or "another run"
         fix = f"wait for it, or stop it: python -m trainer stop {owner.split(',')[0].split()[-1]}"
         raise RunError(Problem(f"GPU {uuid}", f"is in use by {owner}", fix))

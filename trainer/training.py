@@ -66,11 +66,14 @@ class Training:
 
     def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
         spec, session = self.spec, self.session
-        chosen = config.choose(spec, self.plan, session.rundir.staging, device=choice.device, dtype=choice.dtype)
+        staging = session.rundir.staging
+        chosen = config.choose(spec, self.plan, staging, device=choice.device, dtype=choice.dtype, engine=choice.engine)
         wanted = config.expected(chosen)
         args = config.build(chosen)
         self._say_corrected(config.correct(args, wanted))
         _refuse_others(args, wanted)
+        if self.pieces > 1 and hasattr(args, "unsloth_grpo_mini_batch"):  # else Unsloth sizes it by free memory
+            args.unsloth_grpo_mini_batch = args.per_device_train_batch_size
         set_seed(spec.run.seed)  # the adapter's initial weights, drawn before transformers seeds
         trainer = make_trainer_class(GRPOTrainer)(
             model=loaded.model,
@@ -115,16 +118,17 @@ class Training:
         if not self.data.held_out:
             return
         started = time.perf_counter()
-        score = evaluate(
-            self.trainer.model,
-            self.tokenizer,
-            self.data.held_out,
-            self.wrapper,
-            max_completion_length=self.spec.generation.max_completion_length,
-            batch_size=self.spec.eval.batch_size,
-            chat_template_kwargs=self.spec.trl.get("chat_template_kwargs"),
-            interrupted=self.session.flag,
-        )
+        with self.trainer.accelerator.autocast():  # before training nothing else puts it around the model
+            score = evaluate(
+                self.trainer.model,
+                self.tokenizer,
+                self.data.held_out,
+                self.wrapper,
+                max_completion_length=self.spec.generation.max_completion_length,
+                batch_size=self.spec.eval.batch_size,
+                chat_template_kwargs=self.spec.trl.get("chat_template_kwargs"),
+                interrupted=self.session.flag,
+            )
         self.spans.drain()  # an evaluation is no part of a step
         if score is not None:
             self.observer.evaluated(at, step, score, time.perf_counter() - started)
@@ -141,20 +145,30 @@ class Training:
         kwargs = self.spec.trl.get("chat_template_kwargs")
         return max((prompt_ids(prompt, self.tokenizer, kwargs) for prompt in self.data.train["prompt"]), key=len)
 
-    def _probed(self, probe: Probe) -> None:
+    def _probed(self, found: Probe | Exception) -> None:
+        self.spans.drain()
+        self.spans.failed_in = None
+        emit = self.session.events.emit
+        if isinstance(found, Exception):
+            text = f"it failed ({type(found).__name__}: {found}); the run goes on without it"
+            emit("alert", level="warn", title="memory probe", text=text)
+            return
         total = f" of {self.plan.gpu_total_gib:.1f}" if self.plan.gpu_total_gib else ""
-        generating = f"{probe.generation_gib:.2f} GiB generating, " if probe.generation_gib is not None else ""
+        generating = f"{found.generation_gib:.2f} GiB generating, " if found.generation_gib is not None else ""
         estimate = f"; estimated {self.plan.memory_total_gib:.2f}" if self.plan.memory_total_gib else ""
-        self.session.events.emit(
+        states = sum(part.gib for part in self.plan.memory if part.name == "optimizer states")
+        later = (
+            f", and {states:.2f} for the optimizer from step 1 on" if states >= 0.005 and not found.has_states else ""
+        )
+        emit(
             "alert",
             level="info",
             title="memory probe",
-            text=f"the longest prompt at full length peaks at {generating}{probe.update_gib:.2f} GiB in the update"
-            f"{total}{estimate} ({probe.seconds:.1f} s)",
-            generation_gib=probe.generation_gib,
-            update_gib=probe.update_gib,
+            text=f"the longest prompt at full length peaks at {generating}{found.update_gib:.2f} GiB in the update"
+            f"{total}{later}{estimate} ({found.seconds:.1f} s)",
+            generation_gib=found.generation_gib,
+            update_gib=found.update_gib,
         )
-        self.spans.drain()
 
     def check_same(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Raises CheckpointError when rows or base weights are not the checkpoint's; other versions are only said."""

@@ -7,6 +7,7 @@ generation boundary, however often they come: a service manager signals parent a
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ from trainer.report.fold import state_of
 from trainer.rundir import RunDir, read_json
 
 TRACEBACK_CHARACTERS = 3000
+ENVIRONMENT = dict(os.environ)  # before any library writes into it
 HANDOVER_S = 60.0  # the worker before this one may still be giving its GPU memory back
 
 
@@ -77,7 +79,8 @@ class Session:
         """One run a GPU: raises RunError naming the run that has it. The kernel frees it with the process."""
         if device == "cuda":
             card = gpu.chosen()
-            self.gpu_lock = launch.hold_gpu_lock(card.uuid if card else "unnamed", self.rundir.name)
+            wait_s = HANDOVER_S if self.retries else 2.0  # of the attempt before, which may still be clearing up
+            self.gpu_lock = launch.hold_gpu_lock(card.uuid if card else "unnamed", self.rundir.name, wait_s)
 
     @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[None]:
@@ -111,7 +114,7 @@ def _main(rundir: RunDir, module: str) -> int:
                 _emit_stopped(session)
                 return launch.EXIT_STOPPED
             except Exception as error:
-                if _is_out_of_memory(error):
+                if recovery.is_out_of_memory(error):
                     return _out_of_memory(session, error, module)
                 if isinstance(error, TrainerError):
                     _emit_failed(session, error, error.problems, error.exit_code)
@@ -121,6 +124,9 @@ def _main(rundir: RunDir, module: str) -> int:
                     str(error) or "no message",
                     "see the log; the run can be resumed",
                 )
+                if isinstance(error, MemoryError):
+                    fix = "close other programs, or take fewer rows (data.max_rows) or a smaller model"
+                    problem = Problem("memory of the machine", "ran out (not the GPU's)", fix)
                 _emit_failed(session, error, [problem], launch.EXIT_FAILED)
                 return launch.EXIT_FAILED
     return launch.EXIT_FINISHED
@@ -208,36 +214,38 @@ def _emit_stopped(session: Session) -> None:
     )
 
 
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Has the device, or the CPU's allocator, refused memory to torch? Also when it was wrapped on the way."""
-    if "torch" not in sys.modules:
-        return False
-    from accelerate.utils.memory import should_reduce_batch_size
-    from torch import OutOfMemoryError
-
-    while error is not None:
-        if isinstance(error, OutOfMemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _out_of_memory(session: Session, error: Exception, module: str) -> int:
     """Start the next attempt with a smaller micro-batch if that helps; the exit code says what happened."""
     rundir, where, times = session.rundir, session.failed_in, session.retries
     spec = rundir.read_spec()
     rows = launch.plan_here(spec, None).generation_batch_size
     place = f"in {where}" if where else "outside of a step"
-    said = str(error).split(". ")[0][:200]
+    said = recovery.shortened(error)
+    session.flag.look()
     retry = recovery.helps(spec, times, where, rows) and not session.flag()
     if retry:
-        text = f"{place} ({said}); going on from the last checkpoint with {recovery.in_words(spec, times + 1)}"
+        newest = checkpoints.listed(rundir.checkpoints)
+        start = newest[-1].path.name if newest else "the start"
+        text = f"{place} ({said}); going on from {start} with {recovery.in_words(spec, times + 1)}"
         session.events.emit("alert", level="warn", title="out of memory", text=text)
-        launch.start_next_attempt(rundir, module)
+        retry = _start_next_attempt(session, module)
     tried = f" after {times} {'try' if times == 1 else 'tries'} in smaller pieces" if times else ""
     problem = Problem("GPU memory", f"ran out {place}{tried}: {said}", recovery.advice(where))
     _emit_failed(session, error, [problem], launch.EXIT_OUT_OF_MEMORY, retry=retry)
     return launch.EXIT_OUT_OF_MEMORY
+
+
+def _start_next_attempt(session: Session, module: str) -> bool:
+    """False when the system can start no process now: the run then ends as failed, and can be resumed."""
+    try:
+        launch.start_next_attempt(session.rundir, module, ENVIRONMENT)
+    except OSError as error:
+        print(f"the next attempt could not be started: {error}", file=sys.stderr, flush=True)
+        return False
+    session.flag.look()
+    if session.flag():  # asked while it was being started: the request was this worker's, it is now the next one's
+        launch.ask_to_stop(session.rundir)
+    return True
 
 
 def _emit_failed(

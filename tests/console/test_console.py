@@ -237,6 +237,17 @@ def one_step(**metrics: float) -> RunState:
     return state
 
 
+@pytest.mark.parametrize("poll_s", [0.02, 1.0])
+def test_an_attempt_that_starts_the_next_is_followed_into_it(
+    make_run: MakeRun, start: Start, monkeypatch: pytest.MonkeyPatch, poll_s: float
+) -> None:
+    """With a slow look, the first worker has ended and the second has begun before either is seen."""
+    monkeypatch.setattr(console, "POLL_S", poll_s)
+    run, out = make_run(), io.StringIO()
+    assert console.follow(run, start(run, "restart"), out) == launch.EXIT_FINISHED
+    assert json.loads(out.getvalue().splitlines()[-1])["attempts"] == 2
+
+
 def test_a_step_has_its_numbers_in_fixed_order_with_units() -> None:
     text = lines.step_line(one_step(reward=1.5, loss=0.0123, kl=0.001, grad_norm=2.0), 0, beta=0.1)
     assert " ".join(text.split()) == (

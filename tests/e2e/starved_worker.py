@@ -37,6 +37,8 @@ def main(path: str) -> int:
 
     from trainer.engine import transformers_engine
 
+    assert "LEFT_BEHIND" not in os.environ, "the attempt before has handed on what its libraries wrote"
+    os.environ["LEFT_BEHIND"] = "1"  # as Unsloth does when its log-probabilities are interrupted
     rundir = RunDir(Path(path))
     early = rundir.newest_attempt() <= int(os.environ["STARVE_ATTEMPTS"])
     places = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +79,44 @@ def test_where_smaller_pieces_help() -> None:
     assert not recovery.helps(spec(64), recovery.MOST_RETRIES, "backward", 64)
 
 
-@pytest.mark.parametrize("where", [None, "optimizer", "transformers.generate", "backward"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+        ValueError("No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"),
+    ],
+)
+def test_what_devices_say_is_understood(error: Exception) -> None:
+    assert recovery.is_out_of_memory(error)
+    wrapped = KeyError("row 7")
+    wrapped.__cause__ = error
+    assert recovery.is_out_of_memory(wrapped)
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    assert not recovery.is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED."))
+    assert not recovery.is_out_of_memory(MemoryError())
+    later = KeyError("x")  # while an error was handled that had been dealt with
+    later.__context__ = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert not recovery.is_out_of_memory(later)
+
+
+@pytest.mark.parametrize("change", [{"grpo": {"loss_type": "bnpo"}}, {"trl": {"top_entropy_quantile": 0.2}}])
+def test_a_loss_that_depends_on_the_micro_batch_keeps_it(change: dict[str, Any]) -> None:
+    """It may only be generated in smaller pieces: another micro-batch would be another objective."""
+    values = spec(8).model_dump()
+    changed = RunSpec.model_validate({**values, **{name: {**values[name], **part} for name, part in change.items()}})
+    assert not recovery.same_step(changed)
+    assert not recovery.helps(changed, 0, "backward", 8)
+    assert recovery.helps(changed, 0, "transformers.generate", 8)
+    after = recovery.smaller(changed, 1)
+    assert (after.spec.optim.per_device_train_batch_size, after.pieces) == (8, 2)
+
+
+@pytest.mark.parametrize("where", [None, "optimizer", "transformers.generate", "backward", "reward.judge"])
 def test_every_place_has_advice_that_names_a_key(where: str | None) -> None:
-    assert "." in recovery.advice(where)
+    assert re.search(r"\b(model|optim|lora|generation|data|reward)\b", recovery.advice(where))

@@ -307,13 +307,14 @@ def test_nobody_there_is_told_at_once(
     assert time.monotonic() - started < 2
 
 
-def test_silence_ends_in_time(spec: RunSpec, look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_silence_ends_in_time_and_is_left_to_the_worker(
+    spec: RunSpec, look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(hub_room, "REQUEST_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, says nothing
         online(monkeypatch, tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        [found] = look(spec)
-    assert "can not be reached (ReadTimeout)" in found.what
+        assert look(spec) == []
     assert time.monotonic() - started < 2
 
 
@@ -331,10 +332,9 @@ def test_an_address_that_is_searched_for_ever_ends_in_time(
     monkeypatch.setattr(socket, "getaddrinfo", search)
     started = time.monotonic()
     try:
-        [found] = look(spec)
+        assert look(spec) == []
     finally:
         released.set()
-    assert "does not answer within 0.3 s" in found.what
     assert time.monotonic() - started < 2
 
 

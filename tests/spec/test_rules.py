@@ -33,6 +33,8 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("vLLM without an adapter", ["model.fast_inference=true", "model.engine=unsloth", "lora.enabled=false"],
      "model.fast_inference: is true with lora.enabled = false"),
     ("an adapter merged into the weights at each step", ["trl.use_vllm=true"], "model.fast_inference = true"),
+    ("a router's loss under Unsloth", ["trl.router_aux_loss_coef=0.001", "model.engine=unsloth"],
+     "trl.router_aux_loss_coef: is 0.001"),
     ("two sources of data", ["data.name=openai/gsm8k"], "data: path is \"rows.jsonl\" and name is"),
     ("a Hub configuration without a Hub dataset", ["data.config=main"], "leave data.config out"),
     ("a Hub split without a Hub dataset", ["data.eval_split=test"], "leave data.eval_split out"),

@@ -6,6 +6,7 @@ arguments   of the two Unsloth functions the engine calls
 methods     of the generated trainer that CustomGRPOTrainer hooks, with the class that defines each
 corrected   {loss type: arguments that UnslothGRPOConfig had changed and that were put back}
 left        {loss type: arguments that differ after that}
+vllm        arguments that the generated trainer changes when vLLM writes the completions, and that count
 defaults    UnslothGRPOConfig's own defaults where TRL has others
 """
 
@@ -57,6 +58,25 @@ def _unpatched(folder: Path) -> str:
     return "accepted"
 
 
+def _vllm(folder: Path) -> list[str]:
+    """Arguments that differ once the generated trainer has found a vLLM engine behind the model (its `__init__`)."""
+    from trainer import plan as planning
+    from trainer import presets
+    from trainer.grpo import config
+
+    spec = presets.load("qwen3-8b-80gb")
+    plan = planning.make(spec, rows=1024)
+    chosen = config.choose(spec, plan, folder, device="cpu", dtype="float32", engine="unsloth")
+    wanted = config.expected(chosen)
+    args = config.build(chosen)
+    config.correct(args, wanted)
+    if args.top_k in (None, 0):
+        args.top_k = -1
+    args.use_vllm, args.vllm_mode, args.vllm_enable_sleep_mode = True, "colocate", True
+    assert args.router_aux_loss_coef == 0.0  # None would take the model's own, which Unsloth refuses
+    return [name for name, _, _ in config.differences(args, wanted)]
+
+
 def _unquantised(folder: Path) -> str:
     from trainer import engine, presets
     from trainer.engine import unsloth_engine
@@ -85,6 +105,7 @@ def _configs(folder: Path) -> dict[str, Any]:
         built = config.build(chosen)
         found["corrected"][loss] = [name for name, _, _ in config.correct(built, wanted)]
         found["left"][loss] = [name for name, _, _ in config.differences(built, wanted)]
+    found["vllm"] = _vllm(folder)
     theirs = inspect.signature(trl.GRPOConfig.__init__).parameters
     ours = inspect.signature(config.TrlGRPOConfig.__init__).parameters
     found["defaults"] = [

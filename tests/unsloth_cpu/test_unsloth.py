@@ -182,6 +182,10 @@ def test_what_its_config_changes_is_put_back(facts: dict[str, Any]) -> None:
     assert not any(facts["left"].values()), facts["left"]
 
 
+def test_what_the_trainer_sets_for_vllm_is_what_was_chosen(facts: dict[str, Any]) -> None:
+    assert facts["vllm"] == []
+
+
 def test_unsloths_trainer_is_under_ours(ran: Ran) -> None:
     (plan,) = ran.of_kind("plan")
     assert plan["engine"] == "unsloth"

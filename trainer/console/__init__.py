@@ -133,9 +133,10 @@ class _Watch:
     def until_ended(self, interrupts: Interrupts) -> None:
         waited_s = 0.0
         while True:
-            ended = self.handle.poll() is not None  # asked before reading: nothing is missed
+            watched = self.handle
+            ended = watched.poll() is not None  # asked before reading: nothing is missed
             self._take(self.follower.read())
-            if ended or waited_s > LINGER_S:
+            if self.handle is watched and (ended or waited_s > LINGER_S):
                 return
             if interrupts.count > self._answered:
                 self._answered += 1

@@ -74,6 +74,8 @@ def _engine(spec: RunSpec, device: str) -> tuple[str, str]:
         if unsloth is None
         else "the built-in model is too small to gain"
         if spec.model.name.startswith(BUILTIN)
+        else "float32 was asked for and Unsloth trains in bfloat16"
+        if spec.model.dtype == "float32" and spec.model.engine == "auto"
         else None
     )
     if missing is None:
@@ -125,4 +127,6 @@ def unloadable(spec: RunSpec, error: Exception) -> EngineError:
     """One line for what a library says when weights are not found, gated, half downloaded or of an unknown kind."""
     said = " ".join(str(error).split())[:400]
     fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
+    if not isinstance(error, OSError | ValueError):  # a library at work, not a file that is missing
+        fix = 'the log has all of it; model.engine = "transformers" loads without Unsloth and vLLM'
     return EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {said}", fix))

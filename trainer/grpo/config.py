@@ -26,13 +26,17 @@ ENGINE_DECIDES = {
     "gradient_checkpointing_kwargs": "Unsloth's checkpointing is the reentrant one",
     "bf16_full_eval": "transformers' own evaluation is never run",
     "fp16_full_eval": "transformers' own evaluation is never run",
+    "vllm_enable_sleep_mode": "model.standby asks for it, Unsloth knows which models can",
 }
 
 
-def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype: str) -> dict[str, Any]:
+def choose(
+    spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype: str, engine: str = "transformers"
+) -> dict[str, Any]:
     """Every init argument of GRPOConfig with the value this run wants.
 
-    device: "cpu" or "cuda". dtype: "float32", "bfloat16" or "float16", already resolved.
+    device: "cpu" or "cuda". dtype: "float32", "bfloat16" or "float16"; engine: "transformers" or "unsloth"; all of
+    them already resolved.
     """
     chosen = _defaults() | spec.trl_arguments()
     chosen |= {
@@ -49,10 +53,13 @@ def choose(spec: RunSpec, plan: RunPlan, output_dir: Path, *, device: str, dtype
         chosen |= {
             "use_vllm": True,
             "vllm_mode": "colocate",
+            "top_k": spec.generation.top_k or -1,  # off, in vLLM's words
             "vllm_gpu_memory_utilization": spec.model.gpu_memory_utilization,
             # The sequence masks of TRL sum over tokens and leave out long completions without a word (issue 4772).
             "vllm_importance_sampling_mode": spec.trl.get("vllm_importance_sampling_mode", "token_truncate"),
         }
+    if engine == "unsloth" and "router_aux_loss_coef" not in spec.trl:
+        chosen["router_aux_loss_coef"] = 0.0  # None takes the model's own, and Unsloth can not compute that loss
     if spec.grpo.beta > 0 and not spec.lora.enabled:  # TRL loads the reference by name; as the policy, under autocast
         chosen["model_init_kwargs"] = {"dtype": "float32", "revision": spec.model.revision} | (
             {"attn_implementation": spec.model.attn_implementation} if spec.model.attn_implementation else {}

@@ -1,14 +1,16 @@
-"""Before step 1: the largest step this run can meet, once, so that it fails now or not at all.
+"""Before step 1: the largest step this run can meet, once, so that it fails now rather than at step 500.
 
-The longest prompt of the data is completed to full length by a whole generation batch, and one micro-batch of such rows
-goes forward and backward through the trainer's own loss. Weights, metrics and random state are left as they were. What
-is not in it: the optimizer's states, which the first step allocates.
+The longest prompt of the data is completed to full length by a whole generation batch, the old and reference
+log-probabilities are computed where the run needs them, and micro-batches of such rows go forward and backward through
+the trainer's own loss. Weights, gradients, metrics and random state are left as they were. What is not in it: the
+optimizer's states before the first step, and what vLLM takes for itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from trainer.memory import recovery
 from trainer.memory.measured import peak_gib
 
 
@@ -23,24 +26,32 @@ from trainer.memory.measured import peak_gib
 class Probe:
     """Peak memory of the process in GiB (GPU if it has one, else resident) in both halves of a step, and the seconds.
 
-    generation_gib is None where vLLM writes the completions: it takes its share once, at the start.
+    generation_gib is None where vLLM writes the completions: it takes its share once, at the start. has_states: the
+    optimizer's states are in the peaks, because a checkpoint was resumed.
     """
 
     generation_gib: float | None
     update_gib: float
+    has_states: bool
     seconds: float
 
 
 class ProbeMemory(TrainerCallback):
     """Runs the probe when training begins: model and optimizer are prepared, a checkpoint is loaded."""
 
-    def __init__(self, trainer: Any, longest_prompt: list[int], report: Callable[[Probe], None]) -> None:
+    def __init__(self, trainer: Any, longest_prompt: list[int], report: Callable[[Probe | Exception], None]) -> None:
         self.trainer = trainer
         self.longest_prompt = longest_prompt
         self.report = report
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.report(measure(self.trainer, self.longest_prompt))
+        """Out of memory ends the attempt; any other failure is a shortcoming of the probe and is only reported."""
+        try:
+            self.report(measure(self.trainer, self.longest_prompt))
+        except Exception as error:
+            if recovery.is_out_of_memory(error):
+                raise
+            self.report(error)
 
 
 def measure(trainer: Any, prompt: list[int]) -> Probe:
@@ -50,16 +61,34 @@ def measure(trainer: Any, prompt: list[int]) -> Probe:
     """
     started = time.perf_counter()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
+    has_states = bool(trainer.optimizer is not None and trainer.optimizer.state)
+    with torch.random.fork_rng(devices=devices), _undisturbed(trainer):
         generation_gib = None if trainer.use_vllm else _generation(trainer, prompt)
         update_gib = _update(trainer, prompt)
-    return Probe(generation_gib, update_gib, time.perf_counter() - started)
+    return Probe(generation_gib, update_gib, has_states, time.perf_counter() - started)
+
+
+@contextmanager
+def _undisturbed(trainer: Any) -> Iterator[None]:
+    """What a loss leaves behind is put back: gradients, metrics, and the state of TRL's adaptive entropy."""
+    names = ("_last_world_entropy", "entropy_coef", "current_gradient_accumulation_steps")
+    before = {name: getattr(trainer, name) for name in names if hasattr(trainer, name)}
+    # transformers sets it at the first batch
+    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(trainer, name, value)
+        trainer.model.zero_grad(set_to_none=True)
+        trainer._metrics["train"].clear()
+        _reset()
 
 
 def _generation(trainer: Any, prompt: list[int]) -> float:
     """Every row of a generation batch to its last token."""
     _reset()
-    config, rows = trainer.generation_config, trainer.args.generation_batch_size // trainer.accelerator.num_processes
+    config, rows = trainer.generation_config, _generation_rows(trainer)
     shortest = config.min_new_tokens
     config.min_new_tokens = config.max_new_tokens
     try:
@@ -69,34 +98,54 @@ def _generation(trainer: Any, prompt: list[int]) -> float:
     return peak_gib()
 
 
+def _generation_rows(trainer: Any) -> int:
+    rows: int = trainer.args.generation_batch_size // trainer.accelerator.num_processes
+    return rows
+
+
 def _update(trainer: Any, prompt: list[int]) -> float:
-    """Forward and backward of one micro-batch at full length; the gradients are thrown away."""
+    """Log-probabilities without a gradient, then forward and backward of the first micro-batches at full length."""
     model = trainer.model
     if hasattr(model, "for_training"):  # Unsloth: its generate leaves the inference mode on
         model.for_training(use_gradient_checkpointing=getattr(model, "_unsloth_gradient_checkpointing", True))
+        _unsloth_logps(trainer, prompt)
     else:
         model.train()
     _reset()
-    if not hasattr(trainer, "current_gradient_accumulation_steps"):  # set by transformers at the first batch
-        trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
-    inputs = _largest_batch(trainer, prompt)
-    with trainer.compute_loss_context_manager():
-        loss = trainer.compute_loss(trainer.model_wrapped, inputs, num_items_in_batch=inputs["num_items_in_batch"])
-    trainer.accelerator.backward(loss)
-    found = peak_gib()
-    model.zero_grad(set_to_none=True)
-    trainer._metrics["train"].clear()
-    _reset()
-    return found
+    # The second forward of an accumulation runs beside the gradients of the first.
+    for _ in range(min(2, trainer.args.gradient_accumulation_steps)):
+        inputs = _largest_batch(trainer, prompt, trainer.args.per_device_train_batch_size)
+        with trainer.compute_loss_context_manager():
+            loss = trainer.compute_loss(trainer.model_wrapped, inputs, num_items_in_batch=inputs["num_items_in_batch"])
+        trainer.accelerator.backward(loss)
+    return peak_gib()
 
 
-def _largest_batch(trainer: Any, prompt: list[int]) -> dict[str, Tensor]:
-    """What `_prepare_inputs` gives the loss, for a micro-batch of (B, P) prompts and (B, C) completions."""
-    rows, length = trainer.args.per_device_train_batch_size, trainer.max_completion_length
-    device = trainer.accelerator.device
+def _unsloth_logps(trainer: Any, prompt: list[int]) -> None:
+    """Old and reference policy on the whole generation batch. TRL takes it in micro-batches, below the update's peak;
+    Unsloth 2026.10.7 in parts as large as the memory that is free (unsloth/models/rl_replacements.py
+    `grpo_trainer__get_per_token_logps_and_entropies`).
+    """
+    args = trainer.args
+    off_policy = trainer.num_iterations > 1 or args.steps_per_generation > args.gradient_accumulation_steps
+    if not (trainer.beta or off_policy):
+        return
+    batch = _largest_batch(trainer, prompt, _generation_rows(trainer))
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    with torch.no_grad():
+        trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, torch.ones_like(ids), batch["completion_ids"].shape[1], batch_size=args.train_batch_size
+        )
+
+
+def _largest_batch(trainer: Any, prompt: list[int], rows: int) -> dict[str, Tensor]:
+    """What `_prepare_inputs` gives the loss: (rows, P) prompts, all different, and (rows, C) completions."""
+    length, device = trainer.max_completion_length, trainer.accelerator.device
     completion = (prompt * (length // len(prompt) + 1))[:length]
+    # Rotated: rows with one prompt would be read only once by Unsloth, and in training a micro-batch is shuffled.
+    prompts = [prompt[row % len(prompt) :] + prompt[: row % len(prompt)] for row in range(rows)]
     batch: dict[str, Tensor] = {
-        "prompt_ids": torch.tensor([prompt] * rows, device=device),
+        "prompt_ids": torch.tensor(prompts, device=device),
         "prompt_mask": torch.ones((rows, len(prompt)), dtype=torch.long, device=device),
         "completion_ids": torch.tensor([completion] * rows, device=device),
         "completion_mask": torch.ones((rows, length), dtype=torch.long, device=device),
@@ -106,6 +155,9 @@ def _largest_batch(trainer: Any, prompt: list[int]) -> dict[str, Tensor]:
     }
     if trainer.beta:
         batch["ref_per_token_logps"] = torch.zeros((rows, length), device=device)
+    if trainer.use_vllm:
+        batch["sampling_per_token_logps"] = torch.zeros((rows, length), device=device)
+        batch["importance_sampling_ratio"] = torch.ones((rows, length), device=device)
     return batch
 
 

@@ -44,7 +44,8 @@ def check(trainer: Any, rows: list[dict[str, Any]]) -> float:
     prompts = [row["prompt"] for row in sorted(rows, key=lambda row: len(str(row["prompt"])))[:PROMPTS]]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     evidence, tokens = 0.0, 0
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
+    # In training accelerate's autocast is around the model's forward; here training has not begun.
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), trainer.accelerator.autocast():
         ids, images, fields = trainer._tokenize_prompts(prompts)
         noise = _Noise(trainer, ids)
         for seed in range(ROUNDS):
@@ -84,7 +85,7 @@ def _sampled(trainer: Any, ids: list[list[int]], images: Any, fields: Any) -> li
 
 
 def _logp(trainer: Any, prompt: list[int], completion: list[int]) -> float:
-    """Log-probability in nats of a completion under the weights as they are now, at temperature 1."""
+    """Log-probability in nats of a completion under the weights as they are now, at the temperature of sampling."""
     logits = _logits(trainer, [*prompt, *completion], len(completion) + 1)[:-1]
     chosen = torch.tensor(completion, device=logits.device)[:, None]
     return float(logits.log_softmax(-1).gather(-1, chosen).sum())
@@ -94,11 +95,11 @@ def _logits(trainer: Any, ids: list[int], last: int) -> Tensor:
     """(last, V) float32: what follows each of the last tokens of one sequence, by a plain forward pass."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     tokens = torch.tensor([ids], device=trainer.accelerator.device)
-    with generation_mode(model), trainer.compute_loss_context_manager():
+    with generation_mode(model):
         logits: Tensor = model(
             input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, logits_to_keep=last
         ).logits
-    return logits[0, -last:].float()
+    return logits[0, -last:].float() / trainer.temperature
 
 
 class _Noise:

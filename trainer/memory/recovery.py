@@ -9,13 +9,22 @@ Torch-free; knows nothing about processes or events.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from trainer.spec import RunSpec
 
 MOST_RETRIES = 4
-# Spans of a step (trainer/grpo/spans.py) that smaller pieces do not help: these hold weights and optimizer states.
-WHOLE = frozenset({"optimizer"})
+GENERATE = "transformers.generate"
+# Spans of a step (trainer/grpo/spans.py) whose memory grows with the micro-batch. The optimizer's does not, and vLLM,
+# reward models and everything before the first step have memory of their own.
+BY_MICRO_BATCH = frozenset({"_get_per_token_logps_and_entropies", "compute_loss", "backward"})
+# What PyTorch, cuBLAS, cuDNN, Triton and the CPU's allocator say; class names tell less (most are RuntimeError).
+SAID = re.compile(
+    r"out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|DefaultCPUAllocator: can't allocate memory"
+    r"|No available memory for the cache blocks",
+    re.IGNORECASE,
+)
 
 
 class Smaller(NamedTuple):
@@ -28,12 +37,13 @@ class Smaller(NamedTuple):
 def smaller(spec: RunSpec, times: int) -> Smaller:
     """The spec after `times` halvings: per_device_train_batch_size x gradient_accumulation_steps stays the same.
 
-    An odd micro-batch is divided by its smallest divisor. generation_batch_size stays, steps_per_generation grows
+    An odd micro-batch is divided by its smallest divisor; where the loss depends on the micro-batch (`same_step`) it
+    stays. generation_batch_size stays, steps_per_generation grows
     with the accumulation: the generation batch holds the same completions.
     """
     optim, generation = spec.optim, spec.generation
     micro = optim.per_device_train_batch_size
-    for _ in range(times):
+    for _ in range(times if same_step(spec) else 0):
         micro //= _smallest_divisor(micro)
     factor = optim.per_device_train_batch_size // micro
     steps = generation.steps_per_generation
@@ -55,14 +65,37 @@ def smaller(spec: RunSpec, times: int) -> Smaller:
     )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Has a device refused memory? Also when the error was raised `from` that one.
+
+    Not the machine's own MemoryError: a smaller micro-batch on the GPU would not help it.
+    """
+    if isinstance(error, RuntimeError | ValueError) and SAID.search(str(error)):
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def shortened(error: BaseException) -> str:
+    """What the device said, without the advice that PyTorch adds."""
+    return str(error).split(". ")[0][:200]
+
+
+def same_step(spec: RunSpec) -> bool:
+    """Is an optimizer step the same whatever the micro-batch? Not where the loss holds a mean over the micro-batch."""
+    trl = spec.trl
+    whole = not trl.get("entropy_coef") and not trl.get("use_adaptive_entropy")
+    return whole and spec.grpo.loss_type != "bnpo" and trl.get("top_entropy_quantile", 1.0) == 1.0
+
+
 def helps(spec: RunSpec, times: int, where: str | None, generation_rows: int) -> bool:
     """Would one more halving make the part of a step called `where` smaller? None is no part of a step."""
-    if where is None or where in WHOLE or where.startswith("reward.") or times >= MOST_RETRIES:
+    if times >= MOST_RETRIES:
         return False
     now = smaller(spec, times)
-    if where == "transformers.generate":
+    if where == GENERATE:
         return now.pieces < generation_rows
-    return now.spec.optim.per_device_train_batch_size > 1
+    micro = now.spec.optim.per_device_train_batch_size
+    return where in BY_MICRO_BATCH and micro > 1 and same_step(spec)
 
 
 def in_words(spec: RunSpec, times: int) -> str:
@@ -84,9 +117,9 @@ def advice(where: str | None) -> str:
         return "a smaller model, model.load_in_4bit = true, or close other programs that use the GPU"
     if where.startswith("reward."):
         return "a smaller model behind that reward, or that reward on the CPU"
-    if where in WHOLE:
+    if where == "optimizer":
         return 'optim.optim = "adamw_8bit", a smaller lora.r, or fewer lora.target_modules'
-    if where == "transformers.generate":
+    if where == GENERATE:
         return (
             "a smaller generation.max_completion_length, generation.num_generations or generation.steps_per_generation"
         )

@@ -92,6 +92,9 @@ def _unsloth(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
         yield Problem("model.engine", what, f"{flags}, or --set model.device=cuda")
     elif absent:
         yield Problem("model.engine", f'is "unsloth" and {_not_installed(absent)}', f"make setup, or {flags}")
+    elif spec.model.dtype == "float32":
+        what = 'is "float32" with model.engine = "unsloth", which trains in bfloat16 where the GPU has it'
+        yield Problem("model.dtype", what, f"--set model.dtype=auto, or {flags}")
 
 
 def _fast_inference(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
@@ -147,9 +150,9 @@ def _not_installed(names: list[str]) -> str:
 
 
 def _ram(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
-    """Refused only where even the whole memory would not do: the estimate may be 30 % off, so a close one may try."""
+    """Refused only where even the whole memory would not do, also if the estimate is 30 % too high."""
     need, there = plan.memory_total_gib, ram_gib()
-    if need is None or need <= there:
+    if need is None or need <= 1.3 * there:
         return
     what = f"{spec.model.name} needs about {need:.1f} GiB on the CPU, this machine has {there:.1f} GiB of memory"
     yield Problem("model.name", what, _smaller(spec, plan, there))

@@ -33,6 +33,8 @@ def warnings(spec: RunSpec) -> list[str]:
         )
     if spec.log.mirrors:
         found.append("log.mirrors is not fed by this version; events.jsonl holds every metric under its W&B name.")
+    if spec.model.attn_implementation and spec.model.engine == "unsloth":
+        found.append("model.attn_implementation may be ignored: Unsloth has attention of its own for Llama and Qwen3.")
     if spec.model.trust_remote_code:
         found.append("model.trust_remote_code runs Python code of the model's repository on this machine.")
     return found

@@ -113,6 +113,13 @@ def _adapters_are_not_merged_each_step(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("trl.use_vllm", what, 'model.fast_inference = true with model.engine = "unsloth"')
 
 
+@_rule("trl", "model.engine")
+def _unsloth_has_no_router_loss(spec: RunSpec) -> Iterator[Problem]:
+    if spec.model.engine == "unsloth" and spec.trl.get("router_aux_loss_coef"):
+        what = f"is {shown(spec.trl['router_aux_loss_coef'])}; Unsloth can not compute the loss of a router"
+        yield Problem("trl.router_aux_loss_coef", what, 'leave it out, or model.engine = "transformers"')
+
+
 @_rule("model.dtype", "model.device", "model.load_in_4bit", "lora.enabled")
 def _float16_can_be_trained(spec: RunSpec) -> Iterator[Problem]:
     """transformers' gradient scaler unscales float32 gradients only; TRL makes adapters of 4-bit weights bfloat16."""

@@ -1,0 +1,91 @@
+"""trainer.grpo.memory_probe: the largest step is really run, and nothing of it is left."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+
+from tests.tiny import tiny_trainer
+from trainer.grpo import memory_probe
+from trainer.grpo.memory_probe import Probe, ProbeMemory
+
+LORA = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+PROMPT = [1, 4, 70, 71, 72, 2, 5]
+
+
+def probing(folder: Path, **changes: Any) -> tuple[Any, list[Probe | Exception], Any]:
+    """(trainer with the probe, what it reported, the recorder)."""
+    trainer, recorder = tiny_trainer(folder, **changes)
+    found: list[Probe | Exception] = []
+    trainer.add_callback(ProbeMemory(trainer, PROMPT, found.append))
+    return trainer, found, recorder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"loss_type": name} for name in ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo")),
+        {"loss_type": "luspo", "importance_sampling_level": "sequence"},
+        {"beta": 0.1, "peft_config": LORA},
+        {"top_entropy_quantile": 0.5},
+        {"use_adaptive_entropy": True, "entropy_target": 0.5},
+        {"delta": 4.0, "loss_type": "grpo"},
+        {"off_policy_mask_threshold": 0.5, "loss_type": "grpo"},
+        {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "max_steps": 2},
+    ],
+)
+def test_a_run_with_the_probe_is_the_run_without_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    plain, recorder = tiny_trainer(tmp_path / "plain", **changes)
+    plain.train()
+    probed, found, probed_recorder = probing(tmp_path / "probed", **changes)
+    probed.train()
+    (probe,) = found
+    assert isinstance(probe, Probe), probe
+    assert probe.update_gib > 0
+    for (_, logs, _), (_, other, _) in zip(recorder.steps, probed_recorder.steps, strict=True):
+        assert logs["loss"] == other["loss"]
+        assert logs.get("reward") == other.get("reward")  # none where nothing was generated
+    weights, others = plain.model.state_dict(), probed.model.state_dict()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def test_both_halves_have_their_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, found, _ = probing(tmp_path, gradient_accumulation_steps=2)
+    generated: list[torch.Size] = []
+    losses: list[tuple[torch.Size, torch.Size]] = []
+    generate, loss = trainer.model.generate, trainer.compute_loss
+
+    def watch_generate(*args: Any, **kwargs: Any) -> Any:
+        output = generate(*args, **kwargs)
+        generated.append(output.shape)
+        return output
+
+    def watch_loss(model: Any, inputs: Any, **kwargs: Any) -> Any:
+        losses.append((inputs["prompt_ids"].shape, inputs["completion_ids"].shape))
+        return loss(model, inputs, **kwargs)
+
+    monkeypatch.setattr(trainer.model, "generate", watch_generate)
+    monkeypatch.setattr(trainer, "compute_loss", watch_loss)
+    trainer.train()
+    assert isinstance(found[0], Probe)
+    assert generated[0] == (16, len(PROMPT) + 8)  # the whole generation batch, to the last token
+    assert losses[:2] == [((8, len(PROMPT)), (8, 8))] * 2  # two micro-batches: the second beside the first's gradients
+
+
+def test_running_out_of_memory_ends_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, found, _ = probing(tmp_path)
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    monkeypatch.setattr(memory_probe, "_update", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.train()
+    assert found == []
+
+
+def test_a_shortcoming_of_the_probe_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, found, recorder = probing(tmp_path)
+    monkeypatch.setattr(memory_probe, "_update", lambda *_: (_ for _ in ()).throw(KeyError("new in TRL")))
+    trainer.train()
+    assert isinstance(found[0], KeyError)
+    assert len(recorder.steps) == 2
