@@ -146,7 +146,6 @@ def facts() -> dict[str, Any]:
         "bfloat16": bool(getattr(_utils, "SUPPORTS_BFLOAT16", False)),
         "flash_attention": bool(getattr(_utils, "HAS_FLASH_ATTENTION", False)),
         "xformers": str(getattr(_utils, "xformers_version", None)),
-        "compile_location": "cache" if os.environ.get("UNSLOTH_COMPILE_LOCATION") else None,
         "statistics": os.environ.get("UNSLOTH_DISABLE_STATISTICS") != "1",
         "standby": os.environ.get("UNSLOTH_VLLM_STANDBY") == "1",
     }
