@@ -47,7 +47,7 @@ def spec(loss: str, **trl: Any) -> RunSpec:
         model=Model(name="builtin/tiny-qwen3"),
         data=Data(path="rows.jsonl"),
         reward=Reward(components=[Component(function="exact_match")]),
-        grpo=Grpo(loss_type=loss),
+        grpo=Grpo.model_validate({"loss_type": loss}),
         trl=trl,
     )
 
