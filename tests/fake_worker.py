@@ -28,6 +28,7 @@ def main(path: str, character: str) -> int:
     rundir = RunDir(Path(path))
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    launch.let_signals_through()
     with launch.hold_lock(rundir, 20), EventWriter(rundir.events, rundir.newest_attempt()) as events:
         done = state_of(rundir).last_step
         resumed = {

@@ -240,6 +240,28 @@ def test_a_worker_stopped_before_it_began_is_stopped_not_lost(
     assert launch.judge(run) == "stopped"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a signal ends a process there")
+def test_a_signal_waits_until_the_worker_can_take_it(make_run: MakeRun, start: Start) -> None:
+    """While it is still importing: an unhandled SIGTERM would end it without a word."""
+    run = make_run()
+    handle = start(run, "obey")
+    handle.process.send_signal(signal.SIGTERM)
+    assert handle.process.wait(30) == launch.EXIT_STOPPED
+    assert launch.judge(run) == "stopped"
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, set())  # of this process
+
+
+def test_a_worker_that_started_the_next_is_not_the_runs_worker_any_more(
+    make_run: MakeRun, stranger: subprocess.Popen[bytes]
+) -> None:
+    """It may still be clearing up when its successor is killed: the run is lost, not starting."""
+    old = Identity.of(stranger.pid)
+    assert old is not None
+    run = make_run("tiny-1", {"kind": "run_started", "resumed_from_step": 0, **old.stored()})
+    write_json(run.identity, {"pid": 2**22, "pid_started": "1", "boot_id": boot_id(), "attempt": 2})
+    assert launch.judge(run) == "lost"
+
+
 @linux_only
 @pytest.mark.parametrize("change", [{"pid_started": "1"}, {"boot_id": "another"}])
 def test_a_stranger_with_the_same_pid_is_never_signalled(

@@ -19,6 +19,10 @@ REWARD = Reward(
 )
 
 
+# Of random text about half ends so: most groups have spread.
+HALF = Reward(components=[Component(function="format_regex", params={"pattern": ".*[A-Za-m]"})])
+
+
 @dataclass
 class Recorder:
     """An observer that remembers."""

@@ -9,7 +9,7 @@ run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_
 plan          once the rows are known exactly: plan (the RunPlan as dict), data (rows, dropped, cut,
               longest_prompt_tokens, fingerprint ...), engine, device, dtype, why, trainer_class,
               trainer_bases [str]
-phase         name (load | warm_start | data | eval | train), state (start | end),
+phase         name (load | warm_start | data | eval | train | memory_probe, inside train), state (start | end),
               seconds (end only), detail
 step          step, of, epoch, seconds, metrics {W&B name: number}, groups {count, dead_frac,
               all_right_frac, all_wrong_frac, constant_frac, group_std, batch_std,

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def start(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
 
 def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, str]) -> WorkerHandle:
     rundir.logs.mkdir(exist_ok=True)
-    with rundir.log_file(attempt).open("ab") as log:
+    with rundir.log_file(attempt).open("ab") as log, _signals_wait():
         process = subprocess.Popen(
             [sys.executable, "-m", module, str(rundir.path)],
             stdin=subprocess.DEVNULL,
@@ -153,6 +154,27 @@ def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, 
     if identity is not None:
         write_json(rundir.identity, identity.stored() | {"attempt": attempt, "t": round(time.time(), 3)})
     return WorkerHandle(attempt, process)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """A worker inherits that SIGTERM and SIGINT wait until it can take them: else one that comes while it is still
+    importing ends it without a word. StopFlag of the worker lets them through.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_signals_through() -> None:
+    """For a worker that has put its handlers in place: what came until now arrives now."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
 def start_next_attempt(rundir: RunDir, module: str, environment: Mapping[str, str]) -> None:

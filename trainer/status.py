@@ -24,12 +24,15 @@ _CREATED_S = 30.0  # between creating a run and starting its worker
 
 
 def workers(rundir: RunDir, state: RunState) -> list[Identity]:
-    """The newest worker as its parent named it, and as it named itself. Usually the same one twice.
+    """The worker of the newest attempt as its parent named it, and as it named itself. Usually the same one twice.
 
-    A parent killed between starting the worker and writing its name leaves only the second.
+    A parent killed between starting the worker and writing its name leaves only the second; a worker that started the
+    next attempt is not the run's any more, even while it is still clearing up.
     """
-    named = (Identity.read(read_json(rundir.identity)), Identity.read(state.started))
-    return list(dict.fromkeys(worker for worker in named if worker is not None))
+    named = [stored for stored in (read_json(rundir.identity), state.started) if stored is not None]
+    newest = max(map(_attempt, named), default=0)
+    found = (Identity.read(stored) for stored in named if _attempt(stored) == newest)
+    return list(dict.fromkeys(worker for worker in found if worker is not None))
 
 
 def worker_alive(rundir: RunDir, state: RunState) -> bool:

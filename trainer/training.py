@@ -61,7 +61,7 @@ class Training:
         self.observer = RunObserver(session.rundir, session.events, spec, steps, self.evaluate, self.manifest)
         self.trainer = self._make_trainer(choice, loaded)
         if spec.run.memory_probe:
-            self.trainer.add_callback(ProbeMemory(self.trainer, self._longest_prompt(), self._probed))
+            self.trainer.add_callback(ProbeMemory(self.trainer, self._longest_prompt(), self._probed, self._stop))
         self._announce(choice)
 
     def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
@@ -145,10 +145,18 @@ class Training:
         kwargs = self.spec.trl.get("chat_template_kwargs")
         return max((prompt_ids(prompt, self.tokenizer, kwargs) for prompt in self.data.train["prompt"]), key=len)
 
-    def _probed(self, found: Probe | Exception) -> None:
+    def _stop(self) -> None:
+        self.session.flag.look()
+        self.session.flag.check()
+
+    def _probed(self, found: Probe | Exception | None) -> None:
+        emit = self.session.events.emit
+        if found is None:
+            emit("phase", name="memory_probe", state="start", detail="run.memory_probe=false leaves it out")
+            return
+        emit("phase", name="memory_probe", state="end", seconds=getattr(found, "seconds", None), detail="")
         self.spans.drain()
         self.spans.failed_in = None
-        emit = self.session.events.emit
         if isinstance(found, Exception):
             text = f"it failed ({type(found).__name__}: {found}); the run goes on without it"
             emit("alert", level="warn", title="memory probe", text=text)

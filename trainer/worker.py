@@ -45,6 +45,7 @@ class StopFlag:
         self.reason: str | None = None
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        launch.let_signals_through()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.reason = self.reason or signal.Signals(number).name
@@ -74,9 +75,11 @@ class Session:
         """How often a step of this run was too large for the GPU (trainer.memory.recovery)."""
         self.failed_in: str | None = None
         """Innermost span of the step that failed; None outside of steps."""
+        self.device = "cpu"
 
     def hold_gpu(self, device: str) -> None:
         """One run a GPU: raises RunError naming the run that has it. The kernel frees it with the process."""
+        self.device = device
         if device == "cuda":
             card = gpu.chosen()
             wait_s = HANDOVER_S if self.retries else 2.0  # of the attempt before, which may still be clearing up
@@ -230,7 +233,8 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
         session.events.emit("alert", level="warn", title="out of memory", text=text)
         retry = _start_next_attempt(session, module)
     tried = f" after {times} {'try' if times == 1 else 'tries'} in smaller pieces" if times else ""
-    problem = Problem("GPU memory", f"ran out {place}{tried}: {said}", recovery.advice(where))
+    memory = "GPU memory" if session.device == "cuda" else "memory"
+    problem = Problem(memory, f"ran out {place}{tried}: {said}", recovery.advice(where, spec))
     _emit_failed(session, error, [problem], launch.EXIT_OUT_OF_MEMORY, retry=retry)
     return launch.EXIT_OUT_OF_MEMORY
 

@@ -75,14 +75,14 @@ def test_it_gives_up_when_nothing_is_left_to_halve(
     assert code == launch.EXIT_FAILED
     assert [event["retry"] for event in of_kind(rundir, "run_failed")] == [True, False]
     said = capsys.readouterr().err
-    assert "GPU memory: ran out in backward after 1 try in smaller pieces: CUDA out of memory" in said
+    assert "memory: ran out in backward after 1 try in smaller pieces: CUDA out of memory" in said
     assert "generation.max_completion_length" in said
     assert rundir.checkpoint(2).is_dir()  # nothing that was made is lost
 
 
 @pytest.mark.parametrize(
     ("where", "place", "advice"),
-    [("load", "outside of a step", "model.load_in_4bit = true"), ("optimizer", "in optimizer", "adamw_8bit")],
+    [("load", "outside of a step", "a smaller model.name"), ("optimizer", "in optimizer", "adamw_8bit")],
 )
 def test_what_smaller_pieces_do_not_help_fails_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str, place: str, advice: str
@@ -93,5 +93,5 @@ def test_what_smaller_pieces_do_not_help_fails_with_a_hint(
     assert failed["retry"] is False
     assert failed["exit_code"] == launch.EXIT_OUT_OF_MEMORY
     said = capsys.readouterr().err
-    assert f"GPU memory: ran out {place}: CUDA out of memory" in said
+    assert f"memory: ran out {place}: CUDA out of memory" in said
     assert advice in said

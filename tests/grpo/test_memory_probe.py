@@ -7,19 +7,25 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.tiny import tiny_trainer
+from tests.tiny import HALF, tiny_trainer
 from trainer.grpo import memory_probe
 from trainer.grpo.memory_probe import Probe, ProbeMemory
+from trainer.grpo.spans import Spans
+from trainer.rewards.wrapper import ComponentRewardWrapper
 
 LORA = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
 PROMPT = [1, 4, 70, 71, 72, 2, 5]
 
 
+def training(folder: Path, **changes: Any) -> tuple[Any, Any]:
+    return tiny_trainer(folder, wrapper=ComponentRewardWrapper(HALF, Spans()), **changes)
+
+
 def probing(folder: Path, **changes: Any) -> tuple[Any, list[Probe | Exception], Any]:
-    """(trainer with the probe, what it reported, the recorder)."""
-    trainer, recorder = tiny_trainer(folder, **changes)
+    """(trainer with the probe, what it reported in the end, the recorder)."""
+    trainer, recorder = training(folder, **changes)
     found: list[Probe | Exception] = []
-    trainer.add_callback(ProbeMemory(trainer, PROMPT, found.append))
+    trainer.add_callback(ProbeMemory(trainer, PROMPT, lambda result: found.append(result) if result else None))
     return trainer, found, recorder
 
 
@@ -37,13 +43,14 @@ def probing(folder: Path, **changes: Any) -> tuple[Any, list[Probe | Exception],
     ],
 )
 def test_a_run_with_the_probe_is_the_run_without_it(tmp_path: Path, changes: dict[str, Any]) -> None:
-    plain, recorder = tiny_trainer(tmp_path / "plain", **changes)
+    plain, recorder = training(tmp_path / "plain", **changes)
     plain.train()
     probed, found, probed_recorder = probing(tmp_path / "probed", **changes)
     probed.train()
     (probe,) = found
     assert isinstance(probe, Probe), probe
     assert probe.update_gib > 0
+    assert any(logs["grad_norm"] > 0 for _, logs, _ in recorder.steps)
     for (_, logs, _), (_, other, _) in zip(recorder.steps, probed_recorder.steps, strict=True):
         assert logs["loss"] == other["loss"]
         assert logs.get("reward") == other.get("reward")  # none where nothing was generated
@@ -81,6 +88,22 @@ def test_running_out_of_memory_ends_the_attempt(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(torch.OutOfMemoryError):
         trainer.train()
     assert found == []
+
+
+def test_a_stop_that_was_asked_for_ends_it_before_the_first_step(tmp_path: Path) -> None:
+    class Asked(Exception):
+        pass
+
+    def check() -> None:
+        raise Asked
+
+    trainer, recorder = training(tmp_path)
+    said: list[Any] = []
+    trainer.add_callback(ProbeMemory(trainer, PROMPT, said.append, check))
+    with pytest.raises(Asked):
+        trainer.train()
+    assert said == [None]  # it had said that it begins
+    assert recorder.steps == []
 
 
 def test_a_shortcoming_of_the_probe_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

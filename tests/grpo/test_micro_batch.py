@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import tiny_trainer
+from tests.tiny import HALF, tiny_trainer
 from trainer.grpo.spans import Spans
 from trainer.memory import recovery
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Data, Grpo, Model, Reward, RunSpec
 
-# Of random text about half ends so: most groups have spread.
-HALF = Reward(components=[Component(function="format_regex", params={"pattern": ".*[A-Za-m]"})])
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo")
 
 

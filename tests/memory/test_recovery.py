@@ -119,4 +119,24 @@ def test_a_loss_that_depends_on_the_micro_batch_keeps_it(change: dict[str, Any])
 
 @pytest.mark.parametrize("where", [None, "optimizer", "transformers.generate", "backward", "reward.judge"])
 def test_every_place_has_advice_that_names_a_key(where: str | None) -> None:
-    assert re.search(r"\b(model|optim|lora|generation|data|reward)\b", recovery.advice(where))
+    assert re.search(r"\b(model|optim|lora|generation|data)\.\w|reward", recovery.advice(where, spec(4)))
+
+
+def test_advice_does_not_name_what_the_run_does_already() -> None:
+    values = spec(4).model_dump()
+    whole = RunSpec.model_validate(values | {"lora": {"enabled": False}, "model": values["model"]})
+    assert "lora.r" not in recovery.advice("optimizer", whole)
+    assert "lora.enabled = true" in recovery.advice("optimizer", whole)
+    small = RunSpec.model_validate(values | {"model": values["model"] | {"load_in_4bit": True}})
+    assert "load_in_4bit" not in recovery.advice("backward", small)
+    assert "gradient_checkpointing" not in recovery.advice("backward", small)
+
+
+def test_what_the_device_said_keeps_the_amount() -> None:
+    cuda = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.65 GiB.")
+    assert recovery.shortened(cuda) == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    cpu = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 481296384 bytes. Error code 12 (Cannot allocate memory)"
+    )
+    assert recovery.shortened(cpu).startswith("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4812")

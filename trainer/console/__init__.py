@@ -220,7 +220,9 @@ def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status,
         for text in lines.failure(final):
             out.line(f"error: {text}")
     elif status == "stopped" and final is None:
-        out.line("ended at once, as asked: the steps after its last checkpoint are lost")
+        forced = bool((read_json(rundir.stop_request) or {}).get("force"))
+        lost = "ended at once, as asked: the steps after its last checkpoint are lost"
+        out.line(lost if forced else "stopped before it began: nothing is lost")
     elif status == "lost":
         tail = log_tail(log)
         said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
@@ -231,11 +233,13 @@ def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status,
             for text in tail:
                 out.line(f"  {text}")
     elif status in LIVE:
-        out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop --force")
+        out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop {rundir.name} --force")
     if status != "stopped":
         out.line(f"log: {log}")
-    if not (final and final.get("exit_code") == launch.EXIT_INPUT):
-        out.line(f"go on: python app.py --headless --resume {rundir.name}")
+    exit_code = final.get("exit_code") if final else None
+    if exit_code != launch.EXIT_INPUT:
+        words = "with more memory, or less of it in use, go on" if exit_code == launch.EXIT_OUT_OF_MEMORY else "go on"
+        out.line(f"{words}: python app.py --headless --resume {rundir.name}")
 
 
 def log_tail(path: os.PathLike[str]) -> list[str]:

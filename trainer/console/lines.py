@@ -174,6 +174,9 @@ def _started(event: Event) -> str:
 
 def _phase(event: Event) -> str:
     name = str(event.get("name"))
+    if name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
+        said = f"memory probe: the longest prompt at full length, once ({event.get('detail')})"
+        return said if event.get("state") == "start" else ""
     if event.get("state") != "end" or name in _QUIET_PHASES:
         return ""
     return f"{name.replace('_', ' ')} {duration(event.get('seconds'))}"

@@ -23,6 +23,14 @@ LATEST = "latest"
 # Not float16: activations of models made for bfloat16 overflow in it, and logits computed in float32 do not show it.
 DTYPES = ("bfloat16", "float32")
 FACTS = "export.json"  # in every export: where it came from and what was verified
+# Options of `export` that mean something to some kinds only, and these kinds; the others are of every kind.
+BELONGS = {
+    "dtype": ("merged", "hub"),
+    "quants": ("gguf",),
+    "repo": ("hub",),
+    "private": ("hub",),
+    "upload": ("hub",),
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ def export(
     *,
     checkpoint: str = LATEST,
     out: Path | None = None,
-    dtype: str = "bfloat16",
+    dtype: str | None = None,
     quants: Sequence[str] = ("q8_0",),
     repo: str | None = None,
     private: bool = True,
@@ -50,8 +58,8 @@ def export(
 ) -> Exported:
     """Export a checkpoint to `out`, by default exports/<kind>-<step> of the run.
 
-    kind: one of KINDS. checkpoint: a step, or LATEST for the newest that verifies. dtype: of merged weights.
-    quants: of GGUF files. repo, private, upload: for kind hub; upload is "adapter" or "merged", None takes the adapter
+    kind: one of KINDS. checkpoint: a step, or LATEST for the newest that verifies. dtype: of merged weights, one of
+    DTYPES, by default the first. quants: of GGUF files. repo, private, upload: for kind hub; upload is "adapter" or "merged", None takes the adapter
     of a run that has one. say: told one line at a time what happens.
     Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
     CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
@@ -65,11 +73,14 @@ def export(
     if kind == "adapter":
         return adapter.export(found, out or target(found, kind))
     if kind == "merged":
-        return merged.export(found, out or target(found, kind), dtype, say)
+        return merged.export(found, out or target(found, kind), dtype or DTYPES[0], say)
     if kind == "gguf":
         return gguf.export(found, out or target(found, kind), quants, say)
     assert kind == "hub", kind
-    made = _to_upload(found, upload or ("adapter" if found.lora else "merged"), out, dtype, say)
+    what = upload or ("adapter" if found.lora else "merged")
+    if what == "adapter" and dtype is not None:
+        raise ExportRefused(Problem("--dtype", "is of merged weights, the adapter is uploaded", "--upload merged"))
+    made = _to_upload(found, what, out, dtype or DTYPES[0], say)
     return Exported(made.path, made.step, made.facts, hub.upload(account, made.path, private, found.label, say))
 
 

@@ -21,7 +21,7 @@ def export(source: Source, target: Path) -> Exported:
         raise ExportRefused(Problem(f"run {source.rundir.name}", what, "--to merged"))
     with staging.staged(target) as draft:
         files = [source.path / ADAPTER, *source.tokenizer_files]
-        staging.need_room(draft, sum(path.stat().st_size for path in files))
+        staging.need_room(target, sum(path.stat().st_size for path in files))
         for path in files:
             shutil.copyfile(path, draft / path.name)
         write_json(draft / ADAPTER_CONFIG, _config(source))

@@ -55,7 +55,7 @@ def export(source: Source, target: Path, quants: Sequence[str], say: Callable[[s
     with staging.staged(target) as draft, merged.quiet():
         whole = draft / ".merged"
         whole.mkdir()
-        facts = merged.write(source, whole, "bfloat16", say, _MERGED_TIMES)
+        facts = merged.write(source, whole, target, "bfloat16", say, _MERGED_TIMES)
         files = {name: _make(tools, source, whole, draft, name, say) for name in names}
         shutil.rmtree(whole)
         (draft / f".{source.rundir.name}-bf16.gguf").unlink(missing_ok=True)

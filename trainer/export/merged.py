@@ -20,7 +20,7 @@ from typing import Any
 
 from trainer.errors import ExportError, Problem
 from trainer.export import DTYPES, FACTS, Exported, card, staging, verify
-from trainer.export.source import Base, Source
+from trainer.export.source import ADAPTER, Base, Source
 from trainer.rundir import write_json
 
 MERGE_TOLERANCE = 1e-4  # of a layer's largest output; float32 sums in another order give about 1e-6
@@ -30,19 +30,22 @@ _PROBES = 4  # random inputs a merged layer is compared on
 def export(source: Source, target: Path, dtype: str, say: Callable[[str], None]) -> Exported:
     """Weights, tokenizer and card in `target`, verified. Raises ExportRefused or ExportError."""
     with staging.staged(target) as draft, quiet():
-        facts = write(source, draft, dtype, say)
+        facts = write(source, draft, target, dtype, say)
     return Exported(target, source.step, facts)
 
 
-def write(source: Source, folder: Path, dtype: str, say: Callable[[str], None], times: float = 1.0) -> dict[str, Any]:
+def write(
+    source: Source, folder: Path, target: Path, dtype: str, say: Callable[[str], None], times: float = 1.0
+) -> dict[str, Any]:
     """The export into an empty folder; the content of its export.json.
 
-    times: how often the size of the weights the disk must have room for.
+    target: what the folder will be called. times: how often the size of the weights the disk must have room for.
     """
     import torch
     from transformers import AutoTokenizer
 
     assert dtype in DTYPES, dtype
+    staging.need_room(target, round(times * size(source, dtype)))  # loading a large model takes minutes
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     say(f"loading {source.shown() if source.lora else source.path.name} on the CPU")
     model = load_adapted(source) if source.lora else load_whole(source)
@@ -53,7 +56,6 @@ def write(source: Source, folder: Path, dtype: str, say: Callable[[str], None], 
         model = merge(model, getattr(torch, dtype))
     cast(model, getattr(torch, dtype))
     stored = verify.logits(model, rows)
-    staging.need_room(folder, round(times * sum(p.numel() * p.element_size() for p in model.parameters())))
     say("saving")
     model.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):  # safetensors makes them readable by their owner alone
@@ -86,13 +88,35 @@ def quiet() -> Iterator[None]:
         kernels.setLevel(logging.NOTSET)
 
 
+def size(source: Source, dtype: str) -> int:
+    """Bytes of the merged weights, from the shapes that the model's config gives: no weight is loaded."""
+    import torch
+
+    trusted = {"trust_remote_code": source.spec.model.trust_remote_code}
+    if source.lora:
+        config = _base_config(source, source.base())
+        loader = _fitting(_classes(config), config, _adapter_keys(source))
+    else:
+        loader, config = _whole(source)
+    with torch.device("meta"):
+        automatic = hasattr(loader, "_model_mapping")
+        model = loader.from_config(config, **trusted) if automatic else loader(copy.deepcopy(config))
+    itemsize: int = getattr(torch, dtype).itemsize
+    return itemsize * sum(parameter.numel() for parameter in model.parameters())
+
+
 def load_whole(source: Source) -> Any:
     """The model of a run that trained all weights, as saved."""
+    trusted = source.spec.model.trust_remote_code
+    return _complete(_whole(source)[0], source.path, dtype="auto", trust_remote_code=trusted)
+
+
+def _whole(source: Source) -> tuple[Any, Any]:
+    """Class and config of the model of a run that trained all weights."""
     from transformers import AutoConfig
 
-    options = {"trust_remote_code": source.spec.model.trust_remote_code}
-    config = AutoConfig.from_pretrained(source.path, **options)
-    return _complete(_classes(config)[0], source.path, dtype="auto", **options)
+    config = AutoConfig.from_pretrained(source.path, trust_remote_code=source.spec.model.trust_remote_code)
+    return _classes(config)[0], config
 
 
 def load_adapted(source: Source) -> Any:
@@ -101,11 +125,9 @@ def load_adapted(source: Source) -> Any:
     Raises ExportError when the base is not to be had or the adapter does not fit it.
     """
     from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
 
     base = source.base()
-    with safe_open(source.path / "adapter_model.safetensors", "pt") as file:
-        keys = set(file.keys())
+    keys = _adapter_keys(source)
     model = _load_base(source, base, keys)
     adapted = PeftModel.from_pretrained(model, source.path, torch_device="cpu")
     # PEFT leaves out in silence what it finds no place for.
@@ -150,25 +172,45 @@ def cast(model: Any, dtype: Any) -> None:
         model.config.dtype = dtype
 
 
+def _adapter_keys(source: Source) -> set[str]:
+    from safetensors import safe_open
+
+    with safe_open(source.path / ADAPTER, "pt") as file:
+        return set(file.keys())
+
+
+def _base_config(source: Source, base: Base) -> Any:
+    from transformers import AutoConfig
+
+    trusted = source.spec.model.trust_remote_code
+    try:
+        return AutoConfig.from_pretrained(base.name, revision=base.revision, trust_remote_code=trusted)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(base, error) from error
+
+
+def _not_loaded(base: Base, error: Exception) -> ExportError:
+    fix = "check the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
+    return ExportError(Problem("model.name", f"{base.shown} can not be loaded: {error}", fix))
+
+
 def _load_base(source: Source, base: Base, keys: set[str]) -> Any:
     import torch
-    from transformers import AutoConfig
 
     from trainer.engine import transformers_engine
 
     model_spec = source.spec.model
     dtype = getattr(torch, source.compute_dtype())
     options: dict[str, Any] = {"revision": base.revision, "trust_remote_code": model_spec.trust_remote_code}
+    config = _base_config(source, base)
     try:
-        config = AutoConfig.from_pretrained(base.name, **options)
         # A repository that is quantised already brings its own settings.
         if model_spec.load_in_4bit and getattr(config, "quantization_config", None) is None:
             options["quantization_config"] = transformers_engine.nf4(dtype, model_spec.double_quant)
         loader = _fitting(_classes(config), config, keys)
         model = _complete(loader, base.name, dtype=dtype, device_map={"": "cpu"}, **options)
     except (OSError, ValueError) as error:
-        fix = "check the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-        raise ExportError(Problem("model.name", f"{base.shown} can not be loaded: {error}", fix)) from error
+        raise _not_loaded(base, error) from error
     if hasattr(model, "hf_device_map"):
         del model.hf_device_map  # PEFT 0.21 would move a model with such a map to a GPU, if there is one
     if getattr(model, "hf_quantizer", None) is None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import checkpoints
+from trainer import checkpoints, launch
 from trainer.errors import CheckpointError, ExportError, Problem, RunError
 from trainer.events import EventReader
 from trainer.rundir import PROJECT, RunDir
 from trainer.spec import RunSpec
+from trainer.status import LIVE
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -159,8 +160,7 @@ def find(rundir: RunDir, which: str, say: Callable[[str], None]) -> Source:
     spec = rundir.read_spec()
     known = checkpoints.listed(rundir.checkpoints)
     if not known:
-        fix = f"let it run to its first checkpoint: --resume {rundir.name}"
-        raise RunError(Problem(f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}", fix))
+        raise RunError(_without_checkpoint(rundir))
     if which == "latest":
         newest, skipped = checkpoints.newest_verified(rundir.checkpoints)
         for name, wrong in skipped:
@@ -177,6 +177,18 @@ def find(rundir: RunDir, which: str, say: Callable[[str], None]) -> Source:
     if wrong_there is not None:
         raise CheckpointError(Problem(chosen.path.name, wrong_there, "--checkpoint latest takes the newest good one"))
     return Source(rundir, spec, chosen.path, chosen.step, checkpoints.read_manifest(chosen.path))
+
+
+def _without_checkpoint(rundir: RunDir) -> Problem:
+    """What to do about it depends on whether the run will ever write one."""
+    where, what = f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"
+    status = launch.judge(rundir)
+    if status == "finished":
+        fix = "put its checkpoints back from a copy, or train again with --preset, under another --name"
+        return Problem(where, f"is finished and {what}", fix)
+    if status in LIVE:
+        return Problem(where, f"is {status} and {what} yet", "wait for its first one: python -m trainer runs")
+    return Problem(where, what, f"let it run to its first checkpoint: --resume {rundir.name}")
 
 
 def _step(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainer.errors import ExportRefused, Problem
+from trainer.errors import ExportError, ExportRefused, Problem
 from trainer.rundir import sync_folder
 
 PREFIX = ".exporting-"
@@ -29,44 +30,61 @@ def refuse_taken(target: Path) -> None:
 def staged(target: Path) -> Iterator[Path]:
     """A hidden folder beside `target` that takes its name when the body ends, and is gone when the body fails.
 
-    Raises ExportRefused when the target is taken, before or after the body.
+    Raises ExportRefused when the target is taken, before or after the body, or can not be made; ExportError when the
+    disk fails while the body writes.
     """
-    refuse_taken(target)
-    made = _make_parents(target.parent)
-    _sweep(target.parent)
+    made: list[Path] = []
     draft = target.parent / f"{PREFIX}{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        draft.mkdir()
-        yield draft
-        _sync(draft)
-        refuse_taken(target)
-        draft.rename(target)
+        try:
+            refuse_taken(target)
+            _make_parents(target.parent, made)
+            _sweep(target.parent)
+            draft.mkdir()
+        except OSError as error:
+            fix = "--out FOLDER in a place that can be written"
+            raise ExportRefused(Problem(str(target), f"can not be made: {error.strerror}", fix)) from error
+        try:
+            yield draft
+            _sync(draft)
+            refuse_taken(target)
+            draft.rename(target)
+        except OSError as error:
+            if not _of_the_disk(error, draft):
+                raise
+            fix = "--out FOLDER on another disk, or mend this one"
+            raise ExportError(Problem(str(target), f"can not be written: {error.strerror}", fix)) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
-        for folder in made:
+        for folder in reversed(made):
             with contextlib.suppress(OSError):  # somebody else put something there in the meantime
                 folder.rmdir()
         raise
     sync_folder(target.parent)
 
 
-def need_room(folder: Path, need_bytes: int) -> None:
-    """Raises ExportRefused when the disk of `folder` can not take that much and some spare."""
-    free = shutil.disk_usage(folder).free
+def need_room(target: Path, need_bytes: int) -> None:
+    """Raises ExportRefused when the disk that `target` will be on can not take that much and some spare."""
+    free = shutil.disk_usage(target.parent).free
     if free < need_bytes + SPARE_BYTES:
-        what = f"{free / 2**30:.2f} GiB free, the export needs {(need_bytes + SPARE_BYTES) / 2**30:.2f}"
-        raise ExportRefused(Problem(f"disk of {folder}", what, "free some, or --out FOLDER on another disk"))
+        what = f"its disk has {free / 2**30:.2f} GiB free, the export needs {(need_bytes + SPARE_BYTES) / 2**30:.2f}"
+        raise ExportRefused(Problem(str(target), what, "free some, or --out FOLDER on another disk"))
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Make the folder; those that were missing, innermost first."""
+def _of_the_disk(error: OSError, draft: Path) -> bool:
+    """Whether it comes from writing the export and not from reading what it is made of."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or str(error.filename).startswith(str(draft))
+
+
+def _make_parents(folder: Path, made: list[Path]) -> None:
+    """Make the folder and those above it; `made` gets each one that was missing, outermost first."""
     missing = []
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-    return missing
+        made.append(path)
 
 
 def _sync(folder: Path) -> None:

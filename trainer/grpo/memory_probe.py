@@ -39,19 +39,31 @@ class Probe:
 class ProbeMemory(TrainerCallback):
     """Runs the probe when training begins: model and optimizer are prepared, a checkpoint is loaded."""
 
-    def __init__(self, trainer: Any, longest_prompt: list[int], report: Callable[[Probe | Exception], None]) -> None:
+    def __init__(
+        self,
+        trainer: Any,
+        longest_prompt: list[int],
+        report: Callable[[Probe | Exception | None], None],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """report: gets None when the probe begins, then what came of it. check: raises when a stop was asked for."""
         self.trainer = trainer
         self.longest_prompt = longest_prompt
         self.report = report
+        self.check = check
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Out of memory ends the attempt; any other failure is a shortcoming of the probe and is only reported."""
+        self.report(None)
+        self.check()
         try:
-            self.report(measure(self.trainer, self.longest_prompt))
+            found: Probe | Exception = measure(self.trainer, self.longest_prompt)
         except Exception as error:
             if recovery.is_out_of_memory(error):
                 raise
-            self.report(error)
+            found = error
+        self.report(found)
+        self.check()
 
 
 def measure(trainer: Any, prompt: list[int]) -> Probe:

@@ -76,8 +76,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def shortened(error: BaseException) -> str:
-    """What the device said, without the advice that PyTorch adds."""
-    return str(error).split(". ")[0][:200]
+    """What the device said and how much it was asked for, without the advice that PyTorch adds."""
+    sentences = " ".join(str(error).split()).split(". ")
+    first = next((number for number, text in enumerate(sentences) if SAID.search(text)), 0)
+    return ". ".join(sentences[first : first + 2])[:240].rstrip(".")
 
 
 def same_step(spec: RunSpec) -> bool:
@@ -111,22 +113,23 @@ def in_words(spec: RunSpec, times: int) -> str:
     return f"{text} (next time: {typed}" + (f" --set generation.steps_per_generation={steps})" if steps else ")")
 
 
-def advice(where: str | None) -> str:
-    """Which numbers to lower when a smaller micro-batch does not help, as something to type."""
-    if where is None:
-        return "a smaller model, model.load_in_4bit = true, or close other programs that use the GPU"
-    if where.startswith("reward."):
+def advice(where: str | None, spec: RunSpec) -> str:
+    """What to change in a new run when smaller pieces do not help: only what this run does not do already."""
+    if where is not None and where.startswith("reward."):
         return "a smaller model behind that reward, or that reward on the CPU"
-    if where == "optimizer":
-        return 'optim.optim = "adamw_8bit", a smaller lora.r, or fewer lora.target_modules'
+    ways = ["a smaller model.name"] if where is None else []
     if where == GENERATE:
-        return (
-            "a smaller generation.max_completion_length, generation.num_generations or generation.steps_per_generation"
-        )
-    return (
-        "a smaller generation.max_completion_length or data.max_prompt_length, "
-        "model.gradient_checkpointing = true, or model.load_in_4bit = true"
-    )
+        ways += ["a smaller generation.max_completion_length, num_generations or steps_per_generation"]
+    elif where == "optimizer":
+        ways += ['optim.optim = "adamw_8bit"'] if "8bit" not in spec.optim.optim else []
+        ways += ["a smaller lora.r", "fewer lora.target_modules"] if spec.lora.enabled else ["lora.enabled = true"]
+    elif where is not None:
+        ways += ["a smaller generation.max_completion_length or data.max_prompt_length"]
+        ways += ["model.gradient_checkpointing = true"] if not spec.model.gradient_checkpointing else []
+        ways += ["a smaller optim.per_device_train_batch_size"] if not same_step(spec) else []
+    if where in (None, *BY_MICRO_BATCH) and not spec.model.load_in_4bit:
+        ways += ["model.load_in_4bit = true" + ("" if spec.lora.enabled else " with lora.enabled = true")]
+    return f"close other programs that use it, or in a new run: {', or '.join(ways)}"
 
 
 def _smallest_divisor(number: int) -> int:

@@ -31,8 +31,8 @@ class RunState:
     paused: bool = False
     plan: dict[str, Any] | None = None
     """The plan as the worker found it, rows counted exactly."""
-    phase: str = ""
-    """What the worker is doing; "" between phases."""
+    open_phases: list[str] = field(default_factory=list)
+    """What the worker is doing, the outer before the inner."""
     phases: list[Event] = field(default_factory=list)
     """Finished phases with their seconds."""
     steps: list[int] = field(default_factory=list)
@@ -61,6 +61,11 @@ class RunState:
     """How often a step was too large for the GPU and the run went on with a smaller micro-batch."""
     skipped: int = 0
     """Lines of the log that were no event."""
+
+    @property
+    def phase(self) -> str:
+        """The innermost phase; "" between phases."""
+        return self.open_phases[-1] if self.open_phases else ""
 
     @property
     def last_step(self) -> int:
@@ -107,7 +112,8 @@ def fold(state: RunState, event: Event) -> None:
 
 
 def _start(state: RunState, event: Event) -> None:
-    state.started, state.final, state.paused, state.phase = event, None, False, ""
+    state.started, state.final, state.paused = event, None, False
+    state.open_phases.clear()
     kept = int(event.get("resumed_from_step") or 0)
     if kept or event.get("resumed_from"):
         state.resumes.append(event)
@@ -157,15 +163,18 @@ def _append(columns: dict[str, Column], values: Any, before: int) -> None:
 
 
 def _phase(state: RunState, event: Event) -> None:
+    name = str(event.get("name", ""))
     if event.get("state") == "start":
-        state.phase = str(event.get("name", ""))
+        state.open_phases.append(name)
     else:
-        state.phase = ""
         state.phases.append(event)
+        if name in state.open_phases:  # and whatever was inside it
+            del state.open_phases[state.open_phases.index(name) :]
 
 
 def _end(state: RunState, event: Event) -> None:
-    state.final, state.phase = event, ""
+    state.final = event
+    state.open_phases.clear()
     state.retries += bool(event.get("retry"))
     _peak(state, event.get("peak_memory_gib"))
 

@@ -96,7 +96,7 @@ def phase(seen: Seen, words: Words) -> str:
     """What the worker is doing now, in words."""
     if seen.status not in LIVE:
         return words("phase.ended")
-    known = {"load", "warm_start", "data", "eval", "train", "save"}
+    known = {"load", "warm_start", "data", "eval", "train", "memory_probe", "save"}
     name = seen.state.phase
     return words(f"phase.{name}") if name in known else words("phase.between")
 
