@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +118,37 @@ def test_an_error_of_ours_is_a_line_and_any_other_a_traceback(capsys: Capture) -
     assert cli.exit_code(raising(KeyboardInterrupt())) == 130
     with pytest.raises(ZeroDivisionError):
         cli.exit_code(raising(ZeroDivisionError()))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a closed pipe is another error")
+@pytest.mark.parametrize("command", [["-m", "trainer", "runs"], ["app.py", "--list-presets"]])
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word(make_run: MakeRun, command: list[str]) -> None:
+    make_run("tiny-1")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, *command], cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (launch.EXIT_FAILED, b"")
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_outputs_that_are_a_file_are_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, below: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ONEGRPO_OUTPUTS", str(tmp_path / "file" / below))
+    for end in (
+        lambda: tool(["runs"]),
+        lambda: tool(["export", "tiny-1", "--to", "merged"]),
+        lambda: app.main(["--headless", "--preset", "tiny"]),
+        lambda: app.main(["--headless", "--resume", "tiny-1"]),
+    ):
+        assert end() == launch.EXIT_INPUT
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ONEGRPO_OUTPUTS: ")
+        assert str(tmp_path / "file") in line
+        assert "a file" in line
+        assert line.endswith("->  ONEGRPO_OUTPUTS=FOLDER")
 
 
 def test_runs_are_listed_with_their_state(make_run: MakeRun, capsys: Capture) -> None:

@@ -48,6 +48,16 @@ def test_outputs_follow_the_environment_variable(tmp_path: Path, monkeypatch: py
     assert outputs_dir() == Path(__file__).resolve().parents[1] / "outputs"
 
 
+def test_outputs_may_be_missing_but_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    assert rundir.outputs_problem(tmp_path) is None
+    assert rundir.outputs_problem(tmp_path / "not" / "there") is None
+    assert "a file, and must be a folder" in str(rundir.outputs_problem(tmp_path / "file"))
+    assert f"lies in {tmp_path / 'file'}" in str(rundir.outputs_problem(tmp_path / "file" / "x"))
+    monkeypatch.delenv("ONEGRPO_OUTPUTS")
+    assert str(rundir.outputs_problem(tmp_path / "file")).startswith(f"{tmp_path / 'file'}: ")
+
+
 def test_a_taken_name_lists_the_ways_out(make_run: MakeRun) -> None:
     make_run("tiny-1")
     with pytest.raises(RunError, match=r"--name .* --resume tiny-1 .* delete"):

@@ -33,19 +33,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add_export(commands: Any) -> None:
-    """The options carry the names that trainer.export.export takes."""
-    export = commands.add_parser("export", help="make a checkpoint loadable by others")
+    """The options carry the names that trainer.export.export takes. Those not typed are left out: it has the defaults,
+    and one that was typed can be refused where it means nothing."""
+    left_out = argparse.SUPPRESS
+    export = commands.add_parser("export", help="make a checkpoint loadable by others", argument_default=left_out)
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", required=True, choices=("adapter", "merged", "gguf", "hub"))
-    export.add_argument("--checkpoint", default="latest", metavar="N|latest", help="step of the checkpoint")
+    export.add_argument("--checkpoint", metavar="N|latest", help="step of the checkpoint (default: latest)")
     export.add_argument("--out", type=Path, metavar="FOLDER", help="default: exports/KIND-STEP of the run")
-    export.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of merged")
-    export.add_argument("--quant", dest="quants", nargs="+", default=["q8_0"], metavar="TYPE", help="of gguf")
+    export.add_argument("--dtype", choices=("bfloat16", "float32"), help="of merged (default: bfloat16)")
+    export.add_argument("--quant", dest="quants", nargs="+", metavar="TYPE", help="of gguf (default: q8_0)")
     export.add_argument("--repo", metavar="USER/NAME", help="of hub")
     export.add_argument("--upload", choices=("adapter", "merged"), help="to hub; default: the adapter if there is one")
     visible = export.add_mutually_exclusive_group()
-    visible.add_argument("--private", action="store_true", default=True, help="a private repository (default)")
-    visible.add_argument("--public", dest="private", action="store_false", help="anybody may see the repository")
+    visible.add_argument(
+        "--private", action="store_true", default=left_out, help="of hub: a private repository (default)"
+    )
+    public = "of hub: anybody may see the repository"
+    visible.add_argument("--public", dest="private", action="store_false", default=left_out, help=public)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from trainer import console, launch, preflight, presets
 from trainer import doctor as health
 from trainer import export as exports
 from trainer.console import lines
-from trainer.errors import Problem, RunError, SpecError, TrainerError
+from trainer.errors import ExportRefused, Problem, RunError, SpecError, TrainerError
 from trainer.plan import card
 from trainer.report.fold import RunFollower, summary
-from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir
+from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir, outputs_problem
 from trainer.status import LIVE
 
 STOP_WAIT_S = 120.0  # a step and a save; then the person is asked to decide
@@ -23,14 +23,32 @@ STOP_WAIT_S = 120.0  # a step and a save; then the person is asked to decide
 def exit_code(call: Callable[[], int]) -> int:
     """Run a command. Errors a user is meant to read become lines; any other keeps its traceback."""
     try:
-        code = call()
+        code = _ended(call)
         sys.stdout.flush()
         return code
+    except BrokenPipeError:  # `| head` has seen enough
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:  # what it still holds would be written, and fail, when the interpreter ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return launch.EXIT_FAILED
+
+
+def _ended(call: Callable[[], int]) -> int:
+    try:
+        return call()
     except TrainerError as error:
         for problem in error.problems:
             print(f"error: {lines.printable(str(problem))}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
+        wrong = outputs_problem(outputs_dir())
+        if wrong is not None:
+            print(f"error: {wrong}", file=sys.stderr)
+            return launch.EXIT_INPUT
         if error.filename is None or not str(error.filename).startswith(str(outputs_dir())):
             raise  # nothing a person can mend by looking at the outputs folder
         fix = f"python -m trainer doctor, or another folder: {OUTPUTS_VARIABLE}=FOLDER"
@@ -38,9 +56,6 @@ def exit_code(call: Callable[[], int]) -> int:
         return launch.EXIT_INPUT
     except KeyboardInterrupt:
         return launch.EXIT_STOPPED
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return launch.EXIT_FAILED
 
 
 def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
@@ -136,7 +151,14 @@ def stop(run: str, force: bool) -> int:
 
 
 def export(run: str, kind: str, **options: Any) -> int:
-    """Export a checkpoint of a run; options as trainer.export.export takes them. Progress goes to stderr."""
+    """Export a checkpoint of a run. Progress goes to stderr.
+
+    options: those that were typed, as trainer.export.export takes them. Raises ExportRefused for one that the kind
+    would not look at.
+    """
+    foreign = [name for name in options if kind not in exports.BELONGS.get(name, exports.KINDS)]
+    if foreign:
+        raise ExportRefused(_foreign(name, options[name], kind) for name in foreign)
     rundir = RunDir.open(outputs_dir(), run)
     made = exports.export(rundir, kind, **options, say=lambda line: print(line, file=sys.stderr, flush=True))
     verified = made.facts.get("verified")
@@ -148,6 +170,12 @@ def export(run: str, kind: str, **options: Any) -> int:
         )
     print(f"{run}, step {made.step}: {made.url or made.path}")
     return launch.EXIT_FINISHED
+
+
+def _foreign(name: str, value: Any, kind: str) -> Problem:
+    typed = {"quants": "quant", "private": "private" if value else "public"}.get(name, name)
+    kinds = " or ".join(f"--to {known}" for known in exports.BELONGS[name])
+    return Problem(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {kinds}")
 
 
 def doctor() -> int:

@@ -12,7 +12,7 @@ import copy
 import datetime
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,14 +221,15 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
     return spec
 
 
-def _parsed(raw: Mapping[str, Any], where: str) -> tuple[RunSpec | None, list[Problem]]:
+def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
+    """removed: keys that the command line took out; that they are missing is not the file's fault."""
     try:
         spec = RunSpec.model_validate(raw)
     except ValidationError as error:
         wrong = explain.problems(error, raw, where)
     else:
         return spec, rules.problems(spec)
-    problems = [problem for _, problem in wrong]
+    problems = [_taken_out(problem) if problem.where in removed else problem for _, problem in wrong]
     paths = [path for path, _ in wrong]
     rest = copy.deepcopy(dict(raw))
     for path in paths:
@@ -241,6 +242,12 @@ def _parsed(raw: Mapping[str, Any], where: str) -> tuple[RunSpec | None, list[Pr
             problems,
         )  # too much is wrong: the rules across fields come after these are mended
     return None, problems + rules.problems(spec, paths)
+
+
+def _taken_out(problem: Problem) -> Problem:
+    return Problem(
+        problem.where, f"is needed, and --set {problem.where}= removed it", f"leave --set {problem.where}= out"
+    )
 
 
 def _stand_in(rest: dict[str, Any], path: explain.Path) -> None:
@@ -279,10 +286,17 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
     raw = read(path)
     _make_absolute(raw, path.parent)
     merged, problems = _merged(raw, overrides)
-    spec, more = _parsed(merged, str(path))
+    spec, more = _parsed(merged, str(path), _removed(overrides))
     if problems or more or spec is None:
         raise SpecError([*problems, *more])
     return spec
+
+
+def _removed(overrides: Sequence[str]) -> set[str]:
+    """Keys that an override without a value takes out and no later one puts back."""
+    parts = [override.partition("=") for override in overrides]
+    texts = {key.strip(): text.strip() for key, _, text in parts}  # the last one holds
+    return {key for key, text in texts.items() if not text}
 
 
 def header(text: str) -> list[str]:

@@ -51,6 +51,16 @@ def outputs_dir() -> Path:
     return Path(os.environ.get(OUTPUTS_VARIABLE) or PROJECT / "outputs").resolve()
 
 
+def outputs_problem(outputs: Path) -> Problem | None:
+    """What is wrong when a file is where the outputs folder, or one above it, should be."""
+    there = next(place for place in (outputs, *outputs.parents) if os.path.lexists(place))
+    if os.path.isdir(there):
+        return None
+    named = OUTPUTS_VARIABLE if os.environ.get(OUTPUTS_VARIABLE) else str(outputs)
+    what = f"is {there}, a file, and must be a folder" if there == outputs else f"lies in {there}, which is a file"
+    return Problem(named, what, f"{OUTPUTS_VARIABLE}=FOLDER")
+
+
 class RunDir:
     """Paths of one run. Making the object touches nothing; `create` and `open` check."""
 

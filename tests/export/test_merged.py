@@ -19,7 +19,7 @@ from trainer import checkpoints
 from trainer.engine import Choice, builtin, transformers_engine
 from trainer.errors import ExportError, ExportRefused
 from trainer.events import EventWriter
-from trainer.export import export, merged, verify
+from trainer.export import export, merged, staging, verify
 from trainer.rundir import RunDir
 
 ROWS = [[1, 4, 70, 71, 72, 2, 5, 80, 81, 82, 2], list(range(8, 60))]
@@ -304,10 +304,24 @@ def test_a_full_disk_and_a_taken_target_are_refused(
     with pytest.raises(ExportRefused, match=r"exists already  ->  --out ANOTHER_FOLDER, or delete it"):
         export(RunDir(runs / "lora"), "merged", out=tmp_path / "there", say=silent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    for kind in ("adapter", "merged"):
-        with pytest.raises(ExportRefused, match=r"GiB free, the export needs"):
-            export(RunDir(runs / "lora"), kind, out=tmp_path / kind, say=silent)
+    said: list[str] = []
+    for name, kind in (("lora", "adapter"), ("lora", "merged"), ("nf4", "merged"), ("whole", "merged")):
+        with pytest.raises(ExportRefused, match=rf"{kind}: its disk has .* GiB free, the export needs") as raised:
+            export(RunDir(runs / name), kind, out=tmp_path / kind, say=said.append)
+        assert staging.PREFIX not in str(raised.value)
+    assert said == [], "it is refused before anything is loaded"
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("name", ["lora", "nf4", "whole"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_size_of_the_weights_is_known_before_they_are_loaded(
+    runs: Path, tmp_path: Path, name: str, dtype: str
+) -> None:
+    source = _source(runs, name)
+    made = export(RunDir(runs / name), "merged", out=tmp_path / "m", dtype=dtype, say=silent)
+    written = sum(path.stat().st_size for path in made.path.glob("*.safetensors"))
+    assert 0 <= written - merged.size(source, dtype) < 10_000  # the header of the file
 
 
 def _source(runs: Path, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,8 +18,10 @@ from tests.export.conftest import make_spec, new_run
 from trainer import launch
 from trainer.__main__ import main
 from trainer.errors import CheckpointError, ExportError, ExportRefused, RunError
+from trainer.events import EventWriter
 from trainer.export import export, gguf, staging
-from trainer.rundir import RunDir
+from trainer.process import Identity
+from trainer.rundir import RunDir, write_json
 
 Capture = pytest.CaptureFixture[str]
 CONVERTER = """
@@ -131,6 +134,12 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
         (["lora", "--to", "gguf", "--quant", "q4_k_x"], 2, "'q4_k_x' is not known here  ->  one of q4_k_"),
         (["lora", "--to", "hub", "--repo", "me/model"], 2, "there is no token of the Hugging Face Hub"),
         (["lora", "--to", "hub"], 2, "None is not USER/NAME"),
+        (["lora", "--to", "merged", "--quant", "q8_0"], 2, "--quant: means nothing to --to merged  ->  leave it out"),
+        (["lora", "--to", "adapter", "--repo", "me/model"], 2, "--repo: means nothing to --to adapter"),
+        (["lora", "--to", "adapter", "--dtype", "float32"], 2, "leave it out, or --to merged or --to hub"),
+        (["lora", "--to", "gguf", "--public"], 2, "--public: means nothing to --to gguf"),
+        (["lora", "--to", "gguf", "--private"], 2, "--private: means nothing to --to gguf"),
+        (["lora", "--to", "merged", "--upload", "adapter"], 2, "--upload: means nothing to --to merged"),
     ],
 )
 def test_what_can_not_be_is_refused_with_what_to_type_and_nothing_is_written(
@@ -221,6 +230,61 @@ def test_a_converter_without_its_packages_is_refused_before_anything_is_loaded(
         export(RunDir(runs / "lora"), "gguf", out=tmp_path / "g", say=silent)
 
 
+def test_a_run_without_a_checkpoint_is_told_what_can_still_be_done(runs: Path, tmp_path: Path) -> None:
+    rundir = new_run(tmp_path / "outputs", "mine", make_spec({"name": "builtin/tiny-qwen3"}))
+    with pytest.raises(RunError, match=r"run mine: has no checkpoint in .* --resume mine"):
+        export(rundir, "merged", say=silent)
+    this_process = Identity.of(os.getpid())
+    assert this_process
+    write_json(rundir.identity, this_process.stored() | {"attempt": 1})
+    with pytest.raises(RunError, match=r"is starting and has no checkpoint in .* yet  ->  wait"):
+        export(rundir, "merged", say=silent)
+    with EventWriter(rundir.events, 1) as events:
+        events.emit("run_finished", step=2)
+    with pytest.raises(RunError, match=r"is finished and has no checkpoint in .* train again with --preset"):
+        export(rundir, "merged", say=silent)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_target_that_can_not_be_made_is_one_line_without_the_hidden_folder(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, kind: str, number: int
+) -> None:
+    mkdir = Path.mkdir
+
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name.startswith(staging.PREFIX):
+            raise OSError(number, os.strerror(number), str(self))
+        mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    out = tmp_path / "new" / "x"
+    assert main(["export", "lora", "--to", kind, "--out", str(out)]) == launch.EXIT_INPUT
+    said = capsys.readouterr()
+    fix = "--out FOLDER in a place that can be written"
+    assert said.err == f"error: {out}: can not be made: {os.strerror(number)}  ->  {fix}\n"
+    assert not out.parent.exists()
+
+
+def test_a_target_below_a_file_is_refused(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportRefused, match=r"file.x: can not be made: "):
+        export(RunDir(runs / "lora"), "adapter", out=tmp_path / "file" / "x", say=silent)
+
+
+def test_a_disk_that_fails_while_the_export_is_written_is_named_by_the_target(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(ExportError, match=r"x: can not be written: Input/output error") as raised:
+        export(RunDir(runs / "lora"), "adapter", out=tmp_path / "x", say=silent)
+    assert staging.PREFIX not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Hub:
     """Stands in for HfApi: remembers what is asked of it."""
 
@@ -274,6 +338,8 @@ def test_an_upload_is_private_and_holds_the_export(
     assert api.calls[-2] == ("create", ("me/model", False, True))
     assert main([*command, "--upload", "merged"]) == launch.EXIT_INPUT
     assert "holds another export (other kind)" in capsys.readouterr().err
+    assert main([*command, "--dtype", "float32"]) == launch.EXIT_INPUT
+    assert "--dtype: is of merged weights, the adapter is uploaded" in capsys.readouterr().err
 
 
 def test_nothing_private_goes_into_a_repository_that_is_public(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_a_gated_repository_without_a_token(refused: Callable[..., str], hub: Hu
 
 
 def test_no_gpu_for_a_27b_in_4_bits(refused: Callable[..., str], hub: Hub) -> None:
-    hub.answers["/api/models/unsloth/gemma-3-27b-it-unsloth-bnb-4bit"] = (500, {}, {})
+    hub.answers["/api/models/unsloth/gemma-3-27b-it-unsloth-bnb-4bit"] = (404, {}, {})  # tells nothing
     hints = ("model.engine=transformers", "model.gradient_checkpointing=true")
     line = refused(*hints, preset="gemma27b")
     assert 'model.device: is "cuda" and this machine has no NVIDIA GPU' in line
@@ -69,6 +70,35 @@ def test_a_disk_that_is_too_small(refused: Callable[..., str], monkeypatch: pyte
     line = refused()
     assert "GiB" in line or "MiB" in line
     assert "ONEGRPO_OUTPUTS" in line
+
+
+def test_an_outputs_folder_that_can_not_be_written(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(dir: Path) -> None:
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**30, 2**30, 0))  # what is free there is no matter
+    line = refused()
+    assert line.startswith(f"error: {outputs_dir()}: can not be written: {outputs_dir().parent}: Read-only file system")
+    assert "ONEGRPO_OUTPUTS=FOLDER" in line
+
+
+def test_a_hub_that_is_down(refused: Callable[..., str], hub: Hub) -> None:
+    hub.refuse(500)
+    line = refused("model.warm_start=", f"model.name={NAME}")
+    assert line.endswith("answers 500  ->  try again later")
+
+
+def test_an_address_in_place_of_a_name(refused: Callable[..., str]) -> None:
+    line = refused("model.warm_start=", "model.name=https://huggingface.co/Qwen/Qwen3-0.6B")
+    assert line.endswith("->  --set model.name=Qwen/Qwen3-0.6B")
+
+
+@pytest.mark.parametrize("start", ["", "./", "s3://", "~/"])
+def test_a_name_without_end_is_cut(refused: Callable[..., str], start: str) -> None:
+    assert len(refused("model.warm_start=", f"model.name={start}{'n' * 5000}")) < 400
 
 
 def test_unsloth_without_a_gpu(refused: Callable[..., str]) -> None:

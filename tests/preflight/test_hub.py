@@ -127,9 +127,22 @@ def test_a_refusal_is_told_apart(
     assert fix in found.fix
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 404])
-def test_what_is_not_the_users_fault_is_left_to_the_worker(hub: Hub, spec: RunSpec, look: Look, status: int) -> None:
+def test_an_answer_that_tells_nothing_is_left_to_the_worker(hub: Hub, spec: RunSpec, look: Look) -> None:
+    hub.refuse(404)
+    assert look(spec) == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_hub_that_answers_with_its_own_error_is_refused_unless_the_cache_has_all(
+    hub: Hub, spec: RunSpec, look: Look, make_cached: Callable[..., Path], status: int
+) -> None:
     hub.refuse(status)
+    [found] = look(spec)
+    assert found.what.startswith(f'"{NAME}" is not in the local cache, and the Hub (http://127.0.0.1:')
+    assert f") answers {status}" in found.what
+    assert found.fix.startswith("try again later")
+    assert ("hf auth login" in found.fix) == (status == 429)
+    make_cached(NAME)
     assert look(spec) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.preflight.conftest import CONFIG, safetensors
 from trainer.errors import Problem
-from trainer.preflight import local
+from trainer.preflight import address, local
 from trainer.rundir import PROJECT
 from trainer.spec import RunSpec
 
@@ -102,6 +102,59 @@ def test_a_folder_that_is_not_there_names_the_nearest(make_spec: MakeSpec, make_
     assert found.fix.split(" (")[0] == f"--set model.name={folder}"
     [found] = look(make_spec(model={"name": str(folder / "no" / "such")}))
     assert f"{folder} is there" in found.fix
+
+
+def test_only_folders_of_models_are_proposed(make_spec: MakeSpec, tmp_path: Path, look: Look) -> None:
+    (tmp_path / "qwen3-notes").mkdir()
+    (tmp_path / "qwen3.txt").touch()
+    for name in ("qwen3-note", "qwen3.txt", "other"):
+        [found] = look(make_spec(model={"name": str(tmp_path / name)}))
+        assert "--set" not in found.fix
+        assert "the folder of a model holds config.json" in found.fix
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / INDEX).touch()
+    [found] = look(make_spec(model={"name": str(tmp_path / "qwen3-note")}))
+    assert found.fix == f"--set model.name={tmp_path / 'weights'}"
+
+
+def test_a_folder_seen_from_here_is_proposed_if_it_is_a_models(
+    make_spec: MakeSpec, tmp_path: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("./notes", "~/notes"):
+        [found] = look(make_spec(model={"name": name}))
+        assert "--set" not in found.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("https://huggingface.co/Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"),
+        ("https://huggingface.co/Qwen/Qwen3-0.6B/tree/main?x=1", "Qwen/Qwen3-0.6B"),
+        ("http://www.huggingface.co/Qwen/Qwen3.git", "Qwen/Qwen3"),
+        ("hf.co/Qwen/Qwen3", "Qwen/Qwen3"),
+        ("huggingface.co/gpt2", "gpt2"),
+        ("hf://models/a/b", "a/b"),
+        ("https://huggingface.co/datasets/a/b", None),
+        ("https://huggingface.co/", None),
+        ("s3://bucket/a/b", None),
+        ("file:///models/x", None),
+    ],
+)
+def test_an_address_is_told_and_one_of_the_hub_made_an_id(
+    make_spec: MakeSpec, look: Look, name: str, model: str | None
+) -> None:
+    [found] = look(make_spec(model={"name": name}))
+    assert found.what == f'is "{name}", an address: it takes a Hub id (owner/model) or a folder on this machine'
+    assert found.fix == f"--set model.name={model}" if model else "for example" in found.fix
+
+
+def test_a_long_name_is_shown_with_its_start_and_its_end() -> None:
+    assert address.short("a" * address.LONGEST) == "a" * address.LONGEST
+    cut = address.short("start" + "-" * 5000 + "end")
+    assert (len(cut), cut[:5], cut[-3:]) == (address.LONGEST, "start", "end")
 
 
 def test_paths_that_mean_something_else_here_are_told(

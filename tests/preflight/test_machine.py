@@ -178,6 +178,31 @@ def test_a_model_larger_than_the_memory_is_refused_with_one_that_fits(
     assert look(spec) == []
 
 
+def test_too_large_settings_are_refused_with_the_changes_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ram_gib", lambda: 23.5)
+    sizes = ["optim.per_device_train_batch_size=4096", "generation.max_completion_length=2000"]
+    spec = presets.load("tiny", sizes)
+    [found] = machine.problems(spec, planning.make(spec, rows=1024, ram_gib=23.5), has_gpu=False)
+    assert found.where == "memory"
+    assert found.what == (
+        "the run needs about 206.8 GiB on the CPU, 198.4 GiB of it for activations; this machine has 23.5 GiB of memory"
+    )
+    assert "--preset" not in found.fix
+    typed = found.fix.split(" (about")[0].split("--set ")[1:]
+    mended = presets.load("tiny", [*sizes, *(change.strip() for change in typed)])
+    plan = planning.make(mended, rows=1024, ram_gib=23.5)
+    assert plan.memory_verdict == "fits"
+    assert list(machine.problems(mended, plan, has_gpu=False)) == []
+
+
+def test_a_builtin_model_is_not_sent_to_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ram_gib", lambda: 23.5)
+    spec = presets.load("tiny", ["optim.per_device_train_batch_size=4096", "generation.max_completion_length=290000"])
+    [found] = machine.problems(spec, planning.make(spec, rows=1024), has_gpu=False)
+    assert "needs about 29,457 GiB" in found.what
+    assert found.fix.startswith("lower optim.per_device_train_batch_size, generation.max_completion_length or ")
+
+
 def test_a_gpu_that_looks_too_small_is_not_refused(
     make_spec: MakeSpec, look: Look, with_gpu: None, make_cached: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

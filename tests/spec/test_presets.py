@@ -470,3 +470,11 @@ def test_an_override_without_a_value_takes_the_key_out() -> None:
     spec = presets.load("tiny", ["model.warm_start=", "optim.max_steps="])
     assert spec.model.warm_start is None
     assert spec.optim.max_steps is None
+
+
+def test_a_required_key_that_an_override_took_out_is_not_said_to_be_missing_in_the_file() -> None:
+    with pytest.raises(SpecError) as caught:
+        presets.load("tiny", ["model.name="])
+    told = "model.name: is needed, and --set model.name= removed it  ->  leave --set model.name= out"
+    assert [str(problem) for problem in caught.value.problems] == [told]
+    assert presets.load("tiny", ["model.name=", "model.name=builtin/tiny-qwen3"]).model.name == "builtin/tiny-qwen3"

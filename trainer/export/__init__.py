@@ -59,8 +59,8 @@ def export(
     """Export a checkpoint to `out`, by default exports/<kind>-<step> of the run.
 
     kind: one of KINDS. checkpoint: a step, or LATEST for the newest that verifies. dtype: of merged weights, one of
-    DTYPES, by default the first. quants: of GGUF files. repo, private, upload: for kind hub; upload is "adapter" or "merged", None takes the adapter
-    of a run that has one. say: told one line at a time what happens.
+    DTYPES, the first by default. quants: of GGUF files. repo, private, upload: for kind hub; upload is "adapter" or
+    "merged", None takes the adapter of a run that has one. say: told one line at a time what happens.
     Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
     CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
     """

@@ -56,6 +56,8 @@ def write(
         model = merge(model, getattr(torch, dtype))
     cast(model, getattr(torch, dtype))
     stored = verify.logits(model, rows)
+    # Again: loading took its time, and the size of some models is known only now.
+    staging.need_room(target, round(times * sum(p.numel() * p.element_size() for p in model.parameters())))
     say("saving")
     model.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):  # safetensors makes them readable by their owner alone
@@ -89,7 +91,7 @@ def quiet() -> Iterator[None]:
 
 
 def size(source: Source, dtype: str) -> int:
-    """Bytes of the merged weights, from the shapes that the model's config gives: no weight is loaded."""
+    """Bytes of the merged weights, from the shapes that the model's config gives: no weight is loaded. 0: unknown."""
     import torch
 
     trusted = {"trust_remote_code": source.spec.model.trust_remote_code}
@@ -98,11 +100,15 @@ def size(source: Source, dtype: str) -> int:
         loader = _fitting(_classes(config), config, _adapter_keys(source))
     else:
         loader, config = _whole(source)
-    with torch.device("meta"):
-        automatic = hasattr(loader, "_model_mapping")
-        model = loader.from_config(config, **trusted) if automatic else loader(copy.deepcopy(config))
-    itemsize: int = getattr(torch, dtype).itemsize
-    return itemsize * sum(parameter.numel() for parameter in model.parameters())
+    automatic = hasattr(loader, "_model_mapping")
+    try:
+        with torch.device("meta"):
+            model = loader.from_config(config, **trusted) if automatic else loader(copy.deepcopy(config))
+    except Exception:
+        if not automatic:
+            raise
+        return 0  # remote code may not know tensors without data; once it is loaded its size is known as well
+    return sum(parameter.numel() for parameter in model.parameters()) * int(getattr(torch, dtype).itemsize)
 
 
 def load_whole(source: Source) -> Any:

@@ -7,6 +7,7 @@ Pure functions of the spec, the number of rows and the machine's numbers; never 
     batches   what a batch means, and which are possible    levers  changes that need less memory
     checks    what is said beside the numbers               fit     which of them make the run fit
     estimate  memory, and what it has to fit into           card    the plan as text
+    smaller   legal batches that need less memory
 """
 
 from __future__ import annotations

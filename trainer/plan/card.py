@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from trainer.memory import Phase, formats
 from trainer.plan import RunPlan
+from trainer.plan.checks import gib
 from trainer.plan.estimate import GIB_PER_NOMINAL_GB, NOMINAL_GB
 from trainer.spec import RunSpec
 
@@ -145,13 +146,13 @@ def _memory(plan: RunPlan) -> Iterator[str]:
         return
     for phase, words in _PHASES:
         parts = [part for part in plan.memory if part.phase == phase]
-        yield _line(words, f"{sum(part.gib for part in parts):.2f} GiB")
+        yield _line(words, gib(sum(part.gib for part in parts), 2))
         for part in parts:
-            yield _line(f"  {part.name}", f"{part.gib:.2f}", part.how)
+            yield _line(f"  {part.name}", gib(part.gib, 2).removesuffix(" GiB"), part.how)
     larger = "generating" if (plan.memory_generation_gib or 0) > (plan.memory_update_gib or 0) else "the update"
     yield _line(
         "peak",
-        f"{plan.memory_total_gib:.2f} GiB",
+        gib(plan.memory_total_gib, 2),
         f"all the time + {larger}",
     )
     yield from _against(plan)
@@ -163,9 +164,9 @@ def _against(plan: RunPlan) -> Iterator[str]:
     if plan.gpu_total_gib is None:
         yield "  no GPU here"
     elif plan.memory_on == "GPU":
-        yield f"  {plan.gpu_name or 'GPU'}: {plan.gpu_total_gib:.1f} GiB{judged}"
+        yield f"  {plan.gpu_name or 'GPU'}: {gib(plan.gpu_total_gib)}{judged}"
     if plan.memory_on == "RAM" and plan.memory_limit_gib is not None:
-        yield f"  RAM: {plan.memory_limit_gib:.1f} GiB{judged}"
+        yield f"  RAM: {gib(plan.memory_limit_gib)}{judged}"
     if plan.memory_on == "GPU" and plan.memory_total_gib is not None and plan.memory_verdict != "fits":
         yield textwrap.fill(_sizes(plan), WIDTH, initial_indent="  ", subsequent_indent="  ")
 
@@ -182,7 +183,7 @@ def _suggestions(plan: RunPlan) -> Iterator[str]:
     """One set of changes after the other, ready to be pasted behind the command."""
     for suggestion in plan.suggestions:
         yield from _joined(suggestion.typed())
-        remark = f"-> {suggestion.total_gib:.1f} GiB: {suggestion.effect}"
+        remark = f"-> {gib(suggestion.total_gib)}: {suggestion.effect}"
         yield textwrap.fill(remark, WIDTH, initial_indent="      ", subsequent_indent="         ")
 
 
@@ -215,7 +216,7 @@ def _costs(plan: RunPlan) -> Iterator[str]:
 
 
 def _gib(value: float) -> str:
-    return f"{value:.2f} GiB" if value >= 0.01 else f"{value * 1024:.2g} MiB"
+    return gib(value, 2) if value >= 0.01 else f"{value * 1024:.2g} MiB"
 
 
 def _verl(plan: RunPlan) -> Iterator[str]:

@@ -121,19 +121,23 @@ def verdict(total_gib: float | None, limit_gib: float | None, starts: bool = Tru
 
 def memory_note(total_gib: float, limit_gib: float, smallest_gib: float, where: str) -> str:
     """What is left to say when no change of settings makes the run fit. `where`: GPU or RAM."""
-    has = f"the GPU's {limit_gib:.1f} GiB" if where == "GPU" else f"this machine's {limit_gib:.1f} GiB of RAM"
+    has = f"the GPU's {gib(limit_gib)}" if where == "GPU" else f"this machine's {gib(limit_gib)} of RAM"
     return (
-        f"The estimate of {total_gib:.1f} GiB is more than {has}, and no change of settings makes it fit: with all "
-        f"of them together it still comes to {smallest_gib:.1f} GiB. {_needed(total_gib, smallest_gib, where)}"
+        f"The estimate of {gib(total_gib)} is more than {has}, and no change of settings makes it fit with as "
+        "many prompts in an optimizer step: with all of them together it still comes to "
+        f"{gib(smallest_gib)}. {_needed(total_gib, smallest_gib, where)}"
     )
 
 
 def _needed(total_gib: float, smallest_gib: float, where: str) -> str:
     if where == "RAM":
-        return f"It takes {smallest_gib:.1f} GiB of RAM at least, or a machine with a GPU."
-    return (
-        f"It takes a GPU of more than {smallest_gib:.1f} GiB, or of {total_gib:.1f} GiB with the settings as they are."
-    )
+        return f"It takes {gib(smallest_gib)} of RAM at least, or a machine with a GPU."
+    return f"It takes a GPU of more than {gib(smallest_gib)}, or of {gib(total_gib)} with the settings as they are."
+
+
+def gib(value: float, digits: int = 1) -> str:
+    """`23.5 GiB`; from a thousand on `29,675 GiB`."""
+    return f"{value:,.0f} GiB" if value >= 1000 else f"{value:.{digits}f} GiB"
 
 
 # ---- notes

@@ -1,17 +1,18 @@
 """Changes of settings that need less memory, each as the sets of changes it allows, mildest first.
 
 A lever knows what it costs, not whether it helps: fit measures that. Every set of changes leaves the
-batch arithmetic possible. Pure functions; imports spec, batches and the shapes of known models.
+batch arithmetic possible. Pure functions; imports spec, batches, smaller and the shapes of known models.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trainer.memory import formats, shapes
-from trainer.plan.batches import Batch, changes, is_possible
+from trainer.plan import smaller
+from trainer.plan.batches import Batch, changes
 from trainer.plan.estimate import Machine, evaluates, runs_on_gpu
 from trainer.spec import RunSpec
 from trainer.spec.choices import OPTIMIZERS
@@ -41,34 +42,22 @@ def _eval_rows(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Change
 
 def _micro_batch(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """micro x accumulation stays, and with it the completions of an update and of a rollout phase."""
-    for micro in range(batch.micro - 1, 0, -1):
-        if batch.micro % micro == 0:
-            factor = batch.micro // micro
-            steps = None if batch.steps is None else batch.steps * factor
-            smaller = replace(batch, micro=micro, accumulation=batch.accumulation * factor, steps=steps)
-            if is_possible(smaller):
-                yield dict(changes(batch, smaller))
+    for made in smaller.passes(batch):
+        yield dict(changes(batch, made))
 
 
 def _rollout_phase(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """Fewer completions at once: several phases an update, or fewer updates a phase; an update stays as large."""
     if spec.grpo.scale_rewards == "batch":
         return  # the batch that advantages are divided by would be another one
-    for steps in range(batch.steps_per_generation - 1, 0, -1):
-        if batch.steps_per_generation % steps and batch.accumulation % steps:
-            continue
-        if batch.iterations > 1 and steps % batch.accumulation:
-            continue  # passes would fall within one optimizer step and repeat its gradient
-        size = steps * batch.micro * batch.devices
-        smaller = replace(batch, size=size) if batch.size is not None else replace(batch, steps=steps)
-        if is_possible(smaller):
-            yield _as_changes(spec, batch, smaller)
+    for made in smaller.phases(batch):
+        yield _as_changes(spec, batch, made)
 
 
-def _as_changes(spec: RunSpec, batch: Batch, smaller: Batch) -> Changes:
+def _as_changes(spec: RunSpec, batch: Batch, after: Batch) -> Changes:
     """The evaluation shares the KV cache's peak: it may answer no more rows at once than a rollout phase has."""
-    made: Changes = dict(changes(batch, smaller))
-    rows = smaller.micro * smaller.steps_per_generation
+    made: Changes = dict(changes(batch, after))
+    rows = after.micro * after.steps_per_generation
     if evaluates(spec) and spec.eval.batch_size > rows:
         made["eval.batch_size"] = rows
     return made
@@ -87,8 +76,13 @@ def _vllm_share(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Chang
 
 
 def _no_vllm(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """Alone, then with fewer completions at once: without vLLM all of them are in the KV cache together."""
     if spec.model.fast_inference:
-        yield {"model.fast_inference": False}
+        plain: Changes = {"model.fast_inference": False}
+        yield plain
+        yield plain | _as_changes(spec, batch, batch)
+        for changed in _rollout_phase(spec, batch, machine):
+            yield plain | changed
 
 
 def _checkpointing(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
@@ -127,24 +121,9 @@ def _shorter(key: str, tokens: int) -> Iterator[Changes]:
 
 
 def _group(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
-    """Smaller groups of as many prompts: an update and a rollout phase shrink by the same factor."""
-    for group in range(batch.group - 1, 1, -1):
-        if batch.group % group == 0:
-            factor = batch.group // group
-            smaller = _divided(replace(batch, group=group), factor)
-            if smaller is not None and is_possible(smaller):
-                yield _as_changes(spec, batch, smaller)
-
-
-def _divided(batch: Batch, factor: int) -> Batch | None:
-    """All completions divided by `factor`: by fewer micro-batches, or by smaller ones; None where neither is whole."""
-    size, rest = divmod(batch.size, factor) if batch.size is not None else (None, 0)
-    if rest:
-        return None
-    if batch.accumulation % factor == 0 and (batch.steps is None or batch.steps % factor == 0):
-        steps = None if batch.steps is None else batch.steps // factor
-        return replace(batch, accumulation=batch.accumulation // factor, steps=steps, size=size)
-    return replace(batch, micro=batch.micro // factor, size=size) if batch.micro % factor == 0 else None
+    """Smaller groups of as many prompts: an update and a rollout phase shrink by the same factor where they can."""
+    for made in smaller.groups(batch, whole_phase=spec.grpo.scale_rewards == "batch"):
+        yield _as_changes(spec, batch, made)
 
 
 def _rank(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
@@ -197,3 +176,5 @@ LEVERS = (
     Lever("smaller adapters learn less", _rank),
     Lever("another, smaller model", _model),
 )
+# Levers of which one is enough: with standby the share has no meaning, and without vLLM neither has.
+VLLM = tuple(lever for lever in LEVERS if lever.steps in (_standby, _vllm_share, _no_vllm))

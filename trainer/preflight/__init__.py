@@ -7,6 +7,7 @@ not in the local cache, and gets five seconds in all. The rooms:
 
     machine       GPU, engine, packages, main memory
     model_files   what a folder or a repository must hold to be trained
+    address       an address in place of a model's name
     local         a model that is a folder
     hub           a model that is a Hub id: the local cache, then one look at the Hub
     disk          room for the checkpoints and for the download
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from trainer import gpu
 from trainer.errors import Problem, SpecError
 from trainer.plan import RunPlan
-from trainer.preflight import disk, hub, local, machine
+from trainer.preflight import address, disk, hub, local, machine
 from trainer.spec import RunSpec
 
 
@@ -37,7 +38,10 @@ def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     has_gpu = gpu.chosen() is not None
     yield from machine.problems(spec, plan, has_gpu)
     to_download = 0
-    if local.is_folder(spec.model.name):
+    no_name = address.problem(spec.model.name)
+    if no_name:
+        yield no_name
+    elif local.is_folder(spec.model.name):
         yield from local.problems(spec, has_gpu)
     elif not spec.model.name.startswith("builtin/"):
         found = hub.look(spec, has_gpu)

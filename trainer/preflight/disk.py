@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from trainer import doctor
 from trainer.errors import Problem
 from trainer.gpu import GIB
 from trainer.plan import RunPlan
-from trainer.rundir import OUTPUTS_VARIABLE, outputs_dir
+from trainer.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.spec import RunSpec
 
 # As checkpoints.make_room counts before every save: a fifth more than the newest, and this beside it. The tokenizer
@@ -30,7 +31,10 @@ def problems(spec: RunSpec, plan: RunPlan, to_download: int) -> Iterator[Problem
     each = checkpoint_bytes(spec, plan)
     need = _need(plan, each)
     free = _free(outputs)
-    if need > free:
+    unfit = outputs_problem(outputs) or _not_writable(outputs)
+    if unfit:
+        yield unfit  # how much is free there does not matter
+    elif need > free:
         copies = f"two checkpoints take {_size(need)}" if _saves(plan) > 1 else f"a checkpoint takes {_size(need)}"
         fix = f"{OUTPUTS_VARIABLE}=FOLDER on a larger disk" + (", or a smaller lora.r" if spec.lora.enabled else "")
         yield Problem("checkpoint", f"{copies} and {outputs} has {_size(free)} free", fix)
@@ -42,6 +46,19 @@ def checkpoint_bytes(spec: RunSpec, plan: RunPlan) -> int:
     """Bytes of one checkpoint: trained weights and optimizer states; 0 for a model whose shape is not known."""
     saved = ("LoRA adapters" if spec.lora.enabled else "weights", "optimizer states")
     return round(GIB * sum(part.gib for part in plan.memory if part.name in saved))
+
+
+def _not_writable(outputs: Path) -> Problem | None:
+    """Tried with a file that has no name where the system can: permissions do not tell of a disk that is read-only, or
+    of one on the network."""
+    place = _existing(outputs)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        below = f": {place}" if place != outputs.absolute() else ""
+        fix = f"{OUTPUTS_VARIABLE}=FOLDER in a place that can be written"
+        return Problem(str(outputs), f"can not be written{below}: {error.strerror}", fix)
 
 
 def _saves(plan: RunPlan) -> int:

@@ -1,7 +1,8 @@
 """A model that is a Hub id: whole in the local cache, or one look at the Hub, never longer than five seconds.
 
-What the Hub itself gets wrong (5xx, too many requests) is not a problem of the input: the worker tries again. Asks
-through huggingface_hub, so that proxies, certificates, tokens and HF_ENDPOINT mean the same here and in the worker.
+A Hub that is slow is left to the worker, which waits longer; one that answers with an error (5xx, too many requests)
+is not: the worker would ask it for a minute and fail. Asks through huggingface_hub, so that proxies, certificates,
+tokens and HF_ENDPOINT mean the same here and in the worker.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 from trainer import doctor
 from trainer.errors import Problem
-from trainer.preflight import local, machine, model_files
+from trainer.preflight import address, local, machine, model_files
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
 
@@ -71,7 +72,7 @@ def _illegal(name: str) -> Problem | None:
     try:
         validate_repo_id(name)
     except HFValidationError:
-        what = f'is "{name}", which can be neither a Hub id (owner/model) nor a folder here'
+        what = f'is "{address.short(name)}", which can be neither a Hub id (owner/model) nor a folder here'
         return Problem(WHERE, what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./")
     return None
 
@@ -162,7 +163,7 @@ def _ask(spec: RunSpec, has_gpu: bool, cached: str) -> Found:
     except HfHubHTTPError as error:
         if isinstance(error, GatedRepoError) and _may_take_another_copy(spec, has_gpu):
             return Found()
-        refused = _refused(spec, error)
+        refused = _refused(spec, error) or _not_now(error.response.status_code, cached)
         return Found([refused] if refused else [])
     except httpx.ReadTimeout:
         return Found()  # it is there and slow: the worker waits longer
@@ -196,7 +197,7 @@ def _get(path: str, parameters: dict[str, str] | None = None) -> Any:
 
 
 def _refused(spec: RunSpec, error: Any) -> Problem | None:
-    """What the Hub's answer means for the user; None when only trying again can tell."""
+    """What the Hub's answer says about the model or the token; None when it says nothing."""
     from huggingface_hub import errors, get_token
 
     name, has_token = spec.model.name, get_token() is not None
@@ -226,6 +227,18 @@ def _refused(spec: RunSpec, error: Any) -> Problem | None:
         told = " ".join((error.server_message or "no reason given").split())
         return Problem(WHERE, f'the Hub refuses to give "{name}": {told}', f"a token that may read it: {login}")
     return None
+
+
+def _not_now(status: int, cached: str) -> Problem | None:
+    """An answer that says nothing about the model: the worker would get the same."""
+    from huggingface_hub import get_token
+
+    if status != 429 and status < 500:
+        return None
+    limited = status == 429 and get_token() is None
+    fix = "try again later" + ("; with a token more is allowed: .venv/bin/hf auth login" if limited else "")
+    why = " (too many requests)" if status == 429 else ""
+    return Problem(WHERE, f"{cached}, and the Hub ({endpoint()}) answers {status}{why}", fix)
 
 
 def _base_model(config: dict[str, Any], card: Any) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem
-from trainer.preflight import model_files
+from trainer.preflight import address, model_files
 from trainer.preflight.model_files import Incomplete
 from trainer.rundir import PROJECT
 from trainer.spec import RunSpec
@@ -23,6 +23,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _LFS = b"version https://git-lfs"
 # safetensors' own bound on the header's length (safetensors 0.8, MAX_HEADER_SIZE).
 _HEADER_BYTES = 100_000_000
+HOLDS = "the folder of a model holds config.json, its weights (*.safetensors) and its tokenizer"
 
 
 def is_folder(name: str) -> bool:
@@ -63,30 +64,37 @@ def inside(spec: RunSpec, folder: Path, place: str, has_gpu: bool) -> Iterator[P
 
 
 def _not_a_folder(name: str, place: Path) -> Problem | None:
-    where = "model.name"
+    where, shown = "model.name", address.short(name)
     if name.startswith("~"):
         full = os.path.expanduser(name)
-        fix = f"--set model.name={full}" if os.path.isdir(full) else "write the full path of a folder that is there"
-        return Problem(
-            where,
-            f'is "{name}": ~ is not replaced here, and {full} is {"" if os.path.isdir(full) else "not "}there',
-            fix,
-        )
+        there = "" if os.path.isdir(full) else "not "
+        fix = _typed(Path(full)) if os.path.isdir(full) else "write the full path of a folder that is there"
+        return Problem(where, f'is "{shown}": ~ is not replaced here, and {address.short(full)} is {there}there', fix)
     if name.lower().endswith(".gguf"):
-        return Problem(where, f'"{name}" is a GGUF file, which can not be trained', model_files.GGUF_FIX)
+        return Problem(where, f'"{shown}" is a GGUF file, which can not be trained', model_files.GGUF_FIX)
     if os.path.isdir(place):  # unlike Path.is_dir, False also for a name too long or a folder that is closed
         return None
     if os.path.isfile(place):
-        return Problem(where, f'"{name}" is a file, not the folder of a model', f"--set model.name={place.parent}")
+        return Problem(where, f'"{shown}" is a file, not the folder of a model', _typed(place.parent))
     here = Path.cwd() / name
     if os.path.isdir(here):
-        what = f'there is no folder "{name}" in {PROJECT}, where a run looks'
-        return Problem(where, what, f"--set model.name={here.resolve()}")
-    return Problem(where, f'there is no folder "{name}"', _nearest(place))
+        what = f'there is no folder "{shown}" in {PROJECT}, where a run looks'
+        return Problem(where, what, _typed(here.resolve()))
+    return Problem(where, f'there is no folder "{shown}"', _nearest(place))
+
+
+def _typed(folder: Path) -> str:
+    """The folder as something to type, if it can be meant."""
+    return f"--set model.name={folder}" if _of_a_model(folder) else HOLDS
+
+
+def _of_a_model(folder: Path) -> bool:
+    names = (model_files.CONFIG, *model_files.WEIGHTS)
+    return any(os.path.isfile(folder / name) for name in names)
 
 
 def _nearest(place: Path) -> str:
-    """The nearest names in the folder above, as something to type."""
+    """The nearest names of models in the folder above, as something to type."""
     above = place.parent
     if not os.path.isdir(above):
         first = next(one for one in above.parents if os.path.isdir(one))
@@ -95,9 +103,10 @@ def _nearest(place: Path) -> str:
         folders = [entry.name for entry in os.scandir(above) if entry.is_dir() and not entry.name.startswith(".")]
     except OSError:
         return "check the path"
-    near = difflib.get_close_matches(place.name, folders, n=3, cutoff=0.6) or sorted(folders)[:3]
+    models = [folder for folder in sorted(folders) if _of_a_model(above / folder)]
+    near = difflib.get_close_matches(place.name, models, n=3, cutoff=0.6) or models[:3]
     if not near:
-        return f"{above} holds no folders; check the path"
+        return f"check the path; {HOLDS}"
     others = f" (also there: {', '.join(near[1:])})" if near[1:] else ""
     return f"--set model.name={above / near[0]}{others}"
 

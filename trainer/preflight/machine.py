@@ -13,6 +13,7 @@ from trainer import plan as planning
 from trainer.environment import ram_gib
 from trainer.errors import PlanError, Problem
 from trainer.plan import RunPlan
+from trainer.plan.checks import gib
 from trainer.spec import RunSpec
 
 NO_GPU = "no NVIDIA GPU with a working driver"
@@ -36,6 +37,7 @@ OPTIMIZER_PACKAGES = {
 SMALLER_MODELS = ("Qwen/Qwen3-8B", "Qwen/Qwen3-4B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-0.6B")
 # A model offered as smaller leaves this share of the memory to everything else.
 COMFORT_FRAC = 0.8
+SUGGESTIONS = 2  # of the plan's, in the one line of a problem
 
 
 def problems(spec: RunSpec, plan: RunPlan, has_gpu: bool) -> Iterator[Problem]:
@@ -154,8 +156,19 @@ def _ram(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     need, there = plan.memory_total_gib, ram_gib()
     if need is None or need <= 1.3 * there:
         return
-    what = f"{spec.model.name} needs about {need:.1f} GiB on the CPU, this machine has {there:.1f} GiB of memory"
-    yield Problem("model.name", what, _smaller(spec, plan, there))
+    largest = max(plan.memory, key=lambda part: part.gib)
+    what = (
+        f"the run needs about {gib(need)} on the CPU, {gib(largest.gib)} of it for {largest.name}; "
+        f"this machine has {gib(there)} of memory"
+    )
+    yield Problem("memory", what, _suggested(plan) or _smaller(spec, plan, there))
+
+
+def _suggested(plan: RunPlan) -> str:
+    """The plan's changes as they are typed, the cheapest for the learning first; "" where it has none."""
+    return ", or ".join(
+        f"{' '.join(each.typed())} (about {gib(each.total_gib)})" for each in plan.suggestions[:SUGGESTIONS]
+    )
 
 
 def _smaller(spec: RunSpec, plan: RunPlan, there: float) -> str:
@@ -167,5 +180,6 @@ def _smaller(spec: RunSpec, plan: RunPlan, there: float) -> str:
         except PlanError:  # e.g. longer than that model can read
             continue
         if need is not None and need < COMFORT_FRAC * there:
-            return f"--set model.name={name}{revision} needs about {need:.1f} GiB, or take --preset tiny"
-    return "--preset tiny, or shorter and fewer completions: generation.max_completion_length, num_generations"
+            return f"--set model.name={name}{revision} needs about {gib(need)}, or take --preset tiny"
+    lower = "lower optim.per_device_train_batch_size, generation.max_completion_length or generation.num_generations"
+    return lower if spec.model.name.startswith("builtin/") else f"--preset tiny, or {lower}"
