@@ -41,8 +41,8 @@ IMPORTED = [
 
 
 def main() -> int:
-    if setup_env.read_done().get("backend") == "gpu":
-        return 0
+    if setup_env.read_done().get("backend") == "gpu" or not sys.platform.startswith("linux"):
+        return 0  # elsewhere triton has no wheel, and the tests that need this are left out
     wanted = [*(pin for pin in _pins() if pin.startswith("unsloth")), *IMPORTED]
     if _stamp() == _fingerprint(wanted):
         return 0

@@ -32,7 +32,10 @@ LIMIT_S = 240
 STEPS = 6
 LOGPS = "_get_per_token_logps_and_entropies"
 
-pytestmark = pytest.mark.timeout(2 * LIMIT_S)
+pytestmark = [
+    pytest.mark.timeout(2 * LIMIT_S),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="triton, which Unsloth imports, is for Linux"),
+]
 
 
 class Ran(NamedTuple):
