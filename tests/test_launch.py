@@ -189,11 +189,10 @@ def test_a_forked_child_does_not_keep_a_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
-def test_the_gpu_lock_names_the_run_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_LOCK_WAIT_S", 0.1)
+def test_the_gpu_lock_names_the_run_that_has_it() -> None:
     with launch.hold_gpu_lock("GPU-1", "tiny-1"):
         with pytest.raises(RunError, match=r"in use by run tiny-1, pid \d+.*stop tiny-1"):
-            launch.hold_gpu_lock("GPU-1", "tiny-2")
+            launch.hold_gpu_lock("GPU-1", "tiny-2", 0.1)
         launch.hold_gpu_lock("GPU-2", "tiny-2").release()
     launch.hold_gpu_lock("GPU-1", "tiny-2").release()
 

@@ -46,7 +46,7 @@ _WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 _START_WAIT_S = 10.0  # for another process that is starting the same run right now
-_LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
+LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
 
 @dataclass
@@ -278,7 +278,7 @@ def _request(rundir: RunDir, follower: RunFollower, force: bool) -> None:
     write_json(rundir.stop_request, request)
 
 
-def hold_lock(rundir: RunDir, wait_s: float = _LOCK_WAIT_S) -> Lock:
+def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
     """For the worker, before it writes anything: one worker a run, however it ends."""
     lock = Lock(rundir.worker_lock)
     if not lock.take(f"run {rundir.name}, pid {os.getpid()}", wait_s):
@@ -286,7 +286,7 @@ def hold_lock(rundir: RunDir, wait_s: float = _LOCK_WAIT_S) -> Lock:
     return lock
 
 
-def hold_gpu_lock(uuid: str, run: str, wait_s: float = _LOCK_WAIT_S) -> Lock:
+def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S) -> Lock:
     """For the worker: one run a GPU. The error names the run that has it."""
     lock = Lock(state_dir() / f"gpu-{uuid}.lock")
     if not lock.take(f"run {run}, pid {os.getpid()}", wait_s):

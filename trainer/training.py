@@ -142,8 +142,8 @@ class Training:
         self.spans.drain()
 
     def _longest_prompt(self) -> list[int]:
-        kwargs = self.spec.trl.get("chat_template_kwargs")
-        return max((prompt_ids(prompt, self.tokenizer, kwargs) for prompt in self.data.train["prompt"]), key=len)
+        row = self.data.train[self.data.report.longest_prompt_row]
+        return prompt_ids(row["prompt"], self.tokenizer, self.spec.trl.get("chat_template_kwargs"))
 
     def _stop(self) -> None:
         self.session.flag.look()

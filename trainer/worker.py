@@ -82,7 +82,7 @@ class Session:
         self.device = device
         if device == "cuda":
             card = gpu.chosen()
-            wait_s = HANDOVER_S if self.retries else 2.0  # of the attempt before, which may still be clearing up
+            wait_s = HANDOVER_S if self.retries else launch.LOCK_WAIT_S  # the attempt before may still be clearing up
             self.gpu_lock = launch.hold_gpu_lock(card.uuid if card else "unnamed", self.rundir.name, wait_s)
 
     @contextmanager

@@ -77,6 +77,13 @@ def test_or_cut_at_their_start_with_the_template_whole(tmp_path: Path, tokenizer
     assert [row["prompt"][0]["content"] for row in rows] == ["ghij", SHORT]
     assert (report.rows, report.dropped, report.cut) == (2, 0, 1)
     assert report.longest_prompt_tokens == 8
+    assert report.longest_prompt_row == 0
+
+
+def test_the_longest_prompt_is_found_among_those_that_are_kept(tmp_path: Path, tokenizer: Any) -> None:
+    rows, _, report = load(tmp_path, tokenizer, [SHORT, LONG, "abcd", "ab"], max_prompt_length=8)
+    assert rows[report.longest_prompt_row]["prompt"][0]["content"] == "abcd"
+    assert report.longest_prompt_tokens == 8
 
 
 def test_or_refused_with_the_length_that_would_do(tmp_path: Path, tokenizer: Any) -> None:

@@ -241,6 +241,8 @@ def test_auto_is_unsloth_only_on_a_gpu_and_where_it_is_installed() -> None:
     assert estimate.runs_unsloth(made, gpu)
     assert not estimate.runs_unsloth(made, Machine(gpu_total_gib=24.0, has_unsloth=False))
     assert not estimate.runs_unsloth(made, Machine(ram_gib=24.0))
+    assert not estimate.runs_unsloth(spec("model.name=builtin/tiny-qwen3"), gpu)  # as the worker decides
+    assert not estimate.runs_unsloth(spec("model.dtype=float32"), gpu)
 
 
 def test_original_gpt_oss_is_unpacked_by_plain_transformers() -> None:

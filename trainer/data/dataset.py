@@ -20,7 +20,7 @@ from trainer.spec import Data, RunSpec
 
 @dataclass
 class DataReport:
-    """What became of the rows; tokens are of the rendered prompts."""
+    """What became of the rows; tokens are of the rendered prompts. longest_prompt_row counts the kept rows from 0."""
 
     rows: int = 0
     eval_rows: int = 0
@@ -29,6 +29,7 @@ class DataReport:
     eval_dropped: int = 0
     eval_cut: int = 0
     longest_prompt_tokens: int = 0
+    longest_prompt_row: int = 0
     fingerprint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def prompt_ids(prompt: Any, tokenizer: Any, chat_template_kwargs: dict[str, Any]
 def _fitting(rows: list[dict[str, Any]], spec: RunSpec, tokenizer: Any, report: DataReport) -> list[dict[str, Any]]:
     """Rows whose prompt has at most max_prompt_length tokens, after dropping or cutting the others."""
     limit, kwargs = spec.data.max_prompt_length, spec.trl.get("chat_template_kwargs")
-    kept = []
+    kept: list[dict[str, Any]] = []
     for row in rows:
         tokens = len(prompt_ids(row["prompt"], tokenizer, kwargs))
         if tokens > limit and spec.data.overlong == "cut":
@@ -144,7 +145,8 @@ def _fitting(rows: list[dict[str, Any]], spec: RunSpec, tokenizer: Any, report: 
                 raise DataError(Problem("data.overlong", f"a prompt has {tokens} tokens, {limit} are allowed", fix))
             report.dropped += 1
             continue
-        report.longest_prompt_tokens = max(report.longest_prompt_tokens, tokens)
+        if tokens > report.longest_prompt_tokens:
+            report.longest_prompt_tokens, report.longest_prompt_row = tokens, len(kept)
         kept.append(row)
     return kept
 

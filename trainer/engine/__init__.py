@@ -16,9 +16,9 @@ import torch
 
 from trainer.environment import package_version
 from trainer.errors import EngineError, Problem
+from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
-
-BUILTIN = "builtin/"
+from trainer.spec.engines import why_not_unsloth
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,7 @@ def _engine(spec: RunSpec, device: str) -> tuple[str, str]:
     unsloth = package_version("unsloth")
     if spec.model.engine == "transformers":
         return "transformers", "as the preset says"
-    missing = (
-        "there is no NVIDIA GPU"
-        if device != "cuda"
-        else "unsloth is not installed"
-        if unsloth is None
-        else "the built-in model is too small to gain"
-        if spec.model.name.startswith(BUILTIN)
-        else "float32 was asked for and Unsloth trains in bfloat16"
-        if spec.model.dtype == "float32" and spec.model.engine == "auto"
-        else None
-    )
+    missing = why_not_unsloth(spec, device == "cuda", unsloth is not None)
     if missing is None:
         return "unsloth", f"Unsloth {unsloth}, " + ("as the preset says" if spec.model.engine == "unsloth" else "auto")
     if spec.model.engine == "unsloth":

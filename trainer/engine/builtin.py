@@ -25,8 +25,8 @@ from transformers import (
     set_seed,
 )
 
-from trainer.engine import BUILTIN, warm_start
-from trainer.memory.shapes import BUILTIN_CONFIGS
+from trainer.engine import warm_start
+from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
 from trainer.rundir import PROJECT
 from trainer.spec import RunSpec, WarmStart
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.export.source import BUILTIN, HUB_ID, Source
+from trainer.export.source import HUB_ID, Source
+from trainer.memory.shapes import BUILTIN
 
 
 def adapter(source: Source) -> str:

@@ -17,13 +17,13 @@ from typing import Any
 from trainer import checkpoints, launch
 from trainer.errors import CheckpointError, ExportError, Problem, RunError
 from trainer.events import EventReader
+from trainer.memory.shapes import BUILTIN
 from trainer.rundir import PROJECT, RunDir
 from trainer.spec import RunSpec
 from trainer.status import LIVE
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
-BUILTIN = "builtin/"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # What a tokenizer or a processor is saved as (transformers 5.17); all else in a checkpoint is weights or for resuming.
 TOKENIZER_FILES = (

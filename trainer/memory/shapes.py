@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+BUILTIN = "builtin/"  # how the names of embedded models begin
 # {name: config as in config.json} of the models trainer/engine/builtin.py makes. Every linear layer
 # is a multiple of 64 wide: the block size of NF4.
 BUILTIN_CONFIGS: dict[str, Mapping[str, Any]] = {

@@ -12,6 +12,7 @@ from trainer.memory import formats, shapes
 from trainer.memory.formats import Format
 from trainer.plan.batches import Batch
 from trainer.spec import RunSpec
+from trainer.spec.engines import why_not_unsloth
 from trainer.spec.rules import has_held_out_rows
 
 # Sizes in GB as GPUs are sold.
@@ -55,9 +56,10 @@ def runs_on_gpu(spec: RunSpec, machine: Machine) -> bool:
 
 def runs_unsloth(spec: RunSpec, machine: Machine) -> bool:
     """Unsloth needs a GPU; `auto` takes it where both are there."""
-    if not runs_on_gpu(spec, machine):
-        return False
-    return spec.model.engine == "unsloth" or (spec.model.engine == "auto" and machine.has_unsloth)
+    on_gpu = runs_on_gpu(spec, machine)
+    if spec.model.engine == "auto":
+        return why_not_unsloth(spec, on_gpu, machine.has_unsloth) is None
+    return spec.model.engine == "unsloth" and on_gpu
 
 
 def limit_gib(spec: RunSpec, machine: Machine) -> float | None:

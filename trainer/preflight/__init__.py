@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from trainer import gpu
 from trainer.errors import Problem, SpecError
+from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
 from trainer.preflight import address, disk, hub, local, machine
 from trainer.spec import RunSpec
@@ -43,7 +44,7 @@ def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
         yield no_name
     elif local.is_folder(spec.model.name):
         yield from local.problems(spec, has_gpu)
-    elif not spec.model.name.startswith("builtin/"):
+    elif not spec.model.name.startswith(BUILTIN):
         found = hub.look(spec, has_gpu)
         to_download = found.to_download
         yield from found.problems

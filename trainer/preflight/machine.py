@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from trainer import plan as planning
 from trainer.environment import ram_gib
 from trainer.errors import PlanError, Problem
+from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
 from trainer.plan.checks import gib
 from trainer.spec import RunSpec
+from trainer.spec.engines import why_not_unsloth
 
 NO_GPU = "no NVIDIA GPU with a working driver"
 UNSLOTH = ("unsloth", "unsloth_zoo", "torchvision")
@@ -55,7 +57,7 @@ def problems(spec: RunSpec, plan: RunPlan, has_gpu: bool) -> Iterator[Problem]:
 def is_unsloth(spec: RunSpec, has_gpu: bool) -> bool:
     """Whether Unsloth would load the model."""
     if spec.model.engine == "auto":
-        return has_gpu and spec.model.device != "cpu" and not missing(*UNSLOTH)
+        return why_not_unsloth(spec, has_gpu and spec.model.device != "cpu", not missing(*UNSLOTH)) is None
     return spec.model.engine == "unsloth"
 
 
@@ -182,4 +184,4 @@ def _smaller(spec: RunSpec, plan: RunPlan, there: float) -> str:
         if need is not None and need < COMFORT_FRAC * there:
             return f"--set model.name={name}{revision} needs about {gib(need)}, or take --preset tiny"
     lower = "lower optim.per_device_train_batch_size, generation.max_completion_length or generation.num_generations"
-    return lower if spec.model.name.startswith("builtin/") else f"--preset tiny, or {lower}"
+    return lower if spec.model.name.startswith(BUILTIN) else f"--preset tiny, or {lower}"

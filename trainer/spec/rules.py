@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import Problem
-from trainer.memory.shapes import BUILTIN_CONFIGS
+from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
 from trainer.rewards.library import REWARDS
 from trainer.spec import FIXED, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
@@ -73,14 +73,14 @@ def _four_bit_needs_lora(spec: RunSpec) -> Iterator[Problem]:
 @_rule("model.name")
 def _builtin_model_exists(spec: RunSpec) -> Iterator[Problem]:
     name = spec.model.name
-    if name.startswith("builtin/") and name not in BUILTIN_CONFIGS:
+    if name.startswith(BUILTIN) and name not in BUILTIN_CONFIGS:
         fix = f"one of: {', '.join(BUILTIN_CONFIGS)}"
         yield Problem("model.name", f"there is no built-in model {shown(name)}", fix)
 
 
 @_rule("model.name", "model.warm_start")
 def _warm_start_is_for_builtin_models(spec: RunSpec) -> Iterator[Problem]:
-    if spec.model.warm_start is not None and not spec.model.name.startswith("builtin/"):
+    if spec.model.warm_start is not None and not spec.model.name.startswith(BUILTIN):
         what = f"is only for a builtin/ model; model.name is {shown(spec.model.name)}"
         yield Problem("model.warm_start", what, "leave it out; on the command line: --set model.warm_start=")
 
