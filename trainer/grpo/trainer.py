@@ -25,7 +25,7 @@ from trainer.grpo.guard import guard_generate
 from trainer.grpo.rollouts import Batch, finite_or_none
 from trainer.grpo.sampler import EpochSampler
 from trainer.grpo.spans import Span, Spans
-from trainer.rewards.library import text_of
+from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 
 

@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards.library import REWARDS, RewardFunction
+from trainer.rewards.contract import RewardFunction
+from trainer.rewards.library import REWARDS
 from trainer.spec import Component, Reward
 
 

@@ -1,0 +1,124 @@
+"""What a reward function is given and what it may return.
+
+The contract is TRL's: fn(prompts, completions, **columns) -> one number a completion, or None for one it can not judge.
+A completion is text, or a list with one assistant message. Beyond TRL a value may be a Failure, which says why the row
+could not be judged, and with process supervision a list with one value a step.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainer.errors import Problem, RewardError
+
+Completion = str | list[dict[str, Any]]
+LARGEST = 1e9
+"""Of a larger value the group's spread overflows float32, and the weights with it: no reward means that."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a row could not be judged: it raised, hung, or returned what is no number. In words for the user."""
+
+    reason: str
+
+
+Value = float | None | Failure
+Values = list[Value] | list[list[Value]]
+"""One value a completion, or one a step of each completion."""
+
+
+@dataclass(frozen=True)
+class RewardFunction:
+    """A function of the library with its parameters put in; call it as TRL would."""
+
+    call: Callable[..., Any]
+    columns: tuple[str, ...] = ()
+    """Columns of the data it reads, beside the completions."""
+    rowwise: bool = True
+    """A row's value depends on that row only, so a batch may be split over processes."""
+    runs_in: Literal["pool", "trainer"] = "pool"
+    """`trainer`: it holds a model, which belongs on the GPU of the training process."""
+    answer: Callable[[str], str | None] | None = None
+    """The answer it finds in a text, for majority votes; None when it knows no answers."""
+    from_trainer: tuple[str, ...] = ()
+    """Beside columns: `completion_ids`, `trainer_state`, `steps` (texts of the steps) where it reads it."""
+
+    def __call__(self, **arguments: Any) -> Any:
+        return self.call(**arguments)
+
+
+Factory = Callable[..., RewardFunction]
+"""Params of a component -> the function. Cheap: models load at the first call. TypeError, ValueError or re.error where
+the params do not fit."""
+
+
+def text_of(completion: Completion) -> str:
+    """The text of a completion in either of TRL's forms."""
+    return completion if isinstance(completion, str) else str(completion[-1]["content"])
+
+
+def checked(raw: Any, rows: int, name: str, steps: Sequence[int] | None = None) -> Values:
+    """What a function returned as plain values. A row that is no finite number of sane size becomes a Failure.
+
+    rows: completions it was called with. steps: steps of each completion, for a function that judges steps; it may
+    still return one value a completion.
+    Raises RewardError when the shape is wrong: then no value can be told to belong to a row.
+    """
+    values = _listed(raw, rows, name)
+    if steps is not None and any(_is_list(value) for value in values):
+        nested = [
+            _listed(value, count, f"{name}, row {row}")
+            for row, (value, count) in enumerate(zip(values, steps, strict=True))
+        ]
+        return [[_value(part, name, row) for part in parts] for row, parts in enumerate(nested)]
+    return [_value(value, name, row) for row, value in enumerate(values)]
+
+
+def _is_list(value: Any) -> bool:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return isinstance(value, (list, tuple))
+
+
+def _listed(raw: Any, rows: int, name: str) -> list[Any]:
+    where = f"reward {name}"
+    wanted = f"return a list of {rows} numbers, one a completion (None where it can not judge)"
+    if hasattr(raw, "detach"):  # a tensor, perhaps with a gradient
+        raw = raw.detach()
+    if hasattr(raw, "tolist"):
+        raw = raw.tolist()
+    # A dict would be read as its keys, a set has no order, a text is a list of letters.
+    if raw is None or isinstance(raw, (str, bytes, dict, set, frozenset)) or not isinstance(raw, Iterable):
+        seen = "a dict: its keys would be taken for rewards" if isinstance(raw, dict) else _seen(raw)
+        raise RewardError(Problem(where, f"returned {seen}", wanted))
+    values = list(raw)
+    if len(values) != rows:
+        raise RewardError(Problem(where, f"returned {len(values)} values for {rows} completions", wanted))
+    return values
+
+
+def _value(value: Any, name: str, row: int) -> Value:
+    if value is None or isinstance(value, Failure):
+        return value
+    if isinstance(value, (str, bytes)) or _is_list(value) or not hasattr(value, "__float__"):
+        what = f"returned {_seen(value)} for completion {row}, which is not a number"
+        raise RewardError(Problem(f"reward {name}", what, "return int or float, or None where it can not judge"))
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:  # a tensor of several elements, an int beyond float64
+        return Failure(f"returned {_seen(value)}: {error}")
+    if math.isnan(number):  # TRL's own word for "no reward"
+        return None
+    if not abs(number) <= LARGEST:
+        return Failure(f"returned {number:g}, and no reward may be beyond {LARGEST:g}")
+    return number
+
+
+def _seen(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
