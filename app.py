@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="change a value")
     add("--name", help="name of the new run; else the preset's with a number")
     add("--resume", metavar="RUN", help="go on with a run that was stopped, failed or lost")
+    add("--checkpoint", metavar="best|N|latest", help="of --resume: go back to it (default: latest)")
     add("--dry-run", action="store_true", help="print the plan of a run and stop")
     add("--list-presets", action="store_true", help="list the presets and stop")
     add("--host", default="127.0.0.1", help="address the page listens on (default: %(default)s)")
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     if given.resume and (given.preset or given.set or given.name):
         parser.error("--resume goes on with what the run was started with: no --preset, --set, --name")
+    if given.checkpoint and not given.resume:
+        parser.error("--checkpoint says where --resume RUN goes on")
     if (given.headless or given.dry_run) and not (given.preset or given.resume or given.list_presets):
         parser.error("--headless and --dry-run need --preset NAME or --resume RUN; see --list-presets")
     if given.dry_run and given.resume:
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.dry_run:
             return cli.dry_run(given.preset, given.set)
         if given.resume:
-            return cli.resume(given.resume)
+            return cli.resume(given.resume, given.checkpoint)
         if given.headless:
             return cli.headless(given.preset, given.set, given.name)
         from trainer.ui import serve

@@ -167,9 +167,9 @@ def make_bare(folder: Path, steps: int, completions: int) -> Any:
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
-    from trainer.rewards.library import exact_match, format_regex
+    from trainer.rewards.library import REWARDS
 
-    rewards = [exact_match(), format_regex(pattern="[0-9]+")]
+    rewards = [REWARDS["exact_match"]().call, REWARDS["format_regex"](pattern="[0-9]+").call]
     trainer = GRPOTrainer(reward_funcs=rewards, **common(folder, steps, completions))
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -199,6 +199,7 @@ def make_watched(folder: Path, steps: int, completions: int) -> Any:
         spec,
         steps,
         lambda at, step: None,
+        lambda step, checkpoint: None,
         {},
     )
     reward = Reward(

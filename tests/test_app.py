@@ -44,6 +44,7 @@ def test_help_imports_nothing_but_the_parser() -> None:
         ["--resume", "tiny-1"],
         ["--headless", "--resume", "tiny-1", "--set", "optim.max_steps=3"],
         ["--dry-run", "--resume", "tiny-1"],
+        ["--headless", "--preset", "tiny", "--checkpoint", "best"],
         ["--unknown"],
     ],
 )

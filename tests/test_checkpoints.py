@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,3 +143,42 @@ def test_a_damaged_checkpoint_is_set_aside_and_no_longer_counts(tmp_path: Path) 
     assert (aside / "model.safetensors").is_file()
     assert checkpoints.listed(tmp_path) == [good]
     assert checkpoints.rotate(tmp_path, keep=1) == []
+
+
+@pytest.mark.parametrize(
+    ("keep", "best", "left"),
+    [
+        (3, None, [30, 40, 50]),
+        (3, 50, [30, 40, 50]),
+        (3, 10, [10, 40, 50]),
+        (2, 20, [20, 50]),
+        (1, 20, [20, 50]),
+        (1, 50, [50]),
+        (1, None, [50]),
+        (2, 99, [40, 50]),  # not there
+        (9, 10, [10, 20, 30, 40, 50]),
+    ],
+)
+def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path, keep: int, best: int | None, left: list[int]) -> None:
+    steps = [10, 20, 30, 40, 50]
+    for step in steps:
+        publish(tmp_path, step)
+    deleted = checkpoints.rotate(tmp_path, keep, best)
+    assert [found.step for found in checkpoints.listed(tmp_path)] == left
+    assert deleted == [f"checkpoint-{step}" for step in steps if step not in left]
+
+
+@pytest.mark.parametrize(("deletions", "left"), [(0, [10, 20, 30, 40]), (1, [10, 30, 40]), (2, [10, 40]), (3, [40])])
+def test_a_full_disk_costs_the_best_only_after_all_but_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deletions: int, left: list[int]
+) -> None:
+    for step in (10, 20, 30, 40):
+        publish(tmp_path, step)
+
+    def usage(path: Path) -> Any:
+        enough = len(checkpoints.listed(tmp_path)) <= 4 - deletions
+        return shutil._ntuple_diskusage(1, 1, 2**40 if enough else 0)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert len(checkpoints.make_room(tmp_path, best=10)) == deletions
+    assert [found.step for found in checkpoints.listed(tmp_path)] == left

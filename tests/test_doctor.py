@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from trainer import doctor, gpu
+from trainer.rewards import sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 STATES = {"ok", "warn", "missing"}
@@ -207,6 +208,20 @@ def test_keys_are_found_and_never_shown(tmp_path: Path) -> None:
     ]
     assert [finding.state for finding in findings] == ["ok"] * 4
     assert SECRET not in repr(findings)
+
+
+def test_the_sandbox_is_judged_by_a_trial_run_not_by_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    why_not = sandbox.available()
+    assert doctor.check_bubblewrap().state == ("ok" if why_not is None else "warn")
+    monkeypatch.setattr(sandbox, "_works", False)
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    finding = doctor.check_bubblewrap()
+    assert finding.state == "warn"
+    assert "Permission denied" in finding.seen
+    assert "allow user namespaces" in finding.todo
 
 
 def test_absent_keys_and_unreadable_netrc_are_warnings(tmp_path: Path) -> None:

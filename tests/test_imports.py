@@ -12,7 +12,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets", "gradio")
 # Rooms that train, load or answer, and the modules that serve only them.
 WORKING = {"callbacks", "checkpoints", "engine", "evaluate", "grpo", "training", "rewards", "data"}
-TORCH_FREE_IN_WORKING = {"trainer.data.sources"}
+TORCH_FREE_IN_WORKING = {
+    *(f"trainer.data.{name}" for name in ("sources", "files", "json_array", "overlap", "preview", "render", "rows")),
+    *(f"trainer.evaluate.{name}" for name in ("answers", "pass_at")),
+    *(f"trainer.rewards.{name}" for name in ("arithmetic", "check", "child", "library", "own_file", "pool", "wrapper")),
+    "trainer.data.survey",
+}
 
 
 def modules() -> list[str]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from trainer import launch
-from trainer.errors import RunError
+from tests.test_best import publish
+from trainer import checkpoints, launch
+from trainer.errors import CheckpointError, RunError
 from trainer.launch import WorkerHandle
 from trainer.process import Identity, Lock, boot_id
 from trainer.report.fold import RunFollower, state_of
@@ -357,3 +358,68 @@ def test_the_request_to_stop_does_not_outlive_its_attempt(make_run: MakeRun, sta
     start(run, "obey")
     until(lambda: launch.judge(run) == "running")
     assert not run.stop_request.exists()
+
+
+@pytest.fixture
+def rewound(make_run: MakeRun) -> RunDir:
+    """A finished run with checkpoints 1, 2 and 4, evaluated; the best is 2."""
+    evals = [{"kind": "eval", "at": "during", "step": step, "reward": reward} for step, reward in ((2, 0.9), (4, 0.5))]
+    steps = [{"kind": "step", "step": step, "of": 4} for step in (1, 2, 3, 4)]
+    run = make_run("tiny-1", {"kind": "run_started"}, *steps, *evals, {"kind": "run_finished", "step": 4})
+    publish(run, 1, 2, 4)
+    return run
+
+
+@pytest.mark.parametrize(("which", "step"), [("best", 2), ("1", 1)])
+def test_a_finished_run_goes_on_from_an_older_checkpoint(
+    rewound: RunDir, monkeypatch: pytest.MonkeyPatch, which: str, step: int
+) -> None:
+    monkeypatch.setenv("FAKE_WORKER", "finish")
+    told: list[str] = []
+    handle = launch.resume(rewound, FAKE_WORKER, which, told.append)
+    assert handle.process.wait(20) == 0
+    assert handle.attempt == 2
+    newer = "checkpoint-4, checkpoint-2" if step == 1 else "checkpoint-4"
+    assert told[-1] == f"going back to checkpoint-{step}; set aside, not deleted: {newer}"
+    assert [found.step for found in checkpoints.listed(rewound.checkpoints)] == list(range(1, step + 1))
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        ("4", "is finished: no steps are left to train  ->  .*--checkpoint STEP"),
+        ("latest", "is finished"),
+        ("3", r"'3' is no checkpoint of this run  ->  best, latest, or one of 1, 2, 4"),
+        ("first", "'first' is no checkpoint"),
+    ],
+)
+def test_a_checkpoint_that_can_not_be_gone_on_from_changes_nothing(rewound: RunDir, which: str, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        launch.resume(rewound, FAKE_WORKER, which)
+    assert [found.step for found in checkpoints.listed(rewound.checkpoints)] == [1, 2, 4]
+    assert rewound.newest_attempt() == 0
+
+
+def test_a_damaged_checkpoint_is_refused_before_the_newer_ones_are_set_aside(rewound: RunDir) -> None:
+    (rewound.checkpoint(1) / "optimizer.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"checkpoint-1: optimizer\.pt has 0 bytes"):
+        launch.resume(rewound, FAKE_WORKER, "1")
+    assert len(checkpoints.listed(rewound.checkpoints)) == 3
+
+
+def test_checkpoints_of_a_run_that_trains_are_not_set_aside(make_run: MakeRun, start: Start) -> None:
+    run = make_run()
+    start(run, "obey")
+    until_step(run)
+    publish(run, 1, 2)
+    with pytest.raises(RunError, match="worker already"):
+        launch.resume(run, FAKE_WORKER, "1")
+    assert len(checkpoints.listed(run.checkpoints)) == 2
+
+
+def test_a_gpu_that_answers_a_chat_is_not_trained_on() -> None:
+    with (
+        launch.hold_gpu_lock("GPU-1", "tiny-1", use="chat with"),
+        pytest.raises(RunError, match=r"in use by chat with tiny-1, pid \d+  ->  end it first"),
+    ):
+        launch.hold_gpu_lock("GPU-1", "tiny-2", 0.1)

@@ -23,6 +23,14 @@ REWARD = Reward(
 HALF = Reward(components=[Component(function="format_regex", params={"pattern": ".*[A-Za-m]"})])
 
 
+# A letter ends a step, of random text most; capital letters are paid.
+STEPS = Reward(
+    components=[Component(function="format_regex", name="capital", per_step=True, params={"pattern": r".*[A-Z]\s*"})],
+    supervision="process",
+    step_split="[A-Za-z]",
+)
+
+
 @dataclass
 class Recorder:
     """An observer that remembers."""
@@ -63,7 +71,8 @@ def tiny_trainer(
     folder: Path,
     *,
     base: type | None = None,
-    wrapper: Any = None,
+    reward: Reward = REWARD,
+    wrapper: ComponentRewardWrapper | None = None,
     peft_config: Any = None,
     model: Any = None,
     **changes: Any,
@@ -95,7 +104,7 @@ def tiny_trainer(
     trainer = make_trainer_class(base or GRPOTrainer)(
         model=tiny if model is None else model,
         args=GRPOConfig(**settings | changes),
-        reward_funcs=[wrapper or ComponentRewardWrapper(REWARD, spans)],
+        reward_funcs=[wrapper or ComponentRewardWrapper(reward, spans)],
         train_dataset=Dataset.from_list(rows()),
         processing_class=tokenizer,
         peft_config=peft_config,

@@ -1,10 +1,11 @@
-"""python -m trainer runs | stop RUN [--force] | export RUN --to KIND | doctor"""
+"""python -m trainer COMMAND: runs, stop, export, evaluate, chat, rewards check, doctor."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop.add_argument("run", metavar="RUN")
     stop.add_argument("--force", action="store_true", help="end it at once, without saving")
     _add_export(commands)
+    _add_chat(commands)
+    _add_evaluate(commands)
+    _add_rewards(commands)
     commands.add_parser("doctor", help="check this machine: packages, GPU, memory, disk, keys")
     given = parser.parse_args(arguments)
 
@@ -29,6 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "export":
         options = {key: value for key, value in vars(given).items() if key not in ("command", "run", "to")}
         return cli.exit_code(lambda: cli.export(given.run, given.to, **options))
+    if given.command == "chat":
+        asked = {key: value for key, value in vars(given).items() if key not in ("command", "run")}
+        return cli.exit_code(lambda: cli.chat(given.run, **asked))
+    if given.command == "evaluate":
+        return cli.exit_code(lambda: cli.evaluate(given.folder, given.labels, given.preset))
+    if given.command == "rewards":
+        asked = {key: value for key, value in vars(given).items() if key not in ("command", "what")}
+        return cli.exit_code(lambda: cli.check_rewards(**asked))
     return cli.exit_code(cli.doctor)
 
 
@@ -39,7 +51,7 @@ def _add_export(commands: Any) -> None:
     export = commands.add_parser("export", help="make a checkpoint loadable by others", argument_default=left_out)
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", required=True, choices=("adapter", "merged", "gguf", "hub"))
-    export.add_argument("--checkpoint", metavar="N|latest", help="step of the checkpoint (default: latest)")
+    export.add_argument("--checkpoint", metavar="best|N|latest", help="which (default: latest)")
     export.add_argument("--out", type=Path, metavar="FOLDER", help="default: exports/KIND-STEP of the run")
     export.add_argument("--dtype", choices=("bfloat16", "float32"), help="of merged (default: bfloat16)")
     export.add_argument("--quant", dest="quants", nargs="+", metavar="TYPE", help="of gguf (default: q8_0)")
@@ -51,6 +63,46 @@ def _add_export(commands: Any) -> None:
     )
     public = "of hub: anybody may see the repository"
     visible.add_argument("--public", dest="private", action="store_false", default=left_out, help=public)
+
+
+def _add_rewards(commands: Any) -> None:
+    """The options carry the names that trainer.cli.check_rewards takes."""
+    rewards = commands.add_parser("rewards", help="try reward functions on real rows before training")
+    check = rewards.add_subparsers(dest="what", required=True).add_parser("check", help="what each pays for what")
+    check.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="your own Python file (default: the preset's)"
+    )
+    check.add_argument("--function", dest="functions", nargs="+", default=(), metavar="NAME", help="default: all")
+    check.add_argument("--data", type=Path, metavar="FILE", help="rows to try them on (default: the preset's)")
+    check.add_argument("--preset", metavar="NAME", help="its data, its prompts and, without FILE, its rewards")
+    check.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    check.add_argument("--rows", type=int, choices=range(1, 101), default=3, metavar="N", help="default: %(default)s")
+    check.add_argument(
+        "--text", dest="texts", nargs="+", default=(), metavar="TEXT", help="completions of yours to try"
+    )
+
+
+def _add_chat(commands: Any) -> None:
+    """The options carry the names that trainer.cli.chat takes."""
+    chat = commands.add_parser("chat", help="talk to a checkpoint, or to the model before training")
+    chat.add_argument("run", metavar="RUN")
+    chat.add_argument("--checkpoint", metavar="best|N|latest", help="which (default: the best if any was evaluated)")
+    sides = chat.add_mutually_exclusive_group()
+    add_side = partial(sides.add_argument, dest="sides", action="store_const")
+    add_side("--base", const=("base",), default=("tuned",), help="answer with the untrained weights")
+    add_side("--compare", const=("base", "tuned"), help="answer with both, with the same seed")
+    chat.add_argument("--prompt", metavar="TEXT", help="answer this once and end")
+    chat.add_argument("--system", metavar="TEXT", help="system message (default: the run's)")
+    chat.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default: %(default)s)")
+    chat.add_argument("--max-new-tokens", type=int, metavar="N", help="default: the run's max_completion_length")
+    chat.add_argument("--device", choices=("cpu", "cuda"), help="default: the run's; the CPU where there is no GPU")
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="score the answers of every epoch and name the best")
+    evaluate.add_argument("folder", metavar="DIR", help="a run, or a folder with inference_epochE.json files")
+    evaluate.add_argument("--labels", type=Path, metavar="FILE", help="right answers (default: the run's eval data)")
+    evaluate.add_argument("--preset", metavar="NAME", help="whose rewards score (default: the run's, else malpyeong)")
 
 
 if __name__ == "__main__":

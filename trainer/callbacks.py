@@ -10,6 +10,7 @@ import math
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any
 from transformers import TrainerCallback
 
 from trainer import checkpoints, gpu
+from trainer.best import best
 from trainer.errors import Problem, WorkError
-from trainer.evaluate.greedy import Score
 from trainer.events import EventWriter
 from trainer.grpo.rollouts import Batch, group_stats, groups
 from trainer.grpo.spans import Span
 from trainer.memory.measured import peak_gib, resident_gib
+from trainer.report.fold import state_of
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 
@@ -43,6 +45,7 @@ class RunObserver:
         spec: RunSpec,
         steps: int,
         evaluate: Callable[[str, int], None],
+        saved: Callable[[int, Path], None],
         manifest: dict[str, Any],
     ) -> None:
         self.rundir = rundir
@@ -50,6 +53,7 @@ class RunObserver:
         self.spec = spec
         self.steps = steps
         self.evaluate = evaluate
+        self.saved = saved
         self.manifest = manifest
         self.tokens = 0
         self.last_step = 0
@@ -57,6 +61,7 @@ class RunObserver:
         self._groups: list[dict[str, Any]] = []  # of the newest generation
         self._groups_step = 0
         self._dead_steps = 0
+        self._failed_rows: Counter[str] = Counter()  # by component
 
     def rollouts(self, step: int, batch: Batch) -> None:
         """Write a generation batch to rollouts/step_N.jsonl; several batches of one step share the file."""
@@ -64,6 +69,7 @@ class RunObserver:
         lines = groups(batch, self.spec.generation.num_generations, len(self._groups) if again else 0)
         self._groups = [*self._groups, *lines] if again else lines
         self._groups_step = step
+        self._watch_failures(step, batch)
         if not self.spec.log.rollouts:
             return
         path = self.rundir.rollouts_file(step)
@@ -106,16 +112,33 @@ class RunObserver:
             self.events.emit("span", step=self.last_step + 1, spans=[asdict(span) for span in spans], warmup=False)
 
     def checkpoint(self, step: int, staged: Path) -> None:
-        """Publish a staged checkpoint, then delete the oldest beyond save_total_limit."""
+        """Publish a staged checkpoint, delete the oldest beyond save_total_limit, then tell `saved`."""
         started = time.perf_counter()
         published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
-        checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit)
+        checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, best_step(self.rundir))
         size, seconds = checkpoints.size(published.path), time.perf_counter() - started
         self.events.emit("checkpoint", step=step, name=published.path.name, bytes=size, seconds=seconds, verified=True)
+        self.saved(step, published.path)
 
-    def evaluated(self, at: str, step: int, score: Score, seconds: float) -> None:
-        """Write an evaluation; at is "before", "during" or "after"."""
-        self.events.emit("eval", at=at, step=step, seconds=seconds, **asdict(score))
+    def _watch_failures(self, step: int, batch: Batch) -> None:
+        """Say that rows could not be judged: the first time, and each time ten times as many have come together."""
+        found: dict[str, list[int]] = {}
+        for row, failed in enumerate(batch.failures):
+            for name in failed:
+                found.setdefault(name, []).append(row)
+        for name, rows in found.items():
+            before = self._failed_rows[name]
+            self._failed_rows[name] += len(rows)
+            if before and len(str(self._failed_rows[name])) == len(str(before)):
+                continue
+            paid = "the component counts 0 there" if self.spec.reward.on_error == "zero" else "they have no reward"
+            self.events.emit(
+                "alert",
+                level="warn",
+                title="reward failed",
+                text=f"{name}: {len(rows)} of {len(batch.rewards)} completions of step {step} could not be judged "
+                f"({self._failed_rows[name]} so far); {paid}. It {batch.failures[rows[0]][name]}",
+            )
 
     def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
         self._dead_steps = self._dead_steps + 1 if stats["dead_frac"] == 1.0 else 0
@@ -143,6 +166,16 @@ class StopWhenAsked(TrainerCallback):
             control.should_training_stop = True
 
 
+class CatchUp(TrainerCallback):
+    """Calls `act` once, when a resumed training has loaded its weights and has not yet changed them."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act = act
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.act()
+
+
 class MakeRoom(TrainerCallback):
     """Before a save: a disk that is too full is found while the run can still say so."""
 
@@ -152,7 +185,7 @@ class MakeRoom(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_save:
-            for name in checkpoints.make_room(self.rundir.checkpoints):
+            for name in checkpoints.make_room(self.rundir.checkpoints, best=best_step(self.rundir)):
                 self.events.emit(
                     "alert",
                     level="warn",
@@ -199,6 +232,12 @@ class Heartbeat(threading.Thread):
     def stop(self) -> None:
         self._ended.set()
         self.join()
+
+
+def best_step(rundir: RunDir) -> int | None:
+    """Step of the best checkpoint as far as it is known now: it is the last to be deleted."""
+    found = best(rundir, state_of(rundir))
+    return found.step if found else None
 
 
 def profile(spans: list[Span]) -> dict[str, float]:

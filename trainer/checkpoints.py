@@ -114,16 +114,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def set_aside(folder: Path, name: str) -> Path:
-    """Rename a damaged checkpoint so that it no longer counts, and is not lost either."""
-    target = folder / f"damaged-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+def set_aside(folder: Path, name: str, why: str = "damaged") -> Path:
+    """Rename a checkpoint so that it no longer counts, and is not lost either. why: the first word of its name."""
+    target = folder / f"{why}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     (folder / name).rename(target)
     return target
 
 
-def rotate(folder: Path, keep: int) -> list[str]:
-    """Delete all but the newest `keep`; names of the deleted. By step, not by time: copying a run changes times."""
-    surplus = listed(folder)[:-keep]
+def rotate(folder: Path, keep: int, best: int | None = None) -> list[str]:
+    """Delete the oldest until `keep` are left; names of the deleted. By step, not by time: copying a run changes times.
+
+    The newest stays, and so does the one of step `best`, even where `keep` is 1 (as transformers' save_total_limit).
+    """
+    present = listed(folder)
+    others = [checkpoint for checkpoint in present[:-1] if checkpoint.step != best]
+    room = max(0, keep - (len(present) - len(others)))
+    surplus = others[: len(others) - room]
     for checkpoint in surplus:
         shutil.rmtree(checkpoint.path)
     return [checkpoint.path.name for checkpoint in surplus]
@@ -135,10 +141,11 @@ def clear_staging(staging: Path) -> None:
     staging.mkdir(parents=True)
 
 
-def make_room(folder: Path, keep: int = 1) -> list[str]:
+def make_room(folder: Path, keep: int = 1, best: int | None = None) -> list[str]:
     """Before a save: delete the oldest beyond `keep` while the disk can not take one more; names of the deleted.
 
-    Raises CheckpointError when even that leaves too little. The newest is never deleted.
+    The one of step `best` goes last. Raises CheckpointError when even that leaves too little. The newest is never
+    deleted.
     """
     deleted: list[str] = []
     present = listed(folder)
@@ -156,7 +163,9 @@ def make_room(folder: Path, keep: int = 1) -> list[str]:
                     fix,
                 )
             )
-        oldest = present.pop(0)
+        surplus = present[:-keep]
+        oldest = next((checkpoint for checkpoint in surplus if checkpoint.step != best), surplus[0])
+        present.remove(oldest)
         shutil.rmtree(oldest.path)
         deleted.append(oldest.path.name)
     return deleted

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from trainer import chat as chats
 from trainer import console, launch, preflight, presets
 from trainer import doctor as health
 from trainer import export as exports
-from trainer.console import lines
+from trainer.best import LATEST
+from trainer.console import lines, talk, trying
 from trainer.errors import ExportRefused, Problem, RunError, SpecError, TrainerError
+from trainer.evaluate import contest
 from trainer.plan import card
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir, outputs_problem
@@ -67,11 +71,11 @@ def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
         return console.follow(rundir, handle, interrupts=interrupts)
 
 
-def resume(run: str) -> int:
-    """Start and follow another attempt of a run."""
+def resume(run: str, checkpoint: str | None = None) -> int:
+    """Start and follow another attempt of a run, from the newest checkpoint or the one that is asked for."""
     rundir = RunDir.open(outputs_dir(), run)
     with console.Interrupts() as interrupts:
-        handle = launch.resume(rundir)
+        handle = launch.resume(rundir, checkpoint=checkpoint or LATEST, say=lambda line: print(line, flush=True))
         return console.follow(rundir, handle, interrupts=interrupts)
 
 
@@ -176,6 +180,58 @@ def _foreign(name: str, value: Any, kind: str) -> Problem:
     typed = {"quants": "quant", "private": "private" if value else "public"}.get(name, name)
     kinds = " or ".join(f"--to {known}" for known in exports.BELONGS[name])
     return Problem(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {kinds}")
+
+
+def chat(
+    run: str,
+    *,
+    checkpoint: str | None,
+    sides: Sequence[str],
+    prompt: str | None,
+    system: str | None,
+    temperature: float,
+    max_new_tokens: int | None,
+    device: str | None,
+) -> int:
+    """Talk to a checkpoint. sides: "base", "tuned" or both. prompt: answer it once, to stdout, and end."""
+    rundir = RunDir.open(outputs_dir(), run)
+    length = max_new_tokens if max_new_tokens is not None else rundir.read_spec().generation.max_completion_length
+    settings = chats.Settings(temperature, length)
+    with chats.opened(rundir, checkpoint, device, say=lambda line: print(line, file=sys.stderr, flush=True)) as opened:
+        dialogues = [chats.Dialogue(opened, settings, side == "base", system) for side in sides]
+        if prompt is not None:
+            talk.once(dialogues, prompt, sys.stdout, sys.stderr)
+        else:
+            talk.converse(dialogues, input, sys.stdout, sys.stderr)
+    return launch.EXIT_FINISHED
+
+
+def evaluate(folder: str, labels: Path | None, preset: str | None) -> int:
+    """Score the inference files of a run, or of any folder, print the table and name the best epoch.
+
+    labels: None takes the run's data.eval_path. preset: whose components score; None takes the run's, or malpyeong's.
+    """
+    place, spec, labels, rows = contest.opened(folder, labels, preset)
+    scores = contest.score_folder(place, rows, spec)
+    contest.write_scores(place, scores, spec, labels)
+    _print_table(contest.table(scores))
+    print(contest.verdict(place, scores))
+    return launch.EXIT_FINISHED
+
+
+def check_rewards(
+    file: Path | None,
+    *,
+    functions: Sequence[str],
+    data: Path | None,
+    preset: str | None,
+    overrides: Sequence[str],
+    rows: int,
+    texts: Sequence[str],
+) -> int:
+    """Try rewards on rows of data; exit code 1 when they can not be used."""
+    spec = trying.spec_of(file, functions, data, preset, overrides)
+    return launch.EXIT_FINISHED if trying.run(spec, rows, texts, sys.stdout) else launch.EXIT_FAILED
 
 
 def doctor() -> int:

@@ -4,7 +4,7 @@
 installed versions from their metadata and imports none of the packages it judges (psutil and
 pynvml aside, inside functions); it shows whether a key is there, never the key.
 
-May import the standard library and trainer.gpu.
+May import the standard library, trainer.gpu and trainer.rewards.sandbox.
 """
 
 from __future__ import annotations
@@ -318,13 +318,14 @@ def check_hub_token(env: Mapping[str, str]) -> Finding:
 
 
 def check_bubblewrap() -> Finding:
-    found = shutil.which("bwrap")
-    if found:
-        return Finding("bubblewrap", "ok", found)
-    seen = "none: the code-execution reward has no sandbox"
-    if not sys.platform.startswith("linux"):
-        return Finding("bubblewrap", "warn", seen, "use Linux or WSL for that reward")
-    return Finding("bubblewrap", "warn", seen, "for that reward: apt install bubblewrap")
+    """By a trial run: that the program is there does not say that the kernel lets it work."""
+    from trainer.rewards import sandbox
+
+    problem = sandbox.trouble()
+    if problem is None:
+        return Finding("bubblewrap", "ok", "a trial run worked")
+    seen = f"the code reward has no sandbox: {problem.what}"
+    return Finding("bubblewrap", "warn", seen, f"for that reward: {problem.fix}")
 
 
 def check_chromium(env: Mapping[str, str]) -> Finding:

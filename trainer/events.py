@@ -9,8 +9,8 @@ run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_
 plan          once the rows are known exactly: plan (the RunPlan as dict), data (rows, dropped, cut,
               longest_prompt_tokens, fingerprint ...), engine, device, dtype, why, trainer_class,
               trainer_bases [str]
-phase         name (load | warm_start | data | eval | train | memory_probe, inside train), state (start | end),
-              seconds (end only), detail
+phase         name (load | warm_start | data | rewards | eval | train | memory_probe, inside train),
+              state (start | end), seconds (end only), detail
 step          step, of, epoch, seconds, metrics {W&B name: number}, groups {count, dead_frac,
               all_right_frac, all_wrong_frac, constant_frac, group_std, batch_std,
               truncated_frac}, tokens (cumulative)
@@ -19,7 +19,8 @@ gpu           used_gib, total_gib, utilization_frac (no such event without a GPU
 rollouts      step, file, groups, completions
 checkpoint    step, name, bytes, seconds, verified
 eval          at (before | during | after), step, reward, correct_frac,
-              components {name: mean}, rows, seconds
+              components {name: mean}, rows, seconds; with eval.pass_at also sampled {pass_at {k: share},
+              maj_at {k: share}, all_right_frac, all_wrong_frac (expected groups), rows, samples, group}
 alert         level (info | warn | error), title, text; generation_gib, update_gib of "memory probe"
 heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
 run_paused    step

@@ -12,18 +12,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import environment, gpu, preflight, presets
+from trainer import environment, gpu, preflight, presets, rewind
 from trainer import plan as planning
-from trainer.data import sources
+from trainer.best import LATEST, choose
 from trainer.errors import Problem, RunError
 from trainer.plan import RunPlan
 from trainer.process import Identity, Lock
-from trainer.report.fold import RunFollower
+from trainer.report.fold import RunFollower, RunState
 from trainer.rundir import PROJECT, RunDir, next_name, outputs_dir, read_json, write_json
 from trainer.spec import RunSpec
 from trainer.status import LIVE, Status, verdict, worker_alive, workers
@@ -83,9 +83,12 @@ class NextAttempt:
 
 def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported."""
+    from trainer.data import sources  # with numpy, which not every command shall wait for
+
     spec = presets.load(preset, overrides)
     found = sources.inspect(spec)
-    return spec, plan_here(spec, found.rows)
+    plan = plan_here(spec, found.rows)
+    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *map(str, found.warnings)]})
 
 
 def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
@@ -117,8 +120,10 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -
     raise RunError(Problem("run name", f"no free name found in {outputs}", "give one: --name NAME"))
 
 
-def start(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
-    """Start the next attempt. Raises RunError when a worker of this run is there already."""
+def start(
+    rundir: RunDir, module: str = WORKER, checkpoint: str = LATEST, say: Callable[[str], None] = lambda line: None
+) -> WorkerHandle:
+    """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume."""
     with Lock(rundir.start_lock) as starting:
         if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
             raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
@@ -133,6 +138,8 @@ def start(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
         if worker_alive(rundir, follower.state) or not owner.take("start"):
             raise _running(rundir, status, owner)
         owner.release()
+        if checkpoint != LATEST:
+            _go_back(rundir, follower.state, checkpoint, status, say)
         rundir.stop_request.unlink(missing_ok=True)  # it was meant for the attempt before
         return _spawn(rundir, module, max(rundir.newest_attempt(), follower.state.attempts) + 1, os.environ)
 
@@ -146,7 +153,7 @@ def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, 
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=PROJECT,
-            env={**environment, **_WORKER_ENVIRONMENT, **_one_gpu()},
+            env={**environment, **_WORKER_ENVIRONMENT, **one_gpu()},
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
@@ -200,22 +207,42 @@ def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
     return NextAttempt(newer, worker) if worker and isinstance(newer, int) and newer > attempt else None
 
 
-def _one_gpu() -> dict[str, str]:
-    """The worker sees one GPU: transformers would split every batch over two, and the plan would be wrong."""
+def one_gpu() -> dict[str, str]:
+    """Environment of a process that sees one GPU, as a worker must: transformers would split every batch over two, and
+    the plan would be wrong."""
     card, named = gpu.chosen(), os.environ.get(gpu.VISIBLE)
     visible = named.split(",")[0].strip() if named is not None else card.uuid if card else None
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's, so that a number means the same GPU to both
     return order if visible is None else {**order, gpu.VISIBLE: visible}
 
 
-def resume(rundir: RunDir, module: str = WORKER) -> WorkerHandle:
-    """Start another attempt of a run that was stopped, failed or lost; else RunError."""
+def resume(
+    rundir: RunDir, module: str = WORKER, checkpoint: str = LATEST, say: Callable[[str], None] = lambda line: None
+) -> WorkerHandle:
+    """Start another attempt of a run that was stopped, failed or lost, or of a finished one from an older checkpoint.
+
+    checkpoint: best, latest or a step; all that is newer is set aside (trainer.rewind). say: told what was, in lines.
+    Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
+    """
     rundir.read_spec()  # refused here, not by a worker that would have to say so in its log
-    status = judge(rundir)
-    if status == "finished":
-        fix = "start a new run with --preset, under another --name"
-        raise RunError(Problem(f"run {rundir.name}", "is finished: no steps are left to train", fix))
-    return start(rundir, module)
+    if checkpoint == LATEST and judge(rundir) == "finished":
+        raise _finished(rundir)
+    return start(rundir, module, checkpoint, say)
+
+
+def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[str], None]) -> None:
+    """Make that checkpoint the newest. The caller holds the start lock and has seen that there is no worker."""
+    chosen = choose(rundir, state, checkpoint, say)
+    if status == "finished" and chosen.step >= state.last_step:
+        raise _finished(rundir)
+    moved = rewind.go_back(rundir, chosen)
+    if moved:
+        say(f"going back to {chosen.path.name}; set aside, not deleted: {', '.join(moved)}")
+
+
+def _finished(rundir: RunDir) -> RunError:
+    fix = "start a new run with --preset, under another --name, or go on from an older one: --checkpoint STEP"
+    return RunError(Problem(f"run {rundir.name}", "is finished: no steps are left to train", fix))
 
 
 def judge(rundir: RunDir, follower: RunFollower | None = None) -> Status:
@@ -286,12 +313,13 @@ def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
     return lock
 
 
-def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S) -> Lock:
-    """For the worker: one run a GPU. The error names the run that has it."""
+def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
+    """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
     lock = Lock(state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(f"run {run}, pid {os.getpid()}", wait_s):
+    if not lock.take(f"{use} {run}, pid {os.getpid()}", wait_s):
         owner = lock.note() or "another run"
-        fix = f"wait for it, or stop it: python -m trainer stop {owner.split(',')[0].split()[-1]}"
+        name = owner.split(",")[0].split()[-1]
+        fix = f"wait for it, or stop it: python -m trainer stop {name}" if owner.startswith("run ") else "end it first"
         raise RunError(Problem(f"GPU {uuid}", f"is in use by {owner}", fix))
     return lock
 

@@ -26,7 +26,12 @@ PRESETS_DIR = Path(__file__).resolve().parent.parent / "presets"
 
 # Files a preset names: relative to the preset's own folder, or, typed after --set, to the current
 # one.
-FILE_KEYS = (("data", "path"), ("data", "eval_path"), ("model", "warm_start", "path"))
+FILE_KEYS = (
+    ("data", "path"),
+    ("data", "eval_path"),
+    ("data", "few_shot", "path"),
+    ("model", "warm_start", "path"),
+)
 # Stand-ins for what is missing or refused, so that the rules across the other fields still run.
 _STAND_INS: dict[explain.Path, Callable[[], Any]] = {
     ("model",): lambda: {"name": "?"},
@@ -159,7 +164,7 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     if not _key_exists(path):
         return explain.unknown_key(path)
     value = _value(path, text.strip()) if text.strip() else _LEFT_OUT
-    if path in FILE_KEYS and isinstance(value, str):
+    if (path in FILE_KEYS or _names_reward_file(path)) and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
     here: Any = merged
     for place, step in enumerate(path):
@@ -187,6 +192,12 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     return None
 
 
+def _names_reward_file(path: explain.Path) -> bool:
+    """reward.components.0.file, or the same inside a sum: reward.components.0.components.1.file."""
+    names = tuple(step for step in path if isinstance(step, str))
+    return len(names) > 2 and names == ("reward", *["components"] * (len(names) - 2), "file")
+
+
 def _key_exists(path: explain.Path) -> bool:
     """Whether a key is one of ours, or lies in a table with free keys ([trl], params, columns)."""
     if explain.field_at(path) is not None:
@@ -194,8 +205,14 @@ def _key_exists(path: explain.Path) -> bool:
     free = (("trl",), ("data", "columns"))
     names = tuple(step for step in path if isinstance(step, str))
     return any(names[: len(head)] == head and len(names) > len(head) for head in free) or (
-        names[:3] == ("reward", "components", "params") and len(names) > 3
+        names[:2] == ("reward", "components")
+        and "params" in names[2:-1]
+        and _are_sums(names[2 : names.index("params")])
     )
+
+
+def _are_sums(names: Sequence[str]) -> bool:
+    return all(name == "components" for name in names)
 
 
 def _value(path: explain.Path, text: str) -> Any:
@@ -276,8 +293,21 @@ def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
         here: Any = raw
         for step in parents:
             here = here.get(step) if isinstance(here, dict) else None
-        if isinstance(here, dict) and isinstance(here.get(last), str) and here[last]:
-            here[last] = str((folder / Path(here[last]).expanduser()).resolve())
+        _make_value_absolute(here, last, folder)
+    _make_rewards_absolute(raw.get("reward"), folder)
+
+
+def _make_rewards_absolute(here: Any, folder: Path) -> None:
+    """The `file` of every component under `here`, those inside sums too."""
+    components = here.get("components") if isinstance(here, dict) else None
+    for component in components if isinstance(components, list) else ():
+        _make_value_absolute(component, "file", folder)
+        _make_rewards_absolute(component, folder)
+
+
+def _make_value_absolute(table: Any, key: str, folder: Path) -> None:
+    if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
+        table[key] = str((folder / Path(table[key]).expanduser()).resolve())
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:

@@ -9,6 +9,8 @@
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
     report/                          written on request
     exports/merged-150/              weights for others, one folder a kind and step (trainer.export)
+    epoch_2/ inference_epoch2.json   trained weights after an epoch, and their answers (trainer.evaluate.answers)
+    scores.json                      what the answers are worth (trainer.evaluate.contest)
 
 A run appears under its name complete or not at all. Small JSON files are replaced atomically.
 Imports the spec, never torch. Knows nothing about processes or what events mean.
@@ -148,6 +150,16 @@ class RunDir:
     @property
     def exports(self) -> Path:
         return self.path / "exports"
+
+    def epoch_folder(self, label: str) -> Path:
+        return self.path / f"epoch_{label}"
+
+    def inference_file(self, label: str) -> Path:
+        return self.path / f"inference_epoch{label}.json"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.json"
 
     def note_engine(self, facts: dict[str, Any]) -> None:
         """Add what the engine said about itself to env.json; nothing to say, nothing changed."""

@@ -5,9 +5,10 @@ Imports torch, transformers and TRL; only the worker imports it.
 
 from __future__ import annotations
 
-import time
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,19 +16,20 @@ from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
 from trainer import checkpoints
-from trainer.callbacks import Heartbeat, MakeRoom, RunObserver, StopWhenAsked
+from trainer.callbacks import CatchUp, Heartbeat, MakeRoom, RunObserver, StopWhenAsked
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine import Choice, Loaded
 from trainer.environment import PACKAGES, package_version
-from trainer.errors import CheckpointError, EngineError, Problem
-from trainer.evaluate.greedy import evaluate
+from trainer.errors import CheckpointError, EngineError, Problem, RewardError
+from trainer.evaluate.held_out import HeldOut
 from trainer.grpo import config, policy_sync
 from trainer.grpo.memory_probe import Probe, ProbeMemory
 from trainer.grpo.spans import Spans
 from trainer.grpo.trainer import make_trainer_class
 from trainer.plan import RunPlan
+from trainer.rewards import check as reward_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.spec import RunSpec
+from trainer.spec import Reward, RunSpec
 
 if TYPE_CHECKING:
     from trainer.worker import Session
@@ -51,15 +53,23 @@ class Training:
         steps = plan.optimizer_steps
         self.tokenizer = loaded.tokenizer
         self.spans = Spans(sync=_sync(spec, choice))
-        self.wrapper = ComponentRewardWrapper(spec.reward, self.spans)
+        self.wrapper = ComponentRewardWrapper(spec.reward, self.spans, pooled=True)
         self.manifest: dict[str, Any] = {
             "run": session.rundir.name,
             "data": data.report.fingerprint,
             "model": loaded.source,
             "versions": {name: package_version(name) for name in PACKAGES},
+            "reward_files": _hashes(spec.reward),
         }
-        self.observer = RunObserver(session.rundir, session.events, spec, steps, self.evaluate, self.manifest)
+        self.held_out = HeldOut(
+            session.rundir, session.events, spec, data.held_out, loaded.tokenizer, self.wrapper, session.flag
+        )
+        self.observer = RunObserver(
+            session.rundir, session.events, spec, steps, self.evaluate, self.held_out.save, self.manifest
+        )
         self.trainer = self._make_trainer(choice, loaded)
+        # Before training nothing else puts autocast around the model.
+        self.held_out.attach(self.trainer.model, self.trainer.accelerator.autocast)
         if spec.run.memory_probe:
             self.trainer.add_callback(ProbeMemory(self.trainer, self._longest_prompt(), self._probed, self._stop))
         self._announce(choice)
@@ -115,23 +125,21 @@ class Training:
 
     def evaluate(self, at: str, step: int) -> None:
         """Answer the held-out rows and write the score; nothing when there are none or a stop was asked for."""
-        if not self.data.held_out:
-            return
-        started = time.perf_counter()
-        with self.trainer.accelerator.autocast():  # before training nothing else puts it around the model
-            score = evaluate(
-                self.trainer.model,
-                self.tokenizer,
-                self.data.held_out,
-                self.wrapper,
-                max_completion_length=self.spec.generation.max_completion_length,
-                batch_size=self.spec.eval.batch_size,
-                chat_template_kwargs=self.spec.trl.get("chat_template_kwargs"),
-                interrupted=self.session.flag,
-            )
+        self.held_out.evaluate(at, step)
         self.spans.drain()  # an evaluation is no part of a step
-        if score is not None:
-            self.observer.evaluated(at, step, score, time.perf_counter() - started)
+
+    def check_rewards(self) -> None:
+        """Try the rewards on rows of the data. Raises RewardError where they can not be used; warns of the rest."""
+        found = reward_check.trial(self.wrapper, [self.data.train[row] for row in range(min(3, len(self.data.train)))])
+        self.spans.drain()
+        if found.problems:
+            fix = "mend it; python -m trainer rewards check shows every value"
+            raise RewardError(
+                Problem("reward component " + text.partition(":")[0], text.partition(": ")[2], fix)
+                for text in found.problems
+            )
+        for text in found.warnings:
+            self.session.events.emit("alert", level="warn", title="rewards", text=text)
 
     def check_policy(self) -> None:
         """Raises EngineError when the rollouts are not written by the weights that are trained."""
@@ -190,7 +198,11 @@ class Training:
             fix = "put those weights back, or start a new run"
             what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on {saved['model']}"
             raise CheckpointError(Problem("model.name", what, fix))
-        now = self.manifest["versions"]
+        files, now = self.manifest["reward_files"], self.manifest["versions"]
+        changed = [name for name, was in saved.get("reward_files", files).items() if files.get(name) != was]
+        if changed:
+            text = f"{', '.join(changed)}: other code than the steps before were paid by"
+            self.session.events.emit("alert", level="warn", title="reward file changed", text=text)
         other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]
         if other:
             text = f"{', '.join(other)}: the rest of the run may differ from what it would have been"
@@ -199,12 +211,15 @@ class Training:
     def train(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""
         self.observer.last_step = resumed.step if resumed else 0
+        if resumed is not None:
+            self.trainer.add_callback(CatchUp(lambda: self.held_out.catch_up(resumed.step, resumed.path)))
         if resumed is None or resumed.step < self.observer.steps:
             self.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
             return
         self.trainer._load_from_checkpoint(str(resumed.path))
         self.trainer.state = TrainerState.load_from_json(str(resumed.path / "trainer_state.json"))
         self.observer.tokens = self.trainer.state.num_input_tokens_seen
+        self.held_out.catch_up(resumed.step, resumed.path)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -225,6 +240,13 @@ class Training:
             raise
         finally:
             heart.stop()
+            self.wrapper.close()
+
+
+def _hashes(reward: Reward) -> dict[str, str]:
+    """{name of a person's reward file: sha256}."""
+    files = {Path(leaf.file) for leaf in reward.leaves() if leaf.file is not None}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
 def _refuse_others(args: Any, wanted: dict[str, Any]) -> None:

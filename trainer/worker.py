@@ -156,12 +156,16 @@ def train(session: Session) -> None:
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
         data = dataset.load(spec, loaded.tokenizer)
+        for text in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
+            events.emit("alert", level="warn", title="data", text=text)
         plan = launch.plan_here(spec, data.report.rows)
     run = training.Training(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)
 
     with run.watched():
+        with session.phase("rewards", f"{len(spec.reward.leaves())} functions on rows of the data"):
+            run.check_rewards()
         run.check_policy()
         if step == 0 and spec.eval.at_start:
             with session.phase("eval", "before"):

@@ -128,9 +128,42 @@ def test_rows_of_the_hub_are_checked_like_those_of_a_file(monkeypatch: pytest.Mo
 
 def test_held_out_rows_that_are_dropped_are_counted_too(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "held.jsonl").write_text(
-        "".join(json.dumps({"prompt": t, "answer": "x"}) + "\n" for t in (LONG, SHORT))
+        "".join(json.dumps({"prompt": t, "answer": "x"}) + "\n" for t in (LONG, "xyz"))
     )
     _, held_out, report = load(
         tmp_path, tokenizer, [SHORT], max_prompt_length=8, eval_path=str(tmp_path / "held.jsonl")
     )
     assert (len(held_out), report.eval_rows, report.eval_dropped, report.dropped) == (1, 1, 1, 0)
+
+
+def test_rows_of_a_large_file_lie_in_mapped_files_and_are_the_same(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"q{number}" for number in range(50)]
+    in_memory = load(tmp_path, tokenizer, texts)
+    monkeypatch.setattr(dataset, "IN_MEMORY_BYTES", 1000)
+    rows, _, report = load(tmp_path, tokenizer, texts)
+    assert rows == in_memory[0]
+    assert report == in_memory[2]
+
+
+def test_another_template_has_another_fingerprint(tmp_path: Path, tokenizer: Any) -> None:
+    first = load(tmp_path, tokenizer, ["a"])[2].fingerprint
+    assert first != load(tmp_path, tokenizer, ["a"], prompt_template="Q: {prompt}")[2].fingerprint
+
+
+def test_duplicates_leaks_and_columns_are_reported(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "held.jsonl").write_text(json.dumps({"prompt": "a", "answer": "x"}))
+    data = {"eval_path": str(tmp_path / "held.jsonl"), "leaks": "drop"}
+    rows, _, report = load(tmp_path, tokenizer, ["a", "b", "b", "c"], **data)
+    assert (len(rows), report.rows, report.leaked, report.duplicates) == (3, 3, 1, 1)
+    assert report.columns == ["prompt", "answer"]
+    assert len(report.warnings) == 2
+
+
+def test_chat_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    bare = tiny_model()[1]
+    bare.chat_template = None
+    with pytest.raises(DataError, match=r"data\.chat: is true, and the tokenizer of this model has no chat template"):
+        load(tmp_path, bare, ["a"])
+    assert load(tmp_path, bare, ["a"], chat=False)[2].rows == 1

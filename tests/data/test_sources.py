@@ -90,7 +90,7 @@ def test_both_files_are_checked_before_anything_is_said(tmp_path: Path) -> None:
 
 def test_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n" + GOOD.encode())
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n" + GOOD.replace("1+1", "1+2").encode())
     assert sources.inspect(spec_for(path)) == sources.Inspection(rows=2, eval_rows=None)
 
 
@@ -98,12 +98,12 @@ def test_columns_are_renamed_before_they_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"question": "1+1", "solution": "2"}))
     spec = spec_for(path, columns={"prompt": "question", "answer": "solution"})
-    assert sources.read_rows(path, spec, "data.path")[0].columns == {"prompt": "1+1", "answer": "2"}
+    assert next(sources.read_rows(path, spec, "data.path")).columns == {"prompt": "1+1", "answer": "2"}
 
 
 def test_rows_held_out_are_not_counted_for_training(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text((GOOD + "\n") * 20)
+    path.write_text("".join(GOOD.replace("1+1", f"{n}+1") + "\n" for n in range(20)))
     assert sources.inspect(spec_for(path, eval_fraction=0.25, max_rows=16)) == sources.Inspection(12, 4)
 
 
@@ -111,7 +111,7 @@ def test_the_mapping_wins_over_a_column_that_has_the_name_already(tmp_path: Path
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"question": "1+1", "prompt": "ignored", "answer": "2"}))
     spec = spec_for(path, columns={"prompt": "question"})
-    assert sources.read_rows(path, spec, "data.path")[0].columns == {"prompt": "1+1", "answer": "2"}
+    assert next(sources.read_rows(path, spec, "data.path")).columns == {"prompt": "1+1", "answer": "2"}
 
 
 def test_a_mapping_from_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:

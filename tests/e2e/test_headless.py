@@ -217,6 +217,20 @@ def test_a_run_killed_after_its_last_step_trains_no_further_one(outputs: Path, w
     assert summary["eval_after"] == whole[1]["eval_after"]
 
 
+def test_going_back_to_an_older_checkpoint_ends_with_the_same_weights(outputs: Path, whole: Any) -> None:
+    run = RunDir(outputs / "rewound")
+    shutil.copytree(whole[0].path, run.path)
+    assert [found.step for found in checkpoints.listed(run.checkpoints)] == [10, 12]
+    process = start(outputs, "--headless", "--resume", "rewound", "--checkpoint", "10")
+    code, summary, printed = finish(process)
+    assert (code, summary["status"], summary["steps"], summary["best_step"]) == (0, "finished", 12, 12), printed
+    assert "going back to checkpoint-10; set aside, not deleted: checkpoint-12" in printed
+    assert steps_seen(run)[12:] == [11, 12]
+    assert len(list(run.checkpoints.glob("aside-checkpoint-12-*"))) == 1
+    assert weights_hash(run) == weights_hash(whole[0])
+    assert summary["eval_after"] == whole[1]["eval_after"]
+
+
 def test_parent_and_worker_signalled_together_still_save(outputs: Path, whole: Any) -> None:
     """What a service manager does: SIGTERM to every process of the job."""
     process = start_short(outputs, "managed")

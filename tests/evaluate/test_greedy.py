@@ -24,6 +24,14 @@ def test_the_score_does_not_depend_on_the_batch(tiny: Any) -> None:
     assert score(tiny) == score(tiny, batch_size=5) == score(tiny, batch_size=1)
 
 
+def test_the_answers_are_kept_and_are_no_part_of_the_event(tiny: Any) -> None:
+    found = score(tiny)
+    assert found is not None
+    assert len(found.texts) == found.rows == 12
+    assert score(tiny, batch_size=5).texts == found.texts  # type: ignore[union-attr]
+    assert found.facts().keys() == {"reward", "correct_frac", "components", "rows"}
+
+
 def test_no_random_number_is_drawn(tiny: Any) -> None:
     before = torch.get_rng_state()
     score(tiny)

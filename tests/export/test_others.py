@@ -118,7 +118,7 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
     assert told[0].startswith("checkpoint-9: not taken, adapter_model.safetensors has 0 bytes")
     with pytest.raises(CheckpointError, match="checkpoint-9: adapter_model"):
         export(rundir, "adapter", checkpoint="9", say=silent)
-    with pytest.raises(RunError, match=r"'3' is no checkpoint of this run  ->  latest, or one of 2, 9"):
+    with pytest.raises(RunError, match=r"'3' is no checkpoint of this run  ->  best, latest, or one of 2, 9"):
         export(rundir, "adapter", checkpoint="3", say=silent)
 
 
@@ -127,7 +127,11 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
     [
         (["nowhere", "--to", "adapter"], 2, "there is no such run"),
         (["bare", "--to", "merged"], 2, "has no checkpoint"),
-        (["lora", "--to", "merged", "--checkpoint", "best"], 2, "'best' is no checkpoint of this run"),
+        (
+            ["lora", "--to", "merged", "--checkpoint", "best"],
+            2,
+            "no checkpoint of run lora was evaluated on held-out rows  ->  latest, or one of 2",
+        ),
         (["whole", "--to", "adapter"], 2, "trained whole weights (lora.enabled = false): there is no adapter"),
         (["lora", "--to", "gguf"], 2, "convert_hf_to_gguf.py: of llama.cpp is not in $LLAMA_CPP"),
         (["lora", "--to", "gguf", "--quant", "q4_k_m"], 2, "llama-quantize: of llama.cpp is not in"),

@@ -10,15 +10,13 @@ from peft import LoraConfig
 from tests.tiny import HALF, tiny_trainer
 from trainer.grpo import memory_probe
 from trainer.grpo.memory_probe import Probe, ProbeMemory
-from trainer.grpo.spans import Spans
-from trainer.rewards.wrapper import ComponentRewardWrapper
 
 LORA = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
 PROMPT = [1, 4, 70, 71, 72, 2, 5]
 
 
 def training(folder: Path, **changes: Any) -> tuple[Any, Any]:
-    return tiny_trainer(folder, wrapper=ComponentRewardWrapper(HALF, Spans()), **changes)
+    return tiny_trainer(folder, reward=HALF, **changes)
 
 
 def probing(folder: Path, **changes: Any) -> tuple[Any, list[Probe | Exception], Any]:

@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from tests.tiny import HALF, tiny_trainer
-from trainer.grpo.spans import Spans
 from trainer.memory import recovery
-from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Data, Grpo, Model, Reward, RunSpec
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo")
@@ -25,7 +23,7 @@ def updated(folder: Path, micro: int, accumulation: int, **changes: Any) -> torc
         optim="sgd",
         learning_rate=1.0,
         max_grad_norm=0.0,
-        wrapper=ComponentRewardWrapper(HALF, Spans()),
+        reward=HALF,
         **changes,
     )
     trainer.train()

@@ -1,11 +1,12 @@
 """trainer.grpo.rollouts: what a group teaches, and the numbers of a step, against hand-computed values."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from trainer.grpo.rollouts import Batch, finite_or_none, group_stats, groups, outcome
+from trainer.grpo.rollouts import Batch, Step, finite_or_none, group_stats, groups, outcome
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,20 @@ from trainer.grpo.rollouts import Batch, finite_or_none, group_stats, groups, ou
 )
 def test_outcome_of_a_group(rewards: list[float | None], correct: list[bool | None], kind: str) -> None:
     assert outcome(rewards, correct).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("rewards", "steps", "kind"),
+    [
+        ([2.0, 1.0], [1.0, 1.0, 1.0], "all_right"),  # totals differ, steps do not
+        ([1.0, 1.0], [1.0, 0.0, 1.0], "spread"),
+        ([1.0, None], [1.0, None, None], "all_right"),
+    ],
+)
+def test_with_steps_a_groups_spread_is_theirs(
+    rewards: list[float | None], steps: list[float | None], kind: str
+) -> None:
+    assert outcome(rewards, [True, True], steps).kind == kind
 
 
 def batch() -> Batch:
@@ -57,6 +72,14 @@ def test_a_line_holds_the_whole_group() -> None:
         "advantage": 0.0,
         "correct": True,
     }
+
+
+def test_steps_and_failures_are_written_where_they_are() -> None:
+    steps = [[Step(1, 1, 0.0, -0.7)], [Step(1, 2, 1.0, 0.7)], [Step(1, 3, 1.0, 0.0)], [Step(1, 4, None, 0.0)]]
+    judged = replace(batch(), steps=steps, failures=[{}, {}, {}, {"correct": "hung"}])
+    lines = [line for group in groups(judged, num_generations=2) for line in group["completions"]]
+    assert lines[1]["steps"] == [{"text_end": 1, "tokens": 2, "reward": 1.0, "advantage": 0.7}]
+    assert [line.get("failed") for line in lines] == [None, None, None, {"correct": "hung"}]
 
 
 def test_group_std_and_batch_std_are_different_things() -> None:

@@ -11,7 +11,9 @@ from trl import GRPOTrainer
 from tests.tiny import Recorder, tiny_trainer
 from trainer.callbacks import profile
 from trainer.errors import RewardError
+from trainer.grpo.rollouts import groups
 from trainer.grpo.spans import Span
+from trainer.spec import Component, Reward
 
 PARENTS = {
     "step": None,
@@ -125,23 +127,38 @@ def test_the_step_can_be_any_subclass(tmp_path: Path) -> None:
 
 
 def test_a_failing_step_closes_its_spans(tmp_path: Path) -> None:
-    trainer, recorder = tiny_trainer(tmp_path)
-
-    def explode(**kwargs: Any) -> list[float]:
-        raise ZeroDivisionError("division by zero")
-
-    trainer.reward_wrapper.functions = [("correct", explode), *trainer.reward_wrapper.functions[1:]]
-    with pytest.raises(RewardError, match="reward component correct: raised ZeroDivisionError"):
+    file = tmp_path / "mine.py"
+    file.write_text("def explode(completions, **columns):\n    return [1 / 0 for each in completions]\n")
+    broken = Reward(components=[Component(function="explode", file=str(file))])
+    trainer, recorder = tiny_trainer(tmp_path, reward=broken)
+    with pytest.raises(RewardError, match=r"reward component explode: .* raised ZeroDivisionError"):
         trainer.train()
     trainer.spans.close("step", ok=False)
     spans: list[Span] = trainer.spans.drain()
     assert {span.name for span in spans if not span.ok} >= {
-        "reward.correct",
+        "ComponentRewardWrapper",
         "_calculate_rewards",
         "_prepare_inputs",
         "step",
     }
     assert recorder.steps == []
+
+
+def test_a_row_that_could_not_be_judged_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def odd(completions, **columns):\n    return [1.0, float('inf')] * (len(completions) // 2)\n")
+    trainer, recorder = tiny_trainer(
+        tmp_path, reward=Reward(components=[Component(function="odd", file=str(file))]), max_steps=1
+    )
+    trainer.train()
+    lines = [line for _, batch in recorder.batches for group in groups(batch, 4) for line in group["completions"]]
+    for place, line in enumerate(lines):
+        if place % 2:
+            assert "inf" in line["failed"]["odd"]
+            assert (line["reward"], line["advantage"]) == (None, 0.0)
+        else:
+            assert "failed" not in line
+        assert "steps" not in line
 
 
 def test_several_updates_per_generation_share_one_rollout(tmp_path: Path) -> None:

@@ -1,74 +1,88 @@
-"""trainer.rewards.library against tables written by hand."""
+"""trainer.rewards.library: what all its functions keep to."""
 
-import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trainer.rewards.contract import Failure, RewardFunction, checked
 from trainer.rewards.library import REWARDS
 
-TAGS = r"<answer>([^<]*)</answer>"
-GSM8K = r"####\s*(\S+)"
+PROJECT = Path(__file__).resolve().parents[2]
+TEXT_REWARDS: dict[str, dict[str, Any]] = {
+    "exact_match": {},
+    "position_match": {},
+    "format_regex": {"pattern": r"\d+"},
+    "rouge1": {},
+    "math": {},
+    "length_penalty": {"start": 10, "end": 20},
+    "overlong": {"max_tokens": 8, "buffer": 4},
+    "repetition": {},
+}
+NEVER_ENDS = r"((a|aa)+)$"
+HANGS = "a" * 60 + "b"
 
 
-def pay(function: str, completion: str, answer: Any = "x", **params: Any) -> float | None:
-    return REWARDS[function](**params)(prompts=["p"], completions=[completion], answer=[answer])[0]
+def pay(name: str, params: dict[str, Any], completions: list[Any], answers: list[Any]) -> list[Any]:
+    ids = [[0] * 6 for _ in completions]
+    made = REWARDS[name](**params)
+    return list(made(prompts=["p"] * len(completions), completions=completions, answer=answers, completion_ids=ids))
 
 
-@pytest.mark.parametrize(
-    ("completion", "answer", "params", "value"),
-    [
-        ("42", "42", {}, 1.0),
-        ("  42\n", "42", {}, 1.0),
-        ("43", "42", {}, 0.0),
-        ("", "42", {}, 0.0),
-        ("42", 42, {}, 1.0),
-        ("cat", "dog#cat", {}, 1.0),
-        ("dog#cat", "dog#cat", {}, 0.0),
-        ("<answer>cat</answer>", "cat", {"extract": TAGS}, 1.0),
-        ("cat", "cat", {"extract": TAGS}, 0.0),
-        ("<answer>dog</answer> no: <answer>cat</answer>", "cat", {"extract": TAGS}, 1.0),
-        ("so it is #### 42", "6 * 7 = 42 #### 42", {"extract": GSM8K, "gold_extract": GSM8K}, 1.0),
-        ("no number", "no gold", {"extract": GSM8K, "gold_extract": GSM8K}, 0.0),
-    ],
-)
-def test_exact_match(completion: str, answer: Any, params: dict[str, str], value: float) -> None:
-    assert pay("exact_match", completion, answer, **params) == value
-
-
-@pytest.mark.parametrize(
-    ("completion", "answer", "value"),
-    [
-        ("abcd", "abcd", 1.0),
-        ("abdc", "abcd", 0.5),
-        ("abcdx", "abcd", 0.8),
-        ("", "abcd", 0.0),
-        ("ab", "abcd", 0.5),
-    ],
-)
-def test_position_match(completion: str, answer: str, value: float) -> None:
-    assert pay("position_match", completion, answer) == pytest.approx(value)
+@pytest.mark.parametrize(("name", "params"), TEXT_REWARDS.items())
+def test_a_row_is_judged_alike_alone_or_among_others_as_text_or_as_a_message(name: str, params: dict[str, Any]) -> None:
+    completions = ["42", "", "the answer is 43, not 42", "나무가 있다. 😀", "a b c d a b c d"]
+    answers = ["42", "42", "43", "7", "8"]
+    together = pay(name, params, completions, answers)
+    assert together == [pay(name, params, [c], [a])[0] for c, a in zip(completions, answers, strict=True)]
+    assert together == pay(name, params, [[{"role": "assistant", "content": c}] for c in completions], answers)
+    assert together == checked(together, 5, name)
+    low, high = (-1, 0) if name in ("length_penalty", "overlong", "repetition") else (0, 1)
+    assert all(value is not None and low <= value <= high for value in together)
 
 
 @pytest.mark.parametrize(
-    ("completion", "value"),
+    ("name", "params", "message"),
     [
-        ("<answer>a</answer>", 1.0),
-        ("<answer>a</answer> ", 0.0),
-        ("x<answer>a</answer>", 0.0),
-        ("", 0.0),
+        ("format_regex", {"pattern": "("}, "no regular expression"),
+        ("format_regex", {"pattern": "[a"}, "no regular expression"),
+        ("exact_match", {"extract": "(a"}, "no regular expression"),
+        ("exact_match", {"gold_extract": "a+"}, "has no group"),
+        ("position_match", {"extract": "a+"}, "has no group"),
+        ("rouge1", {"extract": "*"}, "no regular expression"),
+        ("rouge1", {"tokens": "letter"}, "must be one of: word, syllable"),
+        ("math", {"extract": "a+"}, "has no group"),
+        ("length_penalty", {"start": 5, "end": 5}, "two different lengths"),
+        ("length_penalty", {"start": -5, "end": 5}, "neither below 0"),
+        ("length_penalty", {"start": 5, "end": 9, "unit": "tokens"}, "must be one of: characters, words"),
+        ("overlong", {"max_tokens": 8, "buffer": 0}, "0 < buffer <= max_tokens"),
+        ("overlong", {"max_tokens": 8, "buffer": 9}, "0 < buffer <= max_tokens"),
+        ("repetition", {"n": 0}, "must be 1 or more"),
     ],
 )
-def test_format_regex_wants_the_whole_completion(completion: str, value: float) -> None:
-    assert pay("format_regex", completion, pattern=TAGS) == value
+def test_params_that_do_not_fit_are_refused_when_the_function_is_made(
+    name: str, params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        REWARDS[name](**params)
 
 
-def test_chat_completions_are_read_from_their_message() -> None:
-    function = REWARDS["exact_match"]()
-    chat = [[{"role": "assistant", "content": "42"}]]
-    assert function(prompts=["p"], completions=chat, answer=["42"]) == [1.0]
+def test_a_pattern_that_never_ends_costs_one_second_and_that_row_only() -> None:
+    slow, fine = pay("format_regex", {"pattern": NEVER_ENDS, "search": True}, [HANGS, "aa"], ["aa", "aa"])
+    assert slow == Failure("the pattern took longer than 1 s")
+    assert fine == 1.0
 
 
-def test_a_bad_pattern_is_refused_when_the_reward_is_made() -> None:
-    with pytest.raises(re.error):
-        REWARDS["format_regex"](pattern="(")
+def test_a_vote_on_a_text_whose_pattern_never_ends_is_no_vote() -> None:
+    made: RewardFunction = REWARDS["exact_match"](extract=NEVER_ENDS)
+    assert made.answer is not None
+    assert [made.answer(HANGS), made.answer("b aa")] == [None, "aa"]
+
+
+def test_importing_the_library_brings_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "sympy", "math_verify", "httpx", "datasets")
+    script = f"import sys, trainer.rewards.library; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -1,74 +1,124 @@
 """trainer.rewards.wrapper: the weighted sum, and what a bad component may and may not do."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from trainer.errors import RewardError
+from trainer.rewards.contract import RewardFunction
 from trainer.rewards.library import REWARDS
-from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.rewards.wrapper import BATCHES, ComponentRewardWrapper
 from trainer.spec import Component, Reward
 
+Make = Callable[..., ComponentRewardWrapper]
 
-def wrapper_of(
-    monkeypatch: pytest.MonkeyPatch, *components: tuple[Any, dict[str, Any]], **reward: Any
-) -> ComponentRewardWrapper:
-    """A wrapper over functions that return fixed values."""
-    made = []
-    for number, (values, settings) in enumerate(components):
-        name = f"fixed_{number}"
-        monkeypatch.setitem(REWARDS, name, lambda values=values: lambda **columns: values)
-        made.append(Component(function=name, **settings))
-    return ComponentRewardWrapper(Reward(components=made, **reward))
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    """make((values or function, settings), ..., **reward): a wrapper over functions that return fixed values."""
+
+    def wrapper(*components: tuple[Any, dict[str, Any]], **reward: Any) -> ComponentRewardWrapper:
+        parts = []
+        for number, (given, settings) in enumerate(components):
+            name = f"fixed_{number}"
+            call = given if callable(given) else lambda given=given, **columns: given
+            monkeypatch.setitem(REWARDS, name, lambda call=call: RewardFunction(call))
+            parts.append(Component(function=name, **settings))
+        return ComponentRewardWrapper(Reward(components=parts, **reward))
+
+    return wrapper
 
 
 def pay(wrapper: ComponentRewardWrapper, rows: int, **columns: Any) -> list[float | None]:
     return wrapper(prompts=["p"] * rows, completions=["c"] * rows, **columns)
 
 
-def test_the_total_is_scale_then_clip_then_weight_then_sum(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapper = wrapper_of(
-        monkeypatch,
-        ([1.0, 0.0], {"weight": 2.0}),
-        ([10.0, -10.0], {"scale": 0.5, "clip": (-1.0, 3.0), "weight": 0.1}),
+def test_the_total_is_scale_then_clip_then_weight_then_sum(make: Make) -> None:
+    wrapper = make(
+        ([1.0, 0.0], {"weight": 2.0}), ([10.0, -10.0], {"scale": 0.5, "clip": (-1.0, 3.0), "weight": 0.1}), divide_by=2
     )
-    assert pay(wrapper, 2) == pytest.approx([2.3, -0.1])
+    assert pay(wrapper, 2) == pytest.approx([1.15, -0.05])
     assert wrapper.last_components == {"fixed_0": [1.0, 0.0], "fixed_1": [3.0, -1.0]}
     assert wrapper.last_correct == [True, False]
 
 
-def test_right_and_wrong_are_told_by_the_named_component(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapper = wrapper_of(
-        monkeypatch,
-        ([1.0, 1.0], {}),
-        ([0.4, 0.6], {"name": "judge"}),
-        correct="judge",
-        correct_at=0.5,
-    )
+def test_right_and_wrong_are_told_by_the_named_component(make: Make) -> None:
+    wrapper = make(([1.0, 1.0], {}), ([0.4, 0.6], {"name": "judge"}), correct="judge", correct_at=0.5)
     pay(wrapper, 2)
     assert wrapper.last_correct == [False, True]
 
 
-@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
-def test_no_value_leaves_the_component_out_of_that_row(monkeypatch: pytest.MonkeyPatch, value: float | None) -> None:
-    wrapper = wrapper_of(monkeypatch, ([value, 1.0], {}), ([0.5, 0.5], {}))
-    assert pay(wrapper, 2) == [0.5, 1.5]
-    assert pay(wrapper_of(monkeypatch, ([value], {})), 1) == [None]
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_no_value_leaves_the_component_out_of_that_row(make: Make, value: float | None) -> None:
+    assert pay(make(([value, 1.0], {}), ([0.5, 0.5], {})), 2) == [0.5, 1.5]
+    assert pay(make(([value], {})), 1) == [None]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([1.0], "must return 2 values, one a completion; it returned 1 values"),
-        (1.0, "it returned float"),
-        (None, "it returned NoneType"),
-        (["a", 1.0], "returned 'a', which is not a number"),
-    ],
-)
-def test_a_broken_return_value_is_named(monkeypatch: pytest.MonkeyPatch, values: Any, message: str) -> None:
-    with pytest.raises(RewardError, match=f"reward component fixed_0: .*{message}"):
-        pay(wrapper_of(monkeypatch, (values, {})), 2)
+@pytest.mark.parametrize(("policy", "paid"), [("none", [None, 1.5]), ("zero", [0.5, 1.5])])
+def test_a_row_that_fails_is_paid_as_the_policy_says(make: Make, policy: str, paid: list[float | None]) -> None:
+    wrapper = make(([math.inf, 1.0], {}), ([0.5, 0.5], {}), on_error=policy)
+    assert pay(wrapper, 2) == paid
+    assert wrapper.last_failures == [{"fixed_0": "returned inf, and no reward may be beyond 1e+09"}, {}]
+    assert wrapper.last_components["fixed_0"][0] == (None if policy == "none" else 0.0)
+
+
+def test_with_the_policy_fail_one_bad_row_ends_the_run(make: Make) -> None:
+    with pytest.raises(RewardError, match=r"fixed_0: returned inf.*prompt: p"):
+        pay(make(([math.inf, 1.0], {}), on_error="fail"), 2)
+
+
+def test_the_row_that_raises_is_found_and_the_others_are_judged(make: Make) -> None:
+    def picky(completions: list[str], **columns: Any) -> list[float]:
+        return [1.0 / (len(text) - 3) for text in completions]
+
+    wrapper = make((picky, {}))
+    assert wrapper(prompts=["p"] * 3, completions=["four", "abc", "fifth"]) == [1.0, None, 0.5]
+    assert wrapper.last_failures[1]["fixed_0"].startswith("raised ZeroDivisionError")
+
+
+def test_a_function_that_never_worked_ends_the_run_at_once(make: Make) -> None:
+    def broken(completions: list[str], **columns: Any) -> list[float]:
+        raise KeyError("answer")
+
+    with pytest.raises(RewardError, match="could judge no completion of its first batch"):
+        pay(make((broken, {})), 2)
+
+
+def test_a_function_that_stops_working_ends_the_run_after_some_batches(make: Make) -> None:
+    calls: list[int] = []
+
+    def fading(completions: list[str], **columns: Any) -> list[float]:
+        calls.append(1)
+        return [1.0 if len(calls) == 1 else math.inf] * len(completions)
+
+    wrapper = make((fading, {}))
+    assert pay(wrapper, 2) == [1.0, 1.0]
+    for _ in range(BATCHES - 1):
+        assert pay(wrapper, 2) == [None, None]
+    with pytest.raises(RewardError, match=f"{BATCHES} batches in a row"):
+        pay(wrapper, 2)
+
+
+def test_batches_that_nobody_can_judge_end_the_run(make: Make) -> None:
+    wrapper = make(([None, None], {}))
+    for _ in range(BATCHES - 1):
+        assert pay(wrapper, 2) == [None, None]
+    with pytest.raises(RewardError, match="no completion had a reward"):
+        pay(wrapper, 2)
+
+
+def test_an_evaluation_is_not_relative_to_its_batch_and_ends_nothing(make: Make) -> None:
+    wrapper = make(([1.0, 3.0], {"normalise": True}), ([math.inf, 1.0], {}), on_error="fail")
+    assert wrapper.score(prompts=["p"] * 2, completions=["c"] * 2) == [None, 4.0]
+
+
+def test_a_wrong_shape_ends_the_run_under_every_policy(make: Make) -> None:
+    with pytest.raises(RewardError, match="reward fixed_0: returned 1 values for 2 completions"):
+        pay(make(([1.0], {}), on_error="zero"), 2)
 
 
 def test_params_that_do_not_fit_are_named() -> None:
@@ -76,7 +126,7 @@ def test_params_that_do_not_fit_are_named() -> None:
         ComponentRewardWrapper(Reward(components=[Component(function="exact_match", params={"colour": "red"})]))
 
 
-def test_a_component_can_not_change_what_the_next_one_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_can_not_change_what_the_next_one_sees(make: Make) -> None:
     seen: list[int] = []
 
     def greedy(completions: list[str], **columns: Any) -> list[float]:
@@ -85,14 +135,72 @@ def test_a_component_can_not_change_what_the_next_one_sees(monkeypatch: pytest.M
         completions.clear()
         return values
 
-    monkeypatch.setitem(REWARDS, "greedy", lambda: greedy)
-    twice = Reward(components=[Component(function="greedy", name="a"), Component(function="greedy", name="b")])
-    pay(ComponentRewardWrapper(twice), 2)
+    pay(make((greedy, {"name": "a"}), (greedy, {"name": "b"})), 2)
     assert seen == [2, 2]
 
 
-def test_mean_and_std_of_every_component_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_std_seconds_and_gaps_of_every_component_are_logged(make: Make) -> None:
     logged: dict[str, float] = {}
-    wrapper = wrapper_of(monkeypatch, ([0.0, 1.0, None], {"name": "a"}))
-    pay(wrapper, 3, log_metric=logged.__setitem__)
-    assert logged == {"rewards/a/mean": 0.5, "rewards/a/std": pytest.approx(math.sqrt(0.5))}
+    pay(make(([0.0, 1.0, None], {"name": "a"})), 3, log_metric=logged.__setitem__)
+    assert logged.pop("rewards/a/seconds") >= 0
+    assert logged == {
+        "rewards/a/mean": 0.5,
+        "rewards/a/std": pytest.approx(math.sqrt(0.5)),
+        "rewards/a/none": pytest.approx(1 / 3),
+    }
+
+
+def test_a_sum_has_metrics_of_its_own() -> None:
+    part = Component(function="format_regex", params={"pattern": "c"})
+    reward = Reward(components=[Component(function="sum", name="both", scale=0.5, components=[part])])
+    logged: dict[str, float] = {}
+    assert pay(ComponentRewardWrapper(reward), 2, log_metric=logged.__setitem__) == [0.5, 0.5]
+    assert (logged["rewards/format_regex/mean"], logged["rewards/both/mean"]) == (1.0, 0.5)
+
+
+def test_what_a_function_logs_reaches_the_trainer(make: Make) -> None:
+    def talkative(completions: list[str], log_metric: Any, log_extra: Any, **columns: Any) -> list[float]:
+        log_metric("words", 3)
+        log_extra("first", [text[0] for text in completions])
+        return [1.0] * len(completions)
+
+    metrics: dict[str, float] = {}
+    extras: dict[str, list[Any]] = {}
+    pay(make((talkative, {})), 2, log_metric=metrics.__setitem__, log_extra=extras.__setitem__)
+    assert metrics["words"] == 3.0
+    assert extras == {"first": ["c", "c"]}
+
+
+# ---- steps
+
+
+def test_step_values_are_weighted_step_by_step_and_a_value_for_the_whole_counts_at_the_last(make: Make) -> None:
+    def of_steps(steps: list[list[str]], **columns: Any) -> list[list[float]]:
+        return [[float(len(text.strip())) for text in texts] for texts in steps]
+
+    wrapper = make((of_steps, {"weight": 2.0}), ([10.0, 20.0], {}), supervision="process")
+    paid = wrapper(prompts=["p", "p"], completions=["a\nbb\n", "ccc"], steps=None)
+    assert wrapper.last_steps == [["a\n", "bb\n"], ["ccc"]]
+    assert wrapper.last_step_rewards == [[2.0, 14.0], [26.0]]
+    assert paid == [16.0, 26.0]
+    assert wrapper.last_components == {"fixed_0": [3.0, 3.0], "fixed_1": [10.0, 20.0]}
+
+
+def test_a_function_of_completions_can_be_asked_for_every_step(make: Make) -> None:
+    def short(completions: list[str], answer: list[str], **columns: Any) -> list[float | None]:
+        return [None if "?" in text else float(gold in text) for text, gold in zip(completions, answer, strict=True)]
+
+    wrapper = make((short, {"per_step": True}), supervision="process")
+    reads = wrapper._reads["fixed_0"]
+    reads.add("answer")
+    wrapper(prompts=["p", "p"], completions=["x\ny\n", "?\ny"], answer=["y", "y"])
+    assert wrapper.last_step_rewards == [[0.0, 1.0], [None, 1.0]]
+
+
+def test_a_step_that_fails_leaves_the_completion_without_reward(make: Make) -> None:
+    def of_steps(steps: list[list[str]], **columns: Any) -> list[list[float]]:
+        return [[1.0, math.inf], [1.0]]
+
+    wrapper = make((of_steps, {}), supervision="process")
+    assert wrapper(prompts=["p", "p"], completions=["a\nb", "c"]) == [None, 1.0]
+    assert wrapper.last_step_rewards == [[None, None], [1.0]]

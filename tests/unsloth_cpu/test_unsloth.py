@@ -137,7 +137,16 @@ def adapter(rundir: RunDir, step: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def facts(surroundings: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.unsloth_cpu.facts", str(surroundings)]
+    return _printed("tests.unsloth_cpu.facts", surroundings)
+
+
+@pytest.fixture(scope="module")
+def steps(surroundings: Path) -> dict[str, Any]:
+    return _printed("tests.unsloth_cpu.steps", surroundings)
+
+
+def _printed(module: str, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", module, str(folder)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -277,3 +286,26 @@ def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, ra
 
 def _hash(rundir: RunDir) -> str:
     return hashlib.sha256((rundir.checkpoint(STEPS) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def test_advantages_of_tokens_need_to_be_aligned(steps: dict[str, Any]) -> None:
+    """The trap itself: Unsloth's loss moves the rows to the left, and has more columns than there are advantages."""
+    padding, tokens = steps["packed"]
+    assert padding == [1] * 4 + [0] * 4
+    assert len(set(tokens)) > 1
+    assert "size of tensor" in steps["unaligned"]
+
+
+def test_one_advantage_for_all_tokens_gives_the_loss_of_one_a_completion(steps: dict[str, Any]) -> None:
+    for loss, parts in steps["losses"].items():
+        for part, (plain, expanded) in parts.items():
+            assert expanded == pytest.approx(plain, rel=1e-5), (loss, part)
+            assert plain[1] > 0
+
+
+def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:
+    norms, several = steps["run"]
+    assert len(norms) == 2
+    assert all(math.isfinite(norm) and norm > 0 for norm in norms)
+    assert several
+    assert steps["told_apart"] is True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer.events import Event
@@ -202,7 +202,17 @@ def _eval(event: Event) -> str:
     return (
         f"eval {event.get('at')} (step {event.get('step')})  reward {number(event.get('reward'))}  "
         f"correct {percent(event.get('correct_frac'))} of {rows} rows  {seconds}"
-    ) + (f"  ({shown})" if shown else "")
+    ) + (f"  ({shown})" if shown else "") + _sampled(event.get("sampled") or {})
+
+
+def _sampled(found: Mapping[str, Any]) -> str:
+    """pass@k and maj@k, and the dead groups to be expected, of `samples` answers a row."""
+    if not found:
+        return ""
+    rates = [f"{name}@{k} {percent(value)}" for name in ("pass", "maj") for k, value in found[f"{name}_at"].items()]
+    dead = f"{percent(found['all_right_frac'])} all right, {percent(found['all_wrong_frac'])} all wrong"
+    group, samples = number(found.get("group")), number(found.get("samples"))
+    return f"\n  sampled {samples} times: {', '.join(rates)}; groups of {group} without spread: {dead}"
 
 
 def _checkpoint(event: Event) -> str:

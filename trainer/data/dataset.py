@@ -5,17 +5,30 @@ Imports `datasets`; no model. Everything dropped or cut is counted in the report
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
-import random
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset, concatenate_datasets, load_dataset
+from datasets.arrow_writer import ArrowWriter
 
 from trainer.data import sources
+from trainer.data.files import Record
+from trainer.data.render import Renderer, with_prompt
+from trainer.data.survey import HELD_OUT, TRAIN, Feed, Survey, survey
 from trainer.errors import DataError, Problem
-from trainer.spec import Data, RunSpec
+from trainer.spec import RunSpec
+
+__all__ = ["DataReport", "Prepared", "load", "prompt_ids", "with_prompt"]
+
+IN_MEMORY_BYTES = 64 * 2**20
+"""JSON of the rendered rows up to which they stay in memory; the rows of more lie in files that are mapped."""
 
 
 @dataclass
@@ -28,9 +41,17 @@ class DataReport:
     cut: int = 0
     eval_dropped: int = 0
     eval_cut: int = 0
+    duplicates: int = 0
+    """Rows whose prompt was there before; they stay in."""
+    leaked: int = 0
+    """Training rows whose prompt is also held out; left out when data.leaks is drop."""
+    columns: list[str] = field(default_factory=list)
+    """Of the training rows, `prompt` and what is made included."""
+    warnings: list[str] = field(default_factory=list)
     longest_prompt_tokens: int = 0
     longest_prompt_row: int = 0
     fingerprint: str = ""
+    """SHA-256 over the rendered rows in their order: other rows or another template have another one."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,75 +66,79 @@ class Prepared(NamedTuple):
 
 
 def load(spec: RunSpec, tokenizer: Any) -> Prepared:
-    """Read, render and fit the rows of a run.
+    """Read, render and fit the rows of a run; memory is bounded by IN_MEMORY_BYTES and the held-out rows used.
 
-    Raises DataError when nothing is left to train on.
+    Raises DataError for what sources.inspect refuses (of a Hub dataset it is found here first), for chat without a
+    chat template, and when nothing is left to train on.
     """
-    rows, held_out = _read(spec)
-    report = DataReport()
-    rows = _fitting(rows, spec, tokenizer, report)
-    of_held_out = DataReport()
-    held_out = _fitting(held_out[: spec.eval.max_rows], spec, tokenizer, of_held_out)
+    _refuse_chat_without_template(spec, tokenizer)
+    train, held_out = _feeds(spec)
+    found = survey(spec, train, held_out)
+    renderer = Renderer(spec, found.pool)
+    report, of_held_out = DataReport(), DataReport()
+    rows = (renderer.row(columns) for columns in _with_role(spec, train, found, TRAIN))
+    kept = _Kept()
+    for row in _fitting(rows, spec, tokenizer, report):
+        kept.add(row)
+    if held_out is None:
+        answered = _with_role(spec, train, found, HELD_OUT)
+    else:
+        answered = (row.columns for row in held_out.rows(spec))
+    first = (renderer.row(columns) for columns in islice(answered, spec.eval.max_rows))
+    held = list(_fitting(first, spec, tokenizer, of_held_out))
     report.eval_dropped, report.eval_cut = of_held_out.dropped, of_held_out.cut
-    if not rows:
-        raise DataError(
-            Problem(
-                "data",
-                f"all {report.dropped} prompts are longer than {spec.data.max_prompt_length} tokens",
-                "--set data.max_prompt_length=N",
-            )
-        )
-    report.rows, report.eval_rows = len(rows), len(held_out)
-    report.fingerprint = hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
-    columns = dict.fromkeys(column for row in rows for column in row)  # from_list takes those of the first row only
-    train = Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
-    return Prepared(train, held_out, report)
+    if not kept.count:
+        what = f"all {report.dropped} prompts are longer than {spec.data.max_prompt_length} tokens"
+        raise DataError(Problem("data", what, "--set data.max_prompt_length=N"))
+    report.rows, report.eval_rows = kept.count, len(held)
+    report.duplicates, report.leaked = found.duplicates, found.leaked
+    report.columns, report.warnings = list(kept.columns), [str(warning) for warning in found.warnings]
+    report.fingerprint = kept.fingerprint()
+    return Prepared(kept.dataset(), held, report)
 
 
-def _read(spec: RunSpec) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Training and held-out rows with prompts in TRL's form, before any length check."""
-    data = spec.data
-    if data.path is not None:
-        rows = [row.columns for row in sources.read_rows(data.path, spec, "data.path")]
-    else:
-        rows = _from_hub(spec, data.split)
-    rows = rows[: data.max_rows]
-    if data.eval_path is not None:
-        held_out = [row.columns for row in sources.read_rows(data.eval_path, spec, "data.eval_path")]
-    elif data.eval_split is not None:
-        held_out = _from_hub(spec, data.eval_split)
-    elif data.eval_fraction is not None:
-        count = sources.split_counts(len(rows), data)[1]
-        chosen = set(random.Random(spec.run.seed).sample(range(len(rows)), count))
-        held_out = [row for index, row in enumerate(rows) if index in chosen]
-        rows = [row for index, row in enumerate(rows) if index not in chosen]
-    else:
-        held_out = []
-    return [with_prompt(row, data) for row in rows], [with_prompt(row, data) for row in held_out]
+def _refuse_chat_without_template(spec: RunSpec, tokenizer: Any) -> None:
+    if spec.data.chat and not getattr(tokenizer, "chat_template", None):
+        what = "is true, and the tokenizer of this model has no chat template"
+        raise DataError(Problem("data.chat", what, "--set data.chat=false, or the instruct model of the same family"))
 
 
-def _from_hub(spec: RunSpec, split: str) -> list[dict[str, Any]]:
+def _feeds(spec: RunSpec) -> tuple[Feed, Feed | None]:
+    train, held_out = sources.feeds(spec)
+    if train is None:
+        train = _of_hub(spec, spec.data.split, spec.data.max_rows)
+    if spec.data.eval_split is not None:
+        held_out = _of_hub(spec, spec.data.eval_split)
+    return train, held_out
+
+
+def _of_hub(spec: RunSpec, split: str, limit: int | None = None) -> Feed:
+    """A split of a Hub dataset; its "lines" are rows, counted from 1."""
     data = spec.data
     try:
         dataset = load_dataset(data.name, data.config, split=split)
     except (OSError, ValueError) as error:  # not found, gated, no network, no such config or split
         fix = "--set data.path=FILE.jsonl for a local file; check data.name, data.config, data.split and the network"
         raise DataError(Problem("data.name", f"{data.name} ({split}) can not be read: {error}", fix)) from error
-    rows = [sources.Row(number, sources.rename(row, data)) for number, row in enumerate(dataset, 1)]
-    sources.check_rows(rows, f"{data.name} {split}", spec)
-    return [row.columns for row in rows]
+    return Feed(
+        f"{data.name} {split}",
+        "data.path" if split == data.split else "data.eval_path",
+        lambda: (Record(number, dict(row)) for number, row in enumerate(dataset, 1)),
+        limit,
+    )
 
 
-def with_prompt(row: dict[str, Any], data: Data) -> dict[str, Any]:
-    """The row with `prompt` as TRL wants it: messages for a chat, else text."""
-    prompt = row.get("prompt")
-    if isinstance(prompt, list):
-        return row
-    text = data.prompt_template.format_map(row)
-    if not data.chat:
-        return row | {"prompt": text}
-    system = [{"role": "system", "content": data.system_prompt}] if data.system_prompt else []
-    return row | {"prompt": [*system, {"role": "user", "content": text}]}
+def _with_role(spec: RunSpec, train: Feed, found: Survey, role: int) -> Iterator[dict[str, Any]]:
+    """Columns of the training feed's rows that are trained on, or held out by eval_fraction."""
+    if role in found.roles:
+        count = 0
+        for place, row in enumerate(train.rows(spec)):
+            count += 1
+            if place < len(found.roles) and found.roles[place] == role:
+                yield row.columns
+        if count != len(found.roles):
+            what = f"had {len(found.roles)} rows and then {count}: it was changed while it was read"
+            raise DataError(Problem(train.name, what, "start again when nothing writes to it any more"))
 
 
 def prompt_ids(prompt: Any, tokenizer: Any, chat_template_kwargs: dict[str, Any] | None = None) -> list[int]:
@@ -130,10 +155,62 @@ def prompt_ids(prompt: Any, tokenizer: Any, chat_template_kwargs: dict[str, Any]
     return list(rendered["input_ids"])
 
 
-def _fitting(rows: list[dict[str, Any]], spec: RunSpec, tokenizer: Any, report: DataReport) -> list[dict[str, Any]]:
+class _Kept:
+    """Rendered rows: in memory while they are few, then in Arrow files of one batch each that are mapped."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.columns: dict[str, None] = {}
+        self._batch: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._parts: list[Path] = []
+        self._digest = hashlib.sha256(b"[")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def add(self, row: dict[str, Any]) -> None:
+        text = json.dumps(row, sort_keys=True, default=str).encode()
+        self._digest.update(b", " + text if self.count else text)
+        self.count += 1
+        self.columns.update(dict.fromkeys(row))
+        self._batch.append(row)
+        self._bytes += len(text)
+        if self._bytes >= IN_MEMORY_BYTES:
+            self._write()
+
+    def fingerprint(self) -> str:
+        """Of the JSON of the list of all rows."""
+        digest = self._digest.copy()
+        digest.update(b"]")
+        return digest.hexdigest()
+
+    def _write(self) -> None:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="rows-", ignore_cleanup_errors=True)
+            atexit.register(self._folder.cleanup)  # the dataset reads from it until the process ends
+        part = Path(self._folder.name) / f"{len(self._parts)}.arrow"
+        with ArrowWriter(path=str(part)) as writer:
+            writer.write_table(self._in_memory().data.table)
+            writer.finalize()
+        self._parts.append(part)
+        self._batch, self._bytes = [], 0
+
+    def _in_memory(self) -> Dataset:  # from_list takes the columns of the first row only
+        return Dataset.from_list([{column: row.get(column) for column in self.columns} for row in self._batch])
+
+    def dataset(self) -> Dataset:
+        if not self._parts:
+            return self._in_memory()
+        if self._batch:
+            self._write()
+        return concatenate_datasets([Dataset.from_file(str(part)) for part in self._parts])
+
+
+def _fitting(
+    rows: Iterator[dict[str, Any]], spec: RunSpec, tokenizer: Any, report: DataReport
+) -> Iterator[dict[str, Any]]:
     """Rows whose prompt has at most max_prompt_length tokens, after dropping or cutting the others."""
     limit, kwargs = spec.data.max_prompt_length, spec.trl.get("chat_template_kwargs")
-    kept: list[dict[str, Any]] = []
+    kept = 0
     for row in rows:
         tokens = len(prompt_ids(row["prompt"], tokenizer, kwargs))
         if tokens > limit and spec.data.overlong == "cut":
@@ -146,9 +223,9 @@ def _fitting(rows: list[dict[str, Any]], spec: RunSpec, tokenizer: Any, report: 
             report.dropped += 1
             continue
         if tokens > report.longest_prompt_tokens:
-            report.longest_prompt_tokens, report.longest_prompt_row = tokens, len(kept)
-        kept.append(row)
-    return kept
+            report.longest_prompt_tokens, report.longest_prompt_row = tokens, kept
+        kept += 1
+        yield row
 
 
 def _cut(

@@ -1,8 +1,9 @@
-"""The embedded model `builtin/tiny-qwen3`: a real Qwen3 of 0.31 M weights, made on this machine at first use.
+"""The embedded models, made on this machine at first use: `builtin/tiny-qwen3` and, for Korean, `builtin/tiny-korean`.
 
-It needs no download, so that the first run of a newcomer, the tests and a machine without network train something
-real. Its weights come from a seed and a short supervised warm start (engine/warm_start.py); the result is cached
-under a key of everything it depends on, so a run that finds it in the cache trains exactly like one that made it.
+They are real Qwen3 models of 0.31 M and 0.66 M weights. They need no download, so that the first run of a newcomer,
+the tests and a machine without network train something real. Their weights come from a seed and a short supervised
+warm start (engine/warm_start.py); the result is cached under a key of everything it depends on, so a run that finds it
+in the cache trains exactly like one that made it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from transformers import (
 from trainer.engine import warm_start
 from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
 from trainer.rundir import PROJECT
-from trainer.spec import RunSpec, WarmStart
+from trainer.spec import RunSpec
 
 CACHE_VARIABLE = "ONEGRPO_CACHE"
 # Raise when the code that makes the weights changes, so that no older result is taken from the cache.
@@ -39,6 +40,21 @@ TAGS = [
     "<answer>",
     "</answer>",
 ]  # not special: they stay in the decoded text, where the rewards look for them
+ASCII = [*map(chr, range(32, 127)), "\n"]
+# The 2350 syllables of KS X 1001 (two bytes a syllable in EUC-KR), which are nearly all of written Korean, ...
+SYLLABLES = [bytes([row, cell]).decode("euc-kr") for row in range(0xB0, 0xC9) for cell in range(0xA1, 0xFF)]
+# ... misspellings that the grammar questions quote, single letters, and punctuation of Korean text. A character that
+# is not here becomes the bytes of its UTF-8.
+MISSPELT = [*"됬숖잌"]
+LETTERS = [chr(code) for code in range(0x3131, 0x3164)]  # Hangul compatibility jamo
+PUNCTUATION = [*"\u201c\u201d\u2018\u2019\u00b7\u2026\u300c\u300d\u300e\u300f\u300a\u300b\u3008\u3009"]
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]  # as tokenizers names them
+CHARACTERS = {
+    "builtin/tiny-qwen3": ASCII,
+    "builtin/tiny-korean": [*ASCII, *SYLLABLES, *MISSPELT, *LETTERS, *PUNCTUATION, *BYTES],
+}
+"""{model: its tokens beside SPECIAL and TAGS}; of the model's vocabulary the rest is room up to a multiple of 64."""
+
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -62,7 +78,7 @@ def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = n
         return folder
     warm = spec.model.warm_start
     with making():
-        tokenizer = make_tokenizer()
+        tokenizer = make_tokenizer(name)
         set_seed(warm.seed if warm else spec.run.seed)
         model = make_model(name, tokenizer)
         if warm is not None:
@@ -73,26 +89,31 @@ def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = n
 
 def cache_key(spec: RunSpec) -> str:
     """Hash of all that the weights depend on: recipe, config, tokenizer, warm start, its data, torch."""
-    warm = spec.model.warm_start
+    warm, data = spec.model.warm_start, spec.data
     parts = {
         "recipe": RECIPE,
         "config": dict(BUILTIN_CONFIGS[spec.model.name]),
-        "tokenizer": [SPECIAL, TAGS, CHAT_TEMPLATE],
+        "tokenizer": [SPECIAL, TAGS, CHARACTERS[spec.model.name], CHAT_TEMPLATE],
         "warm_start": warm.model_dump(exclude={"path"}) if warm else spec.run.seed,
-        "data": _data_hash(warm) if warm else None,
-        "prompt": [spec.data.chat, spec.data.prompt_template, spec.data.system_prompt, spec.data.columns],
+        "data": _data_hash(warm.path) if warm else None,
+        "prompt": [data.chat, data.prompt_template, data.system_prompt, data.columns],
         "threads": spec.model.cpu_threads,  # they decide the order of sums
         "versions": [version("torch"), version("transformers")],
     }
+    if data.instruction is not None:
+        parts["instruction"] = data.instruction.model_dump()
+    if data.few_shot is not None:
+        file = _data_hash(data.few_shot.path) if data.few_shot.path is not None else None
+        parts["few_shot"] = [data.few_shot.model_dump(exclude={"path"}), file, spec.run.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a printable ASCII character, the turn tokens of the chat template, and the answer tags."""
-    characters = [chr(code) for code in range(32, 127)] + ["\n"]
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *TAGS, *characters])}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", fuse_unk=False))
-    core.decoder = decoders.Fuse()
+def make_tokenizer(name: str = "builtin/tiny-qwen3") -> PreTrainedTokenizerFast:
+    """One token a character of the model's, the turn tokens of the chat template, and the answer tags."""
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *TAGS, *CHARACTERS[name]])}
+    in_bytes = BYTES[0] in vocabulary  # else a character it does not know is <unk>
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", fuse_unk=False, byte_fallback=in_bytes))
+    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()]) if in_bytes else decoders.Fuse()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     core.add_tokens([AddedToken(token, special=False, normalized=False) for token in TAGS])
     tokenizer = PreTrainedTokenizerFast(
@@ -103,7 +124,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         padding_side="left",
         clean_up_tokenization_spaces=False,
-        model_max_length=128,
+        model_max_length=BUILTIN_CONFIGS[name]["max_position_embeddings"],
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
@@ -121,8 +142,8 @@ def make_model(name: str, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalL
     return model
 
 
-def _data_hash(warm: WarmStart) -> str:
-    with open(warm.path, "rb") as file:
+def _data_hash(path: str) -> str:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

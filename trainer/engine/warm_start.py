@@ -12,7 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.data import dataset, sources
+from trainer.data import dataset
+from trainer.data.render import Renderer
+from trainer.data.rows import WARM_START
+from trainer.data.survey import of_file, pool_for
 from trainer.errors import EngineError, Problem
 from trainer.spec import RunSpec, WarmStart
 
@@ -53,8 +56,10 @@ def train(model: Any, tokenizer: Any, warm: WarmStart, spec: RunSpec) -> float:
 def _examples(tokenizer: Any, warm: WarmStart, spec: RunSpec) -> list[tuple[list[int], list[int]]]:
     """(prompt tokens, answer tokens with the end of turn) of every row."""
     examples = []
-    for row in sources.read_rows(warm.path, spec, "model.warm_start.path"):
-        prompt = dataset.with_prompt(row.columns, spec.data)["prompt"]
+    feed = of_file(warm.path, WARM_START)
+    renderer = Renderer(spec, pool_for(spec, feed))
+    for row in feed.rows(spec):
+        prompt = renderer.row(row.columns)["prompt"]
         answer = warm.completion_template.format_map(row.columns) + tokenizer.eos_token
         examples.append(
             (

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
-from trainer.data.dataset import prompt_ids
-from trainer.grpo.guard import generation_mode
+from trainer.evaluate.answering import GREEDY, answer, pay
 from trainer.rewards.wrapper import ComponentRewardWrapper
 
 
 @dataclass(frozen=True)
 class Score:
     """Means over the rows. reward is the weighted total; correct_frac the share that reached reward.correct_at;
-    None where no row could be judged."""
+    None where no row could be judged. texts: the answers, row by row, which are too long for an event."""
 
     reward: float | None
     correct_frac: float | None
     components: dict[str, float]
     rows: int
+    texts: list[str] = field(default_factory=list, compare=False, repr=False)
+
+    def facts(self) -> dict[str, Any]:
+        """What the event `eval` says."""
+        return {name: value for name, value in asdict(self).items() if name != "texts"}
 
 
 def evaluate(
@@ -40,19 +42,18 @@ def evaluate(
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Score | None:
     """Answer `rows` and pay the answers; None when `interrupted` between two batches."""
-    completions: list[Any] = []
-    with generation_mode(model), torch.no_grad():
-        for start in range(0, len(rows), batch_size):
-            if interrupted():
-                return None
-            batch = rows[start : start + batch_size]
-            ids = [prompt_ids(row["prompt"], tokenizer, chat_template_kwargs) for row in batch]
-            completions += _answers(model, tokenizer, ids, max_completion_length)
-    prompts = [row["prompt"] for row in rows]
-    if not isinstance(prompts[0], str):  # a chat is paid for a chat, as in training
-        completions = [[{"role": "assistant", "content": text}] for text in completions]
-    columns = {key: [row[key] for row in rows] for key in rows[0] if key != "prompt"}
-    rewards = [value for value in wrapper(prompts=prompts, completions=completions, **columns) if value is not None]
+    answers = answer(
+        model,
+        tokenizer,
+        [row["prompt"] for row in rows],
+        GREEDY | {"max_new_tokens": max_completion_length},
+        batch_size=batch_size,
+        chat_template_kwargs=chat_template_kwargs,
+        interrupted=interrupted,
+    )
+    if answers is None:
+        return None
+    rewards = [value for value in pay(wrapper, rows, answers) if value is not None]
     correct = [flag for flag in wrapper.last_correct if flag is not None]
     return Score(
         reward=statistics.fmean(rewards) if rewards else None,
@@ -63,21 +64,5 @@ def evaluate(
             if (known := [value for value in values if value is not None])
         },
         rows=len(rows),
+        texts=answers.texts,
     )
-
-
-def _answers(model: Any, tokenizer: Any, ids: list[list[int]], max_new_tokens: int) -> list[str]:
-    """Greedy completions of a left-padded batch, as text."""
-    padded = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(model.device)
-    output = model.generate(
-        **padded,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        max_new_tokens=max_new_tokens,
-        use_cache=True,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    texts: list[str] = tokenizer.batch_decode(output[:, padded["input_ids"].shape[1] :], skip_special_tokens=True)
-    return texts

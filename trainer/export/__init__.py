@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.best import LATEST
 from trainer.errors import ExportRefused, Problem
 from trainer.export.source import Source
 from trainer.rundir import RunDir, read_json
 
 KINDS = ("adapter", "merged", "gguf", "hub")
-LATEST = "latest"
 # Not float16: activations of models made for bfloat16 overflow in it, and logits computed in float32 do not show it.
 DTYPES = ("bfloat16", "float32")
 FACTS = "export.json"  # in every export: where it came from and what was verified
@@ -58,9 +58,10 @@ def export(
 ) -> Exported:
     """Export a checkpoint to `out`, by default exports/<kind>-<step> of the run.
 
-    kind: one of KINDS. checkpoint: a step, or LATEST for the newest that verifies. dtype: of merged weights, one of
-    DTYPES, the first by default. quants: of GGUF files. repo, private, upload: for kind hub; upload is "adapter" or
-    "merged", None takes the adapter of a run that has one. say: told one line at a time what happens.
+    kind: one of KINDS. checkpoint: a step, LATEST for the newest that verifies, or BEST (trainer.best). dtype: of
+    merged weights, one of DTYPES, the first by default. quants: of GGUF files. repo, private, upload: for kind hub;
+    upload is "adapter" or "merged", None takes the adapter of a run that has one. say: told one line at a time what
+    happens.
     Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
     CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
     """

@@ -125,8 +125,8 @@ def _whole(source: Source) -> tuple[Any, Any]:
     return _classes(config)[0], config
 
 
-def load_adapted(source: Source) -> Any:
-    """Base plus adapter, not merged: 4-bit weights dequantised, all else in the dtype the run loaded it in.
+def load_adapted(source: Source, device: str = "cpu") -> Any:
+    """Base plus adapter, not merged, in the dtype the run loaded it in; on the CPU 4-bit weights are dequantised.
 
     Raises ExportError when the base is not to be had or the adapter does not fit it.
     """
@@ -134,8 +134,8 @@ def load_adapted(source: Source) -> Any:
 
     base = source.base()
     keys = _adapter_keys(source)
-    model = _load_base(source, base, keys)
-    adapted = PeftModel.from_pretrained(model, source.path, torch_device="cpu")
+    model = _load_base(source, base, keys, device)
+    adapted = PeftModel.from_pretrained(model, source.path, torch_device=device)
     # PEFT leaves out in silence what it finds no place for.
     lost = keys ^ set(get_peft_model_state_dict(adapted))
     if lost:
@@ -200,7 +200,7 @@ def _not_loaded(base: Base, error: Exception) -> ExportError:
     return ExportError(Problem("model.name", f"{base.shown} can not be loaded: {error}", fix))
 
 
-def _load_base(source: Source, base: Base, keys: set[str]) -> Any:
+def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
     import torch
 
     from trainer.engine import transformers_engine
@@ -214,9 +214,11 @@ def _load_base(source: Source, base: Base, keys: set[str]) -> Any:
         if model_spec.load_in_4bit and getattr(config, "quantization_config", None) is None:
             options["quantization_config"] = transformers_engine.nf4(dtype, model_spec.double_quant)
         loader = _fitting(_classes(config), config, keys)
-        model = _complete(loader, base.name, dtype=dtype, device_map={"": "cpu"}, **options)
+        model = _complete(loader, base.name, dtype=dtype, device_map={"": device}, **options)
     except (OSError, ValueError) as error:
         raise _not_loaded(base, error) from error
+    if device != "cpu":
+        return model
     if hasattr(model, "hf_device_map"):
         del model.hf_device_map  # PEFT 0.21 would move a model with such a map to a GPU, if there is one
     if getattr(model, "hf_quantizer", None) is None:

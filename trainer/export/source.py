@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import checkpoints, launch
-from trainer.errors import CheckpointError, ExportError, Problem, RunError
+from trainer import best, checkpoints, launch
+from trainer.errors import ExportError, Problem, RunError
 from trainer.events import EventReader
 from trainer.memory.shapes import BUILTIN
+from trainer.report.fold import state_of
 from trainer.rundir import PROJECT, RunDir
 from trainer.spec import RunSpec
 from trainer.status import LIVE
@@ -155,27 +156,12 @@ class Source:
         return pairs
 
 
-def find(rundir: RunDir, which: str, say: Callable[[str], None]) -> Source:
-    """The checkpoint of that step, or the newest that verifies. Raises RunError or CheckpointError."""
+def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Source:
+    """The checkpoint that is meant, as trainer.best.choose takes it. Raises RunError or CheckpointError."""
     spec = rundir.read_spec()
-    known = checkpoints.listed(rundir.checkpoints)
-    if not known:
+    if not checkpoints.listed(rundir.checkpoints):
         raise RunError(_without_checkpoint(rundir))
-    if which == "latest":
-        newest, skipped = checkpoints.newest_verified(rundir.checkpoints)
-        for name, wrong in skipped:
-            say(f"{name}: not taken, {wrong}")
-        if newest is None:
-            problems = [Problem(name, wrong) for name, wrong in skipped]
-            raise CheckpointError([*problems, Problem(f"run {rundir.name}", "no checkpoint verifies")])
-        return Source(rundir, spec, newest.path, newest.step, checkpoints.read_manifest(newest.path))
-    chosen = {str(checkpoint.step): checkpoint for checkpoint in known}.get(which)
-    if chosen is None:
-        steps = ", ".join(str(checkpoint.step) for checkpoint in known)
-        raise RunError(Problem("--checkpoint", f"{which!r} is no checkpoint of this run", f"latest, or one of {steps}"))
-    wrong_there = checkpoints.verify(chosen.path)
-    if wrong_there is not None:
-        raise CheckpointError(Problem(chosen.path.name, wrong_there, "--checkpoint latest takes the newest good one"))
+    chosen = best.choose(rundir, state_of(rundir), which, say)
     return Source(rundir, spec, chosen.path, chosen.step, checkpoints.read_manifest(chosen.path))
 
 

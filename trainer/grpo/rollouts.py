@@ -5,6 +5,9 @@ Legend: P prompts of a generation batch, G completions a prompt, rows are P*G lo
 `reward_std` has meant either in different versions, so neither is derived from it. Standard deviations are those of
 the sample (n - 1), as in TRL's nanstd.
 
+With process supervision a group's spread, which decides what it taught, is that of the rewards of its steps; means and
+standard deviations stay those of whole completions.
+
 Standard library only.
 """
 
@@ -13,11 +16,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-# Rewards are float32 sums: a spread below this share of their size is rounding, not signal (torch.isclose, atol 1e-8).
-ZERO_SPREAD = 1e-6
+from trainer.rewards.steps import has_spread
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a completion."""
+
+    text_end: int  # characters of the completion up to its end
+    tokens: int  # tokens of the completion up to its end, the one with its last character included
+    reward: float | None  # weighted total; None when no component could say
+    advantage: float  # of each of its tokens
 
 
 @dataclass(frozen=True)
@@ -31,9 +43,11 @@ class Batch:
     truncated: Sequence[bool]
     components: Mapping[str, Sequence[float | None]]  # value of each, scaled and clipped, before its weight
     rewards: Sequence[float | None]  # weighted total; None when no component could say
-    advantages: Sequence[float]
+    advantages: Sequence[float]  # with process supervision the mean over the completion's tokens
     correct: Sequence[bool | None]  # did the row reach reward.correct_at; None when that component said nothing
     columns: Sequence[dict[str, Any]]  # the dataset row without its prompt
+    failures: Sequence[dict[str, str]] = ()  # of each row {component: why it could not be judged}; () when none failed
+    steps: Sequence[Sequence[Step]] = ()  # of each row; () without process supervision
 
 
 @dataclass(frozen=True)
@@ -45,12 +59,16 @@ class Outcome:
     kind: str
 
 
-def outcome(rewards: Sequence[float | None], correct: Sequence[bool | None]) -> Outcome:
-    """Judge one group of G rewards."""
+def outcome(
+    rewards: Sequence[float | None],
+    correct: Sequence[bool | None],
+    steps: Sequence[float | None] | None = None,
+) -> Outcome:
+    """Judge one group of G rewards. steps: the rewards of all their steps, with process supervision."""
     scored = [reward for reward in rewards if reward is not None]
     mean = statistics.fmean(scored) if scored else None
     std = statistics.stdev(scored) if len(scored) > 1 else 0.0
-    if std > ZERO_SPREAD * max(1.0, *(abs(reward) for reward in scored or [0.0])):
+    if has_spread(scored if steps is None else [reward for reward in steps if reward is not None]):
         return Outcome(mean, std, "spread")
     if correct and all(flag is True for flag in correct):
         return Outcome(mean, std, "all_right")
@@ -64,7 +82,8 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
     lines = []
     for number, start in enumerate(range(0, len(batch.rewards), num_generations)):
         rows = range(start, start + num_generations)
-        judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows])
+        steps = [step.reward for i in rows for step in batch.steps[i]] if batch.steps else None
+        judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows], steps)
         lines.append(
             {
                 "group": first_id + number,
@@ -81,7 +100,7 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
 
 
 def _completion(batch: Batch, row: int) -> dict[str, Any]:
-    return {
+    line = {
         "text": batch.completions[row],
         "tokens": batch.completion_tokens[row],
         "truncated": batch.truncated[row],
@@ -90,6 +109,11 @@ def _completion(batch: Batch, row: int) -> dict[str, Any]:
         "advantage": batch.advantages[row],
         "correct": batch.correct[row],
     }
+    if batch.failures and batch.failures[row]:
+        line["failed"] = batch.failures[row]
+    if batch.steps:
+        line["steps"] = [asdict(step) for step in batch.steps[row]]
+    return line
 
 
 def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -8,6 +8,9 @@ order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (
 `compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17 (trainer.py): `training_step`, `create_optimizer`,
 `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`. `_compute_loss` is not hooked:
 Unsloth's trainer never calls it.
+
+With process supervision (trainer.grpo.process) the advantages of a generation batch become one for every token. What
+TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_std`, the advantages of its table.
 """
 
 from __future__ import annotations
@@ -17,14 +20,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
+from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
+from trainer.grpo import process
 from trainer.grpo.guard import guard_generate
-from trainer.grpo.rollouts import Batch, finite_or_none
+from trainer.grpo.rollouts import Batch, Step, finite_or_none
 from trainer.grpo.sampler import EpochSampler
 from trainer.grpo.spans import Span, Spans
+from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 
@@ -75,6 +83,7 @@ class Hooks(_Upstream):
         self.spans = spans
         self.observer = observer
         self._scored: dict[str, Any] = {}
+        self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
         super().__init__(*args, **kwargs)
         self.reward_wrapper: ComponentRewardWrapper = self.reward_funcs[0]
         self.add_callback(_StepSpan(spans))
@@ -121,16 +130,33 @@ class Hooks(_Upstream):
         with self.spans("_generate_and_score_completions"):
             output = super()._generate_and_score_completions(*args, **kwargs)
         with self.spans("record_rollouts"):
-            self.observer.rollouts(self.state.global_step + 1, self._batch(output))
+            scored, self._scored = self._scored, {}
+            judged = self._judge_steps(output, scored) if self.reward_wrapper.supervision == "process" else []
+            self.observer.rollouts(self.state.global_step + 1, self._batch(output, scored, judged))
         return output
+
+    def _judge_steps(self, output: dict[str, Any], scored: dict[str, Any]) -> list[list[Step]]:
+        """Process supervision: put the (B, T) advantages into the generation batch, return the steps they come from."""
+        wrapper, ids = self.reward_wrapper, scored["completion_ids"]
+        # A group may lie on several processes.
+        rewards = steps.normalised(gather_object(wrapper.last_step_rewards), self.num_generations, self.scale_rewards)
+        first = self.accelerator.process_index * len(ids)
+        values = steps.advantages_of_steps(rewards[first : first + len(ids)])
+        judged = process.recorded(wrapper.last_steps, wrapper.last_step_rewards, values, ids, self._tokenizer)
+        output["advantages"] = process.advantages(judged, output["completion_mask"])
+        return judged
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         with self.spans("_get_per_token_logps_and_entropies"):
             return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         with self.spans("compute_loss"):
-            return super().compute_loss(*args, **kwargs)
+            if self._packs_left and inputs["advantages"].dim() == 2:
+                # A copy: TRL keeps `inputs` for the next pass over the batch.
+                aligned = process.left_packed(inputs, self.processing_class.pad_token_id)
+                inputs = inputs | {"advantages": aligned}
+            return super().compute_loss(model, inputs, *args, **kwargs)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = super().create_optimizer(*args, **kwargs)
@@ -175,20 +201,24 @@ class Hooks(_Upstream):
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(dtypes[name])
 
-    def _batch(self, output: dict[str, Any]) -> Batch:
+    def _batch(self, output: dict[str, Any], scored: dict[str, Any], judged: list[list[Step]]) -> Batch:
         """Join what `_calculate_rewards` saw of the generation batch with its advantages."""
-        scored, self._scored = self._scored, {}
-        ids = scored["completion_ids"]
+        ids, advantages = scored["completion_ids"], output["advantages"]
+        lengths = [len(row) for row in ids]
+        if advantages.dim() == 2:
+            advantages = advantages.sum(dim=1).cpu() / torch.tensor(lengths)
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         return Batch(
             prompts=scored["prompts"],
             completions=[text_of(completion) for completion in scored["completions"]],
             prompt_tokens=output["prompt_mask"].sum(dim=1).tolist(),
-            completion_tokens=[len(row) for row in ids],
+            completion_tokens=lengths,
             truncated=[row[-1] not in ends for row in ids],
             components=self.reward_wrapper.last_components,
             rewards=finite_or_none(scored["rewards"]),
-            advantages=output["advantages"].tolist(),
+            advantages=advantages.tolist(),
             correct=self.reward_wrapper.last_correct,
             columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
+            failures=self.reward_wrapper.last_failures,
+            steps=judged,
         )

@@ -34,7 +34,21 @@ BUILTIN_CONFIGS: dict[str, Mapping[str, Any]] = {
         "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
         "tie_word_embeddings": True,
         "initializer_range": 0.05,
-    }
+    },
+    "builtin/tiny-korean": {
+        "model_type": "qwen3",
+        "vocab_size": 2816,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 1024,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+        "tie_word_embeddings": True,
+        "initializer_range": 0.05,
+    },
 }
 
 

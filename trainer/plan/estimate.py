@@ -13,7 +13,6 @@ from trainer.memory.formats import Format
 from trainer.plan.batches import Batch
 from trainer.spec import RunSpec
 from trainer.spec.engines import why_not_unsloth
-from trainer.spec.rules import has_held_out_rows
 
 # Sizes in GB as GPUs are sold.
 NOMINAL_GB = (8, 12, 16, 24, 48, 80)
@@ -73,7 +72,7 @@ def limit_gib(spec: RunSpec, machine: Machine) -> float | None:
 def evaluates(spec: RunSpec) -> bool:
     """Held-out rows are answered in this run."""
     asked = spec.eval.at_start or spec.eval.at_end or spec.eval.eval_steps is not None
-    return asked and has_held_out_rows(spec)
+    return asked and spec.data.has_held_out_rows
 
 
 def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | None:

@@ -6,6 +6,7 @@ Devices and packages, the model's files, the disks; the network comes last, is a
 not in the local cache, and gets five seconds in all. The rooms:
 
     machine       GPU, engine, packages, main memory
+    rewards       own files, the sandbox, models in folders, the key of a judge
     model_files   what a folder or a repository must hold to be trained
     address       an address in place of a model's name
     local         a model that is a folder
@@ -24,7 +25,7 @@ from trainer import gpu
 from trainer.errors import Problem, SpecError
 from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
-from trainer.preflight import address, disk, hub, local, machine
+from trainer.preflight import address, disk, hub, local, machine, rewards
 from trainer.spec import RunSpec
 
 
@@ -38,6 +39,7 @@ def check(spec: RunSpec, plan: RunPlan) -> None:
 def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     has_gpu = gpu.chosen() is not None
     yield from machine.problems(spec, plan, has_gpu)
+    yield from rewards.problems(spec)
     to_download = 0
     no_name = address.problem(spec.model.name)
     if no_name:

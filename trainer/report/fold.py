@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.best import best
 from trainer.events import FINAL, Event, EventReader
 from trainer.rundir import RunDir
 from trainer.status import Status, verdict, worker_alive
@@ -215,10 +216,12 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
 
     status: what trainer.launch.judge said; judged from `state` as it is when left out.
     reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
-    the same step in both. seconds: in training steps, all attempts together; wall_seconds: also
-    loading, evaluation and saving, without the time between attempts.
+    the same step in both. best_step: of the best evaluated checkpoint that is there. seconds: in
+    training steps, all attempts together; wall_seconds: also loading, evaluation and saving,
+    without the time between attempts.
     """
     first, last = edges(state.metrics.get("train/reward", []))
+    found = best(rundir, state)
     before, after = _eval_at(state, "before"), _eval_at(state, "after")
     return {
         "run": rundir.name,
@@ -231,6 +234,7 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
         "eval_after": after.get("reward"),
         "correct_before": before.get("correct_frac"),
         "correct_after": after.get("correct_frac"),
+        "best_step": found.step if found else None,
         "seconds": round(state.train_seconds, 3),
         "wall_seconds": round(sum(last - first for first, last in state.attempt_t.values()), 3),
         "tokens": state.tokens,

@@ -29,8 +29,8 @@ class Failure:
 
 
 Value = float | None | Failure
-Values = list[Value] | list[list[Value]]
-"""One value a completion, or one a step of each completion."""
+Values = list[Any]
+"""One Value a completion; where a function judges steps, a list with one a step."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,17 @@ def checked(raw: Any, rows: int, name: str, steps: Sequence[int] | None = None) 
     still return one value a completion.
     Raises RewardError when the shape is wrong: then no value can be told to belong to a row.
     """
-    values = _listed(raw, rows, name)
-    if steps is not None and any(_is_list(value) for value in values):
-        nested = [
-            _listed(value, count, f"{name}, row {row}")
-            for row, (value, count) in enumerate(zip(values, steps, strict=True))
-        ]
-        return [[_value(part, name, row) for part in parts] for row, parts in enumerate(nested)]
-    return [_value(value, name, row) for row, value in enumerate(values)]
+    values = _listed(raw, rows, name, "completion")
+    if steps is None:
+        return [_value(value, name, row) for row, value in enumerate(values)]
+    return [_of_steps(value, steps[row], name, row) for row, value in enumerate(values)]
+
+
+def _of_steps(value: Any, steps: int, name: str, row: int) -> Any:
+    """A list with one value a step; a single value is of the whole completion and stays one."""
+    if not _is_list(value):
+        return _value(value, name, row)
+    return [_value(part, name, row) for part in _listed(value, steps, f"{name}, completion {row}", "step")]
 
 
 def _is_list(value: Any) -> bool:
@@ -85,9 +88,9 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _listed(raw: Any, rows: int, name: str) -> list[Any]:
+def _listed(raw: Any, rows: int, name: str, each: str) -> list[Any]:
     where = f"reward {name}"
-    wanted = f"return a list of {rows} numbers, one a completion (None where it can not judge)"
+    wanted = f"return a list of {rows} numbers, one a {each} (None where it can not judge)"
     if hasattr(raw, "detach"):  # a tensor, perhaps with a gradient
         raw = raw.detach()
     if hasattr(raw, "tolist"):
@@ -98,7 +101,7 @@ def _listed(raw: Any, rows: int, name: str) -> list[Any]:
         raise RewardError(Problem(where, f"returned {seen}", wanted))
     values = list(raw)
     if len(values) != rows:
-        raise RewardError(Problem(where, f"returned {len(values)} values for {rows} completions", wanted))
+        raise RewardError(Problem(where, f"returned {len(values)} values for {rows} {each}s", wanted))
     return values
 
 

@@ -1,130 +1,289 @@
 """ComponentRewardWrapper: several reward functions as the one that TRL sees.
 
-TRL names a reward by its class, so its metrics are `rewards/ComponentRewardWrapper/mean` and `/std`; each component's
-mean and std are logged beside them under its own name through TRL's `log_metric`.
+TRL names a reward by its class, so its metrics are `rewards/ComponentRewardWrapper/mean` and `/std`; mean, std and
+seconds of every component are logged beside them under its own name through TRL's `log_metric`.
 """
 
 from __future__ import annotations
 
-import math
-import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards.contract import RewardFunction
-from trainer.rewards.library import REWARDS
+from trainer.rewards import arithmetic, making, steps
+from trainer.rewards.contract import Completion, Failure, Value, text_of
+from trainer.rewards.here import Here
+from trainer.rewards.pool import Pool
+from trainer.rewards.running import Answer, Call, Runner
 from trainer.spec import Component, Reward
+
+BATCHES = 3
+"""Batches in a row without a single value of a component, or without a single reward, after which the run ends."""
 
 
 class ComponentRewardWrapper:
     """Weighted sum of components; same contract as a TRL reward function.
 
-    After a call, `last_components` holds {name: value of each row, scaled and clipped, before the weight} and
-    `last_correct` whether each row reached `reward.correct_at` in the component that tells right from wrong. A value
-    that is None or not finite leaves its component out of the row's sum; a row without any value is None.
+    pooled: run the functions in processes with a deadline, as a training must; else in this one.
+    What the newest call found, row by row:
+    last_components  {name of a function: value, scaled and clipped, before its weight; with steps their sum}
+    last_correct     did the component that tells right from wrong reach reward.correct_at; None when it said nothing
+    last_seconds     {name of a function: seconds inside it, summed over processes}
+    last_failures    {name of a function: why it could not judge the row}; empty when all is well
+    last_steps       with process supervision the texts of the completion's steps, else []
+    last_step_rewards  and what each step is paid; a value for the whole completion counts at its last step
     """
 
     def __init__(
         self,
         reward: Reward,
         spans: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+        pooled: bool = False,
     ) -> None:
-        self.components = [(component.name or component.function, component) for component in reward.components]
-        self.functions = [(name, _make(name, component)) for name, component in self.components]
-        self.correct_name = reward.correct or self.components[0][0]
-        self.correct_at = reward.correct_at
+        self.reward = reward
+        self.supervision = reward.supervision
         self.spans = spans
+        self.leaves = {leaf.title: leaf for leaf in reward.leaves()}
+        # A person's own file is only ever run in its own process: what it does there can not hurt the training.
+        known = {name: making.make(leaf) for name, leaf in self.leaves.items() if leaf.file is None or not pooled}
+        self._reads = {name: making.reads(function, self.leaves[name]) for name, function in known.items()}
+        self._here = {name: function for name, function in known.items() if not pooled or function.runs_in == "trainer"}
+        away = [leaf for name, leaf in self.leaves.items() if name not in self._here]
+        self._runners: list[tuple[list[str], Runner]] = [(list(self._here), Here(self._here, spans))]
+        if away:
+            pool = Pool(away, reward.deadline_s, reward.workers)
+            self._runners.append(([leaf.title for leaf in away], pool))
+        self.correct_name = reward.correct or next(iter(self.leaves))
+        self._correct = next(node for node in _nodes(reward.components) if node.title == self.correct_name)
+        self._answer = known[self.correct_name].answer if self.correct_name in known else None
+        self._judged: set[str] = set()  # components that have ever given a value
+        self._silent: dict[str, int] = {}  # batches in a row in which a component failed for all rows
+        self._unpaid = 0  # batches in a row without any reward
         self.last_components: dict[str, list[float | None]] = {}
         self.last_correct: list[bool | None] = []
+        self.last_seconds: dict[str, float] = {}
+        self.last_failures: list[dict[str, str]] = []
+        self.last_steps: list[list[str]] = []
+        self.last_step_rewards: list[list[float | None]] = []
 
     def __call__(
         self,
         prompts: Sequence[Any],
-        completions: Sequence[Any],
-        log_metric: Any = None,
+        completions: Sequence[Completion],
+        log_metric: Callable[[str, float], None] | None = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
+        """What each completion is paid while training. Raises RewardError as `reward.on_error` wants."""
         with self.spans(type(self).__name__):
-            values = {
-                name: self._evaluate(name, function, prompts, completions, columns) for name, function in self.functions
-            }
-        self.last_components = values
-        self.last_correct = [None if value is None else value >= self.correct_at for value in values[self.correct_name]]
+            answers = self._ask(prompts, completions, columns)
+            paid = self._pay(prompts, answers, training=True)
         if log_metric is not None:
-            for name, column in values.items():
-                _log_spread(log_metric, name, column)
-        return [self._total(row) for row in zip(*values.values(), strict=True)]
+            self._log(answers, log_metric)
+        for which, name, what in (word for answer in answers.values() for word in answer.said):
+            listener = log_metric if which == "log_metric" else log_extra
+            if listener is not None:
+                listener(name, what)
+        return paid
 
-    def _evaluate(
-        self,
-        name: str,
-        function: RewardFunction,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        columns: dict[str, Any],
-    ) -> list[float | None]:
-        """One component on all rows, scaled and clipped; every value is finite or None."""
-        with self.spans(f"reward.{name}"):
-            try:
-                # Copies: a function that edits what it is given must not change the data of the next one.
-                raw = function(prompts=list(prompts), completions=list(completions), **columns)
-            except Exception as error:
-                raise RewardError(
-                    Problem(
-                        f"reward component {name}",
-                        f"raised {type(error).__name__}: {error}",
-                        "fix the function or its params",
-                    )
-                ) from error
-        if not isinstance(raw, (list, tuple)) or len(raw) != len(completions):
-            seen = f"{len(raw)} values" if isinstance(raw, (list, tuple)) else type(raw).__name__
-            raise RewardError(
-                Problem(
-                    f"reward component {name}",
-                    f"must return {len(completions)} values, one a completion; it returned {seen}",
-                )
-            )
-        component = dict(self.components)[name]
-        return [_adjust(name, value, component) for value in raw]
+    def score(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+        """The same outside of training: nothing is taken relative to the batch, and a failure is only put down."""
+        with self.spans(type(self).__name__):
+            return self._pay(prompts, self._ask(prompts, completions, columns), training=False)
 
-    def _total(self, row: Sequence[float | None]) -> float | None:
-        known = [
-            value * component.weight
-            for value, (_, component) in zip(row, self.components, strict=True)
-            if value is not None
+    def answer_of(self, text: str) -> str | None:
+        """The answer in a completion, for majority votes: what the deciding component looks at, else the whole text."""
+        return self._answer(text) if self._answer is not None else text.strip()
+
+    def close(self) -> None:
+        for _, runner in self._runners:
+            runner.close()
+
+    # ---- asking
+
+    def _ask(
+        self, prompts: Sequence[Any], completions: Sequence[Completion], columns: dict[str, Any]
+    ) -> dict[str, Answer]:
+        rows = len(completions)
+        process = self.supervision == "process"
+        self.last_steps = [steps.split(text_of(c), self.reward.step_split) for c in completions] if process else []
+        arguments = {"prompts": prompts, "completions": completions}
+        arguments |= {name: values for name, values in columns.items() if _one_a_row(values, rows)}
+        shared = {"trainer_state": _picklable(columns["trainer_state"])} if "trainer_state" in columns else {}
+        if process:
+            arguments["steps"] = self.last_steps
+        answers: dict[str, Answer] = {}
+        for names, runner in self._runners:
+            if names:
+                answers |= runner.run([self._call(name, rows, arguments, shared) for name in names])
+        return {
+            name: self._regrouped(answers[name]) if leaf.per_step else answers[name]
+            for name, leaf in self.leaves.items()
+        }
+
+    def _call(self, name: str, rows: int, arguments: dict[str, Any], shared: dict[str, Any]) -> Call:
+        reads = self._reads.get(name, {making.ALL_COLUMNS})
+        if making.ALL_COLUMNS not in reads:
+            arguments = {key: values for key, values in arguments.items() if key in reads}
+            shared = {key: value for key, value in shared.items() if key in reads}
+        counts = [len(texts) for texts in self.last_steps] or None
+        if not self.leaves[name].per_step:
+            return Call(name, rows, arguments, shared, counts)
+        owner = [row for row, texts in enumerate(self.last_steps) for _ in texts]
+        spread = {key: [values[row] for row in owner] for key, values in arguments.items() if key != "steps"}
+        texts = [text for texts in self.last_steps for text in texts]
+        whole = spread["completions"]
+        spread["completions"] = [_like(text, completion) for text, completion in zip(texts, whole, strict=True)]
+        return Call(name, len(owner), spread, shared)
+
+    def _regrouped(self, answer: Answer) -> Answer:
+        """One value a step, flat -> lists of them, one a completion."""
+        values = iter(answer.values)
+        nested: Any = [[next(values) for _ in texts] for texts in self.last_steps]
+        return Answer(nested, answer.seconds, answer.said)
+
+    # ---- paying
+
+    def _pay(self, prompts: Sequence[Any], answers: dict[str, Answer], training: bool) -> list[float | None]:
+        self.last_seconds = {name: answer.seconds for name, answer in answers.items()}
+        values: dict[str, list[Any]] = {name: list(answer.values) for name, answer in answers.items()}
+        self.last_failures = [
+            {name: reason for name, column in values.items() if (reason := _reason(column[row])) is not None}
+            for row in range(len(prompts))
         ]
-        return sum(known) if known else None
+        if training:
+            self._refuse_broken(prompts)
+        if self.reward.on_error == "zero":
+            values = {name: [_zeroed(value) for value in column] for name, column in values.items()}
+        cells = [len(texts) for texts in self.last_steps] or [1] * len(prompts)
+        flat = {name: _flat(column, cells) for name, column in values.items()}
+        plain = {node.title: _joined(arithmetic.plain(node, flat), cells) for node in _nodes(self.reward.components)}
+        self._plain = plain
+        self.last_components = {name: plain[name] for name in self.leaves}
+        self.last_correct = [None if v is None else v >= self.reward.correct_at for v in plain[self.correct_name]]
+        sums = [_divided(v, self.reward.divide_by) for v in arithmetic.total(self.reward.components, flat, training)]
+        paid = _joined(sums, cells)
+        if self.last_steps:
+            left = iter(sums)
+            found = [[next(left) for _ in texts] for texts in self.last_steps]
+            self.last_step_rewards = [
+                [None if total is None or isinstance(v, Failure) else v for v in row]
+                for row, total in zip(found, paid, strict=True)
+            ]
+        if training:
+            self._refuse_unpaid(paid)
+        return paid
+
+    def _refuse_broken(self, prompts: Sequence[Any]) -> None:
+        """Raise RewardError where a failure can not be lived with."""
+        for name in self.leaves:
+            rows = [row for row, failed in enumerate(self.last_failures) if name in failed]
+            if len(rows) < len(prompts):
+                self._judged.add(name)
+                self._silent[name] = 0
+            if not rows:
+                continue
+            reason = self.last_failures[rows[0]][name]
+            where = f"reward component {name}"
+            if self.reward.on_error == "fail":
+                what = f"{reason}; prompt: {_short(prompts[rows[0]])}"
+                raise RewardError(Problem(where, what, "mend it, or --set reward.on_error=none"))
+            if len(rows) == len(prompts):
+                self._silent[name] = self._silent.get(name, 0) + 1
+                if name not in self._judged or self._silent[name] >= BATCHES:
+                    first = "its first batch" if name not in self._judged else f"{BATCHES} batches in a row"
+                    what = f"could judge no completion of {first} ({len(rows)} of {len(rows)}): it {reason}"
+                    raise RewardError(Problem(where, what, "python -m trainer rewards check shows each row"))
+
+    def _refuse_unpaid(self, paid: Sequence[float | None]) -> None:
+        self._unpaid = 0 if any(value is not None for value in paid) else self._unpaid + 1
+        if self._unpaid >= BATCHES:
+            what = f"no completion had a reward for {BATCHES} batches in a row: nothing can be learnt"
+            raise RewardError(Problem("reward", what, "python -m trainer rewards check shows what each component says"))
+
+    # ---- telling
+
+    def _log(self, answers: dict[str, Answer], log_metric: Callable[[str, float], None]) -> None:
+        for name, column in self._plain.items():
+            known = [value for value in column if value is not None]
+            if known:
+                log_metric(f"rewards/{name}/mean", statistics.fmean(known))
+                log_metric(f"rewards/{name}/std", statistics.stdev(known) if len(known) > 1 else 0.0)
+        for name, answer in answers.items():
+            log_metric(f"rewards/{name}/seconds", answer.seconds)
+        rows = len(self.last_failures)
+        for name in self.leaves:
+            none = sum(value is None for value in self.last_components[name])
+            if none or name in self._silent:  # once seen, always shown: a gap would look like a zero
+                self._silent.setdefault(name, 0)
+                log_metric(f"rewards/{name}/none", none / rows)
 
 
-def _make(name: str, component: Component) -> RewardFunction:
-    try:
-        return REWARDS[component.function](**component.params)
-    except (TypeError, ValueError, re.error) as error:
-        raise RewardError(
-            Problem(f"reward component {name}", f"params do not fit {component.function}: {error}")
-        ) from error
+def _nodes(components: Sequence[Component]) -> Iterator[Component]:
+    """Every component, sums after what they add up."""
+    for component in components:
+        yield from _nodes(component.components)
+        yield component
 
 
-def _adjust(name: str, value: Any, component: Component) -> float | None:
-    """Scale, then clip. None for a value that is None or not finite."""
-    if value is None:
-        return None
-    try:
-        number = float(value) * component.scale
-    except (TypeError, ValueError) as error:
-        raise RewardError(Problem(f"reward component {name}", f"returned {value!r}, which is not a number")) from error
-    if not math.isfinite(number):
-        return None
-    if component.clip is not None:
-        number = min(max(number, component.clip[0]), component.clip[1])
-    return number
+def _one_a_row(values: Any, rows: int) -> bool:
+    return isinstance(values, (list, tuple)) and len(values) == rows
 
 
-def _log_spread(log_metric: Callable[[str, float], None], name: str, column: Sequence[float | None]) -> None:
-    known = [value for value in column if value is not None]
-    if known:
-        log_metric(f"rewards/{name}/mean", statistics.fmean(known))
-        log_metric(f"rewards/{name}/std", statistics.stdev(known) if len(known) > 1 else 0.0)
+def _picklable(state: Any) -> SimpleNamespace:
+    """The plain numbers and words of TRL's trainer_state."""
+    return SimpleNamespace(**{k: v for k, v in vars(state).items() if isinstance(v, (int, float, str, type(None)))})
+
+
+def _like(text: str, completion: Completion) -> Completion:
+    """A text in the form of a completion."""
+    return text if isinstance(completion, str) else [*completion[:-1], completion[-1] | {"content": text}]
+
+
+def _reason(value: Any) -> str | None:
+    """Why a row failed, in whole or at one of its steps."""
+    parts = value if isinstance(value, list) else [value]
+    return next((part.reason for part in parts if isinstance(part, Failure)), None)
+
+
+def _zeroed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_zeroed(part) for part in value]
+    return 0.0 if isinstance(value, Failure) else value
+
+
+def _flat(column: Sequence[Any], cells: Sequence[int]) -> list[Value]:
+    """One entry a cell. What was said of a whole completion stands at its last one; a failure at all of them."""
+    found: list[Value] = []
+    for value, count in zip(column, cells, strict=True):
+        if isinstance(value, list):
+            failed = next((part for part in value if isinstance(part, Failure)), None)
+            found += value if failed is None else [failed] * count
+        elif isinstance(value, Failure):
+            found += [value] * count
+        else:
+            found += [None] * (count - 1) + [value]
+    return found
+
+
+def _joined(values: Sequence[Value], cells: Sequence[int]) -> list[float | None]:
+    """Sum of a completion's cells; None where none has a value or one failed."""
+    left, found = iter(values), []
+    for count in cells:
+        own = [next(left) for _ in range(count)]
+        known = [value for value in own if isinstance(value, float)]
+        failed = any(isinstance(value, Failure) for value in own)
+        found.append(sum(known) if known and not failed else None)
+    return found
+
+
+def _divided(value: Value, by: float) -> Value:
+    return value / by if isinstance(value, float) else value
+
+
+def _short(prompt: Any) -> str:
+    text = prompt if isinstance(prompt, str) else str(prompt[-1].get("content", "")) if prompt else ""
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -14,7 +14,17 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from trainer.spec.data import Data, FewShot, Instruction
+from trainer.spec.reward import SUM, Component, Reward
+from trainer.spec.section import Section
+
+__all__ = [
+    "FIXED", "SET_ELSEWHERE", "SUM", "Checkpoint", "Component", "Data", "Eval", "FewShot", "Generation", "Grpo",
+    "Instruction", "Log", "Lora", "Model", "Optim", "Reward", "Run", "RunSpec", "Section", "WarmStart", "trl_homes",
+    "trl_table",
+]  # fmt: skip
 
 Scalar = bool | int | float | str
 TRL_TABLE = Path(__file__).with_name("trl_arguments.json")
@@ -60,20 +70,6 @@ FIXED: dict[str, tuple[Scalar, str]] = {
     "push_to_hub": (False, "checkpoints are staged locally; publishing is a step of its own"),
     "remove_unused_columns": (False, "reward functions read the columns of the data"),
 }
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys refused, no silent conversion ("1e-5" is not a number)."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        hide_input_in_errors=False,
-    )
 
 
 class WarmStart(Section):
@@ -145,142 +141,6 @@ class Lora(Section):
     """Dropout inside the adapter; above 0 it makes the log-probabilities noisy."""
     target_modules: str | list[str] = "all-linear"
     """Names of the linear layers that get an adapter, or `all-linear`."""
-
-
-class Instruction(Section):
-    """A text by the type of a row: it becomes the row's column `instruction`, for the prompt template."""
-
-    by: str
-    """Column that names the type."""
-    texts: Annotated[dict[str, str], Field(min_length=1)]
-    """Text of each type; a row of another type is refused."""
-
-
-class FewShot(Section):
-    """Worked examples put before a question, drawn for each row with the run's seed and never the row itself.
-
-    They become the row's column `few_shot`, for the prompt template.
-    """
-
-    path: str | None = None
-    """File of the examples; None draws them from the training rows."""
-    count: Annotated[int, Field(ge=1, le=64)] = 2
-    """Examples a row gets."""
-    by: str | None = None
-    """Column that names the type: examples are of the row's own type. None draws from all."""
-    template: str = "{prompt}\n{answer}"
-    """Text of one example; `{column}` is replaced."""
-    separator: str = "\n\n"
-    """What stands between two examples."""
-
-
-class Data(Section):
-    """Rows with a prompt and whatever columns the rewards read."""
-
-    path: str | None = None
-    """Local file: .jsonl, .json, .csv or .parquet. Either `path` or `name`."""
-    name: str | None = None
-    """Dataset id on the Hub."""
-    config: str | None = None
-    """Configuration of the Hub dataset (`main` for GSM8K)."""
-    split: str = "train"
-    """Split of the Hub dataset."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Rename columns: ours = theirs, e.g. prompt = "question"."""
-    prompt_template: str = "{prompt}"
-    """Text of the user's message; `{column}` is replaced."""
-    instruction: Instruction | None = None
-    """A text by the type of a row, `{instruction}` in the prompt template."""
-    few_shot: FewShot | None = None
-    """Worked examples before the question, `{few_shot}` in the prompt template."""
-    system_prompt: str | None = None
-    """System message put before every prompt."""
-    chat: bool = True
-    """Send prompts through the model's chat template; false sends plain text."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Take only the first rows; None takes all."""
-    eval_path: str | None = None
-    """Held-out file, as `path`. Either `eval_path`, `eval_split` or `eval_fraction`."""
-    eval_split: str | None = None
-    """Held-out split of the Hub dataset."""
-    eval_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the rows held out, the same rows for the same seed."""
-    max_prompt_length: Annotated[int, Field(ge=1)] = 512
-    """Tokens a rendered prompt may have."""
-    overlong: Literal["drop", "cut", "error"] = "drop"
-    """Longer prompts: left out, cut at the start of the user's text, or refused. Counted in every case."""
-    leaks: Literal["error", "warn", "drop"] = "error"
-    """Held-out rows whose prompt is also trained on: refused, said, or left out of the training rows."""
-    shuffle_dataset: bool = True
-    """Another order in every epoch, the same for the same seed."""
-
-
-class Component(Section):
-    """One reward function with its weight, or a sum of such components.
-
-    What it does with a function's values, in this order: scale, clip, clip_percentiles, normalise, weight.
-    """
-
-    function: str
-    """Name in the reward library; with `file` the name of a function in that file; `sum` adds up `components`."""
-    file: str | None = None
-    """Your own Python file. Contract as in TRL: fn(prompts, completions, **columns) -> one number a completion."""
-    components: list[Component] = Field(default_factory=list)
-    """What a `sum` adds up: each scaled, clipped and weighted as here."""
-    name: str | None = None
-    """Name in metrics and rollouts; None takes the function's."""
-    weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
-    """The component's value is multiplied by it."""
-    clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
-    """Lowest and highest value."""
-    clip_percentiles: Annotated[tuple[float, float], Field(strict=False)] | None = None
-    """Values beyond these percentiles (0 to 100) of the batch are pulled in to them; only while training."""
-    normalise: bool = False
-    """Subtract the batch's mean, divide by its standard deviation; only while training."""
-    scale: float = 1.0
-    """Factor on the raw value."""
-    per_step: bool = False
-    """Call the function for every step of a completion instead of the whole; reward.supervision = "process"."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the function."""
-
-    @property
-    def title(self) -> str:
-        """What it is called in metrics and rollouts."""
-        return self.name or self.function
-
-    def leaves(self) -> list[Component]:
-        """The reward functions in it, in order: itself, or those of a sum."""
-        return [leaf for part in self.components for leaf in part.leaves()] if self.components else [self]
-
-
-class Reward(Section):
-    """What a completion is paid: the weighted sum of its components."""
-
-    components: Annotated[list[Component], Field(min_length=1)]
-    """Each value is scaled, clipped, weighted and summed."""
-    divide_by: Annotated[float, Field(gt=0)] = 1.0
-    """The sum is divided by it."""
-    correct: str | None = None
-    """The component that tells right from wrong; None takes the first."""
-    correct_at: float = 1.0
-    """A completion is right when that component reaches this value (before the weight)."""
-    gold_template: str = "{answer}"
-    """What a perfect completion to a row looks like; for the checks before training and the playground."""
-    on_error: Literal["fail", "none", "zero"] = "none"
-    """A row whose reward function failed or hung: the run fails, the row has no reward, or it is paid 0."""
-    deadline_s: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds a batch of rewards may take. After half of them rows are tried one by one, to find the one that hangs."""
-    workers: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Processes rewards run in; None is one a core, at most four."""
-    supervision: Literal["outcome", "process"] = "outcome"
-    """One reward a completion, or one for each of its steps (DeepSeekMath, section 4.1.3)."""
-    step_split: str = "line"
-    """Where a step ends: `line`, `step` (before "Step 2:") or a regular expression that matches a step's end."""
-
-    def leaves(self) -> list[Component]:
-        """Every reward function in order, those inside sums too."""
-        return [leaf for component in self.components for leaf in component.leaves()]
 
 
 class Generation(Section):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.spec import RunSpec
-from trainer.spec.rules import has_held_out_rows
 
 # GSPO's paper (arXiv 2507.18071, section 5.1) clips the sequence ratio at 3e-4 and 4e-4; at 0.1
 # and above nothing is ever clipped, because the ratio is a mean over the tokens.
@@ -26,7 +25,7 @@ def warnings(spec: RunSpec) -> list[str]:
             f"{', '.join(biased)}: completions are not samples of the policy itself, which "
             "biases the importance ratios."
         )
-    if not has_held_out_rows(spec) and (spec.eval.at_start or spec.eval.at_end):
+    if not spec.data.has_held_out_rows and (spec.eval.at_start or spec.eval.at_end):
         found.append(
             "No held-out rows (data.eval_path, eval_split or eval_fraction): the run can not say "
             "whether it got better on rows it did not train on."

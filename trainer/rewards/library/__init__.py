@@ -7,11 +7,27 @@ nothing heavy; a function that needs more brings it at its first call.
 from __future__ import annotations
 
 from trainer.rewards.contract import Factory
-from trainer.rewards.library.form import format_regex
+from trainer.rewards.library.bertscore import bertscore
+from trainer.rewards.library.code import code
+from trainer.rewards.library.form import format_regex, length_penalty, overlong, repetition
+from trainer.rewards.library.judge import llm_judge
 from trainer.rewards.library.match import exact_match, position_match
+from trainer.rewards.library.math_answer import math_answer
+from trainer.rewards.library.overlap import rouge1
+from trainer.rewards.library.reward_model import process_reward_model, reward_model
 
 REWARDS: dict[str, Factory] = {
     "exact_match": exact_match,
     "position_match": position_match,
     "format_regex": format_regex,
+    "rouge1": rouge1,
+    "bertscore": bertscore,
+    "reward_model": reward_model,
+    "process_reward_model": process_reward_model,
+    "llm_judge": llm_judge,
+    "math": math_answer,
+    "length_penalty": length_penalty,
+    "overlong": overlong,
+    "repetition": repetition,
+    "code": code,
 }

@@ -1,19 +1,84 @@
-"""Finding the answer in a text."""
+"""Finding the answer in a text, with patterns that people type.
+
+The module `regex` reads what `re` reads and takes a time limit. `re` has none: (a|aa)+$ on a line of sixty letters
+would hold the training for days.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from typing import TypeVar
+
+import regex
+
+from trainer.rewards.library.korean import normalise_answer
+
+T = TypeVar("T")
+LIMIT_S = 1.0
+"""Of processor time, which is what `regex` counts."""
 
 
-def finder(pattern: str | None) -> Callable[[str], str | None]:
-    """Text -> stripped first group of the last match (a model may think aloud before it answers); None without one."""
+class Pattern:
+    """A regular expression in which `.` also matches line ends, with a time limit of LIMIT_S on every call.
+
+    groups: how many groups it needs. Raises ValueError when it is no expression or has fewer. Calls that run out of
+    time raise TimeoutError.
+    """
+
+    def __init__(self, pattern: str, groups: int = 0) -> None:
+        try:
+            self._compiled = regex.compile(pattern, regex.DOTALL)
+        except regex.error as error:
+            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from error
+        if self._compiled.groups < groups:
+            raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around what it shall find")
+
+    def is_whole(self, text: str) -> bool:
+        """Whether all of the text matches."""
+        return self._in_time(lambda: self._compiled.fullmatch(text, timeout=LIMIT_S)) is not None
+
+    def is_in(self, text: str) -> bool:
+        """Whether some part of the text matches."""
+        return self._in_time(lambda: self._compiled.search(text, timeout=LIMIT_S)) is not None
+
+    def last(self, text: str) -> str | None:
+        """Of the last match the first group that took part in it; None without a match."""
+        found = self._in_time(lambda: list(self._compiled.finditer(text, timeout=LIMIT_S)))
+        return next((group for group in found[-1].groups() if group is not None), None) if found else None
+
+    def _in_time(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except TimeoutError:
+            raise TimeoutError(f"the pattern took longer than {LIMIT_S:g} s") from None
+
+
+def finder(pattern: str | None, normalise: bool = False) -> Callable[[str], str | None]:
+    """Text -> the first group of the last match (a model may think aloud before it answers), None without a match.
+
+    Without a pattern it is the whole text. Stripped of white space; with `normalise` the pattern sees the text as
+    normalise_answer returns it, which is one line, and what is found is normalised again.
+    The finder raises TimeoutError when the pattern takes too long; a bad pattern raises ValueError here.
+    """
+    clean = normalise_answer if normalise else str.strip
     if pattern is None:
-        return str.strip
-    compiled = re.compile(pattern, re.DOTALL)
+        return clean
+    compiled = Pattern(pattern, groups=1)
 
     def find(text: str) -> str | None:
-        found = [match.group(1) for match in compiled.finditer(text)]
-        return found[-1].strip() if found else None
+        found = compiled.last(clean(text) if normalise else text)
+        return None if found is None else clean(found)
 
     return find
+
+
+def or_none(find: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """The same finder for callers that want no reason: None where the pattern takes too long."""
+
+    def find_in_time(text: str) -> str | None:
+        try:
+            return find(text)
+        except TimeoutError:
+            return None
+
+    return find_in_time

@@ -1,19 +1,92 @@
-"""Rewards for the form of a completion, whatever it says."""
+"""Rewards and penalties for the form of a completion, whatever it says."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from trainer.rewards.contract import Completion, RewardFunction, text_of
+from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
+from trainer.rewards.library.extract import Pattern
+from trainer.rewards.library.korean import normalise_answer, tokenizer
+from trainer.rewards.library.rows import each_row
 
 
-def format_regex(pattern: str) -> RewardFunction:
-    """1 if the whole completion matches the regular expression (`.` also matches line ends), else 0."""
-    compiled = re.compile(pattern, re.DOTALL)
+def format_regex(pattern: str, normalise: bool = False, search: bool = False) -> RewardFunction:
+    """1 if the whole completion matches the regular expression (`.` also matches line ends), else 0.
 
-    def judge(completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-        return [float(compiled.fullmatch(text_of(completion)) is not None) for completion in completions]
+    search: a match anywhere in it is enough. normalise: the pattern sees what normalise_answer returns, one line
+    without labels and with plain quotation marks.
+    """
+    compiled = Pattern(pattern)
+    matches = compiled.is_in if search else compiled.is_whole
 
-    return RewardFunction(judge)
+    def judge_row(completion: Completion) -> Value:
+        text = text_of(completion)
+        return float(matches(normalise_answer(text) if normalise else text))
+
+    return RewardFunction(lambda completions, **columns: each_row(judge_row, completions))
+
+
+_LENGTHS: dict[str, Callable[[str], int]] = {"characters": len, "words": lambda text: len(text.split())}
+
+
+def length_penalty(start: float, end: float, unit: str = "characters") -> RewardFunction:
+    """0 up to the length `start`, falling in a straight line to -1 at `end`, -1 beyond.
+
+    With `end` below `start` it is shortness that costs: 0 from `start` up, -1 at `end` and below.
+    unit: `characters`, or `words` (what white space separates). For tokens see overlong.
+    """
+    if start == end or min(start, end) < 0:
+        raise ValueError(f"start is {start:g} and end is {end:g}: two different lengths, neither below 0")
+    if unit not in _LENGTHS:
+        raise ValueError(f"unit is {unit!r}, must be one of: {', '.join(_LENGTHS)}")
+    length = _LENGTHS[unit]
+
+    def judge_row(completion: Completion) -> Value:
+        return _slope(length(text_of(completion)), start, end)
+
+    return RewardFunction(lambda completions, **columns: each_row(judge_row, completions))
+
+
+def overlong(max_tokens: int, buffer: int) -> RewardFunction:
+    """DAPO's soft over-long penalty (Yu et al. 2025, arXiv:2503.14476, equation 13), in tokens of the completion.
+
+    0 up to max_tokens - buffer, falling in a straight line to -1 at max_tokens, -1 beyond. The paper takes 20480 and
+    4096; here max_tokens is at most generation.max_completion_length, or -1 is never reached. Without the tokens (a
+    text that no model wrote) a row can not be judged.
+    """
+    if not 0 < buffer <= max_tokens:
+        raise ValueError(f"buffer is {buffer} and max_tokens is {max_tokens}: 0 < buffer <= max_tokens")
+
+    def judge(
+        completions: Sequence[Completion], completion_ids: Sequence[Sequence[int]] | None = None, **columns: Any
+    ) -> list[Value]:
+        if completion_ids is None:
+            return [None] * len(completions)
+        return each_row(lambda ids: _slope(len(ids), max_tokens - buffer, max_tokens), completion_ids)
+
+    return RewardFunction(judge, from_trainer=("completion_ids",))
+
+
+def _slope(length: float, start: float, end: float) -> float:
+    """0 at `start` and before it, -1 at `end` and past it, a straight line between."""
+    return max(-1.0, min(0.0, (start - length) / (end - start)))
+
+
+def repetition(n: int = 4, tokens: str = "word") -> RewardFunction:
+    """Minus the share of repeated n-grams: distinct / all - 1. 0 when none is there twice, near -1 for one in a loop.
+
+    It is -seq-rep-n of Welleck et al. 2020 (arXiv:1908.04319, section 6). n: tokens of an n-gram; a completion with
+    fewer tokens gets 0. tokens: `word` or `syllable`, see tokenizer; Chinese and Japanese, which write no blanks, need
+    `syllable`.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}, must be 1 or more")
+    split = tokenizer(tokens)
+
+    def judge_row(completion: Completion) -> Value:
+        words = split(text_of(completion))
+        grams = list(zip(*(words[place:] for place in range(n)), strict=False))
+        return len(set(grams)) / len(grams) - 1 if grams else 0.0
+
+    return RewardFunction(lambda completions, **columns: each_row(judge_row, completions))

@@ -1,40 +1,42 @@
-"""Rewards that compare the answer with the gold one."""
+"""Rewards that compare the answer with the gold one, character by character."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from trainer.rewards.contract import Completion, RewardFunction, text_of
-from trainer.rewards.library.extract import finder
+from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
+from trainer.rewards.library.extract import finder, or_none
+from trainer.rewards.library.rows import each_row
 
 
 def exact_match(
-    answer_column: str = "answer", extract: str | None = None, gold_extract: str | None = None
+    answer_column: str = "answer",
+    extract: str | None = None,
+    gold_extract: str | None = None,
+    normalise: bool = False,
 ) -> RewardFunction:
-    """1 if the answer in the completion equals the gold answer, else 0; surrounding white space is ignored.
+    """1 if the answer in the completion equals a gold answer, else 0; surrounding white space is ignored.
 
     extract, gold_extract: regular expressions with one group that find the answer in the completion and in the
-    column. A completion in which `extract` finds nothing gets 0. Several accepted answers are separated by `#`
-    unless `gold_extract` is given.
+    column; of several matches the last counts. A completion in which `extract` finds nothing gets 0.
+    Several accepted answers are separated by `#`; with gold_extract inside what it found: `####\\s*(\\S+)` finds 42
+    in "6 * 7 = 42 #### 42". A row without a gold answer can not be judged.
+    normalise: compare both sides as normalise_answer returns them, and let both patterns see them so: labels cut off,
+    plain quotation marks, one line.
     """
-    find, find_gold = finder(extract), finder(gold_extract)
+    find, find_gold = finder(extract, normalise), finder(gold_extract, normalise)
+    clean = finder(None, normalise)
 
-    def judge(completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-        golds = columns[answer_column]
-        return [_equal(find(text_of(c)), g, find_gold, gold_extract) for c, g in zip(completions, golds, strict=True)]
+    def judge_row(completion: Completion, gold: object) -> Value:
+        found = None if gold is None else find_gold(str(gold))
+        accepted = [part for part in map(clean, (found or "").split("#")) if part]
+        return float(find(text_of(completion)) in accepted) if accepted else None
 
-    return RewardFunction(judge, columns=(answer_column,), answer=find)
+    def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
+        return each_row(judge_row, completions, columns[answer_column])
 
-
-def _equal(
-    answer: str | None,
-    gold: object,
-    find_gold: Callable[[str], str | None],
-    gold_extract: str | None,
-) -> float:
-    accepted = [find_gold(str(gold))] if gold_extract else [part.strip() for part in str(gold).split("#")]
-    return float(answer is not None and answer in accepted)
+    return RewardFunction(judge, columns=(answer_column,), answer=or_none(find))
 
 
 def position_match(
@@ -43,11 +45,13 @@ def position_match(
     """Share of positions at which answer and gold have the same character, over the longer of the two lengths."""
     find, find_gold = finder(extract), finder(gold_extract)
 
-    def judge(completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-        golds = (find_gold(str(gold)) or "" for gold in columns[answer_column])
-        return [_overlap(find(text_of(c)) or "", g) for c, g in zip(completions, golds, strict=True)]
+    def judge_row(completion: Completion, gold: object) -> Value:
+        return _overlap(find(text_of(completion)) or "", find_gold(str(gold)) or "")
 
-    return RewardFunction(judge, columns=(answer_column,), answer=find)
+    def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
+        return each_row(judge_row, completions, columns[answer_column])
+
+    return RewardFunction(judge, columns=(answer_column,), answer=or_none(find))
 
 
 def _overlap(answer: str, gold: str) -> float:

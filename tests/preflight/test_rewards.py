@@ -1,0 +1,60 @@
+"""trainer.preflight.rewards: what the rewards of a run need of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.preflight import rewards
+from trainer.spec import Component, RunSpec
+
+
+def found(spec: RunSpec, **component: Any) -> list[str]:
+    reward = spec.reward.model_copy(update={"components": [Component(**component)]})
+    return [str(problem) for problem in rewards.problems(spec.model_copy(update={"reward": reward}))]
+
+
+def test_a_library_function_needs_nothing(spec: RunSpec) -> None:
+    assert found(spec, function="exact_match") == []
+
+
+def test_an_own_file_is_read_and_not_run(spec: RunSpec, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("raise SystemExit\ndef right(completions): pass\n")
+    assert found(spec, function="right", file=str(path)) == []
+    (said,) = found(spec, function="wrong", file=str(path))
+    assert "has no function wrong" in said
+    (said,) = found(spec, function="right", file=str(tmp_path / "none.py"))
+    assert "No such file" in said
+
+
+def test_model_written_code_needs_a_sandbox(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    from trainer.rewards import sandbox
+
+    if sandbox.available() is None:
+        pytest.skip("bubblewrap is found without PATH")
+    (said,) = found(spec, function="code")
+    assert "here is no sandbox" in said
+
+
+@pytest.mark.parametrize(("url", "problems"), [("https://api.example.com/v1", 1), ("http://127.0.0.1:8000/v1", 0)])
+def test_a_judge_elsewhere_needs_its_key(
+    spec: RunSpec, monkeypatch: pytest.MonkeyPatch, url: str, problems: int
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    params = {"model": "m", "base_url": url, "prompt": "{completion}", "api_key_env": "JUDGE_KEY"}
+    said = found(spec, function="llm_judge", params=params)
+    assert len(said) == problems
+    monkeypatch.setenv("JUDGE_KEY", "x")
+    assert found(spec, function="llm_judge", params=params) == []
+
+
+def test_a_model_in_a_folder_must_be_there(spec: RunSpec, tmp_path: Path) -> None:
+    (said,) = found(spec, function="bertscore", params={"encoder": str(tmp_path)})
+    assert "no config.json" in said
+    (tmp_path / "config.json").write_text("{}")
+    assert found(spec, function="bertscore", params={"encoder": str(tmp_path)}) == []
+    assert found(spec, function="bertscore", params={"encoder": "builtin/tiny-bert"}) == []

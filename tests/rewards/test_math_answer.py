@@ -1,0 +1,76 @@
+"""The reward math: equal answers, unequal ones, and gold answers that are none."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from trainer.rewards.library.math_answer import math_answer
+
+HALVES = ["1/2", "0.5", r"\boxed{\frac{1}{2}}", "The answer is $\\frac{1}{2}$."]
+
+
+@pytest.mark.parametrize("completion", HALVES)
+@pytest.mark.parametrize("gold", ["1/2", "0.5", 0.5, r"\frac{1}{2}", r"\boxed{\frac{1}{2}}"])
+def test_a_half_is_a_half_however_it_is_written(completion: str, gold: Any) -> None:
+    assert math_answer()(completions=[completion], answer=[gold]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "value"),
+    [
+        ("0.51", "1/2", 0.0),
+        ("it is 1,000.", "1000", 1.0),
+        ("first 5, then 42", "42", 1.0),
+        ("42, then $5$", "42", 0.0),
+        (r"so $\{2, 1\}$", "{1, 2}", 1.0),
+        (r"so $\{2, 3\}$", "{1, 2}", 0.0),
+        (r"\boxed{(x+1)^2}", "x^2 + 2x + 1", 1.0),
+        (r"\boxed{(x-1)^2}", "x^2 + 2x + 1", 0.0),
+        ("$50\\%$", "0.5", 1.0),
+        ("it is 5", "5 dollars", 1.0),
+        ("$0.00001$", 0.00001, 1.0),
+        ("42", 42, 1.0),
+        ("I do not know", "42", 0.0),
+        ("", "42", 0.0),
+        ("hello", "hello", None),
+        ("5", "답은 없다", None),
+        ("5", r"\frac{1}{", None),
+        ("5", "", None),
+        ("5", None, None),
+    ],
+)
+def test_math(completion: str, gold: Any, value: float | None) -> None:
+    assert math_answer()(completions=[completion], answer=[gold]) == [value]
+
+
+def test_answers_are_found_by_patterns() -> None:
+    made = math_answer(extract="<answer>(.*)</answer>", gold_extract=r"####\s*(\S+)")
+    completions = [r"8 <answer>\frac{14}{2}</answer> 9", "7"]
+    assert made(completions=completions, answer=["3 + 4 = 7 #### 7"] * 2) == [1.0, 0.0]
+
+
+def test_equal_answers_are_one_vote() -> None:
+    vote = math_answer().answer
+    assert vote is not None
+    assert {vote(text) for text in HALVES} == {"0.5"}
+    assert vote(r"\boxed{(x+1)^2}") == vote("$x^2+2x+1$")
+    assert vote(r"$\{2, 1\}$") == vote(r"$\{1, 2\}$") == "{1, 2}"
+    assert vote("$x = 42$") == vote("42") == "42"
+    assert vote("no number") is None
+
+
+def test_a_formula_too_hard_to_compare_is_wrong_in_time() -> None:
+    started = time.monotonic()
+    assert math_answer()(completions=["$(10^8)!$"], answer=["5"]) == [0.0]
+    assert time.monotonic() - started < 10
+
+
+def test_another_thread_judges_too() -> None:
+    values: list[Any] = []
+    judge = math_answer()
+    thread = threading.Thread(target=lambda: values.extend(judge(completions=["0.5"], answer=["1/2"])))
+    thread.start()
+    thread.join()
+    assert values == [1.0]

@@ -1,0 +1,263 @@
+"""trainer.rewards.pool: real processes, real hangs, real exits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.errors import RewardError
+from trainer.process import Identity
+from trainer.rewards.contract import Failure
+from trainer.rewards.making import Recipe
+from trainer.rewards.pool import Pool
+from trainer.rewards.running import Call
+
+OWN = """
+import os, random, re, sys, time
+
+def length(completions, **columns):
+    return [len(text) for text in completions]
+
+def loops(completions, **columns):
+    for text in completions:
+        while text == "bad":
+            pass
+    return [1.0] * len(completions)
+
+def backtracks(completions, **columns):
+    texts = ["a" * 60 + "b" if text == "bad" else "aa" for text in completions]
+    return [float(re.fullmatch("(a|aa)+", text) is not None) for text in texts]
+
+def leaves(completions, **columns):
+    if "bad" in completions:
+        sys.exit(3)
+    return [1.0] * len(completions)
+
+def dies(completions, **columns):
+    if "bad" in completions:
+        os._exit(4)
+    return [1.0] * len(completions)
+
+def raises(completions, **columns):
+    return [1.0 / (text != "bad") for text in completions]
+
+def infinite(completions, **columns):
+    return [float("inf") if text == "bad" else 1.0 for text in completions]
+
+def sleeps(completions, **columns):
+    time.sleep(1.0)
+    return [1.0] * len(completions)
+
+def counts(completions, seen=[], **columns):
+    seen.append(1)
+    return [len(seen)] * len(completions)
+
+def short(completions, **columns):
+    return [1.0]
+
+def environment(completions, **columns):
+    return [float(any(name in os.environ for name in ("WANDB_API_KEY", "HF_TOKEN", "MY_PASSWORD")))] * len(completions)
+
+def prints(completions, **columns):
+    print("noise" * 1000, flush=True)
+    os.write(1, b"noise")
+    return [float(sys.stdin.read() == "")] * len(completions)
+
+async def waits(completions, answer):
+    return [float(text == gold) for text, gold in zip(completions, answer)]
+
+def forks(completions, **columns):
+    for text in completions:
+        if text == "bad":
+            os.system("sleep 300")
+    return [1.0] * len(completions)
+"""
+TEXTS = ["good"] * 5 + ["bad"] + ["good"] * 4
+BAD = 5
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Path:
+    path = tmp_path / "own_rewards.py"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.fixture
+def make(own_file: Path) -> Iterator[Callable[..., Pool]]:
+    """make("loops", deadline_s=2): a pool that knows these functions; closed with the test."""
+    made: list[Pool] = []
+
+    def begin(*names: str, deadline_s: float = 20.0, size: int = 2) -> Pool:
+        made.append(Pool([Recipe(name, name, str(own_file)) for name in names], deadline_s, size))
+        return made[-1]
+
+    yield begin
+    for pool in made:
+        pool.close()
+
+
+def call(name: str, texts: list[str] = TEXTS, **columns: Any) -> Call:
+    return Call(name, len(texts), {"completions": texts, **columns})
+
+
+def ask(pool: Pool, name: str, texts: list[str] = TEXTS, **columns: Any) -> list[Any]:
+    return pool.run([call(name, texts, **columns)])[name].values
+
+
+def test_values_come_back_in_order_with_their_seconds(make: Callable[..., Pool]) -> None:
+    answer = make("length").run([call("length", ["a", "bb", "ccc"])])["length"]
+    assert answer.values == [1.0, 2.0, 3.0]
+    assert 0 < answer.seconds < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("loops", "hung: it gave no answer and was ended"),
+        ("backtracks", "hung: it gave no answer and was ended"),
+        ("forks", "hung: it gave no answer and was ended"),
+        ("leaves", "called sys.exit(3)"),
+        ("dies", "ended its process (exit code 4)"),
+        ("raises", "raised ZeroDivisionError: float division by zero"),
+        ("infinite", "returned inf"),
+    ],
+)
+def test_only_the_bad_row_is_lost_and_in_time(make: Callable[..., Pool], name: str, reason: str) -> None:
+    pool = make(name, deadline_s=5.0)
+    started = time.monotonic()
+    values = ask(pool, name)
+    assert time.monotonic() - started < 5.0 + 2.0
+    assert isinstance(values[BAD], Failure)
+    assert values[BAD].reason.startswith(reason)
+    others = values[:BAD] + values[BAD + 1 :]
+    assert others == [others[0]] * 9
+    assert others[0] in (0.0, 1.0)
+    assert ask(pool, name, ["good"] * 3) == [others[0]] * 3  # and the pool works on
+
+
+def test_rows_without_an_answer_at_the_deadline_fail_and_the_batch_ends(make: Callable[..., Pool]) -> None:
+    pool = make("loops", deadline_s=1.0)
+    started = time.monotonic()
+    values = ask(pool, "loops", ["bad"] * 64)
+    assert time.monotonic() - started < 3.0
+    assert all(isinstance(value, Failure) for value in values)
+
+
+def test_a_component_that_hangs_does_not_keep_the_others_from_their_answers(make: Callable[..., Pool]) -> None:
+    pool = make("loops", "length", "leaves", deadline_s=5.0, size=1)
+    answers = pool.run([call(name) for name in ("loops", "length", "leaves")])
+    assert answers["length"].values == [float(len(text)) for text in TEXTS]
+    assert [type(answers[name].values[BAD]) for name in ("loops", "leaves")] == [Failure, Failure]
+
+
+def test_two_functions_run_at_the_same_time(own_file: Path) -> None:
+    pool = Pool([Recipe(name, "sleeps", str(own_file)) for name in ("one", "two")], 20.0, 2)
+    try:
+        started = time.monotonic()
+        answers = pool.run([call("one"), call("two")])
+        elapsed = time.monotonic() - started
+    finally:
+        pool.close()
+    assert elapsed < sum(answer.seconds for answer in answers.values())
+
+
+def test_a_function_that_keeps_a_state_always_meets_the_same_process(make: Callable[..., Pool]) -> None:
+    pool = make("counts")
+    assert [ask(pool, "counts", ["x"])[0] for _ in range(6)] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+def test_a_library_function_is_split_over_the_processes() -> None:
+    pool = Pool([Recipe("exact", "exact_match")], 10.0, 2)
+    try:
+        texts = [str(number) for number in range(100)]
+        assert ask(pool, "exact", texts, answer=texts[::-1]) == [0.0] * 100
+        assert ask(pool, "exact", texts, answer=texts) == [1.0] * 100
+    finally:
+        pool.close()
+
+
+def test_a_wrong_shape_is_refused_by_name(make: Callable[..., Pool]) -> None:
+    with pytest.raises(RewardError, match="reward short: returned 1 values for 10 completions"):
+        ask(make("short"), "short")
+
+
+def test_secrets_stay_out_of_the_processes(make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "MY_PASSWORD"):
+        monkeypatch.setenv(name, "canary")
+    assert ask(make("environment"), "environment") == [0.0] * 10
+
+
+def test_printing_and_reading_do_not_disturb_the_answers(make: Callable[..., Pool]) -> None:
+    pool = make("prints", deadline_s=5.0)
+    assert ask(pool, "prints") == [1.0] * 10
+    assert ask(pool, "prints") == [1.0] * 10
+
+
+def test_an_async_function_without_kwargs_gets_only_what_it_names(make: Callable[..., Pool]) -> None:
+    values = ask(make("waits"), "waits", ["a", "b"], answer=["a", "x"], prompts=["p", "p"], other=[1, 2])
+    assert values == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nowhere_to_be_found\n", "own_rewards.py:1: ModuleNotFoundError"),
+        ("x = 1\nraise SystemExit(2)\n", "own_rewards.py:2: SystemExit: 2"),
+        ("import os\nos._exit(7)\n", r"ended the process it was loaded in \(exit code 7\)"),
+        ("def other(): pass\n", "has no function length  ->  one of: other"),
+    ],
+)
+def test_a_file_that_can_not_be_loaded_is_refused_with_its_line(
+    own_file: Path, make: Callable[..., Pool], text: str, words: str
+) -> None:
+    own_file.write_text(text)
+    with pytest.raises(RewardError, match=words):
+        make("length")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel")
+def test_the_processes_end_with_the_training_even_while_they_hang(own_file: Path) -> None:
+    """The training is killed with -9: nobody is left to close the pool."""
+    script = f"""
+import os, threading
+from trainer.rewards.making import Recipe
+from trainer.rewards.pool import Pool
+from trainer.rewards.running import Call
+pool = Pool([Recipe("loops", "loops", {str(own_file)!r})], 60.0, 1)
+print(pool.children[0].process.pid, flush=True)
+pool.run([Call("loops", 1, {{"completions": ["bad"]}})])
+"""
+    training = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert training.stdout is not None
+    child = Identity.of(int(training.stdout.readline()))
+    assert child is not None
+    time.sleep(0.3)
+    training.kill()
+    training.wait()
+    end = time.monotonic() + 5
+    while child.alive() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not child.alive()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="process groups")
+def test_what_a_function_started_is_ended_with_it(make: Callable[..., Pool], tmp_path: Path, own_file: Path) -> None:
+    marker = tmp_path / "pid"
+    own_file.write_text(
+        "import subprocess, time\n"
+        "def length(completions, **columns):\n"
+        "    started = subprocess.Popen(['sleep', '300'])\n"
+        f"    open({str(marker)!r}, 'w').write(str(started.pid))\n"
+        "    time.sleep(300)\n"
+    )
+    ask(make("length", deadline_s=1.0, size=1), "length", ["x"])
+    grandchild = Identity.of(int(marker.read_text()))
+    assert grandchild is None or not grandchild.alive()

@@ -1,0 +1,62 @@
+"""Rules of process supervision: steps are judged where there are steps, and the loss must tell them apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer import presets
+from trainer.errors import SpecError
+from trainer.spec import RunSpec, rules
+
+BASE: dict[str, Any] = {
+    "model": {"name": "Qwen/Qwen3-0.6B"},
+    "data": {"path": "rows.jsonl"},
+    "reward": {"components": [{"function": "exact_match"}]},
+}
+PROCESS = "reward.supervision=process"
+PRM = 'reward.components=[{function = "process_reward_model", params = {model = "m"}}]'
+SUM = 'reward.components=[{function = "sum", per_step = true, components = [{function = "exact_match"}]}]'
+
+
+def spec(*overrides: str) -> RunSpec:
+    return presets.parse(presets.merge(BASE, overrides), "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["reward.components.0.per_step=true"],
+         'per_step: is true with reward.supervision = "outcome"  ->  reward.supervision = "process"'),
+        ([PRM], 'reward.components.0: process_reward_model judges steps with reward.supervision = "outcome"'),
+        ([PRM, PROCESS, "reward.components.0.per_step=true"], "the function judges steps by itself"),
+        ([SUM, PROCESS], "give it to the components of the sum"),
+        ([PROCESS, "reward.step_split=("], 'reward.step_split: is "(", no regular expression'),
+        ([PROCESS, "grpo.importance_sampling_level=sequence"], 'grpo.importance_sampling_level = "token"'),
+        ([PROCESS, "trl.multi_objective_aggregation=normalize_then_sum"], "trl.multi_objective_aggregation: is"),
+    ],
+)  # fmt: skip
+def test_is_refused(overrides: list[str], text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(*overrides)
+    assert text in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [PROCESS],
+        [PROCESS, "reward.components.0.per_step=true"],
+        [PROCESS, PRM],
+        [PROCESS, r"reward.step_split='[.?!]\\s'"],
+        [PROCESS, "reward.step_split=step"],
+        [PROCESS, "grpo.importance_sampling_level=sequence", "grpo.loss_type=cispo"],
+        [PROCESS, "trl.multi_objective_aggregation=sum_then_normalize"],
+        ["grpo.importance_sampling_level=sequence", "trl.multi_objective_aggregation=normalize_then_sum"],
+    ],
+    ids=str,
+)
+def test_is_accepted(overrides: list[str]) -> None:
+    assert rules.problems(spec(*overrides)) == []

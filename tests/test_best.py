@@ -1,0 +1,150 @@
+"""trainer.best and trainer.rewind: which checkpoint is meant, and what happens to the newer ones. Files are files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import checkpoints, rewind
+from trainer.best import SCORES, best, choose
+from trainer.errors import CheckpointError, RunError
+from trainer.report.fold import state_of, summary
+from trainer.rundir import RunDir, write_json
+
+MakeRun = Callable[..., RunDir]
+
+
+def publish(run: RunDir, *steps: int) -> None:
+    """Checkpoints of two steps an epoch."""
+    for step in steps:
+        folder = run.staging / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            (folder / name).write_bytes(name.encode())
+        (folder / "trainer_state.json").write_text(json.dumps({"epoch": step / 2, "global_step": step}))
+        checkpoints.publish(folder, run.checkpoints, {"step": step})
+
+
+def evaluated(step: int, reward: float | None, at: str = "during") -> dict[str, Any]:
+    return {"kind": "eval", "at": at, "step": step, "reward": reward}
+
+
+@pytest.mark.parametrize(
+    ("there", "rewards", "expected", "of"),
+    [
+        ([2, 4, 6], {2: 0.5, 4: 0.7, 6: 0.6}, 4, 3),
+        ([2, 4, 6], {2: 0.5, 4: 0.7, 6: 0.7}, 4, 3),  # of equals the one that drifted less
+        ([2, 6], {2: 0.5, 4: 0.7, 6: 0.6}, 6, 3),  # the best of all is not there any more
+        ([2, 4, 6], {6: -0.5}, 6, 1),
+        ([2, 4, 6], {2: None, 4: 0.1}, 4, 1),  # no row could be judged
+        ([2, 4, 6], {0: 0.9}, None, 0),  # the untrained model has no checkpoint
+        ([2, 4, 6], {}, None, 0),
+        ([], {2: 0.5}, None, 0),
+    ],
+)
+def test_the_best_has_the_highest_held_out_reward_of_those_that_are_there(
+    make_run: MakeRun, there: list[int], rewards: dict[int, float | None], expected: int | None, of: int
+) -> None:
+    run = make_run("tiny-1", *(evaluated(step, reward) for step, reward in rewards.items()))
+    publish(run, *there)
+    found = best(run, state_of(run))
+    assert (found and found.step, found.of if found else 0) == (expected, of)
+    assert summary(state_of(run), run)["best_step"] == expected
+
+
+def test_it_says_why_and_when_training_did_not_help(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", evaluated(0, 0.75, "before"), evaluated(2, 0.71), evaluated(4, 0.5))
+    publish(run, 2, 4)
+    said = "step 2, held-out reward 0.71, the best of 2 evaluated"
+    assert str(best(run, state_of(run))) == f"{said}; the untrained model has 0.75: training has not improved it"
+    run = make_run("tiny-2", evaluated(0, 0.1, "before"), evaluated(4, 0.5, "after"))
+    publish(run, 2, 4)
+    assert str(best(run, state_of(run))) == "step 4, held-out reward 0.5, the only one evaluated"
+
+
+def scores(run: RunDir, step: int | None) -> None:
+    rows = [{"epoch": "1", "step": 2, "mean": 0.4}, {"epoch": "3", "step": step, "mean": 0.8}]
+    write_json(run.path / SCORES, {"epochs": rows, "best": rows[1]})
+
+
+@pytest.mark.parametrize(("step", "expected"), [(6, 6), (8, 4), (None, 4)])
+def test_scores_count_before_the_evaluations_as_long_as_their_checkpoint_is_there(
+    make_run: MakeRun, step: int | None, expected: int
+) -> None:
+    run = make_run("tiny-1", evaluated(4, 0.7), evaluated(6, 0.6))
+    publish(run, 2, 4, 6)
+    scores(run, step)
+    found = best(run, state_of(run))
+    assert found is not None
+    assert found.step == expected
+    if expected == 6:
+        assert str(found) == "step 6, mean score of epoch 3 0.8, the best of 2 evaluated"
+
+
+def test_scores_that_are_no_scores_are_not_taken(make_run: MakeRun) -> None:
+    run = make_run()
+    publish(run, 2)
+    for content in ("[]", "{", '{"best": 3}', '{"best": {"step": 2}}', '{"best": {"step": 2, "mean": "x"}}'):
+        (run.path / SCORES).write_text(content)
+        assert best(run, state_of(run)) is None
+
+
+@pytest.mark.parametrize(("which", "step"), [("best", 4), ("latest", 6), ("2", 2), (None, 4)])
+def test_the_checkpoint_that_is_meant(make_run: MakeRun, which: str | None, step: int) -> None:
+    run = make_run("tiny-1", evaluated(4, 0.7), evaluated(6, 0.6))
+    publish(run, 2, 4, 6)
+    told: list[str] = []
+    assert choose(run, state_of(run), which, told.append) == checkpoints.Checkpoint(run.checkpoint(step), step)
+    assert told == (["step 4, held-out reward 0.7, the best of 2 evaluated"] if step == 4 else [])
+
+
+def test_without_evaluations_the_newest_that_verifies_is_taken_and_best_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    with pytest.raises(RunError, match="has no checkpoint"):
+        choose(run, state_of(run), "latest", print)
+    publish(run, 2, 4)
+    (run.checkpoint(4) / "optimizer.pt").write_bytes(b"")
+    told: list[str] = []
+    assert choose(run, state_of(run), None, told.append).step == 2
+    assert told == ["checkpoint-4: not taken, optimizer.pt has 0 bytes instead of 12"]
+    with pytest.raises(RunError, match=r"no checkpoint of run tiny-1 was evaluated .*->  latest, or one of 2, 4"):
+        choose(run, state_of(run), "best", print)
+    with pytest.raises(CheckpointError, match=r"checkpoint-4: optimizer\.pt has 0 bytes"):
+        choose(run, state_of(run), "4", print)
+    (run.checkpoint(2) / "optimizer.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no checkpoint verifies"):
+        choose(run, state_of(run), "latest", print)
+
+
+def test_going_back_sets_all_that_is_newer_aside_and_deletes_nothing(make_run: MakeRun) -> None:
+    run = make_run()
+    publish(run, 2, 3, 4)  # epochs 1, 1.5 and 2
+    scores(run, 4)
+    for label in ("1", "1.5", "2"):
+        (run.path / f"epoch_{label}").mkdir()
+        (run.path / f"epoch_{label}" / "adapter_model.safetensors").write_text(label)
+        (run.path / f"inference_epoch{label}.json").write_text(label)
+    chosen = choose(run, state_of(run), "3", print)
+    moved = rewind.go_back(run, chosen)
+    assert moved == ["checkpoint-4", "epoch_2", "inference_epoch2.json", SCORES]
+    assert checkpoints.newest_verified(run.checkpoints)[0] == chosen
+    (aside,) = run.checkpoints.glob("aside-checkpoint-4-*")
+    assert checkpoints.verify(aside) is None
+    (folder,) = run.path.glob("aside-*")
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch_2", "inference_epoch2.json", SCORES]
+    assert (folder / "epoch_2" / "adapter_model.safetensors").read_text() == "2"
+    assert sorted(path.name for path in run.path.glob("epoch_*")) == ["epoch_1", "epoch_1.5"]
+    assert rewind.go_back(run, chosen) == []
+
+
+def test_going_on_from_the_newest_moves_nothing(make_run: MakeRun) -> None:
+    run = make_run()
+    publish(run, 2, 4)
+    scores(run, 4)
+    before = sorted(Path(run.path).rglob("*"))
+    assert rewind.go_back(run, choose(run, state_of(run), "4", print)) == []
+    assert sorted(Path(run.path).rglob("*")) == before

@@ -1,0 +1,108 @@
+"""Prints one JSON object about process supervision under Unsloth: python -m tests.unsloth_cpu.steps FOLDER
+
+A process of its own: facts.py imports Unsloth before its compiler is off, and compiling takes longer than all of this.
+
+run         of a run: the gradient's norm at each step, and whether a completion had several steps
+packed      of the batch below: padding before each prompt, and tokens of each completion
+losses      {loss type: {part of the batch: [[loss, gradient's norm] with advantages (B,), the same with (B, T)]}}
+told_apart  do advantages that differ inside a row give another gradient than their mean?
+unaligned   what Unsloth's loss says of advantages (B, T) as TRL has them
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.unsloth_cpu import stand_in
+
+LOSSES = ("grpo", "cispo", "sapo", "vespo")  # the ways in which an advantage enters
+# Rows with padding and without, and those without alone: old log-probabilities stay as wide as the whole batch's.
+PARTS = {"all": slice(0, 8), "longest": slice(4, 8)}
+
+
+def main(folder: Path) -> dict[str, Any]:
+    stand_in.install(str(folder / "cache"))
+    import torch
+
+    trainer, recorder = _trainer(folder)
+    trainer.train()
+    several = any(len(steps) > 1 for _, batch in recorder.batches for steps in batch.steps)
+    facts: dict[str, Any] = {"run": [[logs["grad_norm"] for _, logs, _ in recorder.steps], several]}
+    inputs = _batch(trainer)
+    mask = inputs["completion_mask"]
+    facts["packed"] = [(inputs["prompt_mask"] == 0).sum(dim=1).tolist(), mask.sum(dim=1).tolist()]
+    given = torch.linspace(-1, 1, 8)
+    facts["losses"] = {}
+    for loss in LOSSES:
+        trainer.loss_type = trainer.args.loss_type = loss
+        facts["losses"][loss] = {
+            name: [
+                _loss(trainer, inputs, advantages, part)[0] for advantages in (given, given[:, None].expand(mask.shape))
+            ]
+            for name, part in PARTS.items()
+        }
+    trainer.loss_type = trainer.args.loss_type = "grpo"
+    differing = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0)) * mask
+    apart, mean = (
+        _loss(trainer, inputs, advantages, PARTS["all"])[1]
+        for advantages in (differing, differing.sum(1) / mask.sum(1))
+    )
+    facts["told_apart"] = not torch.allclose(apart, mean, rtol=1e-2, atol=1e-5)
+    trainer._packs_left = False
+    try:
+        _loss(trainer, inputs, differing, PARTS["all"])
+        facts["unaligned"] = "accepted"
+    except RuntimeError as error:
+        facts["unaligned"] = str(error)
+    return facts
+
+
+def _trainer(folder: Path) -> Any:
+    """(CustomGRPOTrainer over Unsloth's, what watches it): two updates to a generation batch, rewards for steps."""
+    from tests.tiny import STEPS, tiny_trainer
+    from trainer import engine, presets
+    from trainer.engine import unsloth_engine
+
+    overrides = (f"model.name={folder / 'gemma'}", "model.warm_start=", "model.load_in_4bit=false",
+                 "model.engine=unsloth", "model.attn_implementation=eager", "lora.r=4")  # fmt: skip
+    loaded = unsloth_engine.load(
+        presets.load("tiny-qlora", overrides), engine.Choice("unsloth", "cpu", "float32", "a test")
+    )
+    return tiny_trainer(
+        folder / "steps",
+        model=loaded.model,
+        reward=STEPS,
+        beta=0.05,
+        temperature=1.5,
+        steps_per_generation=2,
+        per_device_train_batch_size=4,
+    )
+
+
+def _batch(trainer: Any) -> dict[str, Any]:
+    """Eight rows: two prompts of unlike length, completions of unlike length, old and reference log-probabilities."""
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.eos_token_ids = trainer.generation_config.eos_token_id = list(range(40, 60))
+    rows = [trainer.train_dataset[place] for place in (8, 11) for _ in range(4)]
+    batch: dict[str, Any] = trainer._generate_and_score_completions(rows)
+    return batch
+
+
+def _loss(trainer: Any, inputs: dict[str, Any], advantages: Any, part: slice) -> tuple[list[float], Any]:
+    """([loss, norm of its gradient], gradient)"""
+    import torch
+
+    trainer.model.zero_grad()
+    given = inputs | {"advantages": advantages}
+    given = {name: value[part] if value.dim() else value for name, value in given.items()}
+    loss = trainer.compute_loss(trainer.model, given)
+    loss.backward()
+    gradient = torch.cat([value.grad.flatten() for value in trainer.model.parameters() if value.grad is not None])
+    return [float(loss.detach()), float(gradient.norm())], gradient
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,265 @@
+"""Talk to a checkpoint of a run, and to the model as it was before training.
+
+`opened` finds the checkpoint, keeps the GPU from runs meanwhile, and gives a Chat; a Dialogue on it remembers what was
+said. No terminal and no page in here. torch, transformers and PEFT are imported when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer import gpu, launch
+from trainer.errors import Problem, RunError
+from trainer.export import source as sources
+from trainer.export.source import Source
+from trainer.rundir import RunDir
+
+Message = dict[str, str]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """temperature: 0 is greedy. max_new_tokens: after which an answer is cut. Raises RunError when they can not be."""
+
+    temperature: float = 0.7
+    max_new_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise RunError(Problem("--temperature", f"{self.temperature} is not between 0 (greedy) and 10"))
+        if self.max_new_tokens < 1:
+            raise RunError(Problem("--max-new-tokens", f"{self.max_new_tokens} is not 1 or more"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """cut: it was not at its end after max_new_tokens."""
+
+    text: str
+    tokens: int
+    cut: bool
+
+
+class Chat:
+    """The models of one checkpoint, loaded when first asked: a person who only wants one waits for one.
+
+    With LoRA both are the same weights with the adapter on or off; a run that trained all weights has two models.
+    """
+
+    def __init__(self, source: Source, device: str = "cpu") -> None:
+        self.source = source
+        self.spec = source.spec
+        self.device = device
+        self._tokenizer: Any = None
+        self._models: dict[str, Any] = {}
+
+    def answer(
+        self, prompt: list[Message] | str, settings: Settings, *, base: bool = False, seed: int = 0, on_text: OnText
+    ) -> Answer:
+        """Answer messages, or continue a text; on_text is told every piece as soon as it is there.
+
+        base: by the weights before training. seed: of the sampling, which is the run's own (top_p, top_k) but for the
+        temperature: base and tuned differ by their weights only. Raises ExportError when weights are not to be had.
+        """
+        import torch
+        from transformers import set_seed
+
+        from trainer.data.dataset import prompt_ids
+        from trainer.grpo.guard import generation_mode
+
+        model, tokenizer = self._model(base), self._loaded_tokenizer()
+        with _template_errors():
+            ids = prompt_ids(prompt, tokenizer, self.spec.trl.get("chat_template_kwargs"))
+        inputs = torch.tensor([ids], device=self.device)
+        set_seed(seed)
+        with torch.no_grad(), self._untrained(base), self._autocast(), generation_mode(model):
+            output = model.generate(
+                input_ids=inputs,
+                attention_mask=torch.ones_like(inputs),
+                streamer=_Streamer(tokenizer, on_text),
+                max_new_tokens=settings.max_new_tokens,
+                use_cache=True,
+                pad_token_id=tokenizer.pad_token_id,
+                **self._sampling(settings),
+            )
+        new = output[0, len(ids) :].tolist()
+        ended = bool(new) and new[-1] in _ends(model, tokenizer)
+        return Answer(tokenizer.decode(new, skip_special_tokens=True), len(new), not ended)
+
+    def _sampling(self, settings: Settings) -> dict[str, Any]:
+        if settings.temperature == 0:
+            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        generation = self.spec.generation
+        return {
+            "do_sample": True,
+            "temperature": settings.temperature,
+            "top_p": generation.top_p,
+            "top_k": generation.top_k,
+        }
+
+    def _loaded_tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        if self._tokenizer is None:
+            self._tokenizer = AutoTokenizer.from_pretrained(self.source.path)
+        return self._tokenizer
+
+    def _model(self, base: bool) -> Any:
+        from trainer.export import merged
+
+        kind = "adapted" if self.source.lora else "base" if base else "whole"
+        if kind not in self._models:
+            with merged.quiet():
+                if kind == "adapted":
+                    self._models[kind] = merged.load_adapted(self.source, self.device)
+                elif kind == "whole":
+                    self._models[kind] = merged.load_whole(self.source).to(self.device)
+                else:
+                    self._models[kind] = self._load_base()
+        return self._models[kind]
+
+    def _load_base(self) -> Any:
+        """The model that a run of all weights began with, loaded as the run did."""
+        from trainer.engine import Choice, transformers_engine
+
+        base = self.source.base()
+        model = self.spec.model.model_copy(update={"revision": base.revision})
+        spec = self.spec.model_copy(update={"model": model})
+        choice = Choice("transformers", self.device, self.source.compute_dtype(), "")
+        return transformers_engine.load(spec, choice, base.name).model
+
+    def _untrained(self, base: bool) -> AbstractContextManager[Any]:
+        switched: AbstractContextManager[Any] = nullcontext()
+        if base and self.source.lora:
+            switched = self._model(base).disable_adapter()
+        return switched
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """As in training and its evaluations: adapters and whole weights are float32 there, computed in bfloat16."""
+        import torch
+
+        bfloat16 = self.device == "cuda" and self.source.compute_dtype() == "bfloat16"
+        computed: AbstractContextManager[Any] = torch.autocast(self.device, torch.bfloat16, enabled=bfloat16)
+        return computed
+
+
+@dataclass
+class Dialogue:
+    """What was said to one of the two models. system: put before everything; None takes the run's own.
+
+    Raises RunError for a system message to a run whose prompts are plain text: there each prompt stands alone.
+    """
+
+    chat: Chat
+    settings: Settings
+    base: bool = False
+    system: str | None = None
+    turns: list[Message] = field(default_factory=list)
+    answered: int = 0
+
+    def __post_init__(self) -> None:
+        data = self.chat.spec.data
+        if self.system is not None and not data.chat:
+            what = f"the prompts of run {self.chat.source.rundir.name} are plain text (data.chat = false)"
+            raise RunError(Problem("--system", what, "write it into the prompt"))
+        self.system = self.system if self.system is not None else data.system_prompt
+
+    def say(self, text: str, on_text: OnText) -> Answer:
+        """The answer; one that was interrupted is not remembered. Other answers each time, the same ones in each run
+        of the program."""
+        asked = [*self.turns, {"role": "user", "content": text}]
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        prompt = [*system, *asked] if self.chat.spec.data.chat else text
+        answer = self.chat.answer(prompt, self.settings, base=self.base, seed=self.answered, on_text=on_text)
+        self.turns = [*asked, {"role": "assistant", "content": answer.text}]
+        self.answered += 1
+        return answer
+
+    def reset(self) -> None:
+        self.turns = []
+
+
+@contextmanager
+def opened(
+    rundir: RunDir, checkpoint: str | None = None, device: str | None = None, *, say: Callable[[str], None]
+) -> Iterator[Chat]:
+    """A Chat on that checkpoint, as trainer.best.choose takes it. On a GPU no run can start until the end.
+
+    device: cpu or cuda; None takes the run's, or the CPU where there is no GPU. Raises RunError when a run trains on
+    the GPU.
+    """
+    found = sources.find(rundir, checkpoint, say)
+    say(f"checkpoint: {found.path.name}")
+    device = device or found.spec.model.device
+    if device != "cpu":
+        os.environ.update(launch.one_gpu())  # before torch looks
+        device = _with_gpu(device)
+    if device == "cpu":
+        yield Chat(found)
+        return
+    card = gpu.chosen()
+    with launch.hold_gpu_lock(card.uuid if card else "unnamed", rundir.name, use="chat with"):
+        yield Chat(found, device)
+
+
+def _with_gpu(device: str) -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise RunError(Problem("--device", "is cuda and torch sees no GPU", "--device cpu"))
+    return "cpu"
+
+
+@contextmanager
+def _template_errors() -> Iterator[None]:
+    """Some models' templates refuse a system message, in an exception of jinja2."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except TemplateError as error:
+        what = f"the model's chat template refuses it: {error}"
+        raise RunError(Problem("prompt", what, "leave out --system; roles must alternate")) from error
+
+
+class _Streamer:
+    """What generate takes as `streamer`: tells every piece at once. transformers' own waits for the end of a word."""
+
+    def __init__(self, tokenizer: Any, on_text: OnText) -> None:
+        self.tokenizer, self.on_text = tokenizer, on_text
+        self.ids: list[int] | None = None  # generate puts the prompt first
+        self.told = 0
+
+    def put(self, value: Any) -> None:
+        if self.ids is None:
+            self.ids = []
+            return
+        self.ids += value.flatten().tolist()
+        text = self._text()
+        if not text.endswith("\ufffd"):  # else half a character: the next token has the rest of its bytes
+            self._tell(text)
+
+    def end(self) -> None:
+        self._tell(self._text())
+
+    def _text(self) -> str:
+        return str(self.tokenizer.decode(self.ids or [], skip_special_tokens=True))
+
+    def _tell(self, text: str) -> None:
+        if len(text) > self.told:
+            self.on_text(text[self.told :])
+            self.told = len(text)
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end an answer."""
+    configured = model.generation_config.eos_token_id
+    named = configured if isinstance(configured, list) else [configured]
+    return {token for token in (*named, tokenizer.eos_token_id) if token is not None}

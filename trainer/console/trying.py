@@ -1,0 +1,97 @@
+"""python -m trainer rewards check: rewards on real rows, as a table.
+
+Runs in the terminal's process; the functions run in theirs. Torch comes only with a reward that holds a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from trainer import presets
+from trainer.console import lines
+from trainer.data import preview
+from trainer.errors import InputError, Problem, RewardError
+from trainer.preflight import rewards as preflight
+from trainer.rewards import check, own_file
+from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.spec import RunSpec
+
+CELL = 48
+
+
+def spec_of(
+    file: Path | None, functions: Sequence[str], data: Path | None, preset: str | None, overrides: Sequence[str]
+) -> RunSpec:
+    """What to try: the functions of a file, on the rows of `data` or of the preset; without a file the preset's own.
+
+    Raises InputError with what is missing or wrong.
+    """
+    if file is None and preset is None:
+        raise InputError(
+            Problem("rewards check", "has neither FILE nor --preset", "rewards check my.py --data rows.jsonl")
+        )
+    if file is not None and preset is None and data is None:
+        raise InputError(Problem("rewards check", f"has no rows to try {file.name} on", "--data rows.jsonl"))
+    path = [] if data is None else [f"data.path={data}", *(f"data.{key}=" for key in _OTHER_ROWS)]
+    if preset is not None:
+        spec = presets.load(preset, [*path, *overrides])
+        return spec if file is None else spec.model_copy(update={"reward": _reward(spec, file, functions)})
+    assert file is not None
+    raw: dict[str, Any] = {
+        "model": {"name": "builtin/tiny-qwen3"},
+        "data": {},
+        "reward": {"components": _components(file, functions)},
+    }
+    return presets.parse(presets.merge(raw, [*path, *overrides]), "the command line")
+
+
+_OTHER_ROWS = ("name", "config", "eval_path", "eval_split", "eval_fraction")
+
+
+def _components(file: Path, functions: Sequence[str]) -> list[dict[str, Any]]:
+    try:
+        found = functions or own_file.rewards_in(str(file))
+    except RewardError as error:  # what was typed is wrong: nothing has been tried yet
+        raise InputError(error.problems) from error
+    if not found:
+        what = "has no function that takes completions"
+        raise InputError(Problem(str(file), what, "def reward(prompts, completions, **columns): ..."))
+    return [{"function": name, "file": str(file.absolute())} for name in found]
+
+
+def _reward(spec: RunSpec, file: Path, functions: Sequence[str]) -> Any:
+    raw = spec.reward.model_dump() | {"components": _components(file, functions), "correct": None}
+    return type(spec.reward).model_validate(raw)
+
+
+def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
+    """Try, print, and say whether the rewards can be used. Raises TrainerError."""
+    problems = list(preflight.problems(spec))
+    if problems:
+        raise InputError(problems)
+    shown = preview.preview(spec, rows)
+    wrapper = ComponentRewardWrapper(spec.reward, pooled=True)
+    try:
+        found = check.trial(wrapper, shown, typed)
+    finally:
+        wrapper.close()
+    for line in _aligned(check.table(found)):
+        print(line, file=out)
+    print(file=out)
+    for name, seconds in found.seconds.items():
+        print(f"{name}: {seconds / len(found.tries) * 1000:.2f} ms a completion", file=out)
+    for text in found.warnings:
+        print(f"warn: {lines.printable(text)}", file=out)
+    for text in found.problems:
+        print(f"error: {lines.printable(text)}", file=out)
+    if not found.problems and not found.warnings:
+        print("nothing to complain of", file=out)
+    return not found.problems
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    cells = [[lines.printable(cell)[:CELL] for cell in row] for row in table]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

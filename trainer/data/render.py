@@ -1,0 +1,188 @@
+"""Rows as prompts: instruction, few-shot examples and template put together as they will be sent.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import random
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.data.rows import Row, fields
+from trainer.errors import DataError, Problem
+from trainer.spec import Data, FewShot, RunSpec
+
+POOL = 1000
+"""Examples of one type that are kept; rows of a larger file get theirs from a sample of this size."""
+MAX_TYPES = 1000
+"""Types few-shot examples may have; a column with more is no type."""
+_QUOTES = str.maketrans("", "", "\"'“”\u2018\u2019«»「」『』`")
+_ENDS = ".,;:?。、…"  # at the end of a word only: 1.5 is not 15
+_FACTORIAL = re.compile(r"\d!")
+_TWO_NUMBERS = re.compile(r"\d \d")
+WORDS = re.compile(r"\w+")
+
+
+def question(row: dict[str, Any], data: Data) -> str:
+    """What varies of a prompt: the user's text without instruction and few-shot examples, for comparing rows."""
+    prompt = row.get("prompt")
+    if isinstance(prompt, list):
+        return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+    if data.prompt_template == "{prompt}":
+        return str(prompt)
+    made = {name: "" for name in ("instruction", "few_shot") if getattr(data, name) is not None}
+    return data.prompt_template.format_map(row | made)
+
+
+def folded(text: str) -> str:
+    """NFKC in small letters."""
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+
+
+def normalised(text: str) -> str:
+    """Folded, without white space, quotes and the punctuation of sentences.
+
+    What tells two sums apart stays: `3 - 4` is not `3 + 4`, `1.5` not `15`, `1 23` not `12 3`, `3!` not `3`.
+    """
+    text = folded(text).translate(_QUOTES)
+    if "!" in text and not _FACTORIAL.search(text):
+        text = text.replace("!", "")
+    spaced = " ".join([word.rstrip(_ENDS) for word in text.split()])
+    return spaced if _TWO_NUMBERS.search(spaced) else spaced.replace(" ", "")
+
+
+def key_of(text: str) -> int:
+    """64 bits that stand for a text, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def with_prompt(row: dict[str, Any], data: Data) -> dict[str, Any]:
+    """The row with `prompt` as TRL wants it: messages for a chat, else text; and with the column `instruction`.
+
+    A row of a run with few-shot examples has the column `few_shot` already (Renderer puts it there).
+    """
+    prompt = row.get("prompt")
+    if isinstance(prompt, list):
+        return row
+    if data.instruction is not None:
+        row = row | {"instruction": data.instruction.texts[str(row[data.instruction.by])]}
+    text = data.prompt_template.format_map(row)
+    if not data.chat:
+        return row | {"prompt": text}
+    system = [{"role": "system", "content": data.system_prompt}] if data.system_prompt else []
+    return row | {"prompt": [*system, {"role": "user", "content": text}]}
+
+
+@dataclass
+class Pool:
+    """Few-shot examples by type: those of the lowest hashes, so that neither order nor size of the file matters."""
+
+    few_shot: FewShot
+    data: Data
+    seed: int
+    apart: frozenset[int] = frozenset()
+    """Normalised keys of questions that may be no example: those held out."""
+    _heaps: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    _keys: dict[str, set[int]] = field(default_factory=dict)
+
+    def add(self, row: Row, name: str) -> None:
+        """Raises DataError when the column of types has more than MAX_TYPES values."""
+        key = self._key(row.columns)
+        kind = self.type_of(row.columns)
+        keys = self._keys.setdefault(kind, set())
+        if key in self.apart or key in keys:  # a second example of one question would teach nothing
+            return
+        if len(self._keys) > MAX_TYPES:
+            what = f"column {self.few_shot.by} has more than {MAX_TYPES} values: it names no types"
+            raise DataError(Problem(f"{name}:{row.line}", what, "--set data.few_shot.by=COLUMN"))
+        heap = self._heaps.setdefault(kind, [])
+        rank = -key_of(f"{self.seed} {key}")  # the root of a heap is its lowest: the highest hash leaves first
+        if len(heap) == POOL and rank < heap[0][0]:
+            return
+        keys.add(key)
+        heapq.heappush(heap, (rank, key, self.few_shot.template.format_map(row.columns)))
+        if len(heap) > POOL:
+            keys.discard(heapq.heappop(heap)[1])
+
+    def type_of(self, columns: dict[str, Any]) -> str:
+        return str(columns.get(self.few_shot.by)) if self.few_shot.by else ""
+
+    def _key(self, columns: dict[str, Any]) -> int:
+        """Of the question where the row has its columns, else of the example's text."""
+        if isinstance(columns.get("prompt"), list) or self._asked() <= columns.keys():
+            return key_of(normalised(question(columns, self.data)))
+        return key_of(normalised(self.few_shot.template.format_map(columns)))
+
+    def _asked(self) -> set[str]:
+        made = {name for name in ("instruction", "few_shot") if getattr(self.data, name) is not None}
+        return set(fields(self.data.prompt_template)) - made
+
+    def others(self, columns: dict[str, Any]) -> int:
+        """Examples of the row's type that are not the row itself."""
+        kind = self.type_of(columns)
+        return len(self._heaps.get(kind, ())) - len(self._own(columns) & self._keys.get(kind, set()))
+
+    def _own(self, columns: dict[str, Any]) -> set[int]:
+        own = {self._key(columns)}
+        if set(fields(self.few_shot.template)) <= columns.keys():
+            own.add(key_of(normalised(self.few_shot.template.format_map(columns))))
+        return own
+
+    def problem(self, columns: dict[str, Any], where: str) -> Problem | None:
+        """Too few examples for a row."""
+        count, others = self.few_shot.count, self.others(columns)
+        if others >= count:
+            return None
+        of_type = f" of type {self.type_of(columns)!r}" if self.few_shot.by else ""
+        what = f"there are {others} other examples{of_type}, {count} are wanted"
+        return Problem(where, what, f"--set data.few_shot.count={max(others, 1)}, or add examples")
+
+    def draw(self, columns: dict[str, Any]) -> str:
+        """The text of a row's examples: the same for the same seed and contents, whatever the order of the rows.
+
+        Raises DataError when there are too few.
+        """
+        if problem := self.problem(columns, "data.few_shot"):
+            raise DataError(problem)
+        own = self._own(columns)
+        examples = self._heaps[self.type_of(columns)]
+        content = json.dumps(columns, sort_keys=True, default=str)
+        seen = random.Random(key_of(f"{self.seed} {content}"))
+        drawn = seen.sample(examples, min(len(examples), self.few_shot.count + len(own)))
+        texts = [text for _, key, text in drawn if key not in own]
+        return self.few_shot.separator.join(texts[: self.few_shot.count])
+
+    def size(self, kind: str) -> int:
+        return len(self._heaps.get(kind, ()))
+
+    def freeze(self) -> None:
+        """After the last `add`, before the first `draw`: an order that does not depend on that of the rows."""
+        for heap in self._heaps.values():
+            heap.sort(reverse=True)
+
+
+def fill(pool: Pool, rows: Iterable[Row], name: str) -> Pool:
+    for row in rows:
+        pool.add(row, name)
+    pool.freeze()
+    return pool
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Rows of a run -> rows with `prompt`, and `instruction` and `few_shot` where they are configured."""
+
+    spec: RunSpec
+    pool: Pool | None = None
+
+    def row(self, columns: dict[str, Any]) -> dict[str, Any]:
+        if self.pool is not None:
+            columns = columns | {"few_shot": self.pool.draw(columns)}
+        return with_prompt(columns, self.spec.data)

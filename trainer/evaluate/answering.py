@@ -1,0 +1,100 @@
+"""Answers to prompts in batches: the one way in which an evaluation generates, with or without sampling.
+
+What comes out is what a training would give its reward functions for the same tokens (TRL 1.14.2, grpo_trainer.py
+`_generate`): cut after the first end token, parsed with the tokenizer's response template where it has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from trl.chat_template_utils import parse_response
+
+from trainer.data.dataset import prompt_ids
+from trainer.grpo.guard import generation_mode
+from trainer.rewards.contract import Completion, text_of
+from trainer.rewards.wrapper import ComponentRewardWrapper
+
+GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """completions: text, or for a chat a list with the assistant's message. ids: their tokens, with the end token."""
+
+    completions: list[Completion]
+    ids: list[list[int]]
+
+    @property
+    def texts(self) -> list[str]:
+        return [text_of(completion) for completion in self.completions]
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Any],
+    decoding: dict[str, Any],
+    *,
+    batch_size: int,
+    chat_template_kwargs: dict[str, Any] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Answers | None:
+    """One answer to each prompt, `batch_size` at once; None when `interrupted` between two batches.
+
+    decoding: arguments of generate, e.g. GREEDY | {"max_new_tokens": 64}.
+    """
+    completions: list[Completion] = []
+    ids: list[list[int]] = []
+    with generation_mode(model), torch.no_grad():
+        for start in range(0, len(prompts), batch_size):
+            if interrupted():
+                return None
+            batch = prompts[start : start + batch_size]
+            asked = [prompt_ids(prompt, tokenizer, chat_template_kwargs) for prompt in batch]
+            said = _generate(model, tokenizer, asked, decoding)
+            completions += _completions(tokenizer, batch, asked, said)
+            ids += said
+    return Answers(completions, ids)
+
+
+def pay(wrapper: ComponentRewardWrapper, rows: Sequence[dict[str, Any]], answers: Answers) -> list[float | None]:
+    """What each answer is paid by the run's rewards; the wrapper's last_components and last_correct are those rows'."""
+    names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return wrapper.score(
+        prompts=[row["prompt"] for row in rows],
+        completions=answers.completions,
+        completion_ids=answers.ids,
+        **columns,
+    )
+
+
+def _generate(model: Any, tokenizer: Any, asked: list[list[int]], decoding: dict[str, Any]) -> list[list[int]]:
+    """Tokens written after each prompt, up to and with the first end token."""
+    padded = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt").to(model.device)
+    output = model.generate(**padded, **decoding, use_cache=True, pad_token_id=tokenizer.pad_token_id)
+    declared = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
+    written: list[list[int]] = output[:, padded["input_ids"].shape[1] :].tolist()
+    return [_to_end(row, ends) for row in written]
+
+
+def _to_end(row: list[int], ends: set[int | None]) -> list[int]:
+    length = next((place for place, token in enumerate(row, 1) if token in ends), len(row))
+    return row[:length]
+
+
+def _completions(
+    tokenizer: Any, prompts: Sequence[Any], asked: list[list[int]], said: list[list[int]]
+) -> list[Completion]:
+    """In TRL's form. A chat whose template marks thinking or channels (gpt-oss) is parsed, so that the content is what
+    the user would see; else special tokens are left out of the text."""
+    chat = not isinstance(prompts[0], str)
+    if chat and any(getattr(tokenizer, f"response_{kind}", None) is not None for kind in ("template", "schema")):
+        return [[parse_response(tokenizer, ids, prefix=prompt)] for ids, prompt in zip(said, asked, strict=True)]
+    texts: list[str] = tokenizer.batch_decode(said, skip_special_tokens=True)
+    return [[{"role": "assistant", "content": text}] for text in texts] if chat else list(texts)

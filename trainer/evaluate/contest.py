@@ -1,0 +1,297 @@
+"""Scoring of inference files against the right answers, and the best of the epochs.
+
+The contest's figures are ROUGE-1, BERTScore and exact match (EM), each the mean over all rows of what the run's own
+reward component of that function says, and their mean. A row that one of them can not judge is an error: leaving it
+out would flatter. Torch-free until a component brings torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer import presets
+from trainer.data import files
+from trainer.data.rows import rename
+from trainer.errors import DataError, InputError, Problem, RewardError, RunError
+from trainer.evaluate.answers import asked, epoch_label
+from trainer.events import EventReader
+from trainer.rewards import arithmetic, making
+from trainer.rewards.contract import Failure, Value
+from trainer.rewards.here import Here
+from trainer.rewards.running import Call
+from trainer.rundir import NAME, RunDir, outputs_dir, write_json
+from trainer.spec import Component, RunSpec
+
+FILE = re.compile(r"inference_epoch(\d+(?:\.\d+)?)\.json")
+METRICS = {"rouge1": "rouge1", "bertscore": "bertscore", "em": "exact_match"}
+"""{figure: function of the reward library}."""
+FORMULA = {*METRICS.values(), "format_regex"}
+"""What the contest's formula is made of. Other parts of a reward may ask a server, or look at more than the texts."""
+HEADER = {"rouge1": "ROUGE-1", "bertscore": "BERTSCORE"}
+MAX_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class EpochScore:
+    """Means over the rows of one inference file. mean: (rouge1 + bertscore + em) / 3.
+
+    reward: what the run would have paid; None where its rewards have parts that are not of the contest (FORMULA).
+    step: the optimizer step after which the file was written; None where the folder has no event log that says it.
+    """
+
+    epoch: str
+    step: int | None
+    rouge1: float
+    bertscore: float
+    em: float
+    mean: float
+    reward: float | None
+    rows: int
+    file: str
+
+
+class Scorer:
+    """The figures by the components of one spec; models load once. Raises RunError when a component is missing."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.reward = spec.reward
+        self.metrics = {figure: _component(spec, function) for figure, function in METRICS.items()}
+        leaves = spec.reward.leaves()
+        self.pays = spec.reward.supervision == "outcome" and all(
+            leaf.function in FORMULA and leaf.file is None for leaf in leaves
+        )
+        used = leaves if self.pays else self.metrics.values()
+        self.functions = {leaf.title: making.make(leaf) for leaf in used}
+
+    def score(self, path: Path, labels: Sequence[Mapping[str, Any]], step: int | None = None) -> EpochScore:
+        """The figures of one inference file; labels: see read_labels.
+
+        Raises RunError for a file that does not fit the labels, InputError where a component can not judge them.
+        """
+        texts = answers_to(labels, path)
+        columns = self._columns(labels)
+        values = {name: self._judged(name, texts, columns, path.name) for name in self.functions}
+        found = {figure: statistics.fmean(values[part.title]) for figure, part in self.metrics.items()}
+        label = FILE.fullmatch(path.name)
+        return EpochScore(
+            epoch=label[1] if label else path.stem,
+            step=step,
+            **found,
+            mean=statistics.fmean(found.values()),
+            reward=self._reward(values) if self.pays else None,
+            rows=len(texts),
+            file=path.name,
+        )
+
+    def _columns(self, labels: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Columns that every label has; accepted answers that are not given are found in the model answers."""
+        columns = {name: [row[name] for row in labels] for name in labels[0] if all(name in row for row in labels)}
+        exact = self.functions[self.metrics["em"].title]
+        if "answer" in columns and exact.answer is not None:
+            for name in set(exact.columns) - columns.keys():
+                columns[name] = [exact.answer(str(text)) for text in columns["answer"]]
+        return columns
+
+    def _judged(self, name: str, texts: list[str], columns: Mapping[str, list[Any]], file: str) -> list[float]:
+        function = self.functions[name]
+        missing = [column for column in function.columns if column not in columns]
+        if missing:
+            what = f"has no column {missing[0]} in every row, and {name} reads it"
+            raise DataError(Problem("--labels", what, f"rows with question, answer and {missing[0]}"))
+        arguments = {column: columns[column] for column in function.columns}
+        try:
+            answer = Here({name: function}).run([Call(name, len(texts), {"completions": texts, **arguments})])[name]
+        except RewardError as error:  # of a model that can not be loaded: nothing of the score can be had
+            raise InputError(error.problems) from error
+        known = [value for value in answer.values if isinstance(value, float)]
+        if len(known) < len(texts):
+            row, said = next((row, value) for row, value in enumerate(answer.values) if not isinstance(value, float))
+            reason = said.reason if isinstance(said, Failure) else "gave no value (is the label empty?)"
+            raise InputError(Problem(f"{file}, row {row}", f"{name} {reason}", "mend the label, or the component"))
+        return known
+
+    def _reward(self, values: Mapping[str, Sequence[Value]]) -> float:
+        paid = arithmetic.total(self.reward.components, values, training=False)
+        return statistics.fmean(value for value in paid if isinstance(value, float)) / self.reward.divide_by
+
+
+def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpec) -> list[EpochScore]:
+    """The score of every inference_epochE.json in the folder, by epoch. Raises what Scorer.score does, and RunError
+    when there is none."""
+    found = inference_files(folder)
+    if not found:
+        what = f"has no inference_epochE.json in {folder}"
+        fix = "--set eval.answers=true, when the run is started, writes one at every save"
+        raise RunError(Problem(folder.name, what, fix))
+    for path in found.values():  # the last file's mistake is not worth waiting for
+        answers_to(labels, path)
+    scorer, steps = Scorer(spec), steps_of(folder)
+    return [scorer.score(path, labels, steps.get(label)) for label, path in found.items()]
+
+
+def inference_files(folder: Path) -> dict[str, Path]:
+    """{label: file} by epoch."""
+    found = {match[1]: path for path in folder.iterdir() if (match := FILE.fullmatch(path.name)) and path.is_file()}
+    return {label: found[label] for label in sorted(found, key=float)}
+
+
+def best(scores: Sequence[EpochScore]) -> EpochScore:
+    """Of the highest mean; of equals the earlier epoch, which has drifted less from the model before training."""
+    return max(scores, key=lambda score: score.mean)  # max takes the first of equals
+
+
+def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
+    """Rows of a JSONL, JSON, CSV or Parquet file, columns renamed as data.columns says. Raises DataError."""
+    records = list(files.records(path, "--labels"))
+    problems = [record for record in records if isinstance(record, Problem)]
+    if problems:
+        raise DataError(problems[:MAX_PROBLEMS])
+    rows = [rename(record.columns, spec.data) for record in records if isinstance(record, files.Record)]
+    if not rows:
+        raise DataError(Problem("--labels", f"{path} has no rows", 'rows with "question" and "answer"'))
+    return rows
+
+
+def write_scores(folder: Path, scores: Sequence[EpochScore], spec: RunSpec, labels: Path | None) -> Path:
+    """Write scores.json, which trainer.best reads. labels: the file they came from; None for rows of the Hub."""
+    path = RunDir(folder).scores
+    source = None
+    if labels is not None:
+        source = {"file": labels.name, "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()}
+    parts = {figure: _component(spec, function) for figure, function in METRICS.items()}
+    metrics = {figure: {"function": part.function, "params": part.params} for figure, part in parts.items()}
+    write_json(
+        path,
+        {
+            "labels": source,
+            "metrics": metrics | {"mean": f"({' + '.join(METRICS)}) / {len(METRICS)}"},
+            "epochs": [asdict(score) for score in scores],
+            "best": asdict(best(scores)),
+        },
+    )
+    return path
+
+
+def steps_of(folder: Path) -> dict[str, int]:
+    """{label of an epoch: optimizer step} as the event log of a run has it; empty for a folder without one."""
+    log = RunDir(folder).events
+    if not log.is_file():
+        return {}
+    steps = [event for event in EventReader(log).read() if event["kind"] == "step" and event.get("epoch") is not None]
+    return {epoch_label(event["epoch"]): event["step"] for event in steps}
+
+
+def _component(spec: RunSpec, function: str) -> Component:
+    """The component whose function that is. Raises RunError unless there is one, or several with the same params."""
+    found = [leaf for leaf in spec.reward.leaves() if leaf.function == function and leaf.file is None]
+    if not found or any(leaf.params != found[0].params for leaf in found):
+        what = f"has {len(found) or 'no'} components {function}{' that differ' if found else ''}"
+        raise RunError(Problem("reward.components", what, "--preset malpyeong takes that preset's"))
+    return found[0]
+
+
+def answers_to(labels: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
+    """The answer to each label, matched by id, else by the number of the row.
+
+    Raises RunError naming the rows that are missing, too many, there twice, or of another question.
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    problems = []
+    for row, entry in enumerate(_entries(path)):
+        name = str(entry.get("id", row))
+        if name in answers:
+            problems.append(Problem(f"{path.name}, row {row}", f"id {name} stands there twice"))
+        answers[name] = entry
+    wanted = {str(label.get("id", row)): label for row, label in enumerate(labels)}
+    for name, label in wanted.items():
+        if name not in answers:
+            problems.append(Problem(f"{path.name}, id {name}", "is in the labels and has no answer", "other labels?"))
+        elif not _same_question(answers[name], label):
+            seen = str(answers[name].get("question"))[:60]
+            problems.append(Problem(f"{path.name}, id {name}", f"answers another question than the label: {seen!r}"))
+    for name in answers.keys() - wanted.keys():
+        problems.append(Problem(f"{path.name}, id {name}", f"has no label ({len(labels)} rows)", "other labels?"))
+    if len(wanted) < len(labels):
+        problems.append(Problem("--labels", "an id stands there twice"))
+    if problems:
+        raise RunError(problems[:MAX_PROBLEMS])
+    return [answers[name]["answer"] for name in wanted]
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(Problem(path.name, f"can not be read as JSON: {error}")) from error
+    if not isinstance(entries, list) or not entries:
+        raise RunError(
+            Problem(path.name, "is not a list of answers", '[{"id": 0, "question": "...", "answer": "..."}]')
+        )
+    for row, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("answer"), str):
+            raise RunError(Problem(f"{path.name}, row {row}", 'has no text "answer"'))
+    return entries
+
+
+def _same_question(entry: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
+    """A label with a prompt in place of a question fits the prompt that was rendered from it."""
+    said = str(entry.get("question", "")).strip()
+    if "question" in label:
+        return said == str(label["question"]).strip()
+    return (asked(label.get("prompt")) or "").strip() in said
+
+
+def opened(
+    name: str, labels: Path | None, preset: str | None
+) -> tuple[Path, RunSpec, Path | None, list[dict[str, Any]]]:
+    """(folder, spec, file of the labels, its rows) of a run's name under outputs, or of a path.
+
+    Without `labels` those of the run's data.eval_path, as many as it evaluates on. Raises InputError of some kind when
+    one of them is not to be had.
+    """
+    folder = outputs_dir() / name
+    if not (NAME.fullmatch(name) and folder.is_dir()):
+        folder = Path(name)
+    if not folder.is_dir():
+        RunDir.open(outputs_dir(), name)  # says which runs there are
+    own = RunDir(folder).read_spec() if RunDir(folder).spec.is_file() else None
+    spec = own if own is not None and preset is None else presets.load(preset or "malpyeong")
+    if labels is not None:
+        return folder, spec, labels, read_labels(labels, spec)
+    if own is None or own.data.eval_path is None:
+        what = f"{name} is no run with data.eval_path, which would say what is right"
+        raise DataError(Problem("--labels", what, "--labels FILE"))
+    path = Path(own.data.eval_path)
+    return folder, spec, path, read_labels(path, own)[: own.eval.max_rows]
+
+
+def table(scores: Sequence[EpochScore]) -> list[list[str]]:
+    """A header and one line an epoch; columns that no epoch has are left out."""
+    columns = ("epoch", "step", *METRICS, "mean", "reward")
+    shown = [name for name in columns if any(getattr(score, name) is not None for score in scores)]
+    winner = best(scores)
+    lines = [[*(HEADER.get(name, name.upper()) for name in shown), ""]]
+    for score in scores:
+        values = [getattr(score, name) for name in shown]
+        cells = [
+            f"{value:.4f}" if isinstance(value, float) else "-" if value is None else str(value) for value in values
+        ]
+        lines.append([*cells, "<- best" if score is winner else ""])
+    return lines
+
+
+def verdict(folder: Path, scores: Sequence[EpochScore]) -> str:
+    """One sentence that names the best epoch and where its weights are."""
+    winner, run = best(scores), RunDir(folder)
+    at = "" if winner.step is None else f" (step {winner.step})"
+    kept = [run.epoch_folder(winner.epoch), *([] if winner.step is None else [run.checkpoint(winner.step)])]
+    where = next((f"its weights are in {path}" for path in kept if path.is_dir()), "its weights are not in this folder")
+    among = f"the best of {len(scores)}" if len(scores) > 1 else "the only one"
+    return f"Epoch {winner.epoch}{at} is {among}, with a mean of {winner.mean:.4f} on {winner.rows} rows; {where}."

@@ -1,0 +1,53 @@
+"""What the rewards of a run need of this machine: own files, a sandbox, models in folders, the key of a judge.
+
+No file of a person's is run here: it is read as Python and looked through for the function's name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainer.errors import Problem
+from trainer.rewards import own_file
+from trainer.spec import Component, RunSpec
+
+MODELS = {"bertscore": "encoder", "reward_model": "model", "process_reward_model": "model"}
+"""{function: the param that names a Hub repository or a folder}."""
+
+
+def problems(spec: RunSpec) -> Iterator[Problem]:
+    for component in spec.reward.leaves():
+        where = f"reward component {component.title}"
+        if component.file is not None:
+            yield from own_file.problems(component.file, component.function, where)
+        elif component.function == "code":
+            yield from _sandbox(where)
+        elif component.function == "llm_judge":
+            yield from _key(component, where)
+        elif component.function in MODELS:
+            yield from _folder(component, where)
+
+
+def _sandbox(where: str) -> Iterator[Problem]:
+    from trainer.rewards import sandbox
+
+    why_not = sandbox.available()
+    if why_not is not None:
+        yield Problem(where, f"runs code that a model wrote, and here is no sandbox: {why_not}", "use another reward")
+
+
+def _key(component: Component, where: str) -> Iterator[Problem]:
+    name = component.params.get("api_key_env", "OPENAI_API_KEY")
+    local = any(host in str(component.params.get("base_url", "")) for host in ("127.0.0.1", "localhost"))
+    if not os.environ.get(name) and not local:
+        yield Problem(where, f"the environment has no {name}, the judge's key", f"export {name}=...")
+
+
+def _folder(component: Component, where: str) -> Iterator[Problem]:
+    """A name that can only be a folder must be one; what is on the Hub is loaded when the worker tries the rewards."""
+    param = MODELS[component.function]
+    name = str(component.params.get(param, ""))
+    if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
+        yield Problem(f"{where}: {param}", f"there is no model in {name} (no config.json)", "check the path")

@@ -1,0 +1,148 @@
+"""Rewards tried on real rows before they are trusted: the check before training and the playground.
+
+Each function is called as in training, in its own process with a deadline, on completions whose worth is known: the
+gold answer, nothing, junk, a very long text, other scripts. A reward that pays junk like gold teaches nothing.
+
+Standard library; what the functions themselves need.
+"""
+
+from __future__ import annotations
+
+import string
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.spec import Reward
+
+GOLD = "gold"
+JUNK = {
+    "empty": "",
+    "junk": "asdf qwer 1234 ((((",
+    "long": "the same words again and again " * 320,
+    "other scripts": "한국어 문장입니다. 日本語 русский العربية 😀",
+    "unclosed": "<answer><think>```python\n{{[[((\"'",
+}
+TYPED = "typed"
+SLOW_S = 1.0
+
+
+@dataclass(frozen=True)
+class Try:
+    """One completion to one row and what it was paid."""
+
+    row: int
+    what: str
+    """`gold`, one of JUNK, or `typed`."""
+    completion: str
+    reward: float | None
+    components: dict[str, float | None]
+    failures: dict[str, str]
+
+
+@dataclass
+class Trial:
+    """All tries, and what is to be said about them. seconds: of one batch with all of them, per component."""
+
+    tries: list[Try] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    """Why the rewards can not be used."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def gold(reward: Reward, row: Mapping[str, Any]) -> str | None:
+    """The perfect completion to a row; None when the template names a column the row lacks."""
+    fields = [name for _, name, _, _ in string.Formatter().parse(reward.gold_template) if name]
+    return None if any(row.get(name) is None for name in fields) else reward.gold_template.format_map(row)
+
+
+def trial(wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], typed: Sequence[str] = ()) -> Trial:
+    """Try the rewards on a few rows with `prompt` as training sends it. Raises RewardError for a broken contract."""
+    asked = [
+        (number, what, text)
+        for number, row in enumerate(rows)
+        for what, text in [(GOLD, gold(wrapper.reward, row)), *JUNK.items(), *((TYPED, text) for text in typed)]
+        if text is not None
+    ]
+    found = Trial()
+    first = _paid(wrapper, rows, asked)
+    started = time.perf_counter()
+    second = _paid(wrapper, rows, asked)
+    elapsed = time.perf_counter() - started
+    found.seconds = wrapper.last_seconds
+    found.tries = first
+    _judge(found, second, wrapper.reward, elapsed)
+    return found
+
+
+def _paid(
+    wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], asked: Sequence[tuple[int, str, str]]
+) -> list[Try]:
+    chat = not isinstance(rows[0]["prompt"], str)
+    completions = [[{"role": "assistant", "content": text}] if chat else text for _, _, text in asked]
+    columns = {key: [rows[number][key] for number, _, _ in asked] for key in rows[0] if key != "prompt"}
+    prompts = [rows[number]["prompt"] for number, _, _ in asked]
+    ids = [list(range(len(text.split()))) for _, _, text in asked]  # tokens are not known here: words stand for them
+    paid = wrapper.score(prompts, completions, completion_ids=ids, **columns)
+    return [
+        Try(
+            *asked[place],
+            paid[place],
+            {name: values[place] for name, values in wrapper.last_components.items()},
+            wrapper.last_failures[place],
+        )
+        for place in range(len(asked))
+    ]
+
+
+def _judge(found: Trial, again: Sequence[Try], reward: Reward, elapsed: float) -> None:
+    for name in [leaf.title for leaf in reward.leaves()]:
+        failed = [one for one in found.tries if name in one.failures]
+        on_gold = [one for one in failed if one.what == GOLD]
+        if on_gold:
+            found.problems.append(
+                f"{name}: fails on the gold answer of row {on_gold[0].row}: {on_gold[0].failures[name]}"
+            )
+        elif len(failed) == len(found.tries):
+            found.problems.append(f"{name}: fails on everything: it {failed[0].failures[name]}")
+        elif failed:
+            kinds = ", ".join(dict.fromkeys(one.what for one in failed))
+            found.warnings.append(f"{name}: fails on {kinds}: it {failed[0].failures[name]}")
+        values = {one.components[name] for one in found.tries}
+        if len(values) == 1 and not failed:
+            found.warnings.append(f"{name}: gives {_shown(values.pop())} to gold and junk alike: it can teach nothing")
+    if any((a.components, a.failures) != (b.components, b.failures) for a, b in zip(found.tries, again, strict=True)):
+        found.warnings.append("two calls gave different values: a resumed run will not be bit by bit the same")
+    _judge_gold(found, reward.gold_template)
+    if elapsed > SLOW_S:
+        found.warnings.append(f"{len(found.tries)} completions took {elapsed:.1f} s")
+
+
+def _judge_gold(found: Trial, template: str) -> None:
+    golds = {one.row: one.reward for one in found.tries if one.what == GOLD}
+    if not golds and template != Reward.model_fields["gold_template"].default:
+        found.warnings.append("no row has what reward.gold_template names: gold answers were not tried")
+    for other in found.tries:
+        best = golds.get(other.row)
+        if best is not None and other.what in JUNK and other.reward is not None and other.reward >= best:
+            text = f"row {other.row}: {other.what} is paid {_shown(other.reward)}, the gold answer {_shown(best)}"
+            found.warnings.append(f"{text}: does reward.gold_template say what a perfect completion looks like?")
+            return  # one is enough: the table shows the others
+
+
+def _shown(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:g}"
+
+
+def table(found: Trial) -> list[list[str]]:
+    """Rows of text for a terminal or a page, a heading first."""
+    names = list(found.tries[0].components) if found.tries else []
+    lines = [["ROW", "COMPLETION", "REWARD", *names]]
+    for one in found.tries:
+        cells = [f"! {one.failures[name]}" if name in one.failures else _shown(one.components[name]) for name in names]
+        what = one.what if one.what != TYPED else f"typed: {one.completion[:20]}"
+        lines.append([str(one.row), what, _shown(one.reward), *cells])
+    return lines

@@ -1,0 +1,124 @@
+"""The process reward functions run in: python -m trainer.rewards.child
+
+Started by trainer.rewards.pool, kept for the whole run. It reads pickled requests from stdin and writes JSON to stdout;
+what the functions themselves print goes to stderr, which is the log of the run. It ends when its parent does.
+
+    parent -> child   ("make", [Recipe])
+                      ("call", task, Call)           the whole batch at once
+                      ("rows", task, Call)           one row after the other, each answered when it is done
+    child -> parent   ["made", [reason or null]]     one a component, in order
+                      ["done", task, values, seconds, said]
+                      ["row", task, row, value, seconds]
+                      ["raised", task, reason]       the batch raised; nobody knows yet because of which row
+                      ["broken", task, problems]     what came back has the wrong shape
+
+Standard library and the reward library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import signal
+import struct
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+from trainer.errors import RewardError
+from trainer.rewards.contract import Failure, RewardFunction
+from trainer.rewards.making import Recipe, make
+from trainer.rewards.running import Call, ask, failure
+
+LENGTH = struct.Struct("<Q")
+_PR_SET_PDEATHSIG = 1
+_LOOK_S = 1.0
+
+
+def main() -> None:
+    requests, answers = _own_pipes()
+    _end_with_parent()
+    functions: dict[str, RewardFunction] = {}
+    while (size := requests.read(LENGTH.size)) and len(size) == LENGTH.size:
+        kind, *rest = pickle.loads(requests.read(LENGTH.unpack(size)[0]))
+        if kind == "make":
+            _send(answers, ["made", [_made(functions, recipe) for recipe in rest[0]]])
+        elif kind == "call":
+            _send(answers, _batch(functions, *rest))
+        else:
+            task, call = rest
+            for row in range(call.rows):
+                _send(answers, _row(functions, task, call, row))
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """stdin and stdout for us alone: a function that reads or prints must not disturb the protocol."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w", buffering=1, errors="replace")
+    return requests, answers
+
+
+def _end_with_parent() -> None:
+    """A function may hang when the training is killed: then nobody would end this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True, name="parent").start()
+
+
+def _made(functions: dict[str, RewardFunction], recipe: Recipe) -> str | None:
+    try:
+        functions[recipe.title] = make(recipe)
+    except RewardError as error:
+        return str(error)
+    return None
+
+
+def _batch(functions: dict[str, RewardFunction], task: int, call: Call) -> list[Any]:
+    try:
+        answer = ask(functions[call.name], call)
+    except RewardError as error:
+        return ["broken", task, [[p.where, p.what, p.fix] for p in error.problems]]
+    except (Exception, SystemExit) as error:
+        return ["raised", task, failure(error).reason]
+    return ["done", task, [_plain(value) for value in answer.values], answer.seconds, answer.said]
+
+
+def _row(functions: dict[str, RewardFunction], task: int, call: Call, row: int) -> list[Any]:
+    started = time.perf_counter()
+    try:
+        value: Any = ask(functions[call.name], call.of([row])).values[0]
+    except RewardError as error:
+        value = Failure(error.problems[0].what)
+    except (Exception, SystemExit) as error:
+        value = failure(error)
+    return ["row", task, row, _plain(value), time.perf_counter() - started]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return {"failed": value.reason} if isinstance(value, Failure) else value
+
+
+def _send(answers: BinaryIO, message: list[Any]) -> None:
+    line = json.dumps(message, default=str).encode()
+    answers.write(LENGTH.pack(len(line)) + line)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

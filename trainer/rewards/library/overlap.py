@@ -1,0 +1,55 @@
+"""Rewards for the words two texts share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
+from trainer.rewards.library.extract import finder
+from trainer.rewards.library.korean import tokenizer
+from trainer.rewards.library.rows import each_row
+
+
+def rouge1(
+    answer_column: str = "answer",
+    extract: str | None = None,
+    gold_extract: str | None = None,
+    normalise: bool = False,
+    tokens: str = "word",
+) -> RewardFunction:
+    """ROUGE-1: F1 of the tokens shared by the completion and the gold text, 0 to 1 (Lin 2004, ROUGE-N with N = 1).
+
+    A token that stands in both counts as often as in the text that has it less often; F1 as rouge-score 0.1.2 takes
+    it, the harmonic mean of precision and recall. The gold is one text: `#` does not separate.
+    extract, gold_extract: regular expressions with one group that find the part to judge, e.g. the reason after the
+    answer. A text in which they find nothing is judged whole.
+    normalise: both texts as normalise_answer returns them, before the patterns see them.
+    tokens: `word` or `syllable`, see tokenizer. A row whose gold has no token can not be judged.
+    """
+    find, find_gold = finder(extract, normalise), finder(gold_extract, normalise)
+    split = tokenizer(tokens)
+
+    @lru_cache(maxsize=64)  # the completions of a group share their gold
+    def wanted_in(gold: str) -> list[str]:
+        part = find_gold(gold)
+        return split(gold if part is None else part)
+
+    def judge_row(completion: Completion, gold: object) -> Value:
+        wanted = [] if gold is None else wanted_in(str(gold))
+        text = text_of(completion)
+        part = find(text)
+        return f1(split(text if part is None else part), wanted) if wanted else None
+
+    def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
+        return each_row(judge_row, completions, columns[answer_column])
+
+    return RewardFunction(judge, columns=(answer_column,))
+
+
+def f1(tokens: Sequence[str], wanted: Sequence[str]) -> float:
+    """Harmonic mean of shared / len(tokens) and shared / len(wanted), which is 2 shared / (len + len)."""
+    shared = (Counter(tokens) & Counter(wanted)).total()
+    return 2 * shared / (len(tokens) + len(wanted)) if shared else 0.0

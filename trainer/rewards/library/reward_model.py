@@ -1,0 +1,174 @@
+"""Rewards from a trained reward model: any sequence classifier of transformers.
+
+Several reward models, say of helpfulness and of harmlessness, are several components with their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.errors import Problem, RewardError
+from trainer.rewards.contract import Completion, RewardFunction, text_of
+from trainer.rewards.library import side_model
+
+ACTIVATIONS = ("none", "sigmoid", "softmax")
+
+
+def reward_model(
+    model: str,
+    revision: str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    max_length: int = 1024,
+    trust_remote_code: bool = False,
+    label: int | str | None = None,
+    activation: str = "none",
+) -> RewardFunction:
+    """What the classifier says of prompt and completion together.
+
+    model: Hub id or local folder of an `AutoModelForSequenceClassification` checkpoint, at a `revision`. It is held in
+    the process of the training, in bfloat16 on a GPU that has it and else in float32.
+    Chat prompts go through the model's own chat template; where it has none, and for plain text, prompt and completion
+    follow each other (messages on lines of their own).
+    max_length: tokens that are read, or fewer where the model has fewer positions; of a longer text the beginning is
+    cut off, which is the prompt's.
+    label: index or name of the label whose score is the reward; required where the model has several.
+    activation: the score itself, its `sigmoid`, or `softmax` over the labels, for a classifier whose labels exclude
+    each other.
+    trust_remote_code: run Python code that comes with the model. Only for a repository you have read.
+    """
+    classifier = Classifier(model, revision, device, batch_size, max_length, trust_remote_code, label, activation)
+
+    def judge(prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float]:
+        return classifier.scores(list(zip(prompts, completions, strict=True)))
+
+    return RewardFunction(judge, runs_in="trainer")
+
+
+def process_reward_model(
+    model: str,
+    revision: str | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    max_length: int = 1024,
+    trust_remote_code: bool = False,
+    label: int | str | None = None,
+    activation: str = "none",
+) -> RewardFunction:
+    """A list with one value a step: what the classifier says of the prompt and the completion up to that step's end.
+
+    For reward.supervision = "process", which gives it the texts of the steps (together they are the completion). Every
+    step is a reading of its own from the beginning, so this works with any sequence classifier and takes as many
+    readings as there are steps. Models with a head on every token are not for it. Arguments as of reward_model.
+    """
+    classifier = Classifier(model, revision, device, batch_size, max_length, trust_remote_code, label, activation)
+
+    def judge(
+        prompts: Sequence[Any], completions: Sequence[Completion], steps: Sequence[Sequence[str]], **columns: Any
+    ) -> list[list[float]]:
+        begun = [
+            (prompt, "".join(parts[:end]))
+            for prompt, parts in zip(prompts, steps, strict=True)
+            for end in range(1, len(parts) + 1)
+        ]
+        scores = iter(classifier.scores(begun))
+        return [[next(scores) for _ in parts] for parts in steps]
+
+    return RewardFunction(judge, runs_in="trainer", from_trainer=("steps",))
+
+
+class Classifier:
+    """A sequence classifier and one of its labels; it is loaded at the first call. Raises ValueError."""
+
+    def __init__(
+        self,
+        name: str,
+        revision: str | None,
+        device: str,
+        batch_size: int,
+        max_length: int,
+        trust_remote_code: bool,
+        label: int | str | None,
+        activation: str,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}, and it is one of {', '.join(ACTIVATIONS)}")
+        if batch_size < 1 or max_length < 1:
+            raise ValueError(f"batch_size and max_length must be at least 1, not {batch_size} and {max_length}")
+        self.name, self.revision, self.device, self.trust_remote_code = name, revision, device, trust_remote_code
+        self.batch_size, self.max_length = batch_size, max_length
+        self.label, self.activation = label, activation
+        self.model: Any = None
+        self.tokenizer: Any = None
+        self.column = 0
+
+    def scores(self, asked: Sequence[tuple[Any, Completion]]) -> list[float]:
+        """The label's score of each (prompt, completion)."""
+        if self.model is None:
+            self._load()
+        ids = [self._ids(prompt, text_of(completion)) for prompt, completion in asked]
+        # A decoder's head reads the last token that is no padding: without a padding token it reads one text at a time.
+        size = self.batch_size if self._filler() is not None else 1
+        values = [0.0] * len(ids)
+        for rows in side_model.by_length(ids, size):
+            for row, value in zip(rows, self._forward([ids[row] for row in rows]), strict=True):
+                values[row] = value
+        return values
+
+    def _ids(self, prompt: Any, completion: str) -> list[int]:
+        if isinstance(prompt, str):
+            text, complete = prompt + completion, False
+        else:
+            messages = [*prompt, {"role": "assistant", "content": completion}]
+            complete = bool(self.tokenizer.chat_template)  # the template writes the special tokens as well
+            text = (
+                self.tokenizer.apply_chat_template(messages, tokenize=False)
+                if complete
+                else "\n".join(str(message["content"]) for message in messages)
+            )
+        ids: list[int] = self.tokenizer(
+            text, add_special_tokens=not complete, truncation=True, max_length=self.max_length
+        )["input_ids"]
+        return ids
+
+    def _filler(self) -> int | None:
+        pad = self.model.config.get_text_config().pad_token_id
+        return None if pad is None or pad < 0 else pad  # -1 in configs of the first Llama models
+
+    def _forward(self, ids: Sequence[Sequence[int]]) -> list[float]:
+        import torch
+
+        batch = side_model.padded(ids, self._filler() or 0, self.device)
+        with torch.no_grad(), torch.autocast(self.device.partition(":")[0], enabled=False):
+            logits = self.model(**batch).logits.float().reshape(len(ids), -1)
+        if self.activation == "softmax":
+            logits = logits.softmax(dim=-1)
+        chosen = logits[:, self.column]
+        values: list[float] = (chosen.sigmoid() if self.activation == "sigmoid" else chosen).tolist()
+        return values
+
+    def _load(self) -> None:
+        import torch
+
+        device = side_model.pick_device(self.device)
+        native = device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = torch.bfloat16 if native else torch.float32
+        kind = "AutoModelForSequenceClassification"
+        model, tokenizer = side_model.load(kind, self.name, self.revision, device, dtype, self.trust_remote_code)
+        self.column = self._column(model.config)
+        tokenizer.truncation_side = "left"
+        self.max_length = min(self.max_length, side_model.longest_input(model) or self.max_length)
+        self.model, self.tokenizer, self.device = model, tokenizer, device
+
+    def _column(self, config: Any) -> int:
+        names = [str(config.id2label[index]) for index in range(config.num_labels)]
+        if self.label is None and len(names) == 1:
+            return 0
+        if isinstance(self.label, int) and 0 <= self.label < len(names):
+            return self.label
+        if self.label in names:
+            return names.index(str(self.label))
+        seen = "no label was named" if self.label is None else f"it has no label {self.label!r}"
+        what = f"{seen}; its labels are {', '.join(f'{index} = {name}' for index, name in enumerate(names))}"
+        raise RewardError(Problem(f"reward model {self.name}", what, f'label = "{names[-1]}"'))

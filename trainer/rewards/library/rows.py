@@ -1,0 +1,20 @@
+"""The loop of a function that judges one row at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trainer.rewards.contract import Failure, Value
+
+
+def each_row(judge: Callable[..., Value], *columns: Iterable[Any]) -> list[Value]:
+    """judge(one value of each column) for every row. A row that raises TimeoutError becomes a Failure with its text."""
+    return [_judged(judge, row) for row in zip(*columns, strict=True)]
+
+
+def _judged(judge: Callable[..., Value], row: tuple[Any, ...]) -> Value:
+    try:
+        return judge(*row)
+    except TimeoutError as error:
+        return Failure(str(error))

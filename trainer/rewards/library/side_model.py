@@ -1,0 +1,83 @@
+"""A model that judges, held in the process of the model that is trained: loading it and batches for it.
+
+Imports torch and transformers only inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.errors import Problem, RewardError
+
+NOT_USED = ("pooler", "position_ids")
+"""Weights a checkpoint may lack: no reward here reads the pooler of an encoder, and position ids are counted anew."""
+
+
+def pick_device(asked: str) -> str:
+    """`auto` is the GPU if torch sees one. Raises RewardError where a GPU was asked for and there is none."""
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if asked == "auto":
+        return "cuda" if has_gpu else "cpu"
+    if asked.startswith("cuda") and not has_gpu:
+        fix = 'device = "auto" in the component\'s params'
+        raise RewardError(Problem("reward model", f"device {asked} was asked for, torch sees no GPU", fix))
+    return asked
+
+
+def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, trust_remote_code: bool = False) -> Any:
+    """(model, tokenizer), the model in eval mode, without gradients and on the device.
+
+    kind: the class of transformers, `AutoModel` or `AutoModelForSequenceClassification`. name: Hub id or local folder.
+    Random numbers drawn while loading are put back, so that a run with a reward model samples as one without.
+    Raises RewardError when it can not be loaded, or when the checkpoint lacks weights: transformers would fill them
+    with random numbers, and a random head pays random rewards.
+    """
+    import torch
+    import transformers
+
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+            model, report = getattr(transformers, kind).from_pretrained(
+                name, dtype=dtype, device_map={"": device}, output_loading_info=True, **options
+            )
+    except torch.OutOfMemoryError:
+        raise  # advice on memory is given elsewhere
+    except Exception as error:  # of any of the libraries that read configs, weights and vocabularies
+        said = " ".join(str(error).split())[:300]
+        fix = "check the name, the network and (for a gated model) HF_TOKEN"
+        raise RewardError(Problem(f"reward model {name}", f"can not be loaded: {said}", fix)) from error
+    missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in NOT_USED))
+    if missing:
+        what = f"its checkpoint has no {', '.join(missing[:3])}: as {kind} these weights would be random"
+        raise RewardError(Problem(f"reward model {name}", what, "name a checkpoint that was trained for this"))
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def longest_input(model: Any) -> int | None:
+    """Tokens the model has positions for; None where its config sets no bound."""
+    positions: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    before = getattr(table, "padding_idx", None)  # RoBERTa counts positions from the padding's id on
+    return positions if positions is None or before is None else positions - before - 1
+
+
+def by_length(ids: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+    """Rows of each batch, longest first: neighbours of one length need little padding."""
+    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def padded(ids: Sequence[Sequence[int]], filler: int, device: str) -> dict[str, Any]:
+    """`input_ids` and `attention_mask`, both [rows, longest], padded on the right: no position of a text moves."""
+    import torch
+
+    longest = max(len(row) for row in ids)
+    tokens = [[*row, *[filler] * (longest - len(row))] for row in ids]
+    mask = [[1] * len(row) + [0] * (longest - len(row)) for row in ids]
+    return {"input_ids": torch.tensor(tokens, device=device), "attention_mask": torch.tensor(mask, device=device)}

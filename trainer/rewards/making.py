@@ -1,0 +1,63 @@
+"""Component -> the function it names: of the library, or of a person's own file."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from trainer.errors import Problem, RewardError
+from trainer.rewards import own_file
+from trainer.rewards.contract import RewardFunction
+from trainer.rewards.library import REWARDS
+
+PER_ROW = ("prompts", "completions", "completion_ids", "steps")
+"""What a function may be given beside the columns of the data, one entry a completion."""
+ALL_COLUMNS = "*"
+
+
+class Named(Protocol):
+    """What of a spec.Component says which function it is."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def function(self) -> str: ...
+    @property
+    def file(self) -> str | None: ...
+    @property
+    def params(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The same without pydantic, whose import would double the start of a reward process."""
+
+    title: str
+    function: str
+    file: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, component: Named) -> Recipe:
+        return cls(component.title, component.function, component.file, component.params)
+
+
+def make(component: Named) -> RewardFunction:
+    """Raises RewardError where the params do not fit or the file is not right."""
+    if component.file is not None:
+        return own_file.load(component.file, component.function, component.params)
+    try:
+        return REWARDS[component.function](**component.params)
+    except (TypeError, ValueError, re.error) as error:
+        what = f"params do not fit {component.function}: {error}"
+        raise RewardError(Problem(f"reward component {component.title}", what)) from error
+
+
+def reads(function: RewardFunction, component: Named) -> set[str]:
+    """Names of the arguments it looks at, so that no others travel to its process; ALL_COLUMNS when unknown."""
+    if component.file is not None:
+        return {ALL_COLUMNS, *PER_ROW}
+    named = set(inspect.signature(function.call).parameters) & set(PER_ROW)
+    return {"completions", *named, *function.columns, *function.from_trainer}

@@ -1,0 +1,150 @@
+"""Reward functions from a person's own Python file.
+
+Contract as in TRL: fn(prompts, completions, **columns) -> one number a completion, None where it can not judge; `async`
+functions too. A function is given only the arguments it names, so `**kwargs` may be left out; `params` of the component
+are added. The file is run like any script of yours, in a process of its own: it is trusted, model-written code is not.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainer.errors import Problem, RewardError
+from trainer.rewards.contract import RewardFunction
+
+
+def load(path: str, name: str, params: dict[str, Any]) -> RewardFunction:
+    """Run the file and take its function `name`. Raises RewardError with the line that is wrong."""
+    module = _run(Path(path))
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = functions_in(module)
+        fix = f"one of: {', '.join(own)}" if own else "def reward(prompts, completions, **columns): ..."
+        raise RewardError(Problem(f"{path}", f"has no function {name}", fix))
+    _refuse_unknown(function, params, f"{path}: {name}")
+    return RewardFunction(_called(function, params), rowwise=False)
+
+
+def problems(path: str, name: str, key: str) -> list[Problem]:
+    """What can be seen to be wrong without running the file: not there, not Python, no such function.
+
+    key: of the component, for the messages.
+    """
+    file = Path(path)
+    try:
+        tree = ast.parse(file.read_bytes(), str(file))
+    except OSError as error:
+        return [Problem(f"{key}.file", f"{path} can not be read: {error.strerror}", f"--set {key}.file=PATH")]
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        return [Problem(f"{path}:{line}" if line else path, f"is not Python: {error}", "mend the file")]
+    names = {found for node in tree.body for found in _bound(node)}
+    if name not in names and "*" not in names:
+        functions = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        fix = f"one of: {', '.join(functions)}" if functions else f"def {name}(prompts, completions, **columns): ..."
+        return [Problem(f"{key}.function", f"{file.name} has no function {name}", fix)]
+    return []
+
+
+def rewards_in(path: str) -> list[str]:
+    """Names of the functions that take `completions`, in order, without running the file. Raises RewardError."""
+    try:
+        tree = ast.parse(Path(path).read_bytes(), path)
+    except (OSError, SyntaxError, ValueError):
+        raise RewardError(problems(path, "reward", "FILE")) from None
+    functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return [
+        node.name
+        for node in functions
+        if "completions" in {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+        and not node.name.startswith("_")
+    ]
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Names a top-level statement may give a value, as far as reading tells."""
+    for part in ast.walk(node):
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield part.name
+        elif isinstance(part, ast.alias):
+            yield part.asname or part.name
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            yield part.id
+
+
+def functions_in(module: ModuleType) -> list[str]:
+    """Names of the functions the file itself defines and does not hide by an underscore."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+    ]
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise RewardError(Problem(str(path), "there is no such file", "check reward.components[].file"))
+    name = f"own_reward_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise RewardError(Problem(str(path), "is no Python file", "give a file that ends in .py"))
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses and pickle look it up by name
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)  # it may import its neighbours
+    try:
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise RewardError(Problem(_place(path, error), f"{type(error).__name__}: {error}", "mend the file")) from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """file:line of the innermost line of that file in the traceback."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[set[str], bool]:
+    """(names it takes, whether it takes any other)."""
+    parameters = inspect.signature(function).parameters.values()
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _refuse_unknown(function: Callable[..., Any], params: dict[str, Any], where: str) -> None:
+    named, others = _parameters(function)
+    unknown = [] if others else [name for name in params if name not in named]
+    if unknown:
+        what = f"takes no argument {', '.join(unknown)}; it takes {', '.join(sorted(named))}"
+        raise RewardError(Problem(where, what, "mend the component's params, or add **kwargs to the function"))
+
+
+def _called(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..., Any]:
+    named, others = _parameters(function)
+
+    def call(**arguments: Any) -> Any:
+        given = arguments if others else {name: value for name, value in arguments.items() if name in named}
+        found = function(**given | params)
+        if not inspect.iscoroutine(found):
+            return found
+        import asyncio  # not for every command that only reads the file
+
+        return asyncio.run(found)
+
+    return call

@@ -1,0 +1,74 @@
+"""What is asked of a reward function and what it answers. It is asked here (here.py) or elsewhere (pool.py).
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from trainer.rewards.contract import Failure, RewardFunction, Values, checked
+
+
+@dataclass(frozen=True)
+class Call:
+    """One component on one batch. arguments: lists with one entry a completion; shared: the same for all of them."""
+
+    name: str
+    rows: int
+    arguments: Mapping[str, Sequence[Any]]
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[int] | None = None
+    """Steps of each completion, for a function that may judge steps."""
+
+    def of(self, rows: Sequence[int]) -> Call:
+        """The same for some rows."""
+        arguments = {key: [values[row] for row in rows] for key, values in self.arguments.items()}
+        steps = None if self.steps is None else [self.steps[row] for row in rows]
+        return Call(self.name, len(rows), arguments, self.shared, steps)
+
+
+@dataclass
+class Answer:
+    """values: one a completion (or a list, one a step). seconds: inside the function, summed over processes.
+    said: what the function told TRL's log_extra and log_metric, in order: (which, name, what)."""
+
+    values: Values
+    seconds: float
+    said: list[tuple[str, str, Any]] = field(default_factory=list)
+
+
+class Runner(Protocol):
+    """Answers calls. Raises RewardError where a function breaks the contract."""
+
+    def run(self, calls: Sequence[Call]) -> dict[str, Answer]: ...
+
+    def close(self) -> None: ...
+
+
+def ask(function: RewardFunction, call: Call) -> Answer:
+    """Call the function once. Raises what it raises, and RewardError where what it returns breaks the contract."""
+    said: list[tuple[str, str, Any]] = []
+    # Copies: a function that edits what it is given must not change the data of the next one.
+    arguments: dict[str, Any] = {key: list(values) for key, values in call.arguments.items()}
+    arguments |= call.shared
+    arguments["log_extra"] = lambda column, values: said.append(("log_extra", str(column), list(values)))
+    arguments["log_metric"] = lambda name, value: said.append(("log_metric", str(name), float(value)))
+    started = time.perf_counter()
+    raw = function(**arguments)
+    seconds = time.perf_counter() - started
+    return Answer(checked(raw, call.rows, call.name, call.steps), seconds, said)
+
+
+def failure(error: BaseException) -> Failure:
+    """An exception of a reward function in one line, with the line of the code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    if isinstance(error, SystemExit):
+        return Failure(f"called sys.exit({error.code!r}){place}")
+    text = str(error).strip().splitlines()
+    return Failure(f"raised {type(error).__name__}{': ' + text[0][:200] if text else ''}{place}")

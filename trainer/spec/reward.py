@@ -1,0 +1,80 @@
+"""The section `reward`: what a completion is paid."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from trainer.spec.section import Section
+
+SUM = "sum"
+"""Not a function: a component that adds up components."""
+
+
+class Component(Section):
+    """One reward function with its weight, or a sum of such components.
+
+    What it does with a function's values, in this order: scale, clip, clip_percentiles, normalise, weight.
+    """
+
+    function: str
+    """Name in the reward library; with `file` the name of a function in that file; `sum` adds up `components`."""
+    file: str | None = None
+    """Your own Python file. Contract as in TRL: fn(prompts, completions, **columns) -> one number a completion."""
+    components: list[Component] = Field(default_factory=list)
+    """What a `sum` adds up: each scaled, clipped and weighted as here."""
+    name: str | None = None
+    """Name in metrics and rollouts; None takes the function's."""
+    weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
+    """The component's value is multiplied by it."""
+    clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    """Lowest and highest value."""
+    clip_percentiles: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    """Values beyond these percentiles (0 to 100) of the batch are pulled in to them; only while training."""
+    normalise: bool = False
+    """Subtract the batch's mean, divide by its standard deviation; only while training."""
+    scale: float = 1.0
+    """Factor on the raw value."""
+    per_step: bool = False
+    """Call the function for every step of a completion instead of the whole; reward.supervision = "process"."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the function."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in metrics and rollouts."""
+        return self.name or self.function
+
+    def leaves(self) -> list[Component]:
+        """The reward functions in it, in order: itself, or those of a sum."""
+        return [leaf for part in self.components for leaf in part.leaves()] if self.components else [self]
+
+
+class Reward(Section):
+    """What a completion is paid: the weighted sum of its components."""
+
+    components: Annotated[list[Component], Field(min_length=1)]
+    """Each value is scaled, clipped, weighted and summed."""
+    divide_by: Annotated[float, Field(gt=0)] = 1.0
+    """The sum is divided by it."""
+    correct: str | None = None
+    """The component that tells right from wrong; None takes the first."""
+    correct_at: float = 1.0
+    """A completion is right when that component reaches this value (before the weight)."""
+    gold_template: str = "{answer}"
+    """What a perfect completion to a row looks like; for the checks before training and the playground."""
+    on_error: Literal["fail", "none", "zero"] = "none"
+    """A row whose reward function failed or hung: the run fails, the row has no reward, or it is paid 0."""
+    deadline_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds a batch of rewards may take. After half of them rows are tried one by one, to find the one that hangs."""
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Processes rewards run in; None is one a core, at most four."""
+    supervision: Literal["outcome", "process"] = "outcome"
+    """One reward a completion, or one for each of its steps (DeepSeekMath, section 4.1.3)."""
+    step_split: str = "line"
+    """Where a step ends: `line`, `step` (before "Step 2:") or a regular expression that matches a step's end."""
+
+    def leaves(self) -> list[Component]:
+        """Every reward function in order, those inside sums too."""
+        return [leaf for component in self.components for leaf in component.leaves()]
