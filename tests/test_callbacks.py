@@ -34,7 +34,8 @@ def evaluated() -> list[tuple[str, int]]:
 @pytest.fixture
 def observer(run: RunDir, evaluated: list[tuple[str, int]]) -> RunObserver:
     spec = presets.load("tiny", ["generation.num_generations=2", "eval.eval_steps=2", "optim.max_steps=4"])
-    return RunObserver(run, EventWriter(run.events, 1), spec, 4, lambda *seen: evaluated.append(seen), lambda *seen: None, {})
+    events = EventWriter(run.events, 1)
+    return RunObserver(run, events, spec, 4, lambda *seen: evaluated.append(seen), lambda *seen: None, {})
 
 
 def events(run: RunDir, kind: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The rows of the preset malpyeong: well formed, balanced, kept apart, and paid as its header says."""
+"""The rows of malpyeong and malpyeong-tiny: well formed, balanced, kept apart, and paid as the presets' headers say."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import pytest
 
 from trainer import presets
 from trainer.data import sources
-from trainer.data.dataset import with_prompt
+from trainer.data.render import Renderer
+from trainer.data.survey import of_file, pool_for
 from trainer.plan import make
 from trainer.rewards.library import REWARDS
+from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import RunSpec
 
 DATA = presets.PRESETS_DIR / "data"
-COUNTS = {"train": 32, "fewshot": 6, "eval": 14}
+COUNTS = {"train": 96, "fewshot": 12, "eval": 24}
+TINY_COUNTS = {"tiny_train": 32, "tiny_eval": 12}
 SELECTION, CORRECTION = "선택형", "교정형"
 QUESTION = re.compile(r'[^"\n]+\n"([^"\n]+)"')
 ANSWER = re.compile(r'"([^"\n]+)"(가|이) 옳다\. ([^"\n]{10,}\.)')
@@ -41,12 +44,23 @@ def malpyeong() -> RunSpec:
     return presets.load("malpyeong")
 
 
-def paid(spec: RunSpec, text: str, row: dict[str, str]) -> list[float | None]:
-    """Value of each component, before its weight: exact match, format."""
+@pytest.fixture(scope="module")
+def cheap(malpyeong: RunSpec) -> ComponentRewardWrapper:
+    """All of malpyeong's reward but BERTScore: exact match, format and ROUGE-1."""
+    return ComponentRewardWrapper(malpyeong.reward.model_copy(update={"components": malpyeong.reward.components[1:]}))
+
+
+def paid(wrapper: ComponentRewardWrapper, text: str, row: dict[str, str]) -> dict[str, float | None]:
+    """Value of each component, before its weight."""
     columns: dict[str, Any] = {name: [value] for name, value in row.items()}
-    completions = [[{"role": "assistant", "content": text}]]
-    parts = spec.reward.components
-    return [REWARDS[part.function](**part.params)(completions=completions, **columns)[0] for part in parts]
+    wrapper(prompts=[row["question"]], completions=[[{"role": "assistant", "content": text}]], **columns)
+    return {name: values[0] for name, values in wrapper.last_components.items()}
+
+
+def right_and_formal(wrapper: ComponentRewardWrapper, text: str, row: dict[str, str]) -> list[float | None]:
+    """Exact match and format."""
+    values = paid(wrapper, text, row)
+    return [values["exact_match"], values["format"]]
 
 
 def sentence(row: dict[str, str]) -> str:
@@ -90,18 +104,18 @@ def test_both_types_are_half_of_every_file(split: str) -> None:
 
 
 @each_row
-def test_row_has_all_columns_and_the_instruction_of_its_type(row: dict[str, str]) -> None:
-    assert list(row) == ["question_type", "instruction", "question", "answer", "accepted"]
+def test_row_has_all_columns_and_the_question_of_its_type(row: dict[str, str]) -> None:
+    assert list(row) == ["question_type", "question", "answer", "accepted"]
     assert all(value == value.strip() and value for value in row.values())
-    same = [other["instruction"] for _, other in ROWS if other["question_type"] == row["question_type"]]
-    assert set(same) == {row["instruction"]}
+    same = [other["question"] for _, other in ROWS if other["question_type"] == row["question_type"]]
+    assert {question.split("\n")[0] for question in same} == {row["question"].split("\n")[0]}
 
 
 @each_row
 def test_answer_is_the_quoted_sentence_its_particle_and_a_reason(row: dict[str, str]) -> None:
     found = ANSWER.fullmatch(row["answer"])
     assert found
-    assert found[1] == row["accepted"]
+    assert found[1] == accepted(row)[0]
     assert {particle(text) for text in accepted(row)} == {found[2]}
     assert 1 <= len(re.findall(r"다\.(?: |$)", found[3])) <= 3
 
@@ -148,17 +162,42 @@ def test_no_row_is_there_twice() -> None:
     assert len(set(everything)) == len(everything)
 
 
-# ---- the preset
+# ---- the short rows of malpyeong-tiny
 
 
-def test_files_are_those_of_the_preset_and_plan_whole_epochs(malpyeong: RunSpec) -> None:
-    assert malpyeong.data.path is not None and malpyeong.data.eval_path is not None
-    assert Path(malpyeong.data.path) == DATA / "malpyeong_train.jsonl"
-    assert Path(malpyeong.data.eval_path) == DATA / "malpyeong_eval.jsonl"
-    assert sources.inspect(malpyeong) == sources.Inspection(rows=COUNTS["train"], eval_rows=COUNTS["eval"])
-    plan = make(malpyeong, COUNTS["train"])
+@pytest.mark.parametrize("split", TINY_COUNTS)
+def test_short_rows_are_those_of_the_long_file_with_the_end_of_the_reason(split: str) -> None:
+    rows = read(split)
+    types = [row["question_type"] for row in rows]
+    assert types.count(SELECTION) == types.count(CORRECTION) == TINY_COUNTS[split] // 2
+    long = {row["question"].split("\n")[1]: row for row in read(split.removeprefix("tiny_"))}
+    assert len({row["question"] for row in rows}) == len(rows)
+    for row in rows:
+        whole = long[row["question"]]
+        assert list(row) == list(whole)
+        assert (row["question_type"], row["accepted"]) == (whole["question_type"], whole["accepted"])
+        short, full = ANSWER.fullmatch(row["answer"]), ANSWER.fullmatch(whole["answer"])
+        assert short and full
+        assert short.groups()[:2] == full.groups()[:2]
+        assert full[3].endswith(short[3])
+
+
+# ---- the presets
+
+
+@pytest.mark.parametrize(("name", "counts"), [("malpyeong", COUNTS), ("malpyeong-tiny", TINY_COUNTS)])
+def test_files_are_those_of_the_preset_and_plan_whole_epochs(name: str, counts: dict[str, int]) -> None:
+    spec = presets.load(name)
+    assert spec.data.path is not None and spec.data.eval_path is not None and spec.data.few_shot is not None
+    train, *_, held_out = counts
+    assert Path(spec.data.path) == DATA / f"malpyeong_{train}.jsonl"
+    assert Path(spec.data.eval_path) == DATA / f"malpyeong_{held_out}.jsonl"
+    assert sources.inspect(spec) == sources.Inspection(rows=counts[train], eval_rows=counts[held_out])
+    plan = make(spec, counts[train])
     assert plan.rows_unused_per_epoch == 0
-    assert plan.optimizer_steps_per_epoch == malpyeong.checkpoint.save_steps == malpyeong.eval.eval_steps
+    assert plan.optimizer_steps_per_epoch == spec.checkpoint.save_steps
+    assert spec.checkpoint.save_total_limit >= spec.optim.num_train_epochs
+    assert spec.eval.answers
     assert plan.warnings == []
 
 
@@ -169,47 +208,100 @@ def test_values_the_task_asks_for(malpyeong: RunSpec) -> None:
     assert lora.target_modules == ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 
-@each_row
-def test_prompt_is_the_instruction_and_the_question(malpyeong: RunSpec, row: dict[str, str]) -> None:
-    (message,) = with_prompt(row, malpyeong.data)["prompt"]
-    assert message == {"role": "user", "content": f"{row['instruction']}\n\n{row['question']}"}
+def test_both_presets_pay_the_same_formula_and_differ_in_the_encoder(malpyeong: RunSpec) -> None:
+    big, small = (spec.reward.model_dump() for spec in (malpyeong, presets.load("malpyeong-tiny")))
+    encoder = big["components"][0]["params"].pop("encoder"), big["components"][0]["params"].pop("num_layers")
+    assert encoder == ("bert-base-multilingual-cased", 9)
+    assert small["components"][0]["params"].pop("encoder") == "builtin/tiny-bert"
+    assert big == small
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_prompt_is_the_instruction_two_examples_of_the_type_and_the_question(malpyeong: RunSpec, split: str) -> None:
+    feed = of_file(str(DATA / f"malpyeong_{split}.jsonl"), "data.path")
+    renderer = Renderer(malpyeong, pool_for(malpyeong, feed))
+    assert malpyeong.data.instruction is not None
+    examples = {f"{row['question']}\n{row['answer']}": row["question_type"] for row in read("fewshot")}
+    longest = 0
+    for row in read(split):
+        (message,) = renderer.row(row)["prompt"]
+        instruction, first, second, question = message["content"].rsplit("\n\n", 3)
+        assert instruction == malpyeong.data.instruction.texts[row["question_type"]]
+        assert {examples[first], examples[second]} == {row["question_type"]}
+        assert first != second
+        assert question == row["question"]
+        longest = max(longest, len(message["content"]))
+    assert longest * 1.6 < malpyeong.data.max_prompt_length  # tokens a character that the preset assumes
 
 
 # ---- what is paid
 
 
-@each_row
-def test_extract_finds_the_sentence_in_the_gold_answer(malpyeong: RunSpec, row: dict[str, str]) -> None:
-    extract = malpyeong.reward.components[0].params["extract"]
-    (found,) = re.findall(extract, row["answer"])
-    assert found == row["accepted"]
+TINY_BERT = REWARDS["bertscore"](encoder="builtin/tiny-bert")
+FORMULA = {  # completion: (exact match, format, ROUGE-1, what BERTScore reads of it); gold reason: six words
+    '"나는 집에 가."가 옳다. 하나 둘 셋 넷 다섯 여섯.': (1, 1, 1.0, "하나 둘 셋 넷 다섯 여섯."),
+    "답: “나는 집에 가.”가 옳다. 하나 둘 셋": (1, 1, 2 * 3 / (3 + 6), "하나 둘 셋"),
+    '"나는 집으로 가."가 옳다.\n\n일곱': (1, 1, 0.0, "일곱"),
+    '"나는 집을 가."가 옳다. 하나 둘 셋 넷 다섯 여섯.': (0, 1, 1.0, "하나 둘 셋 넷 다섯 여섯."),
+    '"나는 집에 가."가 옳다.': (1, 1, 0.0, ""),
+    "하나 둘 여덟": (0, 0, 2 * 2 / (3 + 6), "하나 둘 여덟"),
+    '나는 집에 가."가 옳다. 하나': (0, 0, 2 * 1 / (6 + 6), '나는 집에 가."가 옳다. 하나'),
+    "": (0, 0, 0.0, ""),
+}
+
+
+@pytest.mark.parametrize("completion", FORMULA)
+def test_reward_is_the_formula_of_the_contest(malpyeong: RunSpec, completion: str) -> None:
+    exact, formal, rouge, read_by_bert = FORMULA[completion]
+    bert, *others = malpyeong.reward.components
+    params = {key: value for key, value in bert.params.items() if key != "num_layers"} | {
+        "encoder": "builtin/tiny-bert"
+    }
+    reward = malpyeong.reward.model_copy(update={"components": [bert.model_copy(update={"params": params}), *others]})
+    reason = "하나 둘 셋 넷 다섯 여섯."
+    columns: dict[str, Any] = {
+        "answer": [f'"나는 집에 가."가 옳다. {reason}'],
+        "accepted": ["나는 집에 가.#나는 집으로 가."],
+    }
+    (similar,) = TINY_BERT(completions=[read_by_bert], answer=[reason])
+    wrapper = ComponentRewardWrapper(reward)
+    (total,) = wrapper(prompts=[""], completions=[completion], **columns)
+    values = {name: column[0] for name, column in wrapper.last_components.items()}
+    expected = {"bertscore": similar, "exact_match": exact, "format": formal, "rouge1": pytest.approx(rouge)}
+    assert values == expected
+    assert total == pytest.approx((similar + exact + (formal + 3 * rouge) / 2) / 3)
+    assert wrapper.last_correct == [bool(exact)]
 
 
 @each_row
-def test_every_accepted_answer_is_paid_in_full(malpyeong: RunSpec, row: dict[str, str]) -> None:
+def test_every_accepted_answer_is_paid_in_full(cheap: ComponentRewardWrapper, row: dict[str, str]) -> None:
     for text in accepted(row):
-        gold = row["answer"].replace(f'"{row["accepted"]}"', f'"{text}"')
-        assert paid(malpyeong, gold, row) == [1.0, 1.0]
-        assert paid(malpyeong, f"\n “{text}”{particle(text)} 옳다.\n\n{REASON}\n", row) == [1.0, 1.0]
+        gold = row["answer"].replace(f'"{accepted(row)[0]}"', f'"{text}"')
+        assert paid(cheap, gold, row) == {"exact_match": 1.0, "format": 1.0, "rouge1": 1.0}
+        assert right_and_formal(cheap, f"\n “{text}”{particle(text)} 옳다.\n\n{REASON}\n", row) == [1.0, 1.0]
+        assert right_and_formal(cheap, f'답: "{text}"{particle(text)} 옳다.', row) == [1.0, 1.0]
 
 
 @each_row
-def test_wrong_sentences_are_paid_the_form_alone(malpyeong: RunSpec, row: dict[str, str]) -> None:
+def test_wrong_sentences_are_paid_the_form_alone(cheap: ComponentRewardWrapper, row: dict[str, str]) -> None:
     right = accepted(row)
     wrong = sentence(row)  # braces still in it, or errors
-    assert paid(malpyeong, f'"{wrong}"가 옳다. {REASON}', row) == [0.0, 1.0]
+    assert right_and_formal(cheap, f'"{wrong}"가 옳다. {REASON}', row) == [0.0, 1.0]
     for form in re.findall(r"[^{}/]+(?=[/}])", wrong) if row["question_type"] == SELECTION else ():
         filled = re.sub(r"\{[^{}]+\}", form, wrong)
-        assert paid(malpyeong, f'"{filled}"가 옳다. {REASON}', row) == [float(filled in right), 1.0]
-    assert paid(malpyeong, f'"{wrong}"가 옳다. "{right[0]}"가 옳다. {REASON}', row) == [0.0, 1.0]  # a second guess
+        assert right_and_formal(cheap, f'"{filled}"가 옳다. {REASON}', row) == [float(filled in right), 1.0]
+    second_guess = f'"{wrong}"가 옳다. "{right[0]}"가 옳다. {REASON}'
+    assert right_and_formal(cheap, second_guess, row) == [0.0, 1.0]
     if len(right) > 1:  # all of them at once is no sentence
-        assert paid(malpyeong, row["answer"], row) == [0.0, 1.0]
+        assert right_and_formal(cheap, f'"{row["accepted"]}"가 옳다. {REASON}', row) == [0.0, 1.0]
 
 
 @each_row
-def test_answers_without_the_form_are_paid_nothing(malpyeong: RunSpec, row: dict[str, str]) -> None:
+def test_answers_without_the_form_are_neither_right_nor_formal(
+    cheap: ComponentRewardWrapper, row: dict[str, str]
+) -> None:
     right = accepted(row)[0]
-    for junk in (
+    for text in (
         "",
         " \n",
         "옳다.",
@@ -218,43 +310,41 @@ def test_answers_without_the_form_are_paid_nothing(malpyeong: RunSpec, row: dict
         f'"{right}"',
         f"{right}가 옳다. {REASON}",
         "asdf " * 40,
-    ):
-        assert paid(malpyeong, junk, row) == [0.0, 0.0]
-    for shapeless in (
-        f'답: "{right}"가 옳다. {REASON}',
+        f'물론입니다. "{right}"가 옳다. {REASON}',
         f'**"{right}"가 옳다.** {REASON}',
         f'"{right}"가 맞다. {REASON}',
     ):
-        assert paid(malpyeong, shapeless, row) == [0.0, 0.0]
-    assert paid(malpyeong, f'"{right}"가 옳다.', row) == [1.0, 0.0]  # no reason
+        assert right_and_formal(cheap, text, row) == [0.0, 0.0]
 
 
 # ---- own data, as the comments of the preset say
 
 
-def test_own_rows_with_the_three_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_rows_with_the_four_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = presets.find("malpyeong").read_text(encoding="utf-8")
     (arguments,) = re.findall(r"python app\.py --dry-run --preset malpyeong (.*data\.path=my\.jsonl.*)", text)
-    own = [{key: row[key] for key in ("instruction", "question", "accepted")} for row in read("train")]
     monkeypatch.chdir(tmp_path)
-    Path("my.jsonl").write_text("\n".join(json.dumps(row) for row in own), encoding="utf-8")
+    Path("my.jsonl").write_text("\n".join(json.dumps(row) for row in read("train")[:32]), encoding="utf-8")
     overrides = [word for word in arguments.split() if word != "--set"]
     assert sources.inspect(presets.load("malpyeong", overrides)) == sources.Inspection(rows=29, eval_rows=3)
 
 
 def test_own_rows_without_accepted(tmp_path: Path, malpyeong: RunSpec) -> None:
+    """Several right sentences then stand in the answer itself."""
     own = tmp_path / "my.jsonl"
-    rows = [row for row in read("train") if len(accepted(row)) == 1]
-    own.write_text(
-        "\n".join(json.dumps({key: row[key] for key in ("question", "answer")}) for row in rows), encoding="utf-8"
-    )
-    extract = malpyeong.reward.components[0].params["extract"]
+    rows = [row | {"answer": row["answer"].replace(accepted(row)[0], row["accepted"], 1)} for row in read("train")]
+    rows = [{key: row[key] for key in ("question_type", "question", "answer")} for row in rows]
+    own.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    extract = malpyeong.reward.components[1].params["extract"]
     spec = presets.load(
         "malpyeong",
-        [f"data.path={own}", "data.eval_path=", "data.eval_fraction=0.1", "data.prompt_template={question}",
-         "reward.components.0.params.answer_column=answer",
-         f"reward.components.0.params.gold_extract='''{extract}'''"],
+        [f"data.path={own}", "data.eval_path=", "data.eval_fraction=0.1",
+         "reward.components.1.params.answer_column=answer",
+         f"reward.components.1.params.gold_extract='''{extract}'''"],
     )  # fmt: skip
     counted = sources.inspect(spec)
     assert (counted.rows or 0) + (counted.eval_rows or 0) == len(rows)
-    assert all(paid(spec, row["answer"], row) == [1.0, 1.0] for row in rows)
+    wrapper = ComponentRewardWrapper(spec.reward.model_copy(update={"components": spec.reward.components[1:]}))
+    for row, given in zip(rows, read("train"), strict=True):
+        for text in accepted(given):
+            assert right_and_formal(wrapper, f'"{text}"가 옳다. {REASON}', row) == [1.0, 1.0]

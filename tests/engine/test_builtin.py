@@ -2,11 +2,18 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer import presets
 from trainer.engine import builtin
+from trainer.memory.shapes import BUILTIN_CONFIGS
+
+KOREAN = builtin.make_tokenizer("builtin/tiny-korean")
+MARKED = {*builtin.SPECIAL, *builtin.TAGS}
 
 SHORT = ["model.warm_start.steps=4", "model.warm_start.batch_size=8"]
 
@@ -55,3 +62,66 @@ def test_the_tokenizer_round_trips_and_keeps_the_answer_tags() -> None:
     chat = [{"role": "user", "content": "Reverse: ab"}]
     rendered = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     assert rendered == "<bos><user>Reverse: ab<end><assistant>"
+
+
+@pytest.mark.parametrize("name", BUILTIN_CONFIGS)
+def test_every_model_has_room_for_its_tokens_and_no_more_than_a_multiple_of_64_needs(name: str) -> None:
+    config, tokenizer = BUILTIN_CONFIGS[name], builtin.make_tokenizer(name)
+    assert config["vocab_size"] % 64 == 0
+    assert 0 <= config["vocab_size"] - len(tokenizer) < 64
+    assert tokenizer.model_max_length == config["max_position_embeddings"]
+    listed = [*builtin.SPECIAL, *builtin.TAGS, *builtin.CHARACTERS[name]]
+    assert len(set(listed)) == len(listed) == len(tokenizer)
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("\uac00", 1),  # the first syllable and the last
+        ("\ud79d", 1),
+        ("\ud7a3", 3),  # a syllable that KS X 1001 lacks: three bytes of UTF-8
+        ("\u201c\uac00\u201d\u00b7\u2026", 5),
+        ("\U0001f600", 4),
+        ("\u1100\u1161", 6),  # the letters of a syllable one by one stay apart
+        ("a\tb\n", 4),
+        ("\x00", 1),
+    ],
+)
+def test_korean_is_one_token_a_character_and_anything_else_its_bytes(text: str, tokens: int) -> None:
+    ids = ids_of(KOREAN, text)
+    assert len(ids) == tokens
+    assert KOREAN.decode(ids) == text
+
+
+@given(st.text().filter(lambda text: not any(token in text for token in MARKED)))
+def test_any_text_comes_back_from_the_korean_tokenizer(text: str) -> None:
+    ids = ids_of(KOREAN, text)
+    assert KOREAN.unk_token_id not in ids
+    assert KOREAN.decode(ids) == text
+
+
+def test_every_korean_character_of_the_presets_data_is_one_token() -> None:
+    files = sorted((presets.PRESETS_DIR / "data").glob("malpyeong_*.jsonl"))
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    hangul = {c for text in texts for c in text if "\uac00" <= c <= "\ud7a3" or "\u3131" <= c <= "\u3163"}
+    assert len(hangul) > 300
+    assert [c for c in sorted(hangul) if len(ids_of(KOREAN, c)) != 1] == []
+
+
+def test_the_vocabulary_is_part_of_the_name_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = presets.load("malpyeong-tiny")
+    before = builtin.cache_key(spec)
+    monkeypatch.setitem(builtin.CHARACTERS, spec.model.name, [*builtin.CHARACTERS[spec.model.name], "\ud7a3"])
+    assert builtin.cache_key(spec) != before
+
+
+def test_the_tokens_of_tiny_qwen3_keep_their_numbers() -> None:
+    """Other numbers are other weights: then RECIPE must be raised, and the preset tiny measured again."""
+    tokenizer = builtin.make_tokenizer("builtin/tiny-qwen3")
+    assert ids_of(tokenizer, "<pad><bos><end><unk><user><assistant><answer></answer>") == list(range(8))
+    assert ids_of(tokenizer, " a~\n\uac00") == [8, 73, 102, 103, tokenizer.unk_token_id]
+    assert len(tokenizer) == 104
