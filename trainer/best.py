@@ -6,9 +6,10 @@ to exploit as well. Torch-free.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainer import checkpoints
 from trainer.checkpoints import Checkpoint
@@ -50,7 +51,7 @@ def best(rundir: RunDir, state: RunState) -> Best | None:
     """The best checkpoint that is there; None when none was evaluated.
 
     state: what the event log says (report.fold.state_of). scores.json counts before the evaluations of the run, as long
-    as the checkpoint it names is there. Of equals the earlier step: it has drifted less from the model before training.
+    as the checkpoint it names is there and no inference file has been written since. Of equals the earlier step: it has drifted less from the model before training.
     """
     there = {checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)}
     return _scored(rundir, there) or _evaluated(state, there)
@@ -59,17 +60,28 @@ def best(rundir: RunDir, state: RunState) -> Best | None:
 def _scored(rundir: RunDir, there: set[int]) -> Best | None:
     scores = read_json(rundir.path / SCORES) or {}
     named, rows = scores.get("best"), scores.get("epochs")
-    if not isinstance(named, dict) or named.get("step") not in there or not isinstance(named.get("mean"), int | float):
+    if not isinstance(named, dict) or not isinstance(rows, list) or _outdated(rundir, rows):
         return None
-    of = len(rows) if isinstance(rows, list) else 1
-    return Best(named["step"], float(named["mean"]), "scores.json", str(named.get("epoch")), of)
+    step, mean = named.get("step"), named.get("mean")
+    if step not in there or not isinstance(mean, int | float) or not math.isfinite(mean):
+        return None
+    return Best(step, float(mean), "scores.json", str(named.get("epoch")), len(rows))
+
+
+def _outdated(rundir: RunDir, rows: list[Any]) -> bool:
+    """Is there an inference file that scores.json does not know, or that was written after it?"""
+    known = {row.get("file") for row in rows if isinstance(row, dict)}
+    written = (rundir.path / SCORES).stat().st_mtime
+    found = rundir.path.glob("inference_epoch*.json")
+    return any(file.name not in known or file.stat().st_mtime > written for file in found)
 
 
 def _evaluated(state: RunState, there: set[int]) -> Best | None:
     rewards: dict[int, float] = {}
     for event in state.evals:
-        if event.get("step") is not None and event.get("reward") is not None:
-            rewards[event["step"]] = event["reward"]  # said twice: the later word counts
+        step, reward = event.get("step"), event.get("reward")
+        if step is not None and reward is not None and math.isfinite(reward):
+            rewards[step] = reward  # said twice: the later word counts
     untrained = rewards.pop(0, None)
     present = [step for step in sorted(rewards) if step in there]
     if not present:

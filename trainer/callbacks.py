@@ -21,11 +21,12 @@ from transformers import TrainerCallback
 from trainer import checkpoints, gpu
 from trainer.best import best
 from trainer.errors import Problem, WorkError
-from trainer.events import EventWriter
+from trainer.evaluate import answers
+from trainer.events import EventReader, EventWriter
 from trainer.grpo.rollouts import Batch, group_stats, groups
 from trainer.grpo.spans import Span
 from trainer.memory.measured import peak_gib, resident_gib
-from trainer.report.fold import state_of
+from trainer.report.fold import RunState, fold
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 
@@ -33,6 +34,25 @@ PROFILED = "profiling/Time taken: CustomGRPOTrainer."  # TRL's own name for thes
 WARMUP_STEPS = 2  # the first steps of a process are slower: allocations, compilation, caches
 DEAD_STEPS = 10  # steps in a row without any gradient after which the user is told
 NOT_METRICS = {"epoch"}
+
+
+class BestStep:
+    """Step of the best checkpoint as far as it is known now: it is the last to be deleted.
+
+    Of the event log only what is new is read, and only what the best follows from is kept: it grows with every step.
+    """
+
+    def __init__(self, rundir: RunDir) -> None:
+        self.rundir = rundir
+        self._log = EventReader(rundir.events)
+        self._state = RunState()
+
+    def __call__(self) -> int | None:
+        for event in self._log.read():
+            if event["kind"] in ("run_started", "eval"):  # a resume takes evaluations back
+                fold(self._state, event)
+        found = best(self.rundir, self._state)
+        return found.step if found else None
 
 
 class RunObserver:
@@ -55,6 +75,7 @@ class RunObserver:
         self.evaluate = evaluate
         self.saved = saved
         self.manifest = manifest
+        self.best_step = BestStep(rundir)
         self.tokens = 0
         self.last_step = 0
         self._first_step: int | None = None
@@ -115,7 +136,7 @@ class RunObserver:
         """Publish a staged checkpoint, delete the oldest beyond save_total_limit, then tell `saved`."""
         started = time.perf_counter()
         published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
-        checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, best_step(self.rundir))
+        checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, self.best_step())
         size, seconds = checkpoints.size(published.path), time.perf_counter() - started
         self.events.emit("checkpoint", step=step, name=published.path.name, bytes=size, seconds=seconds, verified=True)
         self.saved(step, published.path)
@@ -179,14 +200,15 @@ class CatchUp(TrainerCallback):
 class MakeRoom(TrainerCallback):
     """Before a save: a disk that is too full is found while the run can still say so."""
 
-    def __init__(self, rundir: RunDir, events: EventWriter) -> None:
-        self.rundir = rundir
-        self.events = events
+    def __init__(self, observer: RunObserver) -> None:
+        self.observer = observer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_save:
-            for name in checkpoints.make_room(self.rundir.checkpoints, best=best_step(self.rundir)):
-                self.events.emit(
+            observer = self.observer
+            beside = {"beside": answers.copied_size} if observer.spec.eval.answers else {}
+            for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), **beside):
+                observer.events.emit(
                     "alert",
                     level="warn",
                     title="disk almost full",
@@ -232,12 +254,6 @@ class Heartbeat(threading.Thread):
     def stop(self) -> None:
         self._ended.set()
         self.join()
-
-
-def best_step(rundir: RunDir) -> int | None:
-    """Step of the best checkpoint as far as it is known now: it is the last to be deleted."""
-    found = best(rundir, state_of(rundir))
-    return found.step if found else None
 
 
 def profile(spans: list[Span]) -> dict[str, float]:

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,16 +141,18 @@ def clear_staging(staging: Path) -> None:
     staging.mkdir(parents=True)
 
 
-def make_room(folder: Path, keep: int = 1, best: int | None = None) -> list[str]:
+def make_room(
+    folder: Path, keep: int = 1, best: int | None = None, beside: Callable[[Path], int] = lambda newest: 0
+) -> list[str]:
     """Before a save: delete the oldest beyond `keep` while the disk can not take one more; names of the deleted.
 
-    The one of step `best` goes last. Raises CheckpointError when even that leaves too little. The newest is never
+    The one of step `best` goes last. beside: bytes that are written beside one like the newest. Raises CheckpointError when even that leaves too little. The newest is never
     deleted.
     """
     deleted: list[str] = []
     present = listed(folder)
     while present:
-        need = round(1.2 * size(present[-1].path)) + SPARE_BYTES
+        need = round(1.2 * (size(present[-1].path) + beside(present[-1].path))) + SPARE_BYTES
         free = shutil.disk_usage(folder).free
         if free >= need:
             break
@@ -159,7 +161,7 @@ def make_room(folder: Path, keep: int = 1, best: int | None = None) -> list[str]
             raise CheckpointError(
                 Problem(
                     "disk",
-                    f"{free / 2**30:.2f} GiB free, a checkpoint needs {need / 2**30:.2f}",
+                    f"{free / 2**30:.2f} GiB free, a save needs {need / 2**30:.2f}",
                     fix,
                 )
             )

@@ -20,7 +20,8 @@ rollouts      step, file, groups, completions
 checkpoint    step, name, bytes, seconds, verified
 eval          at (before | during | after), step, reward, correct_frac,
               components {name: mean}, rows, seconds; with eval.pass_at also sampled {pass_at {k: share},
-              maj_at {k: share}, all_right_frac, all_wrong_frac (expected groups), rows, samples, group}
+              maj_at {k: share}, all_right_frac, all_wrong_frac (expected groups), rows, samples, group};
+              both with failed (answers that could not be judged) unless it is 0
 alert         level (info | warn | error), title, text; generation_gib, update_gib of "memory probe"
 heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
 run_paused    step

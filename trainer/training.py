@@ -62,10 +62,18 @@ class Training:
             "reward_files": _hashes(spec.reward),
         }
         self.held_out = HeldOut(
-            session.rundir, session.events, spec, data.held_out, loaded.tokenizer, self.wrapper, session.flag
+            session.rundir,
+            session.events,
+            spec,
+            data.held_out,
+            loaded.tokenizer,
+            self.wrapper,
+            plan.generation_batch_size,
+            self.spans,
+            session.flag,
         )
         self.observer = RunObserver(
-            session.rundir, session.events, spec, steps, self.evaluate, self.held_out.save, self.manifest
+            session.rundir, session.events, spec, steps, self.held_out.evaluate, self.held_out.save, self.manifest
         )
         self.trainer = self._make_trainer(choice, loaded)
         # Before training nothing else puts autocast around the model.
@@ -94,7 +102,7 @@ class Training:
             peft_config=loaded.peft_config,
             callbacks=[
                 StopWhenAsked(session.flag, self.plan.updates_per_phase),
-                MakeRoom(session.rundir, session.events),
+                MakeRoom(self.observer),
             ],
             spans=self.spans,
             observer=self.observer,
@@ -126,7 +134,6 @@ class Training:
     def evaluate(self, at: str, step: int) -> None:
         """Answer the held-out rows and write the score; nothing when there are none or a stop was asked for."""
         self.held_out.evaluate(at, step)
-        self.spans.drain()  # an evaluation is no part of a step
 
     def check_rewards(self) -> None:
         """Try the rewards on rows of the data. Raises RewardError where they can not be used; warns of the rest."""

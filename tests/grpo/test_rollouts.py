@@ -16,9 +16,9 @@ from trainer.grpo.rollouts import Batch, Step, finite_or_none, group_stats, grou
         ([1.5, 1.5], [True, True], "all_right"),
         ([0.0, 0.0], [False, False], "all_wrong"),
         ([0.5, 0.5], [True, False], "constant"),
-        ([0.0, 0.0], [None, None], "all_wrong"),
+        ([0.0, 0.0], [None, None], "constant"),  # nobody judged them
         ([0.1 + 0.2, 0.3], [True, True], "all_right"),  # a difference by rounding is no spread
-        ([None, 1.0], [None, True], "constant"),
+        ([None, 1.0], [None, True], "all_right"),
         ([1000.0, 1000.5], [False, False], "spread"),
     ],
 )

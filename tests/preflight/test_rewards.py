@@ -40,7 +40,18 @@ def test_model_written_code_needs_a_sandbox(spec: RunSpec, monkeypatch: pytest.M
     assert "here is no sandbox" in said
 
 
-@pytest.mark.parametrize(("url", "problems"), [("https://api.example.com/v1", 1), ("http://127.0.0.1:8000/v1", 0)])
+@pytest.mark.parametrize(
+    ("url", "problems"),
+    [
+        ("https://api.example.com/v1", 1),
+        ("https://localhost.example.com/v1", 1),
+        ("http://127.0.0.1:8000/v1", 0),
+        ("http://localhost:8000/v1", 0),
+        ("http://192.168.1.5:8000/v1", 0),
+        ("http://[::1]:8000/v1", 0),
+        ("http://judge:8000/v1", 0),
+    ],
+)
 def test_a_judge_elsewhere_needs_its_key(
     spec: RunSpec, monkeypatch: pytest.MonkeyPatch, url: str, problems: int
 ) -> None:

@@ -78,11 +78,19 @@ def test_the_last_layer_is_taken_where_the_encoder_is_not_in_the_table(encoder: 
     assert pay(CANDIDATES, REFERENCES, encoder, num_layers=2) != last
 
 
-def test_a_name_in_the_table_chooses_its_layer(encoder: Path, tmp_path: Path) -> None:
-    named = tmp_path / "distilbert-base-uncased"
-    named.symlink_to(encoder)
-    with pytest.raises(RewardError, match="num_layers is 5 and the encoder has 3 layers"):
-        pay(["a"], ["b"], named)
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("bert-base-multilingual-cased", 9),
+        ("google-bert/bert-base-multilingual-cased", 9),
+        ("microsoft/deberta-v3-base", 9),
+        ("klue/roberta-large", 24),  # another model than the roberta-large of the table
+        ("models/roberta-large", 24),
+    ],
+)
+def test_only_the_very_encoders_of_the_table_have_its_layers(name: str, layer: int) -> None:
+    module = importlib.import_module("trainer.rewards.library.bertscore")
+    assert module._usual_layer(name, 24) == layer
 
 
 def test_f1_of_three_tokens_by_hand() -> None:

@@ -102,13 +102,14 @@ def pay(endpoint: Endpoint, completions: list[Any], prompts: list[Any] | None = 
         ("0", [0, 10], 0.0),
         ("10", [0, 10], 1.0),
         ("3", [1, 5], 0.5),
+        ("I give it 7 out of 10.", [0, 10], 0.7),
+        ("7,5", [0, 10], 0.75),
+        (".5", [0, 1], 0.5),
         ("-1", [-1, 1], 0.0),
         ("<think>between 2 and 4</think>\n8", [0, 10], 0.8),
     ],
 )
-def test_the_first_number_is_mapped_to_the_scale(
-    endpoint: Endpoint, reply: str, scale: list[float], value: float
-) -> None:
+def test_the_number_is_mapped_to_the_scale(endpoint: Endpoint, reply: str, scale: list[float], value: float) -> None:
     endpoint.reply = lambda question: says(reply)
     assert pay(endpoint, ["text"], scale=scale) == [pytest.approx(value)]
 
@@ -119,6 +120,7 @@ def test_the_first_number_is_mapped_to_the_scale(
         (says("11"), "gave 11, which is not from 0 to 10"),
         (says("-1"), "gave -1, which is not"),
         (says("excellent"), "gave no number: 'excellent'"),
+        (says("On a scale of 0 to 10 I give 7"), "gave several numbers"),
         (says(""), "gave no number"),
         (says(None), "gave no number"),
         (says("<think>maybe 7 or"), "was still thinking"),

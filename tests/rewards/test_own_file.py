@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trainer.errors import RewardError
 from trainer.rewards import own_file
+from trainer.rewards.contract import RewardFunction
 
 KEY = "reward.components.0"
+
+
+def load(path: Path, params: dict[str, Any]) -> RewardFunction:
+    return own_file.load(str(path), own_file.read(str(path)), "reward", params)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_params_are_added_and_neighbours_can_be_imported(tmp_path: Path) -> None
         "import neighbour_of_mine\n"
         "def reward(completions, factor): return [neighbour_of_mine.BASE * factor for _ in completions]\n"
     )
-    function = own_file.load(str(path), "reward", {"factor": 2})
+    function = load(path, {"factor": 2})
     assert function(completions=["a"], prompts=["p"], answer=["x"]) == [20]
     assert not function.rowwise
 
@@ -65,12 +71,29 @@ def test_params_the_function_does_not_take_are_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("def reward(completions, factor=1): return [1.0]\n")
     with pytest.raises(RewardError, match="takes no argument colour; it takes completions, factor"):
-        own_file.load(str(path), "reward", {"colour": "red"})
+        load(path, {"colour": "red"})
+
+
+def test_neighbours_of_the_same_name_do_not_meet(tmp_path: Path) -> None:
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same_neighbour.py").write_text(f"VALUE = {value}\n")
+        text = "import same_neighbour\ndef reward(completions): return [same_neighbour.VALUE]\n"
+        (tmp_path / name / f"{name}.py").write_text(text)
+    functions = [load(tmp_path / name / f"{name}.py", {}) for name in "ab"]
+    assert [function(completions=["x"]) for function in functions] == [[1.0], [2.0]]
+
+
+def test_a_neighbour_can_be_imported_inside_the_function(tmp_path: Path) -> None:
+    (tmp_path / "late_neighbour.py").write_text("VALUE = 3.0\n")
+    path = tmp_path / "mine.py"
+    path.write_text("def reward(completions):\n    import late_neighbour\n    return [late_neighbour.VALUE]\n")
+    assert load(path, {})(completions=["x"]) == [3.0]
 
 
 def test_two_files_of_the_same_name_do_not_meet(tmp_path: Path) -> None:
     for name, value in (("a", 1.0), ("b", 2.0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.py").write_text(f"def reward(completions): return [{value}]\n")
-    found = [own_file.load(str(tmp_path / name / "mine.py"), "reward", {})(completions=["x"]) for name in "ab"]
+    found = [load(tmp_path / name / "mine.py", {})(completions=["x"]) for name in "ab"]
     assert found == [[1.0], [2.0]]

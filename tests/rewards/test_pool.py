@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,25 @@ def prints(completions, **columns):
 async def waits(completions, answer):
     return [float(text == gold) for text, gold in zip(completions, answer)]
 
+def escapes(completions, **columns):
+    for text in completions:
+        if text == "bad":
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(20)
+                os._exit(0)
+            time.sleep(300)
+    return [1.0] * len(completions)
+
+def ranks(completions, **columns):
+    if "bad" in completions:
+        raise ValueError("bad")
+    return [float(rank) for rank in range(len(completions))]
+
+def talks(completions, log_extra, **columns):
+    log_extra("pairs", [{(1, 2): text} for text in completions])
+    return [1.0] * len(completions)
+
 def forks(completions, **columns):
     for text in completions:
         if text == "bad":
@@ -123,6 +143,7 @@ def test_values_come_back_in_order_with_their_seconds(make: Callable[..., Pool])
     [
         ("loops", "hung: it gave no answer and was ended"),
         ("backtracks", "hung: it gave no answer and was ended"),
+        ("escapes", "hung: it gave no answer and was ended"),
         ("forks", "hung: it gave no answer and was ended"),
         ("leaves", "called sys.exit(3)"),
         ("dies", "ended its process (exit code 4)"),
@@ -141,6 +162,30 @@ def test_only_the_bad_row_is_lost_and_in_time(make: Callable[..., Pool], name: s
     assert others == [others[0]] * 9
     assert others[0] in (0.0, 1.0)
     assert ask(pool, name, ["good"] * 3) == [others[0]] * 3  # and the pool works on
+
+
+def test_rows_that_are_judged_by_each_other_are_asked_together_again(make: Callable[..., Pool]) -> None:
+    values = ask(make("ranks"), "ranks", ["a", "b", "bad", "c"])
+    assert isinstance(values.pop(2), Failure)
+    assert values == [0.0, 1.0, 2.0]
+
+
+def test_what_a_function_says_need_not_fit_json(make: Callable[..., Pool]) -> None:
+    answer = make("talks").run([call("talks", ["a"])])["talks"]
+    assert answer.values == [1.0]
+    assert answer.said == [("log_extra", "pairs", "[{(1, 2): 'a'}]")]
+
+
+def test_a_column_that_can_not_be_sent_is_named(make: Callable[..., Pool]) -> None:
+    with pytest.raises(RewardError, match="reward length: can not be given the column lock: cannot pickle"):
+        ask(make("length"), "length", ["a"], lock=[threading.Lock()], fine=[1])
+
+
+def test_a_process_that_is_replaced_runs_the_file_as_it_was(make: Callable[..., Pool], own_file: Path) -> None:
+    pool = make("dies", "length", size=1)
+    own_file.write_text("broken = (\n")
+    ask(pool, "dies")
+    assert ask(pool, "length", ["abc"]) == [3.0]
 
 
 def test_rows_without_an_answer_at_the_deadline_fail_and_the_batch_ends(make: Callable[..., Pool]) -> None:

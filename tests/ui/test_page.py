@@ -118,7 +118,7 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begin = launch.start
-    monkeypatch.setattr(launch, "start", lambda run, module=None: begin(run, FAKE_WORKER))
+    monkeypatch.setattr(launch, "start", lambda run, *others: begin(run, FAKE_WORKER))
     monkeypatch.setenv("FAKE_WORKER", "obey")
     run = actions.start("tiny", "optim.max_steps=4", "", EN)
     assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)

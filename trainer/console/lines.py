@@ -200,9 +200,13 @@ def _eval(event: Event) -> str:
     parts = event.get("components") or {}
     shown = ", ".join(f"{name} {number(value)}" for name, value in parts.items())
     return (
-        f"eval {event.get('at')} (step {event.get('step')})  reward {number(event.get('reward'))}  "
-        f"correct {percent(event.get('correct_frac'))} of {rows} rows  {seconds}"
-    ) + (f"  ({shown})" if shown else "") + _sampled(event.get("sampled") or {})
+        (
+            f"eval {event.get('at')} (step {event.get('step')})  reward {number(event.get('reward'))}  "
+            f"correct {percent(event.get('correct_frac'))} of {rows} rows{_failed(event)}  {seconds}"
+        )
+        + (f"  ({shown})" if shown else "")
+        + _sampled(event.get("sampled") or {})
+    )
 
 
 def _sampled(found: Mapping[str, Any]) -> str:
@@ -212,7 +216,11 @@ def _sampled(found: Mapping[str, Any]) -> str:
     rates = [f"{name}@{k} {percent(value)}" for name in ("pass", "maj") for k, value in found[f"{name}_at"].items()]
     dead = f"{percent(found['all_right_frac'])} all right, {percent(found['all_wrong_frac'])} all wrong"
     group, samples = number(found.get("group")), number(found.get("samples"))
-    return f"\n  sampled {samples} times: {', '.join(rates)}; groups of {group} without spread: {dead}"
+    return f"\n  sampled {samples} times: {', '.join(rates)}; groups of {group} without spread: {dead}{_failed(found)}"
+
+
+def _failed(found: Mapping[str, Any]) -> str:
+    return f", {found['failed']} answers not judged" if found.get("failed") else ""
 
 
 def _checkpoint(event: Event) -> str:

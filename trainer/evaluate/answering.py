@@ -18,6 +18,7 @@ from trainer.grpo.guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 
+Interrupted = Callable[[], bool]
 GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
@@ -41,7 +42,7 @@ def answer(
     *,
     batch_size: int,
     chat_template_kwargs: dict[str, Any] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
+    interrupted: Interrupted = lambda: False,
 ) -> Answers | None:
     """One answer to each prompt, `batch_size` at once; None when `interrupted` between two batches.
 
@@ -61,16 +62,57 @@ def answer(
     return Answers(completions, ids)
 
 
-def pay(wrapper: ComponentRewardWrapper, rows: Sequence[dict[str, Any]], answers: Answers) -> list[float | None]:
-    """What each answer is paid by the run's rewards; the wrapper's last_components and last_correct are those rows'."""
+@dataclass(frozen=True)
+class Paid:
+    """Row by row: rewards, and components, correct and failures as ComponentRewardWrapper's last_... have them."""
+
+    rewards: list[float | None]
+    components: dict[str, list[float | None]]
+    correct: list[bool | None]
+    failures: list[dict[str, str]]
+
+    @property
+    def failed(self) -> int:
+        """Completions that a component could not judge."""
+        return sum(map(bool, self.failures))
+
+    @property
+    def first_failure(self) -> str:
+        """Component and reason of the first of them; "" without one."""
+        return next((f"{name}: it {why}" for row in self.failures for name, why in row.items()), "")
+
+
+def pay(
+    wrapper: ComponentRewardWrapper,
+    rows: Sequence[dict[str, Any]],
+    answers: Answers,
+    *,
+    batch_size: int,
+    interrupted: Interrupted = lambda: False,
+) -> Paid | None:
+    """What the run's rewards say of each answer; None when `interrupted` between two batches.
+
+    batch_size: completions that share one reward.deadline_s; a training gives it to a generation batch.
+    """
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    return wrapper.score(
-        prompts=[row["prompt"] for row in rows],
-        completions=answers.completions,
-        completion_ids=answers.ids,
-        **columns,
-    )
+    found = Paid([], {name: [] for name in wrapper.leaves}, [], [])
+    for start in range(0, len(rows), batch_size):
+        if interrupted():
+            return None
+        batch = slice(start, start + batch_size)
+        found.rewards.extend(
+            wrapper.score(
+                prompts=[row["prompt"] for row in rows[batch]],
+                completions=answers.completions[batch],
+                completion_ids=answers.ids[batch],
+                **{name: [row.get(name) for row in rows[batch]] for name in names},
+            )
+        )
+        for name, values in wrapper.last_components.items():
+            found.components[name] += values
+        found.correct.extend(wrapper.last_correct)
+        found.failures.extend(wrapper.last_failures)
+    return found
 
 
 def _generate(model: Any, tokenizer: Any, asked: list[list[int]], decoding: dict[str, Any]) -> list[list[int]]:

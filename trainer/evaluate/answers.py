@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,8 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        for source in sorted(checkpoint.iterdir()):
-            if source.is_file() and source.name not in FOR_RESUMING:
-                _copy(source, draft / source.name)
+        for source in _copied(checkpoint):
+            _copy(source, draft / source.name)
         sync_folder(draft)
         if target.exists():
             shutil.rmtree(target)
@@ -78,6 +77,15 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
         fix = f"free disk space; {checkpoint.name} itself is intact"
         raise CheckpointError(Problem(str(target), f"can not be written: {error.strerror}", fix)) from error
     return target
+
+
+def copied_size(checkpoint: Path) -> int:
+    """Bytes that copy_adapter writes for such a checkpoint."""
+    return sum(path.stat().st_size for path in _copied(checkpoint))
+
+
+def _copied(checkpoint: Path) -> Iterator[Path]:
+    return (path for path in sorted(checkpoint.iterdir()) if path.is_file() and path.name not in FOR_RESUMING)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -159,18 +159,15 @@ def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
     return rows
 
 
-def write_scores(folder: Path, scores: Sequence[EpochScore], spec: RunSpec, labels: Path | None) -> Path:
-    """Write scores.json, which trainer.best reads. labels: the file they came from; None for rows of the Hub."""
+def write_scores(folder: Path, scores: Sequence[EpochScore], spec: RunSpec, labels: Path) -> Path:
+    """Write scores.json, which trainer.best reads. labels: the file they came from."""
     path = RunDir(folder).scores
-    source = None
-    if labels is not None:
-        source = {"file": labels.name, "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()}
     parts = {figure: _component(spec, function) for figure, function in METRICS.items()}
     metrics = {figure: {"function": part.function, "params": part.params} for figure, part in parts.items()}
     write_json(
         path,
         {
-            "labels": source,
+            "labels": {"file": labels.name, "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()},
             "metrics": metrics | {"mean": f"({' + '.join(METRICS)}) / {len(METRICS)}"},
             "epochs": [asdict(score) for score in scores],
             "best": asdict(best(scores)),
@@ -248,9 +245,7 @@ def _same_question(entry: Mapping[str, Any], label: Mapping[str, Any]) -> bool:
     return (asked(label.get("prompt")) or "").strip() in said
 
 
-def opened(
-    name: str, labels: Path | None, preset: str | None
-) -> tuple[Path, RunSpec, Path | None, list[dict[str, Any]]]:
+def opened(name: str, labels: Path | None, preset: str | None) -> tuple[Path, RunSpec, Path, list[dict[str, Any]]]:
     """(folder, spec, file of the labels, its rows) of a run's name under outputs, or of a path.
 
     Without `labels` those of the run's data.eval_path, as many as it evaluates on. Raises InputError of some kind when

@@ -6,28 +6,32 @@ Greedy decoding draws no random number, so an evaluation between two steps does 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainer.evaluate.answering import GREEDY, answer, pay
+from trainer.evaluate.answering import GREEDY, Interrupted, answer, pay
 from trainer.rewards.wrapper import ComponentRewardWrapper
 
 
 @dataclass(frozen=True)
 class Score:
     """Means over the rows. reward is the weighted total; correct_frac the share that reached reward.correct_at;
-    None where no row could be judged. texts: the answers, row by row, which are too long for an event."""
+    None where no row could be judged. failed: rows that a component could not judge, failure: why the first of them.
+    texts: the answers, row by row."""
 
     reward: float | None
     correct_frac: float | None
     components: dict[str, float]
     rows: int
+    failed: int = 0
+    failure: str = ""
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def facts(self) -> dict[str, Any]:
         """What the event `eval` says."""
-        return {name: value for name, value in asdict(self).items() if name != "texts"}
+        left_out = {"failure", "texts"} if self.failed else {"failed", "failure", "texts"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 def evaluate(
@@ -38,10 +42,14 @@ def evaluate(
     *,
     max_completion_length: int,
     batch_size: int,
+    reward_batch_size: int,
     chat_template_kwargs: dict[str, Any] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
+    interrupted: Interrupted = lambda: False,
 ) -> Score | None:
-    """Answer `rows` and pay the answers; None when `interrupted` between two batches."""
+    """Answer `rows`, `batch_size` at once, and pay the answers; None when `interrupted` between two batches.
+
+    reward_batch_size: see trainer.evaluate.answering.pay.
+    """
     answers = answer(
         model,
         tokenizer,
@@ -53,16 +61,21 @@ def evaluate(
     )
     if answers is None:
         return None
-    rewards = [value for value in pay(wrapper, rows, answers) if value is not None]
-    correct = [flag for flag in wrapper.last_correct if flag is not None]
+    paid = pay(wrapper, rows, answers, batch_size=reward_batch_size, interrupted=interrupted)
+    if paid is None:
+        return None
+    rewards = [value for value in paid.rewards if value is not None]
+    correct = [flag for flag in paid.correct if flag is not None]
     return Score(
         reward=statistics.fmean(rewards) if rewards else None,
         correct_frac=statistics.fmean(correct) if correct else None,
         components={
             name: statistics.fmean(known)
-            for name, values in wrapper.last_components.items()
+            for name, values in paid.components.items()
             if (known := [value for value in values if value is not None])
         },
         rows=len(rows),
+        failed=paid.failed,
+        failure=paid.first_failure,
         texts=answers.texts,
     )

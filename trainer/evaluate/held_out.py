@@ -10,21 +10,34 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.evaluate import answers
+from trainer.evaluate.answering import Interrupted
 from trainer.evaluate.greedy import Score, evaluate
 from trainer.evaluate.sampled import Sampled, sample, seed_at
 from trainer.events import EventWriter
+from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 
 
+@dataclass(frozen=True)
+class Measured:
+    """With the weights after `step`. sampled: None without eval.pass_at."""
+
+    step: int
+    score: Score
+    sampled: Sampled | None
+
+
 class HeldOut:
-    """around: put around the model while it answers (autocast). interrupted: somebody asked to stop."""
+    """generation_batch: completions that a training has judged within one reward.deadline_s (the plan's
+    generation_batch_size). spans: those of the run; an evaluation is no part of a step and leaves none.
+    interrupted: somebody asked to stop."""
 
     def __init__(
         self,
@@ -34,16 +47,19 @@ class HeldOut:
         rows: list[dict[str, Any]],
         tokenizer: Any,
         wrapper: ComponentRewardWrapper,
-        interrupted: Callable[[], bool],
+        generation_batch: int,
+        spans: Spans,
+        interrupted: Interrupted,
     ) -> None:
         self.rundir, self.events, self.spec, self.rows = rundir, events, spec, rows
-        self.tokenizer, self.wrapper, self.interrupted = tokenizer, wrapper, interrupted
+        self.tokenizer, self.wrapper, self.generation_batch = tokenizer, wrapper, generation_batch
+        self.spans, self.interrupted = spans, interrupted
         self.model: Any = None
         self.around: Callable[[], AbstractContextManager[Any]]
-        self._newest: tuple[int, Score] | None = None
+        self._newest: Measured | None = None
 
     def attach(self, model: Any, around: Callable[[], AbstractContextManager[Any]]) -> None:
-        """The model that answers, known once the trainer is made."""
+        """The model that answers, known once the trainer is made. around: put around it while it does (autocast)."""
         self.model, self.around = model, around
 
     def evaluate(self, at: str, step: int) -> None:
@@ -51,10 +67,9 @@ class HeldOut:
         if not self.rows:
             return
         started = time.perf_counter()
-        score = self._score(step)
-        sampled = self._sampled(step) if score is not None and self.spec.eval.pass_at else None
-        if score is not None:
-            facts = score.facts() | ({"sampled": asdict(sampled)} if sampled else {})
+        measured = self._measured(step)
+        if measured is not None:
+            facts = measured.score.facts() | ({"sampled": measured.sampled.facts()} if measured.sampled else {})
             self.events.emit("eval", at=at, step=step, seconds=time.perf_counter() - started, **facts)
 
     def save(self, step: int, checkpoint: Path) -> None:
@@ -62,12 +77,13 @@ class HeldOut:
         if not self.spec.eval.answers:
             return
         label = _label(checkpoint)
+        # Of an attempt that was killed later than this step: beside the new adapter they would be another model's.
+        self.rundir.inference_file(label).unlink(missing_ok=True)
         answers.copy_adapter(checkpoint, self.rundir, label)
-        known = self._newest is not None and self._newest[0] == step
-        if not known:
+        if self._newest is None or self._newest.step != step:
             self.evaluate("during", step)
-        if self._newest is not None and self._newest[0] == step:
-            answers.write(self.rundir, label, self.rows, self._newest[1].texts)
+        if self._newest is not None and self._newest.step == step:
+            answers.write(self.rundir, label, self.rows, self._newest.score.texts)
 
     def catch_up(self, step: int, checkpoint: Path) -> None:
         """After a resume: what the attempt before had no time to write of the checkpoint it ended with."""
@@ -76,40 +92,60 @@ class HeldOut:
         if self.spec.eval.answers and not (folder.is_dir() and file.is_file()):
             self.save(step, checkpoint)
 
-    def _score(self, step: int) -> Score | None:
-        if self._newest is None or self._newest[0] != step:
+    def _measured(self, step: int) -> Measured | None:
+        """Of this step, from before where it was measured already; None when a stop was asked for."""
+        if self._newest is None or self._newest.step != step:
+            self._newest = None
             with self.around():
-                score = evaluate(
-                    self.model,
-                    self.tokenizer,
-                    self.rows,
-                    self.wrapper,
-                    max_completion_length=self.spec.generation.max_completion_length,
-                    batch_size=self.spec.eval.batch_size,
-                    chat_template_kwargs=self.spec.trl.get("chat_template_kwargs"),
-                    interrupted=self.interrupted,
-                )
-            self._newest = None if score is None else (step, score)
-        return None if self._newest is None else self._newest[1]
+                score = self._score()
+                sampled = self._sampled(step) if score is not None and self.spec.eval.pass_at else None
+            self.spans.drain()
+            if score is not None:
+                self._newest = Measured(step, score, sampled)
+                self._say_failed(self._newest)
+        return self._newest
+
+    def _say_failed(self, measured: Measured) -> None:
+        """An alert for what could not be judged: its share of the figures says nothing about the model."""
+        for kind, found, count in (
+            ("greedy", measured.score, measured.score.rows),
+            ("sampled", measured.sampled, len(self.rows) * measured.sampled.samples if measured.sampled else 0),
+        ):
+            if found is not None and found.failed:
+                text = f"{found.failed} of {count} {kind} answers after step {measured.step} could not be judged"
+                self.events.emit("alert", level="warn", title="evaluation", text=f"{text}. {found.failure}")
+
+    def _score(self) -> Score | None:
+        return evaluate(
+            self.model,
+            self.tokenizer,
+            self.rows,
+            self.wrapper,
+            max_completion_length=self.spec.generation.max_completion_length,
+            batch_size=self.spec.eval.batch_size,
+            reward_batch_size=self.generation_batch,
+            chat_template_kwargs=self.spec.trl.get("chat_template_kwargs"),
+            interrupted=self.interrupted,
+        )
 
     def _sampled(self, step: int) -> Sampled | None:
         spec, group = self.spec, self.spec.generation.num_generations
-        with self.around():
-            return sample(
-                self.model,
-                self.tokenizer,
-                self.rows,
-                self.wrapper,
-                samples=spec.eval.samples or max([group, *spec.eval.pass_at]),
-                ks=spec.eval.pass_at,
-                group=group,
-                generation=spec.generation,
-                generation_kwargs=spec.trl.get("generation_kwargs"),
-                batch_size=spec.eval.batch_size,
-                seed=seed_at(spec.run.seed, step),
-                chat_template_kwargs=spec.trl.get("chat_template_kwargs"),
-                interrupted=self.interrupted,
-            )
+        return sample(
+            self.model,
+            self.tokenizer,
+            self.rows,
+            self.wrapper,
+            samples=spec.eval.samples or max([group, *spec.eval.pass_at]),
+            ks=spec.eval.pass_at,
+            group=group,
+            generation=spec.generation,
+            generation_kwargs=spec.trl.get("generation_kwargs"),
+            batch_size=spec.eval.batch_size,
+            reward_batch_size=self.generation_batch,
+            seed=seed_at(spec.run.seed, step),
+            chat_template_kwargs=spec.trl.get("chat_template_kwargs"),
+            interrupted=self.interrupted,
+        )
 
 
 def _label(checkpoint: Path) -> str:

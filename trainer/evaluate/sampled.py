@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from trainer.evaluate.answering import answer, pay
+from trainer.evaluate.answering import Interrupted, Paid, answer, pay
 from trainer.evaluate.pass_at import dead_frac, maj_at, pass_at
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Generation
@@ -26,6 +26,7 @@ class Sampled:
 
     all_right_frac, all_wrong_frac: share of groups of `group` completions in which no spread, hence no gradient, is to
     be expected. rows: those in which a sample could be judged; in them an unjudged sample counts as wrong.
+    failed: samples of all rows that a component could not judge, failure: why the first of them.
     """
 
     pass_at: dict[str, float]
@@ -35,6 +36,13 @@ class Sampled:
     rows: int
     samples: int
     group: int
+    failed: int = 0
+    failure: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """What the event `eval` says."""
+        left_out = {"failure"} if self.failed else {"failed", "failure"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 def seed_at(seed: int, step: int) -> int:
@@ -54,14 +62,15 @@ def sample(
     generation: Generation,
     generation_kwargs: dict[str, Any] | None = None,
     batch_size: int,
+    reward_batch_size: int,
     seed: int,
     chat_template_kwargs: dict[str, Any] | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
+    interrupted: Interrupted = lambda: False,
 ) -> Sampled | None:
     """Sample `samples` answers to every row, `batch_size` answers at once, and judge them by the run's `correct`.
 
-    generation_kwargs: TRL's argument of that name. seed: see seed_at. None when `interrupted` between two batches, or
-    when no row could be judged. Raises ValueError when a k or the group is larger than `samples`.
+    generation_kwargs: TRL's argument of that name. reward_batch_size: see trainer.evaluate.answering.pay. seed: see
+    seed_at. None when `interrupted` between two batches, or when no row could be judged. Raises ValueError when a k or the group is larger than `samples`.
     """
     if samples < max([group, *ks]):
         raise ValueError(f"{samples} samples a row are too few for k {list(ks)} and groups of {group}")
@@ -82,9 +91,10 @@ def sample(
         )
         if answers is None:
             return None
-        pay(wrapper, repeated, answers)
-    votes = [wrapper.answer_of(text) for text in answers.texts]
-    return _means(votes, wrapper.last_correct, samples, ks, group)
+        paid = pay(wrapper, repeated, answers, batch_size=reward_batch_size, interrupted=interrupted)
+    if paid is None:
+        return None
+    return _means([wrapper.answer_of(text) for text in answers.texts], paid, samples, ks, group)
 
 
 def _decoding(generation: Generation) -> dict[str, Any]:
@@ -94,12 +104,10 @@ def _decoding(generation: Generation) -> dict[str, Any]:
     return {"do_sample": True, "max_new_tokens": generation.max_completion_length, **chosen}
 
 
-def _means(
-    votes: Sequence[str | None], correct: Sequence[bool | None], samples: int, ks: Sequence[int], group: int
-) -> Sampled | None:
+def _means(votes: Sequence[str | None], paid: Paid, samples: int, ks: Sequence[int], group: int) -> Sampled | None:
     judged = []
     for start in range(0, len(votes), samples):
-        flags = correct[start : start + samples]
+        flags = paid.correct[start : start + samples]
         if any(flag is not None for flag in flags):
             judged.append((votes[start : start + samples], [flag is True for flag in flags]))
     if not judged:
@@ -113,4 +121,6 @@ def _means(
         rows=len(judged),
         samples=samples,
         group=group,
+        failed=paid.failed,
+        failure=paid.first_failure,
     )

@@ -70,10 +70,9 @@ def outcome(
     std = statistics.stdev(scored) if len(scored) > 1 else 0.0
     if has_spread(scored if steps is None else [reward for reward in steps if reward is not None]):
         return Outcome(mean, std, "spread")
-    if correct and all(flag is True for flag in correct):
-        return Outcome(mean, std, "all_right")
-    if correct and not any(correct):
-        return Outcome(mean, std, "all_wrong")
+    judged = [flag for flag in correct if flag is not None]
+    if judged and len(set(judged)) == 1:
+        return Outcome(mean, std, "all_right" if judged[0] else "all_wrong")
     return Outcome(mean, std, "constant")
 
 

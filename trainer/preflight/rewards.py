@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trainer.errors import Problem
 from trainer.rewards import own_file
@@ -39,10 +41,19 @@ def _sandbox(where: str) -> Iterator[Problem]:
 
 
 def _key(component: Component, where: str) -> Iterator[Problem]:
+    """A judge elsewhere wants a key; one on this machine or in its network seldom does."""
     name = component.params.get("api_key_env", "OPENAI_API_KEY")
-    local = any(host in str(component.params.get("base_url", "")) for host in ("127.0.0.1", "localhost"))
-    if not os.environ.get(name) and not local:
+    if not os.environ.get(name) and not _is_near(urlsplit(str(component.params.get("base_url", ""))).hostname or ""):
         yield Problem(where, f"the environment has no {name}, the judge's key", f"export {name}=...")
+
+
+def _is_near(host: str) -> bool:
+    if host == "localhost" or host.endswith(".local") or ("." not in host and ":" not in host):
+        return True
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 def _folder(component: Component, where: str) -> Iterator[Problem]:

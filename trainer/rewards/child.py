@@ -34,6 +34,7 @@ from trainer.rewards.making import Recipe, make
 from trainer.rewards.running import Call, ask, failure
 
 LENGTH = struct.Struct("<Q")
+MAIN_THREAD = "--of-main-thread"
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
 
@@ -58,6 +59,8 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     """stdin and stdout for us alone: a function that reads or prints must not disturb the protocol."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
+    if hasattr(os, "register_at_fork"):  # else what a function forks would hold the pipe open after this process
+        os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w", buffering=1, errors="replace")
@@ -67,7 +70,8 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 def _end_with_parent() -> None:
     """A function may hang when the training is killed: then nobody would end this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's
-    if sys.platform == "linux":
+    # The kernel sends the signal when the *thread* ends that started us: only of a main thread is that the process.
+    if sys.platform == "linux" and MAIN_THREAD in sys.argv:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = os.getppid()
 
@@ -115,7 +119,10 @@ def _plain(value: Any) -> Any:
 
 
 def _send(answers: BinaryIO, message: list[Any]) -> None:
-    line = json.dumps(message, default=str).encode()
+    try:
+        line = json.dumps(message, default=repr).encode()
+    except TypeError:  # what a function gave log_extra can have keys that JSON has not
+        line = json.dumps([*message[:-1], [(which, name, repr(what)) for which, name, what in message[-1]]]).encode()
     answers.write(LENGTH.pack(len(line)) + line)
     answers.flush()
 

@@ -32,22 +32,28 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """The same without pydantic, whose import would double the start of a reward process."""
+    """The same without pydantic, whose import would double the start of a reward process, and with the file's content:
+    a process that is started later must not run what the file has become since.
+    """
 
     title: str
     function: str
     file: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
+    source: bytes | None = None
 
     @classmethod
     def of(cls, component: Named) -> Recipe:
-        return cls(component.title, component.function, component.file, component.params)
+        source = own_file.read(component.file) if component.file is not None else None
+        return cls(component.title, component.function, component.file, component.params, source)
 
 
 def make(component: Named) -> RewardFunction:
     """Raises RewardError where the params do not fit or the file is not right."""
     if component.file is not None:
-        return own_file.load(component.file, component.function, component.params)
+        recipe = component if isinstance(component, Recipe) else Recipe.of(component)
+        source = recipe.source if recipe.source is not None else own_file.read(component.file)
+        return own_file.load(component.file, source, component.function, component.params)
     try:
         return REWARDS[component.function](**component.params)
     except (TypeError, ValueError, re.error) as error:

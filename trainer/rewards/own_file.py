@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import inspect
 import sys
 import traceback
@@ -23,10 +22,20 @@ from typing import Any
 from trainer.errors import Problem, RewardError
 from trainer.rewards.contract import RewardFunction
 
+_PREFIX = "own_reward_"
 
-def load(path: str, name: str, params: dict[str, Any]) -> RewardFunction:
-    """Run the file and take its function `name`. Raises RewardError with the line that is wrong."""
-    module = _run(Path(path))
+
+def read(path: str) -> bytes:
+    """The file's content. Raises RewardError."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise RewardError(Problem(path, f"can not be read: {error.strerror}", "check the component's file")) from error
+
+
+def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardFunction:
+    """Run the source of the file at `path` and take its function. Raises RewardError with the line that is wrong."""
+    module = _run(Path(path), source)
     function = getattr(module, name, None)
     if not callable(function):
         own = functions_in(module)
@@ -92,24 +101,33 @@ def functions_in(module: ModuleType) -> list[str]:
     ]
 
 
-def _run(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise RewardError(Problem(str(path), "there is no such file", "check reward.components[].file"))
-    name = f"own_reward_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise RewardError(Problem(str(path), "is no Python file", "give a file that ends in .py"))
-    module = importlib.util.module_from_spec(found)
+def _run(path: Path, source: bytes) -> ModuleType:
+    home = path.resolve().parent
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module  # dataclasses and pickle look it up by name
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)  # it may import its neighbours
+    if sys.path[0] != str(home):
+        sys.path.insert(0, str(home))  # it may import its neighbours, also inside a function
+    _forget_neighbours(home)
     try:
-        found.loader.exec_module(module)
+        exec(compile(source, str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise RewardError(Problem(_place(path, error), f"{type(error).__name__}: {error}", "mend the file")) from error
-    finally:
-        sys.path.remove(folder)
     return module
+
+
+_homes: set[Path] = set()
+"""Folders of the files run so far."""
+
+
+def _forget_neighbours(home: Path) -> None:
+    """Two files may each have a neighbour of the same name: the second must not get that of the first."""
+    for name, module in list(sys.modules.items()):
+        lies_in = Path(getattr(module, "__file__", None) or "").parent
+        if lies_in in _homes - {home} and not name.startswith(_PREFIX):
+            del sys.modules[name]
+    _homes.add(home)
 
 
 def _place(path: Path, error: BaseException) -> str:

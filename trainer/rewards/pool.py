@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards.child import LENGTH
+from trainer.rewards.child import LENGTH, MAIN_THREAD
 from trainer.rewards.contract import Failure, Value, Values
 from trainer.rewards.making import Named, Recipe, make
 from trainer.rewards.running import Answer, Call
@@ -38,6 +38,7 @@ from trainer.rundir import PROJECT
 
 MOST = 4
 START_S = 60.0  # a person's own file may import what takes long
+END_S = 1.0  # for the kernel to end a process
 LEAST_ROW_S = 0.05
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _PENDING = object()
@@ -52,7 +53,9 @@ class _Task:
     rows: list[int]
     one_by_one: bool = False
     home: int | None = None
-    """The only process that may do it: a function that keeps a state has it there."""
+    """The process that does it as long as it lives: a function that keeps a state has it there."""
+    again: bool = False
+    """Its rows have values already; as one batch they may get others."""
     limit: float = 0.0
 
 
@@ -62,8 +65,11 @@ class _Child:
     def __init__(self, recipes: Sequence[Recipe], inbox: queue.Queue[Any], environment: dict[str, str]) -> None:
         self.task: _Task | None = None
         self.ready = False
+        self.answered = False
+        self.started = time.monotonic()
+        of_main = [MAIN_THREAD] if threading.current_thread() is threading.main_thread() else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.rewards.child"],
+            [sys.executable, "-m", "trainer.rewards.child", *of_main],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=PROJECT,
@@ -74,7 +80,11 @@ class _Child:
         threading.Thread(target=self._read, args=(inbox,), daemon=True, name="rewards").start()
 
     def send(self, *message: Any) -> None:
-        data = pickle.dumps(message)
+        """Raises RewardError for a column that can not be sent."""
+        try:
+            data = pickle.dumps(message)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise _unsendable(message[-1], error) from error
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(LENGTH.pack(len(data)) + data)
@@ -90,10 +100,19 @@ class _Child:
                 inbox.put((self, json.loads(answers.read(LENGTH.unpack(size)[0]))))
         except ValueError:
             pass  # cut off in the middle of a message
+        answers.close()  # here and not in kill: closing waits for whoever reads
         inbox.put((self, None))
 
+    def ending(self) -> str:
+        """How it ended, for one whose pipe is closed."""
+        try:
+            code = self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its files"
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
     def kill(self) -> None:
-        """End it and what it started."""
+        """End it and what it started. Waits for no reader: a process that has left the group may hold the pipe."""
         try:
             if os.name == "nt":
                 self.process.kill()
@@ -101,10 +120,10 @@ class _Child:
                 os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):  # flushing what it will never read
-                pipe and pipe.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_S)
+        with contextlib.suppress(OSError):  # flushing what it will never read
+            self.process.stdin and self.process.stdin.close()
 
 
 class Pool:
@@ -134,10 +153,9 @@ class Pool:
             try:
                 child, message = self.inbox.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
-                what = f"took longer than {START_S:.0f} s to start"
-                raise RewardError(Problem("reward functions", what, "import less in your reward file")) from None
+                raise _slow_start() from None
             if message is None:
-                what = f"ended the process it was loaded in (exit code {child.process.wait()})"
+                what = f"ended the process it was loaded in ({child.ending()})"
                 raise RewardError(Problem("reward functions", what, "call no exit() in your reward file"))
             _refuse_unmade(message)
             child.ready = True
@@ -172,11 +190,12 @@ class _Batch:
         self.seconds = {call.name: 0.0 for call in calls}
         self.said: dict[str, list[Any]] = {call.name: [] for call in calls}
         self.waiting: deque[_Task] = deque()
+        self.excused: set[tuple[str, int]] = set()  # (component, row) that have had their second try
         for number, call in enumerate(calls):
             rowwise = pool.rowwise[call.name]
             home = None if rowwise else number % len(pool.children)
             for rows in _parts(call.rows, len(pool.children) if rowwise else 1):
-                self.waiting.append(self._task(call, rows, home=home))
+                self._queue(call, rows, home=home)
 
     @property
     def answers(self) -> dict[str, Answer]:
@@ -186,28 +205,31 @@ class _Batch:
             for name, values in self.values.items()
         }
 
-    def _task(self, call: Call, rows: list[int], one_by_one: bool = False, home: int | None = None) -> _Task:
+    def _queue(self, call: Call, rows: list[int], **how: Any) -> None:
         self.pool.tasks += 1
-        return _Task(self.pool.tasks, call, rows, one_by_one, home)
+        self.waiting.append(_Task(self.pool.tasks, call, rows, **how))
 
     def run(self) -> None:
         while time.monotonic() < self.end:
             self._hand_out()
-            working = [child for child in self.pool.children if child.task is not None]
+            working = [child.task for child in self.pool.children if child.task is not None]
             if not working and not self.waiting:
                 return
-            limits = [child.task.limit for child in working if child.task is not None]
+            soonest = min([self.end, *(task.limit for task in working), *self._start_limits()])
             try:
-                child, message = self.pool.inbox.get(timeout=max(0.0, min([self.end, *limits]) - time.monotonic()))
+                child, message = self.pool.inbox.get(timeout=max(0.0, soonest - time.monotonic()))
             except queue.Empty:
                 self._overdue()
                 continue
             if child in self.pool.children:  # else the last words of one that was replaced
                 self._take(child, message)
 
+    def _start_limits(self) -> list[float]:
+        return [child.started + START_S for child in self.pool.children if not child.ready]
+
     def _hand_out(self) -> None:
         for number, child in enumerate(self.pool.children):
-            task = next((task for task in self.waiting if task.home in (None, number)), None)
+            task = next((task for task in self.waiting if self._may(number, task)), None)
             if child.ready and child.task is None and task is not None:
                 self.waiting.remove(task)
                 left = self.end - time.monotonic()
@@ -215,28 +237,37 @@ class _Batch:
                 child.task = task
                 child.send("rows" if task.one_by_one else "call", task.number, task.call.of(task.rows))
 
+    def _may(self, number: int, task: _Task) -> bool:
+        """A process that is starting again has lost the state its functions kept: any other will do."""
+        return task.home in (None, number) or not self.pool.children[task.home].ready
+
     def _row_s(self) -> float:
         return max(LEAST_ROW_S, (self.end - time.monotonic()) / 4)
 
     def _overdue(self) -> None:
+        now = time.monotonic()
         for child in list(self.pool.children):
-            if child.task is not None and time.monotonic() >= child.task.limit:
-                task = child.task
+            task = child.task
+            if not child.ready and now >= child.started + START_S:
+                raise _slow_start()
+            if task is not None and now >= task.limit:
                 self.pool.replace(child)
-                self._failed(task, "hung: it gave no answer and was ended")
+                # What a function imports at its first call takes time from the first row: not that row's fault.
+                self._failed(task, "hung: it gave no answer and was ended", excuse=not child.answered)
 
     def _take(self, child: _Child, message: list[Any] | None) -> None:
         if message is None:
-            task, code = child.task, child.process.wait()
+            task, ending = child.task, child.ending()
             self.pool.replace(child)
             if task is not None:
-                self._failed(task, f"ended its process ({_ending(code)})")
+                self._failed(task, f"ended its process ({ending})", excuse=True)
             return
         kind, *rest = message
         if kind == "made":
             _refuse_unmade(message)
             child.ready = True
         elif child.task is not None and rest[0] == child.task.number:
+            child.answered = True
             self._answered(child, child.task, kind, rest[1:])
 
     def _answered(self, child: _Child, task: _Task, kind: str, rest: list[Any]) -> None:
@@ -248,6 +279,7 @@ class _Batch:
             task.limit = time.monotonic() + self._row_s()
             if row == len(task.rows) - 1:
                 child.task = None
+                self._once_more(task.call)
             return
         child.task = None
         if kind == "broken":
@@ -264,15 +296,35 @@ class _Batch:
     def _put(self, task: _Task, row: int, value: Any) -> None:
         self.values[task.call.name][task.rows[row]] = _value(value)
 
-    def _failed(self, task: _Task, reason: str) -> None:
-        """Put down the row that is to blame, and queue the others."""
-        left = [row for row in task.rows if self.values[task.call.name][row] is _PENDING]
-        if task.one_by_one or len(left) == 1:
-            self.values[task.call.name][left[0]] = Failure(reason)  # rows are tried in order
-            left = left[1:]
+    def _failed(self, task: _Task, reason: str, excuse: bool = False) -> None:
+        """Put down the row that is to blame, and queue the others.
+
+        excuse: it may have been something else; such a row is tried once more, in another process.
+        """
+        if task.again:
+            return  # they keep the values they have
+        name = task.call.name
+        left = [row for row in task.rows if self.values[name][row] is _PENDING]
+        if task.one_by_one or len(left) == 1:  # rows are tried in order
+            if excuse and (name, left[0]) not in self.excused:
+                self.excused.add((name, left[0]))
+            else:
+                self.values[name][left[0]] = Failure(reason)
+                left = left[1:]
         for rows in _parts(len(left), len(self.pool.children)):
-            if rows:
-                self.waiting.append(self._task(task.call, [left[row] for row in rows], one_by_one=True))
+            self._queue(task.call, [left[row] for row in rows], one_by_one=True)
+        if not left:
+            self._once_more(task.call)
+
+    def _once_more(self, call: Call) -> None:
+        """A function may judge a row by the others of its batch: once the bad rows are known, the good ones are asked
+        together again."""
+        busy = [*self.waiting, *(child.task for child in self.pool.children if child.task is not None)]
+        if self.pool.rowwise[call.name] or any(task.call is call for task in busy):
+            return
+        good = [row for row, value in enumerate(self.values[call.name]) if not isinstance(value, Failure)]
+        if good:
+            self._queue(call, good, again=True)
 
 
 def _parts(rows: int, parts: int) -> list[list[int]]:
@@ -288,8 +340,21 @@ def _value(raw: Any) -> Any:
     return value
 
 
-def _ending(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+def _unsendable(call: Call, error: Exception) -> RewardError:
+    """Name the columns that pickle does not take."""
+    names = []
+    for name, values in call.arguments.items():
+        try:
+            pickle.dumps(values)
+        except (TypeError, AttributeError, pickle.PicklingError):
+            names.append(name)
+    what = f"can not be given the column {', '.join(names)}: {error}"
+    return RewardError(Problem(f"reward {call.name}", what, "leave the column out of the data, or store it as text"))
+
+
+def _slow_start() -> RewardError:
+    what = f"took longer than {START_S:.0f} s to start"
+    return RewardError(Problem("reward functions", what, "import less in your reward file"))
 
 
 def _refuse_unmade(message: list[Any]) -> None:
@@ -301,8 +366,6 @@ def _refuse_unmade(message: list[Any]) -> None:
 def _environment(recipes: Sequence[Recipe]) -> dict[str, str]:
     """The worker's without secrets, but for those that a component names as its own (`api_key_env`)."""
     named = {str(recipe.params["api_key_env"]) for recipe in recipes if "api_key_env" in recipe.params}
-    if any(recipe.function == "llm_judge" for recipe in recipes):
-        named.add("OPENAI_API_KEY")
     kept = {name: value for name, value in os.environ.items() if name in named or not _SECRET.search(name)}
     # One process a core already: more threads in each would only be in each other's way.
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}

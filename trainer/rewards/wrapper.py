@@ -57,10 +57,10 @@ class ComponentRewardWrapper:
             pool = Pool(away, reward.deadline_s, reward.workers)
             self._runners.append(([leaf.title for leaf in away], pool))
         self.correct_name = reward.correct or next(iter(self.leaves))
-        self._correct = next(node for node in _nodes(reward.components) if node.title == self.correct_name)
         self._answer = known[self.correct_name].answer if self.correct_name in known else None
         self._judged: set[str] = set()  # components that have ever given a value
         self._silent: dict[str, int] = {}  # batches in a row in which a component failed for all rows
+        self._gaps: set[str] = set()  # components that have left rows without a value
         self._unpaid = 0  # batches in a row without any reward
         self.last_components: dict[str, list[float | None]] = {}
         self.last_correct: list[bool | None] = []
@@ -143,7 +143,7 @@ class ComponentRewardWrapper:
         """One value a step, flat -> lists of them, one a completion."""
         values = iter(answer.values)
         nested: Any = [[next(values) for _ in texts] for texts in self.last_steps]
-        return Answer(nested, answer.seconds, answer.said)
+        return Answer(nested, answer.seconds)  # what it said is of steps, and TRL's tables are of completions
 
     # ---- paying
 
@@ -154,8 +154,7 @@ class ComponentRewardWrapper:
             {name: reason for name, column in values.items() if (reason := _reason(column[row])) is not None}
             for row in range(len(prompts))
         ]
-        if training:
-            self._refuse_broken(prompts)
+        self._refuse_broken(prompts, training)
         if self.reward.on_error == "zero":
             values = {name: [_zeroed(value) for value in column] for name, column in values.items()}
         cells = [len(texts) for texts in self.last_steps] or [1] * len(prompts)
@@ -177,14 +176,14 @@ class ComponentRewardWrapper:
             self._refuse_unpaid(paid)
         return paid
 
-    def _refuse_broken(self, prompts: Sequence[Any]) -> None:
-        """Raise RewardError where a failure can not be lived with."""
+    def _refuse_broken(self, prompts: Sequence[Any], training: bool) -> None:
+        """Note who has ever judged a row; while training, raise RewardError where a failure can not be lived with."""
         for name in self.leaves:
             rows = [row for row, failed in enumerate(self.last_failures) if name in failed]
             if len(rows) < len(prompts):
                 self._judged.add(name)
                 self._silent[name] = 0
-            if not rows:
+            if not rows or not training:
                 continue
             reason = self.last_failures[rows[0]][name]
             where = f"reward component {name}"
@@ -214,12 +213,12 @@ class ComponentRewardWrapper:
                 log_metric(f"rewards/{name}/std", statistics.stdev(known) if len(known) > 1 else 0.0)
         for name, answer in answers.items():
             log_metric(f"rewards/{name}/seconds", answer.seconds)
-        rows = len(self.last_failures)
         for name in self.leaves:
             none = sum(value is None for value in self.last_components[name])
-            if none or name in self._silent:  # once seen, always shown: a gap would look like a zero
-                self._silent.setdefault(name, 0)
-                log_metric(f"rewards/{name}/none", none / rows)
+            if none:
+                self._gaps.add(name)
+            if name in self._gaps:  # from the first on: a gap in the curve would look like a zero
+                log_metric(f"rewards/{name}/none", none / len(self.last_failures))
 
 
 def _nodes(components: Sequence[Component]) -> Iterator[Component]:

@@ -34,7 +34,7 @@ class Component(Section):
     """Values beyond these percentiles (0 to 100) of the batch are pulled in to them; only while training."""
     normalise: bool = False
     """Subtract the batch's mean, divide by its standard deviation; only while training."""
-    scale: float = 1.0
+    scale: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
     """Factor on the raw value."""
     per_step: bool = False
     """Call the function for every step of a completion instead of the whole; reward.supervision = "process"."""

@@ -53,7 +53,7 @@ def math_answer(
     def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
         return each_row(judge_row, completions, columns[answer_column])
 
-    return RewardFunction(judge, columns=(answer_column,), answer=or_none(lambda text: _name(_formulas(read(text)))))
+    return RewardFunction(judge, columns=(answer_column,), answer=or_none(lambda text: _name(read(text))))
 
 
 def _as_text(gold: object) -> str:
@@ -88,8 +88,9 @@ def _formulas(found: list[Any]) -> list[Any]:
     return [one for one in found if not isinstance(one, str)]
 
 
-def _name(formulas: list[Any]) -> str | None:
+def _name(found: list[Any]) -> str | None:
     """One text for equal answers, so that votes can be counted."""
+    formulas = _formulas(found)
     if not formulas:
         return None
     from math_verify.errors import TimeoutException
@@ -97,8 +98,9 @@ def _name(formulas: list[Any]) -> str | None:
 
     try:
         return str(timeout(_limit())(_canonical)(formulas[0]))
-    except (Exception, TimeoutException):  # sympy raises anything; the formula as it stands is a vote too
-        return str(formulas[0])
+    except (Exception, TimeoutException):  # sympy raises anything; its text as it was written is a vote too
+        # Never str(formula): sympy's printer evaluates 5^5^5^5, and there is no limit around it.
+        return next((one for one in found if isinstance(one, str)), None)
 
 
 def _canonical(formula: Any) -> str:

@@ -5,6 +5,7 @@ Imports torch and transformers only inside functions.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     import torch
     import transformers
 
+    name = os.path.expanduser(name) if name.startswith("~") else name
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:

@@ -71,6 +71,8 @@ def _params_fit_their_function(spec: RunSpec) -> Iterator[Problem]:
 @rule("reward.components")
 def _component_names_differ(spec: RunSpec) -> Iterator[Problem]:
     for name, count in Counter(part.title for _, part in _placed(spec.reward.components)).items():
+        if name == "ComponentRewardWrapper":
+            yield Problem("reward.components", f"one is called {name}, as the sum of all of them", 'name = "another"')
         if count > 1:
             what = f"{count} components are called {shown(name)}: their metrics would be one"
             yield Problem("reward.components", what, f'give one of them another name, e.g. name = "{name}_2"')
@@ -110,11 +112,16 @@ def _correct_names_a_component(spec: RunSpec) -> Iterator[Problem]:
 
 @rule("reward.gold_template")
 def _gold_template_is_readable(spec: RunSpec) -> Iterator[Problem]:
+    template, fix = spec.reward.gold_template, 'reward.gold_template = "{answer}"; a brace itself is {{ or }}'
     try:
-        list(string.Formatter().parse(spec.reward.gold_template))
+        fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
-        what = f"is {shown(spec.reward.gold_template)}: {error}"
-        yield Problem("reward.gold_template", what, 'reward.gold_template = "{answer}"')
+        yield Problem("reward.gold_template", f"is {shown(template)}: {error}", fix)
+        return
+    for name, width, conversion in fields:
+        if not (name or "").isidentifier() or width or conversion:
+            what = f"is {shown(template)}: {{{name}}} is more than the name of a column"
+            yield Problem("reward.gold_template", what, fix)
 
 
 @rule("reward.components", "reward.supervision")
