@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from trainer import checkpoints, rewind
 from trainer.best import SCORES, best, choose
 from trainer.errors import CheckpointError, RunError
-from trainer.report.fold import state_of, summary
+from trainer.report.fold import RunState, state_of, summary
 from trainer.rundir import RunDir, write_json
 
 MakeRun = Callable[..., RunDir]
@@ -67,7 +69,10 @@ def test_it_says_why_and_when_training_did_not_help(make_run: MakeRun) -> None:
 
 
 def scores(run: RunDir, step: int | None) -> None:
-    rows = [{"epoch": "1", "step": 2, "mean": 0.4}, {"epoch": "3", "step": step, "mean": 0.8}]
+    rows: list[dict[str, Any]] = [
+        {"epoch": "1", "step": 2, "mean": 0.4, "file": "inference_epoch1.json"},
+        {"epoch": "3", "step": step, "mean": 0.8, "file": "inference_epoch3.json"},
+    ]
     write_json(run.path / SCORES, {"epochs": rows, "best": rows[1]})
 
 
@@ -85,12 +90,59 @@ def test_scores_count_before_the_evaluations_as_long_as_their_checkpoint_is_ther
         assert str(found) == "step 6, mean score of epoch 3 0.8, the best of 2 evaluated"
 
 
-def test_scores_that_are_no_scores_are_not_taken(make_run: MakeRun) -> None:
+@pytest.mark.parametrize(
+    ("named", "epochs"),
+    [
+        ("3", "[]"),
+        ('{"step": 2}', "[]"),
+        ('{"step": 2, "mean": "x"}', "[]"),
+        ('{"step": 2, "mean": NaN}', "[]"),
+        ('{"step": 2, "mean": 1e999}', "[]"),
+        ('{"step": 2, "mean": 0.5}', "3"),
+    ],
+)
+def test_scores_that_are_no_scores_are_not_taken(make_run: MakeRun, named: str, epochs: str) -> None:
     run = make_run()
     publish(run, 2)
-    for content in ("[]", "{", '{"best": 3}', '{"best": {"step": 2}}', '{"best": {"step": 2, "mean": "x"}}'):
-        (run.path / SCORES).write_text(content)
-        assert best(run, state_of(run)) is None
+    (run.path / SCORES).write_text(f'{{"best": {named}, "epochs": {epochs}}}')
+    assert best(run, state_of(run)) is None
+
+
+@pytest.mark.parametrize("content", ["[]", "{", ""])
+def test_a_file_that_holds_no_scores_is_not_taken(make_run: MakeRun, content: str) -> None:
+    run = make_run()
+    publish(run, 2)
+    (run.path / SCORES).write_text(content)
+    assert best(run, state_of(run)) is None
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
+def test_a_held_out_reward_that_is_no_number_is_not_the_best(make_run: MakeRun, reward: float) -> None:
+    """NaN first would win: nothing is greater."""
+    run = make_run()
+    publish(run, 2, 4)
+    found = best(run, RunState(evals=[evaluated(2, reward), evaluated(4, 0.1)]))
+    assert found is not None
+    assert (found.step, found.value, found.of) == (4, 0.1, 1)
+
+
+@pytest.mark.parametrize(
+    ("label", "seconds", "expected"),
+    [("3", -1.0, 6), ("3", 0.0, 6), ("3", 1.0, 4), ("1", 1.0, 4), ("4", -1.0, 4)],
+    ids=["before", "with them", "after", "another after", "unknown"],
+)
+def test_scores_do_not_count_once_answers_were_written_after_them(
+    make_run: MakeRun, label: str, seconds: float, expected: int
+) -> None:
+    run = make_run("tiny-1", evaluated(4, 0.7), evaluated(6, 0.6))
+    publish(run, 2, 4, 6)
+    scores(run, 6)
+    written = (run.path / SCORES).stat().st_mtime
+    run.inference_file(label).write_text("[]")
+    os.utime(run.inference_file(label), (written + seconds, written + seconds))
+    found = best(run, state_of(run))
+    assert found is not None
+    assert found.step == expected
 
 
 @pytest.mark.parametrize(("which", "step"), [("best", 4), ("latest", 6), ("2", 2), (None, 4)])

@@ -2,16 +2,21 @@
 
 import json
 import math
+import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.grpo.test_rollouts import batch
-from trainer import presets
-from trainer.callbacks import DEAD_STEPS, Heartbeat, RunObserver, StopWhenAsked, profile
-from trainer.errors import WorkError
+from tests.test_best import evaluated as measured
+from tests.test_best import publish
+from trainer import checkpoints, presets
+from trainer.callbacks import DEAD_STEPS, BestStep, Heartbeat, MakeRoom, RunObserver, StopWhenAsked, profile
+from trainer.errors import CheckpointError, WorkError
+from trainer.evaluate import answers
 from trainer.events import EventReader, EventWriter
 from trainer.grpo.spans import Span
 from trainer.rundir import RunDir
@@ -175,3 +180,46 @@ def test_a_failed_step_leaves_its_spans(run: RunDir, observer: RunObserver) -> N
     observer.failed_step([Span("_prepare_inputs", "step", 1, 1.0, 1.0, ok=False)])
     (span,) = events(run, "span")
     assert (span["step"], span["spans"][0]["ok"]) == (1, False)
+
+
+def test_the_best_step_follows_the_log_and_a_resume_takes_it_back(run: RunDir) -> None:
+    def tell(attempt: int, *said: dict[str, Any]) -> None:
+        with EventWriter(run.events, attempt) as log:
+            for event in said:
+                log.emit(**event)
+
+    publish(run, 2, 4, 6)
+    of_the_first, started = BestStep(run), {"kind": "run_started", "resumed_from_step": 0, "resumed_from": None}
+    assert of_the_first() is None
+    tell(1, started, measured(2, 0.5), measured(4, 0.4))
+    assert of_the_first() == 2
+    tell(1, measured(6, 0.9))
+    assert of_the_first() == of_the_first() == 6
+    resumed = started | {"resumed_from_step": 4, "resumed_from": "checkpoint-4"}
+    tell(2, resumed)
+    assert BestStep(run)() == 2  # step 6 is measured again
+    of_the_second = BestStep(run)
+    assert of_the_second() == 2
+    tell(2, measured(6, 0.6))
+    assert of_the_second() == BestStep(run)() == 6
+
+
+@pytest.mark.parametrize(("with_answers", "enough"), [(False, True), (True, False)])
+def test_room_for_a_save_counts_the_copy_that_is_answered_with(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, with_answers: bool, enough: bool
+) -> None:
+    publish(run, 2)
+    saved = run.checkpoint(2)
+    assert answers.copied_size(saved) == (saved / "model.safetensors").stat().st_size > 0
+    free = round(1.2 * checkpoints.size(saved)) + checkpoints.SPARE_BYTES
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, free))  # type: ignore[attr-defined]
+
+    class Thing:
+        should_save = True
+
+    overrides = [f"eval.answers={json.dumps(with_answers)}"]
+    observer = RunObserver(
+        run, EventWriter(run.events, 1), presets.load("tiny", overrides), 4, lambda *_: None, lambda *_: None, {}
+    )
+    with nullcontext() if enough else pytest.raises(CheckpointError, match="then resume the run"):
+        MakeRoom(observer).on_step_end(None, None, Thing())

@@ -130,6 +130,31 @@ def test_a_full_disk_costs_the_oldest_and_never_the_newest(tmp_path: Path, monke
     assert [found.step for found in checkpoints.listed(tmp_path)] == [30]
 
 
+def test_room_is_made_for_what_is_written_beside_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (10, 20):
+        publish(tmp_path, step)
+    one = checkpoints.size(tmp_path / "checkpoint-20")
+    beside = 2**20
+    asked: list[str] = []
+
+    def size(newest: Path) -> int:
+        asked.append(newest.name)
+        return beside
+
+    free = round(1.2 * (one + beside)) + checkpoints.SPARE_BYTES
+    usage = {"free": free}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, usage["free"]))  # type: ignore[attr-defined]
+    assert checkpoints.make_room(tmp_path, beside=size) == []
+    usage["free"] = free - 1
+    assert checkpoints.make_room(tmp_path) == []
+    with pytest.raises(CheckpointError, match=r"a save needs 0\.06"):
+        checkpoints.make_room(tmp_path, beside=size)
+    assert [found.step for found in checkpoints.listed(tmp_path)] == [20]
+    assert set(asked) == {"checkpoint-20"}
+
+
 def test_a_save_cut_short_is_forgotten(tmp_path: Path) -> None:
     staged(tmp_path, 20)
     checkpoints.clear_staging(tmp_path / ".staging")

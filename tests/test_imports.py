@@ -16,7 +16,7 @@ TORCH_FREE_IN_WORKING = {
     *(f"trainer.data.{name}" for name in ("sources", "files", "json_array", "overlap", "preview", "render", "rows")),
     *(f"trainer.evaluate.{name}" for name in ("answers", "pass_at")),
     *(f"trainer.rewards.{name}" for name in ("arithmetic", "check", "child", "library", "own_file", "pool", "wrapper")),
-    "trainer.data.survey",
+    *(f"trainer.data.{name}" for name in ("keys", "survey", "values")),
 }
 
 

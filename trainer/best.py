@@ -51,7 +51,8 @@ def best(rundir: RunDir, state: RunState) -> Best | None:
     """The best checkpoint that is there; None when none was evaluated.
 
     state: what the event log says (report.fold.state_of). scores.json counts before the evaluations of the run, as long
-    as the checkpoint it names is there and no inference file has been written since. Of equals the earlier step: it has drifted less from the model before training.
+    as the checkpoint it names is there and no inference file was written after it. Of equals the earlier step: it has
+    drifted less from the model before training.
     """
     there = {checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)}
     return _scored(rundir, there) or _evaluated(state, there)

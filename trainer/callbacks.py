@@ -206,8 +206,8 @@ class MakeRoom(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_save:
             observer = self.observer
-            beside = {"beside": answers.copied_size} if observer.spec.eval.answers else {}
-            for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), **beside):
+            beside = answers.copied_size if observer.spec.eval.answers else None
+            for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), beside=beside):
                 observer.events.emit(
                     "alert",
                     level="warn",

@@ -142,17 +142,18 @@ def clear_staging(staging: Path) -> None:
 
 
 def make_room(
-    folder: Path, keep: int = 1, best: int | None = None, beside: Callable[[Path], int] = lambda newest: 0
+    folder: Path, keep: int = 1, best: int | None = None, beside: Callable[[Path], int] | None = None
 ) -> list[str]:
     """Before a save: delete the oldest beyond `keep` while the disk can not take one more; names of the deleted.
 
-    The one of step `best` goes last. beside: bytes that are written beside one like the newest. Raises CheckpointError when even that leaves too little. The newest is never
-    deleted.
+    The one of step `best` goes last, the newest never. beside: bytes that are written beside a checkpoint like the
+    newest. Raises CheckpointError when even that leaves too little.
     """
     deleted: list[str] = []
     present = listed(folder)
     while present:
-        need = round(1.2 * (size(present[-1].path) + beside(present[-1].path))) + SPARE_BYTES
+        newest = present[-1].path
+        need = round(1.2 * (size(newest) + (beside(newest) if beside else 0))) + SPARE_BYTES
         free = shutil.disk_usage(folder).free
         if free >= need:
             break

@@ -57,6 +57,7 @@ class Training:
         self.manifest: dict[str, Any] = {
             "run": session.rundir.name,
             "data": data.report.fingerprint,
+            "held_out": data.report.held_out_fingerprint,
             "model": loaded.source,
             "versions": {name: package_version(name) for name in PACKAGES},
             "reward_files": _hashes(spec.reward),
@@ -205,6 +206,9 @@ class Training:
             fix = "put those weights back, or start a new run"
             what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on {saved['model']}"
             raise CheckpointError(Problem("model.name", what, fix))
+        if saved.get("held_out", self.manifest["held_out"]) != self.manifest["held_out"]:
+            text = f"since {resumed.path.name}: scores before and after, and the best of them, are of other questions"
+            self.session.events.emit("alert", level="warn", title="held-out rows changed", text=text)
         files, now = self.manifest["reward_files"], self.manifest["versions"]
         changed = [name for name, was in saved.get("reward_files", files).items() if files.get(name) != was]
         if changed:

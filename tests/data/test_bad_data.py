@@ -67,6 +67,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("15 null", second("null"), "R", "rows.jsonl:2: is NoneType"),
     ("16 duplicate key", second('{"prompt": "a", "prompt": "b"}'), "R", "rows.jsonl:2: is not JSON: key prompt occurs"),
     ("17 NaN", second('{"prompt": "a", "answer": NaN}'), "R", "rows.jsonl:2: is not JSON: NaN"),
+    ("17 infinity", second('{"prompt": "a", "answer": -1e999}'), "R", "rows.jsonl:2: is not JSON: -1e999 is larger"),
     ("18 lone surrogate", second('{"prompt": "\\ud800", "answer": "b"}'), "R", "column prompt holds half"),
     ("19 NUL", second('{"prompt": "a\\u0000b", "answer": "b"}'), "W", "rows.jsonl:2: column prompt holds NUL"),
     ("20 long integer", second('{"prompt": "a", "answer": %s}' % ("9" * 30)), "R", "more than 64 bits"),
@@ -173,13 +174,12 @@ def leaky(tmp_path: Path, held_out: str, **data: Any) -> sources.Inspection:
 HELD = '{"prompt": "Where?", "answer": "c"}\n{"prompt": "%s", "answer": "a"}\n'
 
 
-@pytest.mark.parametrize(("prompt", "same"), [("What is it?", True), ("  what is IT", False), ("“What” is it?", False)])
-def test_case_45_leaks(tmp_path: Path, prompt: str, same: bool) -> None:
-    with pytest.raises(DataError, match=r"rows\.jsonl:1: its prompt is also held out, in held\.jsonl:2") as caught:
-        leaky(tmp_path, HELD % prompt)
-    assert ("but for case" in str(caught.value)) != same
-    assert "held.jsonl:2" in str(leaky(tmp_path, HELD % prompt, leaks="warn").warnings[0])
-    dropped = leaky(tmp_path, HELD % prompt, leaks="drop")
+def test_case_45_leaks(tmp_path: Path) -> None:
+    held = HELD % "What is it?"
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: its prompt is also held out, in held\.jsonl:2"):
+        leaky(tmp_path, held)
+    assert "held.jsonl:2" in str(leaky(tmp_path, held, leaks="warn").warnings[0])
+    dropped = leaky(tmp_path, held, leaks="drop")
     assert (dropped.rows, dropped.eval_rows) == (1, 2)
     assert "1 training rows are left out" in str(dropped.warnings[0])
 
@@ -227,6 +227,8 @@ def test_case_46_no_held_out_rows_and_the_training_file_again(tmp_path: Path) ->
     ("csv", "prompt,prompt\na,b\n", "one name twice in its header"),
     ("csv", f"{GOOD}\n", "rename it to rows.jsonl"),
     ("csv", 'prompt,answer\n"a,b\n', "rows.csv:2: is not CSV"),
+    ("csv", "\n\nprompt,prompt\na,b\n", "rows.csv:3: has no name or one name twice"),
+    ("json", f'[{GOOD}, {{"prompt": "a", "answer": 1e999}}]', "rows.json:1: is not JSON: 1e999 is larger"),
     ("parquet", GOOD, "is no Parquet file"),
     ("txt", GOOD, "one of: .jsonl, .json, .csv, .parquet"),
 ])  # fmt: skip
@@ -244,6 +246,7 @@ ROWS = [{"prompt": 'say "a",\nthen b', "answer": "x"}, {"prompt": "둘", "answer
 @pytest.mark.parametrize(("suffix", "content", "lines"), [
     ("json", json.dumps(ROWS, indent=1), [2, 6]),
     ("json", json.dumps({"data": ROWS}), [1, 1]),
+    ("csv", '\n \nprompt,answer\n"say ""a"",\nthen b",x\n둘,y\n', [4, 6]),
     ("csv", '\ufeffprompt,answer\n"say ""a"",\nthen b",x\n둘,y\n', [2, 4]),
     ("csv", 'prompt;answer\r\n"say ""a"",\nthen b";x\r\n둘;y\r\n', [2, 4]),
     ("csv", 'prompt\tanswer\n"say ""a"",\nthen b"\tx\n둘\ty\n', [2, 4]),

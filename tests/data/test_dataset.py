@@ -1,6 +1,8 @@
 """trainer.data.dataset: prompts as TRL tokenises them; what is too long is dropped or cut, and counted."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,85 @@ def test_chat_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.chat: is true, and the tokenizer of this model has no chat template"):
         load(tmp_path, bare, ["a"])
     assert load(tmp_path, bare, ["a"], chat=False)[2].rows == 1
+
+
+def test_no_held_out_row_left_is_an_error(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "held.jsonl").write_text(json.dumps({"prompt": LONG, "answer": "x"}))
+    with pytest.raises(DataError, match="all 1 held-out prompts are longer than 8 tokens"):
+        load(tmp_path, tokenizer, [SHORT], max_prompt_length=8, eval_path=str(tmp_path / "held.jsonl"))
+
+
+def test_held_out_rows_keep_their_number_in_the_file_and_show_it_to_no_reward(tmp_path: Path, tokenizer: Any) -> None:
+    path = tmp_path / "held.jsonl"
+    path.write_text("".join(json.dumps({"prompt": text, "answer": "x"}) + "\n" for text in ("p", LONG, "q")))
+    held = load(tmp_path, tokenizer, [SHORT], max_prompt_length=8, eval_path=str(path))[1]
+    assert [getattr(row, "number", None) for row in held] == [0, 2]
+    assert [list(row) for row in held] == [["prompt", "answer"]] * 2
+    part = load(tmp_path, tokenizer, [f"q{number}" for number in range(20)], eval_fraction=0.2)[1]
+    assert [row["prompt"][0]["content"] for row in part] == [f"q{getattr(row, 'number', None)}" for row in part]
+
+
+def test_other_held_out_rows_have_another_fingerprint_of_their_own(tmp_path: Path, tokenizer: Any) -> None:
+    reports = []
+    for text in ("p", "q", "p"):
+        (tmp_path / "held.jsonl").write_text(json.dumps({"prompt": text, "answer": "x"}))
+        reports.append(load(tmp_path, tokenizer, [SHORT], eval_path=str(tmp_path / "held.jsonl"))[2])
+    assert reports[0] == reports[2]
+    assert reports[0].held_out_fingerprint != reports[1].held_out_fingerprint
+    assert reports[0].fingerprint == reports[1].fingerprint
+    assert load(tmp_path, tokenizer, [SHORT])[2].held_out_fingerprint == ""
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_messages_without_a_chat_template_are_refused_without_leading_back(tmp_path: Path, chat: bool) -> None:
+    bare = tiny_model()[1]
+    bare.chat_template = None
+    messages: Any = [[{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}]]
+    with pytest.raises(DataError, match=r"data: holds chat messages as prompts, .* has no chat template") as caught:
+        load(tmp_path, bare, messages, chat=chat)
+    assert "--set data.chat=false" not in str(caught.value)
+
+
+NESTED: list[dict[str, Any]] = [
+    {"diff": 1, "meta": {"a": 1}, "tags": []},
+    {"diff": 0.5, "meta": {"b": [0.5]}, "tags": ["x"]},
+    {"diff": None, "meta": {"a": None, "b": [2, None]}, "tags": None},
+    {"diff": 2, "meta": {}, "tags": ["y", None]},
+]
+
+
+@pytest.mark.parametrize("in_memory", [10**9, 1])
+def test_what_inspect_accepts_can_be_stored_in_one_piece_or_many(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(dataset, "IN_MEMORY_BYTES", in_memory)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": f"q{n}", "answer": "x", **row}) + "\n" for n, row in enumerate(NESTED))
+    )
+    spec = RunSpec.model_validate(
+        {"model": {"name": "m"}, "data": {"path": str(path)}, "reward": {"components": [{"function": "exact_match"}]}}
+    )
+    rows = list(dataset.load(spec, tokenizer, tmp_path)[0])
+    assert [row["diff"] for row in rows] == [1.0, 0.5, None, 2.0]
+    assert [row["meta"]["b"] for row in rows] == [None, [0.5], [2.0, None], None]
+    assert [row["tags"] for row in rows] == [[], ["x"], None, ["y", None]]
+    assert bool(list(tmp_path.glob("rows-*/*.arrow"))) == (in_memory == 1)
+
+
+def test_looking_at_a_file_takes_less_memory_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with path.open("w") as file:
+        for number in range(15_000):
+            file.write(json.dumps({"prompt": f"{number} " + "word " * 400, "answer": "x"}) + "\n")
+    script = (
+        "import resource, sys; from trainer.data import sources; from trainer.spec import RunSpec\n"
+        "spec = RunSpec.model_validate({'model': {'name': 'm'}, 'data': {'path': sys.argv[1]},"
+        " 'reward': {'components': [{'function': 'exact_match'}]}})\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(sources.inspect(spec).rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    rows, grown = map(int, done.stdout.split())
+    assert path.stat().st_size > 30_000_000
+    assert (rows, grown < 12_000) == (15_000, True), f"{grown} KiB"

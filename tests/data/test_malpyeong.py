@@ -14,7 +14,7 @@ import pytest
 from trainer import presets
 from trainer.data import sources
 from trainer.data.render import Renderer
-from trainer.data.survey import of_file, pool_for
+from trainer.data.survey import survey
 from trainer.plan import make
 from trainer.rewards.library import REWARDS
 from trainer.rewards.wrapper import ComponentRewardWrapper
@@ -218,8 +218,7 @@ def test_both_presets_pay_the_same_formula_and_differ_in_the_encoder(malpyeong: 
 
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_prompt_is_the_instruction_two_examples_of_the_type_and_the_question(malpyeong: RunSpec, split: str) -> None:
-    feed = of_file(str(DATA / f"malpyeong_{split}.jsonl"), "data.path")
-    renderer = Renderer(malpyeong, pool_for(malpyeong, feed))
+    renderer = Renderer(malpyeong, survey(malpyeong, *sources.feeds(malpyeong)).pool)
     assert malpyeong.data.instruction is not None
     examples = {f"{row['question']}\n{row['answer']}": row["question_type"] for row in read("fewshot")}
     longest = 0

@@ -124,3 +124,33 @@ def test_a_column_that_no_row_has_is_said_once(tmp_path: Path) -> None:
     assert found == [
         "rows.jsonl:1: has no column answer  ->  --set data.columns.answer=COLUMN, one of: prompt, solution"
     ]
+
+
+QUESTIONS = '{"question": "a", "prompt": %s, "answer": "b"}\n{"question": "c", "prompt": "x", "answer": "d"}\n'
+
+
+@pytest.mark.parametrize("prompt", ["null", "5", '""'])
+def test_a_prompt_that_no_template_names_is_not_judged(tmp_path: Path, prompt: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(QUESTIONS % prompt)
+    assert sources.inspect(spec_for(path, prompt_template="{question}")) == sources.Inspection(2, None)
+
+
+def test_messages_among_texts_are_refused_though_no_template_names_them(tmp_path: Path) -> None:
+    found = refuse(tmp_path, QUESTIONS % '[{"role": "user", "content": "q"}]', prompt_template="{question}")
+    assert "rows.jsonl:2: column prompt is str, in line 1 it is list" in found
+
+
+@pytest.mark.parametrize(
+    ("data", "warns"),
+    [({"system_prompt": "Be short."}, True), ({"prompt_template": "Q: {prompt}!"}, True), ({}, False)],
+)
+def test_messages_take_no_template_and_no_system_prompt_and_that_is_said_once(
+    tmp_path: Path, data: dict[str, str], warns: bool
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    chat = [{"prompt": [{"role": "user", "content": text}], "answer": "b"} for text in ("one", "two")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in chat))
+    said = [str(warning) for warning in sources.inspect(spec_for(path, **data)).warnings]
+    assert len(said) == warns
+    assert all("data.system_prompt and prompt_template are not used (2 rows)" in text for text in said)

@@ -1,5 +1,6 @@
 """trainer.evaluate.answering gives the rewards what TRL's own trainer gives them for the same tokens."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from tests.tiny import REWARD, rows, tiny_model, tiny_trainer
 from trainer.evaluate.answering import GREEDY, Answers, answer, pay
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.spec import Component, Reward
 
 THINKING = {  # an answer of thought, "B", what is said; as gpt-oss marks its channels
     "defaults": {"role": "assistant"},
@@ -68,4 +70,62 @@ def test_rows_may_have_different_columns() -> None:
     """A column that the first row lacks still reaches the rewards."""
     data = [{"prompt": "a"}, {"prompt": "b", "answer": "x"}]
     wrapper = ComponentRewardWrapper(REWARD)
-    assert pay(wrapper, data, Answers(["y", "x"], [[1], [1]]))[1] == 1.0
+    found = pay(wrapper, data, Answers(["y", "x"], [[1], [1]]), batch_size=2)
+    assert found is not None and found.rewards[1] == 1.0
+
+
+SLOW = """
+import time
+
+def slow(completions, answer, **_):
+    if len(completions) == 1 and answer[0] == "bad":
+        raise ValueError("no such word")
+    time.sleep(0.1 * len(completions))
+    return [float(text == gold) for text, gold in zip(completions, answer)]
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[ComponentRewardWrapper]:
+    """A person's own file at a tenth of a second a row, which has a second for a batch."""
+    own = tmp_path / "slow.py"
+    own.write_text(SLOW)
+    components = [Component(function="slow", file=str(own)), Component(function="exact_match", weight=0.5)]
+    wrapper = ComponentRewardWrapper(Reward(components=components, deadline_s=1.0, workers=1), pooled=True)
+    yield wrapper
+    wrapper.close()
+
+
+def test_many_answers_are_judged_in_batches_that_have_a_deadline_each(slow: ComponentRewardWrapper) -> None:
+    """All 24 at once would take 2.4 s of the one."""
+    golds = ["x", "y", "z"] * 8
+    data = [{"prompt": "?", "answer": gold} for gold in golds]
+    found = pay(slow, data, Answers(["x", "y", "?"] * 8, [[1]] * 24), batch_size=4)
+    assert found is not None
+    assert found.rewards == [1.5, 1.5, 0.0] * 8
+    assert found.components == {"slow": [1.0, 1.0, 0.0] * 8, "exact_match": [1.0, 1.0, 0.0] * 8}
+    assert found.correct == [True, True, False] * 8
+    assert (found.failures, found.failed, found.first_failure) == ([{}] * 24, 0, "")
+
+
+def test_what_could_not_be_judged_is_counted_over_all_batches(slow: ComponentRewardWrapper) -> None:
+    data = [{"prompt": "?", "answer": gold} for gold in ("x", "x", "bad", "x", "bad")]
+    found = pay(slow, data, Answers(["x"] * 5, [[1]] * 5), batch_size=1)
+    assert found is not None
+    assert found.correct == [True, True, None, True, None]
+    assert found.rewards == [1.5, 1.5, None, 1.5, None]
+    assert [bool(row) for row in found.failures] == [False, False, True, False, True]
+    assert found.failed == 2
+    assert found.first_failure.startswith("slow: it raised ValueError: no such word")
+
+
+def test_judging_ends_between_two_batches_when_asked_to(slow: ComponentRewardWrapper) -> None:
+    asked: list[int] = []
+    data = [{"prompt": "?", "answer": "x"}] * 6
+
+    def interrupted() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    assert pay(slow, data, Answers(["x"] * 6, [[1]] * 6), batch_size=2, interrupted=interrupted) is None
+    assert len(asked) == 3

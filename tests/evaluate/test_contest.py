@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 
 from tests.evaluate import independent_scores
@@ -273,6 +274,30 @@ def test_an_encoder_that_is_not_there_is_one_line(
     broken = spec.model_copy(update={"reward": FORMULA.model_copy(update={"components": components})})
     run.spec.write_text(broken.model_dump_json(), encoding="utf-8")
     assert "no-encoder" in refusal(capsys, run.name)
+
+
+def test_a_plain_folder_is_scored_by_the_contests_preset_and_offline_its_encoder_is_not_there(
+    labels: list[Row], right: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunDir(tmp_path / "theirs")
+    folder.path.mkdir()
+    answers.write(folder, "3", labels, [row["answer"] for row in labels])
+    for name, value in (("HF_HUB_OFFLINE", True), ("HF_HUB_CACHE", str(tmp_path / "empty"))):
+        monkeypatch.setattr(huggingface_hub.constants, name, value)  # read from the environment when it was imported
+    assert "bert-base-multilingual-cased" in refusal(capsys, folder.path, "--labels", right)
+    assert not folder.scores.exists()
+
+
+def test_the_small_preset_of_the_contest_pays_model_answers_the_whole_formula(
+    labels: list[Row], right: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunDir(tmp_path / "theirs")
+    folder.path.mkdir()
+    answers.write(folder, "3", labels, [row["answer"] for row in labels])
+    assert evaluate(folder.path, "--labels", right, "--preset", "malpyeong-tiny") == 0
+    header, line, _ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["EPOCH", "ROUGE-1", "BERTSCORE", "EM", "MEAN", "REWARD"]
+    assert line.split()[:6] == ["3", "1.0000", "1.0000", "1.0000", "1.0000", "1.3333"]
 
 
 def test_a_label_that_can_not_be_judged_is_refused(

@@ -1,5 +1,6 @@
 """trainer.evaluate.greedy: greedy, batched, paid as in training, and without a trace in the random state."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from tests.tiny import REWARD, rows, tiny_model
 from trainer.evaluate.greedy import Score, evaluate
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.spec import Component, Reward
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +18,12 @@ def tiny() -> Any:
 
 
 def score(tiny: Any, **changes: Any) -> Score | None:
-    settings: dict[str, Any] = {"max_completion_length": 6, "batch_size": 16}
+    settings: dict[str, Any] = {"max_completion_length": 6, "batch_size": 16, "reward_batch_size": 16}
     return evaluate(tiny[0], tiny[1], rows(12), ComponentRewardWrapper(REWARD), **settings | changes)
 
 
 def test_the_score_does_not_depend_on_the_batch(tiny: Any) -> None:
-    assert score(tiny) == score(tiny, batch_size=5) == score(tiny, batch_size=1)
+    assert score(tiny) == score(tiny, batch_size=5) == score(tiny, batch_size=1, reward_batch_size=5)
 
 
 def test_the_answers_are_kept_and_are_no_part_of_the_event(tiny: Any) -> None:
@@ -30,6 +32,22 @@ def test_the_answers_are_kept_and_are_no_part_of_the_event(tiny: Any) -> None:
     assert len(found.texts) == found.rows == 12
     assert score(tiny, batch_size=5).texts == found.texts  # type: ignore[union-attr]
     assert found.facts().keys() == {"reward", "correct_frac", "components", "rows"}
+
+
+def test_rows_that_could_not_be_judged_are_counted(tiny: Any, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "def some(completions, answer, **_):\n"
+        "    if answer[0].startswith('a'):\n"
+        "        raise ValueError('no a')\n"
+        "    return [1.0] * len(answer)\n"
+    )
+    wrapper = ComponentRewardWrapper(Reward(components=[Component(function="some", file=str(own))]))
+    settings: dict[str, Any] = {"max_completion_length": 2, "batch_size": 8, "reward_batch_size": 1}
+    found = evaluate(tiny[0], tiny[1], rows(8), wrapper, **settings)
+    assert found is not None  # of 8 rows two start with "a"
+    assert found.facts() == {"reward": 1.0, "correct_frac": 1.0, "components": {"some": 1.0}, "rows": 8, "failed": 2}
+    assert found.failure.startswith("some: it raised ValueError: no a")
 
 
 def test_no_random_number_is_drawn(tiny: Any) -> None:
@@ -65,5 +83,6 @@ def test_a_model_that_is_right_scores_full_marks(tiny: Any) -> None:
         model.lm_head.bias.zero_()
         model.lm_head.bias[letter] = 10.0
     data = [{"prompt": [{"role": "user", "content": str(n)}], "answer": "AAAA"} for n in range(3)]
-    found = evaluate(model, tokenizer, data, ComponentRewardWrapper(REWARD), max_completion_length=4, batch_size=2)
+    settings: dict[str, Any] = {"max_completion_length": 4, "batch_size": 2, "reward_batch_size": 2}
+    found = evaluate(model, tokenizer, data, ComponentRewardWrapper(REWARD), **settings)
     assert found == Score(reward=1.5, correct_frac=1.0, components={"correct": 1.0, "format": 1.0}, rows=3)

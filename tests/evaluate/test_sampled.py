@@ -20,14 +20,19 @@ LORA = LoraConfig(r=4, lora_dropout=0.1, target_modules="all-linear", task_type=
 
 
 class Remembering(ComponentRewardWrapper):
-    """Keeps the texts that were judged."""
+    """Keeps the texts that were judged, and which of them were right, over all batches."""
 
-    texts: list[str]
+    def __init__(self, reward: Reward) -> None:
+        super().__init__(reward)
+        self.texts: list[str] = []
+        self.right: list[bool] = []
 
     def score(self, prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
-        self.texts = [completion[-1]["content"] for completion in completions]
-        assert len(columns["completion_ids"]) == len(completions)
-        return super().score(prompts, completions, **columns)
+        self.texts += [completion[-1]["content"] for completion in completions]
+        assert len(columns["completion_ids"]) == len(completions) <= 16
+        paid = super().score(prompts, completions, **columns)
+        self.right += [flag is True for flag in self.last_correct]
+        return paid
 
 
 def sampled(model: Any, tokenizer: Any, wrapper: Any = None, **changes: Any) -> Sampled | None:
@@ -37,6 +42,7 @@ def sampled(model: Any, tokenizer: Any, wrapper: Any = None, **changes: Any) -> 
         "group": 4,
         "generation": WARM,
         "batch_size": 16,
+        "reward_batch_size": 16,
         "seed": 7,
     }
     return sample(model, tokenizer, rows(8), wrapper or ComponentRewardWrapper(HALF), **settings | changes)
@@ -52,8 +58,8 @@ def test_the_figures_are_the_means_over_all_subsets_of_the_judged_samples(tiny: 
     found = sampled(*tiny, wrapper)
     assert found is not None
     assert (found.rows, found.samples, found.group) == (8, 6, 4)
-    right = [flag is True for flag in wrapper.last_correct]
-    assert 0 < sum(right) < 48
+    right = wrapper.right
+    assert len(right) == 48 and 0 < sum(right) < 48
     of_rows = [right[start : start + 6] for start in range(0, 48, 6)]
     for k in (1, 2, 4):
         some = [any(subset) for row in of_rows for subset in itertools.combinations(row, k)]
@@ -71,8 +77,8 @@ def test_a_majority_is_of_the_answers_that_the_deciding_component_finds(tiny: tu
     params = {"answer_column": "letter", "extract": r"\A(.)"}
     wrapper = Remembering(Reward(components=[Component(function="exact_match", params=params)]))
     data = [row | {"letter": "a"} for row in rows(4)]
-    settings: dict[str, Any] = {"samples": 5, "ks": [5], "group": 4, "generation": WARM, "batch_size": 8, "seed": 1}
-    found = sample(*tiny, data, wrapper, **settings)
+    sizes: dict[str, Any] = {"samples": 5, "group": 4, "batch_size": 8, "reward_batch_size": 8}
+    found = sample(*tiny, data, wrapper, ks=[5], generation=WARM, seed=1, **sizes)
     assert found is not None
     credits = []
     for start in range(0, 20, 5):
@@ -156,7 +162,24 @@ def test_rows_that_nobody_can_judge_are_left_out(tiny: tuple[Any, Any], tmp_path
     found = sampled(*tiny, wrapper, samples=4, ks=[1])
     assert found is not None
     assert found.rows == 6  # of 8 rows two start with "a"
+    assert "failed" not in found.facts()  # it had nothing to say
     assert found.pass_at == {"1": 0.5}  # an unjudged sample counts as wrong
+
+
+def test_samples_that_could_not_be_judged_count_as_wrong_and_are_counted(tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "def every(completions, calls=[], **_):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) % 4 == 0:\n"
+        "        raise ValueError('the fourth')\n"
+        "    return [1.0] * len(completions)\n"
+    )
+    wrapper = ComponentRewardWrapper(Reward(components=[Component(function="every", file=str(own))]))
+    found = sampled(*tiny, wrapper, samples=4, ks=[1], reward_batch_size=1)
+    assert found is not None
+    assert (found.pass_at, found.rows, found.facts()["failed"]) == ({"1": 0.75}, 8, 8)
+    assert found.failure.startswith("every: it raised ValueError: the fourth")
 
 
 def test_it_ends_between_two_batches_when_asked_to(tiny: tuple[Any, Any]) -> None:

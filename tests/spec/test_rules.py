@@ -144,3 +144,8 @@ def test_published_gspo_is_not_warned_of() -> None:
     gspo = ["grpo.importance_sampling_level=sequence", "grpo.loss_type=grpo", "grpo.epsilon=3e-4",
             "grpo.epsilon_high=4e-4", "data.eval_fraction=0.1"]  # fmt: skip
     assert advice.warnings(spec(*gspo)) == []
+
+
+def test_a_reward_says_its_formula_in_words() -> None:
+    assert presets.load("malpyeong").reward.formula() == "(bertscore + exact_match + 0.5 x (format + 3 x rouge1)) / 3"
+    assert presets.load("tiny").reward.formula() == "correct + 0.5 x format"

@@ -69,7 +69,6 @@ def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
     """What is about to run, before the first event."""
     spec = rundir.read_spec()
     tuned = f"LoRA r {spec.lora.r}" if spec.lora.enabled else "all weights"
-    rewards = ", ".join(part.name or part.function for part in spec.reward.components)
     yield f"run    {rundir.name}" + (f": {spec.title}" if spec.title else "")
     yield f"model  {spec.model.name}, {tuned}{', 4-bit' if spec.model.load_in_4bit else ''}"
     prompts = plan.get("prompts_per_update")
@@ -82,7 +81,7 @@ def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
     )
     memory = plan.get("memory_total_gib")
     yield text + (f", about {number(memory)} GiB of memory" if memory is not None else "")
-    yield f"reward {rewards}"
+    yield f"reward {spec.reward.formula()}"
     for warning in plan.get("warnings") or []:
         yield f"note   {warning}"
     yield f"files  {rundir.path}"

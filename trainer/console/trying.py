@@ -36,7 +36,8 @@ def spec_of(
         raise InputError(Problem("rewards check", f"has no rows to try {file.name} on", "--data rows.jsonl"))
     path = [] if data is None else [f"data.path={data}", *(f"data.{key}=" for key in _OTHER_ROWS)]
     if preset is not None:
-        spec = presets.load(preset, [*path, *overrides])
+        without = ["model.warm_start="] if data is not None else []  # it has other rows, under other names
+        spec = presets.load(preset, [*path, *without, *overrides])
         return spec if file is None else spec.model_copy(update={"reward": _reward(spec, file, functions)})
     assert file is not None
     raw: dict[str, Any] = {

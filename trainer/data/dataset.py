@@ -9,19 +9,21 @@ import atexit
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow
 from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets.arrow_writer import ArrowWriter
 
 from trainer.data import sources
 from trainer.data.files import Record
+from trainer.data.keys import HELD_OUT, TRAIN
 from trainer.data.render import Renderer, with_prompt
-from trainer.data.survey import HELD_OUT, TRAIN, Feed, Survey, survey
+from trainer.data.survey import Feed, Survey, survey
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
 
@@ -29,6 +31,8 @@ __all__ = ["DataReport", "Prepared", "load", "prompt_ids", "with_prompt"]
 
 IN_MEMORY_BYTES = 64 * 2**20
 """JSON of the rendered rows up to which they stay in memory; the rows of more lie in files that are mapped."""
+Numbered = Iterator[tuple[int, dict[str, Any]]]
+"""Rows with their number in their file, from 0."""
 
 
 @dataclass
@@ -53,8 +57,19 @@ class DataReport:
     fingerprint: str = ""
     """SHA-256 over the rendered rows in their order: other rows or another template have another one."""
 
+    held_out_fingerprint: str = ""
+    """The same of the held-out rows."""
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class HeldOutRow(dict[str, Any]):
+    """The columns of a held-out row. number: which row of its file it is, from 0; no column, so no reward sees it."""
+
+    def __init__(self, columns: dict[str, Any], number: int) -> None:
+        super().__init__(columns)
+        self.number = number
 
 
 class Prepared(NamedTuple):
@@ -62,48 +77,59 @@ class Prepared(NamedTuple):
 
     train: Dataset
     held_out: list[dict[str, Any]]
+    """Each a HeldOutRow."""
     report: DataReport
 
 
-def load(spec: RunSpec, tokenizer: Any) -> Prepared:
+def load(spec: RunSpec, tokenizer: Any, folder: Path | None = None) -> Prepared:
     """Read, render and fit the rows of a run; memory is bounded by IN_MEMORY_BYTES and the held-out rows used.
 
+    folder: where rows that do not fit into memory are put until the process ends; None is the system's for such files.
     Raises DataError for what sources.inspect refuses (of a Hub dataset it is found here first), for chat without a
-    chat template, and when nothing is left to train on.
+    chat template, and when nothing is left to train on, or to evaluate on where there are held-out rows.
     """
-    _refuse_chat_without_template(spec, tokenizer)
-    train, held_out = _feeds(spec)
+    train, held_out = feeds(spec)
     found = survey(spec, train, held_out)
+    _refuse_chat_without_template(spec, tokenizer, found.messages)
     renderer = Renderer(spec, found.pool)
     report, of_held_out = DataReport(), DataReport()
-    rows = (renderer.row(columns) for columns in _with_role(spec, train, found, TRAIN))
-    kept = _Kept()
-    for row in _fitting(rows, spec, tokenizer, report):
+    rows = ((number, renderer.row(columns)) for number, columns in _with_role(spec, train, found, TRAIN))
+    kept = _Kept(folder)
+    for _, row in _fitting(rows, spec, tokenizer, report):
         kept.add(row)
     if held_out is None:
         answered = _with_role(spec, train, found, HELD_OUT)
     else:
-        answered = (row.columns for row in held_out.rows(spec))
-    first = (renderer.row(columns) for columns in islice(answered, spec.eval.max_rows))
-    held = list(_fitting(first, spec, tokenizer, of_held_out))
+        answered = enumerate(row.columns for row in held_out.rows(spec))
+    first = ((number, renderer.row(columns)) for number, columns in islice(answered, spec.eval.max_rows))
+    held: list[dict[str, Any]] = [
+        HeldOutRow(row, number) for number, row in _fitting(first, spec, tokenizer, of_held_out)
+    ]
     report.eval_dropped, report.eval_cut = of_held_out.dropped, of_held_out.cut
-    if not kept.count:
-        what = f"all {report.dropped} prompts are longer than {spec.data.max_prompt_length} tokens"
-        raise DataError(Problem("data", what, "--set data.max_prompt_length=N"))
+    for kind, left, dropped in (("", kept.count, report.dropped), ("held-out ", len(held), report.eval_dropped)):
+        if dropped and not left:
+            what = f"all {dropped} {kind}prompts are longer than {spec.data.max_prompt_length} tokens"
+            raise DataError(Problem("data", what, "--set data.max_prompt_length=N"))
     report.rows, report.eval_rows = kept.count, len(held)
     report.duplicates, report.leaked = found.duplicates, found.leaked
     report.columns, report.warnings = list(kept.columns), [str(warning) for warning in found.warnings]
     report.fingerprint = kept.fingerprint()
+    report.held_out_fingerprint = _Digest(held).hex() if held else ""
     return Prepared(kept.dataset(), held, report)
 
 
-def _refuse_chat_without_template(spec: RunSpec, tokenizer: Any) -> None:
-    if spec.data.chat and not getattr(tokenizer, "chat_template", None):
+def _refuse_chat_without_template(spec: RunSpec, tokenizer: Any, messages: bool) -> None:
+    if (spec.data.chat or messages) and not getattr(tokenizer, "chat_template", None):
+        fix = "the instruct model of the same family"
+        if messages:
+            what = "holds chat messages as prompts, and the tokenizer of this model has no chat template"
+            raise DataError(Problem("data", what, f"{fix}, or rows with a text as prompt and data.chat=false"))
         what = "is true, and the tokenizer of this model has no chat template"
-        raise DataError(Problem("data.chat", what, "--set data.chat=false, or the instruct model of the same family"))
+        raise DataError(Problem("data.chat", what, f"--set data.chat=false, or {fix}"))
 
 
-def _feeds(spec: RunSpec) -> tuple[Feed, Feed | None]:
+def feeds(spec: RunSpec) -> tuple[Feed, Feed | None]:
+    """(training rows, held-out rows), those of the Hub too."""
     train, held_out = sources.feeds(spec)
     if train is None:
         train = _of_hub(spec, spec.data.split, spec.data.max_rows)
@@ -128,17 +154,12 @@ def _of_hub(spec: RunSpec, split: str, limit: int | None = None) -> Feed:
     )
 
 
-def _with_role(spec: RunSpec, train: Feed, found: Survey, role: int) -> Iterator[dict[str, Any]]:
+def _with_role(spec: RunSpec, train: Feed, found: Survey, role: int) -> Numbered:
     """Columns of the training feed's rows that are trained on, or held out by eval_fraction."""
     if role in found.roles:
-        count = 0
-        for place, row in enumerate(train.rows(spec)):
-            count += 1
-            if place < len(found.roles) and found.roles[place] == role:
-                yield row.columns
-        if count != len(found.roles):
-            what = f"had {len(found.roles)} rows and then {count}: it was changed while it was read"
-            raise DataError(Problem(train.name, what, "start again when nothing writes to it any more"))
+        for number, (row, its) in enumerate(zip(train.rows(spec), found.roles, strict=True)):
+            if its == role:
+                yield number, row.columns
 
 
 def prompt_ids(prompt: Any, tokenizer: Any, chat_template_kwargs: dict[str, Any] | None = None) -> list[int]:
@@ -155,42 +176,57 @@ def prompt_ids(prompt: Any, tokenizer: Any, chat_template_kwargs: dict[str, Any]
     return list(rendered["input_ids"])
 
 
+class _Digest:
+    """SHA-256 of the JSON of the list of all rows."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
+        self._digest, self._before = hashlib.sha256(b"["), b""
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: dict[str, Any]) -> int:
+        """The bytes of a row."""
+        text = json.dumps(row, sort_keys=True, default=str).encode()
+        self._digest.update(self._before + text)
+        self._before = b", "
+        return len(text)
+
+    def hex(self) -> str:
+        whole = self._digest.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
+
+
 class _Kept:
     """Rendered rows: in memory while they are few, then in Arrow files of one batch each that are mapped."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path | None) -> None:
         self.count = 0
         self.columns: dict[str, None] = {}
         self._batch: list[dict[str, Any]] = []
         self._bytes = 0
         self._parts: list[Path] = []
-        self._digest = hashlib.sha256(b"[")
+        self._digest = _Digest()
+        self._place = place
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def add(self, row: dict[str, Any]) -> None:
-        text = json.dumps(row, sort_keys=True, default=str).encode()
-        self._digest.update(b", " + text if self.count else text)
+        self._bytes += self._digest.add(row)
         self.count += 1
         self.columns.update(dict.fromkeys(row))
         self._batch.append(row)
-        self._bytes += len(text)
         if self._bytes >= IN_MEMORY_BYTES:
             self._write()
 
     def fingerprint(self) -> str:
-        """Of the JSON of the list of all rows."""
-        digest = self._digest.copy()
-        digest.update(b"]")
-        return digest.hexdigest()
+        return self._digest.hex()
 
     def _write(self) -> None:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="rows-", ignore_cleanup_errors=True)
+            self._folder = tempfile.TemporaryDirectory(prefix="rows-", dir=self._place, ignore_cleanup_errors=True)
             atexit.register(self._folder.cleanup)  # the dataset reads from it until the process ends
         part = Path(self._folder.name) / f"{len(self._parts)}.arrow"
-        with ArrowWriter(path=str(part)) as writer:
-            writer.write_table(self._in_memory().data.table)
-            writer.finalize()
+        _write(part, self._in_memory().data.table)
         self._parts.append(part)
         self._batch, self._bytes = [], 0
 
@@ -202,16 +238,30 @@ class _Kept:
             return self._in_memory()
         if self._batch:
             self._write()
+        self._make_alike()
         return concatenate_datasets([Dataset.from_file(str(part)) for part in self._parts])
 
+    def _make_alike(self) -> None:
+        """Write again the parts whose columns are not those of all: without a key, with int for float."""
+        schemas = [Dataset.from_file(str(part)).data.schema.remove_metadata() for part in self._parts]
+        whole = pyarrow.unify_schemas(schemas, promote_options="permissive")
+        for part, schema in zip(self._parts, schemas, strict=True):
+            if schema != whole:
+                rows = Dataset.from_file(str(part)).to_list()
+                _write(part, pyarrow.Table.from_pylist(rows, schema=whole))
 
-def _fitting(
-    rows: Iterator[dict[str, Any]], spec: RunSpec, tokenizer: Any, report: DataReport
-) -> Iterator[dict[str, Any]]:
+
+def _write(part: Path, table: Any) -> None:
+    with ArrowWriter(path=str(part)) as writer:
+        writer.write_table(table)
+        writer.finalize()
+
+
+def _fitting(rows: Numbered, spec: RunSpec, tokenizer: Any, report: DataReport) -> Numbered:
     """Rows whose prompt has at most max_prompt_length tokens, after dropping or cutting the others."""
     limit, kwargs = spec.data.max_prompt_length, spec.trl.get("chat_template_kwargs")
     kept = 0
-    for row in rows:
+    for number, row in rows:
         tokens = len(prompt_ids(row["prompt"], tokenizer, kwargs))
         if tokens > limit and spec.data.overlong == "cut":
             row, tokens = _cut(row, tokens - limit, limit, tokenizer, kwargs)
@@ -225,7 +275,7 @@ def _fitting(
         if tokens > report.longest_prompt_tokens:
             report.longest_prompt_tokens, report.longest_prompt_row = tokens, kept
         kept += 1
-        yield row
+        yield number, row
 
 
 def _cut(

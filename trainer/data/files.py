@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import stat
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from trainer.data.values import printable
 from trainer.errors import DataError, Problem
 
 MAX_LINE = 16 * 2**20
@@ -54,7 +56,7 @@ def records(path: str | Path, key: str) -> Iterator[Found]:
     for one that is changed, replaced or deleted while it is read.
     """
     path = Path(path)
-    before = _stamp(path, key)
+    before = stamp(path, key)
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -63,12 +65,16 @@ def records(path: str | Path, key: str) -> Iterator[Found]:
             yield from _READERS[path.suffix.lower()](file, path.name)
     except OSError as error:
         _refuse(key, f"{path} can not be read: {error.strerror or error}", f"--set {key}=PATH of a readable file")
-    if _stamp(path, key) != before:
-        _refuse(key, f"{path} was changed while it was read", "start again when nothing writes to it any more")
+    if stamp(path, key) != before:
+        refuse_changed(str(path), key)
 
 
-def _stamp(path: Path, key: str) -> tuple[int, int, int]:
-    """What changes with a file's contents: inode, size, time of the last change."""
+def refuse_changed(name: str, key: str) -> NoReturn:
+    _refuse(key, f"{name} was changed while it was read", "start again when nothing writes to it any more")
+
+
+def stamp(path: Path, key: str) -> tuple[int, int, int]:
+    """What changes with a file's contents: inode, size, time of the last change. Raises DataError as records does."""
     fix = f"--set {key}=PATH (relative paths start at {Path.cwd().name}/)"
     try:
         found = path.stat()
@@ -135,11 +141,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):  # the standard reader silently takes the last one
         names = [key for key, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)} occurs twice in an object")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {printable(twice)} occurs twice in an object")
     return value
 
 
-DECODER = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_once)
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # the standard reader makes an infinity of 1e999
+        raise ValueError(f"{text[:40]} is larger than any number a computer counts with: put it in quotes")
+    return number
+
+
+DECODER = json.JSONDecoder(parse_constant=_constant, parse_float=_finite, object_pairs_hook=_once)
 
 
 def not_json(error: Exception, where: str) -> Problem:
@@ -193,27 +207,28 @@ def _json(file: BinaryIO, name: str) -> Iterator[Found]:
 
 def _csv(file: BinaryIO, name: str) -> Iterator[Found]:
     csv.field_size_limit(MAX_LINE)
-    texts = (_decoded(line, f"{name}:{number}") for number, line in lines(file, name))
+    numbered = ((number, _decoded(line, f"{name}:{number}")) for number, line in lines(file, name))
     try:
-        first = next((text for text in texts if text.strip()), None)
-        if first is None:
+        start, first = next(((number, text) for number, text in numbered if text.strip()), (0, ""))
+        if not start:
             return
         bare = re.sub(r'"[^"]*"', "", first)
         delimiter = max(",;\t", key=bare.count)  # the first of those that are equal
         header = next(csv.reader([first], delimiter=delimiter))
         if len(set(header)) != len(header) or not all(column.strip() for column in header):
             fix = f"a first line with the names of the columns, e.g. prompt{delimiter}answer"
-            yield Problem(f"{name}:1", f"has no name or one name twice in its header: {header}"[:200], fix)
+            yield Problem(f"{name}:{start}", f"has no name or one name twice in its header: {header}"[:200], fix)
             return
-        yield from _csv_rows(csv.reader(texts, delimiter=delimiter, strict=True), header, name)
+        texts = (text for _, text in numbered)
+        yield from _csv_rows(csv.reader(texts, delimiter=delimiter, strict=True), header, name, start)
     except DataError as error:
         yield error.problems[0]
 
 
-def _csv_rows(reader: Any, header: list[str], name: str) -> Iterator[Found]:
-    """reader: a csv.reader, placed after the header."""
+def _csv_rows(reader: Any, header: list[str], name: str, start: int) -> Iterator[Found]:
+    """reader: a csv.reader, placed after the header, which is line `start`."""
     while True:
-        line = int(reader.line_num) + 2  # the header is line 1, and a record starts after the one before
+        line = start + int(reader.line_num) + 1  # a record starts after the one before
         try:
             values = next(reader)
         except StopIteration:

@@ -1,7 +1,8 @@
 """Runs of 13 words that held-out and training rows share: the usual sign that a test was copied into the training data.
 
 GPT-3 (Brown et al. 2020, appendix C) takes 13 words as the length at which a match is no accident. What stands in more
-than 5 % of the held-out rows is template text and does not count. Needs numpy.
+than 5 % of the held-out rows (of few rows: in more than three, or in more than half) is template text and does not
+count. Needs numpy.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Overlap:
     def close(self) -> None:
         self._keep()
         sums, counts = np.unique(np.concatenate(self._parts), return_counts=True)
-        self._known = sums[counts <= max(1, MAX_SHARE * self._held)]
+        self._known = sums[counts <= max(1, min(3, self._held // 2), MAX_SHARE * self._held)]
         self._parts = []
 
     def look(self, text: str, line: int) -> None:

@@ -6,8 +6,9 @@ from itertools import islice
 from typing import Any
 
 from trainer.data import sources
+from trainer.data.keys import TRAIN
 from trainer.data.render import Renderer
-from trainer.data.survey import TRAIN, survey
+from trainer.data.survey import survey
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
 

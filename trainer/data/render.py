@@ -63,6 +63,36 @@ def key_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
+def alike(text: str) -> int:
+    """Key of the normal form: the same for texts that differ by case, space, quotes or marks. Of nothing but marks,
+    that of the text itself: `???` is not `...`."""
+    return key_of(normalised(text) or text)
+
+
+def exactly(text: str) -> int:
+    """Key of the text but for white space around it and for how accents are put together."""
+    return key_of(unicodedata.normalize("NFC", text.strip()))
+
+
+def keys_of(columns: dict[str, Any], data: Data, few_shot: FewShot | None = None) -> tuple[int, ...]:
+    """By what rows ask the same, in normal form: the question, where the row has its columns, and what a few-shot
+    example shows of it. That are the columns of both templates, or the whole example where they have none in common.
+    """
+    keys = []
+    made = {name for name in ("instruction", "few_shot") if getattr(data, name) is not None}
+    asked = set(fields(data.prompt_template)) - made
+    if isinstance(columns.get("prompt"), list) or asked <= columns.keys():
+        keys.append(alike(question(columns, data)))
+    if few_shot is not None:
+        types = {few_shot.by, data.instruction.by if data.instruction is not None else None}
+        shared = [name for name in dict.fromkeys(fields(few_shot.template)) if name in asked - types]
+        if shared and columns.keys() >= set(shared):
+            keys.append(alike("\n".join(str(columns[name]) for name in shared)))
+        elif not shared and columns.keys() >= set(fields(few_shot.template)):
+            keys.append(alike(few_shot.template.format_map(columns)))
+    return tuple(keys)
+
+
 def with_prompt(row: dict[str, Any], data: Data) -> dict[str, Any]:
     """The row with `prompt` as TRL wants it: messages for a chat, else text; and with the column `instruction`.
 
@@ -88,52 +118,45 @@ class Pool:
     data: Data
     seed: int
     apart: frozenset[int] = frozenset()
-    """Normalised keys of questions that may be no example: those held out."""
-    _heaps: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
-    _keys: dict[str, set[int]] = field(default_factory=dict)
+    """Keys (keys_of) of questions that may be no example: those held out."""
+    left_out: list[int] = field(default_factory=list)
+    """Lines of the rows that are no example for that."""
+    _heaps: dict[str, list[tuple[int, tuple[int, ...], str]]] = field(default_factory=dict)
+    _known: dict[str, dict[int, tuple[int, ...]]] = field(default_factory=dict)
+    """{type: {key of an example: all keys of it}}."""
 
     def add(self, row: Row, name: str) -> None:
         """Raises DataError when the column of types has more than MAX_TYPES values."""
-        key = self._key(row.columns)
-        kind = self.type_of(row.columns)
-        keys = self._keys.setdefault(kind, set())
-        if key in self.apart or key in keys:  # a second example of one question would teach nothing
+        keys = keys_of(row.columns, self.data, self.few_shot)
+        if not self.apart.isdisjoint(keys):
+            self.left_out.append(row.line)
             return
-        if len(self._keys) > MAX_TYPES:
+        kind = self.type_of(row.columns)
+        known = self._known.setdefault(kind, {})
+        if not known.keys().isdisjoint(keys):  # a second example of one question would teach nothing
+            return
+        if len(self._known) > MAX_TYPES:
             what = f"column {self.few_shot.by} has more than {MAX_TYPES} values: it names no types"
             raise DataError(Problem(f"{name}:{row.line}", what, "--set data.few_shot.by=COLUMN"))
         heap = self._heaps.setdefault(kind, [])
-        rank = -key_of(f"{self.seed} {key}")  # the root of a heap is its lowest: the highest hash leaves first
+        rank = -key_of(f"{self.seed} {keys[0]}")  # the root of a heap is its lowest: the highest hash leaves first
         if len(heap) == POOL and rank < heap[0][0]:
             return
-        keys.add(key)
-        heapq.heappush(heap, (rank, key, self.few_shot.template.format_map(row.columns)))
+        known.update(dict.fromkeys(keys, keys))
+        heapq.heappush(heap, (rank, keys, self.few_shot.template.format_map(row.columns)))
         if len(heap) > POOL:
-            keys.discard(heapq.heappop(heap)[1])
+            for key in heapq.heappop(heap)[1]:
+                known.pop(key, None)
 
     def type_of(self, columns: dict[str, Any]) -> str:
         return str(columns.get(self.few_shot.by)) if self.few_shot.by else ""
 
-    def _key(self, columns: dict[str, Any]) -> int:
-        """Of the question where the row has its columns, else of the example's text."""
-        if isinstance(columns.get("prompt"), list) or self._asked() <= columns.keys():
-            return key_of(normalised(question(columns, self.data)))
-        return key_of(normalised(self.few_shot.template.format_map(columns)))
-
-    def _asked(self) -> set[str]:
-        made = {name for name in ("instruction", "few_shot") if getattr(self.data, name) is not None}
-        return set(fields(self.data.prompt_template)) - made
-
     def others(self, columns: dict[str, Any]) -> int:
         """Examples of the row's type that are not the row itself."""
         kind = self.type_of(columns)
-        return len(self._heaps.get(kind, ())) - len(self._own(columns) & self._keys.get(kind, set()))
-
-    def _own(self, columns: dict[str, Any]) -> set[int]:
-        own = {self._key(columns)}
-        if set(fields(self.few_shot.template)) <= columns.keys():
-            own.add(key_of(normalised(self.few_shot.template.format_map(columns))))
-        return own
+        known = self._known.get(kind, {})
+        own = {known[key] for key in keys_of(columns, self.data, self.few_shot) if key in known}
+        return self.size(kind) - len(own)
 
     def problem(self, columns: dict[str, Any], where: str) -> Problem | None:
         """Too few examples for a row."""
@@ -151,12 +174,12 @@ class Pool:
         """
         if problem := self.problem(columns, "data.few_shot"):
             raise DataError(problem)
-        own = self._own(columns)
+        own = set(keys_of(columns, self.data, self.few_shot))
         examples = self._heaps[self.type_of(columns)]
         content = json.dumps(columns, sort_keys=True, default=str)
         seen = random.Random(key_of(f"{self.seed} {content}"))
         drawn = seen.sample(examples, min(len(examples), self.few_shot.count + len(own)))
-        texts = [text for _, key, text in drawn if key not in own]
+        texts = [text for _, keys, text in drawn if own.isdisjoint(keys)]
         return self.few_shot.separator.join(texts[: self.few_shot.count])
 
     def size(self, kind: str) -> int:

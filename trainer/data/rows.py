@@ -5,12 +5,14 @@ Standard library, spec and the (light) reward library only.
 
 from __future__ import annotations
 
+import functools
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.data.files import Found
+from trainer.data.values import Kind, Unusable, kind_of, merged, printable, refuse_half_characters, texts, word
 from trainer.errors import DataError, Problem
 from trainer.rewards.library import REWARDS
 from trainer.spec import Data, RunSpec
@@ -37,9 +39,10 @@ class Row:
     columns: dict[str, Any]
 
 
-def fields(template: str) -> list[str]:
+@functools.cache
+def fields(template: str) -> tuple[str, ...]:
     """Columns a template names."""
-    return [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
 def needed_columns(spec: RunSpec, key: str = "data.path") -> list[str]:
@@ -58,7 +61,7 @@ def needed_columns(spec: RunSpec, key: str = "data.path") -> list[str]:
         needed.append(data.instruction.by)
     if few_shot is not None and few_shot.by is not None:
         needed.append(few_shot.by)
-    if few_shot is not None and few_shot.path is None and key in ("data.path", WARM_START):
+    if few_shot is not None and few_shot.path is None and key == "data.path":
         needed += fields(few_shot.template)
     if key == WARM_START and spec.model.warm_start is not None:
         needed += fields(spec.model.warm_start.completion_template)
@@ -101,8 +104,8 @@ class Checker:
     name: str
     key: str
     rows: int = 0
-    columns: dict[str, tuple[type, int]] = field(default_factory=dict)
-    """{column: (type, line) of its first value}."""
+    columns: dict[str, tuple[Kind, int]] = field(default_factory=dict)
+    """{column: (kind of its values, line of the first)}."""
     _problems: list[Problem] = field(default_factory=list)
     _count: int = 0
     _missing: dict[str, tuple[list[Problem], int]] = field(default_factory=dict)
@@ -114,7 +117,7 @@ class Checker:
         self.needed = needed_columns(self.spec, self.key)
         self._paid = set(reward_columns(self.spec))
         self._made = self.spec.data.instruction is not None or self.spec.data.few_shot is not None
-        self._asks = fields(self.spec.data.prompt_template) == ["prompt"]
+        self._asks = fields(self.spec.data.prompt_template) == ("prompt",)
 
     def take(self, found: Found) -> Row | None:
         """The row of a record with its columns renamed; None when something is wrong with it."""
@@ -127,10 +130,11 @@ class Checker:
         self._seen.update(row.columns)
         before = self._count
         where = f"{self.name}:{row.line}"
-        for problem in self._of(row.columns, where):
+        kinds: dict[str, Kind] = {}
+        for problem in self._of(row.columns, where, kinds):
             self._add(problem)
         missing = self._look_for_missing(row.columns, where)
-        self._compare_types(row, where)
+        self._compare(kinds, row.line, where)
         return row if self._count == before and not missing else None
 
     def _add(self, problem: Problem) -> None:
@@ -151,24 +155,36 @@ class Checker:
             self._missing[name] = (listed, count + 1)
         return bool(missing)
 
-    def _compare_types(self, row: Row, where: str) -> None:
-        for column, value in row.columns.items():
-            if value is None:
-                continue
-            kind, line = self.columns.setdefault(column, (type(value), row.line))
-            if kind is not type(value):  # Arrow would turn 42 into 42.0, or refuse the whole file
-                what = f"column {column} is {type(value).__name__}, in line {line} it is {kind.__name__}"
-                self._add(Problem(where, what, "one type a column: put numbers in quotes"))
+    def _compare(self, kinds: dict[str, Kind], row: int, where: str) -> None:
+        """Arrow would turn 42 into 42.0, or refuse the whole file."""
+        for column, kind in kinds.items():
+            known, line = self.columns.get(column, (None, row))
+            try:
+                self.columns[column] = (merged(known, kind, column in self.needed), row if known is None else line)
+            except Unusable as error:
+                what = f"is {word(kind)}, in line {line} it is {word(known)}"
+                what = what if word(kind) != word(known) else f"{error}, counted from line {line} on"
+                self._add(Problem(where, f"column {column} {what}", "one type a column: put numbers in quotes"))
 
-    def _of(self, columns: dict[str, Any], where: str) -> Iterator[Problem]:
+    def _of(self, columns: dict[str, Any], where: str, kinds: dict[str, Kind]) -> Iterator[Problem]:
+        """Puts the kinds of the values into `kinds`."""
         before = self._count
         for name, value in columns.items():
             if name in RESERVED:
                 fix = f'--set data.columns.my_{name}="{name}"'
                 yield Problem(where, f"column {name} is a word TRL keeps for itself", fix)
-            if wrong := _unusable(name, value):
-                yield Problem(where, f"column {name} {wrong}")
-            if isinstance(value, str) and "\0" in value:
+            if name == "prompt" and not self._judges(value):
+                kinds[name] = "str"  # what is made of the template takes its place
+                continue
+            try:
+                refuse_half_characters(name)
+                if name in ("image", "images") and value is not None:
+                    raise Unusable("is an image, and models are trained on text here: leave the column out")
+                kinds[name] = kind_of(value, name in self.needed)
+            except Unusable as error:
+                yield Problem(where, f"column {printable(name)} {error}")
+                continue
+            if "\0" in texts(value):
                 self._note(f"column {name} holds NUL characters (\\x00)", where)
         for name in self.needed:
             value = columns.get(name, "?")
@@ -185,13 +201,15 @@ class Checker:
         if self.key == FEW_SHOT:
             return
         prompt, data = columns.get("prompt", "?"), self.spec.data
-        problem = _prompt_problem(prompt, where)
+        problem = _prompt_problem(prompt, where) if self._judges(prompt) else None
         if problem:
             yield problem
         elif isinstance(prompt, list):
             if self._made:
                 what = "prompt is a list of messages, which take no instruction or few_shot"
                 yield Problem(where, what, "a text as prompt, and data.prompt_template around it")
+            elif data.system_prompt or data.prompt_template != "{prompt}":
+                self._note("prompt is a list of messages: data.system_prompt and prompt_template are not used", where)
         elif not self._asks and not any(str(columns.get(name, "?")).strip() for name in self._asked()):
             yield Problem(where, "prompt is empty: all columns of data.prompt_template are")
         if data.instruction is not None and columns.get(data.instruction.by) is not None:
@@ -201,8 +219,17 @@ class Checker:
                 what = f"column {data.instruction.by} is {kind[:60]!r}, and data.instruction has no text for it"
                 yield Problem(where, what, f"one of: {known}")
 
+    def _judges(self, prompt: Any) -> bool:
+        """Whether the column `prompt` is sent: messages always are, anything else where a template names it."""
+        return isinstance(prompt, list) or "prompt" in self.needed
+
     def _asked(self) -> list[str]:
         return [name for name in fields(self.spec.data.prompt_template) if name not in ("instruction", "few_shot")]
+
+    @property
+    def messages(self) -> bool:
+        """The prompts are lists of messages."""
+        return isinstance(self.columns.get("prompt", (None, 0))[0], tuple)
 
     def warnings(self) -> list[Problem]:
         """What is legal and odd, with the first line it was seen in."""
@@ -239,25 +266,7 @@ def checked(found: Iterable[Found], checker: Checker, limit: int | None = None) 
 def _mapping(name: str, columns: dict[str, Any]) -> str:
     """What to type; a column that differs by case only is proposed outright."""
     same = next((theirs for theirs in columns if theirs.lower() == name.lower()), "COLUMN")
-    return f"--set data.columns.{name}={same}, one of: {', '.join(map(str, columns))}"
-
-
-def _unusable(name: str, value: Any) -> str:
-    """Why a value can be neither stored nor tokenised; empty when it can."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return "is a number of more than 64 bits: put it in quotes"
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return "holds half a character (a lone surrogate)"
-    first = value[0] if isinstance(value, list) and value else value
-    if isinstance(first, bytes):
-        return "is bytes, not text"
-    picture = isinstance(first, dict) and {"bytes", "path"} <= first.keys()
-    if picture or (name in ("image", "images") and value is not None) or hasattr(first, "getbands"):
-        return "is an image, and models are trained on text here: leave the column out"
-    return ""
+    return printable(f"--set data.columns.{name}={same}, one of: {', '.join(map(str, columns))}")
 
 
 def _prompt_problem(prompt: Any, where: str) -> Problem | None:

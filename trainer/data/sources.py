@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.data.rows import WARM_START, Row, needed_columns, rename
-from trainer.data.survey import Feed, of_file, split_counts, survey
-from trainer.errors import DataError, Problem
+from trainer.data.rows import Row, needed_columns, rename
+from trainer.data.survey import Feed, of_file, survey
+from trainer.errors import Problem
 from trainer.spec import RunSpec
 
-__all__ = ["Feed", "Inspection", "Row", "feeds", "inspect", "needed_columns", "read_rows", "rename", "split_counts"]
+__all__ = ["Feed", "Inspection", "Row", "feeds", "inspect", "needed_columns", "read_rows", "rename"]
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,7 @@ def inspect(spec: RunSpec) -> Inspection:
 
     Memory is bounded whatever the size of the files (survey.py); a file is read at most three times.
     """
-    problems: list[Problem] = []
-    warm = spec.model.warm_start
-    if warm is not None and not Path(warm.path).is_file():
-        fix = f"--set {WARM_START}=PATH (relative paths start at {Path.cwd().name}/)"
-        problems.append(Problem(WARM_START, f"no file {warm.path}", fix))
-    try:
-        found = survey(spec, *feeds(spec))
-    except DataError as error:
-        raise DataError([*error.problems, *problems]) from error
-    if problems:
-        raise DataError(problems)
+    found = survey(spec, *feeds(spec))
     return Inspection(found.rows, found.held_out, found.warnings)
 
 

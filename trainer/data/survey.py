@@ -1,34 +1,30 @@
-"""All rows of a run looked at together: duplicates, leaks, held-out rows, few-shot examples.
+"""All rows of a run looked at together: duplicates, leaks, held-out rows, few-shot examples, the warm start.
 
-Rows are streamed; what stays in memory is two hashes, a line and a flag: 21 bytes a training or held-out row, the pool
-of few-shot examples, and the runs of words of the held-out rows. The training file is read once more when there are
-held-out rows or few-shot examples.
+Rows are streamed; what stays in memory is two hashes, a line and a flag: 21 bytes a training or held-out row (with
+few-shot examples 29), the pool of few-shot examples, and the runs of words of the held-out rows. The training file is
+read once more when there are held-out rows or few-shot examples.
 
 Standard library, spec and numpy.
 """
 
 from __future__ import annotations
 
-import random
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from trainer.data.files import Found, records
+from trainer.data import files, keys
+from trainer.data.files import Found
+from trainer.data.keys import HELD_OUT, LEAKED, TRAIN, Keys
 from trainer.data.overlap import RUN, Overlap
-from trainer.data.render import Pool, fill, key_of, normalised, question
-from trainer.data.rows import FEW_SHOT, MAX_PROBLEMS, Checker, Row, checked, shortened
+from trainer.data.render import Pool, alike, exactly, fill, keys_of, question
+from trainer.data.rows import FEW_SHOT, MAX_PROBLEMS, WARM_START, Checker, Row, checked, shortened
 from trainer.errors import DataError, Problem
-from trainer.spec import Data, RunSpec
-
-TRAIN, HELD_OUT, LEAKED = 0, 1, 2
-MANY_DUPLICATES = 0.1  # share of the rows from which on duplicates are worth a warning
+from trainer.spec import RunSpec
 
 
-@dataclass(frozen=True)
+@dataclass
 class Feed:
     """Where rows come from, to be read as often as needed. name: in problems; key: of the spec."""
 
@@ -36,31 +32,23 @@ class Feed:
     key: str
     records: Callable[[], Iterator[Found]]
     limit: int | None = None
+    stamp: Callable[[], object] = lambda: None
+    """What changes when the contents do."""
+    _first: object = field(default=None, init=False)
 
-    def rows(self, spec: RunSpec) -> Iterator[Row]:
-        """The sound rows. Raises DataError after the last one when some were not sound."""
-        return checked(self.records(), Checker(spec, self.name, self.key), self.limit)
+    def rows(self, spec: RunSpec, checker: Checker | None = None) -> Iterator[Row]:
+        """The sound rows. Raises DataError after the last one when some were not sound, and at once when the contents
+        are not those of the first reading."""
+        now = self.stamp()
+        if self._first not in (None, now):
+            files.refuse_changed(self.name, self.key)
+        self._first = now
+        return checked(self.records(), checker or Checker(spec, self.name, self.key), self.limit)
 
 
 def of_file(path: str, key: str, limit: int | None = None) -> Feed:
-    return Feed(path.replace("\\", "/").rpartition("/")[2], key, lambda: records(path, key), limit)
-
-
-@dataclass
-class Keys:
-    """What is remembered of the rows of one feed, by the order of the rows."""
-
-    name: str
-    exact: array[int] = field(default_factory=lambda: array("Q"))
-    alike: array[int] = field(default_factory=lambda: array("Q"))
-    lines: array[int] = field(default_factory=lambda: array("I"))
-    columns: list[str] = field(default_factory=list)
-    types: dict[str, int] = field(default_factory=dict)
-    """{type of few-shot examples: line of its first row}."""
-    warnings: list[Problem] = field(default_factory=list)
-
-    def where(self, place: int) -> str:
-        return f"{self.name}:{self.lines[place]}"
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return Feed(name, key, lambda: files.records(path, key), limit, lambda: files.stamp(Path(path), key))
 
 
 @dataclass
@@ -72,42 +60,33 @@ class Survey:
     roles: bytearray = field(default_factory=bytearray)
     duplicates: int = 0
     leaked: int = 0
-    columns: list[str] = field(default_factory=list)
+    messages: bool = False
+    """Some prompts are lists of messages."""
     warnings: list[Problem] = field(default_factory=list)
     pool: Pool | None = None
-
-
-def split_counts(rows: int, data: Data) -> tuple[int, int]:
-    """(training rows, held-out rows) after max_rows and eval_fraction."""
-    rows = min(rows, data.max_rows or rows)
-    held_out = max(1, round(rows * data.eval_fraction)) if data.eval_fraction else 0
-    return rows - held_out, held_out
+    apart: frozenset[int] = frozenset()
+    """Keys of the held-out rows (render.keys_of); only where there is a warm start or there are few-shot examples."""
 
 
 def survey(spec: RunSpec, train: Feed | None, held_out: Feed | None) -> Survey:
     """Look at all rows. Raises DataError with the problems of all files at once."""
     problems: list[Problem] = []
-    pool = _caught(problems, lambda: pool_for(spec, None))
-    overlap = Overlap()
-    held = _caught(problems, lambda: _keys(spec, held_out, pool, overlap)) if held_out else None
-    keys = _caught(problems, lambda: _keys(spec, train, pool)) if train else None
+    overlap, found = Overlap(), Survey()
+    held = _caught(problems, lambda: _keys(spec, held_out, overlap)) if held_out else None
+    own = _caught(problems, lambda: _keys(spec, train)) if train else None
+    if not problems:
+        _caught(problems, lambda: _compare(spec, own, held, found))
+    few_shot, warm = spec.data.few_shot, spec.model.warm_start
+    if few_shot is not None and few_shot.path is not None:
+        found.pool = _caught(problems, lambda: _examples_of_a_file(spec, str(few_shot.path), found))
+    if not problems and train is not None and own is not None:
+        _caught(problems, lambda: _second_reading(spec, train, own, held is not None, found, overlap))
+    if not problems and (pool := found.pool) is not None:
+        _caught(problems, lambda: _refuse_few(pool, own, held))
+    if warm is not None:
+        _caught(problems, lambda: _warm_start(spec, of_file(warm.path, WARM_START), found))
     if problems:
-        raise DataError(problems)
-    found = Survey(pool=pool)
-    for part in (keys, held):
-        found.warnings += part.warnings if part else []
-    found.held_out = len(held.lines) if held else None
-    if keys is None or train is None:
-        return found
-    found.columns = keys.columns
-    _refuse_one_prompt(keys)
-    _say_duplicates(keys, found)
-    found.roles = _roles(spec, keys)
-    apart = _apart(keys, held, found.roles)
-    _leaks(spec, keys, held, found, apart)
-    found.rows = found.roles.count(TRAIN)
-    found.held_out = found.roles.count(HELD_OUT) or found.held_out
-    _second_reading(spec, train, keys, held, found, overlap, apart)
+        raise DataError(dict.fromkeys(problems))  # a file may be read for two purposes
     return found
 
 
@@ -119,161 +98,147 @@ def _caught(problems: list[Problem], read: Callable[[], Any]) -> Any:
     return None
 
 
-def pool_for(spec: RunSpec, rows: Feed | None) -> Pool | None:
-    """Few-shot examples from their own file, else from `rows`; None where none are wanted or there are no rows."""
+def _keys(spec: RunSpec, feed: Feed, overlap: Overlap | None = None) -> Keys:
+    """One reading of a feed."""
+    checker, found = Checker(spec, feed.name, feed.key), Keys(feed.name)
     few_shot = spec.data.few_shot
-    feed = of_file(few_shot.path, FEW_SHOT) if few_shot is not None and few_shot.path is not None else rows
-    if few_shot is None or feed is None:
-        return None
-    return fill(Pool(few_shot, spec.data, spec.run.seed), feed.rows(spec), feed.name)
-
-
-def _keys(spec: RunSpec, feed: Feed, pool: Pool | None, overlap: Overlap | None = None) -> Keys:
-    """One reading of a feed. pool: of a file, complete; with one, rows of too few examples are refused here."""
-    checker, keys = Checker(spec, feed.name, feed.key), Keys(feed.name)
-    problems: list[Problem] = []
-    few_shot, short = spec.data.few_shot, 0
-    for row in checked(feed.records(), checker, feed.limit):
+    for row in feed.rows(spec, checker):
         text = question(row.columns, spec.data)
-        keys.exact.append(key_of(text))
-        keys.alike.append(key_of(normalised(text)))
-        keys.lines.append(row.line)
+        found.exact.append(exactly(text))
+        found.alike.append(alike(text))
+        found.lines.append(row.line)
         if few_shot is not None:
-            keys.types.setdefault(str(row.columns.get(few_shot.by)) if few_shot.by else "", row.line)
-        if pool is not None and (problem := pool.problem(row.columns, f"{feed.name}:{row.line}")):
-            short += 1
-            problems += [problem] if short <= MAX_PROBLEMS else []
+            found.shown.append(keys_of(row.columns, spec.data, few_shot)[-1])
+            found.types.setdefault(str(row.columns.get(few_shot.by)) if few_shot.by else "", row.line)
         if overlap is not None:
             overlap.hold(text)
-    if problems:
-        raise DataError(shortened(problems, feed.name, short))
-    keys.columns, keys.warnings = list(checker.columns), checker.warnings()
-    return keys
+    found.warnings, found.messages = checker.warnings(), checker.messages
+    return found
 
 
-def _refuse_one_prompt(keys: Keys) -> None:
-    if len(keys.exact) > 1 and np.all(np.frombuffer(keys.exact, np.uint64) == keys.exact[0]):
-        what = f"all {len(keys.exact)} rows have the same prompt"
-        fix = "data.prompt_template must name the column that differs; is data.columns right?"
-        raise DataError(Problem(keys.name, what, fix))
+def _compare(spec: RunSpec, own: Keys | None, held: Keys | None, found: Survey) -> None:
+    for part in (own, held):
+        found.warnings += part.warnings if part else []
+        found.messages |= part is not None and part.messages
+    found.held_out = len(held.lines) if held else None
+    if own is not None:
+        keys.refuse_one_prompt(own)
+        found.duplicates, said = keys.duplicates(own)
+        found.roles = keys.roles_of(spec, own)
+        if held is not None:
+            found.leaked, leaks = keys.leaks(spec.data, own, held, found.roles)
+            said += leaks
+        found.warnings += said
+        found.rows = found.roles.count(TRAIN)
+        found.held_out = found.roles.count(HELD_OUT) or found.held_out
+    if spec.data.few_shot is not None or spec.model.warm_start is not None:
+        found.apart = keys.held_out_keys(own, held, found.roles)
 
 
-def _repeated(keys: array[int]) -> list[int]:
-    """Places of the rows whose key was there before."""
-    values = np.frombuffer(keys, np.uint64)
-    order = np.argsort(values, kind="stable")
-    again: list[int] = np.sort(order[1:][values[order][1:] == values[order][:-1]]).tolist()
-    return again
+def _examples_of_a_file(spec: RunSpec, path: str, found: Survey) -> Pool:
+    few_shot, feed = spec.data.few_shot, of_file(path, FEW_SHOT)
+    assert few_shot is not None
+    pool = fill(Pool(few_shot, spec.data, spec.run.seed, found.apart), feed.rows(spec), feed.name)
+    _say_left_out(found, feed.name, "examples", pool.left_out)
+    return pool
 
 
-def _say_duplicates(keys: Keys, found: Survey) -> None:
-    again, alike = _repeated(keys.exact), _repeated(keys.alike)
-    found.duplicates = len(again)
-    share = len(again) / max(len(keys.exact), 1)
-    if share > MANY_DUPLICATES:
-        what = f"{len(again)} of {len(keys.exact)} rows ({share:.0%}) have a prompt that was there before"
-        found.warnings.append(Problem(keys.where(again[0]), what, "leave them out: they count double in training"))
-    nearly = sorted(set(alike) - set(again))
-    if nearly:
-        what = f"{len(nearly)} rows differ from one before by case, space or punctuation only"
-        found.warnings.append(Problem(keys.where(nearly[0]), what, "leave them out"))
+def _say_left_out(found: Survey, name: str, what: str, lines: list[int]) -> None:
+    if lines:
+        first = ", ".join(map(str, lines[:3]))
+        said = f"{len(lines)} {what} are left out: their questions are held out (lines {first})"
+        found.warnings.append(Problem(f"{name}:{lines[0]}", said, "nothing to do"))
 
 
-def _roles(spec: RunSpec, keys: Keys) -> bytearray:
-    """Which rows eval_fraction holds out: the same for the same seed."""
-    roles = bytearray(len(keys.lines))
-    if spec.data.eval_fraction is not None:
-        count = split_counts(len(roles), spec.data)[1]
-        for place in random.Random(spec.run.seed).sample(range(len(roles)), count):
-            roles[place] = HELD_OUT
-    return roles
-
-
-def _apart(keys: Keys, held: Keys | None, roles: bytearray) -> Any:
-    """Sorted normalised keys of the held-out rows."""
-    if held is not None:
-        return np.unique(np.frombuffer(held.alike, np.uint64))
-    return np.unique(np.frombuffer(keys.alike, np.uint64)[np.frombuffer(roles, np.uint8) == HELD_OUT])
-
-
-def _leaks(spec: RunSpec, keys: Keys, held: Keys | None, found: Survey, apart: Any) -> None:
-    """Training rows whose prompt is also held out: raise, warn, or give them the role LEAKED."""
-    roles = np.frombuffer(found.roles, np.uint8)
-    inside = np.isin(np.frombuffer(keys.alike, np.uint64), apart) & (roles == TRAIN)
-    places = np.flatnonzero(inside).tolist()
-    del roles  # a bytearray that is looked at can not be written
-    found.leaked = len(places)
-    if not places:
-        return
-    if spec.data.leaks == "drop":
-        for place in places:
-            found.roles[place] = LEAKED
-        if TRAIN not in found.roles:
-            raise DataError(Problem(keys.name, f"all {len(places)} training rows are also held out", "other rows"))
-        what = f"{len(places)} training rows are left out: their prompts are held out"
-        found.warnings.append(Problem(keys.where(places[0]), what, "nothing to do"))
-        return
-    listed = [_leak(keys, held, found.roles, place) for place in places[:MAX_PROBLEMS]]
-    if spec.data.leaks == "error":
-        raise DataError(shortened(listed, keys.name, len(places)))
-    found.warnings += listed[:3]
-    if len(places) > 3:
-        found.warnings.append(Problem(keys.name, f"and {len(places) - 3} more rows that are also held out"))
-
-
-def _leak(keys: Keys, held: Keys | None, roles: bytearray, place: int) -> Problem:
-    """Which held-out row a training row equals."""
-    if held is None:
-        places = [n for n, key in enumerate(keys.alike) if key == keys.alike[place] and roles[n] == HELD_OUT]
-        theirs, same = keys.where(places[0]), keys.exact[places[0]] == keys.exact[place]
-    else:
-        at = held.alike.index(keys.alike[place])
-        theirs, same = held.where(at), keys.exact[place] in held.exact
-    what = f"its prompt is also held out, in {theirs}"
-    what += "" if same else " (but for case, space or punctuation)"
-    return Problem(keys.where(place), what, "--set data.leaks=drop leaves it out of the training rows")
-
-
-def _second_reading(
-    spec: RunSpec, train: Feed, keys: Keys, held: Keys | None, found: Survey, overlap: Overlap, apart: Any
-) -> None:
-    """Runs of words that leak, and few-shot examples from the rows that are trained on."""
+def _second_reading(spec: RunSpec, train: Feed, own: Keys, has_file: bool, found: Survey, overlap: Overlap) -> None:
+    """Runs of words that leak, and few-shot examples from the rows that are trained on, or for every row."""
     few_shot, data = spec.data.few_shot, spec.data
-    drawn = few_shot is not None and few_shot.path is None
-    if held is None and HELD_OUT in found.roles:
+    split, examples = HELD_OUT in found.roles, found.pool
+    if split:
         for row, role in zip(train.rows(spec), found.roles, strict=True):
             if role == HELD_OUT:
                 overlap.hold(question(row.columns, data))
-    if not (drawn or held is not None or HELD_OUT in found.roles):
+    if few_shot is None and not has_file and not split:
         return
     overlap.close()
-    pool = Pool(few_shot, data, spec.run.seed, frozenset(apart.tolist())) if drawn and few_shot else None
-    for row, role in zip(train.rows(spec), found.roles, strict=True):
+    pool = Pool(few_shot, data, spec.run.seed, found.apart) if few_shot and examples is None else None
+    rows = ((row, role) for row, role in zip(train.rows(spec), found.roles, strict=True) if role != LEAKED)
+    short = _Short(train.name)
+    for row, role in rows:
         if role == TRAIN:
             overlap.look(question(row.columns, data), row.line)
             if pool is not None:
                 pool.add(row, train.name)
+        if examples is not None:
+            short.look(examples, row)
+    short.finish()
     overlap.finish()
     if overlap.rows:
         lines = ", ".join(str(line) for line in overlap.first)
         what = f"{overlap.rows} training rows share {RUN} words in a row with a held-out row (lines {lines})"
-        found.warnings.append(Problem(f"{keys.name}:{overlap.first[0]}", what, "look whether the test was copied"))
+        found.warnings.append(Problem(f"{own.name}:{overlap.first[0]}", what, "look whether the test was copied"))
     if pool is not None:
         pool.freeze()
-        _refuse_few(pool, keys, held)
         found.pool = pool
 
 
-def _refuse_few(pool: Pool, keys: Keys, held: Keys | None) -> None:
+@dataclass
+class _Short:
+    """Rows of a file for which a complete pool has too few examples."""
+
+    name: str
+    count: int = 0
+    _problems: list[Problem] = field(default_factory=list)
+
+    def look(self, pool: Pool, row: Row) -> None:
+        if problem := pool.problem(row.columns, f"{self.name}:{row.line}"):
+            self.count += 1
+            self._problems += [problem] if self.count <= MAX_PROBLEMS else []
+
+    def finish(self) -> None:
+        if self._problems:
+            raise DataError(shortened(self._problems, self.name, self.count))
+
+
+def _refuse_few(pool: Pool, own: Keys | None, held: Keys | None) -> None:
     """Raise DataError for each type with too few examples: a training row needs one more, it is one itself."""
     problems = []
-    for part, own in ((keys, 1), (held, 0)):
+    drawn = pool.few_shot.path is None  # rows of the training file were looked at one by one otherwise
+    for part, more in ((own if drawn else None, 1), (held, 0)):
         for kind, line in (part.types if part else {}).items():
-            have = pool.size(kind) - own
+            have = pool.size(kind) - more
             if have < pool.few_shot.count:
                 of_type = f" of type {kind!r}" if pool.few_shot.by else ""
                 what = f"there are {max(have, 0)} other examples{of_type}, {pool.few_shot.count} are wanted"
                 fix = f"--set data.few_shot.count={max(have, 1)}, or add rows"
                 problems.append(Problem(f"{part.name if part else ''}:{line}", what, fix))
     if problems:
-        raise DataError(shortened(problems, keys.name))
+        raise DataError(shortened(problems, problems[0].where.rpartition(":")[0]))
+
+
+def _warm_start(spec: RunSpec, feed: Feed, found: Survey) -> None:
+    """Check the file of the warm start, and say what it leaves out: of data.path it goes without saying.
+
+    Raises DataError for rows that are not sound or have too few examples, and when no row is left.
+    """
+    held, short, rows = [], _Short(feed.name), 0
+    for row in feed.rows(spec):
+        rows += 1
+        if is_held_out(row, spec, found):
+            held.append(row.line)
+        elif found.pool is not None:
+            short.look(found.pool, row)
+    short.finish()
+    if len(held) == rows:
+        raise DataError(Problem(WARM_START, f"all {rows} rows of {feed.name} are held out", "other rows"))
+    if spec.model.warm_start is not None and spec.model.warm_start.path != spec.data.path:
+        _say_left_out(found, feed.name, "rows of the warm start", held)
+
+
+def warm_start_rows(spec: RunSpec, path: str, found: Survey) -> Iterable[Row]:
+    """The rows of a warm start's file, without those that are held out."""
+    return (row for row in of_file(path, WARM_START).rows(spec) if not is_held_out(row, spec, found))
+
+
+def is_held_out(row: Row, spec: RunSpec, found: Survey) -> bool:
+    return not found.apart.isdisjoint(keys_of(row.columns, spec.data, spec.data.few_shot))

@@ -88,23 +88,20 @@ def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = n
 
 
 def cache_key(spec: RunSpec) -> str:
-    """Hash of all that the weights depend on: recipe, config, tokenizer, warm start, its data, torch."""
-    warm, data = spec.model.warm_start, spec.data
+    """Hash of all that the weights depend on: recipe, config, tokenizer, warm start, its rows, torch.
+
+    Raises DataError where the rows of the run can not be read: they say which ones are held out of the warm start.
+    """
+    warm = spec.model.warm_start
     parts = {
         "recipe": RECIPE,
         "config": dict(BUILTIN_CONFIGS[spec.model.name]),
         "tokenizer": [SPECIAL, TAGS, CHARACTERS[spec.model.name], CHAT_TEMPLATE],
         "warm_start": warm.model_dump(exclude={"path"}) if warm else spec.run.seed,
-        "data": _data_hash(warm.path) if warm else None,
-        "prompt": [data.chat, data.prompt_template, data.system_prompt, data.columns],
+        "rows": warm_start.rendered(warm, spec) if warm else None,
         "threads": spec.model.cpu_threads,  # they decide the order of sums
         "versions": [version("torch"), version("transformers")],
     }
-    if data.instruction is not None:
-        parts["instruction"] = data.instruction.model_dump()
-    if data.few_shot is not None:
-        file = _data_hash(data.few_shot.path) if data.few_shot.path is not None else None
-        parts["few_shot"] = [data.few_shot.model_dump(exclude={"path"}), file, spec.run.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -140,11 +137,6 @@ def make_model(name: str, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalL
     model = Qwen3ForCausalLM(Qwen3Config(**{**BUILTIN_CONFIGS[name], **ids})).float()
     model.generation_config = GenerationConfig(**ids)
     return model
-
-
-def _data_hash(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _publish(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from trainer.data import dataset
 from trainer.data.render import Renderer
-from trainer.data.rows import WARM_START
-from trainer.data.survey import of_file, pool_for
+from trainer.data.survey import survey, warm_start_rows
 from trainer.errors import EngineError, Problem
 from trainer.spec import RunSpec, WarmStart
 
@@ -29,7 +28,7 @@ def train(model: Any, tokenizer: Any, warm: WarmStart, spec: RunSpec) -> float:
 
     Raises EngineError when the loss is not a number.
     """
-    examples = _examples(tokenizer, warm, spec)
+    examples = [_tokens(tokenizer, *texts) for texts in rendered(warm, spec)]
     order = random.Random(warm.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=warm.learning_rate, weight_decay=0.0)
     losses = [math.inf]
@@ -53,21 +52,23 @@ def train(model: Any, tokenizer: Any, warm: WarmStart, spec: RunSpec) -> float:
     return sum(losses) / len(losses)
 
 
-def _examples(tokenizer: Any, warm: WarmStart, spec: RunSpec) -> list[tuple[list[int], list[int]]]:
-    """(prompt tokens, answer tokens with the end of turn) of every row."""
-    examples = []
-    feed = of_file(warm.path, WARM_START)
-    renderer = Renderer(spec, pool_for(spec, feed))
-    for row in feed.rows(spec):
-        prompt = renderer.row(row.columns)["prompt"]
-        answer = warm.completion_template.format_map(row.columns) + tokenizer.eos_token
-        examples.append(
-            (
-                dataset.prompt_ids(prompt, tokenizer),
-                tokenizer(text=answer, add_special_tokens=False)["input_ids"],
-            )
-        )
-    return examples
+def rendered(warm: WarmStart, spec: RunSpec) -> list[tuple[Any, str]]:
+    """(prompt as GRPO sends it, answer) of every row of the warm start's file, except those that are held out.
+
+    Few-shot examples are drawn from the same pool as in the training. Raises DataError as data.dataset.load does.
+    """
+    found = survey(spec, *dataset.feeds(spec))
+    renderer = Renderer(spec, found.pool)
+    return [
+        (renderer.row(row.columns)["prompt"], warm.completion_template.format_map(row.columns))
+        for row in warm_start_rows(spec, warm.path, found)
+    ]
+
+
+def _tokens(tokenizer: Any, prompt: Any, answer: str) -> tuple[list[int], list[int]]:
+    """(prompt tokens, answer tokens with the end of turn)."""
+    ids = tokenizer(text=answer + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
+    return dataset.prompt_ids(prompt, tokenizer), ids
 
 
 def _batch(rows: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Tensor]:

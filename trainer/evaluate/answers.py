@@ -33,8 +33,8 @@ def epoch_label(epoch: float) -> str:
 def write(rundir: RunDir, label: str, rows: Sequence[dict[str, Any]], texts: Sequence[str]) -> Path:
     """Write inference_epoch{label}.json: for every held-out row its id, its question and the answer.
 
-    id: the row's own, else its number from 0. A row without the column `question` is written with the text of its
-    prompt. normalised_answer: as trainer.rewards.library.korean.normalise_answer has it.
+    id: the row's own, else its number in its file, else in `rows`, from 0. A row without the column `question` is
+    written with the text of its prompt. normalised_answer: as trainer.rewards.library.korean.normalise_answer has it.
     """
     path = rundir.inference_file(label)
     write_json(path, [_entry(number, row, text) for number, (row, text) in enumerate(zip(rows, texts, strict=True))])
@@ -44,7 +44,8 @@ def write(rundir: RunDir, label: str, rows: Sequence[dict[str, Any]], texts: Seq
 def _entry(number: int, row: dict[str, Any], text: str) -> dict[str, Any]:
     shown = {name: row[name] for name in SHOWN if name in row}
     shown.setdefault("question", asked(row.get("prompt")))
-    return {"id": row.get("id", number), **shown, "answer": text, "normalised_answer": normalise_answer(text)}
+    name = row.get("id", getattr(row, "number", number))
+    return {"id": name, **shown, "answer": text, "normalised_answer": normalise_answer(text)}
 
 
 def asked(prompt: Any) -> str | None:

@@ -123,17 +123,33 @@ class Scorer:
 
 
 def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpec) -> list[EpochScore]:
-    """The score of every inference_epochE.json in the folder, by epoch. Raises what Scorer.score does, and RunError
-    when there is none."""
+    """The score of every inference_epochE.json in the folder, by epoch, without the labels whose prompts the run left
+    out as too long. Raises what Scorer.score does, and RunError when there is none."""
     found = inference_files(folder)
     if not found:
         what = f"has no inference_epochE.json in {folder}"
         fix = "--set eval.answers=true, when the run is started, writes one at every save"
         raise RunError(Problem(folder.name, what, fix))
+    labels = _asked_for(labels, next(iter(found.values())), too_long(folder))
     for path in found.values():  # the last file's mistake is not worth waiting for
         answers_to(labels, path)
     scorer, steps = Scorer(spec), steps_of(folder)
     return [scorer.score(path, labels, steps.get(label)) for label, path in found.items()]
+
+
+def too_long(folder: Path) -> int:
+    """Held-out rows that the run left out because of their length, as its event log has it; 0 without one."""
+    log = RunDir(folder).events
+    plans = [event for event in EventReader(log).read() if event["kind"] == "plan"] if log.is_file() else []
+    return int((plans[-1].get("data") or {}).get("eval_dropped", 0)) if plans else 0
+
+
+def _asked_for(labels: Sequence[Mapping[str, Any]], path: Path, dropped: int) -> Sequence[Mapping[str, Any]]:
+    """The labels that have an answer, where no more have none than the run left out; else all."""
+    known = {str(entry.get("id", row)) for row, entry in enumerate(_entries(path))} if dropped else set()
+    named = [{"id": row, **label} for row, label in enumerate(labels)]
+    asked = [label for label in named if str(label["id"]) in known]
+    return asked if asked and len(labels) - len(asked) <= dropped else labels
 
 
 def inference_files(folder: Path) -> dict[str, Path]:
@@ -289,4 +305,7 @@ def verdict(folder: Path, scores: Sequence[EpochScore]) -> str:
     kept = [run.epoch_folder(winner.epoch), *([] if winner.step is None else [run.checkpoint(winner.step)])]
     where = next((f"its weights are in {path}" for path in kept if path.is_dir()), "its weights are not in this folder")
     among = f"the best of {len(scores)}" if len(scores) > 1 else "the only one"
-    return f"Epoch {winner.epoch}{at} is {among}, with a mean of {winner.mean:.4f} on {winner.rows} rows; {where}."
+    missing = too_long(folder)
+    said = f" Left out: too long for the run ({missing} held-out rows, which have no answer)." if missing else ""
+    mean = f"a mean of {winner.mean:.4f} on {winner.rows} rows"
+    return f"Epoch {winner.epoch}{at} is {among}, with {mean}; {where}.{said}"

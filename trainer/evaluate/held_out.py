@@ -105,15 +105,20 @@ class HeldOut:
                 self._say_failed(self._newest)
         return self._newest
 
-    def _say_failed(self, measured: Measured) -> None:
-        """An alert for what could not be judged: its share of the figures says nothing about the model."""
-        for kind, found, count in (
-            ("greedy", measured.score, measured.score.rows),
-            ("sampled", measured.sampled, len(self.rows) * measured.sampled.samples if measured.sampled else 0),
-        ):
-            if found is not None and found.failed:
-                text = f"{found.failed} of {count} {kind} answers after step {measured.step} could not be judged"
-                self.events.emit("alert", level="warn", title="evaluation", text=f"{text}. {found.failure}")
+    def _say_failed(self, found: Measured) -> None:
+        """An answer that nobody could judge says nothing about the model, and the figures alone would hide it."""
+        score, sampled = found.score, found.sampled
+        after = f"answers after step {found.step} could"
+        if score.failed:
+            self._warn(f"{score.failed} of {score.rows} {after} not be judged. {score.failure}")
+        if sampled is not None and sampled.failed:
+            drawn = len(self.rows) * sampled.samples
+            self._warn(f"{sampled.failed} of {drawn} sampled {after} not be judged. {sampled.failure}")
+        if sampled is None and self.spec.eval.pass_at and not self.interrupted():
+            self._warn(f"none of the sampled {after} be judged: there is no pass@k")
+
+    def _warn(self, text: str) -> None:
+        self.events.emit("alert", level="warn", title="evaluation", text=text)
 
     def _score(self) -> Score | None:
         return evaluate(

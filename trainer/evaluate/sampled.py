@@ -70,7 +70,8 @@ def sample(
     """Sample `samples` answers to every row, `batch_size` answers at once, and judge them by the run's `correct`.
 
     generation_kwargs: TRL's argument of that name. reward_batch_size: see trainer.evaluate.answering.pay. seed: see
-    seed_at. None when `interrupted` between two batches, or when no row could be judged. Raises ValueError when a k or the group is larger than `samples`.
+    seed_at. None when `interrupted` between two batches, or when no row could be judged. Raises ValueError when a k or
+    the group is larger than `samples`.
     """
     if samples < max([group, *ks]):
         raise ValueError(f"{samples} samples a row are too few for k {list(ks)} and groups of {group}")

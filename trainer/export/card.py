@@ -143,10 +143,10 @@ def _on_hub(base: str) -> bool:
 
 def _settings(source: Source) -> list[str]:
     spec = source.spec
-    rewards = ", ".join(component.name or component.function for component in spec.reward.components)
+
     rows = {
         "steps": source.step,
-        "rewards": rewards,
+        "reward": spec.reward.formula(),
         "completions a prompt": spec.generation.num_generations,
         "longest completion, tokens": spec.generation.max_completion_length,
         "temperature": spec.generation.temperature,

@@ -82,8 +82,7 @@ def _model(spec: RunSpec) -> Iterator[str]:
         "data",
         spec.data.path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split))),
     )
-    components = (f"{part.weight:g} x {part.name or part.function}" for part in spec.reward.components)
-    yield _text("reward", " + ".join(components))
+    yield _text("reward", spec.reward.formula())
     grpo = spec.grpo
     level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""
     yield _text(

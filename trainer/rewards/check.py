@@ -26,7 +26,7 @@ JUNK = {
     "unclosed": "<answer><think>```python\n{{[[((\"'",
 }
 TYPED = "typed"
-SLOW_S = 1.0
+SLOW_S = 5.0
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ A reward that hangs, crashes or exits costs its rows their reward and nothing el
 and the rows of its batch are tried one by one, so that the bad row is known and all others are judged. A batch takes
 at most `deadline_s`, whatever happens; rows without an answer by then are Failures.
 
-How the deadline is spent: a whole batch may take half of what is left of it, a single row a quarter, so there is time
-to find several bad rows.
+How the deadline is spent: a whole batch may take half of what is left of it, a single row a quarter, and a second or
+50 times the slowest row so far once there is one. So there is time to find several bad rows.
 
 Standard library only.
 """
@@ -40,6 +40,7 @@ MOST = 4
 START_S = 60.0  # a person's own file may import what takes long
 END_S = 1.0  # for the kernel to end a process
 LEAST_ROW_S = 0.05
+USUAL_ROW_S = 1.0
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _PENDING = object()
 
@@ -190,6 +191,7 @@ class _Batch:
         self.seconds = {call.name: 0.0 for call in calls}
         self.said: dict[str, list[Any]] = {call.name: [] for call in calls}
         self.waiting: deque[_Task] = deque()
+        self.slowest: dict[str, float] = {}  # seconds of the slowest single row of a component
         self.excused: set[tuple[str, int]] = set()  # (component, row) that have had their second try
         for number, call in enumerate(calls):
             rowwise = pool.rowwise[call.name]
@@ -233,7 +235,7 @@ class _Batch:
             if child.ready and child.task is None and task is not None:
                 self.waiting.remove(task)
                 left = self.end - time.monotonic()
-                task.limit = time.monotonic() + (self._row_s() if task.one_by_one else left / 2)
+                task.limit = time.monotonic() + (self._row_s(task.call.name) if task.one_by_one else left / 2)
                 child.task = task
                 child.send("rows" if task.one_by_one else "call", task.number, task.call.of(task.rows))
 
@@ -241,8 +243,11 @@ class _Batch:
         """A process that is starting again has lost the state its functions kept: any other will do."""
         return task.home in (None, number) or not self.pool.children[task.home].ready
 
-    def _row_s(self) -> float:
-        return max(LEAST_ROW_S, (self.end - time.monotonic()) / 4)
+    def _row_s(self, name: str) -> float:
+        """Seconds a row may take: a quarter of what is left, less once it is known how long its neighbours take."""
+        quarter = max(LEAST_ROW_S, (self.end - time.monotonic()) / 4)
+        slowest = self.slowest.get(name)
+        return quarter if slowest is None else min(quarter, max(USUAL_ROW_S, 50 * slowest))
 
     def _overdue(self) -> None:
         now = time.monotonic()
@@ -276,7 +281,8 @@ class _Batch:
             row, value, seconds = rest
             self._put(task, row, value)
             self.seconds[name] += seconds
-            task.limit = time.monotonic() + self._row_s()
+            self.slowest[name] = max(seconds, self.slowest.get(name, 0.0))
+            task.limit = time.monotonic() + self._row_s(name)
             if row == len(task.rows) - 1:
                 child.task = None
                 self._once_more(task.call)

@@ -76,7 +76,7 @@ class WarmStart(Section):
     """Supervised training before GRPO. Only for a model that starts from random weights."""
 
     path: str
-    """JSONL with the columns `prompt` and `answer`; rows must not appear in the evaluation data."""
+    """File as `data.path`, with the columns that prompt and `completion_template` name; held-out rows are left out."""
     completion_template: str = "{answer}"
     """What the model should write for a row; `{column}` is replaced."""
     steps: Annotated[int, Field(ge=0)] = 100

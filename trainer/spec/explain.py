@@ -288,7 +288,7 @@ def _refused(key: str, path: Path, value: object, field: FieldInfo) -> Problem:
 _EXAMPLES = {
     "model": '[model] with name = "<Hub id or folder>"',
     "model.name": 'model.name = "<Hub id or folder>"',
-    "data": '[data] with path = "<file>.jsonl" or name = "<Hub dataset>"',
+    "data": '[data] with path = "<.jsonl, .json, .csv or .parquet>" or name = "<Hub dataset>"',
     "reward": '[[reward.components]] with function = "exact_match"',
     "reward.components": '[[reward.components]] with function = "exact_match"',
 }

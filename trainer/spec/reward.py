@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -46,6 +47,12 @@ class Component(Section):
         """What it is called in metrics and rollouts."""
         return self.name or self.function
 
+    def formula(self) -> str:
+        """What it adds to the sum, in words: `3 x rouge1`, `0.5 x (format + 3 x rouge1)`."""
+        inside = f"({_added(self.components)})" if self.components else self.title
+        factor = self.weight * self.scale
+        return inside if factor == 1 else f"{factor:g} x {inside}"
+
     def leaves(self) -> list[Component]:
         """The reward functions in it, in order: itself, or those of a sum."""
         return [leaf for part in self.components for leaf in part.leaves()] if self.components else [self]
@@ -75,6 +82,15 @@ class Reward(Section):
     step_split: str = "line"
     """Where a step ends: `line`, `step` (before "Step 2:") or a regular expression that matches a step's end."""
 
+    def formula(self) -> str:
+        """The total in words: `(bertscore + exact_match + 0.5 x (format + 3 x rouge1)) / 3`."""
+        text = _added(self.components)
+        return text if self.divide_by == 1 else f"({text}) / {self.divide_by:g}"
+
     def leaves(self) -> list[Component]:
         """Every reward function in order, those inside sums too."""
         return [leaf for component in self.components for leaf in component.leaves()]
+
+
+def _added(components: Sequence[Component]) -> str:
+    return " + ".join(component.formula() for component in components)

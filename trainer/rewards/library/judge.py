@@ -244,7 +244,7 @@ class Judge:
         _, _, said = reply.rpartition("</think>")
         if "<think>" in said:
             return Failure("the judge was still thinking when its max_tokens were used up")
-        said = re.sub(rf"\s*(?:/|out of|of)\s*{self.high:g}(?![\d.,])", "", said)  # "7 out of 10" is one grade
+        said = re.sub(rf"\s*(?:/|out of|of)\s*{self.high:g}(?!\d|[.,]\d)", "", said)  # "7 out of 10" is one grade
         found = {float(number.replace(",", ".")) for number in NUMBER.findall(said)}
         if len(found) != 1:
             wrong = "no number" if not found else "several numbers"

@@ -49,7 +49,7 @@ def _one_source_of_data(spec: RunSpec) -> Iterator[Problem]:
         yield Problem(
             "data",
             "has neither path nor name",
-            'data.path = "<file>.jsonl" or data.name = "<Hub id>"',
+            'data.path = "<.jsonl, .json, .csv or .parquet>" or data.name = "<Hub id>"',
         )
     elif data.path is not None and data.name is not None:
         what = f"path is {shown(data.path)} and name is {shown(data.name)}: only one of them"
@@ -80,6 +80,14 @@ def _held_out_rows_are_not_training_rows(spec: RunSpec) -> Iterator[Problem]:
     if spec.data.eval_path is not None and spec.data.eval_path == spec.data.path:
         what = "is the training file: held-out rows must not be trained on"
         yield Problem("data.eval_path", what, "data.eval_fraction = 0.1 in its place")
+
+
+@rule("data.few_shot", "data.eval_path")
+def _held_out_rows_are_not_examples(spec: RunSpec) -> Iterator[Problem]:
+    few_shot = spec.data.few_shot
+    if few_shot is not None and few_shot.path is not None and few_shot.path == spec.data.eval_path:
+        what = "is the held-out file: its answers would be shown to the model that is asked for them"
+        yield Problem("data.few_shot.path", what, "another file, or leave it out: examples come from the training rows")
 
 
 @rule("data.name", "data.split", "data.eval_split")
