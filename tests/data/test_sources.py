@@ -50,7 +50,7 @@ def refuse(tmp_path: Path, content: bytes | str, **data: Any) -> str:
         ('{"prompt": [], "answer": "b"}', "prompt is list"),
         ('{"prompt": [{"role": "user"}], "answer": "b"}', "has no role or no content"),
         ('{"prompt": [{"role": "assistant", "content": "x"}], "answer": "b"}', "the assistant's"),
-        ('{"prompt": "a", "answer": "b", "completions": 1}', "a word TRL keeps for itself"),
+        ('{"prompt": "a", "answer": "b", "completions": 1}', "a word kept for what rewards are given"),
         ("[" * 3000, "rows.jsonl:2: is not JSON"),
         ('{"prompt": "a", "answer": 42}', "column answer is int, in line 1 it is str"),
         ('{"prompt": "a", "answer": "b", "id": ' + "9" * 30 + "}", "column id is a number of more than 64 bits"),
@@ -154,3 +154,13 @@ def test_messages_take_no_template_and_no_system_prompt_and_that_is_said_once(
     said = [str(warning) for warning in sources.inspect(spec_for(path, **data)).warnings]
     assert len(said) == warns
     assert all("data.system_prompt and prompt_template are not used (2 rows)" in text for text in said)
+
+
+def test_steps_is_a_word_of_its_own_with_process_supervision_only(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "answer": "b", "steps": 3}\n{"prompt": "c", "answer": "b", "steps": 2}\n')
+    plain = spec_for(path)
+    assert sources.inspect(plain).rows == 2
+    reward = plain.reward.model_copy(update={"supervision": "process"})
+    with pytest.raises(DataError, match="column steps is a word kept for what rewards are given"):
+        sources.inspect(plain.model_copy(update={"reward": reward}))

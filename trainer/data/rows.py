@@ -118,6 +118,8 @@ class Checker:
         self._paid = set(reward_columns(self.spec))
         self._made = self.spec.data.instruction is not None or self.spec.data.few_shot is not None
         self._asks = fields(self.spec.data.prompt_template) == ("prompt",)
+        # With process supervision a function's argument `steps` is the steps of its completion.
+        self._reserved = RESERVED | ({"steps"} if self.spec.reward.supervision == "process" else set())
 
     def take(self, found: Found) -> Row | None:
         """The row of a record with its columns renamed; None when something is wrong with it."""
@@ -170,9 +172,9 @@ class Checker:
         """Puts the kinds of the values into `kinds`."""
         before = self._count
         for name, value in columns.items():
-            if name in RESERVED:
+            if name in self._reserved:
                 fix = f'--set data.columns.my_{name}="{name}"'
-                yield Problem(where, f"column {name} is a word TRL keeps for itself", fix)
+                yield Problem(where, f"column {name} is a word kept for what rewards are given", fix)
             if name == "prompt" and not self._judges(value):
                 kinds[name] = "str"  # what is made of the template takes its place
                 continue

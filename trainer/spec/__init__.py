@@ -224,7 +224,7 @@ class Checkpoint(Section):
     save_steps: Annotated[int, Field(ge=1)] = 50
     """Optimizer steps between checkpoints; raised to the next whole rollout phase."""
     save_total_limit: Annotated[int, Field(ge=1)] = 3
-    """Newest checkpoints that are kept."""
+    """Checkpoints that are kept: the newest ones, and the best evaluated one among them."""
 
 
 class Eval(Section):
