@@ -65,6 +65,12 @@ def _add_export(commands: Any) -> None:
     visible.add_argument("--public", dest="private", action="store_false", default=left_out, help=public)
 
 
+def _up_to_100(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100")
+    return int(text)
+
+
 def _add_rewards(commands: Any) -> None:
     """The options carry the names that trainer.cli.check_rewards takes."""
     rewards = commands.add_parser("rewards", help="try reward functions on real rows before training")
@@ -76,7 +82,7 @@ def _add_rewards(commands: Any) -> None:
     check.add_argument("--data", type=Path, metavar="FILE", help="rows to try them on (default: the preset's)")
     check.add_argument("--preset", metavar="NAME", help="its data, its prompts and, without FILE, its rewards")
     check.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    check.add_argument("--rows", type=int, choices=range(1, 101), default=3, metavar="N", help="default: %(default)s")
+    check.add_argument("--rows", type=_up_to_100, default=3, metavar="N", help="1 to 100 (default: %(default)s)")
     check.add_argument(
         "--text", dest="texts", nargs="+", default=(), metavar="TEXT", help="completions of yours to try"
     )

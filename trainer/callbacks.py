@@ -158,7 +158,7 @@ class RunObserver:
                 level="warn",
                 title="reward failed",
                 text=f"{name}: {len(rows)} of {len(batch.rewards)} completions of step {step} could not be judged "
-                f"({self._failed_rows[name]} so far); {paid}. It {batch.failures[rows[0]][name]}",
+                f"({self._failed_rows[name]} so far); {paid}. {_reasons([batch.failures[row][name] for row in rows])}",
             )
 
     def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
@@ -172,6 +172,14 @@ class RunObserver:
                 text=f"For {DEAD_STEPS} steps no group had any spread of rewards (now {right} % all right, {wrong} % "
                 "all wrong): every advantage was 0, nothing was learnt. Take harder or easier rows, or a finer reward.",
             )
+
+
+def _reasons(reasons: list[str]) -> str:
+    """The most common ones, with how often each was met."""
+    common = Counter(reasons).most_common(3)
+    if len(common) == 1:
+        return f"It {common[0][0]}"
+    return "; ".join(f"{count} times it {reason}" for reason, count in common)
 
 
 class StopWhenAsked(TrainerCallback):

@@ -224,7 +224,10 @@ def resume(
     checkpoint: best, latest or a step; all that is newer is set aside (trainer.rewind). say: told what was, in lines.
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
-    rundir.read_spec()  # refused here, not by a worker that would have to say so in its log
+    # Refused here, not by a worker that would have to say so in its log.
+    gone = list(preflight.rewards.own_files(rundir.read_spec()))
+    if gone:
+        raise RunError(gone)
     if checkpoint == LATEST and judge(rundir) == "finished":
         raise _finished(rundir)
     return start(rundir, module, checkpoint, say)

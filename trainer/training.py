@@ -142,10 +142,7 @@ class Training:
         self.spans.drain()
         if found.problems:
             fix = "mend it; python -m trainer rewards check shows every value"
-            raise RewardError(
-                Problem("reward component " + text.partition(":")[0], text.partition(": ")[2], fix)
-                for text in found.problems
-            )
+            raise RewardError(Problem(*reward_check.place(text), fix) for text in found.problems)
         for text in found.warnings:
             self.session.events.emit("alert", level="warn", title="rewards", text=text)
 

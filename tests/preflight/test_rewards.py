@@ -20,10 +20,9 @@ def test_a_library_function_needs_nothing(spec: RunSpec) -> None:
     assert found(spec, function="exact_match") == []
 
 
-def test_an_own_file_is_read_and_not_run(spec: RunSpec, tmp_path: Path) -> None:
+def test_an_own_file_is_read(spec: RunSpec, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text("raise SystemExit\ndef right(completions): pass\n")
-    assert found(spec, function="right", file=str(path)) == []
+    path.write_text("def right(completions): return [1.0] * len(completions)\n")
     (said,) = found(spec, function="wrong", file=str(path))
     assert "has no function wrong" in said
     (said,) = found(spec, function="right", file=str(tmp_path / "none.py"))
@@ -69,3 +68,24 @@ def test_a_model_in_a_folder_must_be_there(spec: RunSpec, tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text("{}")
     assert found(spec, function="bertscore", params={"encoder": str(tmp_path)}) == []
     assert found(spec, function="bertscore", params={"encoder": "builtin/tiny-bert"}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def right(completions): return [1.0] * len(completions)", None),
+        ("raise SystemExit\ndef right(completions): pass", "mine.py:1: SystemExit"),
+        ("def right(completions): return 'no'", "reward right: returned str 'no'"),
+        ("def right(completions): return [1 / 0 for c in completions]", "fails on the gold answer of row 0"),
+    ],
+)
+def test_an_own_file_is_tried_on_rows_before_a_run_is_made(
+    spec: RunSpec, tmp_path: Path, text: str, words: str | None
+) -> None:
+    path, rows = tmp_path / "mine.py", tmp_path / "rows.jsonl"
+    path.write_text(f"{text}\n")
+    rows.write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "c", "answer": "d"}\n')
+    here = spec.model_copy(update={"data": spec.data.model_copy(update={"path": str(rows)})})
+    reward = here.reward.model_copy(update={"components": [Component(function="right", file=str(path))]})
+    said = [str(problem) for problem in rewards.tried(here.model_copy(update={"reward": reward}))]
+    assert (said == []) if words is None else (words in said[0])

@@ -96,3 +96,14 @@ def test_the_table_shows_why_a_row_failed(own: Any) -> None:
     assert lines[2][:3] == ["0", "empty", "nothing"]
     assert lines[2][3].startswith("! raised ZeroDivisionError")
     assert lines[-1] == ["0", "typed: hello", "0.2", "0.2"]
+
+
+def test_a_function_that_takes_messages_for_text_is_told(own: Any) -> None:
+    hint = 'text = completion[-1]["content"]'
+    assert hint in trial(own("return [float(a in c) for c, a in zip(completions, answer)]")).warnings[0]
+    assert hint in trial(own("return [float(c.strip() == a) for c, a in zip(completions, answer)]")).problems[0]
+    assert hint not in trial(own("return [1 / 0 for c in completions]")).problems[0]
+
+
+def test_the_line_named_is_of_the_persons_file(own: Any) -> None:
+    assert "(mine.py:3)" in trial(own("import re; return [re.search('(', 'x') for c in completions]")).problems[0]

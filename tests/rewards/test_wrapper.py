@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trainer.errors import RewardError
-from trainer.rewards.contract import RewardFunction
+from trainer.rewards.contract import Failure, RewardFunction
 from trainer.rewards.library import REWARDS
 from trainer.rewards.wrapper import BATCHES, ComponentRewardWrapper
 from trainer.spec import Component, Reward
@@ -64,6 +64,13 @@ def test_a_row_that_fails_is_paid_as_the_policy_says(make: Make, policy: str, pa
     assert pay(wrapper, 2) == paid
     assert wrapper.last_failures == [{"fixed_0": "returned inf, and no reward may be beyond 1e+09"}, {}]
     assert wrapper.last_components["fixed_0"][0] == (None if policy == "none" else 0.0)
+
+
+def test_a_row_that_was_not_reached_is_never_paid_0(make: Make) -> None:
+    def late(completions: list[str], **columns: Any) -> list[Any]:
+        return [Failure("was not reached", tried=False), 1.0]
+
+    assert pay(make((late, {}), ([0.5, 0.5], {}), on_error="zero"), 2) == [None, 1.5]
 
 
 def test_with_the_policy_fail_one_bad_row_ends_the_run(make: Make) -> None:

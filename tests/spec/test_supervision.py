@@ -16,6 +16,7 @@ BASE: dict[str, Any] = {
     "reward": {"components": [{"function": "exact_match"}]},
 }
 PROCESS = "reward.supervision=process"
+STEP = "reward.components.0.per_step=true"
 PRM = 'reward.components=[{function = "process_reward_model", params = {model = "m"}}]'
 SUM = 'reward.components=[{function = "sum", per_step = true, components = [{function = "exact_match"}]}]'
 
@@ -32,9 +33,11 @@ def spec(*overrides: str) -> RunSpec:
         ([PRM], 'reward.components.0: process_reward_model judges steps with reward.supervision = "outcome"'),
         ([PRM, PROCESS, "reward.components.0.per_step=true"], "the function judges steps by itself"),
         ([SUM, PROCESS], "give it to the components of the sum"),
-        ([PROCESS, "reward.step_split=("], 'reward.step_split: is "(", no regular expression'),
-        ([PROCESS, "grpo.importance_sampling_level=sequence"], 'grpo.importance_sampling_level = "token"'),
-        ([PROCESS, "trl.multi_objective_aggregation=normalize_then_sum"], "trl.multi_objective_aggregation: is"),
+        ([PROCESS], 'reward.supervision: is "process", and no component judges steps'),
+        ([PROCESS, STEP, "reward.step_split=x*"], "matches where nothing stands"),
+        ([PROCESS, STEP, "reward.step_split=("], 'reward.step_split: is "(", no regular expression'),
+        ([PROCESS, STEP, "grpo.importance_sampling_level=sequence"], 'grpo.importance_sampling_level = "token"'),
+        ([PROCESS, STEP, "trl.multi_objective_aggregation=normalize_then_sum"], "trl.multi_objective_aggregation: is"),
     ],
 )  # fmt: skip
 def test_is_refused(overrides: list[str], text: str) -> None:
@@ -47,13 +50,12 @@ def test_is_refused(overrides: list[str], text: str) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        [PROCESS],
-        [PROCESS, "reward.components.0.per_step=true"],
+        [PROCESS, STEP],
         [PROCESS, PRM],
-        [PROCESS, r"reward.step_split='[.?!]\\s'"],
-        [PROCESS, "reward.step_split=step"],
-        [PROCESS, "grpo.importance_sampling_level=sequence", "grpo.loss_type=cispo"],
-        [PROCESS, "trl.multi_objective_aggregation=sum_then_normalize"],
+        [PROCESS, STEP, r"reward.step_split='[.?!]\\s'"],
+        [PROCESS, STEP, "reward.step_split=step"],
+        [PROCESS, STEP, "grpo.importance_sampling_level=sequence", "grpo.loss_type=cispo"],
+        [PROCESS, STEP, "trl.multi_objective_aggregation=sum_then_normalize"],
         ["grpo.importance_sampling_level=sequence", "trl.multi_objective_aggregation=normalize_then_sum"],
     ],
     ids=str,

@@ -274,13 +274,14 @@ def opened(name: str, labels: Path | None, preset: str | None) -> tuple[Path, Ru
         RunDir.open(outputs_dir(), name)  # says which runs there are
     own = RunDir(folder).read_spec() if RunDir(folder).spec.is_file() else None
     spec = own if own is not None and preset is None else presets.load(preset or "malpyeong")
+    used = own.eval.max_rows if own is not None else None  # the run has answered the first rows only
     if labels is not None:
-        return folder, spec, labels, read_labels(labels, spec)
+        return folder, spec, labels, read_labels(labels, spec)[:used]
     if own is None or own.data.eval_path is None:
         what = f"{name} is no run with data.eval_path, which would say what is right"
         raise DataError(Problem("--labels", what, "--labels FILE"))
     path = Path(own.data.eval_path)
-    return folder, spec, path, read_labels(path, own)[: own.eval.max_rows]
+    return folder, spec, path, read_labels(path, own)[:used]
 
 
 def table(scores: Sequence[EpochScore]) -> list[list[str]]:

@@ -39,7 +39,8 @@ def check(spec: RunSpec, plan: RunPlan) -> None:
 def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     has_gpu = gpu.chosen() is not None
     yield from machine.problems(spec, plan, has_gpu)
-    yield from rewards.problems(spec)
+    of_rewards = list(rewards.problems(spec))
+    yield from of_rewards or rewards.tried(spec)
     to_download = 0
     no_name = address.problem(spec.model.name)
     if no_name:

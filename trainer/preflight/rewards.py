@@ -1,6 +1,6 @@
 """What the rewards of a run need of this machine: own files, a sandbox, models in folders, the key of a judge.
 
-No file of a person's is run here: it is read as Python and looked through for the function's name.
+A person's file is read first, and then tried on two rows in a process of its own.
 """
 
 from __future__ import annotations
@@ -11,25 +11,61 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from trainer.errors import Problem
+from trainer.errors import Problem, RewardError
 from trainer.rewards import own_file
 from trainer.spec import Component, RunSpec
 
 MODELS = {"bertscore": "encoder", "reward_model": "model", "process_reward_model": "model"}
 """{function: the param that names a Hub repository or a folder}."""
+TRY_S = 10.0
+"""Most seconds a batch of a person's functions may take while they are tried."""
 
 
 def problems(spec: RunSpec) -> Iterator[Problem]:
+    """What can be said without running anything of a person's."""
+    yield from own_files(spec)
     for component in spec.reward.leaves():
         where = f"reward component {component.title}"
         if component.file is not None:
-            yield from own_file.problems(component.file, component.function, where)
-        elif component.function == "code":
+            continue
+        if component.function == "code":
             yield from _sandbox(where)
         elif component.function == "llm_judge":
             yield from _key(component, where)
         elif component.function in MODELS:
             yield from _folder(component, where)
+
+
+def own_files(spec: RunSpec) -> Iterator[Problem]:
+    """What reading a person's files tells; nothing of them is run."""
+    for component in spec.reward.leaves():
+        if component.file is not None:
+            where = f"reward component {component.title}"
+            yield from own_file.problems(component.file, component.function, where)
+
+
+def tried(spec: RunSpec) -> list[Problem]:
+    """Run a person's functions on two rows, in a process of their own: what fails on a gold answer is known in a
+    second, not after minutes of loading. Rows on the Hub are not here yet; the worker tries all rewards once more.
+    """
+    own = [leaf for leaf in spec.reward.leaves() if leaf.file is not None]
+    if not own or spec.data.path is None:
+        return []
+    from trainer.data import preview
+    from trainer.rewards import check
+    from trainer.rewards.wrapper import ComponentRewardWrapper
+
+    changes = {"components": own, "correct": None, "workers": 1, "deadline_s": min(spec.reward.deadline_s, TRY_S)}
+    try:
+        wrapper = ComponentRewardWrapper(spec.reward.model_copy(update=changes), pooled=True)
+        try:
+            found = check.trial(wrapper, preview.preview(spec, 2))
+        finally:
+            wrapper.close()
+    except RewardError as error:
+        return error.problems
+    fix = "mend it; python -m trainer rewards check shows every value"
+    return [Problem(*check.place(text), fix) for text in found.problems]
 
 
 def _sandbox(where: str) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.rewards.contract import NOT_REACHED
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Reward
 
@@ -27,6 +28,7 @@ JUNK = {
 }
 TYPED = "typed"
 SLOW_S = 5.0
+MESSAGES = '. A completion is a list with one message here: text = completion[-1]["content"], or data.chat = false'
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Trial:
     """Why the rewards can not be used."""
     warnings: list[str] = field(default_factory=list)
 
+    def slow(self, seconds: float) -> None:
+        if seconds > SLOW_S:
+            self.warnings.append(f"{len(self.tries)} completions took {seconds:.1f} s")
+
 
 def gold(reward: Reward, row: Mapping[str, Any]) -> str | None:
     """The perfect completion to a row; None when the template names a column the row lacks."""
@@ -68,13 +74,14 @@ def trial(wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], ty
         if text is not None
     ]
     found = Trial()
-    first = _paid(wrapper, rows, asked)
-    started = time.perf_counter()
-    second = _paid(wrapper, rows, asked)
-    elapsed = time.perf_counter() - started
+    found.tries = _paid(wrapper, rows, asked)
+    again: list[Try] = []
+    if not all(one.failures for one in found.tries):
+        started = time.perf_counter()
+        again = _paid(wrapper, rows, asked)
+        found.slow(time.perf_counter() - started)
     found.seconds = wrapper.last_seconds
-    found.tries = first
-    _judge(found, second, wrapper.reward, elapsed)
+    _judge(found, again, wrapper.reward, chat=not isinstance(rows[0]["prompt"], str))
     return found
 
 
@@ -98,27 +105,31 @@ def _paid(
     ]
 
 
-def _judge(found: Trial, again: Sequence[Try], reward: Reward, elapsed: float) -> None:
-    for name in [leaf.title for leaf in reward.leaves()]:
-        failed = [one for one in found.tries if name in one.failures]
-        on_gold = [one for one in failed if one.what == GOLD]
-        if on_gold:
-            found.problems.append(
-                f"{name}: fails on the gold answer of row {on_gold[0].row}: {on_gold[0].failures[name]}"
-            )
-        elif len(failed) == len(found.tries):
-            found.problems.append(f"{name}: fails on everything: it {failed[0].failures[name]}")
-        elif failed:
-            kinds = ", ".join(dict.fromkeys(one.what for one in failed))
-            found.warnings.append(f"{name}: fails on {kinds}: it {failed[0].failures[name]}")
-        values = {one.components[name] for one in found.tries}
-        if len(values) == 1 and not failed:
-            found.warnings.append(f"{name}: gives {_shown(values.pop())} to gold and junk alike: it can teach nothing")
-    if any((a.components, a.failures) != (b.components, b.failures) for a, b in zip(found.tries, again, strict=True)):
+def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> None:
+    for leaf in reward.leaves():
+        _judge_one(found, leaf.title, MESSAGES if chat and leaf.file is not None else "")
+    both = [(one, other) for one, other in zip(found.tries, again, strict=False) if not one.failures | other.failures]
+    if any(one.components != other.components for one, other in both):
         found.warnings.append("two calls gave different values: a resumed run will not be bit by bit the same")
     _judge_gold(found, reward.gold_template)
-    if elapsed > SLOW_S:
-        found.warnings.append(f"{len(found.tries)} completions took {elapsed:.1f} s")
+
+
+def _judge_one(found: Trial, name: str, of_messages: str) -> None:
+    failed = [one for one in found.tries if NOT_REACHED not in one.failures.get(name, NOT_REACHED)]
+    on_gold = [one for one in failed if one.what == GOLD]
+    hint = of_messages if any("list" in one.failures[name] for one in failed) else ""
+    if on_gold:
+        text = f"{name}: fails on the gold answer of row {on_gold[0].row}: {on_gold[0].failures[name]}"
+        found.problems.append(text + hint)
+    elif failed and all(name in one.failures for one in found.tries):
+        found.problems.append(f"{name}: fails on everything: it {failed[0].failures[name]}{hint}")
+    elif failed:
+        kinds = ", ".join(dict.fromkeys(one.what for one in failed))
+        found.warnings.append(f"{name}: fails on {kinds}: it {failed[0].failures[name]}{hint}")
+    values = {one.components[name] for one in found.tries if name not in one.failures}
+    if len(values) == 1 and not failed:
+        text = f"{name}: gives {_shown(values.pop())} to gold and junk alike: it can teach nothing"
+        found.warnings.append(text + of_messages)
 
 
 def _judge_gold(found: Trial, template: str) -> None:
@@ -146,3 +157,9 @@ def table(found: Trial) -> list[list[str]]:
         what = one.what if one.what != TYPED else f"typed: {one.completion[:20]}"
         lines.append([str(one.row), what, _shown(one.reward), *cells])
     return lines
+
+
+def place(text: str) -> tuple[str, str]:
+    """(where, what) of one of a trial's problems."""
+    name, _, what = text.partition(": ")
+    return f"reward component {name}", what

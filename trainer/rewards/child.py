@@ -17,14 +17,13 @@ Standard library and the reward library.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
+import select
 import signal
 import struct
 import sys
-import threading
 import time
 from typing import Any, BinaryIO
 
@@ -34,14 +33,13 @@ from trainer.rewards.making import Recipe, make
 from trainer.rewards.running import Call, ask, failure
 
 LENGTH = struct.Struct("<Q")
-MAIN_THREAD = "--of-main-thread"
-_PR_SET_PDEATHSIG = 1
-_LOOK_S = 1.0
 
 
 def main() -> None:
     requests, answers = _own_pipes()
-    _end_with_parent()
+    _end_with_parent(requests.fileno(), answers.fileno())
+    if hasattr(os, "register_at_fork"):  # else what a function forks would hold the pipe open after this process
+        os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
     functions: dict[str, RewardFunction] = {}
     while (size := requests.read(LENGTH.size)) and len(size) == LENGTH.size:
         kind, *rest = pickle.loads(requests.read(LENGTH.unpack(size)[0]))
@@ -59,28 +57,26 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     """stdin and stdout for us alone: a function that reads or prints must not disturb the protocol."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
-    if hasattr(os, "register_at_fork"):  # else what a function forks would hold the pipe open after this process
-        os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w", buffering=1, errors="replace")
     return requests, answers
 
 
-def _end_with_parent() -> None:
-    """A function may hang when the training is killed: then nobody would end this process."""
+def _end_with_parent(requests: int, answers: int) -> None:
+    """A function may hang when the training is killed, with programs it has started: nobody would be left to end them.
+
+    So a process beside this one waits until the other end of `requests` is closed, and then ends the whole group.
+    Only what has left the group (os.setsid) escapes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's
-    # The kernel sends the signal when the *thread* ends that started us: only of a main thread is that the process.
-    if sys.platform == "linux" and MAIN_THREAD in sys.argv:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = os.getppid()
-
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(_LOOK_S)
-        os._exit(1)
-
-    threading.Thread(target=look, daemon=True, name="parent").start()
+    if not hasattr(os, "fork") or os.fork():
+        return
+    os.close(answers)  # held open here, the training would not see that this process has ended
+    waiting = select.poll()
+    waiting.register(requests, 0)  # a hang-up is told in any case, and requests are none of its business
+    waiting.poll()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _made(functions: dict[str, RewardFunction], recipe: Recipe) -> str | None:

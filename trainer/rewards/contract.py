@@ -21,11 +21,16 @@ LARGEST = 1e9
 """Of a larger value the group's spread overflows float32, and the weights with it: no reward means that."""
 
 
+NOT_REACHED = "was not reached"
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a row could not be judged: it raised, hung, or returned what is no number. In words for the user."""
 
     reason: str
+    tried: bool = True
+    """False: there was no time left for it, so nothing is known against it."""
 
 
 Value = float | None | Failure

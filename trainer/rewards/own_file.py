@@ -54,7 +54,7 @@ def problems(path: str, name: str, key: str) -> list[Problem]:
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
-        return [Problem(f"{key}.file", f"{path} can not be read: {error.strerror}", f"--set {key}.file=PATH")]
+        return [Problem(key, f"{path} can not be read: {error.strerror}", "check the path of the file")]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [Problem(f"{path}:{line}" if line else path, f"is not Python: {error}", "mend the file")]
@@ -62,7 +62,7 @@ def problems(path: str, name: str, key: str) -> list[Problem]:
     if name not in names and "*" not in names:
         functions = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
         fix = f"one of: {', '.join(functions)}" if functions else f"def {name}(prompts, completions, **columns): ..."
-        return [Problem(f"{key}.function", f"{file.name} has no function {name}", fix)]
+        return [Problem(key, f"{file.name} has no function {name}", fix)]
     return []
 
 
@@ -71,7 +71,7 @@ def rewards_in(path: str) -> list[str]:
     try:
         tree = ast.parse(Path(path).read_bytes(), path)
     except (OSError, SyntaxError, ValueError):
-        raise RewardError(problems(path, "reward", "FILE")) from None
+        raise RewardError(problems(path, "reward", "rewards check FILE")) from None
     functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     return [
         node.name

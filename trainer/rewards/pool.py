@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards.child import LENGTH, MAIN_THREAD
-from trainer.rewards.contract import Failure, Value, Values
+from trainer.rewards.child import LENGTH
+from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values
 from trainer.rewards.making import Named, Recipe, make
 from trainer.rewards.running import Answer, Call
 from trainer.rundir import PROJECT
@@ -40,6 +40,7 @@ MOST = 4
 START_S = 60.0  # a person's own file may import what takes long
 END_S = 1.0  # for the kernel to end a process
 LEAST_ROW_S = 0.05
+PRINTED = 20_000  # bytes a process may print while it works on one task
 USUAL_ROW_S = 1.0
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _PENDING = object()
@@ -67,18 +68,33 @@ class _Child:
         self.task: _Task | None = None
         self.ready = False
         self.answered = False
+        self.may_print = PRINTED
         self.started = time.monotonic()
-        of_main = [MAIN_THREAD] if threading.current_thread() is threading.main_thread() else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.rewards.child", *of_main],
+            [sys.executable, "-m", "trainer.rewards.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             cwd=PROJECT,
             env=environment,
             process_group=0 if os.name != "nt" else None,  # so that what it started can be ended with it
         )
         self.send("make", list(recipes))
         threading.Thread(target=self._read, args=(inbox,), daemon=True, name="rewards").start()
+        threading.Thread(target=self._echo, daemon=True, name="rewards, printed").start()
+
+    def _echo(self) -> None:
+        """What functions print goes to the log of the run, the beginning of each batch: else it would fill the disk."""
+        printed = self.process.stderr
+        assert printed is not None
+        while piece := os.read(printed.fileno(), 1 << 16):
+            kept = piece[: max(0, self.may_print)]
+            sys.stderr.write(kept.decode("utf-8", "replace"))
+            if 0 <= self.may_print < len(piece):
+                sys.stderr.write(f"\n[more than {PRINTED} bytes in one batch of rewards: the rest is left out]\n")
+            sys.stderr.flush()
+            self.may_print -= len(piece)
+        printed.close()
 
     def send(self, *message: Any) -> None:
         """Raises RewardError for a column that can not be sent."""
@@ -201,7 +217,8 @@ class _Batch:
 
     @property
     def answers(self) -> dict[str, Answer]:
-        late = Failure(f"gave no answer within {self.pool.deadline_s:g} s (reward.deadline_s)")
+        left = f"{NOT_REACHED}: other rows used up the {self.pool.deadline_s:g} s of reward.deadline_s"
+        late = Failure(left, tried=False)
         return {
             name: Answer([late if v is _PENDING else v for v in values], self.seconds[name], self.said[name])
             for name, values in self.values.items()
@@ -237,6 +254,7 @@ class _Batch:
                 left = self.end - time.monotonic()
                 task.limit = time.monotonic() + (self._row_s(task.call.name) if task.one_by_one else left / 2)
                 child.task = task
+                child.may_print = PRINTED
                 child.send("rows" if task.one_by_one else "call", task.number, task.call.of(task.rows))
 
     def _may(self, number: int, task: _Task) -> bool:

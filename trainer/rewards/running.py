@@ -5,6 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,10 @@ def ask(function: RewardFunction, call: Call) -> Answer:
 def failure(error: BaseException) -> Failure:
     """An exception of a reward function in one line, with the line of the code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    # Where the function is, not the inside of a library it has called.
+    own = [frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix, "<frozen"))]
+    frame = (own or frames)[-1] if frames else None
+    place = f" ({frame.filename.rpartition('/')[2]}:{frame.lineno})" if frame else ""
     if isinstance(error, SystemExit):
         return Failure(f"called sys.exit({error.code!r}){place}")
     text = str(error).strip().splitlines()

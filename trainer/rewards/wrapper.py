@@ -251,7 +251,7 @@ def _reason(value: Any) -> str | None:
 def _zeroed(value: Any) -> Any:
     if isinstance(value, list):
         return [_zeroed(part) for part in value]
-    return 0.0 if isinstance(value, Failure) else value
+    return 0.0 if isinstance(value, Failure) and value.tried else value
 
 
 def _flat(column: Sequence[Any], cells: Sequence[int]) -> list[Value]:

@@ -30,6 +30,12 @@ def warnings(spec: RunSpec) -> list[str]:
             "No held-out rows (data.eval_path, eval_split or eval_fraction): the run can not say "
             "whether it got better on rows it did not train on."
         )
+    missing = {"rouge1", "bertscore", "exact_match"} - {leaf.function for leaf in spec.reward.leaves()}
+    if spec.eval.answers and missing:
+        found.append(
+            f"eval.answers: `python -m trainer evaluate` will not be able to score the answers by this run's rewards, "
+            f"which have no {', '.join(sorted(missing))}."
+        )
     if spec.log.mirrors:
         found.append("log.mirrors is not fed by this version; events.jsonl holds every metric under its W&B name.")
     if spec.model.attn_implementation and spec.model.engine == "unsloth":

@@ -151,6 +151,21 @@ def _step_split_is_an_expression(spec: RunSpec) -> Iterator[Problem]:
     except regex.error as error:
         what = f"is {shown(spec.reward.step_split)}, no regular expression: {error}"
         yield Problem("reward.step_split", what, 'reward.step_split = "line"')
+        return
+    if regex.search(spec.reward.step_split, "") is not None:
+        what = f"is {shown(spec.reward.step_split)}, which matches where nothing stands: every letter would be a step"
+        yield Problem("reward.step_split", what, 'reward.step_split = "line"')
+
+
+@rule("reward.components", "reward.supervision")
+def _somebody_judges_steps(spec: RunSpec) -> Iterator[Problem]:
+    """A file of one's own may read steps; what cannot be known is not refused."""
+    parts = [part for _, part in _placed(spec.reward.components)]
+    if spec.reward.supervision == "process" and not any(
+        part.per_step or part.file is not None or _reads_steps(part) for part in parts
+    ):
+        what = 'is "process", and no component judges steps: it would be the same as "outcome"'
+        yield Problem("reward.supervision", what, "reward.components.0.per_step = true")
 
 
 @rule("reward.supervision", "grpo.importance_sampling_level", "grpo.loss_type", "trl")
