@@ -209,7 +209,7 @@ def make_watched(folder: Path, steps: int, completions: int) -> Any:
         ]
     )
     trainer = make_trainer_class(GRPOTrainer)(
-        reward_funcs=[ComponentRewardWrapper(reward, spans)],
+        reward_funcs=[ComponentRewardWrapper(reward, spans, pooled=True)],
         spans=spans,
         observer=observer,
         **common(folder, steps, completions),

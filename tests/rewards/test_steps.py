@@ -49,7 +49,7 @@ def test_an_expression_that_takes_for_ever_leaves_one_step() -> None:
     text = "." + "a" * 40 + "b"
     started = time.monotonic()
     assert split(text, r"\.|(a|aa)+(?=c)") == [text]
-    assert 0.9 < time.monotonic() - started < 3
+    assert 0.9 < time.monotonic() - started < 20  # without the limit: days
 
 
 def test_an_expression_that_is_none_is_said() -> None:

@@ -436,23 +436,18 @@ def test_no_value_of_any_kind_escapes_as_a_traceback(key: str, junk: Any) -> Non
 # ---- quick, and without the heavy packages
 
 
-def test_load_and_plan_take_under_half_a_second_without_torch() -> None:
+def test_load_and_plan_import_nothing_heavy() -> None:
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys\n"
         "from trainer import plan, presets\n"
         "from trainer.plan import card\n"
         "spec = presets.load('gemma27b'); card.render(spec, plan.make(spec, 7473))\n"
-        "print(time.perf_counter() - start)\n"
-        "heavy = {'torch', 'trl', 'transformers', 'unsloth', 'datasets', 'gradio'} & "
-        "set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        "heavy = {'torch', 'trl', 'transformers', 'unsloth', 'datasets', 'gradio', 'numpy', 'sympy', 'httpx'}\n"
+        "print(heavy & set(sys.modules))\n"
     )
     root = Path(__file__).parents[2]
-    runs = [
-        subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-        for _ in range(2)
-    ]
-    assert min(float(run.stdout) for run in runs) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.slow
