@@ -132,10 +132,6 @@ class Training:
             trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[2:5]],
         )
 
-    def evaluate(self, at: str, step: int) -> None:
-        """Answer the held-out rows and write the score; nothing when there are none or a stop was asked for."""
-        self.held_out.evaluate(at, step)
-
     def check_rewards(self) -> None:
         """Try the rewards on rows of the data. Raises RewardError where they can not be used; warns of the rest."""
         found = reward_check.trial(self.wrapper, [self.data.train[row] for row in range(min(3, len(self.data.train)))])

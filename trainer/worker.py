@@ -169,12 +169,12 @@ def train(session: Session) -> None:
         run.check_policy()
         if step == 0 and spec.eval.at_start:
             with session.phase("eval", "before"):
-                run.evaluate("before", 0)
+                run.held_out.evaluate("before", 0)
         with session.phase("train", f"{plan.optimizer_steps} steps"):
             run.train(resumed)
         if spec.eval.at_end:
             with session.phase("eval", "after"):
-                run.evaluate("after", run.trainer.state.global_step)
+                run.held_out.evaluate("after", run.trainer.state.global_step)
         events.emit(
             "run_finished",
             step=run.trainer.state.global_step,

@@ -47,9 +47,9 @@ def test_steps_joined_are_the_text(rule: str, text: str, steps: list[str]) -> No
 
 def test_an_expression_that_takes_for_ever_leaves_one_step() -> None:
     text = "." + "a" * 40 + "b"
-    started = time.monotonic()
+    started = time.process_time()  # the limit is one of processor time
     assert split(text, r"\.|(a|aa)+(?=c)") == [text]
-    assert 0.9 < time.monotonic() - started < 20  # without the limit: days
+    assert 0.9 < time.process_time() - started < 3
 
 
 def test_an_expression_that_is_none_is_said() -> None:

@@ -72,22 +72,10 @@ def llm_judge(
     low, high = _bounds(scale)
     if concurrency < 1 or retries < 0 or max_tokens < 1 or not 0 < timeout_s <= deadline_s < math.inf:
         raise ValueError("concurrency, max_tokens >= 1, retries >= 0 and 0 < timeout_s <= deadline_s are allowed")
-    address = urllib.parse.urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.hostname or address.username or address.port == 0:
-        raise ValueError("base_url must look like https://host/v1, without a user or key in it")
     sources = {name: answer_column if name == "answer" and answer_column else name for name in sorted(fields)}
     asked = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
-    judge = Judge(
-        f"{base_url.rstrip('/')}/chat/completions",
-        asked,
-        api_key_env,
-        low,
-        high,
-        concurrency,
-        retries,
-        timeout_s,
-        deadline_s,
-    )
+    url = _endpoint(base_url)
+    judge = Judge(url, asked, api_key_env, low, high, concurrency, retries, timeout_s, deadline_s)
 
     def grade(prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[Value]:
         questions: dict[int, str] = {}
@@ -100,6 +88,14 @@ def llm_judge(
         return [grades.get(row) for row in range(len(completions))]
 
     return RewardFunction(grade, columns=tuple(sorted(set(sources.values()))), rowwise=False, runs_in="trainer")
+
+
+def _endpoint(base_url: str) -> str:
+    """Where chats are completed. Raises ValueError."""
+    address = urllib.parse.urlsplit(base_url)
+    if address.scheme not in ("http", "https") or not address.hostname or address.username or address.port == 0:
+        raise ValueError("base_url must look like https://host/v1, without a user or key in it")
+    return f"{base_url.rstrip('/')}/chat/completions"
 
 
 def _fields(template: str) -> set[str]:
