@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainer.preflight import rewards
+from trainer.rundir import PROJECT
 from trainer.spec import Component, RunSpec
 
 
@@ -29,14 +32,12 @@ def test_an_own_file_is_read(spec: RunSpec, tmp_path: Path) -> None:
     assert "No such file" in said
 
 
-def test_model_written_code_needs_a_sandbox(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_written_code_needs_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an interpreter of its own: that a sandbox works is remembered in this one."""
     monkeypatch.setenv("PATH", "/nowhere")
-    from trainer.rewards import sandbox
-
-    if sandbox.available() is None:
-        pytest.skip("bubblewrap is found without PATH")
-    (said,) = found(spec, function="code")
-    assert "here is no sandbox" in said
+    script = "from trainer.preflight import rewards; print(*rewards._sandbox('reward component code'))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "runs code that a model wrote, and here is no sandbox" in done.stdout
 
 
 @pytest.mark.parametrize(
