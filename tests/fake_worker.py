@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer import launch
+from trainer import launch, mirrors
 from trainer.events import EventWriter
 from trainer.process import Identity
 from trainer.report.fold import state_of
@@ -36,12 +36,15 @@ def main(path: str, character: str) -> int:
             "resumed_from": f"checkpoint-{done}" if done else None,
         }
         events.emit("run_started", **Identity.mine().stored(), **resumed)
+        mirror = mirrors.start(rundir, rundir.read_spec().log.mirrors, events.attempt)
         print(f"fake worker, {character}", flush=True)
         events.emit("phase", name="load", state="end", seconds=0.1)
         events.emit("eval", at="before", step=0, reward=0.5, correct_frac=0.1, rows=8, seconds=0.1)
         if character == "parent":
             child = subprocess.Popen(["sleep", "60"])
             (rundir.control / "child").write_text(str(child.pid))
+        if mirror is not None:
+            mirror.announce(events)
         for step in range(done + 1, STEPS + 1):
             metrics = {"train/reward": float(step), "train/loss": 0.1, "train/grad_norm": 1.0}
             groups = {"dead_frac": 0.5, "all_right_frac": 0.25, "all_wrong_frac": 0.25}

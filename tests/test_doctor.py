@@ -210,6 +210,12 @@ def test_keys_are_found_and_never_shown(tmp_path: Path) -> None:
     assert SECRET not in repr(findings)
 
 
+def test_the_key_that_wandb_login_writes_for_its_new_address_is_found(tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine api.forge.coreweave.com login user password {SECRET}\n", encoding="utf-8")
+    assert doctor.check_wandb_key({"NETRC": str(netrc)}).state == "ok"
+
+
 def test_the_sandbox_is_judged_by_a_trial_run_not_by_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     why_not = sandbox.available()
     assert doctor.check_bubblewrap().state == ("ok" if why_not is None else "warn")

@@ -91,7 +91,7 @@ def test_every_kind_of_event_is_taken(make_run: MakeRun) -> None:
         {"kind": "run_paused"},
     )
     assert (state.plan, state.phase, state.peak_memory_gib) == ({"a": 1}, "train", 2.0)
-    assert (len(state.alerts), len(state.spans), state.paused) == (1, 1, True)
+    assert (len(state.alerts), state.paused) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,28 @@ def test_a_follower_reads_each_event_once(make_run: MakeRun) -> None:
     assert follower.tick().steps == [1, 2]
     assert follower.read() == []
     assert follower.state.skipped == 1
+
+
+def test_seconds_of_spans_are_columns_of_their_steps() -> None:
+    spans = [{"name": "a", "self_s": 1.0}, {"name": "a", "self_s": 0.5}, {"name": "b", "self_s": 2.0}]
+    state = folded(
+        step(1),
+        {"kind": "span", "step": 1, "spans": spans, "warmup": True},
+        step(2),
+        {"kind": "span", "step": 2, "spans": spans[:1], "warmup": False},
+        {"kind": "span", "step": 3, "spans": spans},  # of a step that failed
+    )
+    assert state.self_s == {"a": [1.5, 1.0], "b": [2.0, None]}
+    assert state.warmup == {1}
+
+
+def test_memory_of_a_step_is_the_newest_reading_and_is_taken_back_with_it() -> None:
+    state = folded(
+        {"kind": "heartbeat", "rss_gib": 1.0},
+        step(1),
+        {"kind": "gpu", "used_gib": 5.0, "utilization_frac": 0.5},
+        {"kind": "heartbeat", "rss_gib": 2.0},
+        step(2),
+        {"kind": "run_started", "attempt": 2, "resumed_from_step": 1, "resumed_from": "checkpoint-1"},
+    )
+    assert state.memory == {"rss_gib": [1.0], "used_gib": [None], "utilization_frac": [None]}

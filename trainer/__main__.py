@@ -1,4 +1,4 @@
-"""python -m trainer COMMAND: runs, stop, export, evaluate, chat, rewards check, doctor."""
+"""python -m trainer COMMAND: runs, stop, export, evaluate, chat, rewards check, report, import-wandb, doctor."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_chat(commands)
     _add_evaluate(commands)
     _add_rewards(commands)
+    _add_report(commands)
+    _add_import(commands)
     commands.add_parser("doctor", help="check this machine: packages, GPU, memory, disk, keys")
     given = parser.parse_args(arguments)
 
@@ -41,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "rewards":
         asked = {key: value for key, value in vars(given).items() if key not in ("command", "what")}
         return cli.exit_code(lambda: cli.check_rewards(**asked))
+    if given.command == "report":
+        asked = {key: value for key, value in vars(given).items() if key not in ("command", "runs")}
+        return cli.exit_code(lambda: cli.report(given.runs, **asked))
+    if given.command == "import-wandb":
+        asked = {key: value for key, value in vars(given).items() if key not in ("command", "files")}
+        return cli.exit_code(lambda: cli.import_wandb(given.files, **asked))
     return cli.exit_code(cli.doctor)
 
 
@@ -102,6 +110,30 @@ def _add_chat(commands: Any) -> None:
     chat.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default: %(default)s)")
     chat.add_argument("--max-new-tokens", type=int, metavar="N", help="default: the run's max_completion_length")
     chat.add_argument("--device", choices=("cpu", "cuda"), help="default: the run's; the CPU where there is no GPU")
+
+
+def _add_report(commands: Any) -> None:
+    """The options carry the names that trainer.cli.report takes."""
+    report = commands.add_parser(
+        "report", help="what a run did, in words and pictures; with several runs, a comparison"
+    )
+    report.add_argument("runs", nargs="+", metavar="RUN")
+    report.add_argument("--step", type=int, metavar="N", help="the step to show up close (default: a dip, or the last)")
+    report.add_argument("--lang", metavar="en|ko", help="language (default: this machine's, else en)")
+    report.add_argument("--format", dest="form", choices=("html", "md"), default="html", help="default: %(default)s")
+    report.add_argument("--out", metavar="FILE|-", help="- is standard output (default: the run's report folder)")
+
+
+def _add_import(commands: Any) -> None:
+    """The options carry the names that trainer.imports.bring takes."""
+    brought = commands.add_parser("import-wandb", help="make a run of a history exported from W&B, to report on it")
+    brought.add_argument("files", type=Path, nargs="+", metavar="FILE", help="CSV or JSON; several charts of one run")
+    brought.add_argument("--name", metavar="NAME", help="of the run (default: its name in W&B, or the file's)")
+    brought.add_argument("--run", metavar="NAME", help="which run of a chart that shows several")
+    brought.add_argument("--preset", metavar="NAME", help="the settings it was made with")
+    brought.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    brought.add_argument("--config", dest="config_file", type=Path, metavar="FILE", help="config.yaml of the W&B run")
+    brought.add_argument("--gpu", metavar="NAME", help="the card it ran on, such as 4090, for the floor of its times")
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from trainer import chat as chats
-from trainer import console, launch, preflight, presets
+from trainer import console, forms, launch, preflight, presets
 from trainer import doctor as health
 from trainer import export as exports
 from trainer.best import LATEST
-from trainer.console import lines, talk, trying
+from trainer.console import talk, trying
 from trainer.errors import ExportRefused, Problem, RunError, SpecError, TrainerError
 from trainer.evaluate import contest
+from trainer.imports import bring
 from trainer.plan import card
+from trainer.report import write as reports
 from trainer.report.fold import RunFollower, summary
+from trainer.report.write import Form
 from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir, outputs_problem
 from trainer.status import LIVE
 
@@ -44,7 +47,7 @@ def _ended(call: Callable[[], int]) -> int:
         return call()
     except TrainerError as error:
         for problem in error.problems:
-            print(f"error: {lines.printable(str(problem))}", file=sys.stderr)
+            print(f"error: {forms.printable(str(problem))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         raise
@@ -116,17 +119,17 @@ def runs() -> int:
         of = f"/{found['steps_total']}" if found["steps_total"] else ""
         reward = "-"
         if found["reward_first"] is not None:
-            reward = " -> ".join(lines.number(found[key]) for key in ("reward_first", "reward_last"))
+            reward = " -> ".join(forms.number(found[key]) for key in ("reward_first", "reward_last"))
         started = min((first for first, _ in follower.state.attempt_t.values()), default=None)
         rows.append(
             (
                 rundir.name,
                 status,
-                lines.printable(spec.title or spec.model.name)[:40],
+                forms.printable(spec.title or spec.model.name)[:40],
                 f"{found['steps']}{of}",
                 reward,
-                lines.duration(found["wall_seconds"]),
-                lines.clock(started),
+                forms.duration(found["wall_seconds"]),
+                forms.clock(started),
             )
         )
     if len(rows) == 1:
@@ -145,7 +148,7 @@ def stop(run: str, force: bool) -> int:
         print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
         return launch.EXIT_FINISHED
     launch.stop(rundir)
-    print(f"{run}: asked to save and stop, waiting up to {lines.duration(STOP_WAIT_S)}", flush=True)
+    print(f"{run}: asked to save and stop, waiting up to {forms.duration(STOP_WAIT_S)}", flush=True)
     status = launch.wait_until_ended(rundir, STOP_WAIT_S)
     print(f"{run}: {status}")
     if status in LIVE:
@@ -232,6 +235,42 @@ def check_rewards(
     """Try rewards on rows of data; exit code 1 when they can not be used."""
     spec = trying.spec_of(file, functions, data, preset, overrides)
     return launch.EXIT_FINISHED if trying.run(spec, rows, texts, sys.stdout) else launch.EXIT_FAILED
+
+
+def report(names: Sequence[str], *, step: int | None, lang: str | None, form: Form, out: str | None) -> int:
+    """Write the report of a run, or the comparison of several, and say where; out "-": to standard output."""
+    if lang is not None and lang not in reports.LANGUAGES:
+        raise RunError(Problem("--lang", f"there is no report in {lang!r}", " or ".join(reports.LANGUAGES)))
+    if len(set(names)) < len(names):
+        raise RunError(Problem("report", "a run can not be compared with itself", "different runs"))
+    if len(names) > 1 and step is not None:
+        raise RunError(Problem("--step", "shows a step of one run", "leave it out, or name one run"))
+    rundirs = [RunDir.open(outputs_dir(), name) for name in names]
+    if out == "-":
+        sys.stdout.write(reports.text_of(rundirs, lang or reports.language_here(), form, step))
+    else:
+        print(reports.write(rundirs, language=lang, form=form, step=step, out=Path(out) if out else None))
+    return launch.EXIT_FINISHED
+
+
+def import_wandb(paths: Sequence[Path], **options: Any) -> int:
+    """Make a run directory of an exported W&B history and say what was in it; options as trainer.imports.bring."""
+    made = bring.bring(paths, **options)
+    told, name = made.training, made.rundir.name
+    first, last = (told.steps[0].number, told.steps[-1].number) if told.steps else (0, 0)
+    said = f"{len(told.steps)} steps, {first} to {last}, counted by {told.counted_by}"
+    evaluations = f", {len(told.evals)} evaluations" if told.evals else ""
+    print(f"{forms.printable(name)}: {said}{evaluations}")
+    print(f"metrics: {forms.printable(', '.join(told.metrics))}")
+    ours = [key for key in made.known if not key.startswith("trl.")]
+    more = f" and {len(made.known) - len(ours)} of [trl]" if len(made.known) > len(ours) else ""
+    print(f"settings that are known: {', '.join(ours) or 'none; --preset, --config or --set say them'}{more}")
+    for what, count in made.ignored.items():
+        print(f"left out: {count} {what}")
+    for note in made.notes:
+        print(f"note: {forms.printable(note)}")
+    print(f"python -m trainer report {name}")
+    return launch.EXIT_FINISHED
 
 
 def doctor() -> int:

@@ -300,7 +300,8 @@ def check_wandb_key(env: Mapping[str, str]) -> Finding:
         hosts = netrc.netrc(str(path)).hosts
     except (OSError, netrc.NetrcParseError):
         hosts = {}
-    if any("wandb" in host for host in hosts):
+    # `wandb login` of 0.31 writes the second: its server's new name.
+    if any("wandb" in host or "coreweave" in host for host in hosts):
         return Finding("W&B key", "ok", f"in {path}")
     seen = "none: runs are recorded in outputs/ only"
     return Finding("W&B key", "warn", seen, "for W&B: .venv/bin/wandb login")

@@ -5,7 +5,11 @@ only writer; page, console, report and mirrors read. `step` counts finished opti
 What a kind carries:
 
 run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_step (0 for a
-              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}]
+              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}]; of a run that
+              was made elsewhere (trainer.imports) no process, but imported {from ("wandb"), files [names],
+              known [section.key: the settings of spec.json that are known, the others are placeholders],
+              run (its name there or null), gpu (name or null), ignored {what: how many}, counted_by (the column
+              that said the step)}; such a run has no last event
 plan          once the rows are known exactly: plan (the RunPlan as dict), data (rows, dropped, cut,
               longest_prompt_tokens, fingerprint ...), engine, device, dtype, why, trainer_class,
               trainer_bases [str]
@@ -19,8 +23,9 @@ gpu           used_gib, total_gib, utilization_frac (no such event without a GPU
 rollouts      step, file, groups, completions
 checkpoint    step, name, bytes, seconds, verified
 eval          at (before | during | after), step, reward, correct_frac,
-              components {name: mean}, rows, seconds; with eval.pass_at also sampled {pass_at {k: share},
-              maj_at {k: share}, all_right_frac, all_wrong_frac (expected groups), rows, samples, group};
+              components {name: mean}, rows, reward_std (over the rows), seconds; with eval.pass_at also
+              sampled {pass_at {k: share}, maj_at {k: share}, all_right_frac, all_wrong_frac (expected
+              groups), rows, samples, group};
               both with failed (answers that could not be judged) unless it is 0
 alert         level (info | warn | error), title, text; generation_gib, update_gib of "memory probe"
 heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
@@ -44,6 +49,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -87,12 +93,14 @@ _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # the
 class EventWriter:
     """Appends events. Safe to use from several threads; one process only.
 
+    clock: says the time of an event; of a run that is imported, the time at which it happened.
     Raises EventLogError when the log can not be written: a run nobody can see must stop.
     """
 
-    def __init__(self, path: Path, attempt: int) -> None:
+    def __init__(self, path: Path, attempt: int, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.attempt = attempt
+        self._clock = clock
         self._lock = threading.Lock()
         self._torn = False
         try:
@@ -105,7 +113,7 @@ class EventWriter:
         """Append one event; non-finite numbers are dropped, long strings cut, and both named."""
         if kind not in KINDS or any(name in fields for name in _HEAD):
             raise ValueError(f"not an event: {kind!r} with {sorted(fields)}")
-        head: Event = {"t": round(time.time(), 3), "kind": kind, "attempt": self.attempt}
+        head: Event = {"t": round(self._clock(), 3), "kind": kind, "attempt": self.attempt}
         line = _encode(head | fields)
         with self._lock:
             try:
@@ -169,14 +177,18 @@ class EventReader:
 
     def read(self) -> list[Event]:
         """Events completed since the last call; [] while the file is not there."""
-        events: list[Event] = []
+        return list(self.stream())
+
+    def stream(self) -> Iterator[Event]:
+        """The same one after the other: a log of any length is read in little memory."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
-            return events
+            return
         with file:
             file.seek(self.offset)
             while chunk := file.read(_CHUNK):
+                events: list[Event] = []
                 whole = chunk.rfind(b"\n") + 1
                 if whole == 0:
                     if len(chunk) < _CHUNK:
@@ -187,7 +199,7 @@ class EventReader:
                     self._take(chunk[:whole], events)
                 self.offset += whole
                 file.seek(self.offset)
-        return events
+                yield from events
 
     def _take(self, data: bytes, events: list[Event]) -> None:
         lines = data.split(b"\n")[:-1]

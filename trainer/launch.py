@@ -26,7 +26,7 @@ from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower, RunState
 from trainer.rundir import PROJECT, RunDir, next_name, outputs_dir, read_json, write_json
 from trainer.spec import RunSpec
-from trainer.status import LIVE, Status, verdict, worker_alive, workers
+from trainer.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
 
 WORKER = "trainer.worker"
 STATE_VARIABLE = "ONEGRPO_STATE"
@@ -133,6 +133,8 @@ def start(
             if not worker_alive(rundir, follower.state):
                 break
             time.sleep(0.1)  # it has said its last word and is clearing up
+        if status == "imported":
+            raise RunError(imported_problem(rundir))
         owner = Lock(rundir.worker_lock)
         # The lock is asked as well: it also sees a worker in another container on these files.
         if worker_alive(rundir, follower.state) or not owner.take("start"):
@@ -224,11 +226,14 @@ def resume(
     checkpoint: best, latest or a step; all that is newer is set aside (trainer.rewind). say: told what was, in lines.
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
+    status = judge(rundir)
+    if status == "imported":
+        raise RunError(imported_problem(rundir))
     # Refused here, not by a worker that would have to say so in its log.
     gone = list(preflight.rewards.own_files(rundir.read_spec()))
     if gone:
         raise RunError(gone)
-    if checkpoint == LATEST and judge(rundir) == "finished":
+    if checkpoint == LATEST and status == "finished":
         raise _finished(rundir)
     return start(rundir, module, checkpoint, say)
 
@@ -267,6 +272,8 @@ def stop(rundir: RunDir, grace_s: float = 0.0) -> Status:
     """
     follower = RunFollower(rundir)
     status = judge(rundir, follower)
+    if status == "imported":
+        raise RunError(imported_problem(rundir))
     if status not in LIVE:
         raise RunError(Problem(f"run {rundir.name}", f"is not running, it is {status}"))
     _request(rundir, follower, force=False)

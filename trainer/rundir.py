@@ -5,12 +5,15 @@
     rollouts/step_000020.jsonl       completions of one step
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
+    logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
     control/worker.json stop.json    who the newest worker is; the request to save and stop
+    control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
-    report/                          written on request
+    report/                          report.en.html ..., written when a run ends and on request (trainer.report.write)
     exports/merged-150/              weights for others, one folder a kind and step (trainer.export)
     epoch_2/ inference_epoch2.json   trained weights after an epoch, and their answers (trainer.evaluate.answers)
     scores.json                      what the answers are worth (trainer.evaluate.contest)
+    wandb/                           W&B's own files, one folder an attempt
 
 A run appears under its name complete or not at all. Small JSON files are replaced atomically.
 Imports the spec, never torch. Knows nothing about processes or what events mean.
@@ -27,6 +30,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -131,6 +135,21 @@ class RunDir:
     def identity(self) -> Path:
         return self.control / "worker.json"
 
+    def mirror_log(self, attempt: int) -> Path:
+        return self.logs / f"mirror_{attempt}.log"
+
+    @property
+    def mirror(self) -> Path:
+        return self.control / "mirror.json"
+
+    @property
+    def mirror_lock(self) -> Path:
+        return self.control / "mirror.lock"
+
+    @property
+    def wandb(self) -> Path:
+        return self.path / "wandb"
+
     @property
     def stop_request(self) -> Path:
         return self.control / "stop.json"
@@ -146,6 +165,12 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    def report_file(self, language: str, form: str, step: int | None = None, others: Sequence[str] = ()) -> Path:
+        """others: names of the runs this one is compared with."""
+        parts = ["compare", *others] if others else ["report"]
+        name = "_".join(parts)[:120]
+        return self.report / f"{name}{'' if step is None else f'_step_{step}'}.{language}.{form}"
 
     @property
     def exports(self) -> Path:

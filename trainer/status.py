@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from trainer.errors import Problem
 from trainer.process import Identity
 from trainer.rundir import RunDir, read_json
 
 if TYPE_CHECKING:
     from trainer.report.fold import RunState
 
-Status = Literal["starting", "running", "stopping", "finished", "stopped", "failed", "lost"]
+Status = Literal["starting", "running", "stopping", "finished", "stopped", "failed", "lost", "imported"]
 LIVE: frozenset[Status] = frozenset({"starting", "running", "stopping"})
 
 _ENDS: dict[str, Status] = {
@@ -39,12 +40,27 @@ def worker_alive(rundir: RunDir, state: RunState) -> bool:
     return any(worker.alive() for worker in workers(rundir, state))
 
 
+def imported(state: RunState) -> dict[str, Any] | None:
+    """What is known of where a run came from; None of one that was made here."""
+    found = (state.started or {}).get("imported")
+    return found if isinstance(found, dict) else None
+
+
+def imported_problem(rundir: RunDir) -> Problem:
+    """For everything that needs a worker or weights."""
+    what = "was imported: it was trained elsewhere, and no weights or completions of it are here"
+    return Problem(f"run {rundir.name}", what, f"python -m trainer report {rundir.name}")
+
+
 def verdict(rundir: RunDir, state: RunState, alive: bool) -> Status:
     """The status. The state must be read AFTER `alive`: a run that ends in between would look lost.
 
     A final event of the newest attempt decides, even while the process is still clearing up. A
     worker that was asked to stop before it began anything, or was ended on request, counts as stopped.
+    A run that was imported never had a worker, and how it ended is not known.
     """
+    if imported(state) is not None:
+        return "imported"
     newest = max(_attempt(read_json(rundir.identity)), state.attempts)
     if state.final is not None and state.final["attempt"] == newest:
         return _ENDS[state.final["kind"]]

@@ -18,12 +18,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer import checkpoints, gpu, launch
+from trainer import checkpoints, gpu, launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.events import EventWriter
 from trainer.memory import recovery
 from trainer.memory.measured import peak_gib
 from trainer.process import Identity
+from trainer.report import write as reports
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir, read_json
 
@@ -98,11 +99,14 @@ class Session:
 
 def main(path: str, module: str = launch.WORKER) -> int:
     """Run or resume outputs/<run>; the process's exit code. module: what a retry is started as."""
+    rundir = RunDir(Path(path))
     try:
-        return _main(RunDir(Path(path)), module)
+        code = _main(rundir, module)
     except EventLogError as error:  # nobody can be told but by the log of the process
         print(f"error: {error}", file=sys.stderr, flush=True)
         return launch.EXIT_FAILED
+    reports.after_run(rundir)
+    return code
 
 
 def _main(rundir: RunDir, module: str) -> int:
@@ -142,6 +146,7 @@ def train(session: Session) -> None:
     resumed, skipped = _resume_point(rundir)
     step = resumed.step if resumed else 0
     _emit_started(session, resumed, skipped)
+    mirror = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
     flag.check()
 
     with session.phase("load", spec.model.name):
@@ -170,6 +175,8 @@ def train(session: Session) -> None:
         if step == 0 and spec.eval.at_start:
             with session.phase("eval", "before"):
                 run.held_out.evaluate("before", 0)
+        if mirror is not None:
+            mirror.announce(events, flag)
         with session.phase("train", f"{plan.optimizer_steps} steps"):
             run.train(resumed)
         if spec.eval.at_end:

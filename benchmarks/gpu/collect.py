@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from trainer import launch, memory
 from trainer.events import Event, EventReader
+from trainer.hardware import card_named
 from trainer.memory import shapes
 from trainer.memory.shapes import ModelShape
 from trainer.report.fold import RunState, state_of
@@ -36,8 +37,6 @@ SPANS = (
     "backward",
     "optimizer",
 )
-# Peak bandwidth in GB/s of the makers' data sheets: the SXM versions of H200, H100 and A100 (80 GB).
-BANDWIDTH_GB_S = {"H200": 4800, "H100": 3350, "A100": 2039, "4090": 1008, "3090": 936}
 TAIL_CHARACTERS = 3000
 
 
@@ -45,8 +44,9 @@ TAIL_CHARACTERS = 3000
 
 
 def bandwidth_gb_s(gpu_name: str | None) -> float | None:
-    """Memory bandwidth of a GPU of that name; None for one that is not in the table."""
-    return next((speed for name, speed in BANDWIDTH_GB_S.items() if gpu_name and name in gpu_name), None)
+    """Memory bandwidth of a GPU of that name, from its data sheet; None for one that is not in the table."""
+    card = card_named(gpu_name)
+    return card.bandwidth_gb_s if card else None
 
 
 def weight_bytes_per_token(shape: ModelShape, *, load_in_4bit: bool, double_quant: bool, compute_bytes: int) -> float:
@@ -87,16 +87,15 @@ def span_seconds(event: Event, name: str) -> float | None:
 
 def measured_steps(state: RunState) -> tuple[list[int], bool]:
     """(steps whose time counts, are they free of warm-up): without any other the last step stands for them."""
-    done = set(state.steps)
-    warm = [event["step"] for event in state.spans if not event.get("warmup") and event["step"] in done]
+    warm = [step for step in state.steps if step not in state.warmup]
     return (warm, True) if warm else (state.steps[-1:], False)
 
 
-def timings(state: RunState) -> dict[str, Any]:
+def timings(state: RunState, events: Sequence[Event]) -> dict[str, Any]:
     """Medians over the measured steps: seconds of the step and of each span, generated tokens, decoding steps."""
     chosen, warm = measured_steps(state)
     at = {step: index for index, step in enumerate(state.steps)}
-    spans = {event["step"]: event for event in state.spans}
+    spans = {event["step"]: event for event in events if event["kind"] == "span"}
 
     def column(name: str) -> list[float | None]:
         values = state.metrics.get(name, [])
@@ -200,7 +199,7 @@ def collect(
     gpus = [gpu["name"] for gpu in env.get("gpus", [])]
     gpu_name = (plan.get("gpu_name") or (gpus[0] if gpus else None)) if on_gpu else None
     status: str = outcome or (launch.judge(rundir) if rundir.spec.is_file() else "not started")
-    found = timings(state)
+    found = timings(state, events)
     result = {
         "preset": preset,
         "engine": engine,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from trainer import console, launch
+from trainer import console, forms, launch
 from trainer.console import lines
 from trainer.report.fold import RunState, fold, state_of
 from trainer.rundir import RunDir
@@ -281,7 +281,7 @@ def test_the_bar_fits_the_terminal(width: int) -> None:
     ],
 )
 def test_numbers_are_short(value: float | None, text: str) -> None:
-    assert lines.number(value) == text
+    assert forms.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -289,8 +289,8 @@ def test_numbers_are_short(value: float | None, text: str) -> None:
     [(None, "n/a"), (1.25, "1.2 s"), (59.99, "60 s"), (120, "2 min"), (3660, "1 h 01 min")],
 )
 def test_durations_are_short(seconds: float | None, text: str) -> None:
-    assert lines.duration(seconds) == text
+    assert forms.duration(seconds) == text
 
 
 def test_what_a_model_wrote_can_not_move_the_cursor() -> None:
-    assert lines.printable("a\x1b[2Jb\nc") == "a [2Jb c"
+    assert forms.printable("a\x1b[2Jb\nc") == "a [2Jb c"

@@ -30,8 +30,9 @@ def test_the_answers_are_kept_and_are_no_part_of_the_event(tiny: Any) -> None:
     found = score(tiny)
     assert found is not None
     assert len(found.texts) == found.rows == 12
+    assert found.reward is not None and found.reward_std is not None and found.reward_std >= 0
     assert score(tiny, batch_size=5).texts == found.texts  # type: ignore[union-attr]
-    assert found.facts().keys() == {"reward", "correct_frac", "components", "rows"}
+    assert found.facts().keys() == {"reward", "reward_std", "correct_frac", "components", "rows"}
 
 
 def test_rows_that_could_not_be_judged_are_counted(tiny: Any, tmp_path: Path) -> None:
@@ -46,7 +47,8 @@ def test_rows_that_could_not_be_judged_are_counted(tiny: Any, tmp_path: Path) ->
     settings: dict[str, Any] = {"max_completion_length": 2, "batch_size": 8, "reward_batch_size": 1}
     found = evaluate(tiny[0], tiny[1], rows(8), wrapper, **settings)
     assert found is not None  # of 8 rows two start with "a"
-    assert found.facts() == {"reward": 1.0, "correct_frac": 1.0, "components": {"some": 1.0}, "rows": 8, "failed": 2}
+    told = {"reward": 1.0, "correct_frac": 1.0, "components": {"some": 1.0}, "rows": 8, "failed": 2, "reward_std": 0.0}
+    assert found.facts() == told
     assert found.failure.startswith("some: it raised ValueError: no a")
 
 
@@ -85,4 +87,6 @@ def test_a_model_that_is_right_scores_full_marks(tiny: Any) -> None:
     data = [{"prompt": [{"role": "user", "content": str(n)}], "answer": "AAAA"} for n in range(3)]
     settings: dict[str, Any] = {"max_completion_length": 4, "batch_size": 2, "reward_batch_size": 2}
     found = evaluate(model, tokenizer, data, ComponentRewardWrapper(REWARD), **settings)
-    assert found == Score(reward=1.5, correct_frac=1.0, components={"correct": 1.0, "format": 1.0}, rows=3)
+    assert found == Score(
+        reward=1.5, correct_frac=1.0, components={"correct": 1.0, "format": 1.0}, rows=3, reward_std=0
+    )

@@ -243,7 +243,7 @@ def test_floor_of_gemma_27b() -> None:
         shapes.SHAPES["gemma-3-27b"], load_in_4bit=True, double_quant=True, compute_bytes=2
     )
     assert weights == pytest.approx(16e9, rel=0.02)
-    assert collect.bandwidth_gb_s("NVIDIA H100 80GB HBM3") == 3350 and collect.bandwidth_gb_s("Tesla T4") is None
+    assert collect.bandwidth_gb_s("NVIDIA H100 80GB HBM3") == 3350 and collect.bandwidth_gb_s("GeForce 256") is None
     assert collect.floor_seconds(762, weights, 3350) == pytest.approx(3.7, abs=0.1)
     assert memory.nf4_bits(True) < memory.nf4_bits(False)
 

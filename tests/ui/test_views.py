@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.ui.events import began, checkpoint, finished, step, write_run
+from trainer import charts
 from trainer.console import lines
 from trainer.errors import Problem, RunError
 from trainer.report.fold import RunState, fold
 from trainer.rundir import RunDir, outputs_dir
-from trainer.ui import actions, charts, markup, views
+from trainer.ui import actions, markup, views
 from trainer.ui.runs import Row, Runs
 from trainer.ui.text import languages, preferred, words
 
@@ -168,25 +169,25 @@ def test_a_long_history_is_thinned_without_losing_its_ends_dips_and_spikes() -> 
     column: list[float | None] = [1.0] * 100_000
     column[0], column[77_777], column[5], column[9], column[-1] = 0.5, -3.0, None, 9.0, 0.7
     steps = range(1, len(column) + 1)
-    kept = views.thinned(steps, column, 500)
+    kept = charts.thinned(steps, column, 500)
     assert len(kept) <= 500
     assert {(1, 0.5), (77_778, -3.0), (10, 9.0), (100_000, 0.7)} <= set(kept)
     assert kept == sorted(kept)
 
 
 def test_a_short_history_is_kept_whole_and_missing_values_are_left_out() -> None:
-    assert views.thinned([1, 2, 3], [0.1, None, float("nan")], 500) == [(1, 0.1)]
+    assert charts.thinned([1, 2, 3], [0.1, None, float("nan")], 500) == [(1, 0.1)]
 
 
 def test_the_smoothed_line_begins_when_it_has_enough_steps() -> None:
-    assert views.smoothed([1.0, 3.0, None, 5.0], 2) == [None, 2.0, 3.0, 5.0]
+    assert charts.smoothed([1.0, 3.0, None, 5.0], 2) == [None, 2.0, 3.0, 5.0]
 
 
 def test_a_chart_stays_small_however_long_the_run_is() -> None:
     state = folded(*(step(n, n % 7, dead=(n % 5) / 5, of=5000) for n in range(1, 5001)))
     for chart in (views.reward_chart, views.spread_chart, views.dead_chart):
         drawn = chart(state, EN)
-        assert sum(len(line.points) for line in drawn.drawn) <= views.MOST_POINTS
+        assert sum(len(line.points) for line in drawn.drawn) <= charts.MOST_POINTS
         assert drawn.drawn[0].points[-1][0] == 5000
 
 

@@ -20,17 +20,20 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any, Self, TextIO
 
-from trainer import launch
+from trainer import forms, launch, mirrors
 from trainer.console import lines
 from trainer.errors import RunError
 from trainer.events import FINAL, Event
 from trainer.launch import NextAttempt, WorkerHandle
+from trainer.report import write as reports
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, read_json
 from trainer.status import LIVE, Status
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again
+MIRROR_S = 30.0  # for a mirror to send the rest: a container ends all processes together with this one
+_QUIET_S = 2.0  # a mirror that writes to the disk only has ended by then, and nothing needs to be said
 _TAIL_BYTES = 16384
 _TAIL_LINES = 15
 
@@ -68,12 +71,12 @@ class Screen:
     def line(self, text: str) -> None:
         """A line that stays, above the status."""
         erase = "\r\x1b[K" if self._status else ""
-        self._write(f"{erase}{lines.printable(text)}\n{self._status}")
+        self._write(f"{erase}{forms.printable(text)}\n{self._status}")
 
     def status(self, text: str) -> None:
         """Replace the last line of a terminal, cut to its width; nothing in a pipe."""
         width = shutil.get_terminal_size().columns - 1
-        text = lines.printable(text)[:width] if self.terminal else ""
+        text = forms.printable(text)[:width] if self.terminal else ""
         if text != self._status:
             self._status = text
             self._write(f"\r\x1b[K{text}")
@@ -109,10 +112,12 @@ def follow(
         for text in lines.header(rundir, read_json(rundir.plan) or {}):
             screen.line(text)
         watch.until_ended(pressed)
+        watch.let_mirror_end(pressed)
     screen.status("")
     status = watch.status()
     code = _exit_code(status, watch.final)
     _say_end(rundir, watch.handle, status, watch.final)
+    _say_report(rundir, status, screen)
     screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
     return code
 
@@ -144,6 +149,20 @@ class _Watch:
             self._draw_status()
             time.sleep(POLL_S)
             waited_s += POLL_S if self.final else 0.0
+
+    def let_mirror_end(self, interrupts: Interrupts) -> None:
+        """Wait for MIRROR_S at most, or until Ctrl-C: the mirror goes on by itself, if it is let."""
+        began, said = time.monotonic(), False
+        while (waited_s := time.monotonic() - began) < MIRROR_S and interrupts.count <= self._answered:
+            if not mirrors.at_work(self.rundir, self.handle.attempt):
+                break
+            if waited_s >= _QUIET_S and not said:
+                said = True
+                self.screen.status("")
+                self.screen.line("waiting for W&B to take the rest (Ctrl-C: do not wait)")
+            time.sleep(POLL_S)
+        if wrong := mirrors.ending(self.rundir, self.handle.attempt):
+            self.screen.line(f"warning: {wrong}; see {self.rundir.mirror_log(self.handle.attempt)}")
 
     def status(self) -> Status:
         """The status now that the worker has ended, or has said its last word."""
@@ -181,7 +200,7 @@ class _Watch:
         else:
             spent = time.monotonic() - self._phase_began
             name = state.phase.replace("_", " ") or "starting"
-            self.screen.status(f"{name} ... {lines.duration(spent)}")
+            self.screen.status(f"{name} ... {forms.duration(spent)}")
 
     def _interrupt(self) -> None:
         """First: ask to save and stop. Then: end it."""
@@ -198,6 +217,15 @@ class _Watch:
         self.screen.line(lines.stopping(state))
         lost = f"the steps after {saved}" if saved else "all steps: there is no checkpoint yet"
         self.screen.line(f"Ctrl-C again ends it at once and loses {lost}")
+
+
+def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
+    """The worker has written it when it ended; of one that had no time to, it is written here."""
+    if status == "lost":
+        reports.after_run(rundir)
+    written = rundir.report_file(reports.language_here(), "html")
+    if written.is_file():
+        screen.line(f"report {written}")
 
 
 def _exit_code(status: Status, final: Event | None) -> int:
@@ -217,7 +245,7 @@ def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status,
     out = Screen(sys.stderr)
     log = rundir.log_file(handle.attempt)
     if status == "failed" and final:
-        for text in lines.failure(final):
+        for text in forms.failure(final):
             out.line(f"error: {text}")
     elif status == "stopped" and final is None:
         forced = bool((read_json(rundir.stop_request) or {}).get("force"))

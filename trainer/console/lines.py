@@ -5,13 +5,12 @@ Pure functions; the caller decides where the text goes.
 
 from __future__ import annotations
 
-import math
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer.events import Event
+from trainer.forms import duration, number, percent, size
 from trainer.report.fold import Column, RunState
 from trainer.rundir import RunDir
 
@@ -23,46 +22,6 @@ LEGEND = (
 )
 _RECENT = 20  # steps the expected time is taken from
 _QUIET_PHASES = {"data", "eval", "save", "train"}  # each has an event of its own that says more
-
-
-def printable(text: str) -> str:
-    """One line without control characters: names and messages may come from a model."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def number(value: Any) -> str:
-    """Three digits that count: 0.0123, 1.24, 12,345; n/a for None. Below 0.00005 it is 0.0000."""
-    if not isinstance(value, int | float):
-        return "n/a"
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if isinstance(value, int) or abs(value) >= 999.5:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}".removesuffix(".") if abs(value) >= 5e-5 else "0.0000"
-
-
-def percent(share: Any) -> str:
-    return f"{100 * share:.0f} %" if isinstance(share, int | float) else "n/a"
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "n/a"
-    if seconds < 119.5:
-        return f"{seconds:.1f} s" if seconds < 59.95 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def clock(t: float | None) -> str:
-    """Local time of a moment in unix seconds."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) if t is not None else "-"
-
-
-def size(count: Any) -> str:
-    if not isinstance(count, int | float):
-        return "n/a"
-    return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.2f} GiB"
 
 
 def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
@@ -252,15 +211,6 @@ def stopping(state: RunState) -> str:
     if not state.steps:
         return "asked the worker to stop: it does so when the model is loaded or its step is done"
     return f"asked the worker to save and stop: it finishes its step {step}, saves and ends"
-
-
-def failure(final: Event) -> list[str]:
-    """Each problem of run_failed in one line: where, what, what to do."""
-    found = []
-    for problem in final.get("problems") or []:
-        fix = f"  ->  {problem['fix']}" if problem.get("fix") else ""
-        found.append(f"{problem.get('where')}: {problem.get('what')}{fix}")
-    return found or [f"{final.get('error')} at step {final.get('step')}"]
 
 
 def death(exit_status: int | None) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer import presets
-from trainer.console import lines
+from trainer import forms, presets
 from trainer.data import preview
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
@@ -84,15 +83,15 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     for name, seconds in found.seconds.items():
         print(f"{name}: {seconds / len(found.tries) * 1000:.2f} ms a completion", file=out)
     for text in found.warnings:
-        print(f"warn: {lines.printable(text)}", file=out)
+        print(f"warn: {forms.printable(text)}", file=out)
     for text in found.problems:
-        print(f"error: {lines.printable(text)}", file=out)
+        print(f"error: {forms.printable(text)}", file=out)
     if not found.problems and not found.warnings:
         print("nothing to complain of", file=out)
     return not found.problems
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    cells = [[lines.printable(cell)[:CELL] for cell in row] for row in table]
+    cells = [[forms.printable(cell)[:CELL] for cell in row] for row in table]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

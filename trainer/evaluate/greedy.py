@@ -17,13 +17,15 @@ from trainer.rewards.wrapper import ComponentRewardWrapper
 @dataclass(frozen=True)
 class Score:
     """Means over the rows. reward is the weighted total; correct_frac the share that reached reward.correct_at;
-    None where no row could be judged. failed: rows that a component could not judge, failure: why the first of them.
+    None where no row could be judged. reward_std: of the rows' rewards (n - 1), None below two of them.
+    failed: rows that a component could not judge, failure: why the first of them.
     texts: the answers, row by row."""
 
     reward: float | None
     correct_frac: float | None
     components: dict[str, float]
     rows: int
+    reward_std: float | None = None
     failed: int = 0
     failure: str = ""
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
@@ -75,6 +77,7 @@ def evaluate(
             if (known := [value for value in values if value is not None])
         },
         rows=len(rows),
+        reward_std=statistics.stdev(rewards) if len(rewards) > 1 else None,
         failed=paid.failed,
         failure=paid.first_failure,
         texts=answers.texts,

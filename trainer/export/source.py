@@ -21,7 +21,7 @@ from trainer.memory.shapes import BUILTIN
 from trainer.report.fold import state_of
 from trainer.rundir import PROJECT, RunDir
 from trainer.spec import RunSpec
-from trainer.status import LIVE
+from trainer.status import LIVE, imported_problem
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -169,6 +169,8 @@ def _without_checkpoint(rundir: RunDir) -> Problem:
     """What to do about it depends on whether the run will ever write one."""
     where, what = f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"
     status = launch.judge(rundir)
+    if status == "imported":
+        return imported_problem(rundir)
     if status == "finished":
         fix = "put its checkpoints back from a copy, or train again with --preset, under another --name"
         return Problem(where, f"is finished and {what}", fix)

@@ -16,6 +16,7 @@ from trainer.rundir import RunDir
 from trainer.status import Status, verdict, worker_alive
 
 Column = list[float | None]
+FACTS = ("engine", "device", "dtype", "trainer_class", "trainer_bases")
 EDGE_STEPS = 10  # steps averaged for the reward "at first" and "at last"
 
 
@@ -32,6 +33,10 @@ class RunState:
     paused: bool = False
     plan: dict[str, Any] | None = None
     """The plan as the worker found it, rows counted exactly."""
+    data: dict[str, Any] | None = None
+    """What was found out about the rows: how many, dropped, cut, fingerprints."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What really trains: engine, device, dtype, trainer_class, trainer_bases."""
     open_phases: list[str] = field(default_factory=list)
     """What the worker is doing, the outer before the inner."""
     phases: list[Event] = field(default_factory=list)
@@ -44,7 +49,12 @@ class RunState:
     epochs: Column = field(default_factory=list)
     tokens_at: Column = field(default_factory=list)
     """Cumulative tokens after each step."""
-    spans: list[Event] = field(default_factory=list)
+    self_s: dict[str, Column] = field(default_factory=dict)
+    """{span: seconds of a step inside it and in none of its children}: together they are the step's."""
+    memory: dict[str, Column] = field(default_factory=dict)
+    """Newest readings when a step ended: rss_gib, used_gib and utilization_frac of the GPU."""
+    warmup: set[int] = field(default_factory=set)
+    """First steps of an attempt: slower, because memory is allocated and code compiled."""
     rollouts: list[Event] = field(default_factory=list)
     checkpoints: list[Event] = field(default_factory=list)
     evals: list[Event] = field(default_factory=list)
@@ -87,14 +97,16 @@ def fold(state: RunState, event: Event) -> None:
     if kind == "run_started":
         _start(state, event)
     elif kind == "plan":
-        state.plan = event.get("plan")
+        state.plan, state.data = event.get("plan"), event.get("data")
+        state.facts = {name: event.get(name) for name in FACTS}
     elif kind == "phase":
         _phase(state, event)
     elif kind == "step":
         _step(state, event)
-    elif kind in ("span", "rollouts", "checkpoint", "eval", "alert"):
+    elif kind == "span":
+        _spans(state, event)
+    elif kind in ("rollouts", "checkpoint", "eval", "alert"):
         home: dict[str, list[Event]] = {
-            "span": state.spans,
             "rollouts": state.rollouts,
             "checkpoint": state.checkpoints,
             "eval": state.evals,
@@ -124,19 +136,23 @@ def _start(state: RunState, event: Event) -> None:
 def _take_back(state: RunState, kept: int) -> None:
     """Forget everything newer than step `kept`: the attempt that begins does it again."""
     _cut_columns(state, kept)
-    for history in (state.spans, state.rollouts, state.checkpoints, state.evals):
+    for history in (state.rollouts, state.checkpoints, state.evals):
         history[:] = [event for event in history if event.get("step", 0) <= kept]
     if kept == 0:  # also what was measured before the first step is measured again
         state.evals.clear()
 
 
 def _cut_columns(state: RunState, kept: int) -> None:
-    columns = [*state.metrics.values(), *state.groups.values()]
+    columns = [column for table in _tables(state) for column in table.values()]
     columns += [state.seconds, state.epochs, state.tokens_at]
     while state.steps and state.steps[-1] > kept:
-        state.steps.pop()
+        state.warmup.discard(state.steps.pop())
         for column in columns:
             column.pop()
+
+
+def _tables(state: RunState) -> tuple[dict[str, Column], ...]:
+    return state.metrics, state.groups, state.self_s, state.memory
 
 
 def _step(state: RunState, event: Event) -> None:
@@ -147,11 +163,31 @@ def _step(state: RunState, event: Event) -> None:
     state.steps_total = event.get("of", state.steps_total)
     _append(state.metrics, event.get("metrics"), len(state.steps))
     _append(state.groups, event.get("groups"), len(state.steps))
+    _append(state.self_s, None, len(state.steps))  # its spans come in the next event
+    _append(state.memory, _readings(state), len(state.steps))
     state.steps.append(step)
     state.seconds.append(event.get("seconds"))
     state.epochs.append(event.get("epoch"))
     state.tokens_at.append(event.get("tokens"))
     state.train_seconds += event.get("seconds") or 0.0
+
+
+def _spans(state: RunState, event: Event) -> None:
+    """Seconds of the newest step; those of a step that failed belong to none."""
+    if not state.steps or event.get("step") != state.steps[-1]:
+        return
+    if event.get("warmup"):
+        state.warmup.add(state.steps[-1])
+    for span in event.get("spans") or []:
+        name, seconds = str(span.get("name")), span.get("self_s")
+        column = state.self_s.setdefault(name, [None] * len(state.steps))
+        column[-1] = (column[-1] or 0.0) + (seconds or 0.0)
+
+
+def _readings(state: RunState) -> dict[str, float | None]:
+    gpu, heartbeat = state.gpu or {}, state.heartbeat or {}
+    found = {"rss_gib": heartbeat.get("rss_gib")}
+    return found | {name: gpu.get(name) for name in ("used_gib", "utilization_frac")} if gpu else found
 
 
 def _append(columns: dict[str, Column], values: Any, before: int) -> None:
@@ -202,7 +238,10 @@ class RunFollower:
         return events
 
     def tick(self) -> RunState:
-        self.read()
+        """The state with all that is new; the events themselves are not kept."""
+        for event in self._reader.stream():
+            fold(self.state, event)
+        self.state.skipped = self._reader.skipped
         return self.state
 
 

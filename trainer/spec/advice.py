@@ -36,8 +36,6 @@ def warnings(spec: RunSpec) -> list[str]:
             f"eval.answers: `python -m trainer evaluate` will not be able to score the answers by this run's rewards, "
             f"which have no {', '.join(sorted(missing))}."
         )
-    if spec.log.mirrors:
-        found.append("log.mirrors is not fed by this version; events.jsonl holds every metric under its W&B name.")
     if spec.model.attn_implementation and spec.model.engine == "unsloth":
         found.append("model.attn_implementation may be ignored: Unsloth has attention of its own for Llama and Qwen3.")
     if spec.model.trust_remote_code:

@@ -16,6 +16,7 @@ from trainer.errors import Problem, RunError, SpecError, TrainerError
 from trainer.launch import WorkerHandle
 from trainer.plan import RunPlan, card
 from trainer.presets import PresetInfo
+from trainer.report import write as reports
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.ui.text import Words
@@ -125,6 +126,11 @@ def resume(run: str | None, words: Words) -> str:
     handle = launch.resume(_open(run, words))
     _children.append(handle)
     return words("runs.resume_sent", run=run, attempt=handle.attempt)
+
+
+def report(run: str | None, language: str, words: Words) -> str:
+    """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
+    return reports.text_of([_open(run, words)], language, "html")
 
 
 def _open(run: str | None, words: Words) -> RunDir:

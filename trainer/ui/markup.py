@@ -1,15 +1,21 @@
-"""Small pieces of HTML. Every text goes through `escape`: what a model wrote stays inert.
+"""The page's small pieces of HTML. Every text goes through `escape`: what a model wrote stays inert.
 
 Class names are those of style.css. No gradio.
 """
 
 from __future__ import annotations
 
-import html
+import base64
 from collections.abc import Iterable, Sequence
 
 from trainer.errors import Problem
+from trainer.markup import element, escape
 from trainer.status import Status
+
+__all__ = [
+    "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",
+    "report", "table",
+]  # fmt: skip
 
 # Never colour alone: each state also has a shape, and its word stands beside it.
 _DOTS: dict[Status, str] = {
@@ -20,23 +26,8 @@ _DOTS: dict[Status, str] = {
     "stopped": "\u25a0",
     "failed": "\u2715",
     "lost": "?",
+    "imported": "\u2913",
 }
-
-
-def escape(text: str) -> str:
-    """Text for HTML; braces and dollars too, which gr.HTML's templates would read."""
-    safe = html.escape(text, quote=True)
-    for char in "{}$`":
-        safe = safe.replace(char, f"&#{ord(char)};")
-    return safe
-
-
-def element(tag: str, text: str, kind: str = "") -> str:
-    return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else _plain(tag, text)
-
-
-def _plain(tag: str, text: str) -> str:
-    return f"<{tag}>{escape(text)}</{tag}>"
 
 
 def paragraphs(texts: Iterable[str]) -> str:
@@ -51,7 +42,7 @@ def dot(status: Status | None) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    items = (f"<div>{_plain('dt', name)}{_plain('dd', value)}</div>" for name, value in pairs)
+    items = (f"<div>{element('dt', name)}{element('dd', value)}</div>" for name, value in pairs)
     return f'<dl class="g-facts">{"".join(items)}</dl>'
 
 
@@ -80,7 +71,7 @@ def table(
             shape = dot(status) if number == 0 else ""
             tds.append(f'<td data-label="{escape(label)}">{shape}{escape(cell)}</td>')
         body.append(f"<tr{mark}>{''.join(tds)}</tr>")
-    heads = "".join(_plain("th", label) for label in head)
+    heads = "".join(element("th", label) for label in head)
     return f'<table class="g-runs"><thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
@@ -94,7 +85,7 @@ def pre(texts: Sequence[str], empty: str) -> str:
 def folded(title: str, text: str) -> str:
     if not text:
         return ""
-    return f"<details>{_plain('summary', title)}{pre([text], '')}</details>"
+    return f"<details>{element('summary', title)}{pre([text], '')}</details>"
 
 
 def problems(sentence: str, found: Iterable[Problem], type_this: str) -> str:
@@ -103,13 +94,20 @@ def problems(sentence: str, found: Iterable[Problem], type_this: str) -> str:
     for problem in found:
         fix = ""
         if problem.fix:
-            fix = f'<div class="g-fix">{escape(type_this)}: {_plain("code", problem.fix)}</div>'
-        items.append(f"<li>{_plain('b', problem.where)} {escape(problem.what)}{fix}</li>")
+            fix = f'<div class="g-fix">{escape(type_this)}: {element("code", problem.fix)}</div>'
+        items.append(f"<li>{element('b', problem.where)} {escape(problem.what)}{fix}</li>")
     return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
 
 
 def notice(text: str, kind: str = "g-right") -> str:
-    return f'<div class="{kind}" role="status">{_plain("p", text)}</div>' if text else ""
+    return f'<div class="{kind}" role="status">{element("p", text)}</div>' if text else ""
+
+
+def report(text: str, name: str, save: str) -> str:
+    """A whole HTML file in a frame of its own, where no script runs, and a link that saves it as `name`."""
+    data = base64.b64encode(text.encode()).decode()
+    link = f'<a download="{escape(name)}" href="data:text/html;base64,{data}">{escape(save)}</a>'
+    return f'<p>{link}</p><iframe title="{escape(name)}" sandbox="" srcdoc="{escape(text)}"></iframe>'
 
 
 def alerts(items: Sequence[tuple[str, str]], empty: str) -> str:
@@ -117,7 +115,7 @@ def alerts(items: Sequence[tuple[str, str]], empty: str) -> str:
         return element("p", empty, "g-empty")
     known = {"info", "warn", "error"}
     shown = (
-        f'<li class="g-{level if level in known else "info"}">{_plain("b", level)} {escape(text)}</li>'
+        f'<li class="g-{level if level in known else "info"}">{element("b", level)} {escape(text)}</li>'
         for level, text in items
     )
     return f'<ul class="g-alerts">{"".join(shown)}</ul>'

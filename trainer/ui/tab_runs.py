@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from trainer import console
+from trainer import charts, console
 from trainer.errors import TrainerError
-from trainer.ui import actions, charts, markup, views
+from trainer.ui import actions, markup, views
 from trainer.ui.labels import Labels
 from trainer.ui.runs import Runs, Seen, Table
 from trainer.ui.text import Words, words
@@ -57,8 +57,10 @@ class RunsTab:
             with gr.Row(elem_classes="g-actions"):
                 self.stop = labels.make(gr.Button, words={"value": "runs.stop"}, scale=0, min_width=180)
                 self.resume = labels.make(gr.Button, words={"value": "runs.resume"}, scale=0, min_width=180)
+                self.report = labels.make(gr.Button, words={"value": "runs.report"}, scale=0, min_width=180)
                 self.hints = gr.HTML(elem_classes="g-hints")
             self.told = gr.HTML()
+            self.read = gr.HTML(elem_classes="g-report")
             with gr.Row(elem_classes="g-charts"):
                 self.reward = gr.HTML(elem_classes="g-wide", min_width=300)
                 self.spread = gr.HTML(elem_classes="g-third", min_width=300)
@@ -146,7 +148,8 @@ class RunsTab:
         self.table.click(self.picked, None, self.run, api_name=False, **quiet)
         self.stop.click(self.stopped, asked, self.told, api_name="stop", **quiet)
         self.resume.click(self.resumed, asked, self.told, api_name="resume", **quiet)
-        self.run.change(lambda: "", None, self.told, api_name=False, **quiet)
+        self.report.click(self.reported, asked, self.read, api_name="report", **quiet)
+        self.run.change(lambda: ("", ""), None, [self.told, self.read], api_name=False, **quiet)
 
     def picked(self, event: gr.EventData) -> Any:
         """A click in the table."""
@@ -160,6 +163,14 @@ class RunsTab:
     @staticmethod
     def resumed(run: str | None, language: str) -> str:
         return _told(actions.resume, run, words(language))
+
+    @staticmethod
+    def reported(run: str | None, language: str) -> str:
+        say = words(language)
+        try:
+            return markup.report(actions.report(run, language, say), f"{run}.html", say("runs.report_save"))
+        except TrainerError as error:
+            return markup.notice(str(error), "g-wrong")
 
 
 def _told(action: Any, run: str | None, say: Words) -> str:

@@ -6,21 +6,19 @@ and console say the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer import forms
+from trainer.charts import MOST_POINTS, Chart, Line, Style, smoothed, thinned, window
 from trainer.console import lines
 from trainer.report.fold import Column, RunState, summary
 from trainer.status import LIVE, Status
-from trainer.ui.charts import Chart, Line, Style
 from trainer.ui.runs import Row, Seen
 from trainer.ui.text import Words
 
-MOST_POINTS = 500  # of one chart, all its lines together
 RECENT = 10  # steps a sentence speaks of, and lines shown
-_SMOOTH_SHARE = 20  # the smoothed line is a mean over 1/20 of the steps, ten at least
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ def sentences(seen: Seen, words: Words) -> list[str]:
     said = [_state_sentence(seen, words)]
     found = summary(seen.state, seen.rundir, seen.status)
     if found["reward_first"] is not None:
-        first, last = lines.number(found["reward_first"]), lines.number(found["reward_last"])
+        first, last = forms.number(found["reward_first"]), forms.number(found["reward_last"])
         said.append(words("sentence.reward", first=first, last=last))
     before, after = found["correct_before"], found["correct_after"]
     if before is not None and after is not None:
@@ -44,9 +42,9 @@ def sentences(seen: Seen, words: Words) -> list[str]:
         said.append(
             words(
                 "sentence.held_out",
-                before=lines.percent(before),
-                after=lines.percent(after),
-                rows=lines.number(rows),
+                before=forms.percent(before),
+                after=forms.percent(after),
+                rows=forms.number(rows),
             )
         )
     dead = dead_sentence(seen.state, words)
@@ -61,10 +59,10 @@ def _state_sentence(seen: Seen, words: Words) -> str:
         return words("sentence.finished", step=step, time=words.duration(seconds))
     if status == "stopped":
         saved = (state.final or {}).get("checkpoint")
-        kept = words("sentence.kept", checkpoint=lines.printable(str(saved)))
+        kept = words("sentence.kept", checkpoint=forms.printable(str(saved)))
         kept = kept if saved else words("sentence.kept_nothing")
         return words("sentence.stopped", step=step, total=total, kept=kept)
-    if status in ("failed", "lost"):
+    if status in ("failed", "lost", "imported"):
         return words(f"sentence.{status}", step=step, total=total)
     if status == "running" and state.phase in ("train", "") and state.steps:
         return words("sentence.training", step=step, total=total)
@@ -89,11 +87,13 @@ def dead_sentence(state: RunState, words: Words) -> str:
 
 def _mean_percent(state: RunState, name: str) -> str:
     known = [share for share in state.groups.get(name, [])[-RECENT:] if share is not None]
-    return lines.percent(sum(known) / len(known) if known else None)
+    return forms.percent(sum(known) / len(known) if known else None)
 
 
 def phase(seen: Seen, words: Words) -> str:
     """What the worker is doing now, in words."""
+    if seen.status == "imported":
+        return words("fact.unknown")
     if seen.status not in LIVE:
         return words("phase.ended")
     known = {"load", "warm_start", "data", "eval", "train", "memory_probe", "save"}
@@ -127,12 +127,12 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
         ("fact.step", f"{state.last_step:,} / {_total(seen)}"),
         ("fact.pace", words.duration(state.seconds[-1]) if index >= 0 else unknown),
         ("fact.left", words.duration(left) if left is not None else unknown if live else "-"),
-        ("fact.reward", lines.number(reward) if reward is not None else unknown),
-        ("fact.spread", lines.number(spread) if spread is not None else unknown),
-        ("fact.dead", lines.percent(dead) if dead is not None else unknown),
-        ("fact.memory", f"{lines.number(memory)} GiB" if memory is not None else unknown),
+        ("fact.reward", forms.number(reward) if reward is not None else unknown),
+        ("fact.spread", forms.number(spread) if spread is not None else unknown),
+        ("fact.dead", forms.percent(dead) if dead is not None else unknown),
+        ("fact.memory", f"{forms.number(memory)} GiB" if memory is not None else unknown),
         # Of a run that has ended the moment is shown: a number that counts up is no news.
-        ("fact.sign", ago if live or heard is None else lines.clock(heard)),
+        ("fact.sign", ago if live or heard is None else forms.clock(heard)),
         ("fact.attempt", str(state.attempts or 1)),
     ]
     return [(words(name), value) for name, value in shown]
@@ -173,7 +173,7 @@ def dead_chart(state: RunState, words: Words) -> Chart:
         column = state.groups.get(name, [])
         column = smoothed(column, width) if width > 1 else column
         drawn.append(Line(words(key), style, thinned(state.steps, column, MOST_POINTS // 3)))
-    return Chart(title, drawn, low=0.0, high=1.0, format=lines.percent, mark=lines.percent)
+    return Chart(title, drawn, low=0.0, high=1.0, format=forms.percent, mark=forms.percent)
 
 
 def _two_lines(steps: Sequence[int], column: Column, words: Words) -> list[Line]:
@@ -182,46 +182,6 @@ def _two_lines(steps: Sequence[int], column: Column, words: Words) -> list[Line]
     mean = thinned(steps, smoothed(column, width), MOST_POINTS // 2)
     smooth = words("chart.smooth", count=width)
     return [Line(words("chart.each"), "faint", raw), Line(smooth, "strong", mean)]
-
-
-def window(steps: int) -> int:
-    """Steps the smoothed line is a mean of."""
-    return max(RECENT, steps // _SMOOTH_SHARE)
-
-
-def smoothed(column: Column, width: int) -> Column:
-    """Mean of the newest `width` values at each place; None until there are that many."""
-    means: Column = []
-    total, count = 0.0, 0
-    for index, value in enumerate(column):
-        total, count = total + (value or 0.0), count + (value is not None)
-        if index >= width:
-            gone = column[index - width]
-            total, count = total - (gone or 0.0), count - (gone is not None)
-        means.append(total / count if count and index >= width - 1 else None)
-    return means
-
-
-def thinned(steps: Sequence[int], column: Column, most: int) -> list[tuple[int, float]]:
-    """At most `most` points of the whole history.
-
-    Of each stretch the lowest and the highest value stay, so that no dip and no spike is lost; the
-    first and the last point stay as they are.
-    """
-    known = [
-        (step, value) for step, value in zip(steps, column, strict=False) if value is not None and math.isfinite(value)
-    ]
-    if len(known) <= most:
-        return known
-    inner, stretches = known[1:-1], max(1, (most - 2) // 2)
-    kept = [known[0]]
-    for number in range(stretches):
-        start, end = (len(inner) * part // stretches for part in (number, number + 1))
-        part = inner[start:end]
-        if part:
-            ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
-            kept += sorted(ends)
-    return [*kept, known[-1]]
 
 
 def step_lines(seen: Seen) -> list[str]:
@@ -243,7 +203,7 @@ def alerts(state: RunState) -> list[tuple[str, str]]:
 def cause(seen: Seen) -> list[str]:
     """Why a run failed, one problem a line; [] for a run that did not."""
     final = seen.state.final
-    return lines.failure(final) if seen.status == "failed" and final else []
+    return forms.failure(final) if seen.status == "failed" and final else []
 
 
 def traceback_tail(seen: Seen) -> str:
@@ -269,13 +229,13 @@ def resume_action(seen: Seen, words: Words) -> Action:
     """Whether the run can go on, and from where."""
     if seen.status in LIVE:
         return Action(False, words("resume.live"))
-    if seen.status == "finished":
-        return Action(False, words("resume.finished"))
+    if seen.status in ("finished", "imported"):
+        return Action(False, words(f"resume.{seen.status}"))
     attempt = max(seen.rundir.newest_attempt(), seen.state.attempts) + 1
     saved = [event.get("name") for event in seen.state.checkpoints if event.get("verified")]
     if not saved:
         return Action(True, words("resume.nothing", attempt=attempt))
-    name = lines.printable(str(saved[-1]))
+    name = forms.printable(str(saved[-1]))
     return Action(True, words("resume.checkpoint", checkpoint=name, attempt=attempt))
 
 
@@ -315,8 +275,8 @@ def cells(row: Row, words: Words) -> list[str]:
     return [
         row.name,
         words(f"status.{status}"),
-        words("runs.unreadable") if row.title is None else lines.printable(row.title),
+        words("runs.unreadable") if row.title is None else forms.printable(row.title),
         f"{row.steps:,} / {'?' if row.total is None else format(row.total, ',')}",
-        "-" if first is None else f"{lines.number(first)} \u2192 {lines.number(last)}",
-        lines.clock(row.started),
+        "-" if first is None else f"{forms.number(first)} \u2192 {forms.number(last)}",
+        forms.clock(row.started),
     ]

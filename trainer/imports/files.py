@@ -1,0 +1,275 @@
+"""Exported W&B files -> rows of numbers. CSV and JSON, of a whole history or of a panel; no file is changed.
+
+    history   one row a call of wandb.log: `_step`, `_timestamp`, `_runtime`, train/reward ... (run.history() and
+              scan_history() as CSV, a list of objects, JSON lines, or JSON of pandas: {column: {row: value}})
+    panel     "Export as CSV" of a chart: the x axis ("Step", "train/global_step" ...), then of each run
+              "<run> - <metric>", "<run> - <metric>__MIN", "..__MAX"; one file a chart, several are merged on the axis
+
+Numbers may be text. Empty cells, NaN and Infinity (W&B writes both as text in JSON) are missing values; tables, media
+and other text are left out and counted. Standard library only. Knows nothing about what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import DataError, Problem
+
+GLOBAL_STEP = "train/global_step"
+_STEPS = (GLOBAL_STEP, "global_step")  # of the trainer; W&B's own are _ORDERS
+_ORDERS = ("_step", "Step", "step")
+_HOLDERS = ("history", "data", "rows")
+_BANDS = ("__MIN", "__MAX")
+_MISSING = {"", "nan", "null", "none", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+_SHOWN = 12  # names an error lists
+_PARQUET = b"PAR1"
+_MILLISECONDS = 1e11  # a time above it is not in seconds
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Row:
+    """One call of wandb.log, or one place on the x axis of a panel.
+
+    order: W&B's own step, which counts calls. step: the trainer's, as far as the row has it. time: unix seconds.
+    runtime: seconds since the run began. panel: it holds what several charts show there.
+    """
+
+    numbers: dict[str, float]
+    order: float | None = None
+    step: float | None = None
+    time: float | None = None
+    runtime: float | None = None
+    panel: bool = False
+
+
+@dataclass
+class History:
+    """All rows of all files. run: the name of the run, where a panel says it. ignored: {what: how many}."""
+
+    rows: list[Row] = field(default_factory=list)
+    run: str | None = None
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def read(paths: Sequence[Path], run: str | None = None) -> History:
+    """The rows of the files. run: which one, where a panel has several. Raises DataError with every problem."""
+    history, problems = History(), list[Problem]()
+    panels, whole = list[Row](), list[Row]()
+    for path in paths:
+        try:
+            records = _records(path)
+            found, name = _one_run(path, records, run)
+            rows = list(_rows(path, found, name is not None, history.ignored))
+        except DataError as error:
+            problems += error.problems
+            continue
+        (panels if name is not None else whole).extend(rows)
+        if name is not None and history.run not in (None, name):
+            what = f"is of the run {name!r}, the files before it of {history.run!r}"
+            problems.append(Problem(path.name, what, "import them one after the other"))
+        history.run = name or history.run
+    problems += _mixed([*whole, *panels], paths)
+    if problems:
+        raise DataError(problems)
+    history.rows = _in_order([*whole, *panels], history.ignored)
+    return history
+
+
+def _records(path: Path) -> list[Record]:
+    try:
+        content = path.read_bytes()
+        text = "" if content.startswith(_PARQUET) else content.decode("utf-8-sig")
+    except OSError as error:
+        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"can not be read: {error.strerror}"
+        raise DataError(Problem(str(path), what, "the path of a file that W&B exported")) from error
+    except UnicodeDecodeError as error:
+        raise DataError(Problem(str(path), "is not UTF-8 text", "export it again as CSV or JSON")) from error
+    if content.startswith(_PARQUET):  # what W&B gives where a CSV would be too long
+        fix = f"pandas.read_parquet({path.name!r}).to_csv({path.stem + '.csv'!r})"
+        raise DataError(Problem(str(path), "is Parquet", fix))
+    if not text.strip():
+        raise DataError(Problem(str(path), "is empty", "export it again"))
+    records = _json(path, text) if text.lstrip()[0] in "[{" else _csv(path, text)
+    if not records:
+        raise DataError(Problem(str(path), "has no rows", "export it again"))
+    return records
+
+
+def _csv(path: Path, text: str) -> list[Record]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        records = [{key: cell for key, cell in row.items() if key} for row in reader]
+    except csv.Error as error:
+        fix = "export only the columns of numbers, without tables"
+        raise DataError(Problem(f"{path}:{reader.line_num}", f"is not CSV: {error}", fix)) from error
+    return [record for record in records if record]
+
+
+def _json(path: Path, text: str) -> list[Record]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = list(_json_lines(path, text))
+    holder = next((name for name in _HOLDERS if isinstance(value, dict) and isinstance(value.get(name), list)), None)
+    if holder is not None:
+        value = value[holder]
+    elif isinstance(value, dict) and value and all(isinstance(column, dict) for column in value.values()):
+        places = dict.fromkeys(place for column in value.values() for place in column)
+        value = [{name: column.get(place) for name, column in value.items()} for place in places]
+    elif isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        fix = f"a list of objects, JSON lines, or an object with {', '.join(_HOLDERS)}"
+        raise DataError(Problem(str(path), "is JSON, but no list of rows", fix))
+    return value
+
+
+def _json_lines(path: Path, text: str) -> Iterator[Any]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                fix = "a list of objects, or one object a line"
+                raise DataError(Problem(f"{path}:{number}", f"is not JSON: {error}", fix)) from error
+
+
+def _one_run(path: Path, records: list[Record], wanted: str | None) -> tuple[list[Record], str | None]:
+    """The records with the columns of one run under their metrics' names, and its name; None of a whole history."""
+    columns = dict.fromkeys(name for record in records for name in record)
+    placed: dict[str, tuple[str, str]] = {}
+    for column in columns:
+        run, dash, metric = column.rpartition(" - ")
+        if dash and run and metric:
+            placed[column] = (run, metric)
+    runs = list(dict.fromkeys(run for run, _ in placed.values()))
+    axis = [column for column in columns if column not in placed]
+    if not runs or len(axis) != 1:
+        if wanted is not None:
+            what = f"means nothing to {path.name}, a history of one run"
+            raise DataError(Problem("--run", what, "leave --run out"))
+        return records, None
+    if wanted is None and len(runs) > 1:
+        names = _listed(runs)
+        raise DataError(Problem(path.name, f"has {len(runs)} runs: {names}", f"--run {runs[0]!r} takes one"))
+    chosen = wanted if wanted is not None else runs[0]
+    if chosen not in runs:
+        raise DataError(Problem("--run", f"{path.name} has no run {chosen!r}", f"one of: {_listed(runs)}"))
+    kept = {
+        column: metric
+        for column, (run, metric) in placed.items()
+        if run == chosen and not metric.endswith(_BANDS)
+    }  # fmt: skip
+    kept |= {column: column for column in axis if column in (*_STEPS, *_ORDERS)}
+    return [{kept[name]: cell for name, cell in record.items() if name in kept} for record in records], chosen
+
+
+def _rows(path: Path, records: list[Record], panel: bool, ignored: Counter[str]) -> Iterator[Row]:
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    if not any(name in columns for name in (*_STEPS, *_ORDERS)):
+        raise DataError(_without_step(path, columns, panel))
+    media = tuple(f"{name.removesuffix('._type')}." for name in columns if name.endswith("._type"))  # a table's columns
+    for record in records:
+        if media:
+            ignored["parts of tables and media"] += sum(name.startswith(media) for name in record)
+            record = {name: cell for name, cell in record.items() if not name.startswith(media)}
+        numbers = {name: value for name, cell in record.items() if (value := _number(cell, ignored)) is not None}
+        row = Row({}, panel=panel)
+        row.step = next((numbers[name] for name in _STEPS if name in numbers), None)
+        row.order = next((numbers[name] for name in _ORDERS if name in numbers), None)
+        row.runtime, row.time = numbers.get("_runtime"), numbers.get("_timestamp")
+        if row.time is not None and row.time > _MILLISECONDS:
+            row.time /= 1000
+        for name, value in numbers.items():
+            if name.startswith(("system.", "system/")):
+                ignored["system metrics"] += 1
+            elif name not in _STEPS and name not in _ORDERS and not name.startswith("_"):
+                row.numbers[name] = value
+        yield row
+
+
+def _number(cell: Any, ignored: Counter[str]) -> float | None:
+    """The number in a cell; None where it is missing or no number."""
+    if isinstance(cell, str):
+        text = cell.strip()
+        if text.lower() in _MISSING:
+            ignored["values that are not finite"] += bool(text) and text.lower() not in ("null", "none")
+            return None
+        try:
+            cell = float(text) if "_" not in text else None
+        except ValueError:
+            cell = None
+        if cell is None:
+            ignored["cells that are no numbers"] += 1
+            return None
+    if cell is None:
+        return None
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        ignored["cells that are no numbers"] += 1
+        return None
+    if not math.isfinite(cell):
+        ignored["values that are not finite"] += 1
+        return None
+    return float(cell)
+
+
+def _without_step(path: Path, columns: Sequence[str], panel: bool) -> Problem:
+    what = f"has no column that says the step; it has {_listed(columns)}"
+    if {"Name", "State"} <= set(columns):
+        what = "is a table of runs, one row a run, and no history"
+        return Problem(path.name, what, "export a chart of the run as CSV, or run.scan_history()")
+    if panel:
+        return Problem(path.name, what, "set the x axis of the chart to Step or train/global_step and export it again")
+    return Problem(path.name, what, f"one of {', '.join((GLOBAL_STEP, '_step', 'Step'))}")
+
+
+def _mixed(rows: Sequence[Row], paths: Sequence[Path]) -> list[Problem]:
+    """Rows of which some have only W&B's step and others only the trainer's can not be put in one order."""
+    only_order = any(row.order is not None and row.step is None for row in rows)
+    if not only_order or not any(row.order is None and row.step is not None for row in rows):
+        return []
+    if any(row.order is not None and row.step is not None for row in rows):
+        return []  # some rows know both: the others are placed by what they have
+    names = ", ".join(path.name for path in paths)
+    what = f"some count W&B's steps, others {GLOBAL_STEP}: which belong together is not known"
+    return [Problem(names, what, "export all of them with the same x axis")]
+
+
+def _in_order(rows: Sequence[Row], ignored: Counter[str]) -> list[Row]:
+    """In the order they were logged in where W&B's step says it; rows of one place of several files as one row."""
+    ordered: dict[float, Row] = {}
+    shown: dict[float, Row] = {}
+    rest = []
+    for row in rows:
+        home, key = (ordered, row.order) if row.order is not None else (shown, row.step if row.panel else None)
+        if key is None:
+            rest.append(row)
+        elif key in home:
+            _merge(home[key], row, ignored)
+        else:
+            home[key] = row
+    return [*(ordered[key] for key in sorted(ordered)), *rest, *(shown[key] for key in sorted(shown))]
+
+
+def _merge(there: Row, row: Row, ignored: Counter[str]) -> None:
+    twice = [name for name, value in row.numbers.items() if there.numbers.get(name, value) != value]
+    ignored["values said twice (the later one counts)"] += len(twice)
+    there.numbers |= row.numbers
+    there.step = row.step if row.step is not None else there.step
+    there.time = row.time if row.time is not None else there.time
+    there.runtime = row.runtime if row.runtime is not None else there.runtime
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

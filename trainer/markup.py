@@ -1,0 +1,18 @@
+"""Text as HTML. Everything shown goes through `escape`: what a model wrote stays inert. Standard library only."""
+
+from __future__ import annotations
+
+import html
+
+
+def escape(text: str) -> str:
+    """Text for HTML; braces and dollars too, which gr.HTML's templates would read."""
+    safe = html.escape(text, quote=True)
+    for char in "{}$`":
+        safe = safe.replace(char, f"&#{ord(char)};")
+    return safe
+
+
+def element(tag: str, text: str, kind: str = "") -> str:
+    opened = f'{tag} class="{kind}"' if kind else tag
+    return f"<{opened}>{escape(text)}</{tag}>"

@@ -1,0 +1,96 @@
+"""Copies of a run for services outside, fed from events.jsonl. Here: what the worker and the console need of them.
+
+A mirror is a reader in a process and session of its own (trainer.mirrors.__main__), so that nothing it does, waits for
+or fails at can block, slow or end the training. The two sides talk through control/mirror.json only, which the mirror
+writes. Torch-free, and free of the services' packages: those are imported inside functions of wandb_run.py and
+__main__.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from trainer.events import EventWriter
+from trainer.process import Identity
+from trainer.rundir import PROJECT, RunDir, read_json
+
+START_S = 20.0
+"""After the mirror was started the first training step waits no longer than this for what it says."""
+_POLL_S = 0.1
+
+
+class Mirror:
+    """The mirror of one attempt, as the worker that started it sees it."""
+
+    def __init__(self, rundir: RunDir, attempt: int, environment: Mapping[str, str]) -> None:
+        self.rundir, self.attempt = rundir, attempt
+        self.started = time.monotonic()
+        self.trouble = ""
+        self.process: subprocess.Popen[bytes] | None = None
+        try:
+            with rundir.mirror_log(attempt).open("ab") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", __name__, str(rundir.path), str(attempt)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=PROJECT,
+                    env={**environment, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+                )
+        except OSError as error:  # the run does not depend on it
+            self.trouble = f"it could not be started: {error}"
+
+    def announce(self, events: EventWriter, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Emit one alert: where the copy goes, or why it does not go there and what to type. Waits for START_S at most.
+
+        stopping: asked while waiting, so that a stop is not held up.
+        """
+        said = None
+        while (said := self._said()) is None and not self.trouble and not stopping():
+            ended = self.process is None or self.process.poll() is not None
+            waited_s = time.monotonic() - self.started
+            if ended or waited_s >= START_S:
+                said = self._said()  # it may have said it since the look above
+                silent = "it ended without a word" if ended else f"it has said nothing for {waited_s:.0f} s"
+                self.trouble = "" if said else silent
+                break
+            time.sleep(_POLL_S)
+        if said is not None:
+            events.emit("alert", level=said["level"], title="wandb", text=said["text"])
+        elif self.trouble:
+            text = f"{self.trouble}; the run goes on without it (see {self.rundir.mirror_log(self.attempt)})"
+            events.emit("alert", level="warn", title="wandb", text=text)
+
+    def _said(self) -> dict[str, str] | None:
+        stored = read_json(self.rundir.mirror) or {}
+        return stored if stored.get("attempt") == self.attempt and stored.get("mode") else None
+
+
+def start(
+    rundir: RunDir, mirrors: Sequence[str], attempt: int, environment: Mapping[str, str] = os.environ
+) -> Mirror | None:
+    """Start what log.mirrors asks for; None when that is nothing.
+
+    To be called after run_started was written: from it the mirror knows whose life it follows.
+    """
+    return Mirror(rundir, attempt, environment) if mirrors else None
+
+
+def at_work(rundir: RunDir, attempt: int) -> bool:
+    """Is the mirror of that attempt still taking what the run has left?"""
+    stored = read_json(rundir.mirror) or {}
+    mirror = Identity.read(stored)
+    return mirror is not None and stored.get("attempt") == attempt and mirror.alive()
+
+
+def ending(rundir: RunDir, attempt: int) -> str | None:
+    """What went wrong after the run's alert, for a person who reads only the console."""
+    stored = read_json(rundir.mirror) or {}
+    said = stored.get("ending") if stored.get("attempt") == attempt else None
+    return said if isinstance(said, str) else None

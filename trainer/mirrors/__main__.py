@@ -1,0 +1,297 @@
+"""A mirror's process: python -m trainer.mirrors RUN_DIR ATTEMPT
+
+Follows events.jsonl of one attempt and feeds W&B. Started by the worker in a session of its own; it ends by itself,
+whatever W&B does. It may fail in any way: what it says of itself is in control/mirror.json, the rest in its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from trainer.events import FINAL, Event
+from trainer.mirrors import completions, probe
+from trainer.mirrors.recorded import newest_step, remove_empty
+from trainer.mirrors.rows import Row, Rows
+from trainer.mirrors.secrets import Redactor
+from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
+from trainer.process import Identity, Lock
+from trainer.report.fold import RunFollower, summary
+from trainer.rundir import RunDir, read_json, write_json
+
+POLL_S = 1.0
+BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline
+LOCK_S = 8.0  # for the mirror of the attempt before to send its last rows
+END_S = 120.0  # without any progress after the run has ended; FINISH_S comes first unless W&B hangs
+ALERTS = 20  # of the newest, in the summary
+_EXITS = {"run_finished": 0, "run_stopped": 255}  # 255 is what wandb itself reports of a run ended by Ctrl-C
+_STATUS = {"run_finished": "finished", "run_stopped": "stopped", "run_failed": "failed"}
+
+
+class Note:
+    """control/mirror.json: who the mirror is, where the copy goes, what W&B has."""
+
+    def __init__(self, rundir: RunDir, attempt: int) -> None:
+        self.path = rundir.mirror
+        stored = read_json(self.path) or {}
+        if stored.get("run") != rundir.name:  # none yet, or of the run this folder was copied from
+            alphabet = "0123456789abcdefghijklmnopqrstuvwxyz"
+            stored = {"run_id": "".join(secrets.choice(alphabet) for _ in range(8)), "sent": -1}
+        self.run_id, self.sent = str(stored["run_id"]), int(stored["sent"])
+        self.torn = self.sent >= 0 and not stored.get("ended")
+        """The mirror before was killed: W&B may have fewer rows than it was given."""
+        self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt, **Identity.mine().stored()}
+
+    def say(self, mode: str, level: str, text: str, where: str | None = None) -> None:
+        """mode: online, offline, disabled or failed. text: for the run's alert."""
+        self._facts |= {"mode": mode, "level": level, "text": text, "where": where}
+        print(f"{mode}: {text}", flush=True)
+        self.write()
+
+    def fail(self, why: str) -> None:
+        """Nothing more will be sent. Said at the start of the run or, when that is over, at its end."""
+        text = f"not copied to W&B ({why}); the run goes on without it"
+        if "mode" in self._facts:
+            self._facts["ending"] = f"W&B has the steps up to {max(self.sent, 0)} only ({why})"
+        self.say("failed", "warn", text)
+
+    def believe(self, there: int | None) -> bool:
+        """Count as sent what W&B's files hold (None: they are gone, and with them what could be known)."""
+        before, self.sent = self.sent, self.sent if there is None else min(there, self.sent)
+        return self.sent == before
+
+    def write(self, ended: bool = False) -> None:
+        write_json(self.path, {**self._facts, "run_id": self.run_id, "sent": self.sent, "ended": ended})
+
+    def end(self, there: int | None) -> None:
+        """W&B says it is done; not noted any more when the next attempt's mirror has begun. there: as for believe."""
+        if (read_json(self.path) or {}).get("attempt") != self._facts["attempt"]:
+            return
+        if self.believe(there):
+            self.write(ended=True)
+        else:
+            self.fail("its files could not be written: is the disk full?")
+
+
+class Guard(threading.Thread):
+    """Ends this process when the run has ended and nothing has moved for END_S, whatever hangs."""
+
+    def __init__(self, worker: Identity) -> None:
+        super().__init__(name="guard", daemon=True)
+        self.worker = worker
+        self.over = False
+        self._moved = time.monotonic()
+
+    def moved(self) -> None:
+        self._moved = time.monotonic()
+
+    def run(self) -> None:
+        while True:
+            self.over = self.over or not self.worker.alive()
+            if self.over and time.monotonic() - self._moved > END_S:
+                print("W&B does not come to an end; its files stay where they are", flush=True)
+                os._exit(1)
+            time.sleep(POLL_S)
+
+
+def main(path: str, attempt: int, why_offline: str = "") -> int:
+    began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGINT):  # a service manager ends all at once; this ends after the worker
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(5)  # the rewards of the next step come first
+    rundir = RunDir(Path(path))
+    environment = keep_inside(rundir, os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    with Lock(rundir.mirror_lock) as lock:
+        if not lock.take(f"pid {os.getpid()}", LOCK_S):
+            print("another mirror of this run is at work; this one ends", flush=True)  # its note is not ours to write
+            return 1
+        note = Note(rundir, attempt)
+        try:
+            return _mirror(rundir, attempt, note, lock, why_offline, began)
+        except Exception as error:
+            traceback.print_exc()
+            redactor = Redactor(os.environ)
+            reason = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
+            with contextlib.suppress(OSError):  # the disk is full
+                note.fail(reason)
+            return 1
+
+
+def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: str, began: float) -> int:
+    follower = RunFollower(rundir)
+    events = follower.read()
+    worker = next((Identity.read(e) for e in events if e["kind"] == "run_started" and e["attempt"] == attempt), None)
+    if worker is None:
+        raise ValueError(f"the log has no run_started of attempt {attempt}")
+    guard = Guard(worker)
+    guard.start()
+    if os.environ.get("WANDB_MODE") == "disabled":  # before half a second of imports
+        note.say("disabled", "info", "off, as WANDB_MODE=disabled says")
+        return 0
+    offline = functools.partial(_again_offline, rundir, attempt, set(rundir.wandb.glob("run-*")))
+    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, ["W&B did not begin in time"])
+    late.daemon = True
+    if not why_offline:
+        late.start()
+    chosen = wish()
+    if chosen.mode == "disabled":
+        note.say("disabled", "info", "off, as wandb's settings say")
+        return 0
+    if note.torn:
+        note.believe(newest_step(rundir, note.run_id))
+        remove_empty(rundir, note.run_id)
+    redactor = Redactor(os.environ, [chosen.key] if chosen.key else [])
+    mode, level, why = _where(chosen, why_offline)
+    try:
+        run = WandbRun(rundir, note.run_id, chosen, mode, redactor.config(_first_config(rundir)))
+    except Exception as error:
+        if mode == "offline":
+            raise
+        traceback.print_exc()
+        late.cancel()
+        said = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
+        offline(f"W&B did not begin ({said})")
+    late.cancel()
+    note.say(mode, level, _goes_to(run, why, chosen), run.url or str(run.folder))
+    return _Feed(rundir, attempt, note, run, redactor, guard).until_ended(follower, events, lock)
+
+
+def _where(chosen: Wish, why_offline: str) -> tuple[Mode, str, str]:
+    """(mode, level of the alert, why offline)."""
+    if why_offline:
+        return "offline", "warn", why_offline
+    if chosen.mode == "offline":
+        return "offline", "info", "as wandb's settings say"
+    if not chosen.has_key:
+        return "offline", "info", "there is no key (wandb login, or WANDB_API_KEY)"
+    trouble = probe.trouble(chosen.base_url, chosen.key)
+    return ("offline", "warn", trouble) if trouble else ("online", "info", "")
+
+
+def _goes_to(run: WandbRun, why: str, chosen: Wish) -> str:
+    if run.url:
+        return run.url
+    program = shlex.quote(str(Path(sys.executable).with_name("wandb")))
+    known = f"{program} login; " if not chosen.has_key else ""
+    when = "with the right key" if why.endswith(probe.REFUSED) else "later"
+    return f"offline: {why}. To upload it {when}: {known}{program} sync {shlex.quote(str(run.folder))}"
+
+
+def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: str) -> None:
+    """Become a fresh process that does not try to go online: whatever hangs in this one is gone with it.
+
+    before: W&B's folders of earlier attempts. The one begun since holds no row and would be uploaded as a run.
+    """
+    print(f"{why}: going offline", flush=True)
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    for folder in set(rundir.wandb.glob("run-*")) - before:
+        shutil.rmtree(folder, ignore_errors=True)
+    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", str(rundir.path), str(attempt), why])
+
+
+def _first_config(rundir: RunDir) -> dict[str, Any]:
+    env = read_json(rundir.env) or {}
+    return {
+        "spec": read_json(rundir.spec) or {},
+        "plan": read_json(rundir.plan) or {},
+        "versions": {"python": env.get("python"), "commit": env.get("commit"), **env.get("packages", {})},
+        "gpus": env.get("gpus", []),
+        "completions": bounds(),
+    }
+
+
+class _Feed:
+    """Feeds one W&B run until the attempt, or its worker, has ended."""
+
+    def __init__(
+        self, rundir: RunDir, attempt: int, note: Note, run: WandbRun, redactor: Redactor, guard: Guard
+    ) -> None:
+        self.rundir, self.attempt, self.note, self.run = rundir, attempt, note, run
+        self.redactor, self.guard = redactor, guard
+        self.final: Event | None = None
+        spec_eval = (read_json(rundir.spec) or {}).get("eval", {})
+        self.rows = Rows(attempt, note.sent, spec_eval.get("eval_steps"))
+
+    def until_ended(self, follower: RunFollower, events: list[Event], lock: Lock) -> int:
+        while True:
+            self.guard.moved()
+            dead = not self.guard.worker.alive()  # asked before reading: nothing is missed
+            for event in events:
+                self._take(event)
+                if self.final is not None:
+                    break  # what follows is the next attempt's
+            if self.final is not None or (dead and not events):
+                break
+            self._send(self.rows.ready(time.time()))
+            if not dead:
+                time.sleep(POLL_S)
+            events = follower.read()
+        self.guard.over = True
+        self._send(self.rows.ready(time.time(), ended=True))
+        lock.release()  # an upload may take a while; the next attempt need not wait for it
+        kind = self.final["kind"] if self.final else "lost"
+        self.run.finish(self._summary(follower, kind), _EXITS.get(kind, 1))
+        self.note.end(newest_step(self.rundir, self.note.run_id))
+        print(f"ended: {kind}, {self.rows.again} steps were made again and not sent again", flush=True)
+        return 0
+
+    def _take(self, event: Event) -> None:
+        self.rows.take(event)
+        mine = event["attempt"] == self.attempt
+        if event["kind"] == "plan" and mine:
+            names = ("plan", "data", "engine", "device", "dtype", "trainer_class", "trainer_bases", "why")
+            self.run.configure(self.redactor.config({name: event[name] for name in names if name in event}))
+        if event["kind"] in FINAL and mine:
+            self.final = event
+
+    def _send(self, rows: Any) -> None:
+        row: Row
+        for row in rows:
+            found = completions.read(self.rundir, row.step, self.redactor) if row.rollouts else None
+            self.guard.moved()
+            values = self.redactor.clean(row.values)
+            try:
+                self.run.log(row.step, row.t, values, found)
+            except (
+                Exception
+            ) as error:  # the disk is full (a table is a file of its own), or W&B finds fault with a cell
+                print(f"step {row.step} without its completions: {type(error).__name__}: {error}", flush=True)
+                self.run.log(row.step, row.t, values, None)
+        if self.rows.sent != self.note.sent:
+            self.note.sent = self.rows.sent
+            self.note.write()
+
+    def _summary(self, follower: RunFollower, kind: str) -> dict[str, Any]:
+        state = follower.state
+        facts = summary(state, self.rundir)
+        facts["status"] = _STATUS.get(kind, "lost")
+        alerts = [alert for alert in state.alerts if alert.get("title") != "wandb"]  # W&B knows where it is
+        facts["alerts"] = [f"{a.get('level')}: {a.get('title')}: {a.get('text')}" for a in alerts[-ALERTS:]]
+        if self.final is not None and kind == "run_failed":
+            problems = [f"{p.get('where')}: {p.get('what')}" for p in self.final.get("problems", [])]
+            facts["error"] = " / ".join([str(self.final.get("error")), *problems])
+        facts |= self.rows.late
+        kept = {name: value for name, value in facts.items() if name != "path" and value is not None}
+        return {name if "/" in name else f"run/{name}": value for name, value in self.redactor.config(kept).items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:4]))

@@ -1,0 +1,86 @@
+"""The completions of one step as rows of a table, bounded in number and length.
+
+Reads rollouts/step_N.jsonl. Standard library and trainer.rundir.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.mirrors.secrets import Redactor
+from trainer.rundir import RunDir
+
+# A browser draws a table of a step at once, and every step has one: 64 rows of two texts of 4,000 characters are half
+# a megabyte. The rollout files of the run keep everything.
+MAX_ROWS = 64
+MAX_CHARACTERS = 4000
+COLUMNS = ("step", "group", "prompt", "completion", "reward", "advantage", "tokens", "truncated", "outcome")
+PAID = "rewards/"  # before the name of a component: it can then not be taken for another column
+
+
+@dataclass
+class Completions:
+    """columns, rows; left_out: rows beyond MAX_ROWS; cut: texts beyond MAX_CHARACTERS, which say so at their end."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    left_out: int
+    cut: int
+
+
+def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
+    """None when the file is not there or holds nothing that can be read."""
+    found: list[dict[str, Any]] = []
+    total = cut = 0
+    names: dict[str, None] = {}
+    try:
+        with rundir.rollouts_file(step).open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                group = json.loads(line)
+                prompt, shortened = _bounded(redactor.text(as_text(group["prompt"])))
+                for completion in group["completions"]:
+                    total += 1
+                    if total > MAX_ROWS:
+                        continue
+                    row, more = _row(step, group, completion, redactor)
+                    names.update(dict.fromkeys(name for name in row if name.startswith(PAID)))
+                    found.append(row | {"prompt": prompt})
+                    cut += more + shortened
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        if not found:
+            return None
+    columns = [*COLUMNS[:5], *names, *COLUMNS[5:]]
+    return Completions(columns, [[row.get(name) for name in columns] for row in found], total - len(found), cut)
+
+
+def _row(
+    step: int, group: dict[str, Any], completion: dict[str, Any], redactor: Redactor
+) -> tuple[dict[str, Any], bool]:
+    text, cut = _bounded(redactor.text(str(completion["text"])))
+    row = {
+        "step": step,
+        "group": group["group"],
+        "completion": text,
+        "outcome": group["outcome"],
+        **{name: completion[name] for name in ("reward", "advantage", "tokens", "truncated")},
+    }
+    paid = completion.get("components") or {}
+    return row | {f"{PAID}{redactor.text(name)}": value for name, value in paid.items()}, cut
+
+
+def as_text(prompt: Any) -> str:
+    """A prompt as one reads it: text, or chat messages each under its role."""
+    if isinstance(prompt, list) and all(isinstance(message, dict) for message in prompt):
+        return "\n".join(f"{message.get('role', '')}: {_content(message.get('content'))}" for message in prompt)
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
+
+
+def _content(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+
+
+def _bounded(text: str) -> tuple[str, bool]:
+    more = len(text) - MAX_CHARACTERS
+    return (text, False) if more <= 0 else (f"{text[:MAX_CHARACTERS]} ... [{more} more characters]", True)

@@ -1,0 +1,234 @@
+"""Two runs or more beside each other: settings that differ, curves, evaluation, and a verdict with its uncertainty.
+
+Scores are compared only where they measure the same: held-out scores on the same rows, rewards from the same reward.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+from trainer import forms
+from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, smoothed, thinned, window
+from trainer.report import series
+from trainer.report.document import Block, Charts, Report, Section, Table, Text
+from trainer.report.material import Material
+from trainer.report.rules.evaluation import SURE, error, evals
+from trainer.report.sections.telling import words
+from trainer.words import Words
+
+CURVES = (
+    ("chart_reward_alone", "train/reward"),
+    ("chart_spread", "group_std"),
+    ("chart_kl", "train/kl"),
+    ("chart_entropy", "train/entropy"),
+    ("chart_length", "train/completions/mean_length"),
+    ("chart_time", "seconds"),
+)
+
+
+def build(found: Sequence[Material], language: str) -> Report:
+    """The comparison as a report."""
+    say = words(language)
+    names = ", ".join(m.name for m in found)
+    blocks: dict[str, list[Block]] = {
+        "verdict": [Text(text, "lead" if n == 0 else "plain") for n, text in enumerate(verdicts(found, say))],
+        "results": [_results(found, say)],
+        "settings": [_settings(found, say)],
+        "curves": [_curves(found, say)],
+    }
+    blocks["verdict"].append(Text(say("compare.seeds"), "small"))
+    written = time.strftime("%Y-%m-%d %H:%M", time.localtime())
+    steps = ", ".join(f"{len(m.state.steps):,}" for m in found)
+    return Report(
+        language=language,
+        title=say("title.compare", runs=names),
+        subtitle=say("title.written", date=written, steps=steps),
+        sections=[Section(key, say(f"compare.{key}"), parts) for key, parts in blocks.items()],
+        footer=say("footer.made", file="events.jsonl", run=" ".join(m.name for m in found)),
+    )
+
+
+# ---- what came of it
+
+
+def _results(found: Sequence[Material], say: Words) -> Table:
+    head = ["", *(m.name for m in found)]
+    rows: list[Sequence[str]] = [(say("compare.state"), *(say(f"status.{m.status}") for m in found))]
+    rows.append((say("compare.steps"), *(f"{m.state.last_step:,}" for m in found)))
+    rows.append((say("compare.reward_last"), *(_with_error(_late_reward(m)) for m in found)))
+    last = [evals(m)[-1][1] if evals(m) else {} for m in found]
+    rows.append((say("compare.held_out"), *(forms.percent(event.get("correct_frac")) for event in last)))
+    rows.append((say("compare.held_out_reward"), *(forms.number(event.get("reward")) for event in last)))
+    dead = [m.group_points("dead_frac") for m in found]
+    rows.append((say("compare.dead"), *(_mean_percent(points) for points in dead)))
+    rows.append((say("compare.step_time"), *(_usual_time(m, say) for m in found)))
+    rows.append((say("compare.tokens"), *(forms.number(m.state.tokens) for m in found)))
+    return Table(head, rows, frozenset(range(1, len(head))))
+
+
+def _late_reward(m: Material) -> series.Mean | None:
+    return series.mean(series.newest(m.points("train/reward")))
+
+
+def _with_error(mean: series.Mean | None) -> str:
+    if mean is None or not math.isfinite(mean.error):
+        return "n/a"
+    return f"{forms.number(mean.value)} \u00b1 {forms.number(SURE * mean.error)}"
+
+
+def _mean_percent(points: series.Points) -> str:
+    return forms.percent(sum(value for _, value in points) / len(points)) if points else "n/a"
+
+
+def _usual_time(m: Material, say: Words) -> str:
+    return say.duration(series.usual(m.seconds).median) if m.seconds else say.duration(None)
+
+
+# ---- settings
+
+
+def _settings(found: Sequence[Material], say: Words) -> Table | Text:
+    """Only those that differ. What an imported run does not know is not known, not equal."""
+    known = [_flat(m) for m in found]
+    keys = sorted(set().union(*known))
+    rows = []
+    for key in keys:
+        values = [settings.get(key, _MISSING) for settings in known]
+        if any(value != values[0] for value in values):
+            rows.append((key, *(say("compare.unknown") if v is _MISSING else _shown(v) for v in values)))
+    if not rows:
+        return Text(say("compare.same_settings"))
+    return Table([say("compare.setting"), *(m.name for m in found)], rows)
+
+
+_MISSING = object()
+
+
+def _flat(m: Material) -> dict[str, Any]:
+    """{section.key: value} of the settings that are known."""
+    if m.spec is None:
+        return {}
+    flat: dict[str, Any] = {}
+    waiting = [("", m.spec.model_dump(mode="json"))]
+    while waiting:
+        head, table = waiting.pop()
+        for key, value in table.items():
+            name = f"{head}{key}"
+            if isinstance(value, dict) and value:
+                waiting.append((f"{name}.", value))
+            elif (name != "title" and m.setting(name) is not None) or (m.known is None and name != "title"):
+                flat[name] = value
+    return flat
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}\u2026"
+
+
+# ---- curves
+
+
+def _curves(found: Sequence[Material], say: Words) -> Charts:
+    charts = []
+    for key, name in CURVES:
+        drawn = [Line(m.name, colour, _curve(_points(m, name))) for m, colour in zip(found, COLOURS, strict=False)]
+        if any(line.points for line in drawn):
+            charts.append(Chart(say(f"metrics.{key}"), drawn))
+    scores = [
+        Line(m.name, colour, [(step, float(event["reward"])) for step, event in evals(m)])
+        for m, colour in zip(found, COLOURS, strict=False)
+    ]
+    if any(line.points for line in scores):
+        charts.insert(1, Chart(say("metrics.chart_eval"), scores))
+    return Charts(charts, say("metrics.step"), say("metrics.empty"))
+
+
+def _points(m: Material, name: str) -> series.Points:
+    if name == "seconds":
+        return m.seconds
+    return m.points(name) or m.group_points(name)
+
+
+def _curve(points: series.Points) -> series.Points:
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    width = window(len(steps))
+    smooth: series.Column = smoothed(values, width) if len(steps) >= 2 * width else values
+    return thinned(steps, smooth, MOST_POINTS // 4)
+
+
+# ---- verdict
+
+
+def verdicts(found: Sequence[Material], say: Words) -> list[str]:
+    """One sentence for each pair of runs, those that can be compared at all."""
+    return [sentence for a, b in combinations(found, 2) for sentence in _pair(a, b, say)]
+
+
+def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
+    last_a, last_b = (evals(m)[-1][1] if evals(m) else None for m in (a, b))
+    same = _same_reward(a, b)
+    if last_a and last_b:
+        if not _same_rows(a, b):
+            yield say("compare.other_rows", a=a.name, b=b.name)
+        elif None not in (last_a.get("correct_frac"), last_b.get("correct_frac")) and _same_correct(a, b):
+            yield _held_out("correct", "correct_frac", (a, last_a), (b, last_b), say)
+            return
+        elif same and None not in (error(last_a, "reward"), error(last_b, "reward")):
+            yield _held_out("reward", "reward", (a, last_a), (b, last_b), say)
+            return
+    if not same:
+        yield say("compare.other_rewards", a=a.name, b=b.name)
+        return
+    means = _late_reward(a), _late_reward(b)
+    if means[0] is None or means[1] is None:
+        yield say("compare.nothing", a=a.name, b=b.name)
+        return
+    yield say("compare.no_eval", a=a.name, b=b.name)
+    difference, bound = means[0].value - means[1].value, SURE * math.hypot(means[0].error, means[1].error)
+    yield _sentence("training_better", "training_unclear", difference, bound, a, b, say)
+
+
+def _held_out(kind: str, key: str, one: tuple[Material, Any], other: tuple[Material, Any], say: Words) -> str:
+    (a, last_a), (b, last_b) = one, other
+    errors = [error(event, key) for event in (last_a, last_b)]
+    bound = SURE * math.hypot(*(value if value is not None else math.inf for value in errors))
+    return _sentence(f"better_{kind}", f"unclear_{kind}", last_a[key] - last_b[key], bound, a, b, say)
+
+
+def _sentence(clear: str, unclear: str, difference: float, bound: float, a: Material, b: Material, say: Words) -> str:
+    better, worse = (a, b) if difference >= 0 else (b, a)
+    key = clear if abs(difference) > bound else unclear
+    values = {"better": better.name, "worse": worse.name, "difference": abs(difference), "error": bound}
+    return say(f"compare.{key}", **values)
+
+
+def _same_rows(a: Material, b: Material) -> bool:
+    """The same held-out questions, by their fingerprint; not known is not the same."""
+    prints = [(m.state.data or {}).get("held_out_fingerprint") for m in (a, b)]
+    return prints[0] is not None and prints[0] == prints[1]
+
+
+def _same_reward(a: Material, b: Material) -> bool:
+    parts = [m.setting("reward") for m in (a, b)]
+    return parts[0] is not None and parts[0] == parts[1]
+
+
+def _same_correct(a: Material, b: Material) -> bool:
+    """Do both call the same answers right?"""
+    return _judge(a) is not None and _judge(a) == _judge(b)
+
+
+def _judge(m: Material) -> Any:
+    if m.spec is None or m.setting("reward") is None:
+        return None
+    reward = m.spec.reward
+    leaves = reward.leaves()
+    chosen = next((leaf for leaf in leaves if leaf.title == reward.correct), leaves[0])
+    return chosen.function, chosen.file, chosen.params, chosen.scale, chosen.clip, reward.correct_at

@@ -1,0 +1,44 @@
+"""What a rule finds: a level, numbers as evidence, advice that names a setting and a value. No words, no formatting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Level = Literal["red", "amber", "green", "note", "unknown", "na"]
+"""red: it fails or learns nothing. amber: look at it. green: as it should be. note: a fact, neither good nor bad.
+unknown: this run did not record it. na: it can not be anything else with these settings."""
+WORST_FIRST: tuple[Level, ...] = ("red", "amber", "note", "green", "unknown", "na")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to change. key: of its sentence, `advice.<key>`. setting and value: as one types them after --set; the value
+    is None where only the person knows it (which file, which reward), and the sentence says what it has to be."""
+
+    key: str
+    setting: str
+    value: Any
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def typed(self) -> str:
+        """`--set grpo.beta=0.04`: what a new run is started with; only the setting's name without a value."""
+        if self.value is None:
+            return self.setting
+        shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
+        return f"--set {self.setting}={shown:g}" if isinstance(shown, float) else f"--set {self.setting}={shown}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about one signal. key: of the sentence, `finding.<signal>.<key>`; values: the numbers in it, as
+    measured; steps: where it was seen."""
+
+    signal: str
+    level: Level
+    key: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[int, ...] = ()
+    advice: tuple[Advice, ...] = ()

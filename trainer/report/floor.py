@@ -1,0 +1,63 @@
+"""What generation costs at least on a GPU, and what it would cost without a KV cache. Pure functions.
+
+Decoding one token reads every weight once, for all sequences together, and the keys and values of every sequence so far
+(arXiv 2211.05102, section 2): bytes over memory bandwidth is a floor that nothing passes. Without a cache every new
+token computes all tokens before it again: twice the weights in operations for each of them, over the arithmetic the
+card does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.hardware import Card
+from trainer.memory import GIB, Load, weights_gib
+
+# Share of a data sheet's arithmetic that large matrix products reach; 0.3 to 0.5 are usual (arXiv 2204.02311, table 3).
+REACHED = 0.4
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Seconds of one call of generate. weight_gib, cache_gib: read for one token, the cache at its mean length."""
+
+    seconds: float
+    without_cache_s: float
+    weight_gib: float
+    cache_gib: float
+
+
+def floor(load: Load, card: Card, prompt_tokens: float, new_tokens: float, rows: int | None = None) -> Floor:
+    """For `rows` sequences (None: all that the run generates at once) of `prompt_tokens`, `new_tokens` each."""
+    rows = rows or load.generation_rows
+    context = prompt_tokens + new_tokens / 2
+    weights = weights_gib(load) - _unread_gib(load, rows)
+    cache = rows * load.shape.kv_values(round(context)) * load.compute_bytes / GIB
+    decoding = new_tokens * (weights + cache) * GIB / (card.bandwidth_gb_s * 1e9)
+    each = 2 * _active_params(load) / (card.tflops * 1e12 * REACHED)
+    return Floor(
+        seconds=decoding + rows * prompt_tokens * 2 * _active_params(load) / (card.tflops * 1e12),
+        without_cache_s=rows * new_tokens * context * each,
+        weight_gib=weights,
+        cache_gib=cache,
+    )
+
+
+def _active_params(load: Load) -> int:
+    """Weights a token is multiplied with: of the experts those it passes through, no vision tower."""
+    shape = load.shape
+    idle = shape.expert_params() * (1 - shape.active_experts / shape.experts) if shape.experts else 0
+    return shape.params() - shape.vision - round(idle)
+
+
+def _unread_gib(load: Load, rows: int) -> float:
+    """Weights that no token of a step needs: the vision tower, and experts that nobody was sent to."""
+    shape = load.shape
+    unread = shape.vision * load.compute_bytes / GIB
+    if not shape.tied:  # of the input embedding a few rows are read
+        unread += shape.vocab * shape.hidden * load.compute_bytes / GIB
+    if shape.experts:
+        read = min(1.0, rows * shape.active_experts / shape.experts)
+        share = shape.expert_params() / shape.params()
+        unread += (1 - read) * share * weights_gib(load)
+    return unread

@@ -1,0 +1,231 @@
+"""What rules and reports read of one run: the folded events, the settings that are known, prompts and completions.
+
+A run that was made elsewhere (`import-wandb`) knows only some of its settings: the others are None here, never a
+default. Torch-free; reads the run's folder, changes nothing.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from trainer import launch
+from trainer.best import Best, best
+from trainer.errors import RunError
+from trainer.events import Event
+from trainer.hardware import Card, card_named
+from trainer.memory import Load
+from trainer.plan import batch_of, memory_load
+from trainer.plan.estimate import Machine
+from trainer.report import series
+from trainer.report.fold import RunFollower, RunState, summary
+from trainer.rundir import RunDir, read_json
+from trainer.spec import RunSpec
+from trainer.status import LIVE, Status
+
+GENERATE = "profiling/Time taken: CustomGRPOTrainer.transformers.generate"
+PROFILED = "profiling/Time taken: CustomGRPOTrainer."
+Group = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """One run at one moment.
+
+    known: dotted keys of the settings that are known; None when all are. rollouts: lines of the rollout files by step,
+    read when they are asked for.
+    """
+
+    name: str
+    state: RunState
+    status: Status
+    spec: RunSpec | None
+    plan: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
+    known: frozenset[str] | None = None
+    imported: Event | None = None
+    gpu: str | None = None
+    rundir: RunDir | None = None
+    best: Best | None = None
+
+    # ---- settings
+
+    def setting(self, key: str) -> Any:
+        """The value of `section.key` of the spec; None when it is not known."""
+        if self.spec is None or (self.known is not None and not self._is_known(key)):
+            return None
+        value: Any = self.spec
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+        return value
+
+    def _is_known(self, key: str) -> bool:
+        known = self.known or frozenset()
+        return key in known or any(name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in known)
+
+    @property
+    def updates_per_phase(self) -> int | None:
+        """Optimizer steps one generation batch is used for; above 1 the policy leaves the one that wrote it."""
+        known = self.known is None or self._is_known("grpo.num_iterations")
+        found = self.plan.get("updates_per_phase")
+        return found if known and isinstance(found, int) else None
+
+    @property
+    def epoch_steps(self) -> int | None:
+        """Optimizer steps of a pass over the data."""
+        found = self.plan.get("optimizer_steps_per_epoch")
+        return found if isinstance(found, int) and self.imported is None else None
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def steps_total(self) -> int | None:
+        """Optimizer steps planned; of an imported run nobody knows."""
+        found = self.state.steps_total or self.plan.get("optimizer_steps")
+        return found if isinstance(found, int) and self.imported is None else None
+
+    # ---- columns
+
+    def points(self, name: str) -> series.Points:
+        """(step, value) of a metric by its W&B name."""
+        return series.known(self.state.steps, self.state.metrics.get(name, []))
+
+    def group_points(self, name: str) -> series.Points:
+        return series.known(self.state.steps, self.state.groups.get(name, []))
+
+    def memory_points(self, name: str) -> series.Points:
+        return series.known(self.state.steps, self.state.memory.get(name, []))
+
+    @cached_property
+    def seconds(self) -> series.Points:
+        """Of each step, without those that warm up; all of them in a run that is shorter than its warm-up."""
+        found = series.known(self.state.steps, self.state.seconds)
+        return [point for point in found if point[0] not in self.state.warmup] or found
+
+    @cached_property
+    def generate_s(self) -> series.Points:
+        """Seconds of generation of each step."""
+        warm = [point for point in self.points(GENERATE) if point[0] not in self.state.warmup]
+        return warm or self.points(GENERATE)
+
+    @cached_property
+    def components(self) -> list[str]:
+        """Names of the reward components that have metrics, in the order of the preset."""
+        head, tail = "train/rewards/", "/mean"
+        found = [name[len(head) : -len(tail)] for name in self.state.metrics if _is_mean(name, head, tail)]
+        found = [name for name in found if name != "ComponentRewardWrapper"]
+        order = [leaf.title for leaf in self.spec.reward.leaves()] if self.spec else []
+        return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+    # ---- generation's floor
+
+    @cached_property
+    def card(self) -> Card | None:
+        """The GPU, as far as its data sheet is known."""
+        return card_named(self.gpu)
+
+    @cached_property
+    def load(self) -> Load | None:
+        """Sizes of the model and the batch; None for an unknown model."""
+        if self.spec is None or self.setting("model.name") in (None, "unknown"):
+            return None
+        on_gpu = self.gpu is not None
+        return memory_load(self.spec, batch_of(self.spec, None), Machine(80.0 if on_gpu else None))
+
+    # ---- rollouts
+
+    @cached_property
+    def rollout_steps(self) -> list[int]:
+        """Steps whose completions were written down."""
+        return sorted({int(event["step"]) for event in self.state.rollouts if isinstance(event.get("step"), int)})
+
+    def written_for(self, step: int) -> int | None:
+        """The step at which the completions of `step` were generated; None when they are not there."""
+        place = bisect.bisect_right(self.rollout_steps, step)
+        if not place or self.rundir is None:
+            return None
+        written = self.rollout_steps[place - 1]
+        phase = self.plan.get("updates_per_phase") or 1
+        return written if step - written < phase else None
+
+    def groups(self, step: int) -> list[Group]:
+        """The groups of a step as its rollout file has them; [] when they are not there."""
+        written = self.written_for(step)
+        if written is None or self.rundir is None:
+            return []
+        try:
+            lines = self.rundir.rollouts_file(written).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [group for line in lines if (group := _group(line)) is not None]
+
+    def sampled_steps(self, most: int) -> Sequence[int]:
+        """At most `most` steps with completions, evenly over the run."""
+        found = self.rollout_steps
+        if len(found) <= most:
+            return found
+        return [found[round(place * (len(found) - 1) / (most - 1))] for place in range(most)]
+
+    def summary(self) -> dict[str, Any]:
+        assert self.rundir is not None
+        return summary(self.state, self.rundir, self.status)
+
+
+def _is_mean(name: str, head: str, tail: str) -> bool:
+    return name.startswith(head) and name.endswith(tail)
+
+
+def _group(line: str) -> Group | None:
+    try:
+        group = json.loads(line)
+    except ValueError:  # the last line of a run that was killed while writing it
+        return None
+    return group if isinstance(group, dict) and group.get("completions") else None
+
+
+def prompt_text(group: Group) -> str:
+    """The prompt as people read it: what the user says, without the system's words."""
+    prompt = group.get("prompt")
+    if isinstance(prompt, list):
+        said = [message for message in prompt if isinstance(message, dict)]
+        users = [message for message in said if message.get("role") == "user"] or said
+        return "\n".join(_content(message.get("content")) for message in users[-1:])
+    return str(prompt)
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content)
+
+
+def of(rundir: RunDir) -> Material:
+    """Everything known of a run, read once."""
+    follower = RunFollower(rundir)
+    status = launch.judge(rundir, follower)
+    state = follower.state
+    try:
+        spec: RunSpec | None = rundir.read_spec()
+    except (RunError, OSError):  # of another version: the events still tell most
+        spec = None
+    imported = (state.started or {}).get("imported")
+    plan = state.plan or read_json(rundir.plan) or {}
+    return Material(
+        name=rundir.name,
+        state=state,
+        status=status,
+        spec=spec,
+        plan=plan,
+        env=read_json(rundir.env) or {},
+        known=frozenset(imported.get("known") or ()) if isinstance(imported, dict) else None,
+        imported=imported if isinstance(imported, dict) else None,
+        gpu=(imported or {}).get("gpu") or plan.get("gpu_name"),
+        rundir=rundir,
+        best=best(rundir, state),
+    )

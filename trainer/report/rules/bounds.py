@@ -1,0 +1,35 @@
+"""{signal: the thresholds its rule names}: what a text says about a rule is what the rule does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.report import series
+from trainer.report.rules import generation, groups, length, memory, policy, reward, time
+
+_AWAY = {"sigmas": series.SIGMAS, "part": series.SHARE_OF_RANGE, "window": series.WINDOW}
+
+BOUNDS: dict[str, dict[str, Any]] = {
+    "dead_groups": {"amber": groups.AMBER, "red": groups.RED},
+    "zero_loss": {"red": groups.RED, "amber": groups.ZERO_AMBER},
+    "reward_trend": {"sigmas": series.TREND_SIGMAS},
+    "reward_plateau": {"part": reward.PLATEAU},
+    "reward_dips": _AWAY,
+    "dip_period": {"least": series.LEAST_RETURNS, "spread": series.MOST_SPREAD},
+    "reward_spikes": _AWAY,
+    "components": {"part": reward.DOMINATES},
+    "reward_errors": {"red": reward.FAILED_RED},
+    "evaluation": {},
+    "over_optimised": {},
+    "kl": {"amber": policy.KL_AMBER, "red": policy.KL_RED},
+    "entropy": {"low": policy.ENTROPY_LOW, "part": policy.ENTROPY_FELL},
+    "clip_ratio": {"amber": policy.CLIP_AMBER, "red": policy.CLIP_RED},
+    "grad_norm": {"factor": policy.SPIKE},
+    "length": {"grew": length.GREW, "shrank": length.SHRANK},
+    "truncation": {"amber": length.CUT_AMBER, "red": length.CUT_RED},
+    "time_share": {"part": time.REWARDS_AMBER},
+    "slow_steps": {"factor": time.SLOW},
+    "generation_floor": {"amber": generation.AMBER, "red": generation.RED},
+    "lost_cache": {"power": generation.GROWS},
+    "memory_creep": {"part": memory.GREW},
+}

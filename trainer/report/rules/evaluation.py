@@ -1,0 +1,97 @@
+"""Held-out rows: did training help on questions it never saw, and does that still follow the training reward?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.report import series
+from trainer.report.finding import Advice, Finding
+from trainer.report.material import Material
+
+SURE = 1.96  # standard errors: 95 %
+Measured = tuple[int, dict[str, Any]]
+
+
+def evals(m: Material) -> list[Measured]:
+    """(step, event) of the greedy evaluations, one a step, in order."""
+    found: dict[int, dict[str, Any]] = {}
+    for event in m.state.evals:
+        if isinstance(event.get("step"), int) and event.get("reward") is not None:
+            found[event["step"]] = event
+    return sorted(found.items())
+
+
+def error(event: dict[str, Any], key: str) -> float | None:
+    """Standard error of a mean over the held-out rows; None where it is not known.
+
+    correct_frac is a share: sqrt(p (1 - p) / n), with half a success and half a failure added so that 0 and 1 have an
+    error as well (Agresti and Coull 1998). reward needs its standard deviation, `reward_std`.
+    """
+    rows = event.get("rows")
+    if not rows:
+        return None
+    if key == "correct_frac":
+        p = event.get(key)
+        if p is None:
+            return None
+        p = (p * rows + 0.5) / (rows + 1)
+        return math.sqrt(p * (1 - p) / (rows + 1))
+    spread = event.get("reward_std")
+    return spread / math.sqrt(rows) if spread is not None else None
+
+
+def evaluation(m: Material) -> Iterator[Finding]:
+    """Before against after, with the uncertainty that so few rows leave."""
+    found = evals(m)
+    if len(found) < 2:
+        ways: tuple[Advice, ...] = ()
+        if m.spec is not None and not m.spec.data.has_held_out_rows and m.known is None:
+            ways = (Advice("hold_out", "data.eval_fraction", 0.1),)
+        yield Finding("evaluation", "unknown", "one" if found else "none", {"count": len(found)}, advice=ways)
+        return
+    (first_step, first), (last_step, last) = found[0], found[-1]
+    key = "correct_frac" if None not in (first.get("correct_frac"), last.get("correct_frac")) else "reward"
+    change = last[key] - first[key]
+    errors = [error(event, key) for event in (first, last)]
+    # The same rows twice: their errors are not independent, the difference is at most as uncertain as if they were.
+    bound = SURE * math.hypot(*errors) if None not in errors else None  # type: ignore[arg-type]
+    values = {
+        "what": key,
+        "first": first[key],
+        "last": last[key],
+        "change": change,
+        "error": bound,
+        "rows": last.get("rows"),
+        "steps": [first_step, last_step],
+    }
+    if bound is None:
+        yield Finding("evaluation", "note", f"no_error_{key}", values)
+    elif abs(change) <= bound:
+        yield Finding("evaluation", "amber", f"unclear_{key}", values)
+    else:
+        verdict = "better" if change > 0 else "worse"
+        yield Finding("evaluation", "green" if change > 0 else "red", f"{verdict}_{key}", values)
+
+
+def over_optimised(m: Material) -> Iterator[Finding]:
+    """Training reward that rises while held-out reward falls: what is learnt does not carry over."""
+    found = [pair for pair in evals(m) if pair[1].get("reward") is not None]
+    if len(found) < 3:
+        return
+    key = "correct_frac" if all(event.get("correct_frac") is not None for _, event in found) else "reward"
+    best_step, best = max(found[:-1], key=lambda pair: pair[1][key])
+    last_step, last = found[-1]
+    errors = [error(event, key) for event in (best, last)]
+    if None in errors:
+        return
+    fall, bound = best[key] - last[key], SURE * math.hypot(*errors)  # type: ignore[arg-type]
+    since = [point for point in m.points("train/reward") if point[0] >= best_step]
+    rise = series.trend(since)
+    if fall > bound and rise is not None and rise.direction > 0:
+        values = {"best": best[key], "at": best_step, "last": last[key], "step": last_step, "rise": rise.change}
+        ways = (Advice("stop_earlier", "optim.max_steps", best_step, {"step": best_step}),)
+        yield Finding("over_optimised", "red", f"apart_{key}", values, (best_step, last_step), ways)
+    else:
+        yield Finding("over_optimised", "green", "together", {"count": len(found)})

@@ -1,0 +1,101 @@
+"""Did the groups teach anything? Groups without spread, all right or all wrong, and losses that are exactly 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.report import series
+from trainer.report.finding import Advice, Finding, Level
+from trainer.report.material import Material
+
+RED = 0.8  # share of groups that teach nothing
+AMBER = 0.5
+ZERO_AMBER = 0.2  # share of steps whose loss is 0 because nothing was learnt
+MAINLY = 0.6  # share of the dead groups that makes one kind the reason
+MOST_GENERATIONS = 16  # beyond it more completions mostly cost time
+
+
+def dead_groups(m: Material) -> Iterator[Finding]:
+    """Share of groups whose completions were all paid the same, over the run and in its last fifth."""
+    dead = m.group_points("dead_frac")
+    if not dead:
+        yield from _dead_steps(m)
+        return
+    now = _mean(series.newest(dead))
+    kinds = {kind: _mean(m.group_points(f"{kind}_frac")) for kind in ("all_right", "all_wrong", "constant")}
+    share = _mean(dead)
+    steps = tuple(step for step, value in dead if value >= 1.0)
+    values = {"share": share, "now": now, **kinds, "whole": len(steps) / len(dead), "count": len(dead)}
+    kind = _mainly(kinds, share)
+    level: Level = "green"
+    if max(now, share) >= AMBER:
+        # Solved prompts are no failure, and there is nothing more to be had from them.
+        level = "red" if max(now, share) >= RED and kind != "all_right" else "amber"
+    key = kind if level != "green" else "some" if share > 0 else "none"
+    yield Finding("dead_groups", level, key, values, steps, tuple(_ways(m, kind)) if level != "green" else ())
+
+
+def _dead_steps(m: Material) -> Iterator[Finding]:
+    """Of a run that recorded no groups: steps at which TRL's reward_std is exactly 0.
+
+    In some versions it is the mean spread inside the groups, in others the spread of the whole batch; where it is 0
+    either way no completion was paid differently from another of its group.
+    """
+    spread = m.points("train/reward_std")
+    if not spread:
+        yield Finding("dead_groups", "unknown", "unknown")
+        return
+    steps = tuple(step for step, value in spread if value == 0)
+    share = len(steps) / len(spread)
+    values = {"share": share, "count": len(spread), "dead": len(steps), "most": max(value for _, value in spread)}
+    if share < AMBER:
+        yield Finding("dead_groups", "green", "steps_some", values, steps)
+        return
+    level: Level = "red" if share >= RED else "amber"
+    yield Finding("dead_groups", level, "steps", values, steps, tuple(_ways(m, "constant")))
+
+
+def _mainly(kinds: dict[str, float], share: float) -> str:
+    """The kind that most dead groups are of; "mixed" when none is."""
+    most = max(kinds, key=lambda kind: kinds[kind])
+    return most if share and kinds[most] >= MAINLY * share else "mixed"
+
+
+def _ways(m: Material, kind: str) -> Iterator[Advice]:
+    group = m.setting("generation.num_generations")
+    if kind == "constant":
+        yield Advice("finer_reward", "reward.components", None)
+    if kind == "all_right":
+        yield Advice("harder_rows", "data.path", None)
+    if kind == "all_wrong":
+        yield Advice("easier_rows", "data.path", None)
+    if isinstance(group, int) and group < MOST_GENERATIONS:
+        more = min(2 * group, MOST_GENERATIONS)
+        yield Advice("more_generations", "generation.num_generations", more, {"now": group, "more": more})
+
+
+def zero_loss(m: Material) -> Iterator[Finding]:
+    """Steps whose loss is exactly 0, and whether there was a gradient all the same."""
+    loss = m.points("train/loss")
+    if not loss:
+        yield Finding("zero_loss", "unknown", "unknown")
+        return
+    zero = {step for step, value in loss if value == 0}
+    dead = {step for step, value in m.group_points("dead_frac") if value >= 1.0}
+    dead |= {step for step, value in m.points("train/reward_std") if value == 0}
+    dead |= {step for step, value in m.points("train/grad_norm") if value == 0}
+    both = tuple(sorted(zero & dead))
+    values = {"zero": len(zero), "count": len(loss), "both": len(both), "share": len(zero) / len(loss)}
+    if not zero:
+        yield Finding("zero_loss", "note", "never", values)
+    elif len(both) >= 0.5 * len(zero):
+        level: Level = (
+            "red" if len(both) >= RED * len(loss) else "amber" if len(both) >= ZERO_AMBER * len(loss) else "note"
+        )
+        yield Finding("zero_loss", level, "dead", values, both)
+    else:
+        yield Finding("zero_loss", "note", "balanced", values, tuple(sorted(zero)))
+
+
+def _mean(points: series.Points) -> float:
+    return sum(value for _, value in points) / len(points) if points else 0.0

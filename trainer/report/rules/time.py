@@ -1,0 +1,143 @@
+"""Where the seconds go: the phase that takes most of a step, and steps that took much longer or shorter than others."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from trainer.report import series
+from trainer.report.finding import Advice, Finding, Level
+from trainer.report.material import GENERATE, PROFILED, Material
+
+REWARDS_AMBER = 0.4  # share of a step
+DOMINATES = 0.5
+SLOW = 1.5  # times the usual step, at least; below it nobody notices
+LONGER = 1.3  # times the usual tokens: then the length explains the time
+# Spans (trainer/grpo/spans.py) by what they are to a person. What is in none of them is "other".
+PHASES: dict[str, tuple[str, ...]] = {
+    "generate": ("transformers.generate",),
+    "rewards": ("_calculate_rewards", "ComponentRewardWrapper"),
+    "logprobs": ("_get_per_token_logps_and_entropies",),
+    "backward": ("compute_loss", "backward", "training_step"),
+    "optimizer": ("optimizer",),
+    "record": ("record_rollouts",),
+}
+
+
+def phase_columns(m: Material) -> dict[str, series.Points]:
+    """{phase: seconds of each step}, which add up to the step; without spans what the profiling metrics tell."""
+    names = {span: phase for phase, spans in PHASES.items() for span in spans}
+    found: dict[str, dict[int, float]] = {}
+    for span, column in m.state.self_s.items():
+        phase = "rewards" if span.startswith("reward.") else names.get(span, "other")
+        home = found.setdefault(phase, {})
+        for step, value in series.known(m.state.steps, column):
+            home[step] = home.get(step, 0.0) + value
+    if found:
+        order = [*PHASES, "other"]
+        return {name: sorted(found[name].items()) for name in order if name in found}
+    told = {"generate": m.points(GENERATE), "rewards": m.points(f"{PROFILED}_calculate_rewards")}
+    return {name: points for name, points in told.items() if points}
+
+
+def shares(m: Material) -> dict[str, float]:
+    """{phase: share of all seconds in steps}, without the steps that warm up."""
+    total = sum(value for _, value in m.seconds)
+    if not total:
+        return {}
+    steps = {step for step, _ in m.seconds}
+    return {
+        name: sum(value for step, value in points if step in steps) / total for name, points in phase_columns(m).items()
+    }
+
+
+def time_share(m: Material) -> Iterator[Finding]:
+    found = shares(m)
+    if not found:
+        yield Finding("time_share", "unknown", "unknown")
+        return
+    most = max(found, key=lambda name: found[name])
+    values = {"phase": most, "share": found[most], "rewards": found.get("rewards", 0.0), "shares": found}
+    values["seconds"] = statistics.median(value for _, value in m.seconds)
+    if found.get("rewards", 0.0) > REWARDS_AMBER:
+        workers = m.setting("reward.workers")
+        ways = (Advice("more_workers", "reward.workers", 2 * workers if workers else 8, {"now": workers}),)
+        yield Finding("time_share", "amber", "rewards", values, advice=ways)
+    elif found[most] >= DOMINATES:
+        yield Finding("time_share", "note", "one", values)
+    else:
+        yield Finding("time_share", "note", "several", values)
+
+
+def slow_steps(m: Material) -> Iterator[Finding]:
+    """Steps far from the usual duration, and whether longer completions explain it."""
+    points, kind = (m.seconds, "step") if len(m.seconds) >= len(m.generate_s) else (m.generate_s, "generate")
+    if len(points) < series.LEAST_FOR_TREND:
+        return
+    usual = statistics.median(value for _, value in points)
+    slow, fast = series.apart(_far(points, "high")), series.apart(_far(points, "low"))
+    what: dict[str, Any] = {"what": kind, "usual": usual}
+    if slow:
+        most = max(slow, key=lambda one: one.value)
+        steps = tuple(one.step for one in slow)
+        values = what | {"steps": list(steps), "most": most.value, "at": most.step, "factor": most.value / usual}
+        values |= _written(m, most.step) | _longer(m, most.step)
+        level: Level = "note"
+        yield Finding("slow_steps", level, _reason(values), values, steps)
+    if fast:
+        least = min(fast, key=lambda one: one.value)
+        steps = tuple(one.step for one in fast)
+        values = what | {"steps": list(steps), "least": least.value, "at": least.step}
+        yield Finding("slow_steps", "note", "fast", values | _written(m, least.step), steps)
+    if not slow and not fast:
+        yield Finding("slow_steps", "green", "none", what)
+
+
+def _far(points: series.Points, side: Literal["low", "high"]) -> list[series.Away]:
+    """Steps beyond the noise of their neighbours, or beyond nearly all others, by the factor SLOW at least.
+
+    The second because times vary with what is written: where they do, only what even the slowest twentieth never takes
+    stands out.
+    """
+    around = series.usual(points)
+    found = {one.step: one for one in series.away(points, side)}
+    for step, value in points:
+        if value >= SLOW * around.high if side == "high" else value * SLOW <= around.low:
+            found.setdefault(step, series.Away(step, value, around.median))
+    chosen = (found[step] for step in sorted(found))
+    if side == "high":
+        return [one for one in chosen if one.value >= SLOW * one.usual]
+    return [one for one in chosen if one.value * SLOW <= one.usual]
+
+
+def _longer(m: Material, step: int) -> dict[str, Any]:
+    """The part of a step that took most longer than usual, and by how much."""
+    extra: dict[str, float] = {}
+    for name, points in phase_columns(m).items():
+        at = dict(points).get(step)
+        if at is not None:
+            extra[name] = at - statistics.median(value for _, value in points)
+    if not extra:
+        return {}
+    part = max(extra, key=lambda name: extra[name])
+    return {"part": part, "extra": extra[part]}
+
+
+def _written(m: Material, step: int) -> dict[str, float]:
+    """What was generated at a step against the usual: longest completion and tokens, where they are known."""
+    found: dict[str, float] = {}
+    for key, name in (("longest", "train/completions/max_length"), ("mean", "train/completions/mean_length")):
+        points = m.points(name)
+        at = dict(points).get(step)
+        if at is not None:
+            found[key] = at
+            found[f"{key}_usual"] = statistics.median(value for _, value in points)
+    return found
+
+
+def _reason(values: Mapping[str, Any]) -> str:
+    longest, usual = values.get("longest"), values.get("longest_usual")
+    if longest is None or not usual or "part" not in values:
+        return "slow"
+    return "slow_long" if longest >= LONGER * usual else "slow_same_length"

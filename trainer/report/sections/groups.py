@@ -1,0 +1,222 @@
+"""Groups and prompts over the whole run, one step up close, and samples of what was written."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from trainer import forms
+from trainer.report.document import Block, Completion, Group, Heading, Section, Table, Text
+from trainer.report.material import Group as Line
+from trainer.report.material import prompt_text
+from trainer.report.sections.overview import signed
+from trainer.report.sections.resources import shortened
+from trainer.report.sections.telling import Telling
+
+MOST_FILES = 200  # rollout files read for patterns: of a long run evenly chosen ones
+MOST_PROMPTS = 5
+MOST_GROUPS = 24  # of a step up close
+MOST_COMPLETIONS = 8  # shown of a group
+TEXT_CHARACTERS = 2000  # shown of a completion
+CLOSE_UP = (
+    "train/reward",
+    "train/reward_std",
+    "train/loss",
+    "train/kl",
+    "train/entropy",
+    "train/grad_norm",
+    "train/completions/mean_length",
+)
+
+
+@dataclass
+class Seen:
+    """What the groups that were read add up to."""
+
+    steps: int = 0
+    groups: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    within: list[float] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    distinct: list[int] = field(default_factory=list)
+    size: int = 0
+    prompts: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, group: Line) -> None:
+        completions = group["completions"]
+        rewards = [c["reward"] for c in completions if c.get("reward") is not None]
+        self.groups += 1
+        self.outcomes[str(group.get("outcome"))] += 1
+        self.size = max(self.size, len(completions))
+        self.distinct.append(len({c.get("text") for c in completions}))
+        if rewards:
+            self.within.append(statistics.pvariance(rewards))
+            self.means.append(statistics.fmean(rewards))
+        kept = {"reward_mean": group.get("reward_mean"), "correct": [c.get("correct") for c in completions]}
+        self.prompts[prompt_text(group)].append(kept)
+
+
+def seen(t: Telling) -> Seen:
+    found = Seen()
+    for step in t.m.sampled_steps(MOST_FILES):
+        groups = t.m.groups(step)
+        found.steps += bool(groups)
+        for group in groups:
+            found.take(group)
+    return found
+
+
+def patterns(t: Telling) -> Section:
+    """How often all right and all wrong, spread inside groups against between prompts, hard and easy prompts."""
+    say, found = t.say, seen(t)
+    if not found.groups:
+        return Section("patterns", say("title.patterns"), [Text(say("patterns.none"))])
+    every = found.steps == len(t.m.rollout_steps)
+    sampled = say("patterns.all_steps" if every else "patterns.some_steps")
+    intro = say("patterns.intro", groups=f"{found.groups:,}", steps=f"{found.steps:,}", sampled=sampled)
+    shares = [
+        (say(f"word.{kind}"), forms.percent(found.outcomes[kind] / found.groups))
+        for kind in ("spread", "all_right", "all_wrong", "constant")
+    ]
+    blocks: list[Block] = [
+        Text(intro),
+        Table((say("patterns.outcome"), say("patterns.share")), shares, frozenset((1,))),
+    ]
+    within = statistics.fmean(found.within) if found.within else 0.0
+    between = statistics.pvariance(found.means) if found.means else 0.0
+    if within + between > 0:
+        part = within / (within + between)
+        blocks.append(Text(say("patterns.variance", within=part, between=1 - part)))
+    blocks.append(Text(say("patterns.distinct", size=found.size, distinct=statistics.fmean(found.distinct))))
+    return Section("patterns", say("title.patterns"), [*blocks, *_prompts(t, found)])
+
+
+def _prompts(t: Telling, found: Seen) -> Iterator[Block]:
+    """Hardest and easiest, of the prompts that were asked most often."""
+    asked = {text: [g for g in groups if g["reward_mean"] is not None] for text, groups in found.prompts.items()}
+    often = max(map(len, asked.values()), default=0)
+    known = {text: groups for text, groups in asked.items() if groups and len(groups) >= max(1, often // 2)}
+    if len(known) < 2:
+        return
+    mean = {text: statistics.fmean(g["reward_mean"] for g in groups) for text, groups in known.items()}
+    order = sorted(known, key=lambda text: mean[text])
+    head = [t.say(f"patterns.{name}") for name in ("prompt", "mean", "times", "right")]
+    most = min(MOST_PROMPTS, len(order) // 2)
+    for key, chosen in (("hardest", order[:most]), ("easiest", order[-most:][::-1])):
+        yield Heading(t.say(f"patterns.{key}"))
+        rows = [(shortened(x), forms.number(mean[x]), str(len(known[x])), _right(known[x])) for x in chosen]
+        yield Table(head, rows, frozenset((1, 2, 3)))
+
+
+def _right(groups: Sequence[Line]) -> str:
+    judged = [flag for group in groups for flag in group["correct"] if flag is not None]
+    return forms.percent(sum(judged) / len(judged)) if judged else "-"
+
+
+# ---- one step
+
+
+def close_up(t: Telling) -> Section:
+    """The step that was asked for, else the lowest dip, else the last: its metrics and all its groups."""
+    m, say = t.m, t.say
+    step, why = _chosen(t)
+    place = m.state.steps.index(step)
+    rows = []
+    for name in CLOSE_UP:
+        points = m.points(name)
+        value = (m.state.metrics.get(name) or [None] * (place + 1))[place]
+        if value is not None:
+            usual = statistics.median(value for _, value in points)
+            rows.append((name, forms.number(value), forms.number(usual)))
+    seconds = m.state.seconds[place]
+    if seconds is not None:
+        rows.append((say("metrics.chart_time"), say.duration(seconds), say.duration(_median(t))))
+    head = [say(f"close_up.{name}") for name in ("metric", "value", "usual")]
+    blocks: list[Block] = [Text(say(f"close_up.{why}"), "small"), Table(head, rows, frozenset((1, 2)))]
+    return Section("close_up", say("title.close_up", step=step), [*blocks, *_groups_of(t, step)])
+
+
+def _median(t: Telling) -> float:
+    return statistics.median(value for _, value in t.m.seconds)
+
+
+def _chosen(t: Telling) -> tuple[int, str]:
+    if t.step is not None:
+        return t.step, "chosen_asked"
+    dip = next((finding for finding in t.of("reward_dips") if finding.steps), None)
+    if dip is not None:
+        return int(dip.values["at"]), "chosen_dip"
+    return t.m.state.last_step, "chosen_last"
+
+
+def _groups_of(t: Telling, step: int) -> Iterator[Block]:
+    say, groups = t.say, t.m.groups(step)
+    if not groups:
+        yield Text(say("close_up.no_rollouts"))
+        return
+    yield Text(say("close_up.intro", groups=len(groups)))
+    head = [say(f"close_up.{name}") for name in ("prompt", "rewards", "mean", "spread", "outcome")]
+    rows = []
+    for group in groups[:MOST_GROUPS]:
+        rewards = ", ".join(forms.number(c.get("reward")) for c in group["completions"][:16])
+        cells = [forms.number(group.get("reward_mean")), forms.number(group.get("group_std"))]
+        rows.append((shortened(prompt_text(group), 90), rewards, *cells, say(f"word.{group['outcome']}")))
+    yield Table(head, rows, frozenset((2, 3)))
+    if len(groups) > MOST_GROUPS:
+        written = t.m.written_for(step)
+        yield Text(say("close_up.more", count=len(groups) - MOST_GROUPS, file=f"rollouts/step_{written:06d}.jsonl"))
+
+
+# ---- samples
+
+
+def samples(t: Telling) -> Section:
+    """Late in the run: the group with the largest spread, and one that taught nothing."""
+    say = t.say
+    late = list(t.m.sampled_steps(20))[-5:]
+    groups = [(step, group) for step in late for group in t.m.groups(step)]
+    blocks: list[Block] = []
+    lively = [pair for pair in groups if pair[1].get("outcome") == "spread"]
+    dead = [pair for pair in groups if pair[1].get("outcome") != "spread"]
+    if lively:
+        step, group = max(lively, key=lambda pair: pair[1].get("group_std") or 0.0)
+        blocks.append(shown(t, group, say("samples.best", step=step)))
+    if dead:
+        order = ("all_wrong", "constant", "all_right")
+        step, group = min(dead, key=lambda pair: order.index(pair[1]["outcome"]))
+        blocks.append(shown(t, group, say("samples.worst", step=step, outcome=say(f"word.{group['outcome']}"))))
+    return Section("samples", say("title.samples"), blocks)
+
+
+def shown(t: Telling, group: Line, title: str) -> Group:
+    """The completions, best first; those that are alike once."""
+    say = t.say
+    same: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, completion in enumerate(group["completions"]):
+        same[str(completion.get("text")), str(completion.get("reward"))].append(place)
+    order = sorted(same.values(), key=lambda places: -_paid(group["completions"][places[0]]))
+    cards = [_card(t, group["completions"][places[0]], places) for places in order[:MOST_COMPLETIONS]]
+    return Group(title, say("samples.prompt"), prompt_text(group), cards)
+
+
+def _paid(completion: Line) -> float:
+    reward = completion.get("reward")
+    return float(reward) if reward is not None else -math.inf
+
+
+def _card(t: Telling, completion: Line, places: Sequence[int]) -> Completion:
+    say, advantage = t.say, completion.get("advantage")
+    reward, tokens = completion.get("reward"), completion.get("tokens")
+    facts = [say("samples.paid", reward=reward, advantage=signed(advantage), tokens=tokens)]
+    facts += [
+        say("samples.components", name=name, value=value)
+        for name, value in (completion.get("components") or {}).items()
+    ]
+    facts += [say("samples.cut")] if completion.get("truncated") else []
+    text = str(completion.get("text") or "") or say("samples.empty")
+    cut = text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}\u2026"
+    numbers = ", ".join(str(place + 1) for place in places)
+    return Completion(say("samples.completion", numbers=numbers), " \u00b7 ".join(facts), advantage, cut)

@@ -1,0 +1,228 @@
+"""Metric by metric: a table, charts, what the rules read from them; and the held-out rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trainer import forms
+from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, Style, smoothed, thinned, window
+from trainer.report import series
+from trainer.report.document import Block, Charts, Section, Table, Text
+from trainer.report.material import GENERATE, Material
+from trainer.report.rules.evaluation import evals
+from trainer.report.sections.telling import Telling
+from trainer.words import Words
+
+# The names in W&B, in the order people look at them. Components come after the reward.
+NAMES = (
+    "train/reward",
+    "train/reward_std",
+    "train/rewards/ComponentRewardWrapper/mean",
+    "train/rewards/ComponentRewardWrapper/std",
+)
+AFTER = (
+    "train/loss",
+    "train/kl",
+    "train/entropy",
+    "train/grad_norm",
+    "train/clip_ratio/region_mean",
+    "train/completions/mean_length",
+    "train/completions/max_length",
+    "train/completions/clipped_ratio",
+    "train/learning_rate",
+    GENERATE,
+)
+GROUPS = ("group_std", "batch_std", "dead_frac", "all_right_frac", "all_wrong_frac", "constant_frac", "truncated_frac")
+_BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+_COURSE = 16  # characters of a course
+
+
+def metrics(t: Telling) -> Section:
+    """The table, the charts, and one sentence for every signal about learning."""
+    blocks: list[Block] = [Text(t.say("metrics.intro", count=len(t.m.state.steps)), "small"), _table(t)]
+    blocks += t.sayings("reward_trend", "reward_plateau", "reward_dips", "dip_period", "reward_spikes", "components")
+    blocks += drawn(t, _reward(t.m, t.say))
+    blocks += t.sayings("dead_groups", "zero_loss", "reward_errors")
+    blocks += drawn(t, _spread(t.m, t.say))
+    blocks += t.sayings("kl", "entropy", "clip_ratio", "grad_norm")
+    blocks += drawn(t, _policy(t.m, t.say))
+    blocks += t.sayings("length", "truncation")
+    blocks += drawn(t, _lengths(t.m, t.say))
+    return Section("metrics", t.say("title.metrics"), blocks)
+
+
+def columns(m: Material) -> Iterator[tuple[str, series.Points]]:
+    """(name, points) of every metric of the table."""
+    parts = [f"train/rewards/{name}/{kind}" for name in m.components for kind in ("mean", "std")]
+    for name in (*NAMES, *parts, *AFTER):
+        if points := m.points(name):
+            yield name, points
+    for name in GROUPS:
+        if points := m.group_points(name):
+            yield name, points
+
+
+def _table(t: Telling) -> Table:
+    head = [t.say(f"metrics.{name}") for name in ("metric", "first", "last", "usual", "range", "least", "most")]
+    rows = []
+    for name, points in columns(t.m):
+        found = series.usual(points)
+        edge = max(1, min(10, len(points) // 2))
+        first, last = (sum(v for _, v in part) / len(part) for part in (points[:edge], points[-edge:]))
+        least, most = min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])
+        cells = [number(value) for value in (first, last, found.median)]
+        cells.append(f"{number(found.low)} - {number(found.high)}")
+        cells += [f"{number(value)} ({step:,})" for step, value in (least, most)]
+        rows.append((name.removeprefix("profiling/Time taken: CustomGRPOTrainer."), *cells, course(points)))
+    return Table([*head, t.say("metrics.course")], rows, frozenset(range(1, 7)), course=7)
+
+
+def number(value: float) -> str:
+    """Three digits; learning rates as they are typed."""
+    return f"{value:.3g}" if 0 < abs(value) < 5e-3 else forms.number(value)
+
+
+def course(points: series.Points) -> str:
+    """The curve in a line of text: means of equal stretches."""
+    if len(points) < 2:
+        return ""
+    count = min(_COURSE, len(points))
+    bounds = [len(points) * part // count for part in range(count + 1)]
+    means = [sum(v for _, v in points[a:b]) / (b - a) for a, b in itertools.pairwise(bounds)]
+    low, high = min(means), max(means)
+    top = len(_BARS) - 1
+    return "".join(_BARS[round((mean - low) / (high - low) * top) if high > low else 0] for mean in means)
+
+
+# ---- charts
+
+
+def drawn(t: Telling, charts: Sequence[Chart]) -> list[Charts]:
+    """Charts without a point are left out: a report is read, not watched. [] when none is left."""
+    shown = [chart for chart in charts if any(line.points for line in chart.drawn)]
+    return [Charts(shown, t.say("metrics.step"), t.say("metrics.empty"))] if shown else []
+
+
+def two_lines(m: Material, points: series.Points, say: Words) -> list[Line]:
+    """Every step faint, the mean of its neighbourhood strong; a short run has only the first."""
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    width = window(len(steps))
+    each = Line(say("metrics.each"), "faint", thinned(steps, values, MOST_POINTS // 2))
+    if len(steps) < 2 * width:
+        return [Line(each.name, "strong", each.points)]
+    smooth = thinned(steps, smoothed(values, width), MOST_POINTS // 2)
+    return [each, Line(say("metrics.smooth", count=width), "strong", smooth)]
+
+
+def _one(m: Material, title: str, points: series.Points, say: Words, **more: Any) -> Chart:
+    return Chart(title, two_lines(m, points, say), **more)
+
+
+def _reward(m: Material, say: Words) -> list[Chart]:
+    reward = m.points("train/reward")
+    dips = [one.step for one in series.apart(series.away(reward, "low"))]
+    found = [_one(m, say("metrics.chart_reward"), reward, say, marks=dips)]
+    scores = [(step, float(event["reward"])) for step, event in evals(m)]
+    if scores:
+        found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
+    if len(m.components) > 1:
+        found.append(Chart(say("metrics.chart_components"), _coloured(m, "train/rewards/{}/mean", m.components)))
+    return found
+
+
+def _coloured(m: Material, pattern: str, names: Sequence[str]) -> list[Line]:
+    drawn = []
+    for name, colour in zip(names, COLOURS, strict=False):
+        points = m.points(pattern.format(name))
+        steps, values = [step for step, _ in points], [value for _, value in points]
+        width = window(len(steps))
+        smooth: series.Column = smoothed(values, width) if len(steps) >= 2 * width else values
+        drawn.append(Line(name, colour, thinned(steps, smooth, MOST_POINTS // 2)))
+    return drawn
+
+
+def _spread(m: Material, say: Words) -> list[Chart]:
+    inside = m.group_points("group_std")
+    spreads: list[tuple[str, Style, series.Points]] = [
+        ("in", "strong", inside),
+        ("batch", "dashed", m.group_points("batch_std")),
+        ("trl", "dotted", [] if inside else m.points("train/reward_std")),
+    ]
+    kinds: list[tuple[str, Style]] = [("all_right", "c3"), ("all_wrong", "c6"), ("constant", "c8")]
+    spread = [Line(say(f"metrics.spread_{key}"), style, thin(points)) for key, style, points in spreads if points]
+    dead = [Line(say(f"word.{key}"), style, thin(_smooth(m.group_points(f"{key}_frac")))) for key, style in kinds]
+    loss = m.points("train/loss")
+    return [
+        Chart(say("metrics.chart_spread"), spread, low=0.0),
+        Chart(say("metrics.chart_dead"), dead, 0.0, 1.0, forms.percent, forms.percent, stacked=True),
+        _one(m, say("metrics.chart_loss"), loss, say),
+    ]
+
+
+def _smooth(points: series.Points) -> series.Points:
+    """Shares of few groups leap: their mean over a stretch is drawn."""
+    width = max(1, len(points) // 50)
+    means = smoothed([value for _, value in points], width)
+    return [(step, value) for (step, _), value in zip(points, means, strict=True) if value is not None]
+
+
+def thin(points: series.Points) -> series.Points:
+    """Evenly, so that stacked lines keep the same steps."""
+    most = MOST_POINTS // 3
+    if len(points) <= most:
+        return points
+    return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
+
+
+def _policy(m: Material, say: Words) -> list[Chart]:
+    names = {"chart_kl": "train/kl", "chart_entropy": "train/entropy", "chart_grad": "train/grad_norm"}
+    return [_one(m, say(f"metrics.{key}"), m.points(name), say, low=0.0) for key, name in names.items()]
+
+
+def _lengths(m: Material, say: Words) -> list[Chart]:
+    cut = m.group_points("truncated_frac") or m.points("train/completions/clipped_ratio")
+    return [
+        _one(m, say("metrics.chart_length"), m.points("train/completions/mean_length"), say, low=0.0),
+        _one(m, say("metrics.chart_truncated"), cut, say, low=0.0, high=1.0, format=forms.percent, mark=forms.percent),
+    ]
+
+
+# ---- held-out rows
+
+
+def evaluation(t: Telling) -> Section:
+    """A row for each evaluation, the best checkpoint, and what may be chance."""
+    found = evals(t.m)
+    blocks: list[Block] = []
+    if found:
+        head = [t.say(f"evaluation.{name}") for name in ("when", "step", "correct", "reward", "rows")]
+        sampled = any(event.get("sampled") for _, event in found)
+        rows = [_row(t, step, event, sampled) for step, event in found]
+        blocks.append(Table(head + ([t.say("evaluation.sampled")] if sampled else []), rows, frozenset((1, 2, 3, 4))))
+    blocks += t.sayings("evaluation", "over_optimised")
+    best = t.m.best
+    if best is not None:
+        source = t.say(
+            f"evaluation.best_source_{'scores' if best.source == 'scores.json' else 'eval'}", epoch=best.epoch
+        )
+        blocks.append(Text(t.say("evaluation.best", step=best.step, value=best.value, source=source)))
+    return Section("evaluation", t.say("title.evaluation"), blocks)
+
+
+def _row(t: Telling, step: int, event: dict[str, Any], sampled: bool) -> list[str]:
+    at = str(event.get("at"))
+    when = t.say(f"word.{at}") if f"word.{at}" in t.say else at
+    cells = [when, f"{step:,}", forms.percent(event.get("correct_frac")), forms.number(event.get("reward"))]
+    cells.append(forms.number(event.get("rows")))
+    return [*cells, _sampled(t, event.get("sampled") or {})] if sampled else cells
+
+
+def _sampled(t: Telling, found: dict[str, Any]) -> str:
+    rates = [
+        t.say(f"evaluation.{name}_at", k=k, value=value)
+        for name in ("pass", "maj")
+        for k, value in (found.get(f"{name}_at") or {}).items()
+    ]
+    return ", ".join(rates)

@@ -1,0 +1,175 @@
+"""In short, the settings, and how GRPO works with the numbers of this run."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+from trainer import forms
+from trainer.report import rules
+from trainer.report.document import Block, Sayings, Section, Table, Text
+from trainer.report.material import Group, Material
+from trainer.report.rules.verdict import verdict
+from trainer.report.sections.telling import Telling
+from trainer.rundir import PROJECT
+from trainer.words import Words
+
+MOST_LOOKED_AT = 6  # findings in the summary
+
+
+def summary(t: Telling) -> Section:
+    """State, verdict, and what is worth a look."""
+    m, say = t.m, t.say
+    total, status = m.steps_total, say(f"status.{m.status}")
+    key = "summary.state" if total else "summary.state_unknown"
+    state = say(key, status=status, steps=f"{m.state.last_step:,}", total=f"{total or 0:,}")
+    blocks: list[Block] = [Text(say(f"verdict.{verdict(t.findings)}"), "lead"), Text(state)]
+    look = [finding for finding in rules.worst(t.findings) if finding.level in ("red", "amber")]
+    if look:
+        blocks.append(Sayings([t.said(finding) for finding in look[:MOST_LOOKED_AT]]))
+    elif t.findings:
+        blocks.append(Text(say("summary.nothing_wrong")))
+    return Section("summary", say("title.summary"), blocks)
+
+
+def overview(t: Telling) -> Section:
+    """One table: what was asked for and on what it ran. What is not known has no row."""
+    rows = [*_model(t.m, t.say), *_settings(t.m, t.say), *_course(t.m, t.say)]
+    shown = [(t.say(f"overview.{name}"), value) for name, value in rows if value]
+    return Section("overview", t.say("title.overview"), [Table(("", ""), shown)])
+
+
+def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
+    yield "model", m.setting("model.name") or ""
+    enabled = m.setting("lora.enabled")
+    if enabled:
+        targets = m.setting("lora.target_modules")
+        targets = ", ".join(targets) if isinstance(targets, list) else targets
+        yield "trained", say("overview.lora", r=m.setting("lora.r"), alpha=m.setting("lora.alpha"), targets=targets)
+    elif enabled is False:
+        yield "trained", say("overview.whole")
+    started = m.state.facts
+    dtype = started.get("dtype") or m.setting("model.dtype") or ""
+    yield "precision", say("overview.four_bit", dtype=dtype) if m.setting("model.load_in_4bit") else dtype
+    yield "engine", ", ".join(filter(None, (started.get("engine"), started.get("trainer_class"))))
+    data = m.state.data or {}
+    path = _inside(m.setting("data.path") or m.setting("data.name"))
+    if path and path != "unknown":
+        rows, held_out = data.get("rows", m.plan.get("rows")), data.get("eval_rows")
+        known = rows is not None and held_out is not None
+        yield "data", say("overview.rows", path=path, rows=rows, held_out=held_out) if known else str(path)
+
+
+def _inside(path: Any) -> str:
+    """A file of the project without the folder it lies in on this machine."""
+    text = str(path or "")
+    return text.removeprefix(f"{PROJECT}{os.sep}")
+
+
+def _settings(m: Material, say: Words) -> Iterator[tuple[str, str]]:
+    group = m.setting("generation.num_generations")
+    if m.setting("reward.components") is not None and m.spec is not None:
+        yield "reward", m.spec.reward.formula()
+    yield "group", str(group or "")
+    completions, prompts = m.plan.get("completions_per_update"), m.plan.get("prompts_per_update")
+    if group and completions and m.setting("optim.per_device_train_batch_size"):
+        yield "batch", say("overview.batch_value", completions=completions, prompts=prompts, group=group)
+    yield "updates", str(m.updates_per_phase or "")
+    prompt, completion = m.setting("data.max_prompt_length"), m.setting("generation.max_completion_length")
+    if prompt and completion:
+        yield "lengths", say("overview.lengths_value", prompt=f"{prompt:,}", completion=f"{completion:,}")
+    rate = m.setting("optim.learning_rate")
+    yield "rate", f"{rate:g}" if rate else ""
+    beta = m.setting("grpo.beta")
+    yield "beta", f"{beta:g}" if beta is not None else ""
+    loss, level = m.setting("grpo.loss_type"), m.setting("grpo.importance_sampling_level")
+    yield "loss", ", ".join(filter(None, (loss, "GSPO" if level == "sequence" else "")))
+    low, high = m.setting("grpo.epsilon"), m.setting("grpo.epsilon_high")
+    if low is not None and (m.updates_per_phase or 2) > 1:
+        yield "clip", f"{low:g} / {low if high is None else high:g}"
+    temperature = m.setting("generation.temperature")
+    yield "temperature", f"{temperature:g}" if temperature else ""
+
+
+def _course(m: Material, say: Words) -> Iterator[tuple[str, str]]:
+    state = m.state
+    done, total = f"{state.last_step:,}", m.steps_total
+    yield "steps", say("overview.steps_value", done=done, total=f"{total:,}") if total else done
+    epochs = next((epoch for epoch in reversed(state.epochs) if epoch is not None), None)
+    yield "epochs", forms.number(epochs) if epochs is not None else ""
+    yield "time", say.duration(state.train_seconds) if state.train_seconds else ""
+    yield "tokens", f"{state.tokens:,}" if state.tokens else ""
+    yield "peak", f"{forms.number(state.peak_memory_gib)} GiB" if state.peak_memory_gib else ""
+    yield "gpu", m.gpu or ("" if m.imported is not None else say("overview.cpu"))
+    if state.attempts > 1:
+        steps = say.listed([event.get("resumed_from_step") for event in state.resumes]) or "-"
+        yield "attempts", say("overview.attempts_value", count=state.attempts, steps=steps)
+    versions = m.env.get("packages") or {}
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    yield "commit", str(m.env.get("commit") or "")[:12]
+
+
+def method(t: Telling) -> Section:
+    """What GRPO does at one step, in this run's numbers, and one of its groups worked through."""
+    m, say = t.m, t.say
+    group = m.setting("generation.num_generations")
+    completions, prompts = m.plan.get("completions_per_update"), m.plan.get("prompts_per_update")
+    texts = []
+    if group and completions and prompts and m.setting("optim.per_device_train_batch_size"):
+        key = "method.groups_one" if prompts == 1 else "method.groups"
+        texts.append(say(key, prompts=prompts, group=group, completions=completions))
+    elif group:
+        texts.append(say("method.groups_only", group=group))
+    if m.setting("reward.components") is not None and m.spec is not None:
+        texts.append(say("method.paid", formula=m.spec.reward.formula()))
+    process = m.setting("reward.supervision") == "process"
+    scale = m.setting("grpo.scale_rewards")
+    texts.append(say(f"method.advantage_{'process' if process else scale or 'unknown'}"))
+    texts.append(say("method.equal"))
+    texts += _ratio_and_kl(m, say)
+    return Section("method", say("title.method"), [*map(Text, texts), *_example(t)])
+
+
+def _ratio_and_kl(m: Material, say: Words) -> Iterator[str]:
+    updates, low, high = m.updates_per_phase, m.setting("grpo.epsilon"), m.setting("grpo.epsilon_high")
+    if updates == 1:
+        yield say("method.on_policy")
+    elif updates and low is not None:
+        yield say("method.off_policy", updates=updates, low=low, high=low if high is None else high)
+    beta = m.setting("grpo.beta")
+    if beta:
+        yield say("method.with_kl", beta=beta)
+    elif beta is not None:
+        yield say("method.without_kl")
+
+
+def _example(t: Telling) -> Iterator[Block]:
+    """A real group with spread: the newest that is there."""
+    found = next(((step, group) for step in reversed(t.m.sampled_steps(20)) for group in _mixed(t.m, step)), None)
+    if found is None or t.m.setting("reward.supervision") == "process":
+        return
+    step, group = found
+    rewards = [c["reward"] for c in group["completions"] if c.get("reward") is not None]
+    mean = statistics.fmean(rewards)
+    std = statistics.stdev(rewards) if len(rewards) > 1 else 0.0
+    yield Text(t.say("method.example", step=step, mean=mean, std=std))
+    head = [t.say(f"method.{name}") for name in ("number", "reward", "above", "advantage")]
+    rows = []
+    for number, completion in enumerate(group["completions"], 1):
+        reward = completion.get("reward")
+        above = "-" if reward is None else f"{reward - mean:+.3g}"
+        rows.append((str(number), forms.number(reward), above, signed(completion.get("advantage"))))
+    yield Table(head, rows, frozenset((1, 2, 3)))
+
+
+def _mixed(m: Material, step: int) -> list[Group]:
+    return [group for group in m.groups(step) if group.get("outcome") == "spread"]
+
+
+def signed(value: Any) -> str:
+    """+0.52; an advantage of 0 has no sign."""
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:+.2f}" if value else "0"

@@ -1,0 +1,102 @@
+"""Where the time went, and the memory."""
+
+from __future__ import annotations
+
+import statistics
+
+from trainer import forms
+from trainer.charts import COLOURS, Chart
+from trainer.charts import Line as Drawn
+from trainer.report import series
+from trainer.report.document import Block, Section, Table, Text
+from trainer.report.material import Material, prompt_text
+from trainer.report.rules import time as clock
+from trainer.report.sections.metrics import drawn, thin, two_lines
+from trainer.report.sections.telling import Telling
+
+MOST_PEAKS = 5
+PROMPT_CHARACTERS = 160
+
+
+def time_spent(t: Telling) -> Section:
+    """Share of each part of a step, its longest steps, and generation against its floor."""
+    m, say = t.m, t.say
+    columns = clock.phase_columns(m)
+    blocks: list[Block] = []
+    if columns:
+        blocks.append(_table(t, columns))
+    blocks += t.sayings("time_share", "slow_steps", "generation_floor", "lost_cache")
+    if columns:
+        stacked = Chart(say("metrics.chart_time"), _areas(t, columns), 0.0, format=say.duration, stacked=True)
+        blocks += drawn(t, [stacked] if m.state.self_s else [_generate(m, t)])
+        blocks += _peaks(t)
+    outside = sum(float(event.get("seconds") or 0) for event in m.state.phases if event.get("name") not in _INSIDE)
+    if outside:
+        blocks.append(Text(f"{say('time_table.outside')}: {say('time_table.phases', seconds=outside)}", "small"))
+    return Section("time", say("title.time"), blocks)
+
+
+_INSIDE = {"train", "warm_start"}  # the one holds the steps, the other lies inside "load"
+
+
+def _table(t: Telling, columns: dict[str, series.Points]) -> Table:
+    head = [t.say(f"time_table.{name}") for name in ("phase", "share", "usual", "most", "total")]
+    shares = clock.shares(t.m)
+    rows = []
+    for name, points in sorted(columns.items(), key=lambda item: -shares.get(item[0], 0.0)):
+        if points:
+            step, most = max(points, key=lambda point: point[1])
+            usual = statistics.median(value for _, value in points)
+            cells = [forms.percent(shares.get(name)), t.say.duration(usual), f"{t.say.duration(most)} ({step:,})"]
+            rows.append((t.say(f"word.{name}"), *cells, t.say.duration(sum(value for _, value in points))))
+    return Table(head, rows, frozenset((1, 2, 3, 4)))
+
+
+def _areas(t: Telling, columns: dict[str, series.Points]) -> list[Drawn]:
+    """All with the same steps: those every phase has."""
+    common = sorted(set.intersection(*({step for step, _ in points} for points in columns.values() if points)))
+    kept = {step for step, _ in thin([(step, 0.0) for step in common])}
+    return [
+        Drawn(t.say(f"word.{name}"), colour, [point for point in points if point[0] in kept])
+        for (name, points), colour in zip(columns.items(), COLOURS, strict=False)
+        if points
+    ]
+
+
+def _generate(m: Material, t: Telling) -> Chart:
+    return Chart(t.say("metrics.chart_generate"), two_lines(m, m.generate_s, t.say), low=0.0, format=t.say.duration)
+
+
+def _peaks(t: Telling) -> list[Block]:
+    """The slowest steps with their lengths and prompts."""
+    m, say = t.m, t.say
+    slow = next((finding for finding in t.of("slow_steps") if finding.key.startswith("slow")), None)
+    if slow is None:
+        return []
+    points = dict(m.seconds if len(m.seconds) >= len(m.generate_s) else m.generate_s)
+    names = ("mean", "train/completions/mean_length"), ("longest", "train/completions/max_length")
+    lengths = {key: dict(m.points(name)) for key, name in names}
+    rows = []
+    for step in sorted(slow.steps, key=lambda step: -points[step])[:MOST_PEAKS]:
+        groups = m.groups(step)
+        longest = max(groups, key=lambda g: max(c.get("tokens") or 0 for c in g["completions"])) if groups else None
+        prompt = shortened(prompt_text(longest)) if longest else "-"
+        cells = [forms.number(lengths[key].get(step)) for key in ("mean", "longest")]
+        rows.append((f"{step:,}", say.duration(points[step]), *cells, prompt))
+    head = [say(f"time_table.{name}") for name in ("step", "seconds", "tokens", "longest", "prompt")]
+    return [Text(say("time_table.peaks")), Table(head, rows, frozenset((0, 1, 2, 3)))]
+
+
+def shortened(text: str, most: int = PROMPT_CHARACTERS) -> str:
+    """One line, cut at `most` characters."""
+    line = " ".join(forms.printable(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}\u2026"
+
+
+def memory(t: Telling) -> Section:
+    m, say = t.m, t.say
+    points = m.memory_points("used_gib") or m.memory_points("rss_gib")
+    blocks: list[Block] = list(t.sayings("memory_creep"))
+    if points:
+        blocks += drawn(t, [Chart(say("metrics.chart_memory"), two_lines(m, points, say), low=0.0)])
+    return Section("memory", say("title.memory"), blocks)

@@ -1,0 +1,46 @@
+"""What every section is told from: Material, findings, the words of one language."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.report.document import Said, Sayings
+from trainer.report.finding import Finding
+from trainer.report.material import Material
+from trainer.words import Words, words_in
+
+TEXT = Path(__file__).parents[1] / "text"
+
+
+def words(language: str) -> Words:
+    """The report's words in a language."""
+    return words_in(TEXT, language)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What every section needs. step: the one to show up close; None chooses."""
+
+    m: Material
+    findings: list[Finding]
+    say: Words
+    step: int | None = None
+    now: float = field(default_factory=time.time)
+
+    def of(self, *signals: str) -> list[Finding]:
+        """Findings about these signals, in the order of the rules."""
+        return [finding for finding in self.findings if finding.signal in signals]
+
+    def sentence(self, finding: Finding) -> str:
+        return self.say(f"finding.{finding.signal}.{finding.key}", **finding.values)
+
+    def said(self, finding: Finding) -> Said:
+        name = self.say(f"signal.{finding.signal}.name")
+        return Said(finding.level, self.say(f"level.{finding.level}"), name, self.sentence(finding))
+
+    def sayings(self, *signals: str) -> list[Sayings]:
+        """One block with what was found about these signals; [] when nothing was."""
+        found = [self.said(finding) for finding in self.of(*signals)]
+        return [Sayings(found)] if found else []

@@ -1,0 +1,218 @@
+"""What a series of numbers does: its usual level, dips and spikes, trend, period. Pure functions; NumPy only.
+
+Everything is robust: a median and its neighbours say what is usual, so that the few values that are not do not move the
+line they are measured against. Uncertainty counts neighbouring steps that resemble each other as fewer than they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Column = Sequence[float | None]
+Points = list[tuple[int, float]]
+Floats = NDArray[np.float64]
+
+WINDOW = 41  # steps whose median is the usual level at a step
+SIGMAS = 5.0  # of the noise: healthy noise passes it once in millions of steps
+SHARE_OF_RANGE = 0.25  # and this much of all the series did: where there is no noise, nothing small counts
+NORMAL = 1.4826  # median absolute deviation -> standard deviation of a normal distribution
+LEAST_FOR_TREND = 10  # values
+TREND_SIGMAS = 3.0
+
+
+def known(steps: Sequence[int], column: Column) -> Points:
+    """(step, value) where there is a finite value."""
+    return [(s, float(v)) for s, v in zip(steps, column, strict=False) if v is not None and math.isfinite(v)]
+
+
+def values_of(points: Points) -> Floats:
+    return np.array([value for _, value in points], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """median: the usual level. low, high: 5th and 95th percentile."""
+
+    median: float
+    low: float
+    high: float
+    least: float
+    most: float
+
+
+def usual(points: Points) -> Usual:
+    """Raises ValueError without points."""
+    if not points:
+        raise ValueError("no values")
+    found = values_of(points)
+    low, middle, high = (float(value) for value in np.percentile(found, (5, 50, 95)))
+    return Usual(middle, low, high, float(found.min()), float(found.max()))
+
+
+@dataclass(frozen=True)
+class Away:
+    """A value that is not the usual one. usual: the level around it."""
+
+    step: int
+    value: float
+    usual: float
+
+
+def rolling_median(values: Floats, window: int = WINDOW) -> Floats:
+    """Median of the `window` values around each; at the ends of what there is."""
+    count = len(values)
+    window = min(window | 1, count if count % 2 else count - 1)
+    if window < 3:
+        return np.full(count, np.median(values))
+    padded = np.pad(values, window // 2, mode="reflect")
+    parts = [
+        np.median(np.lib.stride_tricks.sliding_window_view(part, window), axis=1) for part in _parts(padded, window)
+    ]
+    return np.concatenate(parts)[:count]
+
+
+def _parts(padded: Floats, window: int, size: int = 20_000) -> list[Floats]:
+    """Overlapping stretches, so that a long run does not need all its windows in memory at once."""
+    return [padded[start : start + size + window - 1] for start in range(0, len(padded) - window + 1, size)]
+
+
+def away(points: Points, side: Literal["low", "high"]) -> list[Away]:
+    """Values far from the level around them, in the order of the steps.
+
+    Far is SIGMAS of the noise and SHARE_OF_RANGE of everything the series does. Needs ten values.
+    """
+    if len(points) < LEAST_FOR_TREND:
+        return []
+    found = values_of(points)
+    level = rolling_median(found)
+    rest = found - level
+    noise = NORMAL * float(np.median(np.abs(rest - np.median(rest))))
+    least = max(SIGMAS * noise, SHARE_OF_RANGE * float(found.max() - found.min()))
+    if least <= 1e-12 * max(1.0, float(np.abs(found).max())):
+        return []
+    far = rest <= -least if side == "low" else rest >= least
+    return [Away(points[i][0], points[i][1], float(level[i])) for i in np.flatnonzero(far)]
+
+
+def apart(found: Sequence[Away], distance: int = 3) -> list[Away]:
+    """One of each bunch of neighbouring steps: the one farthest from the usual."""
+    bunches: list[list[Away]] = []
+    for one in found:
+        if bunches and one.step - bunches[-1][-1].step <= distance:
+            bunches[-1].append(one)
+        else:
+            bunches.append([one])
+    return [max(bunch, key=lambda one: abs(one.value - one.usual)) for bunch in bunches]
+
+
+@dataclass(frozen=True)
+class Period:
+    """Steps between events that come back. spread: standard deviation of the gaps over their mean."""
+
+    steps: float
+    spread: float
+
+
+LEAST_RETURNS = 4  # three gaps: fewer are alike by chance too often
+MOST_SPREAD = 0.2
+
+
+def period(steps: Sequence[int]) -> Period | None:
+    """The period of events at these steps; None when they come too seldom or too unevenly."""
+    if len(steps) < LEAST_RETURNS:
+        return None
+    gaps = [after - before for before, after in itertools.pairwise(steps)]
+    mean = statistics.fmean(gaps)
+    spread = statistics.stdev(gaps) / mean
+    return Period(mean, spread) if spread <= MOST_SPREAD and mean >= 2 else None
+
+
+@dataclass(frozen=True)
+class Trend:
+    """change: over all steps, by a straight line; error: its standard error. direction: 0 when it may be chance."""
+
+    change: float
+    error: float
+    first: float
+    last: float
+
+    @property
+    def direction(self) -> int:
+        if abs(self.change) <= TREND_SIGMAS * self.error or abs(self.change) < 1e-12:
+            return 0
+        return 1 if self.change > 0 else -1
+
+
+def trend(points: Points) -> Trend | None:
+    """A straight line through the values; None below LEAST_FOR_TREND values.
+
+    The error is that of least squares with as many independent values as the residuals' correlation from step to step
+    leaves: n (1 - r) / (1 + r) (Bartlett 1935, for a first-order autoregression).
+    """
+    count = len(points)
+    if count < LEAST_FOR_TREND:
+        return None
+    steps = np.array([step for step, _ in points], dtype=np.float64)
+    found = values_of(points)
+    x = steps - steps.mean()
+    width = float(steps[-1] - steps[0])
+    slope = float((x * found).sum() / (x * x).sum())
+    rest = found - found.mean() - slope * x
+    free = max(3.0, count * _independent(rest))
+    noise = float((rest * rest).sum()) / max(1.0, free - 2) * (free / count)
+    error = math.sqrt(noise / float((x * x).sum()) * (count / free)) * width
+    edge = max(1, min(10, count // 2))
+    return Trend(slope * width, error, float(found[:edge].mean()), float(found[-edge:].mean()))
+
+
+def _independent(rest: Floats) -> float:
+    """Share of the values that are independent of the one before."""
+    total = float((rest * rest).sum())
+    if total < 1e-18:
+        return 1.0
+    r = min(0.95, max(0.0, float((rest[1:] * rest[:-1]).sum()) / total))
+    return (1 - r) / (1 + r)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Of a stretch, with its standard error."""
+
+    value: float
+    error: float
+    count: int
+
+
+def mean(points: Points) -> Mean | None:
+    """The error counts neighbours that resemble each other as fewer values."""
+    if not points:
+        return None
+    found = values_of(points)
+    if len(found) < 2:
+        return Mean(float(found[0]), math.inf, 1)
+    rest = found - found.mean()
+    free = max(1.0, len(found) * _independent(rest))
+    return Mean(float(found.mean()), float(found.std(ddof=1)) / math.sqrt(free), len(found))
+
+
+def share(points: Points, test: float = 0.0) -> float:
+    """Share of the values that are at most `test`."""
+    return sum(value <= test for _, value in points) / len(points) if points else 0.0
+
+
+def newest(points: Points, part: float = 0.2, least: int = 10) -> Points:
+    """The last fifth, ten values at least."""
+    return points[-max(least, int(len(points) * part)) :]
+
+
+def oldest(points: Points, part: float = 0.2, least: int = 10) -> Points:
+    """The first fifth, at most half of all values and ten at least."""
+    return points[: min(max(1, len(points) // 2), max(least, int(len(points) * part)))]

@@ -1,0 +1,89 @@
+"""Reports as files: of one run or of several compared, in a language and a form; and by itself when a run has ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from trainer.errors import Problem, RunError
+from trainer.report import compare, html, markdown, material, sections
+from trainer.report.document import Report
+from trainer.report.material import Material
+from trainer.report.sections.telling import TEXT
+from trainer.rundir import RunDir
+from trainer.words import DEFAULT, languages_in
+
+Form = Literal["html", "md"]
+FORMS: dict[Form, Callable[[Report], str]] = {"html": html.render, "md": markdown.render}
+LANGUAGES: tuple[str, ...] = languages_in(TEXT)
+
+
+def language_here() -> str:
+    """The one this machine is set to (LC_ALL, LC_MESSAGES, LANG), if there is a report in it."""
+    named = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    code = named.partition("_")[0].partition(".")[0].lower()
+    return code if code in LANGUAGES else DEFAULT
+
+
+def write(
+    rundirs: Sequence[RunDir],
+    *,
+    language: str | None = None,
+    form: Form = "html",
+    step: int | None = None,
+    out: Path | None = None,
+) -> Path:
+    """The report of one run, or the comparison of several, as a file; where it lies.
+
+    step: the one to show up close. out: instead of the report folder of the (first) run. Raises RunError for a step
+    the run has not made, or a file that can not be written.
+    """
+    language = language or language_here()
+    text = text_of(rundirs, language, form, step)
+    place = out or rundirs[0].report_file(language, form, step, [rundir.name for rundir in rundirs[1:]])
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
+        draft.write_text(text, encoding="utf-8", errors="replace")
+        draft.replace(place)
+    except OSError as error:
+        raise RunError(Problem(str(place), f"can not be written: {error.strerror}", "--out FILE")) from error
+    return place
+
+
+def _build(found: Sequence[Material], language: str, step: int | None) -> Report:
+    if len(found) > 1:
+        return compare.build(found, language)
+    m = found[0]
+    if step is not None and step not in m.state.steps:
+        if not m.state.steps:
+            raise RunError(Problem("--step", f"run {m.name} has finished no step yet"))
+        nearest = min(m.state.steps, key=lambda known: abs(known - step))
+        allowed = f"{m.state.steps[0]} to {m.state.last_step}, the nearest is {nearest}"
+        raise RunError(Problem("--step", f"{step} is no finished step of run {m.name}", allowed))
+    return sections.build(m, language, step)
+
+
+def text_of(rundirs: Sequence[RunDir], language: str, form: Form, step: int | None = None) -> str:
+    """The same as text, written nowhere."""
+    return FORMS[form](_build([material.of(rundir) for rundir in rundirs], language, step))
+
+
+def after_run(rundir: RunDir) -> None:
+    """Every language and form, once a run has ended. What goes wrong here is said on stderr and is nobody's failure:
+    how the run ended is in its event log already."""
+    try:
+        m = material.of(rundir)
+        if m.live:  # the next attempt is at work: its end is the run's
+            return
+        for language in LANGUAGES:
+            report = sections.build(m, language)
+            rundir.report.mkdir(exist_ok=True)
+            for form, render in FORMS.items():
+                text = render(report)
+                rundir.report_file(language, form).write_text(text, encoding="utf-8", errors="replace")
+    except Exception as error:  # whatever a log may hold, a report is not worth a run
+        print(f"the report could not be written: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
