@@ -53,6 +53,8 @@ class Chart:
     mark: Format = "{:,g}".format
     """Numbers on the axis."""
     stacked: bool = False
+    headline: bool = True
+    """The newest value stands large beside the title."""
     marks: Sequence[int] = ()
 
 
@@ -78,8 +80,8 @@ def render(chart: Chart, step: str, empty: str) -> str:
     scale = "".join(
         f'<span style="top:{place.y(tick) / _SIZE:.1%}">{escape(chart.mark(tick))}</span>' for tick in ticks
     )
-    head = element("span", chart.title) + element("b", chart.format(newest))
-    below = element("span", f"{step} {place.first:,}") + element("span", f"{newest_step:,}")
+    head = element("span", chart.title) + (element("b", chart.format(newest)) if chart.headline else "")
+    below = element("span", f"{step} {place.first:,}") + element("span", f"{place.last:,}")
     return _frame(head, svg, scale, below, _legend(chart.drawn, chart.stacked))
 
 

@@ -101,6 +101,14 @@ def test_a_run_ends_with_one_json_line(whole: Any) -> None:
     assert sum(line.startswith("step") for line in printed.splitlines()) == 12
 
 
+def test_a_finished_run_leaves_its_report_in_both_languages(whole: Any) -> None:
+    run, _, printed = whole
+    assert f"report {run.report / 'report.en.html'}" in printed
+    for language, word in (("en", "12 of 12 steps are done"), ("ko", "12스텝 중 12스텝을 마쳤습니다")):
+        for form in ("html", "md"):
+            assert word in run.report_file(language, form).read_text(encoding="utf-8")
+
+
 def test_events_carry_the_reference_names(whole: Any) -> None:
     run, _, _ = whole
     events = EventReader(run.events).read()
@@ -165,6 +173,7 @@ def test_a_killed_run_is_lost_and_resumes_to_the_same_weights(outputs: Path, who
     os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGKILL)
     code, summary, printed = finish(process)
     assert (code, summary["status"]) == (1, "lost"), printed
+    assert "ended without a last word" in run.report_file("en", "md").read_text(encoding="utf-8")
     code, summary, printed = finish(start(outputs, "--headless", "--resume", "killed"))
     assert (code, summary["status"], summary["steps"]) == (0, "finished", 12), printed
     assert weights_hash(run) == weights_hash(whole[0])
@@ -182,6 +191,7 @@ def test_a_stopped_run_saves_and_resumes_to_the_same_weights(outputs: Path, whol
     newest, _ = checkpoints.newest_verified(run.checkpoints)
     assert newest is not None
     assert newest.step == summary["steps"] == steps_seen(run)[-1]
+    assert f"stopped at step {newest.step} of 12" in run.report_file("en", "md").read_text(encoding="utf-8")
     code, summary, printed = finish(start(outputs, "--headless", "--resume", "stopped"))
     assert (code, summary["status"]) == (0, "finished"), printed
     assert weights_hash(run) == weights_hash(whole[0])

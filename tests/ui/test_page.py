@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import subprocess
 import sys
@@ -82,6 +84,17 @@ def test_the_language_is_the_browsers_unless_the_address_names_one(server: Serve
     assert server.call("open", Accept_Language="ko-KR,ko;q=0.9")[0] == "ko"
     assert server.call("open", Accept_Language="en-US")[0] == "en"
     assert server.call("open")[0] == "en"
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_report_is_shown_in_a_frame_without_scripts_and_can_be_saved(server: Server, language: str) -> None:
+    (shown,) = server.call("report", "tiny-1", language)
+    assert '<iframe title="tiny-1.html" sandbox="" srcdoc="' in shown
+    framed = html.unescape(shown.split('srcdoc="')[1].split('"></iframe>')[0])
+    saved = base64.b64decode(shown.split("base64,")[1].split('"')[0]).decode()
+    assert framed == saved and saved.startswith("<!doctype html>")
+    assert f'<html lang="{language}">' in saved and "tiny-1" in saved
+    assert "no-such-run" in server.call("report", "no-such-run", language)[0]
 
 
 @pytest.mark.parametrize("name", ["../up", "no-such-run", "", None, "a" * 300])

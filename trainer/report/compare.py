@@ -60,14 +60,24 @@ def _results(found: Sequence[Material], say: Words) -> Table:
     rows: list[Sequence[str]] = [(say("compare.state"), *(say(f"status.{m.status}") for m in found))]
     rows.append((say("compare.steps"), *(f"{m.state.last_step:,}" for m in found)))
     rows.append((say("compare.reward_last"), *(_with_error(_late_reward(m)) for m in found)))
-    last = [evals(m)[-1][1] if evals(m) else {} for m in found]
-    rows.append((say("compare.held_out"), *(forms.percent(event.get("correct_frac")) for event in last)))
-    rows.append((say("compare.held_out_reward"), *(forms.number(event.get("reward")) for event in last)))
+    last = [trained_score(m) for m in found]
+    rows.append((say("compare.held_out"), *(_at(event, forms.percent(event.get("correct_frac"))) for event in last)))
+    rows.append((say("compare.held_out_reward"), *(_at(event, forms.number(event.get("reward"))) for event in last)))
     dead = [m.group_points("dead_frac") for m in found]
     rows.append((say("compare.dead"), *(_mean_percent(points) for points in dead)))
     rows.append((say("compare.step_time"), *(_usual_time(m, say) for m in found)))
     rows.append((say("compare.tokens"), *(forms.number(m.state.tokens) for m in found)))
     return Table(head, rows, frozenset(range(1, len(head))))
+
+
+def trained_score(m: Material) -> dict[str, Any]:
+    """The newest evaluation of trained weights; {} when only the untrained model was evaluated, or none."""
+    found = [event for step, event in evals(m) if step > 0]
+    return found[-1] if found else {}
+
+
+def _at(event: dict[str, Any], value: str) -> str:
+    return f"{value} ({event['step']:,})" if event else "-"
 
 
 def _late_reward(m: Material) -> series.Mean | None:
@@ -140,13 +150,13 @@ def _curves(found: Sequence[Material], say: Words) -> Charts:
     for key, name in CURVES:
         drawn = [Line(m.name, colour, _curve(_points(m, name))) for m, colour in zip(found, COLOURS, strict=False)]
         if any(line.points for line in drawn):
-            charts.append(Chart(say(f"metrics.{key}"), drawn))
+            charts.append(Chart(say(f"metrics.{key}"), drawn, headline=False))
     scores = [
         Line(m.name, colour, [(step, float(event["reward"])) for step, event in evals(m)])
         for m, colour in zip(found, COLOURS, strict=False)
     ]
     if any(line.points for line in scores):
-        charts.insert(1, Chart(say("metrics.chart_eval"), scores))
+        charts.insert(1, Chart(say("metrics.chart_eval"), scores, headline=False))
     return Charts(charts, say("metrics.step"), say("metrics.empty"))
 
 
@@ -172,7 +182,7 @@ def verdicts(found: Sequence[Material], say: Words) -> list[str]:
 
 
 def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
-    last_a, last_b = (evals(m)[-1][1] if evals(m) else None for m in (a, b))
+    last_a, last_b = trained_score(a), trained_score(b)
     same = _same_reward(a, b)
     if last_a and last_b:
         if not _same_rows(a, b):

@@ -196,7 +196,8 @@ def _append(columns: dict[str, Column], values: Any, before: int) -> None:
     for name in values.keys() - columns.keys():
         columns[name] = [None] * before
     for name, column in columns.items():
-        column.append(values.get(name))
+        value = values.get(name)
+        column.append(value if isinstance(value, int | float) else None)
 
 
 def _phase(state: RunState, event: Event) -> None:

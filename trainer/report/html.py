@@ -32,7 +32,7 @@ def render(report: Report) -> str:
     return (
         f'<!doctype html>\n<html lang="{report.language}"><head>{head}</head><body><main>'
         f"<header>{element('h1', report.title)}{element('p', report.subtitle, 'r-small')}</header>"
-        f"<nav><ol>{contents}</ol></nav>{body}{element('footer', report.footer)}</main></body></html>\n"
+        f"<nav><ol>{contents}</ol></nav>{body}<footer>{inline(report.footer)}</footer></main></body></html>\n"
     )
 
 

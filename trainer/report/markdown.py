@@ -14,8 +14,8 @@ def render(report: Report) -> str:
     """The whole report; what the model wrote stands in code fences and can not become markup."""
     parts = [f"# {inline(report.title)}", inline(report.subtitle)]
     for section in report.sections:
-        parts.append(f"## {inline(section.title)}")
-        parts += [part for block in section.blocks for part in _block(block)]
+        inside = [part for block in section.blocks for part in _block(block)]
+        parts += [f"## {inline(section.title)}", *inside] if inside else []
     parts += [f"---\n{inline(report.footer)}"] if report.footer else []
     return "\n\n".join(parts) + "\n"
 

@@ -22,7 +22,7 @@ from trainer.memory import Load
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
-from trainer.report.fold import RunFollower, RunState, summary
+from trainer.report.fold import RunFollower, RunState
 from trainer.rundir import RunDir, read_json
 from trainer.spec import RunSpec
 from trainer.status import LIVE, Status
@@ -171,10 +171,6 @@ class Material:
         if len(found) <= most:
             return found
         return [found[round(place * (len(found) - 1) / (most - 1))] for place in range(most)]
-
-    def summary(self) -> dict[str, Any]:
-        assert self.rundir is not None
-        return summary(self.state, self.rundir, self.status)
 
 
 def _is_mean(name: str, head: str, tail: str) -> bool:

@@ -255,7 +255,7 @@ class Log(Section):
     rollouts: bool = True
     """Write every prompt, completion, reward and advantage."""
     mirrors: list[Literal["wandb"]] = Field(default_factory=list)
-    """Services that get a copy of the metrics. The event log is complete without them."""
+    """Services that get a copy of metrics and completions; docs/mirrors.md. The event log is complete without them."""
     exact_spans: bool = False
     """Wait for the GPU at every span's edge: exact seconds per phase, slower steps."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 5.0

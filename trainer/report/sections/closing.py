@@ -70,13 +70,17 @@ def conclusion(t: Telling) -> Section:
 def missing(t: Telling) -> Section:
     """What a reader must know before believing the rest: unfinished, failed, lost, imported, resumed; alerts."""
     blocks: list[Block] = [Text(text) for text in _missing(t)]
+    unknown = [finding for finding in t.findings if finding.level == "unknown" and finding.signal != "evaluation"]
+    if unknown:
+        rows = [(t.say(f"signal.{finding.signal}.name"), t.sentence(finding)) for finding in unknown]
+        blocks.append(Table((t.say("missing.unknown"), ""), rows))
     alerts = [event for event in t.m.state.alerts if event.get("level") in ("warn", "error")]
     if alerts:
-        rows = [
+        told = [
             (str(a.get("level")), forms.printable(str(a.get("title"))), forms.printable(str(a.get("text"))))
             for a in alerts[-MOST_ALERTS:]
         ]
-        blocks.append(Table(("", t.say("missing.alerts"), ""), rows))
+        blocks.append(Table(("", t.say("missing.alerts"), ""), told))
     return Section("missing", t.say("title.missing"), blocks)
 
 

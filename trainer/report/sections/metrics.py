@@ -202,6 +202,7 @@ def evaluation(t: Telling) -> Section:
         rows = [_row(t, step, event, sampled) for step, event in found]
         blocks.append(Table(head + ([t.say("evaluation.sampled")] if sampled else []), rows, frozenset((1, 2, 3, 4))))
     blocks += t.sayings("evaluation", "over_optimised")
+    blocks += [Text(t.sentence(finding)) for finding in t.of("evaluation") if finding.level == "unknown"]
     best = t.m.best
     if best is not None:
         source = t.say(

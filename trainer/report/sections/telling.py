@@ -41,6 +41,7 @@ class Telling:
         return Said(finding.level, self.say(f"level.{finding.level}"), name, self.sentence(finding))
 
     def sayings(self, *signals: str) -> list[Sayings]:
-        """One block with what was found about these signals; [] when nothing was."""
-        found = [self.said(finding) for finding in self.of(*signals)]
+        """One block with what was found about these signals; [] when nothing was. What was not recorded is named once,
+        at the end, and not at every place where it is missing."""
+        found = [self.said(finding) for finding in self.of(*signals) if finding.level != "unknown"]
         return [Sayings(found)] if found else []
