@@ -151,6 +151,13 @@ def test_without_a_wish_the_lowest_dip_is_shown(text: str) -> None:
     assert "## Step 30 up close" in text and "The lowest dip of the reward." in text
 
 
+def test_the_prompt_that_was_paid_least_at_a_dip_is_named(made: Made, text: str) -> None:
+    lines = [json.loads(line) for line in made.rundir.rollouts_file(30).open()]
+    worst = min(lines, key=lambda line: line["reward_mean"])
+    table = rows_of(text, "Paid least at a dip or spike")
+    assert table[worst["prompt"]] == ["30", forms.number(worst["reward_mean"])]
+
+
 # ---- form
 
 

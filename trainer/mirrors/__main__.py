@@ -248,7 +248,11 @@ class _Feed:
         self._send(self.rows.ready(time.time(), ended=True))
         lock.release()  # an upload may take a while; the next attempt need not wait for it
         kind = self.final["kind"] if self.final else "lost"
-        self.run.finish(self._summary(follower, kind), _EXITS.get(kind, 1))
+        try:
+            self.run.finish(self._summary(follower, kind), _EXITS.get(kind, 1))
+        except Exception:
+            self.note.believe(newest_step(self.rundir, self.note.run_id))
+            raise
         self.note.end(newest_step(self.rundir, self.note.run_id))
         print(f"ended: {kind}, {self.rows.again} steps were made again and not sent again", flush=True)
         return 0

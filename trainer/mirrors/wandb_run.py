@@ -123,6 +123,8 @@ class WandbRun:
     def finish(self, summary: dict[str, Any], exit_code: int) -> None:
         self.run.summary.update(summary)
         self.run.finish(exit_code=exit_code)
+        # Only when its own program has ended are the last 32 KB of the history on the disk.
+        self._wandb.teardown(exit_code=exit_code)
 
 
 def bounds() -> dict[str, int]:

@@ -36,6 +36,7 @@ AFTER = (
 )
 GROUPS = ("group_std", "batch_std", "dead_frac", "all_right_frac", "all_wrong_frac", "constant_frac", "truncated_frac")
 _BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+PROMPT_CHARACTERS = 160
 _COURSE = 16  # characters of a course
 
 
@@ -43,6 +44,7 @@ def metrics(t: Telling) -> Section:
     """The table, the charts, and one sentence for every signal about learning."""
     blocks: list[Block] = [Text(t.say("metrics.intro", count=len(t.m.state.steps)), "small"), _table(t)]
     blocks += t.sayings("reward_trend", "reward_plateau", "reward_dips", "dip_period", "reward_spikes", "components")
+    blocks += _asked(t)
     blocks += drawn(t, _reward(t.m, t.say))
     blocks += t.sayings("dead_groups", "zero_loss", "reward_errors")
     blocks += drawn(t, _spread(t.m, t.say))
@@ -77,6 +79,22 @@ def _table(t: Telling) -> Table:
         cells += [f"{number(value)} ({step:,})" for step, value in (least, most)]
         rows.append((name.removeprefix("profiling/Time taken: CustomGRPOTrainer."), *cells, course(points)))
     return Table([*head, t.say("metrics.course")], rows, frozenset(range(1, 7)), course=7)
+
+
+def _asked(t: Telling) -> list[Table]:
+    """The prompt that was paid least at each dip and each spike."""
+    found = [asked for finding in t.of("reward_dips", "reward_spikes") for asked in finding.values.get("prompts") or ()]
+    if not found:
+        return []
+    head = [t.say(f"metrics.{name}") for name in ("asked", "step", "paid")]
+    rows = [(shortened(prompt), f"{step:,}", forms.number(reward)) for step, prompt, reward in found]
+    return [Table(head, rows, frozenset((1, 2)))]
+
+
+def shortened(text: str, most: int = PROMPT_CHARACTERS) -> str:
+    """One line, cut at `most` characters."""
+    line = " ".join(forms.printable(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}\u2026"
 
 
 def number(value: float) -> str:

@@ -11,11 +11,10 @@ from trainer.report import series
 from trainer.report.document import Block, Section, Table, Text
 from trainer.report.material import Material, prompt_text
 from trainer.report.rules import time as clock
-from trainer.report.sections.metrics import drawn, thin, two_lines
+from trainer.report.sections.metrics import drawn, shortened, thin, two_lines
 from trainer.report.sections.telling import Telling
 
 MOST_PEAKS = 5
-PROMPT_CHARACTERS = 160
 
 
 def time_spent(t: Telling) -> Section:
@@ -85,12 +84,6 @@ def _peaks(t: Telling) -> list[Block]:
         rows.append((f"{step:,}", say.duration(points[step]), *cells, prompt))
     head = [say(f"time_table.{name}") for name in ("step", "seconds", "tokens", "longest", "prompt")]
     return [Text(say("time_table.peaks")), Table(head, rows, frozenset((0, 1, 2, 3)))]
-
-
-def shortened(text: str, most: int = PROMPT_CHARACTERS) -> str:
-    """One line, cut at `most` characters."""
-    line = " ".join(forms.printable(text).split())
-    return line if len(line) <= most else f"{line[: most - 1]}\u2026"
 
 
 def memory(t: Telling) -> Section:
