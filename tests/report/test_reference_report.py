@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def imported(tmp_path: Path) -> RunDir:
 def bring(folder: Path, name: str, gpu: str = "H100", **mutations: bool) -> RunDir:
     path = folder / f"{name}.csv"
     reference_run.write_csv(path, **mutations)
-    options = {"name": name, "run": None, "overrides": [], "config_file": None, "gpu": gpu}
+    options: dict[str, Any] = {"name": name, "run": None, "overrides": [], "config_file": None, "gpu": gpu}
     assert cli.import_wandb([path], preset="gemma27b", **options) == 0
     return RunDir.open(outputs_dir(), name)
 
@@ -103,6 +104,6 @@ def test_with_spread_everywhere_no_step_is_called_dead(tmp_path: Path) -> None:
 def test_on_an_unknown_card_no_floor_is_made_up(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
     reference_run.write_csv(path)
-    options = {"name": "some", "run": None, "overrides": [], "config_file": None, "gpu": None}
+    options: dict[str, Any] = {"name": "some", "run": None, "overrides": [], "config_file": None, "gpu": None}
     assert cli.import_wandb([path], preset="gemma27b", **options) == 0
     assert ("generation_floor", "unknown_gpu") in found(RunDir.open(outputs_dir(), "some"))

@@ -15,20 +15,27 @@ WORST_FIRST: tuple[Level, ...] = ("red", "amber", "note", "green", "unknown", "n
 @dataclass(frozen=True)
 class Advice:
     """What to change. key: of its sentence, `advice.<key>`. setting and value: as one types them after --set; the value
-    is None where only the person knows it (which file, which reward), and the sentence says what it has to be."""
+    is None where only the person knows it (which file, which reward), and the sentence says what it has to be.
+    also: settings that have to change with it, so that the run stays legal."""
 
     key: str
     setting: str
     value: Any
     values: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[tuple[str, Any], ...] = ()
 
     @property
     def typed(self) -> str:
         """`--set grpo.beta=0.04`: what a new run is started with; only the setting's name without a value."""
         if self.value is None:
             return self.setting
-        shown = str(self.value).lower() if isinstance(self.value, bool) else self.value
-        return f"--set {self.setting}={shown:g}" if isinstance(shown, float) else f"--set {self.setting}={shown}"
+        return " ".join(f"--set {name}={_shown(value)}" for name, value in ((self.setting, self.value), *self.also))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

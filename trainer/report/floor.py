@@ -8,10 +8,11 @@ card does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.hardware import Card
 from trainer.memory import GIB, Load, weights_gib
+from trainer.memory.static import trainable_bytes
 
 # Share of a data sheet's arithmetic that large matrix products reach; 0.3 to 0.5 are usual (arXiv 2204.02311, table 3).
 REACHED = 0.4
@@ -44,20 +45,27 @@ def floor(load: Load, card: Card, prompt_tokens: float, new_tokens: float, rows:
 
 
 def _active_params(load: Load) -> int:
-    """Weights a token is multiplied with: of the experts those it passes through, no vision tower."""
+    """Weights every token is multiplied with: of the experts those it passes through, no vision tower, no embeddings.
+
+    The output embedding is only needed for the last token of a sequence.
+    """
     shape = load.shape
     idle = shape.expert_params() * (1 - shape.active_experts / shape.experts) if shape.experts else 0
-    return shape.params() - shape.vision - round(idle)
+    return shape.params() - shape.vision - shape.embedding_params() - round(idle)
 
 
 def _unread_gib(load: Load, rows: int) -> float:
     """Weights that no token of a step needs: the vision tower, and experts that nobody was sent to."""
     shape = load.shape
-    unread = shape.vision * load.compute_bytes / GIB
+    each = load.compute_bytes if load.lora_rank else trainable_bytes(load)
+    unread = shape.vision * each / GIB
     if not shape.tied:  # of the input embedding a few rows are read
-        unread += shape.vocab * shape.hidden * load.compute_bytes / GIB
-    if shape.experts:
-        read = min(1.0, rows * shape.active_experts / shape.experts)
-        share = shape.expert_params() / shape.params()
-        unread += (1 - read) * share * weights_gib(load)
+        unread += shape.vocab * shape.hidden * each / GIB
+    if shape.experts:  # the share of them that rows of independent choices pass through
+        unread += (1 - shape.active_experts / shape.experts) ** rows * _experts_gib(load)
     return unread
+
+
+def _experts_gib(load: Load) -> float:
+    """What the experts take, in the format they are stored in: the weights less those of a model without any."""
+    return weights_gib(load) - weights_gib(replace(load, shape=replace(load.shape, experts=0, intermediate=0)))

@@ -67,21 +67,24 @@ class Away:
 
 
 def rolling_median(values: Floats, window: int = WINDOW) -> Floats:
-    """Median of the `window` values around each; at the ends of what there is."""
-    count = len(values)
-    window = min(window | 1, count if count % 2 else count - 1)
-    if window < 3:
-        return np.full(count, np.median(values))
-    padded = np.pad(values, window // 2, mode="reflect")
-    parts = [
-        np.median(np.lib.stride_tricks.sliding_window_view(part, window), axis=1) for part in _parts(padded, window)
-    ]
-    return np.concatenate(parts)[:count]
+    """Median of the `window` values around each. Towards the ends of as many as lie on both sides: a level that rises
+    or falls there is still met."""
+    count, half = len(values), window // 2
+    if count <= 2 * half:
+        half = (count - 1) // 2
+    found = np.array(values, dtype=np.float64)
+    for place in range(half):
+        for end, middle in ((values[: 2 * place + 1], place), (values[count - 2 * place - 1 :], count - 1 - place)):
+            found[middle] = np.median(end)
+    if half:
+        parts = (np.lib.stride_tricks.sliding_window_view(p, 2 * half + 1) for p in _parts(values, 2 * half + 1))
+        found[half : count - half] = np.concatenate([np.median(part, axis=1) for part in parts])
+    return found
 
 
-def _parts(padded: Floats, window: int, size: int = 20_000) -> list[Floats]:
+def _parts(values: Floats, window: int, size: int = 20_000) -> list[Floats]:
     """Overlapping stretches, so that a long run does not need all its windows in memory at once."""
-    return [padded[start : start + size + window - 1] for start in range(0, len(padded) - window + 1, size)]
+    return [values[start : start + size + window - 1] for start in range(0, len(values) - window + 1, size)]
 
 
 def away(points: Points, side: Literal["low", "high"]) -> list[Away]:
@@ -137,7 +140,7 @@ def period(steps: Sequence[int]) -> Period | None:
 
 @dataclass(frozen=True)
 class Trend:
-    """change: over all steps, by a straight line; error: its standard error. direction: 0 when it may be chance."""
+    """change: over all steps, by the fitted curve; error: its standard error. direction: 0 when it may be chance."""
 
     change: float
     error: float
@@ -146,39 +149,70 @@ class Trend:
 
     @property
     def direction(self) -> int:
-        if abs(self.change) <= TREND_SIGMAS * self.error or abs(self.change) < 1e-12:
+        size = max(abs(self.first), abs(self.last), 1e-3)
+        if abs(self.change) <= TREND_SIGMAS * self.error or abs(self.change) < 1e-9 * size:  # the latter is rounding
             return 0
         return 1 if self.change > 0 else -1
 
 
 def trend(points: Points) -> Trend | None:
-    """A straight line through the values; None below LEAST_FOR_TREND values.
+    """Does the series rise or fall? None below LEAST_FOR_TREND values.
 
-    The error is that of least squares with as many independent values as the residuals' correlation from step to step
-    leaves: n (1 - r) / (1 + r) (Bartlett 1935, for a first-order autoregression).
+    Three ways are tried, and the one that stands out most counts: a straight line; one that is steep at first and
+    levels off (a line in log(1 + 10 t / T)), because learning does, and around it a straight line leaves residuals that
+    look like slow noise and hide the rise; and the last fifth against the first, for curves of any other shape.
     """
     count = len(points)
     if count < LEAST_FOR_TREND:
         return None
     steps = np.array([step for step, _ in points], dtype=np.float64)
     found = values_of(points)
-    x = steps - steps.mean()
-    width = float(steps[-1] - steps[0])
+    passed = (steps - steps[0]) / (steps[-1] - steps[0])
+    tried = [_fit(found, passed), _fit(found, np.log1p(10 * passed)), _ends(found)]
+    change, error = max(tried, key=lambda one: abs(one[0]) / max(one[1], 1e-300))
+    edge = max(1, min(10, count // 2))
+    return Trend(change, error, float(found[:edge].mean()), float(found[-edge:].mean()))
+
+
+def _ends(found: Floats) -> tuple[float, float]:
+    """(mean of the last fifth less that of the first, twice its standard error).
+
+    The noise is what is left beside a running mean over a fifth, which takes some slow noise for signal: hence twice.
+    """
+    count = len(found)
+    part = max(2, count // 5)
+    width = part | 1
+    padded = np.pad(found, width // 2, mode="reflect")
+    rest = (found - np.convolve(padded, np.ones(width) / width, mode="valid")) * math.sqrt(width / (width - 1))
+    error = math.sqrt(2 * float((rest * rest).mean()) / (part * _independent(rest)))
+    return float(found[-part:].mean() - found[:part].mean()), 2 * error
+
+
+def _fit(found: Floats, x: Floats) -> tuple[float, float]:
+    """(change from the first to the last, its standard error) by least squares.
+
+    With as many independent values as the residuals' correlation from step to step leaves: n (1 - r) / (1 + r)
+    (Bartlett 1935, for a first-order autoregression).
+    """
+    count, width = len(found), float(x[-1] - x[0])
+    x = x - x.mean()
     slope = float((x * found).sum() / (x * x).sum())
     rest = found - found.mean() - slope * x
     free = max(3.0, count * _independent(rest))
     noise = float((rest * rest).sum()) / max(1.0, free - 2) * (free / count)
-    error = math.sqrt(noise / float((x * x).sum()) * (count / free)) * width
-    edge = max(1, min(10, count // 2))
-    return Trend(slope * width, error, float(found[:edge].mean()), float(found[-edge:].mean()))
+    return slope * width, math.sqrt(noise / float((x * x).sum()) * (count / free)) * width
 
 
 def _independent(rest: Floats) -> float:
-    """Share of the values that are independent of the one before."""
+    """Share of the values that are independent of the one before.
+
+    Residuals of a line look less correlated than the noise is, by (2 + 4 r) / n (Kendall 1954; Marriott and Pope 1954).
+    """
     total = float((rest * rest).sum())
     if total < 1e-18:
         return 1.0
-    r = min(0.95, max(0.0, float((rest[1:] * rest[:-1]).sum()) / total))
+    seen = float((rest[1:] * rest[:-1]).sum()) / total
+    r = min(0.95, max(0.0, seen + (2 + 4 * max(0.0, seen)) / len(rest)))
     return (1 - r) / (1 + r)
 
 

@@ -91,7 +91,9 @@ def over_optimised(m: Material) -> Iterator[Finding]:
     rise = series.trend(since)
     if fall > bound and rise is not None and rise.direction > 0:
         values = {"best": best[key], "at": best_step, "last": last[key], "step": last_step, "rise": rise.change}
-        ways = (Advice("stop_earlier", "optim.max_steps", best_step, {"step": best_step}),)
+        phase = m.updates_per_phase or 1
+        stop = best_step // phase * phase  # a run ends with a whole phase; before the first step it trains nothing
+        ways = (Advice("stop_earlier", "optim.max_steps", stop, {"step": stop}),) if stop else ()
         yield Finding("over_optimised", "red", f"apart_{key}", values, (best_step, last_step), ways)
     else:
         yield Finding("over_optimised", "green", "together", {"count": len(found)})

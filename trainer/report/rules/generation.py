@@ -102,12 +102,21 @@ def generation_floor(m: Material) -> Iterator[Finding]:
     level: Level = "red" if factor >= RED else "amber" if factor >= AMBER else "green"
     alike = abs(math.log(usual.seconds / least.without_cache_s)) <= math.log(LIKE_NO_CACHE)
     ways: tuple[Advice, ...] = ()
-    if level != "green" and m.setting("model.engine") is not None and not m.setting("model.fast_inference"):
-        ways = (Advice("fast_inference", "model.fast_inference", True),)
+    if level != "green":
+        ways = tuple(_faster(m))
     key = "near" if level == "green" else "like_no_cache" if alike and level == "red" else "far"
     if key == "like_no_cache" and m.setting("model.gradient_checkpointing"):
         ways = (Advice("keep_cache", "model.gradient_checkpointing", False),)
     yield Finding("generation_floor", level, key, values, advice=ways)
+
+
+def _faster(m: Material) -> Iterator[Advice]:
+    """vLLM, where Unsloth can hand it the adapter (trainer/spec/rules/model.py)."""
+    engine = m.setting("model.engine")
+    if engine is None or m.setting("lora.enabled") is not True or m.setting("model.dtype") == "float32":
+        return
+    also = () if engine == "unsloth" else (("model.engine", "unsloth"),)
+    yield Advice("fast_inference", "model.fast_inference", True, also=also)
 
 
 def lost_cache(m: Material) -> Iterator[Finding]:

@@ -70,8 +70,25 @@ def _ways(m: Material, kind: str) -> Iterator[Advice]:
     if kind == "all_wrong":
         yield Advice("easier_rows", "data.path", None)
     if isinstance(group, int) and group < MOST_GENERATIONS:
-        more = min(2 * group, MOST_GENERATIONS)
-        yield Advice("more_generations", "generation.num_generations", more, {"now": group, "more": more})
+        yield from _more_generations(m, group, min(2 * group, MOST_GENERATIONS))
+
+
+def _more_generations(m: Material, now: int, more: int) -> Iterator[Advice]:
+    """Only what is a legal batch: whole groups, with more accumulation where one group would not fit."""
+    values = {"now": now, "more": more}
+    micro, accumulation = m.setting("optim.per_device_train_batch_size"), m.setting("optim.gradient_accumulation_steps")
+    if micro is None or accumulation is None:
+        yield Advice("more_generations", "generation.num_generations", more, values)
+        return
+    phase = m.setting("generation.generation_batch_size") or micro * (
+        m.setting("generation.steps_per_generation") or accumulation
+    )
+    if phase % more == 0:
+        yield Advice("more_generations", "generation.num_generations", more, values)
+    elif not m.setting("generation.generation_batch_size") and not m.setting("generation.steps_per_generation"):
+        fits = next(a for a in range(accumulation, accumulation + more + 1) if micro * a % more == 0)
+        also = (("optim.gradient_accumulation_steps", fits),)
+        yield Advice("more_generations", "generation.num_generations", more, values, also)
 
 
 def zero_loss(m: Material) -> Iterator[Finding]:

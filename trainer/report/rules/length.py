@@ -50,7 +50,10 @@ def truncation(m: Material) -> Iterator[Finding]:
     ways: tuple[Advice, ...] = ()
     if level != "green" and isinstance(limit, int):
         longer = -(-limit * 3 // 2 // ROUND) * ROUND if limit >= ROUND else limit + limit // 2 + 1
-        ways = (Advice("longer", "generation.max_completion_length", longer, {"now": limit}),)
+        context, prompt = m.setting("model.max_seq_length"), m.setting("data.max_prompt_length")
+        holds = context is None or prompt is None or context >= prompt + longer
+        also = () if holds else (("model.max_seq_length", prompt + longer),)
+        ways = (Advice("longer", "generation.max_completion_length", longer, {"now": limit}, also),)
         if m.setting("grpo.mask_truncated_completions") is False:
             ways += (Advice("mask_truncated", "grpo.mask_truncated_completions", True),)
     key = "often" if level != "green" else "seldom" if values["most"] > 0 else "never"

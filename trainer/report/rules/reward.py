@@ -115,8 +115,7 @@ def _returning(m: Material, steps: Sequence[int]) -> Iterator[Finding]:
 
 def _shuffled(m: Material) -> bool:
     """Does every epoch have an order of its own? Then a prompt does not come back after an epoch's steps."""
-    chosen = m.setting("trl.shuffle_dataset")
-    return m.imported is None and chosen is not False
+    return m.imported is None and m.setting("data.shuffle_dataset") is not False
 
 
 def reward_spikes(m: Material) -> Iterator[Finding]:
@@ -207,11 +206,14 @@ def reward_errors(m: Material) -> Iterator[Finding]:
         if points:  # logged only at steps where there are any
             found[name] = sum(value for _, value in points) / max(1, len(m.state.steps))
     told = [event for event in m.state.alerts if event.get("title") == "reward failed"]
-    if not found or not told:  # a function may say None on purpose; only failures are told
+    # A function may say None on purpose; only failures are told, as "<component>: <what happened>".
+    failed = {name: [event for event in told if str(event.get("text", "")).startswith(f"{name}: ")] for name in found}
+    found = {name: share for name, share in found.items() if failed[name]}
+    if not found:
         yield Finding("reward_errors", "green", "none")
         return
     worst = max(found, key=lambda name: found[name])
     steps = tuple(step for step, _ in m.points(f"train/rewards/{worst}/none"))
-    values = {"name": worst, "share": found[worst], "text": str(told[-1].get("text", "")), "steps": list(steps)}
+    values = {"name": worst, "share": found[worst], "text": str(failed[worst][-1]["text"]), "steps": list(steps)}
     level: Level = "red" if found[worst] >= FAILED_RED else "amber"
     yield Finding("reward_errors", level, "failed", values, steps)

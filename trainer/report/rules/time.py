@@ -12,6 +12,7 @@ from trainer.report.material import GENERATE, PROFILED, Material
 
 REWARDS_AMBER = 0.4  # share of a step
 DOMINATES = 0.5
+MOST_WORKERS = 64  # the bound of reward.workers
 SLOW = 1.5  # times the usual step, at least; below it nobody notices
 LONGER = 1.3  # times the usual tokens: then the length explains the time
 # Spans (trainer/grpo/spans.py) by what they are to a person. What is in none of them is "other".
@@ -62,7 +63,8 @@ def time_share(m: Material) -> Iterator[Finding]:
     values["seconds"] = statistics.median(value for _, value in m.seconds)
     if found.get("rewards", 0.0) > REWARDS_AMBER:
         workers = m.setting("reward.workers")
-        ways = (Advice("more_workers", "reward.workers", 2 * workers if workers else 8, {"now": workers}),)
+        more = min(2 * workers, MOST_WORKERS) if workers else 8
+        ways = (Advice("more_workers", "reward.workers", more, {"now": workers}),) if more != workers else ()
         yield Finding("time_share", "amber", "rewards", values, advice=ways)
     elif found[most] >= DOMINATES:
         yield Finding("time_share", "note", "one", values)
