@@ -159,6 +159,7 @@ def timed(token_s: float = 0.02, power: float = 0.0, spread: float = 0.4, n: int
 
 OFF_POLICY = {"grpo": {"num_iterations": 2, "beta": 0.04, "scale_rewards": "group"}}
 SHUFFLED_NOT = {"data": {"shuffle_dataset": False}}
+VLLM = {"model": {"engine": "unsloth", "fast_inference": True}}
 UNKNOWN: frozenset[str] = frozenset()
 
 
@@ -235,6 +236,10 @@ CASES: tuple[Case, ...] = (
          lambda: run({"train/rewards/correct/mean": 0.5, "train/rewards/correct/none": 0.5},
                      alerts=[{"title": "reward failed", "text": "correct: it raised"}]),
          lambda: run({"train/rewards/correct/mean": 0.5})),
+    Case("reward_errors", "paid_zero", "amber",
+         lambda: run({"train/rewards/correct/mean": 0.5},
+                     alerts=[{"title": "reward failed", "text": "correct: it raised"}]),
+         lambda: run({"train/rewards/correct/mean": 0.5})),
     # ---- evaluation
     Case("evaluation", "none", "unknown", lambda: run({REWARD: 1.0}), lambda: run(evals=[ev(0, 0.5, 0.5)])),
     Case("evaluation", "one", "unknown", lambda: run(evals=[ev(0, 0.5, 0.5)]), lambda: run()),
@@ -253,6 +258,12 @@ CASES: tuple[Case, ...] = (
     Case("over_optimised", "apart_reward", "red",
          lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v) for n, v in ((0, 0.4), (40, 0.9), (80, 0.5))]),
          lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v) for n, v in ((0, 0.4), (40, 0.9), (80, 0.9))])),
+    Case("over_optimised", "fell_correct_frac", "amber",
+         lambda: run({REWARD: flat(1)}, evals=[ev(n, v, v) for n, v in ((0, 0.4), (40, 0.8), (80, 0.5))]),
+         lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v, v) for n, v in ((0, 0.4), (40, 0.8), (80, 0.5))])),
+    Case("over_optimised", "fell_reward", "amber",
+         lambda: run({REWARD: flat(1)}, evals=[ev(n, v) for n, v in ((0, 0.4), (40, 0.9), (80, 0.5))]),
+         lambda: run({REWARD: flat(1)}, evals=[ev(n, v) for n, v in ((0, 0.4), (40, 0.9), (80, 0.9))])),
     Case("over_optimised", "together", "green",
          lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v, v) for n, v in ((0, 0.4), (40, 0.6), (80, 0.8))]),
          lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v, v) for n, v in ((0, 0.4), (40, 0.8), (80, 0.5))])),
@@ -321,6 +332,7 @@ CASES: tuple[Case, ...] = (
     Case("generation_floor", "unknown_gpu", "unknown", lambda: run(gpu=None, known=UNKNOWN, **timed()),
          lambda: run(gpu=None, **timed())),
     Case("generation_floor", "unknown", "unknown", lambda: run(gpu="GeForce 256", **timed()), lambda: run(**timed())),
+    Case("generation_floor", "vllm", "unknown", lambda: run(spec=VLLM, **timed()), lambda: run(**timed())),
     Case("generation_floor", "near", "green", lambda: run(**timed(0.02)), lambda: run(**timed(0.2))),
     Case("generation_floor", "far", "amber", lambda: run(**timed(0.2)), lambda: run(**timed(0.02))),
     Case("generation_floor", "like_no_cache", "red", lambda: run(**timed(1.0)), lambda: run(**timed(0.02))),

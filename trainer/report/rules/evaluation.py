@@ -89,11 +89,13 @@ def over_optimised(m: Material) -> Iterator[Finding]:
     fall, bound = best[key] - last[key], SURE * math.hypot(*errors)  # type: ignore[arg-type]
     since = [point for point in m.points("train/reward") if point[0] >= best_step]
     rise = series.trend(since)
-    if fall > bound and rise is not None and rise.direction > 0:
-        values = {"best": best[key], "at": best_step, "last": last[key], "step": last_step, "rise": rise.change}
+    if fall > bound:
+        values = {"best": best[key], "at": best_step, "last": last[key], "step": last_step}
         phase = m.updates_per_phase or 1
         stop = best_step // phase * phase  # a run ends with a whole phase; before the first step it trains nothing
         ways = (Advice("stop_earlier", "optim.max_steps", stop, {"step": stop}),) if stop else ()
-        yield Finding("over_optimised", "red", f"apart_{key}", values, (best_step, last_step), ways)
+        apart = rise is not None and rise.direction > 0
+        level, kind = ("red", "apart") if apart else ("amber", "fell")
+        yield Finding("over_optimised", level, f"{kind}_{key}", values, (best_step, last_step), ways)  # type: ignore[arg-type]
     else:
         yield Finding("over_optimised", "green", "together", {"count": len(found)})

@@ -66,7 +66,7 @@ def _prompt_tokens(m: Material) -> dict[int, float]:
 def median_floor(m: Material) -> tuple[Floor, Generated] | None:
     """The floor of a step of the usual length; None without a known GPU, a known model or times."""
     found = generated(m)
-    if m.card is None or m.load is None or not found or m.setting("model.fast_inference"):
+    if m.card is None or m.load is None or not found:
         return None
     middle = Generated(
         0,
@@ -81,6 +81,9 @@ def generation_floor(m: Material) -> Iterator[Finding]:
     if m.gpu is None:
         key = "unknown_gpu" if m.imported is not None else "cpu"
         yield Finding("generation_floor", "unknown" if m.imported is not None else "na", key)
+        return
+    if m.setting("model.fast_inference"):
+        yield Finding("generation_floor", "unknown", "vllm")
         return
     found = median_floor(m)
     if found is None:

@@ -209,6 +209,9 @@ def reward_errors(m: Material) -> Iterator[Finding]:
     # A function may say None on purpose; only failures are told, as "<component>: <what happened>".
     failed = {name: [event for event in told if str(event.get("text", "")).startswith(f"{name}: ")] for name in found}
     found = {name: share for name, share in found.items() if failed[name]}
+    if told and not found:  # reward.on_error = "zero": the component has a value there, and it is not its own
+        yield Finding("reward_errors", "amber", "paid_zero", {"text": str(told[-1].get("text", ""))})
+        return
     if not found:
         yield Finding("reward_errors", "green", "none")
         return
