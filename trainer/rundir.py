@@ -7,6 +7,7 @@
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
     control/worker.json stop.json    who the newest worker is; the request to save and stop
+    control/report.json              who is writing the report (trainer.report.afterwards)
     control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
     report/                          report.en.html ..., written when a run ends and on request (trainer.report.write)
@@ -165,6 +166,10 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    @property
+    def report_writer(self) -> Path:
+        return self.control / "report.json"
 
     def report_file(self, language: str, form: str, step: int | None = None, others: Sequence[str] = ()) -> Path:
         """others: names of the runs this one is compared with."""

@@ -24,7 +24,7 @@ from trainer.events import EventWriter
 from trainer.memory import recovery
 from trainer.memory.measured import peak_gib
 from trainer.process import Identity
-from trainer.report import write as reports
+from trainer.report import afterwards
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir, read_json
 
@@ -105,7 +105,7 @@ def main(path: str, module: str = launch.WORKER) -> int:
     except EventLogError as error:  # nobody can be told but by the log of the process
         print(f"error: {error}", file=sys.stderr, flush=True)
         return launch.EXIT_FAILED
-    reports.after_run(rundir)
+    afterwards.start(rundir, max(1, rundir.newest_attempt()), ENVIRONMENT)
     return code
 
 

@@ -202,6 +202,7 @@ CASES: tuple[Case, ...] = (
     Case("zero_loss", "unknown", "unknown", lambda: run({REWARD: 1.0}), lambda: run({LOSS: 0.1})),
     # ---- reward
     Case("reward_trend", "short", "unknown", lambda: run({REWARD: [1.0] * 5}, n=5), lambda: run({REWARD: flat(1)})),
+    Case("reward_trend", "unknown", "unknown", lambda: run(), lambda: run({REWARD: flat(1)})),
     Case("reward_trend", "rises", "green", lambda: run({REWARD: up(0, 1)}), lambda: run({REWARD: flat(0.5)})),
     Case("reward_trend", "falls", "red", lambda: run({REWARD: up(1, 0)}), lambda: run({REWARD: flat(0.5)})),
     Case("reward_trend", "early", "note", lambda: run({REWARD: flat(1, n=20)}, n=20), lambda: run({REWARD: flat(1)})),

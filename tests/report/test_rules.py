@@ -12,7 +12,7 @@ from tests.report.cases import CASES, Case, run
 from trainer import plan as planning
 from trainer import presets
 from trainer.report.finding import Finding
-from trainer.report.material import Material
+from trainer.report.material import GENERATE, Material
 from trainer.report.rules import RULES, diagnose, level_of, worst
 from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import verdict
@@ -156,6 +156,22 @@ def test_a_setting_that_is_not_known_is_never_taken_for_its_default() -> None:
 def test_values_that_a_function_leaves_out_on_purpose_are_no_failure() -> None:
     m = run({"train/rewards/correct/mean": 0.5, "train/rewards/correct/none": 0.5})
     assert ("reward_errors", "none") in found(m)
+
+
+def test_a_step_that_generates_is_not_slow_among_those_that_reuse_what_it_wrote() -> None:
+    every_eighth = [40.0 if step % 8 == 1 else 2.0 for step in range(1, 81)]
+    generated = [38.0 if step % 8 == 1 else None for step in range(1, 81)]
+    metrics: dict[str, Any] = {GENERATE: generated}
+    reused = {"grpo": {"num_iterations": 8, "beta": 0.04}}
+    assert ("slow_steps", "none") in found(run(metrics, seconds=every_eighth, spec=reused))
+    assert ("slow_steps", "slow") in found(run(metrics, seconds=every_eighth))
+
+
+def test_what_vllm_writes_counts_as_generation() -> None:
+    spans: dict[str, Any] = {"_generate_and_score_completions": 8.0, "backward": 2.0}
+    vllm = {"model": {"engine": "unsloth", "fast_inference": True}}
+    assert found(run(self_s=spans, spec=vllm))["time_share", "one"].values["phase"] == "generate"
+    assert found(run(self_s=spans))["time_share", "one"].values["phase"] == "other"
 
 
 def test_before_the_first_step_nothing_is_said() -> None:

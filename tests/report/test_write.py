@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.report.synthetic import make_run
 from trainer import __main__ as commands
 from trainer import launch
+from trainer.report import afterwards
 from trainer.report import write as reports
 from trainer.rundir import RunDir, outputs_dir
 
@@ -104,6 +106,27 @@ def test_a_run_whose_next_attempt_is_at_work_gets_none_yet(start: Any, make_run:
     reports.after_run(run)
     assert not run.report.exists()
     launch.stop(run, 20)
+
+
+def test_it_is_written_by_a_process_of_its_own_that_can_be_waited_for(run: RunDir) -> None:
+    run.log_file(1).touch()
+    afterwards.start(run, 1)
+    assert afterwards.at_work(run)
+    deadline = time.monotonic() + 30
+    while afterwards.at_work(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(list(run.report.iterdir())) == 4 and run.log_file(1).read_text() == ""
+
+
+def test_where_no_process_can_be_started_the_run_has_no_report(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    afterwards.start(run, 1)
+    assert "no more processes" in capsys.readouterr().err and not afterwards.at_work(run)
 
 
 def test_a_report_that_can_not_be_written_is_only_said(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:

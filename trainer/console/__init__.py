@@ -25,6 +25,7 @@ from trainer.console import lines
 from trainer.errors import RunError
 from trainer.events import FINAL, Event
 from trainer.launch import NextAttempt, WorkerHandle
+from trainer.report import afterwards
 from trainer.report import write as reports
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, read_json
@@ -32,6 +33,7 @@ from trainer.status import LIVE, Status
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again
+REPORT_S = 30.0  # for the report to be written, for the same reason as below
 MIRROR_S = 30.0  # for a mirror to send the rest: a container ends all processes together with this one
 _QUIET_S = 2.0  # a mirror that writes to the disk only has ended by then, and nothing needs to be said
 _TAIL_BYTES = 16384
@@ -220,9 +222,12 @@ class _Watch:
 
 
 def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
-    """The worker has written it when it ended; of one that had no time to, it is written here."""
+    """Where it lies. A worker has started its writing; of one that had no time to, it is written here."""
     if status == "lost":
         reports.after_run(rundir)
+    deadline = time.monotonic() + REPORT_S
+    while afterwards.at_work(rundir) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
     written = rundir.report_file(reports.language_here(), "html")
     if written.is_file():
         screen.line(f"report {written}")

@@ -22,6 +22,9 @@ FAILED_RED = 0.2  # share of completions that could not be judged
 def reward_trend(m: Material) -> Iterator[Finding]:
     """Does the reward rise? By a straight line, with an error that knows neighbouring steps are alike."""
     points = m.points(REWARD)
+    if not points:
+        yield Finding("reward_trend", "unknown", "unknown")
+        return
     found = series.trend(points)
     if found is None:
         yield Finding("reward_trend", "unknown", "short", {"count": len(points), "least": series.LEAST_FOR_TREND})

@@ -29,6 +29,8 @@ PHASES: dict[str, tuple[str, ...]] = {
 def phase_columns(m: Material) -> dict[str, series.Points]:
     """{phase: seconds of each step}, which add up to the step; without spans what the profiling metrics tell."""
     names = {span: phase for phase, spans in PHASES.items() for span in spans}
+    if m.setting("model.fast_inference"):  # vLLM writes inside this span and has none of its own
+        names["_generate_and_score_completions"] = "generate"
     found: dict[str, dict[int, float]] = {}
     for span, column in m.state.self_s.items():
         phase = "rewards" if span.startswith("reward.") else names.get(span, "other")
@@ -74,7 +76,7 @@ def time_share(m: Material) -> Iterator[Finding]:
 
 def slow_steps(m: Material) -> Iterator[Finding]:
     """Steps far from the usual duration, and whether longer completions explain it."""
-    points, kind = (m.seconds, "step") if len(m.seconds) >= len(m.generate_s) else (m.generate_s, "generate")
+    points, kind = timed(m)
     if len(points) < series.LEAST_FOR_TREND:
         return
     usual = statistics.median(value for _, value in points)
@@ -94,6 +96,13 @@ def slow_steps(m: Material) -> Iterator[Finding]:
         yield Finding("slow_steps", "note", "fast", values | _written(m, least.step), steps)
     if not slow and not fast:
         yield Finding("slow_steps", "green", "none", what)
+
+
+def timed(m: Material) -> tuple[series.Points, Literal["step", "generate"]]:
+    """What is compared from step to step: the whole step, or generation where not every step generates, because those
+    that do are slower by themselves, and where nothing else was recorded."""
+    reused = (m.updates_per_phase or 1) > 1 and bool(m.generate_s)
+    return (m.generate_s, "generate") if reused or len(m.seconds) < len(m.generate_s) else (m.seconds, "step")
 
 
 def _far(points: series.Points, side: Literal["low", "high"]) -> list[series.Away]:

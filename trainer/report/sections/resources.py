@@ -72,7 +72,7 @@ def _peaks(t: Telling) -> list[Block]:
     slow = next((finding for finding in t.of("slow_steps") if finding.key.startswith("slow")), None)
     if slow is None:
         return []
-    points = dict(m.seconds if len(m.seconds) >= len(m.generate_s) else m.generate_s)
+    points = dict(clock.timed(m)[0])
     names = ("mean", "train/completions/mean_length"), ("longest", "train/completions/max_length")
     lengths = {key: dict(m.points(name)) for key, name in names}
     rows = []
