@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -247,6 +248,8 @@ def report(names: Sequence[str], *, step: int | None, lang: str | None, form: Fo
         raise RunError(Problem("--step", "shows a step of one run", "leave it out, or name one run"))
     rundirs = [RunDir.open(outputs_dir(), name) for name in names]
     if out == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe may have an encoding without Korean, or without curves
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace")
         sys.stdout.write(reports.text_of(rundirs, lang or reports.language_here(), form, step))
     else:
         print(reports.write(rundirs, language=lang, form=form, step=step, out=Path(out) if out else None))

@@ -101,7 +101,6 @@ def rows(*, synced: bool = True, **mutations: bool) -> list[dict[str, Any]]:
             f"{WRAPPER}/std": point.reward_std,
             "train/loss": point.loss,
             "train/num_tokens": point.tokens,
-            "train/epoch": round(point.step / 1000, 4),
             "train/global_step": point.step,
         }
         log(UPDATE_S, **values)

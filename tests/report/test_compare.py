@@ -28,7 +28,8 @@ def scores(right: float) -> dict[str, Any]:
 
 
 def test_a_difference_beyond_chance_names_the_better_run(tmp_path: Path) -> None:
-    (said,) = verdicts(*two(tmp_path, scores(0.50), scores(0.72)))
+    said, same = verdicts(*two(tmp_path, scores(0.50), scores(0.72)))
+    assert same.startswith("one and other have the same settings and the same seed")
     assert said.startswith("other answers 22 points more of the held-out rows right than one")
     # 1.96 sqrt(p q / n + p q / n) of 200 rows each, half a success and half a failure added
     bound = 1.96 * math.sqrt(sum((p * 200 + 0.5) / 201 * (1 - (p * 200 + 0.5) / 201) / 201 for p in (0.50, 0.72)))
@@ -36,7 +37,7 @@ def test_a_difference_beyond_chance_names_the_better_run(tmp_path: Path) -> None
 
 
 def test_a_small_difference_may_be_chance(tmp_path: Path) -> None:
-    (said,) = verdicts(*two(tmp_path, scores(0.60), scores(0.63)))
+    said, *_ = verdicts(*two(tmp_path, scores(0.60), scores(0.63)))
     assert "differ by 3 points" in said and "may be chance" in said
 
 
@@ -70,7 +71,7 @@ def test_training_rewards_are_compared_with_their_error(tmp_path: Path) -> None:
 
 def test_every_pair_is_compared(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, f"run-{n}", steps=12, evals=[(12, 0.5)]) for n in range(3)]
-    assert len(verdicts(*runs)) == 3
+    assert len([said for said in verdicts(*runs) if "held-out rows" in said]) == 3
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -90,3 +91,14 @@ def test_results_are_those_of_each_run(tmp_path: Path) -> None:
     text = markdown.render(compare.build([material.of(one.rundir), material.of(other.rundir)], "en"))
     assert "| Held-out rows right (step) | 50 % (40) | 60 % (40) |" in text
     assert "| Steps | 40 | 40 |" in text
+
+
+def test_runs_of_different_length_are_compared_up_to_the_shorter_ones_end(tmp_path: Path) -> None:
+    """One run, stopped early: its reward is not lower than the other's at the same step."""
+    one = make_run(tmp_path, "one", steps=120, evals=[])
+    kept = [event for event in one.events if event.get("step", 0) <= 50 and event["kind"] != "run_finished"]
+    other = make_run(tmp_path, "other", steps=120, evals=[])
+    write(other.rundir, kept)
+    said = verdicts(one, other)
+    assert "differ by 0 of training reward" in said[1]
+    assert said[2] == "Both are compared up to step 50, the last of the shorter run."

@@ -154,7 +154,7 @@ def test_without_a_wish_the_lowest_dip_is_shown(text: str) -> None:
 def test_the_prompt_that_was_paid_least_at_a_dip_is_named(made: Made, text: str) -> None:
     lines = [json.loads(line) for line in made.rundir.rollouts_file(30).open()]
     worst = min(lines, key=lambda line: line["reward_mean"])
-    table = rows_of(text, "Paid least at a dip or spike")
+    table = rows_of(text, "Paid least at a dip, most at a spike")
     assert table[worst["prompt"]] == ["30", forms.number(worst["reward_mean"])]
 
 

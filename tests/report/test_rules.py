@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import CASES, Case, run
+from tests.report.cases import CASES, Case, run, timed
 from trainer import plan as planning
 from trainer import presets
 from trainer.report.finding import Finding
@@ -84,6 +84,8 @@ def test_texts_of_both_languages_hold_the_same_values(language: str) -> None:
 def advised() -> dict[tuple[str, str], tuple[Material, Any]]:
     runs = [case.made() for case in CASES]
     runs.append(run({"train/reward": 1.0}, spec={"data": {"eval_fraction": None}}))  # nothing is held out
+    settings = frozenset({"model", "data", "generation", "optim", "lora", "grpo"})
+    runs.append(run(known=settings, **timed(1.0)))  # made elsewhere, without a cache
     pairs = [(m, advice) for m in runs for finding in diagnose(m) for advice in finding.advice]
     return {(advice.key, str(advice.value)): (m, advice) for m, advice in pairs}
 
@@ -204,7 +206,9 @@ def said(**findings: str) -> list[Finding]:
     [
         ({"over_optimised": "red.apart_reward", "evaluation": "green.better_reward"}, "over_optimised"),
         ({"evaluation": "red.worse_reward", "reward_trend": "green.rises"}, "worse"),
-        ({"evaluation": "green.better_correct_frac", "dead_groups": "red.constant"}, "learnt"),
+        ({"evaluation": "green.better_correct_frac", "dead_groups": "red.constant"}, "learnt_dead"),
+        ({"evaluation": "green.better_correct_frac", "dead_groups": "amber.all_right"}, "learnt"),
+        ({"evaluation": "green.better_reward", "over_optimised": "amber.fell_reward"}, "past_best"),
         ({"dead_groups": "red.steps", "reward_trend": "green.rises"}, "nothing"),
         ({"dead_groups": "green.some", "reward_trend": "green.rises"}, "learnt_rows"),
         ({"evaluation": "amber.unclear_reward", "reward_trend": "green.rises"}, "learnt_rows"),

@@ -29,6 +29,7 @@ _ORDERS = ("_step", "Step", "step")
 _HOLDERS = ("history", "data", "rows")
 _BANDS = ("__MIN", "__MAX")
 _MISSING = {"", "nan", "null", "none", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+MOST_CELL = 131_072  # characters of a cell: larger ones are tables, which no history has
 _SHOWN = 12  # names an error lists
 _PARQUET = b"PAR1"
 _MILLISECONDS = 1e11  # a time above it is not in seconds
@@ -106,6 +107,7 @@ def _records(path: Path) -> list[Record]:
 
 
 def _csv(path: Path, text: str) -> list[Record]:
+    csv.field_size_limit(MOST_CELL)  # of the process: whoever reads another kind of file sets their own
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         records = [{key: cell for key, cell in row.items() if key} for row in reader]

@@ -42,7 +42,7 @@ def build(found: Sequence[Material], language: str) -> Report:
     }
     blocks["verdict"].append(Text(say("compare.seeds"), "small"))
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime())
-    steps = ", ".join(f"{len(m.state.steps):,}" for m in found)
+    steps = " + ".join(f"{len(m.state.steps):,}" for m in found)
     return Report(
         language=language,
         title=say("title.compare", runs=names),
@@ -80,8 +80,10 @@ def _at(event: dict[str, Any], value: str) -> str:
     return f"{value} ({event['step']:,})" if event else "-"
 
 
-def _late_reward(m: Material) -> series.Mean | None:
-    return series.mean(series.newest(m.points("train/reward")))
+def _late_reward(m: Material, until: int | None = None) -> series.Mean | None:
+    """Over the last fifth, or over the last fifth of the steps up to `until`."""
+    points = [point for point in m.points("train/reward") if until is None or point[0] <= until]
+    return series.mean(series.newest(points))
 
 
 def _with_error(mean: series.Mean | None) -> str:
@@ -178,7 +180,12 @@ def _curve(points: series.Points) -> series.Points:
 
 def verdicts(found: Sequence[Material], say: Words) -> list[str]:
     """One sentence for each pair of runs, those that can be compared at all."""
-    return [sentence for a, b in combinations(found, 2) for sentence in _pair(a, b, say)]
+    said: list[str] = []
+    for a, b in combinations(found, 2):
+        said += _pair(a, b, say)
+        if a.known is None and b.known is None and _flat(a) == _flat(b):
+            said.append(say("compare.same", a=a.name, b=b.name))
+    return said
 
 
 def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
@@ -196,13 +203,16 @@ def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
     if not same:
         yield say("compare.other_rewards", a=a.name, b=b.name)
         return
-    means = _late_reward(a), _late_reward(b)
+    until = min(a.state.last_step, b.state.last_step)
+    means = _late_reward(a, until), _late_reward(b, until)
     if means[0] is None or means[1] is None:
         yield say("compare.nothing", a=a.name, b=b.name)
         return
     yield say("compare.no_eval", a=a.name, b=b.name)
     difference, bound = means[0].value - means[1].value, SURE * math.hypot(means[0].error, means[1].error)
     yield _sentence("training_better", "training_unclear", difference, bound, a, b, say)
+    if a.state.last_step != b.state.last_step:
+        yield say("compare.until", step=until)
 
 
 def _held_out(kind: str, key: str, one: tuple[Material, Any], other: tuple[Material, Any], say: Words) -> str:

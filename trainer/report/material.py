@@ -30,6 +30,7 @@ from trainer.status import LIVE, Status
 GENERATE = "profiling/Time taken: CustomGRPOTrainer.transformers.generate"
 PROFILED = "profiling/Time taken: CustomGRPOTrainer."
 Group = dict[str, Any]
+OUTCOMES = frozenset({"spread", "all_right", "all_wrong", "constant"})  # trainer.grpo.rollouts.Outcome
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,13 @@ class Material:
 
     @property
     def epoch_steps(self) -> int | None:
-        """Optimizer steps of a pass over the data."""
-        found = self.plan.get("optimizer_steps_per_epoch")
-        return found if isinstance(found, int) and self.imported is None else None
+        """Optimizer steps of a pass over the data; of an imported run by the epochs it logged."""
+        if self.imported is None:
+            found = self.plan.get("optimizer_steps_per_epoch")
+            return found if isinstance(found, int) else None
+        epochs = series.known(self.state.steps, self.state.epochs)
+        passed = epochs[-1][1] - epochs[0][1] if len(epochs) > 1 else 0.0
+        return round((epochs[-1][0] - epochs[0][0]) / passed) if passed > 0 else None
 
     @property
     def live(self) -> bool:
@@ -143,7 +148,8 @@ class Material:
     @cached_property
     def rollout_steps(self) -> list[int]:
         """Steps whose completions were written down."""
-        return sorted({int(event["step"]) for event in self.state.rollouts if isinstance(event.get("step"), int)})
+        last = self.state.last_step  # those of a step that never ended belong to none
+        return sorted({e["step"] for e in self.state.rollouts if isinstance(e.get("step"), int) and e["step"] <= last})
 
     def written_for(self, step: int) -> int | None:
         """The step at which the completions of `step` were generated; None when they are not there."""
@@ -182,7 +188,8 @@ def _group(line: str) -> Group | None:
         group = json.loads(line)
     except ValueError:  # the last line of a run that was killed while writing it
         return None
-    return group if isinstance(group, dict) and group.get("completions") else None
+    whole = isinstance(group, dict) and group.get("outcome") in OUTCOMES and isinstance(group.get("completions"), list)
+    return group if whole and group["completions"] and all(isinstance(c, dict) for c in group["completions"]) else None
 
 
 def prompt_text(group: Group) -> str:

@@ -21,11 +21,13 @@ Points = list[tuple[int, float]]
 Floats = NDArray[np.float64]
 
 WINDOW = 41  # steps whose median is the usual level at a step
-SIGMAS = 5.0  # of the noise: healthy noise passes it once in millions of steps
+SIGMAS = 4.5  # of the noise: in 200 steps of independent noise hardly ever, as tests/report/test_series.py measures
+LEAST_FOR_AWAY = 30  # values: from fewer the noise can not be told
 SHARE_OF_RANGE = 0.25  # and this much of all the series did: where there is no noise, nothing small counts
 NORMAL = 1.4826  # median absolute deviation -> standard deviation of a normal distribution
 LEAST_FOR_TREND = 10  # values
 TREND_SIGMAS = 3.0
+FEW = 50  # values: below it the correlation from step to step is underestimated, and one more is asked for
 
 
 def known(steps: Sequence[int], column: Column) -> Points:
@@ -90,14 +92,15 @@ def _parts(values: Floats, window: int, size: int = 20_000) -> list[Floats]:
 def away(points: Points, side: Literal["low", "high"]) -> list[Away]:
     """Values far from the level around them, in the order of the steps.
 
-    Far is SIGMAS of the noise and SHARE_OF_RANGE of everything the series does. Needs ten values.
+    Far is SIGMAS of the noise and SHARE_OF_RANGE of everything the series does. [] below LEAST_FOR_AWAY values.
     """
-    if len(points) < LEAST_FOR_TREND:
+    if len(points) < LEAST_FOR_AWAY:
         return []
     found = values_of(points)
     level = rolling_median(found)
     rest = found - level
-    noise = NORMAL * float(np.median(np.abs(rest - np.median(rest))))
+    inner = rest[5:-5]  # towards the ends the level follows the values themselves
+    noise = NORMAL * float(np.median(np.abs(inner - np.median(inner))))
     least = max(SIGMAS * noise, SHARE_OF_RANGE * float(found.max() - found.min()))
     if least <= 1e-12 * max(1.0, float(np.abs(found).max())):
         return []
@@ -146,11 +149,13 @@ class Trend:
     error: float
     first: float
     last: float
+    count: int
 
     @property
     def direction(self) -> int:
         size = max(abs(self.first), abs(self.last), 1e-3)
-        if abs(self.change) <= TREND_SIGMAS * self.error or abs(self.change) < 1e-9 * size:  # the latter is rounding
+        sigmas = TREND_SIGMAS + (1 if self.count < FEW else 0)
+        if abs(self.change) <= sigmas * self.error or abs(self.change) < 1e-9 * size:  # the latter is rounding
             return 0
         return 1 if self.change > 0 else -1
 
@@ -171,7 +176,7 @@ def trend(points: Points) -> Trend | None:
     tried = [_fit(found, passed), _fit(found, np.log1p(10 * passed)), _ends(found)]
     change, error = max(tried, key=lambda one: abs(one[0]) / max(one[1], 1e-300))
     edge = max(1, min(10, count // 2))
-    return Trend(change, error, float(found[:edge].mean()), float(found[-edge:].mean()))
+    return Trend(change, error, float(found[:edge].mean()), float(found[-edge:].mean()), count)
 
 
 def _ends(found: Floats) -> tuple[float, float]:
@@ -235,11 +240,6 @@ def mean(points: Points) -> Mean | None:
     rest = found - found.mean()
     free = max(1.0, len(found) * _independent(rest))
     return Mean(float(found.mean()), float(found.std(ddof=1)) / math.sqrt(free), len(found))
-
-
-def share(points: Points, test: float = 0.0) -> float:
-    """Share of the values that are at most `test`."""
-    return sum(value <= test for _, value in points) / len(points) if points else 0.0
 
 
 def newest(points: Points, part: float = 0.2, least: int = 10) -> Points:

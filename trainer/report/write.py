@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -45,13 +46,24 @@ def write(
     text = text_of(rundirs, language, form, step)
     place = out or rundirs[0].report_file(language, form, step, [rundir.name for rundir in rundirs[1:]])
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f".{place.name}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        draft.replace(place)
+        _store(place, text)
     except OSError as error:
         raise RunError(Problem(str(place), f"can not be written: {error.strerror}", "--out FILE")) from error
     return place
+
+
+def _store(place: Path, text: str) -> None:
+    """Whole or not at all. Raises OSError."""
+    if place.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8", errors="replace")
+        draft.replace(place)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _build(found: Sequence[Material], language: str, step: int | None) -> Report:
@@ -81,9 +93,7 @@ def after_run(rundir: RunDir) -> None:
             return
         for language in LANGUAGES:
             report = sections.build(m, language)
-            rundir.report.mkdir(exist_ok=True)
             for form, render in FORMS.items():
-                text = render(report)
-                rundir.report_file(language, form).write_text(text, encoding="utf-8", errors="replace")
+                _store(rundir.report_file(language, form), render(report))
     except Exception as error:  # whatever a log may hold, a report is not worth a run
         print(f"the report could not be written: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ _AWAY = {"sigmas": series.SIGMAS, "part": series.SHARE_OF_RANGE, "window": serie
 BOUNDS: dict[str, dict[str, Any]] = {
     "dead_groups": {"amber": groups.AMBER, "red": groups.RED},
     "zero_loss": {"red": groups.RED, "amber": groups.ZERO_AMBER},
-    "reward_trend": {"sigmas": series.TREND_SIGMAS},
+    "reward_trend": {"sigmas": series.TREND_SIGMAS, "few": series.FEW},
     "reward_plateau": {"part": reward.PLATEAU},
     "reward_dips": _AWAY,
     "dip_period": {"least": series.LEAST_RETURNS, "spread": series.MOST_SPREAD},

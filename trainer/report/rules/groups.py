@@ -12,6 +12,7 @@ RED = 0.8  # share of groups that teach nothing
 AMBER = 0.5
 ZERO_AMBER = 0.2  # share of steps whose loss is 0 because nothing was learnt
 MAINLY = 0.6  # share of the dead groups that makes one kind the reason
+KINDS = ("all_right", "all_wrong", "constant")
 MOST_GENERATIONS = 16  # beyond it more completions mostly cost time
 
 
@@ -22,11 +23,13 @@ def dead_groups(m: Material) -> Iterator[Finding]:
         yield from _dead_steps(m)
         return
     now = _mean(series.newest(dead))
-    kinds = {kind: _mean(m.group_points(f"{kind}_frac")) for kind in ("all_right", "all_wrong", "constant")}
     share = _mean(dead)
+    kinds = {kind: _mean(m.group_points(f"{kind}_frac")) for kind in KINDS}
+    # The reason is that of the part of the run that looks worse: at its end it may be another than at its begin.
+    late = {kind: _mean(series.newest(m.group_points(f"{kind}_frac"))) for kind in KINDS}
     steps = tuple(step for step, value in dead if value >= 1.0)
-    values = {"share": share, "now": now, **kinds, "whole": len(steps) / len(dead), "count": len(dead)}
-    kind = _mainly(kinds, share)
+    values = {"share": share, "now": now, **kinds, "count": len(dead)}
+    kind = _mainly(late, now) if now > share else _mainly(kinds, share)
     level: Level = "green"
     if max(now, share) >= AMBER:
         # Solved prompts are no failure, and there is nothing more to be had from them.
@@ -111,7 +114,10 @@ def zero_loss(m: Material) -> Iterator[Finding]:
         )
         yield Finding("zero_loss", level, "dead", values, both)
     else:
-        yield Finding("zero_loss", "note", "balanced", values, tuple(sorted(zero)))
+        moved = {step for step, value in m.points("train/grad_norm") if value > 0}
+        known = len(zero & moved) >= 0.5 * len(zero)
+        level = "note" if known else "unknown"
+        yield Finding("zero_loss", level, "balanced" if known else "no_gradient_known", values, tuple(sorted(zero)))
 
 
 def _mean(points: series.Points) -> float:

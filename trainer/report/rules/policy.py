@@ -75,6 +75,9 @@ def clip_ratio(m: Material) -> Iterator[Finding]:
         return
     shares = [found.value for points in columns if (found := series.mean(series.newest(points))) is not None]
     now = max(shares)
+    if m.setting("grpo.importance_sampling_level") == "sequence":  # GSPO clips whole sequences, many by design
+        yield Finding("clip_ratio", "note", "sequences", {"now": now})
+        return
     level: Level = "red" if now > CLIP_RED else "amber" if now > CLIP_AMBER else "green"
     rate = m.setting("optim.learning_rate")
     ways = (Advice("lower_rate", "optim.learning_rate", rate / 2, {"now": rate}),) if rate and level != "green" else ()

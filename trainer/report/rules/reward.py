@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding, Level
@@ -20,7 +21,7 @@ FAILED_RED = 0.2  # share of completions that could not be judged
 
 
 def reward_trend(m: Material) -> Iterator[Finding]:
-    """Does the reward rise? By a straight line, with an error that knows neighbouring steps are alike."""
+    """Does the reward rise? By series.trend, whose error knows that neighbouring steps are alike."""
     points = m.points(REWARD)
     if not points:
         yield Finding("reward_trend", "unknown", "unknown")
@@ -76,7 +77,7 @@ def reward_dips(m: Material) -> Iterator[Finding]:
     """Steps at which the reward was far below its neighbours, what was asked there, and whether they come back."""
     points = m.points(REWARD)
     dips = series.apart(series.away(points, "low"))
-    if len(points) < series.LEAST_FOR_TREND:
+    if len(points) < series.LEAST_FOR_AWAY:
         return
     if not dips:
         yield Finding("reward_dips", "green", "none", {"count": len(points)})
@@ -128,17 +129,19 @@ def reward_spikes(m: Material) -> Iterator[Finding]:
         steps = tuple(spike.step for spike in spikes)
         most = max(spikes, key=lambda spike: spike.value)
         values = {"steps": list(steps), "most": most.value, "at": most.step, "usual": most.usual}
-        yield Finding("reward_spikes", "note", "some", values | {"prompts": _prompts(m, steps)}, steps)
+        yield Finding("reward_spikes", "note", "some", values | {"prompts": _prompts(m, steps, max)}, steps)
 
 
-def _prompts(m: Material, steps: Sequence[int]) -> list[tuple[int, str, float]]:
-    """(step, prompt, mean reward): of each of the first steps the group that was paid least."""
+def _prompts(
+    m: Material, steps: Sequence[int], choose: Callable[..., dict[str, Any]] = min
+) -> list[tuple[int, str, float]]:
+    """(step, prompt, mean reward): of each of the first steps the group that was paid least, or with max most."""
     found = []
     for step in steps[:MOST_PROMPTS]:
         groups = [group for group in m.groups(step) if group.get("reward_mean") is not None]
         if groups:
-            worst = min(groups, key=lambda group: group["reward_mean"])
-            found.append((step, prompt_text(worst), float(worst["reward_mean"])))
+            chosen = choose(groups, key=lambda group: group["reward_mean"])
+            found.append((step, prompt_text(chosen), float(chosen["reward_mean"])))
     return found
 
 

@@ -62,7 +62,8 @@ def time_share(m: Material) -> Iterator[Finding]:
         return
     most = max(found, key=lambda name: found[name])
     values = {"phase": most, "share": found[most], "rewards": found.get("rewards", 0.0), "shares": found}
-    values["seconds"] = statistics.median(value for _, value in m.seconds)
+    usual = statistics.fmean if (m.updates_per_phase or 1) > 1 else statistics.median  # not every step generates
+    values["seconds"] = usual(value for _, value in m.seconds)
     if found.get("rewards", 0.0) > REWARDS_AMBER:
         workers = m.setting("reward.workers")
         more = min(2 * workers, MOST_WORKERS) if workers else 8

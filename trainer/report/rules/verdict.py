@@ -8,7 +8,8 @@ from typing import Literal
 from trainer.report.finding import Finding
 
 Verdict = Literal[
-    "short", "nothing", "worse", "over_optimised", "learnt", "learnt_rows", "falls", "flat", "unclear", "solved"
+    "short", "nothing", "worse", "over_optimised", "past_best", "learnt", "learnt_dead", "learnt_rows",
+    "falls", "flat", "unclear", "solved",
 ]  # fmt: skip
 
 
@@ -25,9 +26,12 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
         return "over_optimised"
     if is_at("evaluation", "worse"):
         return "worse"
+    if is_at("over_optimised", "fell"):
+        return "past_best"
+    stuck = dead is not None and dead.level == "red"
     if is_at("evaluation", "better"):
-        return "learnt"
-    if dead is not None and dead.level == "red":
+        return "learnt_dead" if stuck else "learnt"
+    if stuck:
         return "nothing"
     if is_at("reward_trend", "rises"):
         return "learnt_rows"

@@ -16,7 +16,7 @@ MOST_ALERTS = 12
 # Green says little about these: they are the absence of a fault.
 NO_STRENGTH = {
     "slow_steps", "reward_errors", "reward_dips", "memory_creep", "over_optimised", "clip_ratio", "length", "grad_norm",
-    "entropy",
+    "entropy", "truncation",
 }  # fmt: skip
 
 
@@ -91,11 +91,6 @@ def _missing(t: Telling) -> Iterator[str]:
         yield say("missing.live", step=step)
     elif m.status == "stopped":
         yield say("missing.stopped", step=step, total=total, run=m.name)
-    elif m.status == "failed":
-        reason = "; ".join(forms.failure(state.final)) if state.final else "?"
-        yield say("missing.failed", step=step, reason=forms.printable(reason))
-    elif m.status == "lost":
-        yield say("missing.lost", step=step, run=m.name)
     elif m.imported is not None:
         files = ", ".join(map(str, m.imported.get("files") or ["?"]))
         yield say("missing.imported", files=files, count=len(m.known or ()))

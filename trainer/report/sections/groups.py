@@ -73,7 +73,9 @@ def patterns(t: Telling) -> Section:
     """How often all right and all wrong, spread inside groups against between prompts, hard and easy prompts."""
     say, found = t.say, seen(t)
     if not found.groups:
-        return Section("patterns", say("title.patterns"), [Text(say("patterns.none"))])
+        return Section(
+            "patterns", say("title.patterns"), [Text(say("patterns.gone" if t.m.rollout_steps else "patterns.none"))]
+        )
     every = found.steps == len(t.m.rollout_steps)
     sampled = say("patterns.all_steps" if every else "patterns.some_steps")
     intro = say("patterns.intro", groups=f"{found.groups:,}", steps=f"{found.steps:,}", sampled=sampled)
@@ -162,6 +164,7 @@ def _groups_of(t: Telling, step: int) -> Iterator[Block]:
     rows = []
     for group in groups[:MOST_GROUPS]:
         rewards = ", ".join(forms.number(c.get("reward")) for c in group["completions"][:16])
+        rewards += ", \u2026" if len(group["completions"]) > 16 else ""
         cells = [forms.number(group.get("reward_mean")), forms.number(group.get("group_std"))]
         rows.append((shortened(prompt_text(group), 90), rewards, *cells, say(f"word.{group['outcome']}")))
     yield Table(head, rows, frozenset((2, 3)))
@@ -199,12 +202,16 @@ def shown(t: Telling, group: Line, title: str) -> Group:
         same[str(completion.get("text")), str(completion.get("reward"))].append(place)
     order = sorted(same.values(), key=lambda places: -_paid(group["completions"][places[0]]))
     cards = [_card(t, group["completions"][places[0]], places) for places in order[:MOST_COMPLETIONS]]
-    return Group(title, say("samples.prompt"), prompt_text(group), cards)
+    return Group(title, say("samples.prompt"), _cut(prompt_text(group)), cards)
 
 
 def _paid(completion: Line) -> float:
     reward = completion.get("reward")
     return float(reward) if reward is not None else -math.inf
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}\u2026"
 
 
 def _card(t: Telling, completion: Line, places: Sequence[int]) -> Completion:
@@ -217,6 +224,6 @@ def _card(t: Telling, completion: Line, places: Sequence[int]) -> Completion:
     ]
     facts += [say("samples.cut")] if completion.get("truncated") else []
     text = str(completion.get("text") or "") or say("samples.empty")
-    cut = text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}\u2026"
+    cut = _cut(text)
     numbers = ", ".join(str(place + 1) for place in places)
     return Completion(say("samples.completion", numbers=numbers), " \u00b7 ".join(facts), advantage, cut)

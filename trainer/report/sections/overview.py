@@ -26,12 +26,23 @@ def summary(t: Telling) -> Section:
     key = "summary.state" if total else "summary.state_unknown"
     state = say(key, status=status, steps=f"{m.state.last_step:,}", total=f"{total or 0:,}")
     blocks: list[Block] = [Text(say(f"verdict.{verdict(t.findings)}"), "lead"), Text(state)]
+    blocks += [Text(text) for text in ended(t)]
     look = [finding for finding in rules.worst(t.findings) if finding.level in ("red", "amber")]
     if look:
         blocks.append(Sayings([t.said(finding) for finding in look[:MOST_LOOKED_AT]]))
-    elif t.findings:
+    elif t.findings and m.status not in ("failed", "lost"):
         blocks.append(Text(say("summary.nothing_wrong")))
     return Section("summary", say("title.summary"), blocks)
+
+
+def ended(t: Telling) -> Iterator[str]:
+    """Why a run failed, or that its process is gone: before anything else is believed."""
+    step = f"{t.m.state.last_step:,}"
+    if t.m.status == "failed":
+        reason = "; ".join(forms.failure(t.m.state.final)) if t.m.state.final else "?"
+        yield t.say("missing.failed", step=step, reason=forms.printable(reason))
+    elif t.m.status == "lost":
+        yield t.say("missing.lost", step=step, run=t.m.name)
 
 
 def overview(t: Telling) -> Section:
@@ -55,14 +66,14 @@ def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     yield "precision", say("overview.four_bit", dtype=dtype) if m.setting("model.load_in_4bit") else dtype
     yield "engine", ", ".join(filter(None, (started.get("engine"), started.get("trainer_class"))))
     data = m.state.data or {}
-    path = _inside(m.setting("data.path") or m.setting("data.name"))
+    path = inside(m.setting("data.path") or m.setting("data.name"))
     if path and path != "unknown":
         rows, held_out = data.get("rows", m.plan.get("rows")), data.get("eval_rows")
         known = rows is not None and held_out is not None
         yield "data", say("overview.rows", path=path, rows=rows, held_out=held_out) if known else str(path)
 
 
-def _inside(path: Any) -> str:
+def inside(path: Any) -> str:
     """A file of the project without the folder it lies in on this machine."""
     text = str(path or "")
     return text.removeprefix(f"{PROJECT}{os.sep}")
@@ -151,7 +162,7 @@ def _example(t: Telling) -> Iterator[Block]:
     if found is None or t.m.setting("reward.supervision") == "process":
         return
     step, group = found
-    rewards = [c["reward"] for c in group["completions"] if c.get("reward") is not None]
+    rewards = [c["reward"] for c in group["completions"] if c.get("reward") is not None] or [0.0]
     mean = statistics.fmean(rewards)
     std = statistics.stdev(rewards) if len(rewards) > 1 else 0.0
     yield Text(t.say("method.example", step=step, mean=mean, std=std))
