@@ -26,11 +26,10 @@ from trainer.events import EventReader, EventWriter
 from trainer.grpo.rollouts import Batch, group_stats, groups
 from trainer.grpo.spans import Span
 from trainer.memory.measured import peak_gib, resident_gib
-from trainer.report.fold import RunState, fold
+from trainer.report.fold import PROFILED, RunState, fold
 from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 
-PROFILED = "profiling/Time taken: CustomGRPOTrainer."  # TRL's own name for these metrics (trl/extras/profiling.py)
 WARMUP_STEPS = 2  # the first steps of a process are slower: allocations, compilation, caches
 DEAD_STEPS = 10  # steps in a row without any gradient after which the user is told
 NOT_METRICS = {"epoch"}

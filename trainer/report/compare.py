@@ -12,11 +12,13 @@ from itertools import combinations
 from typing import Any
 
 from trainer import forms
-from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, smoothed, thinned, window
+from trainer.charts import COLOURS, MOST_POINTS, Chart, Line
 from trainer.report import series
 from trainer.report.document import Block, Charts, Report, Section, Table, Text
 from trainer.report.material import Material
 from trainer.report.rules.evaluation import SURE, error, evals
+from trainer.report.sections.metrics import curve
+from trainer.report.sections.overview import inside
 from trainer.report.sections.telling import words
 from trainer.words import Words
 
@@ -132,8 +134,8 @@ def _flat(m: Material) -> dict[str, Any]:
             name = f"{head}{key}"
             if isinstance(value, dict) and value:
                 waiting.append((f"{name}.", value))
-            elif (name != "title" and m.setting(name) is not None) or (m.known is None and name != "title"):
-                flat[name] = value
+            elif name != "title" and (m.known is None or m.setting(name) is not None):
+                flat[name] = inside(value) if isinstance(value, str) else value
     return flat
 
 
@@ -150,7 +152,10 @@ def _shown(value: Any) -> str:
 def _curves(found: Sequence[Material], say: Words) -> Charts:
     charts = []
     for key, name in CURVES:
-        drawn = [Line(m.name, colour, _curve(_points(m, name))) for m, colour in zip(found, COLOURS, strict=False)]
+        drawn = [
+            Line(m.name, colour, curve(_points(m, name), MOST_POINTS // 4))
+            for m, colour in zip(found, COLOURS, strict=False)
+        ]
         if any(line.points for line in drawn):
             charts.append(Chart(say(f"metrics.{key}"), drawn, headline=False))
     scores = [
@@ -166,13 +171,6 @@ def _points(m: Material, name: str) -> series.Points:
     if name == "seconds":
         return m.seconds
     return m.points(name) or m.group_points(name)
-
-
-def _curve(points: series.Points) -> series.Points:
-    steps, values = [step for step, _ in points], [value for _, value in points]
-    width = window(len(steps))
-    smooth: series.Column = smoothed(values, width) if len(steps) >= 2 * width else values
-    return thinned(steps, smooth, MOST_POINTS // 4)
 
 
 # ---- verdict

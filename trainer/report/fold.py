@@ -16,6 +16,8 @@ from trainer.rundir import RunDir
 from trainer.status import Status, verdict, worker_alive
 
 Column = list[float | None]
+PROFILED = "profiling/Time taken: CustomGRPOTrainer."
+"""TRL's own head of the metrics with seconds of a step (trl/extras/profiling.py)."""
 FACTS = ("engine", "device", "dtype", "trainer_class", "trainer_bases")
 EDGE_STEPS = 10  # steps averaged for the reward "at first" and "at last"
 

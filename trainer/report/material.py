@@ -22,13 +22,12 @@ from trainer.memory import Load
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
-from trainer.report.fold import RunFollower, RunState
+from trainer.report.fold import PROFILED, RunFollower, RunState
 from trainer.rundir import RunDir, read_json
 from trainer.spec import RunSpec
 from trainer.status import LIVE, Status
 
-GENERATE = "profiling/Time taken: CustomGRPOTrainer.transformers.generate"
-PROFILED = "profiling/Time taken: CustomGRPOTrainer."
+GENERATE = f"{PROFILED}transformers.generate"
 Group = dict[str, Any]
 OUTCOMES = frozenset({"spread", "all_right", "all_wrong", "constant"})  # trainer.grpo.rollouts.Outcome
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from trainer.report import series
-from trainer.report.finding import Advice, Finding, Level
-from trainer.report.material import GENERATE, PROFILED, Material
+from trainer.report.finding import Advice, Finding
+from trainer.report.fold import PROFILED
+from trainer.report.material import GENERATE, Material
 
 REWARDS_AMBER = 0.4  # share of a step
 DOMINATES = 0.5
@@ -88,8 +89,7 @@ def slow_steps(m: Material) -> Iterator[Finding]:
         steps = tuple(one.step for one in slow)
         values = what | {"steps": list(steps), "most": most.value, "at": most.step, "factor": most.value / usual}
         values |= _written(m, most.step) | _longer(m, most.step)
-        level: Level = "note"
-        yield Finding("slow_steps", level, _reason(values), values, steps)
+        yield Finding("slow_steps", "note", _reason(values), values, steps)
     if fast:
         least = min(fast, key=lambda one: one.value)
         steps = tuple(one.step for one in fast)

@@ -224,6 +224,5 @@ def _card(t: Telling, completion: Line, places: Sequence[int]) -> Completion:
     ]
     facts += [say("samples.cut")] if completion.get("truncated") else []
     text = str(completion.get("text") or "") or say("samples.empty")
-    cut = _cut(text)
     numbers = ", ".join(str(place + 1) for place in places)
-    return Completion(say("samples.completion", numbers=numbers), " \u00b7 ".join(facts), advantage, cut)
+    return Completion(say("samples.completion", numbers=numbers), " \u00b7 ".join(facts), advantage, _cut(text))

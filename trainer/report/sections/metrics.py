@@ -10,6 +10,7 @@ from trainer import forms
 from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, Style, smoothed, thinned, window
 from trainer.report import series
 from trainer.report.document import Block, Charts, Section, Table, Text
+from trainer.report.fold import PROFILED
 from trainer.report.material import GENERATE, Material
 from trainer.report.rules.evaluation import evals
 from trainer.report.sections.telling import Telling
@@ -77,12 +78,12 @@ def _table(t: Telling) -> Table:
         cells = [number(value) for value in (first, last, found.median)]
         cells.append(f"{number(found.low)} - {number(found.high)}")
         cells += [f"{number(value)} ({step:,})" for step, value in (least, most)]
-        rows.append((name.removeprefix("profiling/Time taken: CustomGRPOTrainer."), *cells, course(points)))
+        rows.append((name.removeprefix(PROFILED), *cells, course(points)))
     return Table([*head, t.say("metrics.course")], rows, frozenset(range(1, 7)), course=7)
 
 
 def _asked(t: Telling) -> list[Table]:
-    """The prompt that was paid least at each dip and each spike."""
+    """The prompt that was paid least at each dip, and most at each spike."""
     found = [asked for finding in t.of("reward_dips", "reward_spikes") for asked in finding.values.get("prompts") or ()]
     if not found:
         return []
@@ -123,7 +124,7 @@ def drawn(t: Telling, charts: Sequence[Chart]) -> list[Charts]:
     return [Charts(shown, t.say("metrics.step"), t.say("metrics.empty"))] if shown else []
 
 
-def two_lines(m: Material, points: series.Points, say: Words) -> list[Line]:
+def two_lines(points: series.Points, say: Words) -> list[Line]:
     """Every step faint, the mean of its neighbourhood strong; a short run has only the first."""
     steps, values = [step for step, _ in points], [value for _, value in points]
     width = window(len(steps))
@@ -134,14 +135,14 @@ def two_lines(m: Material, points: series.Points, say: Words) -> list[Line]:
     return [each, Line(say("metrics.smooth", count=width), "strong", smooth)]
 
 
-def _one(m: Material, title: str, points: series.Points, say: Words, **more: Any) -> Chart:
-    return Chart(title, two_lines(m, points, say), **more)
+def _one(title: str, points: series.Points, say: Words, **more: Any) -> Chart:
+    return Chart(title, two_lines(points, say), **more)
 
 
 def _reward(m: Material, say: Words) -> list[Chart]:
     reward = m.points("train/reward")
     dips = [one.step for one in series.apart(series.away(reward, "low"))]
-    found = [_one(m, say("metrics.chart_reward"), reward, say, marks=dips)]
+    found = [_one(say("metrics.chart_reward"), reward, say, marks=dips)]
     scores = [(step, float(event["reward"])) for step, event in evals(m)]
     if scores:
         found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
@@ -151,14 +152,16 @@ def _reward(m: Material, say: Words) -> list[Chart]:
 
 
 def _coloured(m: Material, pattern: str, names: Sequence[str]) -> list[Line]:
-    drawn = []
-    for name, colour in zip(names, COLOURS, strict=False):
-        points = m.points(pattern.format(name))
-        steps, values = [step for step, _ in points], [value for _, value in points]
-        width = window(len(steps))
-        smooth: series.Column = smoothed(values, width) if len(steps) >= 2 * width else values
-        drawn.append(Line(name, colour, thinned(steps, smooth, MOST_POINTS // 2)))
-    return drawn
+    pairs = zip(names, COLOURS, strict=False)
+    return [Line(name, colour, curve(m.points(pattern.format(name)), MOST_POINTS // 2)) for name, colour in pairs]
+
+
+def curve(points: series.Points, most: int) -> series.Points:
+    """For charts of several lines: smoothed, unless it is too short for that."""
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    width = window(len(steps))
+    smooth: series.Column = smoothed(values, width) if len(steps) >= 2 * width else values
+    return thinned(steps, smooth, most)
 
 
 def _spread(m: Material, say: Words) -> list[Chart]:
@@ -175,7 +178,7 @@ def _spread(m: Material, say: Words) -> list[Chart]:
     return [
         Chart(say("metrics.chart_spread"), spread, low=0.0),
         Chart(say("metrics.chart_dead"), dead, 0.0, 1.0, forms.percent, forms.percent, stacked=True),
-        _one(m, say("metrics.chart_loss"), loss, say),
+        _one(say("metrics.chart_loss"), loss, say),
     ]
 
 
@@ -196,14 +199,14 @@ def thin(points: series.Points) -> series.Points:
 
 def _policy(m: Material, say: Words) -> list[Chart]:
     names = {"chart_kl": "train/kl", "chart_entropy": "train/entropy", "chart_grad": "train/grad_norm"}
-    return [_one(m, say(f"metrics.{key}"), m.points(name), say, low=0.0) for key, name in names.items()]
+    return [_one(say(f"metrics.{key}"), m.points(name), say, low=0.0) for key, name in names.items()]
 
 
 def _lengths(m: Material, say: Words) -> list[Chart]:
     cut = m.group_points("truncated_frac") or m.points("train/completions/clipped_ratio")
     return [
-        _one(m, say("metrics.chart_length"), m.points("train/completions/mean_length"), say, low=0.0),
-        _one(m, say("metrics.chart_truncated"), cut, say, low=0.0, high=1.0, format=forms.percent, mark=forms.percent),
+        _one(say("metrics.chart_length"), m.points("train/completions/mean_length"), say, low=0.0),
+        _one(say("metrics.chart_truncated"), cut, say, low=0.0, high=1.0, format=forms.percent, mark=forms.percent),
     ]
 
 

@@ -63,7 +63,7 @@ def _areas(t: Telling, columns: dict[str, series.Points]) -> list[Drawn]:
 
 
 def _generate(m: Material, t: Telling) -> Chart:
-    return Chart(t.say("metrics.chart_generate"), two_lines(m, m.generate_s, t.say), low=0.0, format=t.say.duration)
+    return Chart(t.say("metrics.chart_generate"), two_lines(m.generate_s, t.say), low=0.0, format=t.say.duration)
 
 
 def _peaks(t: Telling) -> list[Block]:
@@ -91,5 +91,5 @@ def memory(t: Telling) -> Section:
     points = m.memory_points("used_gib") or m.memory_points("rss_gib")
     blocks: list[Block] = list(t.sayings("memory_creep"))
     if points:
-        blocks += drawn(t, [Chart(say("metrics.chart_memory"), two_lines(m, points, say), low=0.0)])
+        blocks += drawn(t, [Chart(say("metrics.chart_memory"), two_lines(points, say), low=0.0)])
     return Section("memory", say("title.memory"), blocks)
