@@ -19,8 +19,10 @@ from trainer.imports.bring import Imported, bring
 from trainer.report.fold import RunState, state_of, summary
 from trainer.rundir import RunDir, outputs_dir
 from trainer.status import LIVE
-from trainer.ui import markup, views
-from trainer.ui.runs import Runs
+from trainer.ui import markup
+from trainer.ui.known_runs import KnownRuns
+from trainer.ui.live import views
+from trainer.ui.runs.views import cells
 from trainer.ui.text import words
 
 GENERATE = "profiling/Time taken: CustomGRPOTrainer.transformers.generate"
@@ -548,7 +550,7 @@ def test_an_imported_run_can_not_be_resumed_stopped_exported_or_talked_to(
 
 
 def test_the_page_says_that_a_run_is_imported(theirs: RunDir) -> None:
-    with Runs().look("theirs") as seen:
+    with KnownRuns().look("theirs") as seen:
         assert views.sentences(seen, words("en"))[0] == (
             "Imported: 2 steps of a run that was trained elsewhere. How it ended is not known."
         )
@@ -559,7 +561,7 @@ def test_the_page_says_that_a_run_is_imported(theirs: RunDir) -> None:
         assert views.dead_sentence(seen.state, words("en")) == ""
         assert len(views.step_lines(seen)) == 2
         assert views.spread_chart(seen.state, words("en")).title
-    (row,) = Runs().table().rows
+    (row,) = KnownRuns().table().rows
     assert row.status == "imported"
-    assert views.cells(row, words("en"))[1] == "imported"
+    assert cells(row, words("en"))[1] == "imported"
     assert "g-imported" in markup.dot(row.status)

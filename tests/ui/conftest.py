@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -99,6 +100,37 @@ def end_server(server: Server) -> int:
         server.process.kill()
         server.process.wait()
         raise
+
+
+@functools.cache
+def page() -> Any:
+    """The page as this process would build it: its names, in the order of a tick's values."""
+    from trainer.ui import server as serving
+
+    serving.set_environment("127.0.0.1")
+    from trainer.ui.page import Page
+
+    return Page()
+
+
+def look(server: Server, here: str, run: str = "", language: str = "en", **chosen: Any) -> dict[str, Any]:
+    """What a browser that was told nothing yet is told when it turns to a tab; what was skipped is left out.
+
+    chosen: values of the tab's inputs by the name of the attribute that holds the component; else their first value.
+    """
+    known = page()
+    given = []
+    for tab in known.tabs:
+        names = {id(made): name for name, made in vars(tab).items()}
+        given += [chosen.get(names.get(id(made), ""), made.value) for made in tab.inputs]
+    values = server.call("turn", run, language, here, None, *given)
+    told = dict(zip(known.names, values, strict=False))
+    return {name: value for name, value in told.items() if not _is_skipped(value)}
+
+
+def _is_skipped(value: Any) -> bool:
+    """An update that changes nothing; Gradio adds empty properties to that of gr.HTML."""
+    return isinstance(value, dict) and value.get("__type__") == "update" and not value.keys() - {"__type__", "props"}
 
 
 @pytest.fixture(scope="session")

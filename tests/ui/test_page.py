@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from tests.ui.conftest import PROJECT, Server, end_server, start_server
+from tests.ui.conftest import PROJECT, Server, end_server, look, start_server
 from tests.ui.events import began, write_run
 from trainer import launch
 from trainer.errors import RunError
 from trainer.rundir import outputs_dir
-from trainer.ui import actions
-from trainer.ui.tab_runs import RunsTab
+from trainer.ui import actions as shared
+from trainer.ui.live import actions as steering
 from trainer.ui.text import words
+from trainer.ui.train import actions
 
 HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets")
 EN = words("en")
@@ -116,7 +117,8 @@ def test_a_run_that_is_none_can_be_neither_stopped_nor_resumed(server: Server, n
 def test_the_pages_process_never_imports_torch() -> None:
     script = (
         "import sys\n"
-        "from trainer.ui import page, actions, server\n"
+        "from trainer.ui import page, server\n"
+        "from trainer.ui.train import actions\n"
         "server.set_environment('127.0.0.1')\n"
         "page.build()\n"
         "from trainer.ui.text import words\n"
@@ -136,12 +138,12 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
     run = actions.start("tiny", "optim.max_steps=4", "", EN)
     assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)
     with pytest.raises(RunError, match="has a worker already"):
-        actions.resume("tiny-1", EN)
+        steering.resume("tiny-1", EN)
     wait_for(lambda: run.events.exists() and b'"step"' in run.events.read_bytes())
-    actions.stop("tiny-1", EN)
+    steering.stop("tiny-1", EN)
     wait_for(lambda: launch.judge(run) == "stopped" and all_reaped())
     monkeypatch.setenv("FAKE_WORKER", "finish")
-    assert actions.resume("tiny-1", EN) == "tiny-1 goes on: attempt 2."
+    assert steering.resume("tiny-1", EN) == "tiny-1 goes on: attempt 2."
     wait_for(lambda: launch.judge(run) == "finished" and all_reaped())
 
 
@@ -160,14 +162,16 @@ def test_ctrl_c_ends_the_page_with_0_and_leaves_runs_going(tmp_path: Path, start
 
 
 def all_reaped() -> bool:
-    actions.reap()
-    return not actions._children
+    shared.reap()
+    return not shared._children
 
 
 def told(server: Server, run: str, language: str) -> dict[str, Any]:
-    """One tick of a browser that was told nothing yet."""
-    names = [*RunsTab.names, "progress"]
-    return dict(zip(names, server.call("tick", run, language, None), strict=False))
+    """What a browser on the tabs Live and Runs is told that was told nothing yet; names without their tab."""
+    found: dict[str, Any] = {}
+    for here in ("live", "runs"):
+        found |= {name.rpartition(".")[2]: value for name, value in look(server, here, run, language).items()}
+    return found
 
 
 def wait_for(condition: Any) -> None:

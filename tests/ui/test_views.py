@@ -18,9 +18,13 @@ from trainer.console import lines
 from trainer.errors import Problem, RunError
 from trainer.report.fold import RunState, fold
 from trainer.rundir import RunDir, outputs_dir
-from trainer.ui import actions, markup, views
-from trainer.ui.runs import Row, Runs
+from trainer.ui import heading, markup
+from trainer.ui.known_runs import KnownRuns, Row
+from trainer.ui.live import actions as steering
+from trainer.ui.live import views
+from trainer.ui.runs.views import cells
 from trainer.ui.text import languages, preferred, words
+from trainer.ui.train import actions
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
@@ -86,7 +90,7 @@ def test_a_duration_is_rounded_to_what_is_meant(seconds: float | None, text: str
 
 
 def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
-    with Runs().look("tiny-1") as seen:
+    with KnownRuns().look("tiny-1") as seen:
         said = views.sentences(seen, EN)
         facts = dict(views.facts(seen, EN, now=1e6))
     assert said == [
@@ -111,7 +115,7 @@ def test_a_failed_run_tells_its_cause_and_where(make_run: MakeRun) -> None:
     problem = {"where": "reward.py:3", "what": "division by zero", "fix": "look at row 7"}
     failed = {"kind": "run_failed", "step": 1, "error": "X", "problems": [problem]}
     make_run("tiny-1", began(), step(1), failed | {"traceback_tail": "line 3"})
-    with Runs().look("tiny-1") as seen:
+    with KnownRuns().look("tiny-1") as seen:
         assert views.sentences(seen, EN)[0] == "Failed at step 1 of 40."
         assert views.cause(seen) == ["reward.py:3: division by zero  ->  look at row 7"]
         assert views.traceback_tail(seen) == "line 3"
@@ -119,7 +123,7 @@ def test_a_failed_run_tells_its_cause_and_where(make_run: MakeRun) -> None:
 
 def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) -> None:
     make_run("tiny-1", began(), step(1), checkpoint(1), step(2))
-    with Runs().look("tiny-1") as seen:
+    with KnownRuns().look("tiny-1") as seen:
         assert seen.status == "lost"
         assert views.sentences(seen, EN)[0].startswith("The worker is gone")
         assert not views.stop_action(seen, EN).on
@@ -130,7 +134,7 @@ def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) 
 
 def test_a_button_that_is_off_says_why(finished_run: RunDir) -> None:
     for say in (EN, KO):
-        with Runs().look("tiny-1") as seen:
+        with KnownRuns().look("tiny-1") as seen:
             stop, resume = views.stop_action(seen, say), views.resume_action(seen, say)
         assert not stop.on and stop.text
         assert not resume.on and resume.text
@@ -138,7 +142,7 @@ def test_a_button_that_is_off_says_why(finished_run: RunDir) -> None:
 
 def test_stop_tells_what_will_happen_while_a_run_is_going(make_run: MakeRun, start: Any) -> None:
     handle = start(make_run("tiny-1"), "obey")
-    runs = Runs()
+    runs = KnownRuns()
     for _ in range(100):
         with runs.look("tiny-1") as seen:
             if seen.state.steps:
@@ -148,15 +152,15 @@ def test_stop_tells_what_will_happen_while_a_run_is_going(make_run: MakeRun, sta
     with runs.look("tiny-1") as seen:
         assert views.stop_action(seen, EN).on
         assert "saves a checkpoint" in views.stop_action(seen, EN).text
-        assert views.progress(seen, EN)[1] == pytest.approx(0.25)
-    assert actions.stop("tiny-1", EN) == "tiny-1 was asked to save and stop."
+        assert heading.progress(seen, EN)[1] == pytest.approx(0.25)
+    assert steering.stop("tiny-1", EN) == "tiny-1 was asked to save and stop."
     handle.process.wait(20)
     with runs.look("tiny-1") as seen:
         assert seen.status == "stopped"
 
 
 def test_the_step_lines_are_those_of_the_console(finished_run: RunDir) -> None:
-    with Runs().look("tiny-1") as seen:
+    with KnownRuns().look("tiny-1") as seen:
         shown = views.step_lines(seen)
         assert shown[0] == lines.step_line(seen.state, 39, 0.0)
         assert len(shown) == 10
@@ -221,7 +225,7 @@ def test_the_table_lists_every_run_newest_first_and_reads_a_broken_one_as_such(
     make_run("first", *finished())
     write_run(outputs_dir(), "second", [began(), step(1)], title="<b>bold</b>")
     make_run("third").spec.write_text("{")
-    rows = {row.name: views.cells(row, EN) for row in Runs().table().rows}
+    rows = {row.name: cells(row, EN) for row in KnownRuns().table().rows}
     assert list(rows) == ["third", "second", "first"]
     assert rows["first"][1:5] == ["finished", "A small one", "40 / 40", "0.138 \u2192 0.887"]
     assert "can not be read" in rows["third"][2]
@@ -231,14 +235,14 @@ def test_the_table_lists_every_run_newest_first_and_reads_a_broken_one_as_such(
 def test_runs_not_read_in_time_come_at_the_next_tick(make_run: MakeRun) -> None:
     for name in ("a", "b", "c"):
         make_run(name, *finished())
-    runs = Runs()
+    runs = KnownRuns()
     assert [row.status for row in runs.table(budget_s=-1).rows] == [None, None, None]
     assert {row.status for row in runs.table().rows} == {"finished"}
     assert {row.status for row in runs.table(budget_s=-1).rows} == {"finished"}
 
 
 def test_a_run_made_anew_under_the_same_name_is_read_anew(make_run: MakeRun) -> None:
-    runs = Runs()
+    runs = KnownRuns()
     old = make_run("tiny-1", *finished())
     assert runs.table().rows[0].status == "finished"
     shutil.rmtree(old.path)
@@ -251,10 +255,10 @@ def test_a_run_made_anew_under_the_same_name_is_read_anew(make_run: MakeRun) -> 
 
 def test_a_wanted_run_is_shown_else_one_that_is_going_else_the_newest() -> None:
     rows = [Row("new", "finished"), Row("going", "running"), Row("old", "lost")]
-    assert views.chosen(rows, "old") == "old"
-    assert views.chosen(rows, "gone") == "going"
-    assert views.chosen(rows[::2], None) == "new"
-    assert views.chosen([], "x") is None
+    assert heading.chosen(rows, "old") == "old"
+    assert heading.chosen(rows, "gone") == "going"
+    assert heading.chosen(rows[::2], None) == "new"
+    assert heading.chosen([], "x") is None
 
 
 # ---------------------------------------------------------------------------------- choices

@@ -1,144 +1,35 @@
-"""What the page's buttons do. Everything a browser sends is checked here again; no gradio.
-
-The words of problems that launch, presets and plan find are theirs (English).
-"""
+"""What every tab's buttons share: the run that is meant, and the processes this server started. No gradio."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
-from trainer import launch, presets, rundir
-from trainer.errors import Problem, RunError, SpecError, TrainerError
-from trainer.launch import WorkerHandle
-from trainer.plan import RunPlan, card
-from trainer.presets import PresetInfo
-from trainer.report import write as reports
+from trainer.errors import Problem, RunError
 from trainer.rundir import RunDir, outputs_dir
-from trainer.spec import RunSpec
 from trainer.ui.text import Words
 
-MOST_TEXT = 20_000  # characters of changes a browser may send
 
-# Workers this server started: asked now and then whether they ended, so that none stays a zombie.
-_children: list[WorkerHandle] = []
+class Child(Protocol):
+    """A process this server started."""
 
-
-@dataclass(frozen=True)
-class Checked:
-    """A choice that was looked at: either a plan, or what is wrong with it."""
-
-    preset: str
-    overrides: list[str]
-    name: str | None
-    spec: RunSpec | None
-    plan: RunPlan | None
-    problems: list[Problem]
-
-    @property
-    def card(self) -> str:
-        return card.render(self.spec, self.plan) if self.spec and self.plan else ""
-
-    @property
-    def command(self) -> str:
-        return command(self.preset, self.overrides, self.name)
+    def poll(self) -> int | None: ...
 
 
-def known_presets() -> list[PresetInfo]:
-    return presets.list_presets()
+_children: list[Child] = []
 
 
-def preset_info(name: str | None) -> PresetInfo | None:
-    return next((info for info in known_presets() if info.name == name), None)
-
-
-def lines_of(text: str) -> list[str]:
-    """One change a line; empty lines and comments are left out, a pasted `--set` is taken off."""
-    found = [line.strip().removeprefix("--set ").strip() for line in text.splitlines()]
-    return [line for line in found if line and not line.startswith("#")]
-
-
-def command(preset: str, overrides: Sequence[str], name: str | None) -> str:
-    """What to type to start the same run without a browser."""
-    words = ["python", "app.py", "--headless", "--preset", preset]
-    for override in overrides:
-        words += ["--set", override]
-    words += ["--name", name] if name else []
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def check(preset: str | None, text: str | None, name: str | None, words: Words) -> Checked:
-    """Find all that can be wrong with a choice; writes nothing."""
-    preset, text, name = preset or "", text or "", (name or "").strip() or None
-    problems: list[Problem] = []
-    if len(text) > MOST_TEXT:
-        where, what = "problem.text_long_where", "problem.text_long"
-        problems.append(Problem(words(where), words(what, most=MOST_TEXT)))
-        text = ""
-    overrides = lines_of(text)
-    problems += _name_problems(name, words)
-    spec, plan = None, None
-    # presets.load would also read any .toml on this disk: a page gets only what it was offered.
-    if preset_info(preset) is None:
-        what = words("problem.preset_unknown", preset=repr(preset[:80]))
-        problems.append(Problem(words("problem.preset"), what, words("problem.preset_fix")))
-    else:
-        try:
-            spec, plan = launch.prepare(preset, overrides)
-        except TrainerError as error:
-            problems += error.problems
-    return Checked(preset, overrides, name, spec, plan, problems)
-
-
-def _name_problems(name: str | None, words: Words) -> list[Problem]:
-    if name is None:
-        return []
-    where, fix = words("problem.name"), words("problem.name_fix")
-    if not rundir.NAME.fullmatch(name):
-        what = words("problem.name_rule", name=repr(name[:80]))
-        return [Problem(where, what, rundir.next_name(outputs_dir(), name))]
-    if os.path.lexists(outputs_dir() / name):
-        return [Problem(where, words("problem.name_taken", name=name), fix)]
-    return []
-
-
-def start(preset: str | None, text: str | None, name: str | None, words: Words) -> RunDir:
-    """Create the run and start its worker. Raises InputError with every problem."""
-    checked = check(preset, text, name, words)
-    if checked.problems or checked.spec is None or checked.plan is None:
-        raise SpecError(checked.problems)
-    run = launch.create(checked.preset, checked.spec, checked.plan, checked.name)
-    _children.append(launch.start(run))
-    return run
-
-
-def stop(run: str | None, words: Words) -> str:
-    """Ask the run to save and stop; returns at once. Raises RunError when it is not running."""
-    launch.stop(_open(run, words))
-    return words("runs.stop_sent", run=run)
-
-
-def resume(run: str | None, words: Words) -> str:
-    """Start another attempt. Raises RunError when it is running or finished."""
-    handle = launch.resume(_open(run, words))
-    _children.append(handle)
-    return words("runs.resume_sent", run=run, attempt=handle.attempt)
-
-
-def report(run: str | None, language: str, words: Words) -> str:
-    """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
-    return reports.text_of([_open(run, words)], language, "html")
-
-
-def _open(run: str | None, words: Words) -> RunDir:
-    if not run:
-        raise RunError(Problem(words("runs.choose"), words("runs.none_chosen")))
-    return RunDir.open(outputs_dir(), run)
+def started(child: Child) -> None:
+    """Ask this process now and then whether it has ended, so that it does not stay a zombie."""
+    _children.append(child)
 
 
 def reap() -> None:
-    """Let go of workers that have ended."""
+    """Let go of processes that have ended."""
     _children[:] = [child for child in _children if child.poll() is None]
+
+
+def opened(run: str | None, words: Words) -> RunDir:
+    """The run of that name, as a browser sent it. Raises RunError when there is none."""
+    if not run:
+        raise RunError(Problem(words("page.run"), words("page.run_none")))
+    return RunDir.open(outputs_dir(), run)

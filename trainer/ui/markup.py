@@ -14,7 +14,7 @@ from trainer.status import Status
 
 __all__ = [
     "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",
-    "report", "table",
+    "report", "shape", "table",
 ]  # fmt: skip
 
 # Never colour alone: each state also has a shape, and its word stands beside it.
@@ -23,6 +23,7 @@ _DOTS: dict[Status, str] = {
     "running": "\u25b6",
     "stopping": "\u25a3",
     "finished": "\u2713",
+    "paused": "\u2016",
     "stopped": "\u25a0",
     "failed": "\u2715",
     "lost": "?",
@@ -33,6 +34,11 @@ _DOTS: dict[Status, str] = {
 def paragraphs(texts: Iterable[str]) -> str:
     """The first sentence large, the others below it."""
     return "".join(element("p", text, "g-lead" if number == 0 else "g-more") for number, text in enumerate(texts))
+
+
+def shape(status: Status | None) -> str:
+    """The sign of a state; "" when it is not known."""
+    return "" if status is None else _DOTS[status]
 
 
 def dot(status: Status | None) -> str:

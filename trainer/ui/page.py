@@ -1,8 +1,7 @@
-"""The page as a whole: header, language, tabs, and the tick that keeps it true.
+"""The page as a whole: head, language, tabs, and the tick that keeps it true.
 
-A tab is a class with its components and events: TrainTab, RunsTab. Each has `show`, which gives
-the values of its changing components; the page calls it when it is opened, when the language
-changes and at every tick. Imports gradio; the words are in text/, the numbers come from views.
+Each tab is a room with a Tab (tab.py): its components, its events, and `show`, which says the values of what changes.
+Only the open tab is asked. Imports gradio; the words are in text/, the numbers come from views.
 """
 
 from __future__ import annotations
@@ -13,32 +12,38 @@ from typing import Any
 
 import gradio as gr
 
-from trainer import gpu
+from trainer import charts, gpu
 from trainer.status import LIVE
-from trainer.ui import actions, markup, views
+from trainer.ui import actions, heading, markup
+from trainer.ui.groups.tab import GroupsTab
+from trainer.ui.health.tab import HealthTab
+from trainer.ui.known_runs import KnownRuns, Table
 from trainer.ui.labels import Labels
-from trainer.ui.runs import Runs
-from trainer.ui.tab_runs import RunsTab
-from trainer.ui.tab_train import TrainTab
+from trainer.ui.live.tab import LiveTab
+from trainer.ui.runs.tab import RunsTab
+from trainer.ui.tab import Frame, Look, Tab
 from trainer.ui.text import Words, languages, preferred, words
+from trainer.ui.train.tab import TrainTab
+from trainer.ui.tryit.tab import TryItTab
 
 TICK_S = 1.5
-STYLE = Path(__file__).with_name("style.css")
+MOST_PROGRESS = 4  # runs that are going and have a line in the head
+_HERE = Path(__file__).parent
 # The address keeps what is looked at, so that a reload and a sent link show the same.
-_ADDRESS = """(run, language) => {
+_ADDRESS = """(run, language, here) => {
     const address = new URL(window.location);
     if (run) address.searchParams.set("run", run);
     address.searchParams.set("lang", language);
+    if (here) address.searchParams.set("tab", here);
     history.replaceState(null, "", address);
     document.documentElement.lang = language;
 }"""
 _OPENED = "() => { window.pageOpened = true; }"
 # Gradio selects the first tab before the page is opened: that is nobody's choice.
-_TAB = """() => {
-    if (!window.pageOpened) return;
-    const address = new URL(window.location);
-    address.searchParams.set("tab", "%s");
-    history.replaceState(null, "", address);
+_TURNED = '(here) => window.pageOpened ? "%s" : here'
+_THEME = """() => {
+    const dark = document.body.classList.toggle("dark");
+    localStorage.setItem("theme", dark ? "dark" : "light");
 }"""
 
 
@@ -53,19 +58,50 @@ def theme() -> Any:
     )
 
 
+def styles() -> list[Path]:
+    """Style sheets: of the charts, of the page, of each room."""
+    return [charts.STYLE, _HERE / "page.css", *sorted(_HERE.glob("*/*.css"))]
+
+
+def scripts() -> str:
+    """For the head of the document: the page's own scripts, one file each."""
+    return "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(_HERE.glob("*.js")))
+
+
 def build() -> Any:
     """The Blocks, not yet served."""
-    labels, runs = Labels(), Runs()
-    blocks = gr.Blocks(
-        title="GRPO on one GPU",
-        analytics_enabled=False,
-        fill_width=True,
-        delete_cache=(3600, 86400),
-    )
-    with blocks:
+    return Page().blocks
+
+
+class Page:
+    """tabs: in order. names: what one tick says values for, `<tab>.<output>` for those of a tab."""
+
+    def __init__(self) -> None:
+        self.labels, self.runs = Labels(), KnownRuns()
+        options: dict[str, Any] = {"analytics_enabled": False, "fill_width": True, "delete_cache": (3600, 86400)}
+        with gr.Blocks(title="GRPO on one GPU", **options) as self.blocks:
+            self._head()
+            with gr.Tabs(selected="train", elem_classes="g-tabs") as self.bar:
+                self.tabs: tuple[Tab, ...] = (
+                    TrainTab(self.labels),
+                    LiveTab(self.labels),
+                    GroupsTab(self.labels),
+                    HealthTab(self.labels),
+                    RunsTab(self.labels),
+                    TryItTab(self.labels),
+                )
+            self.shown = gr.State({})
+            self._wire(gr.Timer(TICK_S))
+
+    def _head(self) -> None:
+        make = self.labels.make
         with gr.Row(elem_classes="g-head"):
-            header = gr.HTML(_header(words("en")), elem_classes="g-title")
-            language = labels.make(
+            title = markup.element("h1", words("en")("page.title"))
+            self.title = gr.HTML(title, elem_classes="g-title")
+            self.chooser = make(
+                gr.Dropdown, words={"label": "page.run"}, choices=[], elem_classes="g-chooser", scale=0, min_width=240
+            )
+            self.language = make(
                 gr.Radio,
                 words={"label": "page.language"},
                 choices=[(words(code)("name"), code) for code in languages()],
@@ -73,112 +109,134 @@ def build() -> Any:
                 elem_classes="g-language",
                 container=False,
                 scale=0,
-                min_width=200,
+                min_width=180,
             )
-        progress = gr.HTML(elem_classes="g-progress")
-        with gr.Tabs(selected="train") as tabs:
-            train = TrainTab(labels)
-            history = RunsTab(labels, runs)
-        shown = gr.State({})
-        timer = gr.Timer(TICK_S)
-        page = _Page(labels, runs, header, language, progress, tabs, train, history, shown)
-        page.wire(blocks, timer)
-    return blocks
+            look = {"scale": 0, "min_width": 44, "size": "sm", "elem_classes": "g-theme"}
+            self.theme = make(gr.Button, words={"value": "page.theme"}, **look)
+        self.progress = gr.HTML(elem_classes="g-progress")
+        # What every event is asked about. Not the dropdown itself: Gradio refuses a value that is not among its
+        # choices, and a server that was restarted does not know them yet.
+        self.run = gr.Textbox(visible="hidden", max_length=64, elem_id="run")
+        self.here = gr.Textbox(visible="hidden", max_length=16, elem_id="here")
+        self.change = gr.Textbox(visible="hidden", max_length=100_000, elem_id="change")
 
+    @property
+    def names(self) -> list[str]:
+        return ["run", "chooser", "title", "progress", *self._outputs]
 
-def _header(say: Words) -> str:
-    found = gpu.list_gpus()
-    machine = " | ".join(f"{card.name} {card.total_gib:.0f} GiB" for card in found)
-    title = markup.element("h1", say("page.title"))
-    return title + markup.element("p", machine or say("page.gpu_none"), "g-machine")
+    @property
+    def _outputs(self) -> dict[str, Any]:
+        return {f"{tab.name}.{name}": made for tab in self.tabs for name, made in tab.outputs.items()}
 
+    @property
+    def inputs(self) -> list[Any]:
+        """What a tick is given: the run, the language, the open tab, what was told before, then the tabs' inputs."""
+        own = [self.run, self.language, self.here, self.shown]
+        return [*own, *(made for tab in self.tabs for made in tab.inputs)]
 
-class _Page:
-    """Events that concern more than one tab."""
-
-    def __init__(
-        self,
-        labels: Labels,
-        runs: Runs,
-        header: Any,
-        language: Any,
-        progress: Any,
-        tabs: Any,
-        train: TrainTab,
-        history: RunsTab,
-        shown: Any,
-    ) -> None:
-        self.labels, self.runs = labels, runs
-        self.header, self.language, self.progress, self.tabs = header, language, progress, tabs
-        self.train, self.history, self.shown = train, history, shown
-
-    def wire(self, blocks: Any, timer: Any) -> None:
-        run, language = self.history.run, self.language
+    def _wire(self, timer: Any) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented"}
-        live = [*self.history.outputs, self.progress, self.shown]
-        words_out = [*self.labels.components, self.header, *self.train.outputs]
-        blocks.load(self.open, None, [self.language, *words_out, self.tabs, run], api_name="open", **quiet).then(
+        told = [self.run, self.chooser, self.title, self.progress, *self._outputs.values(), self.shown]
+        place = [self.run, self.language, self.here]
+        opened = [self.language, self.run, self.here, *self.labels.components]
+        self.blocks.load(self.open, None, opened, api_name="open", **quiet).then(
             None, None, None, js=_OPENED, queue=False
         )
-        language.input(self.relabel, [language, *self.train.inputs], words_out, api_name="relabel", **quiet)
-        timer.tick(self.tick, [run, language, self.shown], live, api_name="tick", **quiet)
-        gr.on(
-            [run.change, language.change],
-            self.tick,
-            [run, language, self.shown],
-            live,
-            api_name=False,
-            **quiet,
-        )
-        gr.on([run.change, language.change], None, [run, language], None, js=_ADDRESS, queue=False)
-        for name, tab in (("train", self.train.tab), ("runs", self.history.tab)):
-            tab.select(None, None, None, js=_TAB % name, queue=False)
-        self.train.wire(language, self.tabs, run, quiet)
-        self.history.wire(language, quiet)
+        self.language.input(self.relabel, self.language, self.labels.components, api_name="relabel", **quiet)
+        timer.tick(self.tick, self.inputs, told, api_name="tick", **quiet)
+        turned = [made.change for made in place]
+        gr.on(turned, self.turn, self.inputs, told, trigger_mode="always_last", api_name="turn", **quiet)
+        gr.on(turned, None, place, None, js=_ADDRESS, queue=False)
+        self.here.change(lambda here: gr.Tabs(selected=self._known(here)), self.here, self.bar, api_name=False, **quiet)
+        self.chooser.input(None, self.chooser, self.run, js="(run) => run", queue=False)
+        self.theme.click(None, None, None, js=_THEME, queue=False)
+        frame = Frame(self.language, self.run, self.here, self.change, self.runs, quiet)
+        for tab in self.tabs:
+            tab.tab.select(None, self.here, self.here, js=_TURNED % tab.name, queue=False)
+            tab.wire(frame)
+
+    def _known(self, here: str | None) -> str:
+        return here if here in {tab.name for tab in self.tabs} else self.tabs[0].name
 
     def open(self, request: gr.Request) -> list[Any]:
-        """A browser opens the page: its language, and the run its address names."""
+        """A browser opens the page: its language, and the run and the tab its address names."""
         asked = request.query_params.get("lang", "")
         header = request.headers.get("accept-language", "")
         code = asked if asked in languages() else preferred(header)
-        rows = self.runs.table().rows
-        run = views.chosen(rows, request.query_params.get("run"))
-        tab = request.query_params.get("tab")
-        return [
-            code,
-            *self._words(words(code), None, "", ""),
-            gr.Tabs(selected=tab if tab in ("train", "runs") else "train"),
-            run or "",
-        ]
+        run = heading.chosen(self.runs.table().rows, request.query_params.get("run"))
+        here = self._known(request.query_params.get("tab"))
+        return [code, run or "", here, *self.labels.updates(words(code))]
 
-    def relabel(self, language: str, preset: str | None, overrides: str | None, name: str | None) -> list[Any]:
-        return self._words(words(language), preset, overrides, name)
+    def relabel(self, language: str) -> list[Any]:
+        return self.labels.updates(words(language))
 
-    def _words(self, say: Words, preset: str | None, overrides: str | None, name: str | None) -> list[Any]:
-        """Values of the labels, the header and the Train tab."""
-        train = self.train.show(say, preset or self.train.first, overrides, name)
-        return [*self.labels.updates(say), _header(say), *train]
-
-    def tick(self, run: str, language: str, shown: dict[str, int] | None) -> list[Any]:
+    def tick(self, run: str, language: str, here: str, shown: dict[str, int] | None, *chosen: Any) -> list[Any]:
         """What has changed since this browser was last told; a skip for all else."""
         actions.reap()
-        say, now = words(language), time.time()
-        table = self.runs.table()
-        chosen = views.chosen(table.rows, run)
-        values = self.history.show(say, table, chosen, now)
-        live = [row.name for row in table.rows if row.status in LIVE]
-        values["progress"] = markup.progress(self._progress(live, say), say("page.idle"))
-        told: dict[str, int] = {}
+        return self._told(run, language, here, shown, chosen, turned=False)
+
+    def turn(self, run: str, language: str, here: str, shown: dict[str, int] | None, *chosen: Any) -> list[Any]:
+        """The same when another tab, run or language was chosen: also of a tab that does not change by itself."""
+        return self._told(run, language, here, shown, chosen, turned=True)
+
+    def _told(
+        self, run: str, language: str, here: str, shown: dict[str, int] | None, chosen: tuple[Any, ...], turned: bool
+    ) -> list[Any]:
+        say, table = words(language), self.runs.table()
+        look = Look(say, self.runs, table, heading.chosen(table.rows, run), time.time())
+        values = self._frame(look)
+        place, outputs = 0, self._outputs
+        for tab in self.tabs:
+            given = chosen[place : place + len(tab.inputs)]
+            place += len(tab.inputs)
+            if tab.name == here and (tab.ticks or turned):
+                values |= {f"{tab.name}.{name}": value for name, value in tab.show(look, *given).items()}
+        told = dict(shown or {})
         updates = []
-        for name in [*self.history.names, "progress"]:
-            told[name] = hash((chosen, language, repr(values[name])))
-            same = (shown or {}).get(name) == told[name]
-            updates.append(gr.skip() if same else self.history.update(name, values[name]))
+        for name in ("run", "chooser", "title", "progress", *outputs):
+            if name not in values:
+                updates.append(gr.skip())
+                continue
+            seen = hash((look.run, language, repr(values[name])))
+            updates.append(gr.skip() if told.get(name) == seen else self._update(name, values[name]))
+            told[name] = seen
         return [*updates, told]
 
-    def _progress(self, live: list[str], say: Words) -> list[tuple[str, float]]:
-        found = []
-        for name in live[:4]:
+    def _update(self, name: str, value: Any) -> Any:
+        room, _, output = name.partition(".")
+        tab = next((tab for tab in self.tabs if output and tab.name == room), None)
+        if tab is not None:
+            return tab.update(output, value)
+        if name == "chooser":
+            choices, run = value
+            return gr.update(choices=choices, value=run)
+        return value
+
+    def _frame(self, look: Look) -> dict[str, Any]:
+        """The head of the page."""
+        say, table = look.say, look.table
+        live = [row.name for row in table.rows if row.status in LIVE]
+        going = []
+        for name in live[:MOST_PROGRESS]:
             with self.runs.look(name) as seen:
-                found.append(views.progress(seen, say))
-        return found
+                going.append(heading.progress(seen, say))
+        title = markup.element("h1", say("page.title")) + markup.element("p", _machine(say), "g-machine")
+        return {
+            "run": look.run or "",
+            "chooser": (_choices(table), look.run),
+            "title": title,
+            "progress": markup.progress(going, say("page.idle")),
+        }
+
+
+def _choices(table: Table) -> list[tuple[str, str]]:
+    return [(f"{markup.shape(row.status)} {row.name}".strip(), row.name) for row in table.rows]
+
+
+def _machine(say: Words) -> str:
+    """The GPU in a word: its memory and how busy it is; tenths of a GiB, so that it does not change at every tick."""
+    card = gpu.chosen()
+    if card is None:
+        return say("page.gpu_none")
+    busy = "" if card.utilization_frac is None else f" \u00b7 {100 * card.utilization_frac:.0f} %"
+    return f"{card.name} \u00b7 {card.used_gib:.1f}/{card.total_gib:.0f} GiB{busy}"

@@ -120,7 +120,6 @@ def _port_problem(host: str, port: int, error: OSError) -> Problem:
 def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
     from starlette.middleware import Middleware
 
-    from trainer import charts
     from trainer.ui import page
     from trainer.ui.guard import Guard
 
@@ -147,7 +146,8 @@ def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
             run_history=False,
             pwa=False,
             theme=page.theme(),
-            css_paths=[charts.STYLE, page.STYLE],
+            css_paths=page.styles(),
+            head=page.scripts(),
         )
     except OSError as error:  # the port was taken since we looked
         raise RunError(_port_problem(host, port, OSError(errno.EADDRINUSE, str(error)))) from error

@@ -29,7 +29,7 @@ Mark = tuple[tuple[int, int] | None, ...]
 
 @dataclass(frozen=True)
 class Seen:
-    """One run at one moment. The state belongs to the follower: use it inside `Runs.look` only."""
+    """One run at one moment. The state belongs to the follower: use it inside `KnownRuns.look` only."""
 
     rundir: RunDir
     spec: RunSpec | None
@@ -60,7 +60,7 @@ class Table:
     """Older runs that are not in `rows`."""
 
 
-class Runs:
+class KnownRuns:
     """Follows the runs under outputs/. Safe to use from several threads."""
 
     def __init__(self) -> None:

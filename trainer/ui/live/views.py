@@ -1,4 +1,4 @@
-"""Views: RunState -> words, points and lines for the page. Pure functions; no gradio, no files.
+"""Views of one run: RunState -> words, points and lines. Pure functions; no gradio, no files.
 
 Numbers come from report.fold and are formatted by trainer.console.lines, as on the console, so that page
 and console say the same.
@@ -14,8 +14,8 @@ from trainer import forms
 from trainer.charts import MOST_POINTS, Chart, Line, Style, smoothed, thinned, window
 from trainer.console import lines
 from trainer.report.fold import Column, RunState, summary
-from trainer.status import LIVE, Status
-from trainer.ui.runs import Row, Seen
+from trainer.status import LIVE
+from trainer.ui.known_runs import Seen
 from trainer.ui.text import Words
 
 RECENT = 10  # steps a sentence speaks of, and lines shown
@@ -53,7 +53,7 @@ def sentences(seen: Seen, words: Words) -> list[str]:
 
 def _state_sentence(seen: Seen, words: Words) -> str:
     state, status = seen.state, seen.status
-    step, total = f"{state.last_step:,}", _total(seen)
+    step, total = f"{state.last_step:,}", planned(seen)
     if status == "finished":
         seconds = (state.final or {}).get("seconds")
         return words("sentence.finished", step=step, time=words.duration(seconds))
@@ -101,7 +101,8 @@ def phase(seen: Seen, words: Words) -> str:
     return words(f"phase.{name}") if name in known else words("phase.between")
 
 
-def _total(seen: Seen) -> str:
+def planned(seen: Seen) -> str:
+    """Planned steps in words."""
     return "?" if seen.total is None else f"{seen.total:,}"
 
 
@@ -124,7 +125,7 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
     ago = unknown if heard is None else words("fact.ago", time=words.duration(_since(heard, now)))
     shown = [
         ("fact.phase", phase(seen, words)),
-        ("fact.step", f"{state.last_step:,} / {_total(seen)}"),
+        ("fact.step", f"{state.last_step:,} / {planned(seen)}"),
         ("fact.pace", words.duration(state.seconds[-1]) if index >= 0 else unknown),
         ("fact.left", words.duration(left) if left is not None else unknown if live else "-"),
         ("fact.reward", forms.number(reward) if reward is not None else unknown),
@@ -237,46 +238,3 @@ def resume_action(seen: Seen, words: Words) -> Action:
         return Action(True, words("resume.nothing", attempt=attempt))
     name = forms.printable(str(saved[-1]))
     return Action(True, words("resume.checkpoint", checkpoint=name, attempt=attempt))
-
-
-def progress(seen: Seen, words: Words) -> tuple[str, float]:
-    """One line about a run that is going, and the share of its steps that is done."""
-    state, status = seen.state, words(f"status.{seen.status}")
-    if not state.steps or not seen.total:
-        doing = status if seen.status == "starting" else phase(seen, words)
-        return words("page.live_early", run=seen.rundir.name, state=doing), 0.0
-    index = len(state.steps) - 1
-    text = words(
-        "page.live",
-        run=seen.rundir.name,
-        step=f"{state.last_step:,}",
-        total=_total(seen),
-        pace=words.duration(state.seconds[index]),
-        left=words.duration(lines.eta_s(state, index)),
-    )
-    return text, min(1.0, state.last_step / seen.total)
-
-
-def chosen(rows: Sequence[Row], wanted: str | None) -> str | None:
-    """The run to show: the wanted one, else one that is going, else the newest."""
-    names = [row.name for row in rows]
-    if wanted in names:
-        return wanted
-    live = [row.name for row in rows if row.status in LIVE]
-    return next(iter([*live, *names]), None)
-
-
-def cells(row: Row, words: Words) -> list[str]:
-    """A row of the table as text: name, state, preset, steps, reward, started."""
-    status: Status | None = row.status
-    if status is None:
-        return [row.name, words("runs.reading"), "", "", "", ""]
-    first, last = row.reward
-    return [
-        row.name,
-        words(f"status.{status}"),
-        words("runs.unreadable") if row.title is None else forms.printable(row.title),
-        f"{row.steps:,} / {'?' if row.total is None else format(row.total, ',')}",
-        "-" if first is None else f"{forms.number(first)} \u2192 {forms.number(last)}",
-        forms.clock(row.started),
-    ]

@@ -8,15 +8,19 @@ import gradio as gr
 
 from trainer import rundir
 from trainer.errors import TrainerError
-from trainer.ui import actions, markup
+from trainer.ui import markup
 from trainer.ui.labels import Labels
+from trainer.ui.tab import Frame, Look, Tab
 from trainer.ui.text import Words, words
+from trainer.ui.train import actions
 
 
-class TrainTab:
-    """outputs: components `show` gives values for; inputs: what a person chose."""
+class TrainTab(Tab):
+    name = "train"
+    ticks = False
 
     def __init__(self, labels: Labels) -> None:
+        super().__init__()
         known = actions.known_presets()
         self.first = "tiny" if any(info.name == "tiny" for info in known) else known[0].name
         with labels.make(gr.Tab, words={"label": "tab.train"}, id="train") as self.tab:
@@ -43,7 +47,7 @@ class TrainTab:
                         max_length=actions.MOST_TEXT,
                         elem_classes="g-mono",
                     )
-                    self.name = labels.make(
+                    self.run_name = labels.make(
                         gr.Textbox,
                         words={"label": "train.name", "info": "train.name_info"},
                         max_length=64,
@@ -60,11 +64,21 @@ class TrainTab:
                     )
                 with gr.Column(scale=3, min_width=300):
                     self.plan = gr.HTML(elem_classes="g-plan")
-        self.inputs = [self.preset, self.overrides, self.name]
-        self.outputs = [self.question, self.about, self.verdict, self.start, self.command]
-        self.outputs.append(self.plan)
+        self.inputs = [self.preset, self.overrides, self.run_name]
+        self.outputs = {
+            "question": self.question,
+            "about": self.about,
+            "verdict": self.verdict,
+            "start": self.start,
+            "command": self.command,
+            "plan": self.plan,
+        }
 
-    def show(self, say: Words, preset: str | None, overrides: str | None, name: str | None) -> list[Any]:
+    def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
+        values = self._values(look.say, *chosen)
+        return dict(zip(self.outputs, values, strict=True))
+
+    def _values(self, say: Words, preset: str | None, overrides: str | None, name: str | None) -> list[Any]:
         """Values of `outputs` for a choice; writes nothing."""
         checked = actions.check(preset, overrides, name, say)
         count = len(checked.problems)
@@ -101,22 +115,23 @@ class TrainTab:
             ]
         )
 
-    def wire(self, language: Any, tabs: Any, run: Any, quiet: dict[str, Any]) -> None:
-        asked = [language, *self.inputs]
+    def wire(self, frame: Frame) -> None:
+        asked = [frame.language, *self.inputs]
+        outputs = list(self.outputs.values())
         gr.on(
             # `change`, not `input`: Gradio 6.31 reports no input when text is pasted
-            [self.preset.input, self.overrides.change, self.name.change],
+            [self.preset.input, self.overrides.change, self.run_name.change],
             self.checked,
             asked,
-            self.outputs,
+            outputs,
             trigger_mode="always_last",
             api_name="check",
-            **quiet,
+            **frame.quiet,
         )
-        self.start.click(self.started, asked, [*self.outputs, tabs, run], api_name="start", **quiet)
+        self.start.click(self.started, asked, [*outputs, frame.here, frame.run], api_name="start", **frame.quiet)
 
     def checked(self, language: str, preset: str, overrides: str, name: str) -> list[Any]:
-        return self.show(words(language), preset, overrides, name)
+        return self._values(words(language), preset, overrides, name)
 
     def started(self, language: str, preset: str, overrides: str, name: str) -> list[Any]:
         """Start a run and turn to it; or say here why it can not be started."""
@@ -124,11 +139,11 @@ class TrainTab:
         try:
             run = actions.start(preset, overrides, name, say)
         except TrainerError as error:
-            values = self.show(say, preset, overrides, name)
+            values = self._values(say, preset, overrides, name)
             count = len(error.problems)
             sentence = say(f"train.problems_{'one' if count == 1 else 'many'}", count=count)
             values[2] = markup.problems(sentence, error.problems, say("train.type_this"))
             return [*values, gr.skip(), gr.skip()]
         gr.Info(say("train.started", name=run.name), duration=5)
-        values = self.show(say, preset, overrides, "" if name == run.name else name)
-        return [*values, gr.Tabs(selected="runs"), run.name]
+        values = self._values(say, preset, overrides, "" if name == run.name else name)
+        return [*values, "live", run.name]

@@ -1,0 +1,1 @@
+"""Health: every signal with its state, its meaning, its rule and what to do."""

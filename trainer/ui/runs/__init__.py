@@ -1,0 +1,1 @@
+"""Runs: what has run, and which was best? All runs, and two or more compared."""

@@ -1,0 +1,1 @@
+"""Train: what can be taught here, every setting, the plan, and Start."""

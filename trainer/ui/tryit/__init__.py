@@ -1,0 +1,1 @@
+"""Try it: the trained model beside the untrained one, checkpoints with their scores, exports."""
