@@ -38,7 +38,12 @@ _ADDRESS = """(run, language, here) => {
     history.replaceState(null, "", address);
     document.documentElement.lang = language;
 }"""
-_OPENED = "() => { window.pageOpened = true; }"
+# A chosen theme outlives a reload; Gradio has put the system's in place by now.
+_OPENED = """() => {
+    window.pageOpened = true;
+    const chosen = localStorage.getItem("theme");
+    if (chosen) document.body.classList.toggle("dark", chosen === "dark");
+}"""
 # Gradio selects the first tab before the page is opened: that is nobody's choice.
 _TURNED = '(here) => window.pageOpened ? "%s" : here'
 _THEME = """() => {
@@ -99,7 +104,13 @@ class Page:
             title = markup.element("h1", words("en")("page.title"))
             self.title = gr.HTML(title, elem_classes="g-title")
             self.chooser = make(
-                gr.Dropdown, words={"label": "page.run"}, choices=[], elem_classes="g-chooser", scale=0, min_width=240
+                gr.Dropdown,
+                words={"label": "page.run"},
+                choices=[],
+                elem_classes="g-chooser",
+                container=False,
+                scale=0,
+                min_width=240,
             )
             self.language = make(
                 gr.Radio,
