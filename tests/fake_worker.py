@@ -1,6 +1,6 @@
 """Looks like trainer.worker from outside, without a model: python -m tests.fake_worker RUN
 
-$FAKE_WORKER says how: finish, fail, refuse, obey (train until SIGTERM, then stop), deaf (ignores
+$FAKE_WORKER says how: finish, fail, refuse, obey (train until SIGTERM, then stop or pause), deaf (ignores
 SIGTERM), die (SIGKILL), leave (no last word), parent (obey, with a child in its group), restart (as a step that was
 too large for the GPU: the next attempt finishes).
 """
@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer import launch, mirrors
-from trainer.events import EventWriter
+from trainer import launch, mirrors, requests
+from trainer.events import EventWriter, Kind
 from trainer.process import Identity
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir
@@ -52,7 +52,7 @@ def main(path: str, character: str) -> int:
             events.emit("step", **common, metrics=metrics, groups=groups, tokens=100 * step)
             if character in ("obey", "deaf", "parent"):
                 break
-        return restart(rundir, events) if character == "restart" else end(events, character, asked)
+        return restart(rundir, events) if character == "restart" else end(rundir, events, character, asked)
 
 
 def restart(rundir: RunDir, events: EventWriter) -> int:
@@ -61,7 +61,7 @@ def restart(rundir: RunDir, events: EventWriter) -> int:
     return launch.EXIT_OUT_OF_MEMORY
 
 
-def end(events: EventWriter, character: str, asked: list[int]) -> int:
+def end(rundir: RunDir, events: EventWriter, character: str, asked: list[int]) -> int:
     if character in ("fail", "refuse"):
         code = launch.EXIT_FAILED if character == "fail" else launch.EXIT_INPUT
         problem = {"where": "reward.py:3", "what": "division by zero", "fix": "look at row 7"}
@@ -75,7 +75,11 @@ def end(events: EventWriter, character: str, asked: list[int]) -> int:
         deadline = time.monotonic() + 60
         while (not asked or character == "deaf") and time.monotonic() < deadline:
             time.sleep(0.02)
-        events.emit("run_stopped", step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM")
+            if character != "deaf":
+                requests.saved(rundir, events.attempt)
+        request = requests.stop_request(rundir)
+        kind: Kind = "run_paused" if request is not None and request.pause else "run_stopped"
+        events.emit(kind, step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM")
         return launch.EXIT_STOPPED
     events.emit("eval", at="after", step=STEPS, reward=0.9, correct_frac=0.8, rows=8, seconds=0.1)
     events.emit("run_finished", step=STEPS, seconds=1.0, tokens=400, peak_memory_gib=0.5)

@@ -13,8 +13,17 @@ import pytest
 from tests.grpo.test_rollouts import batch
 from tests.test_best import evaluated as measured
 from tests.test_best import publish
-from trainer import checkpoints, presets
-from trainer.callbacks import DEAD_STEPS, BestStep, Heartbeat, MakeRoom, RunObserver, StopWhenAsked, profile
+from trainer import checkpoints, presets, requests
+from trainer.callbacks import (
+    DEAD_STEPS,
+    BestStep,
+    Heartbeat,
+    MakeRoom,
+    RunObserver,
+    SaveWhenAsked,
+    StopWhenAsked,
+    profile,
+)
 from trainer.errors import CheckpointError, WorkError
 from trainer.evaluate import answers
 from trainer.events import EventReader, EventWriter
@@ -138,6 +147,40 @@ def test_a_stop_waits_for_the_end_of_the_rollout_phase(step: int, stops: bool) -
     control = Thing()
     StopWhenAsked(lambda: True, updates_per_phase=4).on_step_end(None, Thing(), control)
     assert (control.should_save, control.should_training_stop) == (stops, stops)
+
+
+def test_a_save_waits_for_the_end_of_the_rollout_phase_and_clears_the_request(run: RunDir) -> None:
+    class Thing:
+        global_step = 0
+        should_save = False
+        should_training_stop = False
+
+    def ended(step: int) -> bool:
+        state, control = Thing(), Thing()
+        state.global_step = step
+        asked.on_step_end(None, state, control)
+        assert not control.should_training_stop
+        return control.should_save
+
+    run.control.mkdir()
+    asked = SaveWhenAsked(run, 2, lambda: 4, updates_per_phase=4)
+    assert not ended(4)
+    requests.ask_to_save(run, 1)  # of the attempt before
+    assert not ended(4)
+    requests.ask_to_save(run, 2)
+    assert [ended(step) for step in (5, 6, 7, 8)] == [False, False, False, True]
+    assert run.save_request.exists()  # not saved yet
+    asked.on_save(None, None, None)
+    assert not run.save_request.exists()
+
+
+@pytest.mark.parametrize(("done", "waits"), [(2, False), (3, True)])
+def test_a_request_to_save_what_is_saved_is_met_already(run: RunDir, done: int, waits: bool) -> None:
+    publish(run, 2)
+    run.control.mkdir()
+    requests.ask_to_save(run, 1)
+    SaveWhenAsked(run, 1, lambda: done, updates_per_phase=1).look()
+    assert run.save_request.exists() is waits
 
 
 def wait_for(looks: list[int], count: int) -> None:

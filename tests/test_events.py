@@ -163,7 +163,13 @@ def test_lines_that_are_no_events_are_counted(log: Path) -> None:
         '{"t": 1, "kind": "dance", "attempt": 1}',
         '{"kind": "step", "attempt": 1}',
         '{"t": NaN, "kind": "step", "attempt": 1}',
+        '{"t": 1, "kind": "step", "attempt": 1, "x": -Infinity}',
+        '{"t": 1, "kind": "step", "attempt": 1, "x": 1e999}',
+        '{"t": 1, "kind": ["step"], "attempt": 1}',
+        '{"t": "1", "kind": "step", "attempt": 1}',
+        '{"t": 1, "kind": "step", "attempt": 1.0}',
         "[" * 100_000,
+        '{"t": 1, "kind": "step", "attempt": 1, "x": ' + "[" * 2000 + "]" * 2000 + "}",
     ]
     body = "".join(f"{line}\n" for line in [good, *bad, good]).encode() + b"\xff\xfe\x00\n"
     log.write_bytes(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,8 @@ def test_an_attempt_without_a_checkpoint_starts_over() -> None:
 
 def test_a_step_said_twice_counts_once() -> None:
     state = folded(step(1, 1.0), step(2, 2.0), step(2, 3.0))
-    assert (state.steps, state.metrics["train/reward"]) == ([1, 2], [1.0, 3.0])
+    assert state.steps == [1, 2]
+    assert state.metrics["train/reward"] == [1.0, 3.0]
 
 
 def test_every_kind_of_event_is_taken(make_run: MakeRun) -> None:
@@ -88,10 +90,15 @@ def test_every_kind_of_event_is_taken(make_run: MakeRun) -> None:
         {"kind": "heartbeat", "peak_gib": 1.0},
         {"kind": "alert", "level": "warn"},
         {"kind": "span", "step": 1},
-        {"kind": "run_paused"},
     )
     assert (state.plan, state.phase, state.peak_memory_gib) == ({"a": 1}, "train", 2.0)
-    assert (len(state.alerts), state.paused) == (1, True)
+    assert len(state.alerts) == 1
+
+
+def test_a_pause_is_the_last_word_of_its_attempt() -> None:
+    state = folded({"kind": "phase", "name": "train", "state": "start"}, {"kind": "run_paused", "step": 1})
+    assert state.final is not None
+    assert (state.final["kind"], state.phase) == ("run_paused", "")
 
 
 @pytest.mark.parametrize(
@@ -169,3 +176,75 @@ def test_memory_of_a_step_is_the_newest_reading_and_is_taken_back_with_it() -> N
         {"kind": "run_started", "attempt": 2, "resumed_from_step": 1, "resumed_from": "checkpoint-1"},
     )
     assert state.memory == {"rss_gib": [1.0], "used_gib": [None], "utilization_frac": [None]}
+
+
+# ---- against a fold that knows only rows
+
+
+def plain_fold(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the columns must be, the slow way: a row for each step, thrown away when it is made again."""
+    rows: list[dict[str, Any]] = []
+    names: dict[str, set[str]] = {"metrics": set(), "groups": set(), "self_s": set(), "memory": set()}
+    gpu: dict[str, Any] = {}
+    heartbeat: dict[str, Any] = {}
+    for event in events:
+        if event["kind"] == "run_started":
+            rows = [row for row in rows if row["step"] <= event["resumed_from_step"]]
+        elif event["kind"] == "gpu":
+            gpu = {name: event.get(name) for name in ("used_gib", "utilization_frac")}
+        elif event["kind"] == "heartbeat":
+            heartbeat = event
+        elif event["kind"] == "step":
+            row = event | {"self_s": {}, "memory": {"rss_gib": heartbeat.get("rss_gib")} | gpu, "warmup": False}
+            rows = [*(row for row in rows if row["step"] < event["step"]), row]
+        elif event["kind"] == "span" and rows and rows[-1]["step"] == event["step"]:
+            rows[-1]["warmup"] |= event["warmup"]
+            for span in event["spans"]:
+                rows[-1]["self_s"][span["name"]] = rows[-1]["self_s"].get(span["name"], 0.0) + span["self_s"]
+        for kind in names if rows else ():
+            names[kind] |= rows[-1].get(kind, {}).keys()
+    found: dict[str, Any] = {
+        kind: {name: [row.get(kind, {}).get(name) for row in rows] for name in known} for kind, known in names.items()
+    }
+    found |= {"steps": [row["step"] for row in rows], "warmup": {row["step"] for row in rows if row["warmup"]}}
+    for column, field in {"seconds": "seconds", "epochs": "epoch", "tokens_at": "tokens"}.items():
+        found[column] = [row.get(field) for row in rows]
+    return found
+
+
+def some_events(chance: random.Random) -> list[dict[str, Any]]:
+    """A run with anything a log may hold: gaps, steps said twice, resumes, metrics that come and go."""
+    events: list[dict[str, Any]] = []
+    attempt, number = 1, 0
+    for _ in range(chance.randint(1, 120)):
+        kind = chance.choices(("step", "span", "gpu", "heartbeat", "run_started"), (60, 40, 8, 8, 4))[0]
+        event: dict[str, Any] = {"kind": kind}
+        if kind == "step":
+            number = max(1, number + chance.choice((1, 1, 1, 1, 1, 1, 3, 0, -2)))
+            names = ["a", "b", "c"] if chance.random() < 0.7 else chance.sample("abcdef", chance.randint(0, 6))
+            metrics = {name: chance.choice((chance.gauss(0, 1), 2, None)) for name in names}
+            groups = {"dead_frac": chance.random()} if chance.random() < 0.8 else {}
+            event |= {"step": number, "seconds": 1.5, "metrics": metrics, "groups": groups, "tokens": 7 * number}
+            event |= {"epoch": 0.5} if chance.random() < 0.5 else {}
+        elif kind == "span":
+            spans = [
+                {"name": chance.choice("xyz"), "self_s": chance.randint(0, 9) / 8} for _ in range(chance.randint(0, 4))
+            ]
+            event |= {"step": number + chance.choice((0, 0, 0, 1)), "spans": spans, "warmup": chance.random() < 0.1}
+        elif kind == "gpu":
+            event |= {"used_gib": chance.random(), "utilization_frac": 0.5}
+        elif kind == "heartbeat":
+            event |= {"rss_gib": chance.random()}
+        else:
+            attempt, number = attempt + 1, chance.choice((0, max(0, number - chance.randint(0, 10))))
+            event |= {"resumed_from_step": number}
+        events.append(event | {"attempt": attempt})
+    return events
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_columns_hold_what_a_fold_of_plain_rows_holds(seed: int) -> None:
+    events = some_events(random.Random(seed))
+    state, expected = folded(*events), plain_fold(events)
+    for name, value in expected.items():
+        assert getattr(state, name) == value, name

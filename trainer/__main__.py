@@ -1,4 +1,5 @@
-"""python -m trainer COMMAND: runs, stop, export, evaluate, chat, rewards check, report, import-wandb, doctor."""
+"""python -m trainer COMMAND: runs, stop, pause, save, extend, delete, export, evaluate, chat, rewards check, report,
+import-wandb, doctor."""
 
 from __future__ import annotations
 
@@ -14,9 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Look after runs.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("runs", help="list all runs with their state")
-    stop = commands.add_parser("stop", help="save a checkpoint and stop a run")
-    stop.add_argument("run", metavar="RUN")
-    stop.add_argument("--force", action="store_true", help="end it at once, without saving")
+    _add_control(commands)
     _add_export(commands)
     _add_chat(commands)
     _add_evaluate(commands)
@@ -32,6 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cli.exit_code(cli.runs)
     if given.command == "stop":
         return cli.exit_code(lambda: cli.stop(given.run, given.force))
+    if given.command == "pause":
+        return cli.exit_code(lambda: cli.pause(given.run))
+    if given.command == "save":
+        return cli.exit_code(lambda: cli.save(given.run))
+    if given.command == "extend":
+        return cli.exit_code(lambda: cli.extend(given.run, given.steps))
+    if given.command == "delete":
+        return cli.exit_code(lambda: cli.delete(given.run, given.yes))
     if given.command == "export":
         options = {key: value for key, value in vars(given).items() if key not in ("command", "run", "to")}
         return cli.exit_code(lambda: cli.export(given.run, given.to, **options))
@@ -50,6 +57,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = {key: value for key, value in vars(given).items() if key not in ("command", "files")}
         return cli.exit_code(lambda: cli.import_wandb(given.files, **asked))
     return cli.exit_code(cli.doctor)
+
+
+def _add_control(commands: Any) -> None:
+    """What is done with one run as a whole."""
+    stop = commands.add_parser("stop", help="save a checkpoint and stop a run")
+    stop.add_argument("run", metavar="RUN")
+    stop.add_argument("--force", action="store_true", help="end it at once, without saving")
+    pause = commands.add_parser("pause", help="save a checkpoint and end a run, to be continued: its GPU is free then")
+    pause.add_argument("run", metavar="RUN")
+    save = commands.add_parser("save", help="save a checkpoint of a run as soon as one can be taken, and go on")
+    save.add_argument("run", metavar="RUN")
+    extend = commands.add_parser("extend", help="plan more steps for a run that has ended; --resume then takes them")
+    extend.add_argument("run", metavar="RUN")
+    extend.add_argument("--steps", type=int, required=True, metavar="N", help="how many more (optimizer steps)")
+    delete = commands.add_parser("delete", help="delete a run with all its files")
+    delete.add_argument("run", metavar="RUN")
+    delete.add_argument("--yes", action="store_true", help="do it (default: only say what would be deleted)")
 
 
 def _add_export(commands: Any) -> None:

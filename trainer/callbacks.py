@@ -18,7 +18,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import checkpoints, gpu
+from trainer import checkpoints, gpu, requests
 from trainer.best import best
 from trainer.errors import Problem, WorkError
 from trainer.evaluate import answers
@@ -192,6 +192,34 @@ class StopWhenAsked(TrainerCallback):
         if self.asked() and state.global_step % self.every == 0:
             control.should_save = True
             control.should_training_stop = True
+
+
+class SaveWhenAsked(TrainerCallback):
+    """Save and go on at the first generation boundary after control/save.json was left for this attempt.
+
+    Any checkpoint meets the request, also one that is saved for another reason. step: of the newest step that is done.
+    """
+
+    def __init__(self, rundir: RunDir, attempt: int, step: Callable[[], int], updates_per_phase: int) -> None:
+        self.rundir = rundir
+        self.attempt = attempt
+        self.step = step
+        self.every = updates_per_phase
+
+    def asked(self) -> bool:
+        return requests.save_asked_of(self.rundir, self.attempt) is not None
+
+    def look(self) -> None:
+        """Between boundaries: where every step that is done is saved already, there is nothing to wait for."""
+        if self.asked() and self.rundir.checkpoint(self.step()).is_dir():  # asked first: a step may end in between
+            requests.saved(self.rundir, self.attempt)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.every == 0 and self.asked():
+            control.should_save = True
+
+    def on_save(self, *args: Any, **kwargs: Any) -> None:
+        requests.saved(self.rundir, self.attempt)  # published: the trainer tells of a save when it is done
 
 
 class CatchUp(TrainerCallback):

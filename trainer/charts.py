@@ -15,7 +15,6 @@ from typing import Literal
 
 from trainer import forms
 from trainer.markup import element, escape
-from trainer.report.fold import Column
 
 # c1 to c8 are the colours of Okabe and Ito, told apart by colour-blind eyes; "joined" shows every point.
 Style = Literal[
@@ -28,6 +27,7 @@ COLOURS: tuple[Style, ...] = ("c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8")
 MOST_POINTS = 500  # of one chart, all its lines together
 RECENT = 10  # steps the smoothed line is a mean of, at least
 _SMOOTH_SHARE = 20  # the smoothed line is a mean over 1/20 of the steps
+_LEAST, _MOST = 1e-300, 1e300  # what lies between them can be calculated with
 _SIZE = 1000  # units of the drawing in both directions; CSS stretches it
 
 
@@ -56,6 +56,10 @@ class Chart:
     headline: bool = True
     """The newest value stands large beside the title."""
     marks: Sequence[int] = ()
+    note: str = ""
+    """Stands small beside the newest value: how it moved."""
+    hover: bool = False
+    """It carries its values, and the page's ui/hover.js shows those under the pointer."""
 
 
 def render(chart: Chart, step: str, empty: str) -> str:
@@ -80,9 +84,12 @@ def render(chart: Chart, step: str, empty: str) -> str:
     scale = "".join(
         f'<span style="top:{place.y(tick) / _SIZE:.1%}">{escape(chart.mark(tick))}</span>' for tick in ticks
     )
-    head = element("span", chart.title) + (element("b", chart.format(newest)) if chart.headline else "")
+    note = f" {element('small', chart.note)}" if chart.note else ""
+    newest_value = f"<b>{escape(chart.format(newest))}{note}</b>" if chart.headline else ""
     below = element("span", f"{step} {place.first:,}") + element("span", f"{place.last:,}")
-    return _frame(head, svg, scale, below, _legend(chart.drawn, chart.stacked))
+    told = _told(chart, drawn, place, step) if chart.hover else ""
+    legend = _legend(chart.drawn, chart.stacked, chart.format if chart.hover else None)
+    return _frame(element("span", chart.title) + newest_value, svg, scale, below, legend, told)
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,11 @@ class _Place:
     def y(self, value: float) -> float:
         return (self.high - value) / (self.high - self.low) * _SIZE
 
-    def __call__(self, point: tuple[int, float]) -> str:
-        return f"{self.x(point[0]):.0f},{self.y(point[1]):.0f}"
+    def path(self, points: Sequence[tuple[int, float]]) -> str:
+        first, steps, high, height = self.first, max(1, self.last - self.first), self.high, self.high - self.low
+        return " ".join(
+            [f"{(step - first) / steps * _SIZE:.0f},{(high - value) / height * _SIZE:.0f}" for step, value in points]
+        )
 
 
 def _lines(drawn: Sequence[Line], place: _Place) -> str:
@@ -109,10 +119,11 @@ def _lines(drawn: Sequence[Line], place: _Place) -> str:
     for line in drawn:
         if line.points:
             # A path that ends where it began is a dot: a run of one step is seen as well.
-            path = f"M{place(line.points[0])}L{' '.join(place(point) for point in line.points)}"
+            path = f"M{place.path(line.points[:1])}L{place.path(line.points)}"
             shapes.append(f'<path class="g-line-{line.style}" d="{path}"/>')
         if line.style == "joined":
-            shapes.append(f'<path class="g-dots" d="{"".join(f"M{place(point)}h0" for point in line.points)}"/>')
+            dots = "".join(f"M{place.path([point])}h0" for point in line.points)
+            shapes.append(f'<path class="g-dots" d="{dots}"/>')
     return "".join(shapes)
 
 
@@ -133,78 +144,56 @@ def _areas(piled: Sequence[Line], place: _Place) -> str:
     for line in reversed(piled):
         if line.points:
             ends = f"{place.x(line.points[-1][0]):.0f},{_SIZE} {place.x(line.points[0][0]):.0f},{_SIZE}"
-            path = f"M{' '.join(place(point) for point in line.points)} {ends}Z"
+            path = f"M{place.path(line.points)} {ends}Z"
             shapes.append(f'<path class="g-area-{line.style}" d="{path}"/>')
     return "".join(shapes)
 
 
-def _frame(head: str, drawing: str, scale: str, below: str, legend: str) -> str:
+def _told(chart: Chart, drawn: Sequence[Line], place: _Place, step: str) -> str:
+    """Attributes for ui/hover.js: the steps at both ends, the word for a step, what piled lines add up to."""
+    told = f' data-first="{place.first}" data-last="{place.last}" data-step="{escape(step)}"'
+    return f'{told} data-points="{_values(drawn[-1].points, chart.format)}"' if chart.stacked else told
+
+
+def _values(points: Sequence[tuple[int, float]], shown: Format) -> str:
+    """step:value|step:value ... as they are read."""
+    return escape("|".join([f"{step}:{shown(value)}" for step, value in points]))
+
+
+def _frame(head: str, drawing: str, scale: str, below: str, legend: str, told: str = "") -> str:
     return (
-        f'<div class="g-card"><div class="g-chart-head">{head}</div><div class="g-chart"><div class="g-scale">{scale}'
-        f'</div><div class="g-plot">{drawing}</div></div><div class="g-below">{below}</div>{legend}</div>'
+        f'<div class="g-card"{told}><div class="g-chart-head">{head}</div><div class="g-chart">'
+        f'<div class="g-scale">{scale}</div><div class="g-plot">{drawing}</div></div>'
+        f'<div class="g-below">{below}</div>{legend}</div>'
     )
 
 
-def _legend(drawn: Sequence[Line], stacked: bool) -> str:
+def _legend(drawn: Sequence[Line], stacked: bool, shown: Format | None = None) -> str:
+    """shown: each entry carries the values of its line in that form."""
     kind, path = ("area", "M0,0h24v6h-24Z") if stacked else ("line", "M0,3h24")
     items = []
     for line in drawn:
         swatch = f'<path class="g-{kind}-{line.style}" d="{path}"/>'
-        items.append(f'<span><svg viewBox="0 0 24 6" aria-hidden="true">{swatch}</svg>{escape(line.name)}</span>')
+        told = f' data-points="{_values(line.points, shown)}"' if shown else ""
+        items.append(f'<span{told}><svg viewBox="0 0 24 6" aria-hidden="true">{swatch}</svg>{escape(line.name)}</span>')
     return f'<div class="g-legend">{"".join(items)}</div>'
 
 
 def axis(low: float, high: float) -> tuple[float, float, list[float]]:
     """Round ends and two to five round marks that hold low and high."""
-    if not high > low:
-        room = abs(low) * 0.1 or 0.1
+    low, high = (min(max(end, -_MOST), _MOST) for end in (low, high))
+    # The means of equal values differ in their last digits.
+    if not high - low > max(_LEAST, 1e-9 * max(abs(low), abs(high))):
+        room = abs(low) * 0.1 if abs(low) > _LEAST else 0.1
         low, high = low - room, high + room
     rough = (high - low) / 3
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    marks = [round(number * step, 12) for number in range(first, last + 1)]
+    marks = [float(f"{number * step:.12g}") for number in range(first, last + 1)]
     return marks[0], marks[-1], marks
 
 
-# ---- long histories
-
-
 def window(steps: int) -> int:
-    """Steps the smoothed line is a mean of."""
+    """Steps the smoothed line of so many is a mean of (trainer.report.pictures.smooth)."""
     return max(RECENT, steps // _SMOOTH_SHARE)
-
-
-def smoothed(column: Sequence[float | None], width: int) -> Column:
-    """Mean of the newest `width` values at each place; None until there are that many."""
-    means: Column = []
-    total, count = 0.0, 0
-    for index, value in enumerate(column):
-        total, count = total + (value or 0.0), count + (value is not None)
-        if index >= width:
-            gone = column[index - width]
-            total, count = total - (gone or 0.0), count - (gone is not None)
-        means.append(total / count if count and index >= width - 1 else None)
-    return means
-
-
-def thinned(steps: Sequence[int], column: Sequence[float | None], most: int) -> list[tuple[int, float]]:
-    """At most `most` points of the whole history.
-
-    Of each stretch the lowest and the highest value stay, so that no dip and no spike is lost; the
-    first and the last point stay as they are.
-    """
-    known = [
-        (step, value) for step, value in zip(steps, column, strict=False) if value is not None and math.isfinite(value)
-    ]
-    if len(known) <= most:
-        return known
-    inner, stretches = known[1:-1], max(1, (most - 2) // 2)
-    kept = [known[0]]
-    for number in range(stretches):
-        start, end = (len(inner) * part // stretches for part in (number, number + 1))
-        part = inner[start:end]
-        if part:
-            ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
-            kept += sorted(ends)
-    return [*kept, known[-1]]

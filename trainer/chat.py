@@ -20,6 +20,7 @@ from trainer.rundir import RunDir
 
 Message = dict[str, str]
 OnText = Callable[[str], None]
+OnToken = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -59,50 +60,86 @@ class Chat:
         self._models: dict[str, Any] = {}
 
     def answer(
-        self, prompt: list[Message] | str, settings: Settings, *, base: bool = False, seed: int = 0, on_text: OnText
+        self,
+        prompt: list[Message] | str,
+        settings: Settings,
+        *,
+        base: bool = False,
+        seed: int = 0,
+        on_text: OnText,
+        on_token: OnToken = lambda: None,
     ) -> Answer:
-        """Answer messages, or continue a text; on_text is told every piece as soon as it is there.
+        """Answer messages, or continue a text; on_text is told every piece at once, on_token called at every token.
 
         base: by the weights before training. seed: of the sampling, which is the run's own (top_p, top_k) but for the
-        temperature: base and tuned differ by their weights only. Raises ExportError when weights are not to be had.
+        temperature: base and tuned differ by their weights only. Raises ExportError when weights are not to be had;
+        what the two callbacks raise ends the answer.
         """
         import torch
-        from transformers import set_seed
 
-        from trainer.data.dataset import prompt_ids
-        from trainer.grpo.guard import generation_mode
-
-        model, tokenizer = self._model(base), self._loaded_tokenizer()
-        with _template_errors():
-            ids = prompt_ids(prompt, tokenizer, self.spec.trl.get("chat_template_kwargs"))
+        ids = self.prompt_ids(prompt)
         inputs = torch.tensor([ids], device=self.device)
-        set_seed(seed)
-        with torch.no_grad(), self._untrained(base), self._autocast(), generation_mode(model):
+        with self.speaking(base, seed) as model:
             output = model.generate(
                 input_ids=inputs,
                 attention_mask=torch.ones_like(inputs),
-                streamer=_Streamer(tokenizer, on_text),
-                max_new_tokens=settings.max_new_tokens,
+                streamer=Streamer(self.tokenizer, on_text, on_token),
                 use_cache=True,
-                pad_token_id=tokenizer.pad_token_id,
-                **self._sampling(settings),
+                pad_token_id=self.tokenizer.pad_token_id,
+                **self.decoding(settings),
             )
         new = output[0, len(ids) :].tolist()
-        ended = bool(new) and new[-1] in _ends(model, tokenizer)
-        return Answer(tokenizer.decode(new, skip_special_tokens=True), len(new), not ended)
+        return Answer(self.tokenizer.decode(new, skip_special_tokens=True), len(new), self.cut(new, base))
 
-    def _sampling(self, settings: Settings) -> dict[str, Any]:
+    def load(self, base: bool = False) -> None:
+        """Load what answers, if that was not done. Raises ExportError when weights are not to be had."""
+        self._model(base)
+
+    def prompt_ids(self, prompt: list[Message] | str) -> list[int]:
+        """Its tokens, as in training. Raises RunError when the model's chat template refuses it."""
+        from trainer.data.dataset import prompt_ids
+
+        with _template_errors():
+            return prompt_ids(prompt, self.tokenizer, self.spec.trl.get("chat_template_kwargs"))
+
+    @contextmanager
+    def speaking(self, base: bool, seed: int) -> Iterator[Any]:
+        """The model that answers, ready to generate. seed: of the sampling."""
+        import torch
+        from transformers import set_seed
+
+        from trainer.grpo.guard import generation_mode
+
+        model = self._model(base)
+        set_seed(seed)
+        with torch.no_grad(), self._untrained(base), self._autocast(), generation_mode(model):
+            yield model
+
+    def decoding(self, settings: Settings) -> dict[str, Any]:
+        """Arguments of generate."""
+        length = {"max_new_tokens": settings.max_new_tokens}
         if settings.temperature == 0:
-            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+            return length | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         generation = self.spec.generation
-        return {
+        return length | {
             "do_sample": True,
             "temperature": settings.temperature,
             "top_p": generation.top_p,
             "top_k": generation.top_k,
         }
 
-    def _loaded_tokenizer(self) -> Any:
+    def cut(self, written: list[int], base: bool) -> bool:
+        """Do these tokens not come to an end?"""
+        return not written or written[-1] not in _ends(self._model(base), self.tokenizer)
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Most tokens the model can read and write together; None when its configuration does not say."""
+        found = getattr(self._model(False).config.get_text_config(), "max_position_embeddings", None)
+        return found if isinstance(found, int) else None
+
+    @property
+    def tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
         if self._tokenizer is None:
@@ -169,16 +206,23 @@ class Dialogue:
             raise RunError(Problem("--system", what, "write it into the prompt"))
         self.system = self.system if self.system is not None else data.system_prompt
 
-    def say(self, text: str, on_text: OnText) -> Answer:
+    def say(self, text: str, on_text: OnText, on_token: OnToken = lambda: None) -> Answer:
         """The answer; one that was interrupted is not remembered. Other answers each time, the same ones in each run
         of the program."""
-        asked = [*self.turns, {"role": "user", "content": text}]
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        prompt = [*system, *asked] if self.chat.spec.data.chat else text
-        answer = self.chat.answer(prompt, self.settings, base=self.base, seed=self.answered, on_text=on_text)
-        self.turns = [*asked, {"role": "assistant", "content": answer.text}]
+        answer = self.chat.answer(
+            self.prompt(text), self.settings, base=self.base, seed=self.answered, on_text=on_text, on_token=on_token
+        )
+        said = [{"role": "user", "content": text}, {"role": "assistant", "content": answer.text}]
+        self.turns = [*self.turns, *said]
         self.answered += 1
         return answer
+
+    def prompt(self, text: str) -> list[Message] | str:
+        """What the model is given when that is said."""
+        if not self.chat.spec.data.chat:
+            return text
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, *self.turns, {"role": "user", "content": text}]
 
     def reset(self) -> None:
         self.turns = []
@@ -229,11 +273,11 @@ def _template_errors() -> Iterator[None]:
         raise RunError(Problem("prompt", what, "leave out --system; roles must alternate")) from error
 
 
-class _Streamer:
+class Streamer:
     """What generate takes as `streamer`: tells every piece at once. transformers' own waits for the end of a word."""
 
-    def __init__(self, tokenizer: Any, on_text: OnText) -> None:
-        self.tokenizer, self.on_text = tokenizer, on_text
+    def __init__(self, tokenizer: Any, on_text: OnText, on_token: OnToken) -> None:
+        self.tokenizer, self.on_text, self.on_token = tokenizer, on_text, on_token
         self.ids: list[int] | None = None  # generate puts the prompt first
         self.told = 0
 
@@ -242,6 +286,7 @@ class _Streamer:
             self.ids = []
             return
         self.ids += value.flatten().tolist()
+        self.on_token()
         text = self._text()
         if not text.endswith("\ufffd"):  # else half a character: the next token has the rest of its bytes
             self._tell(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import chat as chats
-from trainer import console, forms, launch, preflight, presets
+from trainer import checkpoints, console, forms, launch, preflight, presets
 from trainer import doctor as health
 from trainer import export as exports
 from trainer.best import LATEST
@@ -24,8 +24,6 @@ from trainer.report.fold import RunFollower, summary
 from trainer.report.write import Form
 from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir, outputs_problem
 from trainer.status import LIVE
-
-STOP_WAIT_S = 120.0  # a step and a save; then the person is asked to decide
 
 
 def exit_code(call: Callable[[], int]) -> int:
@@ -149,12 +147,67 @@ def stop(run: str, force: bool) -> int:
         print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
         return launch.EXIT_FINISHED
     launch.stop(rundir)
-    print(f"{run}: asked to save and stop, waiting up to {forms.duration(STOP_WAIT_S)}", flush=True)
-    status = launch.wait_until_ended(rundir, STOP_WAIT_S)
+    return _wait(rundir, "stop")
+
+
+def pause(run: str) -> int:
+    """Ask a run to save and end, to be continued, and wait for it."""
+    rundir = RunDir.open(outputs_dir(), run)
+    launch.pause(rundir)
+    return _wait(rundir, "pause")
+
+
+def _wait(rundir: RunDir, word: str) -> int:
+    run, patience = rundir.name, launch.FORCE_AFTER_S
+    print(f"{run}: asked to save and {word}, waiting up to {forms.duration(patience)}", flush=True)
+    status = launch.wait_until_ended(rundir, patience)
     print(f"{run}: {status}")
     if status in LIVE:
         print(f"it still works on its step; end it at once: python -m trainer stop {run} --force")
         return launch.EXIT_FAILED
+    if status == "paused":
+        print(f"its process is gone and its GPU is free; {_resume_line(run)} goes on where it was")
+    return launch.EXIT_FINISHED
+
+
+def _resume_line(run: str) -> str:
+    return f"python app.py --headless --resume {run}"
+
+
+def save(run: str) -> int:
+    """Ask a run for a checkpoint as soon as one can be taken."""
+    launch.save_now(RunDir.open(outputs_dir(), run))
+    print(f"{run}: asked to save; it does so when the completions at hand are trained on, and goes on")
+    return launch.EXIT_FINISHED
+
+
+def extend(run: str, steps: int) -> int:
+    """Plan more steps for a run that has ended; what that means for its learning rate is said."""
+    rundir = RunDir.open(outputs_dir(), run)
+    old, new = launch.extended_total(rundir, steps)
+    notes = launch.extension_notes(rundir.read_spec(), old, new)
+    launch.extend(rundir, steps)
+    rounded = "" if new == old + steps else ", whole rollout phases"
+    print(f"{run}: {new} steps are planned instead of {old}{rounded}")
+    for note in notes:
+        print(f"note: {note}")
+    saved = checkpoints.listed(rundir.checkpoints)
+    start = f"from {saved[-1].path.name}" if saved else "from the start: it has no checkpoint"
+    print(f"{_resume_line(run)} goes on {start}")
+    return launch.EXIT_FINISHED
+
+
+def delete(run: str, sure: bool) -> int:
+    """Delete a run with all its files; unless sure, say what would be lost and what to type."""
+    rundir = RunDir.open(outputs_dir(), run)
+    if not sure:
+        found = launch.contents(rundir)
+        kept = "1 checkpoint" if found.checkpoints == 1 else f"{found.checkpoints} checkpoints"
+        print(f"{run}: {forms.size(found.bytes)} in {found.files} files, {found.steps} steps, {kept}: {rundir.path}")
+        print(f"nothing was deleted; to delete it: python -m trainer delete {run} --yes")
+        return launch.EXIT_INPUT
+    launch.delete(rundir)
+    print(f"{run}: deleted")
     return launch.EXIT_FINISHED
 
 

@@ -5,7 +5,8 @@ only writer; page, console, report and mirrors read. `step` counts finished opti
 What a kind carries:
 
 run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_step (0 for a
-              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}]; of a run that
+              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}], extended_from
+              (steps that were planned until now; null unless more were asked for since); of a run that
               was made elsewhere (trainer.imports) no process, but imported {from ("wandb"), files [names],
               known [section.key: the settings of spec.json that are known, the others are placeholders],
               run (its name there or null), gpu (name or null), ignored {what: how many}, counted_by (the column
@@ -29,16 +30,16 @@ eval          at (before | during | after), step, reward, correct_frac,
               both with failed (answers that could not be judged) unless it is 0
 alert         level (info | warn | error), title, text; generation_gib, update_gib of "memory probe"
 heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
-run_paused    step
 run_finished  step, seconds, tokens, peak_memory_gib
 run_stopped   step, seconds, checkpoint (name or null), reason (SIGTERM | SIGINT | request)
+run_paused    the same fields: it ended on request, to be continued
 run_failed    step, error (class name), problems [{where, what, fix}], traceback_tail, exit_code,
               retry (bool: out of memory, and the next attempt is on its way)
 
 Where the writer had to change something, it adds _dropped (paths of non-finite numbers; names of
 fields, or lists without their end, of a line that was too long) and _shortened (paths of strings).
 
-Standard library only. Knows nothing about what the numbers mean.
+The standard library and orjson only. Knows nothing about what the numbers mean.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeGuard, get_args
+
+import orjson
 
 from trainer.errors import EventLogError, Problem
 
@@ -76,10 +79,10 @@ Kind = Literal[
 Event = dict[str, Any]
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
-FINAL = frozenset({"run_finished", "run_stopped", "run_failed"})
+FINAL = frozenset({"run_finished", "run_paused", "run_stopped", "run_failed"})
 # A person may pull the plug right after one of these was on screen; the others may be lost with the
 # machine, because the run then goes on from the last checkpoint anyway.
-SYNCED = FINAL | {"run_started", "run_paused", "checkpoint"}
+SYNCED = FINAL | {"run_started", "checkpoint"}
 LINE_BYTES = 8192
 """A line stays below this, newline included."""
 
@@ -87,6 +90,7 @@ _HEAD = ("t", "kind", "attempt")
 _SHORTEST = 32  # characters a shortened string keeps at least
 _NAMES = 20  # paths listed in _dropped and _shortened; of further ones only the number
 _CHUNK = 1 << 20  # bytes read at once
+_NUMBER = (int, float)
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # the last on Windows
 
 
@@ -188,47 +192,40 @@ class EventReader:
         with file:
             file.seek(self.offset)
             while chunk := file.read(_CHUNK):
-                events: list[Event] = []
-                whole = chunk.rfind(b"\n") + 1
-                if whole == 0:
+                lines = chunk.split(b"\n")
+                rest = lines.pop()
+                if not lines:
                     if len(chunk) < _CHUNK:
                         break  # half-written last line: left for the next call
-                    whole = len(chunk)  # no writer of ours makes a line this long
+                    rest = b""  # no writer of ours makes a line this long
                     self._in_garbage = True
-                else:
-                    self._take(chunk[:whole], events)
-                self.offset += whole
+                elif self._in_garbage:  # the end of a line that began in an earlier chunk
+                    self._in_garbage = False
+                    self.skipped += 1
+                    del lines[0]
+                self.offset += len(chunk) - len(rest)
                 file.seek(self.offset)
-                yield from events
+                yield from self._events(lines)
 
-    def _take(self, data: bytes, events: list[Event]) -> None:
-        lines = data.split(b"\n")[:-1]
-        if self._in_garbage:  # the end of a line that began in an earlier chunk
-            self._in_garbage = False
-            self.skipped += 1
-            del lines[0]
+    def _events(self, lines: Sequence[bytes]) -> Iterator[Event]:
+        """One at a time: a list of them would keep the garbage collector busy."""
         for line in lines:
-            event = _decode(line)
-            if event is None:
+            try:
+                event = orjson.loads(line)
+            except ValueError:  # not JSON (NaN and Infinity are not), not UTF-8, nested beyond reason
                 self.skipped += 1
+                continue
+            if _is_event(event):
+                yield event
             else:
-                events.append(event)
+                self.skipped += 1
 
 
-def _decode(line: bytes) -> Event | None:
-    """The event of a line, None if it is none."""
-    try:
-        event = json.loads(line, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, nested beyond reason
-        return None
-    if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
-        return None
-    whole = isinstance(event.get("t"), int | float) and isinstance(event.get("attempt"), int)
-    return event if whole and event["kind"] in KINDS else None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _is_event(event: Any) -> TypeGuard[Event]:
+    if not isinstance(event, dict):
+        return False
+    kind, t, attempt = event.get("kind"), event.get("t"), event.get("attempt")
+    return isinstance(kind, str) and kind in KINDS and isinstance(t, _NUMBER) and isinstance(attempt, int)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Prepare a run, start its worker, judge, stop, kill and resume it. The same for page and headless.
+"""Prepare a run, start and resume its worker; everything else that can be done with a run has its name here too.
+
+The same for page and headless. What is asked of a run that trains is in trainer.control.
 
 The worker is a fresh interpreter in its own session that writes to files only: closing the page or
 killing its server does not touch it. A signal goes to exactly the process that was started, never
@@ -12,21 +14,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import environment, gpu, preflight, presets, rewind
-from trainer import plan as planning
+from trainer import gpu, preflight, rewind
 from trainer.best import LATEST, choose
+from trainer.control import (
+    FORCE_AFTER_S,
+    judge,
+    kill,
+    pause,
+    save_asked,
+    save_now,
+    stop,
+    stop_asked,
+    wait_until_ended,
+)
+from trainer.delete import Contents, contents, delete
 from trainer.errors import Problem, RunError
-from trainer.plan import RunPlan
+from trainer.extend import extend, extended_total, extension_notes
+from trainer.prepare import create, plan_here, prepare
 from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower, RunState
-from trainer.rundir import PROJECT, RunDir, next_name, outputs_dir, read_json, write_json
-from trainer.spec import RunSpec
-from trainer.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
+from trainer.requests import StopRequest
+from trainer.rundir import PROJECT, RunDir, read_json, write_json
+from trainer.status import LIVE, Status, imported_problem, worker_alive
+
+__all__ = [
+    "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
+    "LOCK_WAIT_S", "STATE_VARIABLE", "WORKER",
+    "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
+    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "judge", "kill", "let_signals_through",
+    "more_is_asked", "next_attempt", "one_gpu", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now",
+    "start", "start_next_attempt", "state_dir", "stop", "stop_asked", "wait_until_ended",
+]  # fmt: skip
 
 WORKER = "trainer.worker"
 STATE_VARIABLE = "ONEGRPO_STATE"
@@ -81,45 +104,6 @@ class NextAttempt:
         return None if self.worker.alive() else -1
 
 
-def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
-    """Find all that can be wrong, before anything is written or torch is imported."""
-    from trainer.data import sources  # with numpy, which not every command shall wait for
-
-    spec = presets.load(preset, overrides)
-    found = sources.inspect(spec)
-    plan = plan_here(spec, found.rows)
-    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *map(str, found.warnings)]})
-
-
-def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
-    """The plan on this machine. Raises PlanError."""
-    card = gpu.chosen() if spec.model.device != "cpu" else None
-    return planning.make(
-        spec,
-        rows=rows,
-        gpu_total_gib=card.total_gib if card else None,
-        gpu_name=card.name if card else None,
-        ram_gib=environment.ram_gib(),
-        has_unsloth=environment.package_version("unsloth") is not None,
-    )
-
-
-def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
-    """The directory of a new run; without a name the preset's, with the next free number."""
-    preflight.check(spec, plan)
-    outputs, env = outputs_dir(), environment.describe()
-    if name is not None:
-        return RunDir.create(outputs, name, spec, plan, env)
-    for _ in range(100):
-        candidate = next_name(outputs, preset)
-        try:
-            return RunDir.create(outputs, candidate, spec, plan, env)
-        except RunError:
-            if not (outputs / candidate).exists():
-                raise
-    raise RunError(Problem("run name", f"no free name found in {outputs}", "give one: --name NAME"))
-
-
 def start(
     rundir: RunDir, module: str = WORKER, checkpoint: str = LATEST, say: Callable[[str], None] = lambda line: None
 ) -> WorkerHandle:
@@ -142,7 +126,8 @@ def start(
         owner.release()
         if checkpoint != LATEST:
             _go_back(rundir, follower.state, checkpoint, status, say)
-        rundir.stop_request.unlink(missing_ok=True)  # it was meant for the attempt before
+        for request in (rundir.stop_request, rundir.save_request):
+            request.unlink(missing_ok=True)  # it was meant for the attempt before
         return _spawn(rundir, module, max(rundir.newest_attempt(), follower.state.attempts) + 1, os.environ)
 
 
@@ -195,13 +180,6 @@ def start_next_attempt(rundir: RunDir, module: str, environment: Mapping[str, st
     _spawn(rundir, module, rundir.newest_attempt() + 1, environment)
 
 
-def ask_to_stop(rundir: RunDir) -> None:
-    """Leave the newest worker, or the one that is being started, word to save and stop."""
-    follower = RunFollower(rundir)
-    follower.tick()
-    _request(rundir, follower, force=False)
-
-
 def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
     """The worker after that attempt, as it was named when it was started; None when there is none."""
     stored = read_json(rundir.identity) or {}
@@ -221,19 +199,22 @@ def one_gpu() -> dict[str, str]:
 def resume(
     rundir: RunDir, module: str = WORKER, checkpoint: str = LATEST, say: Callable[[str], None] = lambda line: None
 ) -> WorkerHandle:
-    """Start another attempt of a run that was stopped, failed or lost, or of a finished one from an older checkpoint.
+    """Start another attempt of a run that was paused, stopped, failed or lost.
 
+    Also of a finished one: from an older checkpoint, or when it was extended (trainer.extend) and its spec asks for
+    more steps than were done; until then it is still judged finished.
     checkpoint: best, latest or a step; all that is newer is set aside (trainer.rewind). say: told what was, in lines.
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
-    status = judge(rundir)
+    follower = RunFollower(rundir)
+    status = judge(rundir, follower)
     if status == "imported":
         raise RunError(imported_problem(rundir))
     # Refused here, not by a worker that would have to say so in its log.
     gone = list(preflight.rewards.own_files(rundir.read_spec()))
     if gone:
         raise RunError(gone)
-    if checkpoint == LATEST and status == "finished":
+    if checkpoint == LATEST and status == "finished" and not more_is_asked(rundir, follower.state):
         raise _finished(rundir)
     return start(rundir, module, checkpoint, say)
 
@@ -241,78 +222,25 @@ def resume(
 def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[str], None]) -> None:
     """Make that checkpoint the newest. The caller holds the start lock and has seen that there is no worker."""
     chosen = choose(rundir, state, checkpoint, say)
-    if status == "finished" and chosen.step >= state.last_step:
+    if status == "finished" and chosen.step >= state.last_step and not more_is_asked(rundir, state):
         raise _finished(rundir)
     moved = rewind.go_back(rundir, chosen)
     if moved:
         say(f"going back to {chosen.path.name}; set aside, not deleted: {', '.join(moved)}")
 
 
+def more_is_asked(rundir: RunDir, state: RunState) -> bool:
+    """Was the run extended (trainer.extend), with steps of it still to take? Then a finished one goes on as well."""
+    wanted = rundir.read_spec().optim.max_steps if rundir.was_extended else None
+    return wanted is not None and wanted > state.last_step
+
+
 def _finished(rundir: RunDir) -> RunError:
-    fix = "start a new run with --preset, under another --name, or go on from an older one: --checkpoint STEP"
+    fix = (
+        f"more steps: python -m trainer extend {rundir.name} --steps N; a new run with --preset, under another --name; "
+        "or go on from an older one: --checkpoint STEP"
+    )
     return RunError(Problem(f"run {rundir.name}", "is finished: no steps are left to train", fix))
-
-
-def judge(rundir: RunDir, follower: RunFollower | None = None) -> Status:
-    """What the run is doing now. A follower that is kept makes the next call cheap."""
-    follower = follower or RunFollower(rundir)
-    status: Status = "lost"
-    for _ in range(2):  # the first look may be the one that learns who the worker is
-        alive = worker_alive(rundir, follower.state)
-        status = verdict(rundir, follower.tick(), alive)
-        if status != "lost":
-            break
-    return status
-
-
-def stop(rundir: RunDir, grace_s: float = 0.0) -> Status:
-    """Ask the worker to save and stop, wait up to grace_s seconds, return the status then.
-
-    Never kills. Raises RunError when the run is not running.
-    """
-    follower = RunFollower(rundir)
-    status = judge(rundir, follower)
-    if status == "imported":
-        raise RunError(imported_problem(rundir))
-    if status not in LIVE:
-        raise RunError(Problem(f"run {rundir.name}", f"is not running, it is {status}"))
-    _request(rundir, follower, force=False)
-    if os.name != "nt":  # there it would end the worker at once; it looks for the request itself
-        for worker in workers(rundir, follower.state):
-            worker.send(signal.SIGTERM)
-    return wait_until_ended(rundir, grace_s)
-
-
-def wait_until_ended(rundir: RunDir, seconds: float) -> Status:
-    """The status once the worker has ended, or after that many seconds."""
-    follower = RunFollower(rundir)
-    deadline = time.monotonic() + seconds
-    while (status := judge(rundir, follower)) in LIVE and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return status
-
-
-def kill(rundir: RunDir) -> bool:
-    """End the worker and its process group at once; steps since the last checkpoint are lost.
-
-    False when there was nothing to end. Only ever ends the process that was started.
-    """
-    follower = RunFollower(rundir)
-    follower.tick()
-    if not worker_alive(rundir, follower.state):
-        return False
-    _request(rundir, follower, force=True)
-    ended = False
-    for worker in workers(rundir, follower.state):
-        ended = worker.kill_group() or ended
-    return ended
-
-
-def _request(rundir: RunDir, follower: RunFollower, force: bool) -> None:
-    """Leave word, for the status and for a system where a signal can not be caught."""
-    attempt = max(int((read_json(rundir.identity) or {}).get("attempt", 0)), follower.state.attempts)
-    request = {"attempt": attempt, "force": force, "t": round(time.time(), 3), "by": os.getpid()}
-    write_json(rundir.stop_request, request)
 
 
 def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:

@@ -43,6 +43,17 @@ _STAND_INS: dict[explain.Path, Callable[[], Any]] = {
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A raw spec with changes put in, right or wrong."""
+
+    raw: dict[str, Any]
+    """The tables after the changes, as far as they could be put in."""
+    spec: RunSpec | None
+    """None when there are problems."""
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
 class PresetInfo:
     """What a list of presets shows. `measured` is "" for an unmeasured preset; `error` is "" for a
     sound one.
@@ -313,13 +324,28 @@ def _make_value_absolute(table: Any, key: str, folder: Path) -> None:
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
     """The validated spec of a preset with overrides. Raises PresetError or SpecError with every problem."""
     path = find(name_or_path)
+    found = draft(tables(path), overrides, str(path))
+    if found.spec is None:
+        raise SpecError(found.problems)
+    return found.spec
+
+
+def tables(path: Path) -> dict[str, Any]:
+    """The raw spec of a preset's file; the files it names are absolute paths. Raises PresetError."""
     raw = read(path)
     _make_absolute(raw, path.parent)
+    return raw
+
+
+def draft(raw: Mapping[str, Any], overrides: Sequence[str], where: str) -> Draft:
+    """A raw spec with `section.key=value` put in, and everything that is wrong with it; raises nothing.
+
+    where: names the file in problems.
+    """
     merged, problems = _merged(raw, overrides)
-    spec, more = _parsed(merged, str(path), _removed(overrides))
-    if problems or more or spec is None:
-        raise SpecError([*problems, *more])
-    return spec
+    spec, more = _parsed(merged, where, _removed(overrides))
+    found = [*problems, *more]
+    return Draft(merged, None if found else spec, found)
 
 
 def _removed(overrides: Sequence[str]) -> set[str]:

@@ -1,17 +1,21 @@
 """The run directory outputs/<run>/: the only place that knows its file names.
 
-    spec.json plan.json env.json     written once, when the run is created
+    spec.json plan.json env.json     written once, when the run is created; anew when it is extended
+    spec.1.json plan.1.json          what they were before it was extended the first time
     events.jsonl                     the truth (trainer.events)
     rollouts/step_000020.jsonl       completions of one step
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
-    control/worker.json stop.json    who the newest worker is; the request to save and stop
+    control/worker.json              who the newest worker is
+    control/stop.json save.json      requests to save and stop (or pause), to save and go on (trainer.requests)
+    control/exports/                 the newest exports that the page started (trainer.tryit.exporting)
     control/report.json              who is writing the report (trainer.report.afterwards)
     control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
     report/                          report.en.html ..., written when a run ends and on request (trainer.report.write)
     exports/merged-150/              weights for others, one folder a kind and step (trainer.export)
+    tryit/                           questions to a checkpoint and what was answered (trainer.tryit)
     epoch_2/ inference_epoch2.json   trained weights after an epoch, and their answers (trainer.evaluate.answers)
     scores.json                      what the answers are worth (trainer.evaluate.contest)
     wandb/                           W&B's own files, one folder an attempt
@@ -23,9 +27,7 @@ Imports the spec, never torch. Knows nothing about processes or what events mean
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
-import json
 import os
 import re
 import secrets
@@ -35,9 +37,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from trainer.errors import Problem, RunError
+from trainer.json_files import read_json as read_json
+from trainer.json_files import sync_folder as sync_folder
+from trainer.json_files import write_json as write_json
 from trainer.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -49,6 +54,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 
 _UNFINISHED = ".creating-"
+_DELETED = ".deleting-"
 _STALE_S = 3600  # an unfinished folder this old belongs to a process that was killed
 _ATTEMPT = re.compile(r"attempt_(\d+)\.log")
 
@@ -156,6 +162,14 @@ class RunDir:
         return self.control / "stop.json"
 
     @property
+    def save_request(self) -> Path:
+        return self.control / "save.json"
+
+    @property
+    def requests_lock(self) -> Path:
+        return self.control / "requests.lock"
+
+    @property
     def worker_lock(self) -> Path:
         return self.control / "worker.lock"
 
@@ -181,6 +195,44 @@ class RunDir:
     def exports(self) -> Path:
         return self.path / "exports"
 
+    @property
+    def tryit(self) -> Path:
+        return self.path / "tryit"
+
+    @property
+    def tryit_requests(self) -> Path:
+        return self.tryit / "requests"
+
+    @property
+    def tryit_answers(self) -> Path:
+        return self.tryit / "answers.jsonl"
+
+    @property
+    def tryit_started(self) -> Path:
+        return self.tryit / "started.json"
+
+    @property
+    def tryit_worker(self) -> Path:
+        return self.tryit / "worker.json"
+
+    @property
+    def tryit_thread(self) -> Path:
+        return self.tryit / "thread.json"
+
+    def tryit_lock(self, name: str) -> Path:
+        return self.tryit / f"{name}.lock"
+
+    @property
+    def tryit_log(self) -> Path:
+        return self.logs / "tryit.log"
+
+    @property
+    def export_processes(self) -> Path:
+        return self.control / "exports"
+
+    def export_log(self, name: str) -> Path:
+        return self.logs / f"export_{name}.log"
+
     def epoch_folder(self, label: str) -> Path:
         return self.path / f"epoch_{label}"
 
@@ -195,6 +247,35 @@ class RunDir:
         """Add what the engine said about itself to env.json; nothing to say, nothing changed."""
         if facts:
             write_json(self.env, (read_json(self.env) or {}) | {"engine": facts})
+
+    def replace_settings(self, spec: RunSpec, plan: RunPlan) -> None:
+        """Put another spec and plan in place of the run's; the ones before stay beside them under the next number.
+
+        The spec comes last, and what trains reads only the spec: cut short, the run is what it was.
+        """
+        number = 1
+        while any(self._numbered(path, number).exists() for path in (self.spec, self.plan)):
+            number += 1
+        made = self.spec.stat()
+        for path, value in ((self.plan, plan), (self.spec, spec)):
+            shutil.copy2(path, self._numbered(path, number))
+            write_json(path, value)
+        os.utime(self.spec, ns=(made.st_atime_ns, made.st_mtime_ns))  # says when the run was created
+
+    @property
+    def was_extended(self) -> bool:
+        return self._numbered(self.spec, 1).is_file()
+
+    @staticmethod
+    def _numbered(path: Path, number: int) -> Path:
+        return path.with_suffix(f".{number}{path.suffix}")
+
+    def hide(self) -> Path:
+        """Take the run out of every list at once; the hidden folder that is left to be removed. Raises OSError."""
+        hidden = self.path.with_name(f"{_DELETED}{self.name}-{secrets.token_hex(4)}")
+        self.path.rename(hidden)
+        sync_folder(hidden.parent)
+        return hidden
 
     def newest_attempt(self) -> int:
         """Number of the newest attempt that has a log; 0 before the first."""
@@ -281,53 +362,6 @@ def next_name(outputs: Path, preset: str) -> str:
     return f"{stem}-{1 + max((int(match[1]) for match in taken if match), default=0)}"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace the file by the value as JSON, whole or not at all, also over a power cut."""
-    text = json.dumps(_plain(value), ensure_ascii=False, indent=2, default=_plain) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(text.encode("utf-8", "replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in the file; None when it is not there or was damaged from outside."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut, where the system can."""
-    with contextlib.suppress(PermissionError):  # Windows does not open folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, dict | list | str):
-        return value
-    raise TypeError(f"can not be written as JSON: {type(value).__name__}")
-
-
 def _checked(outputs: Path, name: str) -> Path:
     """outputs/<name>, if that is a legal name and stays inside outputs."""
     if not NAME.fullmatch(name):
@@ -345,7 +379,9 @@ def _taken(path: Path) -> RunError:
 
 
 def _sweep(outputs: Path) -> None:
-    """Remove what processes killed while creating a run have left."""
+    """Remove what processes killed while creating or deleting a run have left."""
+    for leftover in outputs.glob(f"{_DELETED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)  # also one that is being removed right now
     for leftover in outputs.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - leftover.stat().st_mtime > _STALE_S:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import Problem
 from trainer.process import Identity
+from trainer.requests import stop_request
 from trainer.rundir import RunDir, read_json
 
 if TYPE_CHECKING:
     from trainer.report.fold import RunState
 
-Status = Literal["starting", "running", "stopping", "finished", "stopped", "failed", "lost", "imported"]
+Status = Literal["starting", "running", "stopping", "finished", "paused", "stopped", "failed", "lost", "imported"]
 LIVE: frozenset[Status] = frozenset({"starting", "running", "stopping"})
 
 _ENDS: dict[str, Status] = {
     "run_finished": "finished",
+    "run_paused": "paused",
     "run_stopped": "stopped",
     "run_failed": "failed",
 }
@@ -56,7 +58,8 @@ def verdict(rundir: RunDir, state: RunState, alive: bool) -> Status:
     """The status. The state must be read AFTER `alive`: a run that ends in between would look lost.
 
     A final event of the newest attempt decides, even while the process is still clearing up. A
-    worker that was asked to stop before it began anything, or was ended on request, counts as stopped.
+    worker that was asked to stop before it began anything, or was ended on request, counts as stopped;
+    one that was asked to pause before it began anything as paused.
     A run that was imported never had a worker, and how it ended is not known.
     """
     if imported(state) is not None:
@@ -65,13 +68,13 @@ def verdict(rundir: RunDir, state: RunState, alive: bool) -> Status:
     if state.final is not None and state.final["attempt"] == newest:
         return _ENDS[state.final["kind"]]
     begun = state.started is not None and state.started["attempt"] == newest
-    request = read_json(rundir.stop_request)
-    asked = newest > 0 and _attempt(request) == newest
-    forced = asked and bool((request or {}).get("force"))
+    request = stop_request(rundir)
+    if request is None or newest == 0 or request.attempt != newest:
+        request = None
     if alive:
-        return "stopping" if asked else "running" if begun else "starting"
-    if forced or (asked and not begun):
-        return "stopped"
+        return "stopping" if request else "running" if begun else "starting"
+    if request is not None and (request.force or not begun):
+        return "paused" if request.pause else "stopped"
     if newest == 0:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - rundir.spec.stat().st_mtime < _CREATED_S:

@@ -16,7 +16,7 @@ from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
 from trainer import checkpoints
-from trainer.callbacks import CatchUp, Heartbeat, MakeRoom, RunObserver, StopWhenAsked
+from trainer.callbacks import CatchUp, Heartbeat, MakeRoom, RunObserver, SaveWhenAsked, StopWhenAsked
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine import Choice, Loaded
 from trainer.environment import PACKAGES, package_version
@@ -76,6 +76,9 @@ class Training:
         self.observer = RunObserver(
             session.rundir, session.events, spec, steps, self.held_out.evaluate, self.held_out.save, self.manifest
         )
+        self.save_when_asked = SaveWhenAsked(
+            session.rundir, session.events.attempt, lambda: self.observer.last_step, plan.updates_per_phase
+        )
         self.trainer = self._make_trainer(choice, loaded)
         # Before training nothing else puts autocast around the model.
         self.held_out.attach(self.trainer.model, self.trainer.accelerator.autocast)
@@ -103,6 +106,7 @@ class Training:
             peft_config=loaded.peft_config,
             callbacks=[
                 StopWhenAsked(session.flag, self.plan.updates_per_phase),
+                self.save_when_asked,
                 MakeRoom(self.observer),
             ],
             spans=self.spans,
@@ -187,6 +191,11 @@ class Training:
             update_gib=found.update_gib,
         )
 
+    def _look(self) -> None:
+        """For requests on the disk."""
+        self.session.flag.look()
+        self.save_when_asked.look()
+
     def check_same(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Raises CheckpointError when rows or base weights are not the checkpoint's; other versions are only said."""
         if resumed is None:
@@ -227,12 +236,12 @@ class Training:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Signs of life and a look for stop requests while the body runs; a step that fails leaves its spans."""
+        """Signs of life and a look for requests while the body runs; a step that fails leaves its spans."""
         heart = Heartbeat(
             self.session.events,
             self.spec.log.heartbeat_s,
             lambda: self.observer.last_step,
-            self.session.flag.look,
+            self._look,
         )
         heart.start()
         try:

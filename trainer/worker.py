@@ -1,8 +1,9 @@
 """The training process: python -m trainer.worker RUN_DIR
 
 Started by trainer.launch in its own session, talks to nobody: it reads spec.json and writes events.jsonl. `main`
-reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save and stop at the next
+reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save and end at the next
 generation boundary, however often they come: a service manager signals parent and worker both. Only SIGKILL is faster.
+Whether that is a stop or a pause is read in control/stop.json when it says its last word.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer import checkpoints, gpu, launch, mirrors
+from trainer import checkpoints, control, gpu, launch, mirrors, requests
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.events import EventWriter
 from trainer.memory import recovery
@@ -26,7 +27,8 @@ from trainer.memory.measured import peak_gib
 from trainer.process import Identity
 from trainer.report import afterwards
 from trainer.report.fold import state_of
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
+from trainer.spec import RunSpec
 
 TRACEBACK_CHARACTERS = 3000
 ENVIRONMENT = dict(os.environ)  # before any library writes into it
@@ -34,14 +36,14 @@ HANDOVER_S = 60.0  # the worker before this one may still be giving its GPU memo
 
 
 class Stopped(Exception):
-    """The run was asked to stop before or between steps: nothing is lost, nothing failed."""
+    """The run was asked to stop or to pause before or between steps: nothing is lost, nothing failed."""
 
 
 class StopFlag:
     """Set by a signal or by control/stop.json; asked by everything that can wait for it."""
 
     def __init__(self, rundir: RunDir, attempt: int) -> None:
-        self.request = rundir.stop_request
+        self.rundir = rundir
         self.attempt = attempt
         self.reason: str | None = None
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -53,8 +55,17 @@ class StopFlag:
 
     def look(self) -> None:
         """Has somebody left a request on disk? Windows has no other way."""
-        if self.reason is None and (read_json(self.request) or {}).get("attempt") == self.attempt:
+        if self.reason is None and self._request() is not None:
             self.reason = "request"
+
+    def pauses(self) -> bool:
+        """Was it asked to pause, and nobody to stop? Asked at the end: a stop that comes after a pause counts."""
+        request = self._request()
+        return request is not None and request.pause
+
+    def _request(self) -> requests.StopRequest | None:
+        request = requests.stop_request(self.rundir)
+        return request if request is not None and request.attempt == self.attempt else None
 
     def __call__(self) -> bool:
         return self.reason is not None
@@ -72,8 +83,11 @@ class Session:
         self.events = events
         self.flag = flag
         self.started = time.perf_counter()
-        self.retries = state_of(rundir).retries
+        before = state_of(rundir)
+        self.retries = before.retries
         """How often a step of this run was too large for the GPU (trainer.memory.recovery)."""
+        self.planned: int | None = (before.plan or {}).get("optimizer_steps")
+        """Steps that the attempt before had planned; None when none got so far."""
         self.failed_in: str | None = None
         """Innermost span of the step that failed; None outside of steps."""
         self.device = "cpu"
@@ -136,6 +150,8 @@ def _main(rundir: RunDir, module: str) -> int:
                     problem = Problem("memory of the machine", "ran out (not the GPU's)", fix)
                 _emit_failed(session, error, [problem], launch.EXIT_FAILED)
                 return launch.EXIT_FAILED
+            finally:
+                requests.saved(rundir, attempt)  # nobody is left to meet one
     return launch.EXIT_FINISHED
 
 
@@ -145,7 +161,7 @@ def train(session: Session) -> None:
     spec, pieces = recovery.smaller(rundir.read_spec(), session.retries)
     resumed, skipped = _resume_point(rundir)
     step = resumed.step if resumed else 0
-    _emit_started(session, resumed, skipped)
+    _emit_started(session, spec, resumed, skipped)
     mirror = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
     flag.check()
 
@@ -207,20 +223,22 @@ def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, str]]]:
     return found, skipped
 
 
-def _emit_started(session: Session, resumed: Any, skipped: list[tuple[str, str]]) -> None:
+def _emit_started(session: Session, spec: RunSpec, resumed: Any, skipped: list[tuple[str, str]]) -> None:
+    planned, wanted = session.planned, spec.optim.max_steps
     session.events.emit(
         "run_started",
         **Identity.mine().stored(),
         resumed_from_step=resumed.step if resumed else 0,
         resumed_from=resumed.path.name if resumed else None,
         skipped=[{"checkpoint": name, "reason": reason} for name, reason in skipped],
+        extended_from=planned if planned is not None and wanted is not None and wanted > planned else None,
     )
 
 
 def _emit_stopped(session: Session) -> None:
     newest = checkpoints.listed(session.rundir.checkpoints)
     session.events.emit(
-        "run_stopped",
+        "run_paused" if session.flag.pauses() else "run_stopped",
         step=newest[-1].step if newest else 0,
         seconds=time.perf_counter() - session.started,
         checkpoint=newest[-1].path.name if newest else None,
@@ -259,7 +277,7 @@ def _start_next_attempt(session: Session, module: str) -> bool:
         return False
     session.flag.look()
     if session.flag():  # asked while it was being started: the request was this worker's, it is now the next one's
-        launch.ask_to_stop(session.rundir)
+        control.hand_on(session.rundir, session.flag.pauses())
     return True
 
 

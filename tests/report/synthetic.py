@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from trainer import plan as planning
 from trainer.grpo.rollouts import Batch, group_stats, groups
@@ -127,6 +128,64 @@ def write(rundir: RunDir, events: Sequence[Event]) -> None:
 
 def _merged(base: dict[str, Any], more: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return base | {section: base.get(section, {}) | values for section, values in more.items()}
+
+
+class LongRun:
+    """A run of any length in seconds: PATTERN steps are made, and said again and again as those that follow.
+
+    `add` appends steps to the log, as a worker would; every `rollouts_every`th has its rollout file.
+    """
+
+    PATTERN = 200
+
+    def __init__(self, outputs: Path, name: str = "long-1", *, steps: int = 100_000, rollouts_every: int = 100) -> None:
+        """steps: that are planned. The log holds what comes before the first."""
+        made = make_run(outputs, name, steps=self.PATTERN, rows=4096, end=None)
+        self.rundir, self.planned, self.every = made.rundir, steps, rollouts_every
+        self.steps = 0
+        self._said: list[list[Event]] = [[] for _ in range(self.PATTERN)]
+        place = 0
+        for event in made.events:
+            if event["kind"] == "heartbeat":  # the first event of a step
+                place = event["step"]
+            if event["kind"] in ("heartbeat", "gpu", "step", "span"):
+                self._said[place].append(event)
+        files = [made.rundir.rollouts_file(step) for step in range(1, self.PATTERN + 1)]
+        self._completions = [file.read_text(encoding="utf-8") for file in files]
+        for file in files:
+            file.unlink()
+        before = made.events[: made.events.index(self._said[0][0])]
+        write(made.rundir, before)
+        self._t = 1000.0 + 2 * len(before)
+
+    def add(self, steps: int) -> None:
+        """Append the next `steps` steps."""
+        with self.rundir.events.open("ab") as log:
+            log.writelines(self.next() for _ in range(steps))
+
+    def next(self) -> bytes:
+        """The lines of the next step, which are not in the log yet; its rollout file is there."""
+        self.steps += 1
+        return b"".join(map(self._line, self._events(self.steps)))
+
+    def _events(self, step: int) -> Iterator[Event]:
+        place = (step - 1) % self.PATTERN
+        for event in self._said[place]:
+            if event["kind"] == "step":
+                yield event | {"step": step, "of": self.planned, "tokens": 9000 * step, "epoch": step / 1024}
+            elif "step" in event:
+                yield event | {"step": step - (event["kind"] == "heartbeat")}
+            else:
+                yield event
+        if step % self.every == 0:
+            file = self.rundir.rollouts_file(step)
+            text = self._completions[place].replace(f'{{"step": {place + 1},', f'{{"step": {step},')
+            file.write_text(text, encoding="utf-8")
+            yield {"kind": "rollouts", "step": step, "file": file.name, "groups": 4, "completions": 32}
+
+    def _line(self, event: Event) -> bytes:
+        self._t += 0.5
+        return orjson.dumps({"t": self._t, "attempt": 1} | event) + b"\n"
 
 
 class _Maker:

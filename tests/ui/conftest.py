@@ -133,7 +133,7 @@ def _is_skipped(value: Any) -> bool:
     return isinstance(value, dict) and value.get("__type__") == "update" and not value.keys() - {"__type__", "props"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     outputs = folder / "outputs"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import subprocess
 import sys
 import time
@@ -23,36 +20,10 @@ from trainer.ui import actions as shared
 from trainer.ui.live import actions as steering
 from trainer.ui.text import words
 from trainer.ui.train import actions
+from trainer.ui.train.form import Form
 
 HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets")
 EN = words("en")
-
-
-def test_choosing_a_preset_shows_its_plan_and_its_command(server: Server) -> None:
-    _, about, verdict, start, command, plan = server.call("check", "en", "tiny", "", "")
-    assert "builtin/tiny-qwen3" in about
-    assert "Ready. Start creates tiny-2" in verdict
-    assert start["interactive"] is True
-    assert command == "python app.py --headless --preset tiny"
-    assert "One optimizer step" in plan
-    _, about, *_ = server.call("check", "en", "gemma27b", "", "")
-    assert "nobody has run this preset yet" in about
-
-
-def test_every_problem_is_listed_while_typing(server: Server) -> None:
-    changes = "optim.learning_rate=5\nnowhere.key=1"
-    _, _, verdict, start, command, plan = server.call("check", "en", "tiny", changes, "")
-    assert "2 things have to be mended" in verdict
-    assert "optim.learning_rate" in verdict and "nowhere.key" in verdict
-    assert start["interactive"] is False
-    assert "--set nowhere.key=1" in command
-    assert "No plan" in plan
-
-
-def test_a_refused_start_says_why_and_makes_no_run(server: Server) -> None:
-    answer = server.call("start", "ko", "tiny", "lora.r=0", "../up")
-    assert words("ko")("train.problems_many", count=2) in answer[2]
-    assert [path.name for path in server.outputs.iterdir()] == ["tiny-1"]
 
 
 def test_the_run_is_listed_and_told_as_inert_text(server: Server) -> None:
@@ -61,8 +32,8 @@ def test_the_run_is_listed_and_told_as_inert_text(server: Server) -> None:
     assert "A &lt;b&gt;small&lt;/b&gt; one" in table
     shown = told(server, "", "en")
     assert "Finished: 40 steps" in shown["state"]
-    assert shown["stop"]["interactive"] is False and "Stop is off" in shown["hints"]
-    assert "<svg" in shown["reward"] and "mean of 10 steps" in shown["reward"]
+    assert shown["stop"]["interactive"] is False and "Off: the run is not going." in shown["hints"]
+    assert "<svg" in shown["board"] and "mean of 10 steps" in shown["board"]
     assert "step  40/40" in shown["lines"].replace("&nbsp;", " ")
 
 
@@ -87,42 +58,17 @@ def test_the_language_is_the_browsers_unless_the_address_names_one(server: Serve
     assert server.call("open")[0] == "en"
 
 
-@pytest.mark.parametrize("language", ["en", "ko"])
-def test_the_report_is_shown_in_a_frame_without_scripts_and_can_be_saved(server: Server, language: str) -> None:
-    (shown,) = server.call("report", "tiny-1", language)
-    assert '<iframe title="tiny-1.html" sandbox="" srcdoc="' in shown
-    framed = html.unescape(shown.split('srcdoc="')[1].split('"></iframe>')[0])
-    saved = base64.b64decode(shown.split("base64,")[1].split('"')[0]).decode()
-    assert framed == saved and saved.startswith("<!doctype html>")
-    assert f'<html lang="{language}">' in saved and "tiny-1" in saved
-    assert "no-such-run" in server.call("report", "no-such-run", language)[0]
-
-
-@pytest.mark.parametrize("name", ["../up", "no-such-run", "", None, "a" * 300])
-def test_a_run_that_is_none_can_be_neither_stopped_nor_resumed(server: Server, name: str | None) -> None:
-    for action in ("stop", "resume"):
-        status, text, _ = server.ask(
-            "POST",
-            f"/gradio_api/call/{action}",
-            json.dumps({"data": [name, "en"]}),
-            Content_Type="application/json",
-        )
-        assert status == 200
-        event = json.loads(text)["event_id"]
-        told = server.ask("GET", f"/gradio_api/call/{action}/{event}")[1]
-        assert "asked to save" not in told and "goes on" not in told
-    assert server.process.poll() is None
-
-
 def test_the_pages_process_never_imports_torch() -> None:
     script = (
         "import sys\n"
         "from trainer.ui import page, server\n"
-        "from trainer.ui.train import actions\n"
+        "from trainer.ui.train.tab import TrainTab\n"
         "server.set_environment('127.0.0.1')\n"
         "page.build()\n"
-        "from trainer.ui.text import words\n"
-        "assert actions.check('tiny', '', '', words('en')).plan\n"
+        "import json\n"
+        "form = json.dumps({'base': {'preset': 'tiny'}})\n"
+        "assert 'One optimizer step' in json.loads(TrainTab.checked('en', form))['plan']\n"
+        "assert '</pre>' in json.loads(TrainTab.look('en', form))['html']\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
@@ -135,7 +81,7 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
     begin = launch.start
     monkeypatch.setattr(launch, "start", lambda run, *others: begin(run, FAKE_WORKER))
     monkeypatch.setenv("FAKE_WORKER", "obey")
-    run = actions.start("tiny", "optim.max_steps=4", "", EN)
+    run = actions.start(Form("preset", "tiny", changes=("optim.max_steps=4",)), EN)
     assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)
     with pytest.raises(RunError, match="has a worker already"):
         steering.resume("tiny-1", EN)

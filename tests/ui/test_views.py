@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import string
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.ui.events import began, checkpoint, finished, step, write_run
+from tests.ui.events import began, finished, step, write_run
 from trainer import charts
-from trainer.console import lines
 from trainer.errors import Problem, RunError
-from trainer.report.fold import RunState, fold
 from trainer.rundir import RunDir, outputs_dir
 from trainer.ui import heading, markup
 from trainer.ui.known_runs import KnownRuns, Row
-from trainer.ui.live import actions as steering
-from trainer.ui.live import views
 from trainer.ui.runs.views import cells
 from trainer.ui.text import languages, preferred, words
-from trainer.ui.train import actions
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
-
-
-def folded(*events: dict[str, Any]) -> RunState:
-    state = RunState()
-    for n, event in enumerate(events):
-        fold(state, {"t": 100.0 + n, "attempt": 1} | event)
-    return state
-
-
-@pytest.fixture
-def finished_run(make_run: MakeRun) -> RunDir:
-    return make_run("tiny-1", *finished())
 
 
 # ---------------------------------------------------------------------------------- words
@@ -51,7 +30,9 @@ def test_all_languages_have_the_same_keys_with_the_same_values_to_fill_in() -> N
 
     assert set(languages()) == {"en", "ko"}
     for code in languages():
-        assert words(code).keys() == EN.keys()
+        # Help on settings: in English the docstrings of the spec are the words (tests/ui/train/test_fields.py).
+        known = words(code).keys()
+        assert {key for key in known if not key.startswith("help.")} == EN.keys()
         for key in sorted(EN.keys()):
             assert fields(words(code)(key)) == fields(EN(key)), key
             assert words(code)(key).strip(), key
@@ -86,121 +67,7 @@ def test_a_duration_is_rounded_to_what_is_meant(seconds: float | None, text: str
     assert EN.duration(seconds) == text
 
 
-# ---------------------------------------------------------------------------------- one run
-
-
-def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
-    with KnownRuns().look("tiny-1") as seen:
-        said = views.sentences(seen, EN)
-        facts = dict(views.facts(seen, EN, now=1e6))
-    assert said == [
-        "Finished: 40 steps in 2 min.",
-        "Reward: 0.138 in the first steps, 0.887 in the last ones.",
-        "Held-out rows answered right: 25 % before, 75 % after, of 128.",
-        "In the last 10 steps 25 % of the groups taught nothing (all their completions were paid "
-        "the same: 12 % everything right, 12 % everything wrong).",
-    ]
-    assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
-
-
-def test_a_run_without_spread_is_not_called_learning() -> None:
-    dead = folded(*(step(n, dead=1.0) for n in range(1, 4)))
-    assert "100 % of the groups taught nothing" in views.dead_sentence(dead, EN)
-    alive = folded(step(1, dead=0.0))
-    assert "every group" in views.dead_sentence(alive, EN)
-    assert views.dead_sentence(RunState(), EN) == ""
-
-
-def test_a_failed_run_tells_its_cause_and_where(make_run: MakeRun) -> None:
-    problem = {"where": "reward.py:3", "what": "division by zero", "fix": "look at row 7"}
-    failed = {"kind": "run_failed", "step": 1, "error": "X", "problems": [problem]}
-    make_run("tiny-1", began(), step(1), failed | {"traceback_tail": "line 3"})
-    with KnownRuns().look("tiny-1") as seen:
-        assert views.sentences(seen, EN)[0] == "Failed at step 1 of 40."
-        assert views.cause(seen) == ["reward.py:3: division by zero  ->  look at row 7"]
-        assert views.traceback_tail(seen) == "line 3"
-
-
-def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) -> None:
-    make_run("tiny-1", began(), step(1), checkpoint(1), step(2))
-    with KnownRuns().look("tiny-1") as seen:
-        assert seen.status == "lost"
-        assert views.sentences(seen, EN)[0].startswith("The worker is gone")
-        assert not views.stop_action(seen, EN).on
-        resume = views.resume_action(seen, EN)
-    assert resume.on
-    assert "checkpoint-1" in resume.text
-
-
-def test_a_button_that_is_off_says_why(finished_run: RunDir) -> None:
-    for say in (EN, KO):
-        with KnownRuns().look("tiny-1") as seen:
-            stop, resume = views.stop_action(seen, say), views.resume_action(seen, say)
-        assert not stop.on and stop.text
-        assert not resume.on and resume.text
-
-
-def test_stop_tells_what_will_happen_while_a_run_is_going(make_run: MakeRun, start: Any) -> None:
-    handle = start(make_run("tiny-1"), "obey")
-    runs = KnownRuns()
-    for _ in range(100):
-        with runs.look("tiny-1") as seen:
-            if seen.state.steps:
-                break
-        assert handle.poll() is None
-        time.sleep(0.05)
-    with runs.look("tiny-1") as seen:
-        assert views.stop_action(seen, EN).on
-        assert "saves a checkpoint" in views.stop_action(seen, EN).text
-        assert heading.progress(seen, EN)[1] == pytest.approx(0.25)
-    assert steering.stop("tiny-1", EN) == "tiny-1 was asked to save and stop."
-    handle.process.wait(20)
-    with runs.look("tiny-1") as seen:
-        assert seen.status == "stopped"
-
-
-def test_the_step_lines_are_those_of_the_console(finished_run: RunDir) -> None:
-    with KnownRuns().look("tiny-1") as seen:
-        shown = views.step_lines(seen)
-        assert shown[0] == lines.step_line(seen.state, 39, 0.0)
-        assert len(shown) == 10
-
-
 # ---------------------------------------------------------------------------------- charts
-
-
-def test_a_long_history_is_thinned_without_losing_its_ends_dips_and_spikes() -> None:
-    column: list[float | None] = [1.0] * 100_000
-    column[0], column[77_777], column[5], column[9], column[-1] = 0.5, -3.0, None, 9.0, 0.7
-    steps = range(1, len(column) + 1)
-    kept = charts.thinned(steps, column, 500)
-    assert len(kept) <= 500
-    assert {(1, 0.5), (77_778, -3.0), (10, 9.0), (100_000, 0.7)} <= set(kept)
-    assert kept == sorted(kept)
-
-
-def test_a_short_history_is_kept_whole_and_missing_values_are_left_out() -> None:
-    assert charts.thinned([1, 2, 3], [0.1, None, float("nan")], 500) == [(1, 0.1)]
-
-
-def test_the_smoothed_line_begins_when_it_has_enough_steps() -> None:
-    assert charts.smoothed([1.0, 3.0, None, 5.0], 2) == [None, 2.0, 3.0, 5.0]
-
-
-def test_a_chart_stays_small_however_long_the_run_is() -> None:
-    state = folded(*(step(n, n % 7, dead=(n % 5) / 5, of=5000) for n in range(1, 5001)))
-    for chart in (views.reward_chart, views.spread_chart, views.dead_chart):
-        drawn = chart(state, EN)
-        assert sum(len(line.points) for line in drawn.drawn) <= charts.MOST_POINTS
-        assert drawn.drawn[0].points[-1][0] == 5000
-
-
-@pytest.mark.parametrize("steps", [0, 1, 2, 30])
-def test_a_chart_is_drawn_for_any_number_of_steps(steps: int) -> None:
-    state = folded(*(step(n, 0.5) for n in range(1, steps + 1)))
-    html = charts.render(views.reward_chart(state, EN), "step", "nothing yet")
-    assert ("nothing yet" in html) == (steps == 0)
-    assert "nan" not in html
 
 
 @pytest.mark.parametrize(
@@ -259,41 +126,6 @@ def test_a_wanted_run_is_shown_else_one_that_is_going_else_the_newest() -> None:
     assert heading.chosen(rows, "gone") == "going"
     assert heading.chosen(rows[::2], None) == "new"
     assert heading.chosen([], "x") is None
-
-
-# ---------------------------------------------------------------------------------- choices
-
-
-def test_every_problem_of_a_choice_is_listed_and_nothing_is_written() -> None:
-    found = actions.check("tiny", "optim.learning_rate=5\n\n# why\n--set nowhere.key=1", "../up", EN)
-    told = " ".join(str(problem) for problem in found.problems)
-    assert all(key in told for key in ("optim.learning_rate", "nowhere", "../up"))
-    assert found.card == ""
-    with pytest.raises(ValueError, match="learning_rate"):
-        actions.start("tiny", "optim.learning_rate=5", None, EN)
-    assert not outputs_dir().exists()
-
-
-def test_only_presets_of_the_list_are_read(tmp_path: Path) -> None:
-    secret = tmp_path / "secret.toml"
-    secret.write_text("password = hunter2")
-    found = actions.check(str(secret), "", "", EN)
-    assert len(found.problems) == 1
-    assert "hunter2" not in str(found.problems)
-
-
-def test_the_command_says_the_same_as_the_page() -> None:
-    found = actions.check("tiny", "optim.max_steps=5\ndata.system_prompt=a 'b'", "mine", EN)
-    assert not found.problems
-    assert shlex.split(found.command)[2:] == [
-        *("--headless", "--preset", "tiny", "--set", "optim.max_steps=5"),
-        *("--set", "data.system_prompt=a 'b'", "--name", "mine"),
-    ]
-
-
-def test_a_name_that_is_taken_is_a_problem(make_run: MakeRun) -> None:
-    make_run("mine")
-    assert "exists already" in str(actions.check("tiny", "", "mine", EN).problems[0])
 
 
 # ---------------------------------------------------------------------------------- markup

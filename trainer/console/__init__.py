@@ -236,7 +236,7 @@ def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
 def _exit_code(status: Status, final: Event | None) -> int:
     if status == "finished":
         return launch.EXIT_FINISHED
-    if status == "stopped":
+    if status in ("stopped", "paused"):
         return launch.EXIT_STOPPED
     if status == "failed" and final and final.get("exit_code") == launch.EXIT_INPUT:
         return launch.EXIT_INPUT
@@ -252,10 +252,10 @@ def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status,
     if status == "failed" and final:
         for text in forms.failure(final):
             out.line(f"error: {text}")
-    elif status == "stopped" and final is None:
-        forced = bool((read_json(rundir.stop_request) or {}).get("force"))
+    elif status in ("stopped", "paused") and final is None:
+        asked = launch.stop_asked(rundir)
         lost = "ended at once, as asked: the steps after its last checkpoint are lost"
-        out.line(lost if forced else "stopped before it began: nothing is lost")
+        out.line(lost if asked and asked.force else f"{status} before it began: nothing is lost")
     elif status == "lost":
         tail = log_tail(log)
         said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
@@ -267,7 +267,7 @@ def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status,
                 out.line(f"  {text}")
     elif status in LIVE:
         out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop {rundir.name} --force")
-    if status != "stopped":
+    if status not in ("stopped", "paused"):
         out.line(f"log: {log}")
     exit_code = final.get("exit_code") if final else None
     if exit_code != launch.EXIT_INPUT:

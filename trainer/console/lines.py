@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.events import Event
 from trainer.forms import duration, number, percent, size
-from trainer.report.fold import Column, RunState
+from trainer.report.fold import RunState
 from trainer.rundir import RunDir
 
 LEGEND = (
@@ -84,7 +84,7 @@ def tokens_per_s(state: RunState, index: int) -> float | None:
 
 def eta_s(state: RunState, index: int) -> float | None:
     """Seconds until the last step, at the pace of the newest steps."""
-    recent: Column = state.seconds[max(0, index + 1 - _RECENT) : index + 1]
+    recent = state.seconds[max(0, index + 1 - _RECENT) : index + 1]
     known = [seconds for seconds in recent if seconds is not None]
     if not known or state.steps_total is None:
         return None
@@ -111,7 +111,7 @@ def event_line(event: Event) -> str:
         "eval": _eval,
         "checkpoint": _checkpoint,
         "alert": _alert,
-        "run_paused": lambda event: f"paused at step {event.get('step')}",
+        "run_paused": _stopped,
         "run_stopped": _stopped,
         "run_finished": _finished,
     }
@@ -122,6 +122,8 @@ def _started(event: Event) -> str:
     parts = []
     for checkpoint in event.get("skipped") or []:
         parts.append(f"skipped {checkpoint.get('checkpoint')}: {checkpoint.get('reason')}")
+    if event.get("extended_from"):
+        parts.append(f"extended: {event['extended_from']} steps were planned before")
     if event.get("resumed_from"):
         step = event.get("resumed_from_step")
         parts.append(f"resumed from {event['resumed_from']}, {step} steps are done")
@@ -193,7 +195,8 @@ def _alert(event: Event) -> str:
 def _stopped(event: Event) -> str:
     saved = event.get("checkpoint")
     kept = f"saved as {saved}" if saved else "no checkpoint was saved"
-    return f"stopped ({event.get('reason')}) at step {event.get('step')}, {kept}"
+    word = "paused" if event["kind"] == "run_paused" else "stopped"
+    return f"{word} ({event.get('reason')}) at step {event.get('step')}, {kept}"
 
 
 def _finished(event: Event) -> str:

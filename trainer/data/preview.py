@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from trainer.data import sources
+from trainer.data import files, sources
+from trainer.data.files import Found, Record
 from trainer.data.keys import TRAIN
 from trainer.data.render import Renderer
-from trainer.data.survey import survey
+from trainer.data.survey import Feed, Survey, of_file, survey
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The first rows of a run's data, looked at as if there were no others."""
+
+    rows: list[dict[str, Any]]
+    """Training rows, every column, `prompt` rendered as messages (data.chat) or text."""
+    found: Survey
+    is_all: bool
+    """The data has no other rows."""
 
 
 def preview(spec: RunSpec, count: int = 8) -> list[dict[str, Any]]:
@@ -20,9 +34,45 @@ def preview(spec: RunSpec, count: int = 8) -> list[dict[str, Any]]:
     """
     train, held_out = sources.feeds(spec)
     if train is None:
-        fix = "--set data.path=FILE.jsonl; rows of the Hub are read when the run starts"
-        raise DataError(Problem("data.name", f"{spec.data.name} lies on the Hub and can not be shown", fix))
+        raise DataError(_on_the_hub(spec))
     found = survey(spec, train, held_out)
+    return list(islice(_rendered(spec, train, found), count))
+
+
+def glance(spec: RunSpec, most: int, records: Sequence[Found] | None = None) -> Glance:
+    """At most `most` records of each file, or the given ones of a dataset that does not lie on this machine.
+
+    Raises DataError with what is wrong with these rows, and for a Hub dataset without `records`.
+    """
+    train, held_out = sources.feeds(spec)
+    if records is not None:
+        train = Feed(
+            spec.data.name or "rows", "data.name", lambda: iter(records), min(most, spec.data.max_rows or most)
+        )
+    elif spec.data.path is not None:
+        train = of_file(spec.data.path, "data.path", min(most, spec.data.max_rows or most))
+    if train is None:
+        raise DataError(_on_the_hub(spec))
+    train.limit = min(most, spec.data.max_rows or most)
+    if held_out is not None:
+        held_out.limit = most
+    found = survey(spec, train, held_out)
+    is_all = records is None and len(found.roles) < most
+    return Glance(list(_rendered(spec, train, found)), found, is_all)
+
+
+def first_records(path: str, count: int) -> list[dict[str, Any]]:
+    """The first sound records of a file as they stand in it. Raises DataError for what is no readable file."""
+    found = islice(files.records(path, "data.path"), 10 * count)
+    return [dict(each.columns) for each in islice((each for each in found if isinstance(each, Record)), count)]
+
+
+def _rendered(spec: RunSpec, train: Feed, found: Survey) -> Any:
     renderer = Renderer(spec, found.pool)
     rows = (row for row, role in zip(train.rows(spec), found.roles, strict=True) if role == TRAIN)
-    return [renderer.row(row.columns) for row in islice(rows, count)]
+    return (renderer.row(row.columns) for row in rows)
+
+
+def _on_the_hub(spec: RunSpec) -> Problem:
+    fix = "--set data.path=FILE.jsonl; rows of the Hub are read when the run starts"
+    return Problem("data.name", f"{spec.data.name} lies on the Hub and can not be shown", fix)

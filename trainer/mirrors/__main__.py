@@ -37,8 +37,8 @@ BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker le
 LOCK_S = 8.0  # for the mirror of the attempt before to send its last rows
 END_S = 120.0  # without any progress after the run has ended; FINISH_S comes first unless W&B hangs
 ALERTS = 20  # of the newest, in the summary
-_EXITS = {"run_finished": 0, "run_stopped": 255}  # 255 is what wandb itself reports of a run ended by Ctrl-C
-_STATUS = {"run_finished": "finished", "run_stopped": "stopped", "run_failed": "failed"}
+_EXITS = {"run_finished": 0, "run_stopped": 255, "run_paused": 255}  # as wandb itself reports one ended by Ctrl-C
+_STATUS = {"run_finished": "finished", "run_stopped": "stopped", "run_paused": "paused", "run_failed": "failed"}
 
 
 class Note:

@@ -98,13 +98,22 @@ def length_problems(spec: RunSpec) -> Iterator[Problem]:
     context = spec.model.max_seq_length
     if context is None or context >= prompt + completion:
         return
-    fixes = [f"model.max_seq_length = {prompt + completion}"]
-    if context > prompt:
-        fixes.append(f"generation.max_completion_length = {context - prompt}")
-    if context > completion:
-        fixes.append(f"data.max_prompt_length = {context - completion}")
     what = f"is {context} tokens: max_prompt_length {prompt} + max_completion_length {completion} do not fit"
-    yield Problem("model.max_seq_length", what, ", or ".join(fixes))
+    yield Problem("model.max_seq_length", what, ", or ".join(in_words(change) for change in length_changes(spec)))
+
+
+def length_changes(spec: RunSpec) -> list[dict[str, int]]:
+    """{key: value to type}, each a way to make prompt and completion fit into model.max_seq_length; [] when they do."""
+    prompt, completion = spec.data.max_prompt_length, spec.generation.max_completion_length
+    context = spec.model.max_seq_length
+    if context is None or context >= prompt + completion:
+        return []
+    found = [{"model.max_seq_length": prompt + completion}]
+    if context > prompt:
+        found.append({"generation.max_completion_length": context - prompt})
+    if context > completion:
+        found.append({"data.max_prompt_length": context - completion})
+    return found
 
 
 # ---- memory

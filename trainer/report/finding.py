@@ -27,9 +27,14 @@ class Advice:
     @property
     def typed(self) -> str:
         """`--set grpo.beta=0.04`: what a new run is started with; only the setting's name without a value."""
+        return " ".join(f"--set {change}" for change in self.changes) or self.setting
+
+    @property
+    def changes(self) -> list[str]:
+        """`grpo.beta=0.04`, one for each setting; [] without a value."""
         if self.value is None:
-            return self.setting
-        return " ".join(f"--set {name}={_shown(value)}" for name, value in ((self.setting, self.value), *self.also))
+            return []
+        return [f"{name}={_shown(value)}" for name, value in ((self.setting, self.value), *self.also)]
 
 
 def _shown(value: Any) -> str:

@@ -7,15 +7,17 @@ Torch-free.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.best import best
 from trainer.events import FINAL, Event, EventReader
+from trainer.report.columns import Column, Table
 from trainer.rundir import RunDir
 from trainer.status import Status, verdict, worker_alive
 
-Column = list[float | None]
 PROFILED = "profiling/Time taken: CustomGRPOTrainer."
 """TRL's own head of the metrics with seconds of a step (trl/extras/profiling.py)."""
 FACTS = ("engine", "device", "dtype", "trainer_class", "trainer_bases")
@@ -31,8 +33,7 @@ class RunState:
     started: Event | None = None
     """run_started of the newest attempt."""
     final: Event | None = None
-    """run_finished, run_stopped or run_failed of the newest attempt."""
-    paused: bool = False
+    """run_finished, run_paused, run_stopped or run_failed of the newest attempt."""
     plan: dict[str, Any] | None = None
     """The plan as the worker found it, rows counted exactly."""
     data: dict[str, Any] | None = None
@@ -45,15 +46,15 @@ class RunState:
     """Finished phases with their seconds."""
     steps: list[int] = field(default_factory=list)
     steps_total: int | None = None
-    metrics: dict[str, Column] = field(default_factory=dict)
-    groups: dict[str, Column] = field(default_factory=dict)
-    seconds: Column = field(default_factory=list)
-    epochs: Column = field(default_factory=list)
-    tokens_at: Column = field(default_factory=list)
+    metrics: Table = field(default_factory=Table)
+    groups: Table = field(default_factory=Table)
+    seconds: Column = field(default_factory=Column)
+    epochs: Column = field(default_factory=Column)
+    tokens_at: Column = field(default_factory=Column)
     """Cumulative tokens after each step."""
-    self_s: dict[str, Column] = field(default_factory=dict)
+    self_s: Table = field(default_factory=Table)
     """{span: seconds of a step inside it and in none of its children}: together they are the step's."""
-    memory: dict[str, Column] = field(default_factory=dict)
+    memory: Table = field(default_factory=Table)
     """Newest readings when a step ended: rss_gib, used_gib and utilization_frac of the GPU."""
     warmup: set[int] = field(default_factory=set)
     """First steps of an attempt: slower, because memory is allocated and code compiled."""
@@ -120,14 +121,12 @@ def fold(state: RunState, event: Event) -> None:
     elif kind == "heartbeat":
         state.heartbeat = event
         _peak(state, event.get("peak_gib"))
-    elif kind == "run_paused":
-        state.paused = True
     elif kind in FINAL:
         _end(state, event)
 
 
 def _start(state: RunState, event: Event) -> None:
-    state.started, state.final, state.paused = event, None, False
+    state.started, state.final = event, None
     state.open_phases.clear()
     kept = int(event.get("resumed_from_step") or 0)
     if kept or event.get("resumed_from"):
@@ -145,16 +144,14 @@ def _take_back(state: RunState, kept: int) -> None:
 
 
 def _cut_columns(state: RunState, kept: int) -> None:
-    columns = [column for table in _tables(state) for column in table.values()]
-    columns += [state.seconds, state.epochs, state.tokens_at]
+    if not state.steps or state.steps[-1] <= kept:
+        return
     while state.steps and state.steps[-1] > kept:
         state.warmup.discard(state.steps.pop())
-        for column in columns:
-            column.pop()
-
-
-def _tables(state: RunState) -> tuple[dict[str, Column], ...]:
-    return state.metrics, state.groups, state.self_s, state.memory
+    for table in (state.metrics, state.groups, state.self_s, state.memory):
+        table.cut(len(state.steps))
+    for column in (state.seconds, state.epochs, state.tokens_at):
+        column.cut(len(state.steps))
 
 
 def _step(state: RunState, event: Event) -> None:
@@ -163,10 +160,10 @@ def _step(state: RunState, event: Event) -> None:
         return
     _cut_columns(state, step - 1)  # said twice: the later word counts
     state.steps_total = event.get("of", state.steps_total)
-    _append(state.metrics, event.get("metrics"), len(state.steps))
-    _append(state.groups, event.get("groups"), len(state.steps))
-    _append(state.self_s, None, len(state.steps))  # its spans come in the next event
-    _append(state.memory, _readings(state), len(state.steps))
+    state.metrics.append(event.get("metrics"))
+    state.groups.append(event.get("groups"))
+    state.self_s.append(None)  # its spans come in the next event
+    state.memory.append(_readings(state))
     state.steps.append(step)
     state.seconds.append(event.get("seconds"))
     state.epochs.append(event.get("epoch"))
@@ -180,26 +177,19 @@ def _spans(state: RunState, event: Event) -> None:
         return
     if event.get("warmup"):
         state.warmup.add(state.steps[-1])
+    amounts: dict[str, float] = {}
     for span in event.get("spans") or []:
-        name, seconds = str(span.get("name")), span.get("self_s")
-        column = state.self_s.setdefault(name, [None] * len(state.steps))
-        column[-1] = (column[-1] or 0.0) + (seconds or 0.0)
+        name = str(span.get("name"))
+        amounts[name] = amounts.get(name, 0.0) + (span.get("self_s") or 0.0)
+    state.self_s.add(amounts)
 
 
 def _readings(state: RunState) -> dict[str, float | None]:
-    gpu, heartbeat = state.gpu or {}, state.heartbeat or {}
-    found = {"rss_gib": heartbeat.get("rss_gib")}
-    return found | {name: gpu.get(name) for name in ("used_gib", "utilization_frac")} if gpu else found
-
-
-def _append(columns: dict[str, Column], values: Any, before: int) -> None:
-    """One more value in every column; a new column gets None for the steps before it."""
-    values = values if isinstance(values, dict) else {}
-    for name in values.keys() - columns.keys():
-        columns[name] = [None] * before
-    for name, column in columns.items():
-        value = values.get(name)
-        column.append(value if isinstance(value, int | float) else None)
+    gpu, heartbeat = state.gpu, state.heartbeat
+    found = {"rss_gib": heartbeat.get("rss_gib") if heartbeat else None}
+    if gpu:
+        found["used_gib"], found["utilization_frac"] = gpu.get("used_gib"), gpu.get("utilization_frac")
+    return found
 
 
 def _phase(state: RunState, event: Event) -> None:
@@ -286,13 +276,15 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
     }
 
 
-def edges(column: Column) -> tuple[float | None, float | None]:
+def edges(column: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Means of the first and the last ten values, of each half when there are fewer than 20."""
-    values = [value for value in column if value is not None]
-    count = min(EDGE_STEPS, len(values) // 2)
+    # Of a long column only its ends are looked at: this is asked at every tick.
+    early = list(itertools.islice((value for value in column if value is not None), 2 * EDGE_STEPS))
+    count = min(EDGE_STEPS, len(early) // 2)
     if count == 0:
         return None, None
-    return sum(values[:count]) / count, sum(values[-count:]) / count
+    late = itertools.islice((value for value in reversed(column) if value is not None), count)
+    return sum(early[:count]) / count, sum(late) / count
 
 
 def _eval_at(state: RunState, at: str) -> Event:

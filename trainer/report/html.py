@@ -23,7 +23,7 @@ def render(report: Report) -> str:
     """The whole file."""
     style = "\n".join(path.read_text(encoding="utf-8") for path in (charts.STYLE, STYLE))
     contents = "".join(f'<li><a href="#{s.id}">{escape(s.title)}</a></li>' for s in report.sections)
-    body = "".join(map(_section, report.sections))
+    body = sections(report)
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><meta name="color-scheme" content="light">'
@@ -34,6 +34,11 @@ def render(report: Report) -> str:
         f"<header>{element('h1', report.title)}{element('p', report.subtitle, 'r-small')}</header>"
         f"<nav><ol>{contents}</ol></nav>{body}<footer>{inline(report.footer)}</footer></main></body></html>\n"
     )
+
+
+def sections(report: Report) -> str:
+    """All sections, without the document around them: for a page that has styles of its own for the r-classes."""
+    return "".join(map(_section, report.sections))
 
 
 def _section(section: Section) -> str:

@@ -207,9 +207,9 @@ def _content(content: Any) -> str:
     return str(content)
 
 
-def of(rundir: RunDir) -> Material:
-    """Everything known of a run, read once."""
-    follower = RunFollower(rundir)
+def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
+    """Everything known of a run as it is now. follower: of this run, read on instead of the whole log again."""
+    follower = follower or RunFollower(rundir)
     status = launch.judge(rundir, follower)
     state = follower.state
     try:

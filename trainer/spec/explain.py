@@ -106,21 +106,35 @@ def all_keys() -> list[str]:
 
 def unknown_key(path: Path) -> Problem:
     """An unknown section or key, with the nearest name."""
+    *parents, _ = path
+    known = _names_at(tuple(parents))
+    kind = "key" if parents else "section or key"
+    other, is_exact = meant(path)
+    if other:
+        fix = f"it is called {other}" if is_exact else f"did you mean {other}?"
+    else:
+        fix = f"known here: {', '.join(known)}" if known else ""
+    return Problem(dotted(path), f"unknown {kind}", fix)
+
+
+def _names_at(parents: Path) -> list[str]:
+    section = section_at(parents)
+    return list(section.model_fields) if section is not None else []
+
+
+def meant(path: Path) -> tuple[str, bool]:
+    """(the key an unknown one most likely means, whether it has the same last name); "" when none is close."""
     *parents, last = path
     name = str(last)
-    section = section_at(tuple(parents))
-    known = list(section.model_fields) if section is not None else []
-    prefix = dotted(parents) + "." if parents else ""
-    kind = "key" if parents else "section or key"
     elsewhere = [key for key in keys_named(name) if key != dotted(path)]
     if elsewhere:
-        return Problem(dotted(path), f"unknown {kind}", f"it is called {elsewhere[0]}")
-    close = [prefix + match for match in nearest(name, known)]
+        return elsewhere[0], True
+    prefix = dotted(parents) + "." if parents else ""
+    close = [prefix + match for match in nearest(name, _names_at(tuple(parents)))]
     if not close:
         by_name = {key.rpartition(".")[2]: key for key in all_keys()}
         close = [by_name[match] for match in nearest(name, by_name)]
-    fix = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}" if known else ""
-    return Problem(dotted(path), f"unknown {kind}", fix)
+    return (close[0], False) if close else ("", False)
 
 
 def _limits(field: FieldInfo) -> tuple[float | None, float | None, str]:
@@ -189,6 +203,20 @@ def _metadata_limits(field: FieldInfo) -> tuple[float | None, float | None, str]
     return None, None, ""
 
 
+def limits(field: FieldInfo) -> list[tuple[str, float]]:
+    """The bounds of a number as signs, in the order they are written: [(">", 0.0), ("<=", 1.0)]."""
+    signs = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+    found = field.metadata or next(
+        (
+            FieldInfo.from_annotation(part).metadata
+            for part in typing.get_args(field.annotation)
+            if typing.get_origin(part) is typing.Annotated
+        ),
+        [],
+    )
+    return [(sign, float(getattr(bound, name))) for bound in found for name, sign in signs if hasattr(bound, name)]
+
+
 def _choices(annotation: object) -> list[str]:
     annotation = _inner(annotation)
     if typing.get_origin(annotation) is typing.Literal:
@@ -217,27 +245,35 @@ def _unquoted(value: object, field: FieldInfo) -> str | None:
 
 def _fix(key: str, value: object, field: FieldInfo) -> str:
     """What to type: the same value without quotes, the nearest choice, the nearest bound, or the default."""
+    text, remark = instead(value, field)
+    if text:
+        return f"{key} = {text}{remark}"
+    return f"leave {key} out" if not field.is_required() else ""
+
+
+def instead(value: object, field: FieldInfo) -> tuple[str, str]:
+    """(a value a field takes in place of a refused one, as TOML; a remark on it); two empty texts when none is near."""
     bare = _unquoted(value, field)
     if bare is not None:
-        return f"{key} = {bare} (without quotes)"
+        return bare, " (without quotes)"
     kind = _inner(field.annotation)
     choices = _choices(field.annotation)
     if isinstance(value, str) and (close := nearest(value, choices)):
-        return f"{key} = {shown(close[0])}"
+        return shown(close[0]), ""
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return f'{key} = "{value}"'
+        return f'"{value}"', ""
     low, high, _ = _metadata_limits(field)
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     if number is not None and math.isfinite(number):
         if kind is int and isinstance(value, float):
-            return f"{key} = {max(round(number), int(low or 0))}"
+            return f"{max(round(number), int(low or 0))}", ""
         limit = low if low is not None and number < low else high if high is not None and number > high else None
         if limit is not None:
-            return f"{key} = {limit:g}"
+            return f"{limit:g}", ""
     default = field.get_default(call_default_factory=False)
     if isinstance(default, bool | int | float | str) and default != "":
-        return f"{key} = {shown(default)} (the default)"
-    return f"leave {key} out" if not field.is_required() else ""
+        return shown(default), " (the default)"
+    return "", ""
 
 
 def _located(raw: Mapping[str, Any], loc: Sequence[str | int], missing: bool) -> Path:
@@ -299,6 +335,11 @@ def _missing_fix(path: Path, field: FieldInfo | None) -> str:
     if key in _EXAMPLES:
         return _EXAMPLES[key]
     return f"add {key}: {rule(field)}" if field is not None else ""
+
+
+def kind_of(field: FieldInfo) -> tuple[object, bool]:
+    """(annotation without None and bounds, whether None is allowed): how a form shows the field."""
+    return _inner(field.annotation), type(None) in typing.get_args(field.annotation)
 
 
 def takes_only_text(field: FieldInfo) -> bool:

@@ -11,16 +11,18 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainer import launch
 from trainer.report.fold import RunFollower, RunState, summary
+from trainer.report.pictures import Points, smooth
 from trainer.rundir import RunDir, list_runs, outputs_dir, read_json
 from trainer.spec import RunSpec
 from trainer.status import LIVE, Status
 
 KEEP = 8  # followers: runs that are looked at; each holds the columns of its run
 MOST_ROWS = 200  # runs in the table, the newest
+CURVE = 40  # points of the small line of a row
 BUDGET_S = 0.5  # for reading runs the table has not seen yet; the rest comes at the next tick
 
 Key = tuple[str, int, int]
@@ -42,14 +44,24 @@ class Seen:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. status None: not read yet."""
+    """A line of the table. status None: not read yet. title, model None: spec.json can not be read."""
 
     name: str
     status: Status | None = None
     title: str | None = None
+    model: str | None = None
     steps: int = 0
     total: int | None = None
     reward: tuple[float | None, float | None] = (None, None)
+    """Of the first and the last ten steps."""
+    curve: Points = field(default_factory=list)
+    """(step, reward), smoothed, CURVE points at most."""
+    correct: tuple[float | None, float | None] = (None, None)
+    """Share of held-out rows answered right, before and after training."""
+    held_out: tuple[float | None, float | None] = (None, None)
+    """Mean reward of the held-out rows, before and after training."""
+    seconds: float | None = None
+    """That its attempts took, without the time between them."""
     started: float | None = None
 
 
@@ -142,15 +154,20 @@ def _spec(rundir: RunDir) -> RunSpec | None:
 
 
 def _row(seen: Seen) -> Row:
-    found = summary(seen.state, seen.rundir, seen.status)
-    started = min((first for first, _ in seen.state.attempt_t.values()), default=None)
-    title = None if seen.spec is None else seen.spec.title or seen.spec.model.name
+    state, spec = seen.state, seen.spec
+    found = summary(state, seen.rundir, seen.status)
+    width = max(1, len(state.steps) // CURVE)
     return Row(
         name=seen.rundir.name,
         status=seen.status,
-        title=title,
-        steps=seen.state.last_step,
+        title=None if spec is None else spec.title or spec.model.name,
+        model=None if spec is None else spec.model.name,
+        steps=state.last_step,
         total=seen.total,
         reward=(found["reward_first"], found["reward_last"]),
-        started=started,
+        curve=smooth(state.steps, state.metrics.get("train/reward", []), width, points=CURVE),
+        correct=(found["correct_before"], found["correct_after"]),
+        held_out=(found["eval_before"], found["eval_after"]),
+        seconds=found["wall_seconds"] or None,
+        started=min((first for first, _ in state.attempt_t.values()), default=None),
     )

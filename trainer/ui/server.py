@@ -120,7 +120,7 @@ def _port_problem(host: str, port: int, error: OSError) -> Problem:
 def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
     from starlette.middleware import Middleware
 
-    from trainer.ui import page
+    from trainer.ui import exported, page
     from trainer.ui.guard import Guard
 
     blocks = page.build()
@@ -151,6 +151,7 @@ def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
         )
     except OSError as error:  # the port was taken since we looked
         raise RunError(_port_problem(host, port, OSError(errno.EADDRINUSE, str(error)))) from error
+    exported.add_routes(blocks.app)
     return blocks
 
 

@@ -89,8 +89,8 @@ def _missing(t: Telling) -> Iterator[str]:
     step, total = f"{state.last_step:,}", f"{m.steps_total:,}" if m.steps_total else "?"
     if m.live:
         yield say("missing.live", step=step)
-    elif m.status == "stopped":
-        yield say("missing.stopped", step=step, total=total, run=m.name)
+    elif m.status in ("stopped", "paused"):
+        yield say(f"missing.{m.status}", step=step, total=total, run=m.name)
     elif m.imported is not None:
         files = ", ".join(map(str, m.imported.get("files") or ["?"]))
         yield say("missing.imported", files=files, count=len(m.known or ()))

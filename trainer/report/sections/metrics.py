@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer import forms
-from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, Style, smoothed, thinned, window
-from trainer.report import series
+from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, Style, window
+from trainer.report import pictures, series
 from trainer.report.document import Block, Charts, Section, Table, Text
 from trainer.report.fold import PROFILED
 from trainer.report.material import GENERATE, Material
@@ -128,10 +128,10 @@ def two_lines(points: series.Points, say: Words) -> list[Line]:
     """Every step faint, the mean of its neighbourhood strong; a short run has only the first."""
     steps, values = [step for step, _ in points], [value for _, value in points]
     width = window(len(steps))
-    each = Line(say("metrics.each"), "faint", thinned(steps, values, MOST_POINTS // 2))
+    each = Line(say("metrics.each"), "faint", pictures.picture(steps, values, points=MOST_POINTS // 2))
     if len(steps) < 2 * width:
         return [Line(each.name, "strong", each.points)]
-    smooth = thinned(steps, smoothed(values, width), MOST_POINTS // 2)
+    smooth = pictures.smooth(steps, values, width, points=MOST_POINTS // 2)
     return [each, Line(say("metrics.smooth", count=width), "strong", smooth)]
 
 
@@ -160,8 +160,9 @@ def curve(points: series.Points, most: int) -> series.Points:
     """For charts of several lines: smoothed, unless it is too short for that."""
     steps, values = [step for step, _ in points], [value for _, value in points]
     width = window(len(steps))
-    smooth: series.Column = smoothed(values, width) if len(steps) >= 2 * width else values
-    return thinned(steps, smooth, most)
+    if len(steps) >= 2 * width:
+        return pictures.smooth(steps, values, width, points=most)
+    return pictures.picture(steps, values, points=most)
 
 
 def _spread(m: Material, say: Words) -> list[Chart]:
@@ -173,7 +174,7 @@ def _spread(m: Material, say: Words) -> list[Chart]:
     ]
     kinds: list[tuple[str, Style]] = [("all_right", "c3"), ("all_wrong", "c6"), ("constant", "c8")]
     spread = [Line(say(f"metrics.spread_{key}"), style, thin(points)) for key, style, points in spreads if points]
-    dead = [Line(say(f"word.{key}"), style, thin(_smooth(m.group_points(f"{key}_frac")))) for key, style in kinds]
+    dead = [Line(say(f"word.{key}"), style, _smooth(m.group_points(f"{key}_frac"))) for key, style in kinds]
     loss = m.points("train/loss")
     return [
         Chart(say("metrics.chart_spread"), spread, low=0.0),
@@ -184,9 +185,8 @@ def _spread(m: Material, say: Words) -> list[Chart]:
 
 def _smooth(points: series.Points) -> series.Points:
     """Shares of few groups leap: their mean over a stretch is drawn."""
-    width = max(1, len(points) // 50)
-    means = smoothed([value for _, value in points], width)
-    return [(step, value) for (step, _), value in zip(points, means, strict=True) if value is not None]
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    return pictures.smooth(steps, values, max(1, len(points) // 50), points=MOST_POINTS // 3)
 
 
 def thin(points: series.Points) -> series.Points:

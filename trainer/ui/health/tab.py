@@ -1,4 +1,4 @@
-"""The tab of this room."""
+"""Health: does it learn, and what is in its way? Every signal of the rules, what it means and what to do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from typing import Any
 
 import gradio as gr
 
+from trainer.errors import TrainerError
+from trainer.rundir import RunDir, outputs_dir
 from trainer.ui import markup
+from trainer.ui.health import views
+from trainer.ui.health.watch import Diagnoses
 from trainer.ui.labels import Labels
+from trainer.ui.runs.actions import train_change
 from trainer.ui.tab import Frame, Look, Tab
+from trainer.ui.text import words
+
+# Tells which advice was clicked; what it changes is looked up by the server.
+_ADVICE = """element.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-advice]");
+    if (button) trigger("click", {...button.dataset});
+});"""
 
 
 class HealthTab(Tab):
@@ -16,11 +28,50 @@ class HealthTab(Tab):
 
     def __init__(self, labels: Labels) -> None:
         super().__init__()
+        self.diagnoses = Diagnoses()
         with labels.make(gr.Tab, words={"label": "tab.health"}, id="health") as self.tab:
-            self.outputs = {"question": gr.HTML(elem_classes="g-question")}
+            self.question = gr.HTML(elem_classes="g-question")
+            self.top = gr.HTML(elem_classes="g-health-top")
+            self.table = gr.HTML(js_on_load=_ADVICE, elem_classes="g-health-place")
+        self.outputs = {"question": self.question, "top": self.top, "table": self.table}
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
-        return {"question": markup.element("h2", look.say("tab.health"))}
+        say = look.say
+        question = markup.element("h2", say("health.question"))
+        if look.run is None:
+            return {"question": question, "top": markup.element("p", say("page.run_none"), "g-empty"), "table": ""}
+        question = f"{question}{markup.element('p', say('health.of', run=look.run), 'g-empty')}"
+        try:
+            found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run))
+        except (TrainerError, FileNotFoundError):  # deleted between the table and the look
+            return {"question": question, "top": markup.element("p", say("page.run_none"), "g-empty"), "table": ""}
+        if found is None:
+            steps = next((row.steps for row in look.table.rows if row.name == look.run), 0)
+            return {"question": question, "top": views.waiting(steps, say), "table": ""}
+        if found.broken:
+            wrong = markup.notice(say("health.broken", error=found.broken), "g-wrong")
+            return {"question": question, "top": wrong, "table": ""}
+        if not found.last_step:
+            none = markup.element(
+                "p", say(f"health.no_step_{'yet' if found.status in views.LIVE else 'ever'}"), "g-lead"
+            )
+            return {"question": question, "top": none, "table": ""}
+        return {"question": question, "top": views.top(found, say), "table": views.table(found, say)}
 
     def wire(self, frame: Frame) -> None:
-        pass
+        def advised(event: gr.EventData, run: str, language: str) -> list[Any]:
+            """Turn to Train with a run's settings and what was advised; only what is advised now."""
+            told = event._data if isinstance(event._data, dict) else {}
+            try:
+                found = self.diagnoses.newest(RunDir.open(outputs_dir(), run))
+            except (TrainerError, FileNotFoundError):
+                found = None
+            advice = found and views.advised(found, str(told.get("signal")), str(told.get("advice")))
+            if not found or not advice or found.known is not None or not found.readable:
+                gr.Info(words(language)("health.gone"), duration=5)
+                return [gr.skip(), gr.skip()]
+            return [train_change(found.run, advice.changes), "train"]
+
+        self.table.click(
+            advised, [frame.run, frame.language], [frame.change, frame.here], api_name=False, **frame.quiet
+        )

@@ -1,4 +1,4 @@
-"""Views of one run: RunState -> words, points and lines. Pure functions; no gradio, no files.
+"""What Live says of one run: RunState -> words. Pure functions but for one small file; no gradio.
 
 Numbers come from report.fold and are formatted by trainer.console.lines, as on the console, so that page
 and console say the same.
@@ -6,27 +6,33 @@ and console say the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from trainer import forms
-from trainer.charts import MOST_POINTS, Chart, Line, Style, smoothed, thinned, window
 from trainer.console import lines
-from trainer.report.fold import Column, RunState, summary
+from trainer.errors import Problem
+from trainer.launch import stop_asked
+from trainer.report.fold import RunState, summary
+from trainer.rundir import read_json
 from trainer.status import LIVE
 from trainer.ui.known_runs import Seen
 from trainer.ui.text import Words
 
 RECENT = 10  # steps a sentence speaks of, and lines shown
+EARLY = ("load", "warm_start", "data", "rewards", "memory_probe")  # phases before the first step
+_MOST_CAUSE = 240  # characters of the cause in the sentence at the top
 
 
-@dataclass(frozen=True)
-class Action:
-    """What a button does, or why it is off."""
-
-    on: bool
-    text: str
+def told(seen: Seen, headline: str, words: Words) -> list[str]:
+    """The sentence at the top, then the others. headline: what the rules say, "" for nothing."""
+    said = sentences(seen, words)
+    if seen.status == "failed":
+        step, total = f"{seen.state.last_step:,}", planned(seen)
+        first = problems(seen)[0]
+        why = forms.printable(f"{first.where}: {first.what}")
+        why = why if len(why) <= _MOST_CAUSE else f"{why[:_MOST_CAUSE]}\u2026"
+        return [words("sentence.failed_why", step=step, total=total, why=why), *said[1:]]
+    return [headline, *said] if headline and seen.status != "lost" else said
 
 
 def sentences(seen: Seen, words: Words) -> list[str]:
@@ -57,15 +63,18 @@ def _state_sentence(seen: Seen, words: Words) -> str:
     if status == "finished":
         seconds = (state.final or {}).get("seconds")
         return words("sentence.finished", step=step, time=words.duration(seconds))
-    if status == "stopped":
+    if status in ("stopped", "paused"):
         saved = (state.final or {}).get("checkpoint")
         kept = words("sentence.kept", checkpoint=forms.printable(str(saved)))
         kept = kept if saved else words("sentence.kept_nothing")
-        return words("sentence.stopped", step=step, total=total, kept=kept)
+        return words(f"sentence.{status}", step=step, total=total, kept=kept)
     if status in ("failed", "lost", "imported"):
         return words(f"sentence.{status}", step=step, total=total)
     if status == "running" and state.phase in ("train", "") and state.steps:
         return words("sentence.training", step=step, total=total)
+    if status == "stopping":
+        asked = stop_asked(seen.rundir)
+        return words("sentence.pausing" if asked is not None and asked.pause else "sentence.stopping")
     return words(f"sentence.{status}", phase=phase(seen, words))
 
 
@@ -96,9 +105,23 @@ def phase(seen: Seen, words: Words) -> str:
         return words("fact.unknown")
     if seen.status not in LIVE:
         return words("phase.ended")
-    known = {"load", "warm_start", "data", "eval", "train", "memory_probe", "save"}
-    name = seen.state.phase
-    return words(f"phase.{name}") if name in known else words("phase.between")
+    key = f"phase.{seen.state.phase}"
+    return words(key) if seen.state.phase and key in words else words("phase.between")
+
+
+def phase_s(seen: Seen, now: float) -> float | None:
+    """How long the worker has been at it; None while it trains, and when nobody knows."""
+    state = seen.state
+    if seen.status not in LIVE or (state.steps and state.phase in ("train", "")):
+        return None
+    if seen.status == "starting" or state.started is None:
+        since: Any = (read_json(seen.rundir.identity) or {}).get("t")
+    elif state.phase in EARLY:
+        # A phase begins when the one before it ends: only ends are kept, and heartbeats may have come since.
+        since = max(e["t"] for e in (state.started, *state.phases[-1:], *state.evals[-1:]) if e is not None)
+    else:
+        since = state.attempt_t[state.attempts][1]
+    return max(0.0, now - since) if isinstance(since, int | float) else None
 
 
 def planned(seen: Seen) -> str:
@@ -111,27 +134,18 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
     state = seen.state
     index = len(state.steps) - 1
     unknown = words("fact.unknown")
-
-    def last(columns: dict[str, Column], name: str) -> float | None:
-        return columns.get(name, [None])[-1] if index >= 0 else None
-
     live = seen.status in LIVE
     left = lines.eta_s(state, index) if live and index >= 0 else None
-    dead = last(state.groups, "dead_frac")
-    reward = last(state.metrics, "train/reward")
-    spread = last(state.groups, "group_std")
-    memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
     heard = max((newest for _, newest in state.attempt_t.values()), default=None)
     ago = unknown if heard is None else words("fact.ago", time=words.duration(_since(heard, now)))
+    spent = phase_s(seen, now)
+    doing = phase(seen, words) + ("" if spent is None else f", {words.duration(max(1, round(spent)))}")
     shown = [
-        ("fact.phase", phase(seen, words)),
+        ("fact.state", words(f"status.{seen.status}")),
         ("fact.step", f"{state.last_step:,} / {planned(seen)}"),
         ("fact.pace", words.duration(state.seconds[-1]) if index >= 0 else unknown),
         ("fact.left", words.duration(left) if left is not None else unknown if live else "-"),
-        ("fact.reward", forms.number(reward) if reward is not None else unknown),
-        ("fact.spread", forms.number(spread) if spread is not None else unknown),
-        ("fact.dead", forms.percent(dead) if dead is not None else unknown),
-        ("fact.memory", f"{forms.number(memory)} GiB" if memory is not None else unknown),
+        ("fact.phase", doing),
         # Of a run that has ended the moment is shown: a number that counts up is no news.
         ("fact.sign", ago if live or heard is None else forms.clock(heard)),
         ("fact.attempt", str(state.attempts or 1)),
@@ -140,49 +154,7 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
 
 
 def _since(then: float, now: float) -> float:
-    return float(max(0, round(now - then)))
-
-
-def reward_chart(state: RunState, words: Words) -> Chart:
-    """Every step faint, the mean of its neighbourhood strong."""
-    column = state.metrics.get("train/reward", [])
-    return Chart(words("chart.reward"), _two_lines(state.steps, column, words))
-
-
-def spread_chart(state: RunState, words: Words) -> Chart:
-    """From 0, which is what to look for."""
-    column = state.groups.get("group_std", [])
-    return Chart(words("chart.spread"), _two_lines(state.steps, column, words), low=0.0)
-
-
-def dead_chart(state: RunState, words: Words) -> Chart:
-    """The share of dead groups, and of it the part that was all right and all wrong.
-
-    In a long run as means over a stretch: a step has few groups, their shares leap.
-    """
-    names: list[tuple[str, str, Style]] = [
-        ("dead_frac", "chart.dead_all", "wide"),
-        ("all_right_frac", "chart.dead_right", "dashed"),
-        ("all_wrong_frac", "chart.dead_wrong", "dotted"),
-    ]
-    width = len(state.steps) // 50
-    title = words("chart.dead")
-    if width > 1:
-        title += f", {words('chart.smooth', count=width)}"
-    drawn = []
-    for name, key, style in names:
-        column = state.groups.get(name, [])
-        column = smoothed(column, width) if width > 1 else column
-        drawn.append(Line(words(key), style, thinned(state.steps, column, MOST_POINTS // 3)))
-    return Chart(title, drawn, low=0.0, high=1.0, format=forms.percent, mark=forms.percent)
-
-
-def _two_lines(steps: Sequence[int], column: Column, words: Words) -> list[Line]:
-    width = window(len(steps))
-    raw = thinned(steps, column, MOST_POINTS // 2)
-    mean = thinned(steps, smoothed(column, width), MOST_POINTS // 2)
-    smooth = words("chart.smooth", count=width)
-    return [Line(words("chart.each"), "faint", raw), Line(smooth, "strong", mean)]
+    return float(max(1, round(now - then)))
 
 
 def step_lines(seen: Seen) -> list[str]:
@@ -201,40 +173,17 @@ def alerts(state: RunState) -> list[tuple[str, str]]:
     ]
 
 
-def cause(seen: Seen) -> list[str]:
-    """Why a run failed, one problem a line; [] for a run that did not."""
+def problems(seen: Seen) -> list[Problem]:
+    """Why a run failed, at least one; [] for a run that did not."""
     final = seen.state.final
-    return forms.failure(final) if seen.status == "failed" and final else []
+    if seen.status != "failed" or final is None:
+        return []
+    told = [problem for problem in final.get("problems") or [] if isinstance(problem, dict)]
+    found = [Problem(*(str(problem.get(name) or "") for name in ("where", "what", "fix"))) for problem in told]
+    return found or [Problem(str(final.get("error")), f"at step {final.get('step')}")]
 
 
 def traceback_tail(seen: Seen) -> str:
     """The end of the traceback of a run that failed, "" otherwise."""
     tail: Any = (seen.state.final or {}).get("traceback_tail") if seen.status == "failed" else None
     return "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail or "")
-
-
-def stop_action(seen: Seen, words: Words) -> Action:
-    """Whether the run can be asked to stop, and what happens then."""
-    if seen.status == "stopping":
-        return Action(False, words("stop.asked", run=seen.rundir.name))
-    if seen.status not in LIVE:
-        return Action(False, words("stop.ended"))
-    if not seen.state.steps:
-        early = seen.status == "starting" or seen.state.phase in ("load", "warm_start", "data")
-        return Action(True, words("stop.before" if early else "stop.first"))
-    pace = [seconds for seconds in seen.state.seconds[-RECENT:] if seconds is not None]
-    return Action(True, words("stop.now", time=words.duration(max(pace, default=None))))
-
-
-def resume_action(seen: Seen, words: Words) -> Action:
-    """Whether the run can go on, and from where."""
-    if seen.status in LIVE:
-        return Action(False, words("resume.live"))
-    if seen.status in ("finished", "imported"):
-        return Action(False, words(f"resume.{seen.status}"))
-    attempt = max(seen.rundir.newest_attempt(), seen.state.attempts) + 1
-    saved = [event.get("name") for event in seen.state.checkpoints if event.get("verified")]
-    if not saved:
-        return Action(True, words("resume.nothing", attempt=attempt))
-    name = forms.printable(str(saved[-1]))
-    return Action(True, words("resume.checkpoint", checkpoint=name, attempt=attempt))

@@ -1,20 +1,55 @@
-"""Runs: all of them in a table."""
+"""Runs: all of them in a table, what can be done with each, and two or more beside each other."""
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from typing import Any
 
 import gradio as gr
 
+from trainer.errors import TrainerError
 from trainer.ui import markup
+from trainer.ui.known_runs import KnownRuns
 from trainer.ui.labels import Labels
-from trainer.ui.runs import views
+from trainer.ui.runs import actions, choice, panel, views
+from trainer.ui.runs.choice import Choice
+from trainer.ui.runs.panel import Wish
 from trainer.ui.tab import Frame, Look, Tab
+from trainer.ui.text import words
 
-# A click on a name in the table chooses that run; the names are our own, checked by the server.
-_CHOOSE = """element.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-run]");
-    if (button) trigger("click", {run: button.dataset.run});
+MOST_TEXT = 100  # characters of the filter
+# A click on a button tells what it says of itself, and which boxes are ticked: a box is ticked at once, the answer may
+# take a moment. The server checks all of it.
+_TABLE = """
+const ticked = () => [...element.querySelectorAll(".g-tick[aria-checked=true]")].map((box) => box.dataset.run);
+element.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-do]");
+    if (!button) return;
+    if (button.dataset.do === "tick") button.ariaChecked = String(button.ariaChecked !== "true");
+    trigger("click", {...button.dataset, ticked: ticked()});
+});"""
+# The same for the panel, with a number that is typed. What appears gets the focus, and gives it back.
+_PANEL = """
+let from = null, title = "", wait = 0;
+element.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-do]");
+    if (button) trigger("click", {...button.dataset});
+});
+element.addEventListener("input", (event) => {
+    const {dataset, value} = event.target;
+    clearTimeout(wait);
+    if (dataset.do) wait = setTimeout(() => trigger("click", {...dataset, steps: value}), 400);
+});
+watch("value", () => {
+    const head = element.querySelector("h3");
+    const now = head ? head.textContent : "";
+    if (now && now !== title) {
+        from = title ? from : document.activeElement;
+        head.focus({preventScroll: true});
+        head.scrollIntoView({block: "nearest"});
+    } else if (!now && from && from.isConnected) from.focus({preventScroll: true});
+    title = now;
 });"""
 
 
@@ -24,25 +59,118 @@ class RunsTab(Tab):
     def __init__(self, labels: Labels) -> None:
         super().__init__()
         with labels.make(gr.Tab, words={"label": "tab.runs"}, id="runs") as self.tab:
-            self.table = gr.HTML(js_on_load=_CHOOSE, elem_classes="g-table")
-        self.outputs = {"table": self.table}
+            self.question = gr.HTML(elem_classes="g-question")
+            self.panel = gr.HTML(js_on_load=_PANEL, elem_classes="g-panel-place")
+            self.text = labels.make(
+                gr.Textbox,
+                words={"label": "runs.filter", "placeholder": "runs.filter_hint"},
+                max_length=MOST_TEXT,
+                visible=False,
+                elem_classes="g-filter",
+            )
+            self.table = gr.HTML(js_on_load=_TABLE, elem_classes="g-table")
+            # What this browser has chosen, and what it asked for: kept by it, so that any server can go on.
+            self.choice = gr.Textbox(visible="hidden", max_length=2_000)
+            self.wish = gr.Textbox(visible="hidden", max_length=2_000)
+        self.outputs = {"question": self.question, "text": self.text, "table": self.table}
+        self.inputs = [self.choice, self.text]
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
-        say, table = look.say, look.table
-        head = [say(f"runs.column_{name}") for name in ("run", "state", "title", "steps")]
-        head += [say("runs.column_reward"), say("runs.column_started")]
-        title = markup.element("h2", say("runs.question"))
-        if not table.rows:
-            return {"table": title + markup.element("p", say("runs.none"), "g-empty")}
-        rows = [(row.status, views.cells(row, say)) for row in table.rows]
-        more = markup.element("p", say("runs.more", count=table.hidden)) if table.hidden else ""
-        return {"table": title + markup.table(head, rows, look.run) + more}
+        told, text = (*chosen, None, None)[:2]
+        chosen_now = choice.read(told)
+        return {
+            "question": markup.element("h2", look.say("runs.question")),
+            "text": len(look.table.rows) > views.MANY,
+            "table": self._table(look, chosen_now, str(text or "")[:MOST_TEXT]),
+        }
+
+    @staticmethod
+    def _table(look: Look, now: Choice, text: str) -> str:
+        deeds: list[views.Deed] = []
+        if now.opened in {row.name for row in look.table.rows}:
+            try:
+                with look.runs.look(now.opened) as seen:
+                    deeds = list(views.deeds(seen, look.say))
+            except TrainerError:  # deleted between the table and the look
+                pass
+        return views.table(look.table, now, text, look.run, deeds, look.say)
+
+    def update(self, name: str, value: Any) -> Any:
+        return gr.update(visible=value) if name == "text" else value
 
     def wire(self, frame: Frame) -> None:
-        def picked(event: gr.EventData) -> list[Any]:
-            """A click in the table."""
-            run = str(getattr(event, "run", ""))
-            known = run in {row.name for row in frame.runs.table().rows}
-            return [run, "live"] if known else [gr.skip(), gr.skip()]
+        given = [frame.run, frame.language, self.choice, self.text]
+        runs = frame.runs
 
-        self.table.click(picked, None, [frame.run, frame.here], api_name=False, **frame.quiet)
+        def redrawn(run: str, language: str, told: str, text: str) -> str:
+            return self._redrawn(runs, run, language, told, text)
+
+        def picked(event: gr.EventData, run: str, language: str, told: str, text: str) -> list[Any]:
+            return self._picked(event, runs, run, language, told, text)
+
+        def wished(wish: str, run: str, language: str, told: str, text: str) -> list[Any]:
+            return self._wished(runs, wish, run, language, told, text)
+
+        def translated(wish: str, language: str) -> str:
+            return panel.show(panel.read(wish), words(language))
+
+        answered = [self.choice, self.table, self.wish, frame.run, frame.here, frame.change]
+        for place in (self.table, self.panel):
+            place.click(picked, given, answered, trigger_mode="multiple", api_name=False, **frame.quiet)
+        self.text.change(redrawn, given, self.table, trigger_mode="always_last", api_name=False, **frame.quiet)
+        seen = {**frame.quiet, "show_progress": "minimal", "show_progress_on": [self.panel]}
+        self.wish.change(
+            wished, [self.wish, *given], [self.panel, self.table, frame.run, frame.here], api_name="wish", **seen
+        )
+        frame.language.change(translated, [self.wish, frame.language], self.panel, api_name=False, **frame.quiet)
+
+    def _redrawn(self, runs: KnownRuns, run: str, language: str, told: str, text: str) -> str:
+        look = Look(words(language), runs, runs.table(), run, time.time())
+        return self._table(look, choice.read(told), str(text or "")[:MOST_TEXT])
+
+    def _picked(self, event: Any, runs: KnownRuns, run: str, language: str, told: str, text: str) -> list[Any]:
+        """A click: another choice, a turn to another tab, or a wish for the panel. In the order of `answered`."""
+        say, sent = words(language), event._data if isinstance(event._data, dict) else {}
+        deed, name = str(sent.get("do", "")), str(sent.get("run", ""))
+        now = choice.read(told)
+        if isinstance(sent.get("ticked"), list):
+            now = dataclasses.replace(now, ticked=choice.names(sent["ticked"]))
+        wish: Any = gr.skip()
+        here: Any = gr.skip()
+        change: Any = gr.skip()
+        other: Any = gr.skip()
+        if deed == "more":
+            now = dataclasses.replace(now, opened="" if now.opened == name else name)
+        elif deed == "state":
+            now = dataclasses.replace(now, state=str(sent.get("state", "")))
+        elif deed == "untick":
+            now = dataclasses.replace(now, ticked=())
+        elif deed == "open" and name in {row.name for row in runs.table().rows}:
+            other, here = name, "live"
+        elif deed == "clone":
+            try:
+                change, here = actions.clone(name, say), "train"
+            except TrainerError as error:
+                gr.Warning(markup.escape(str(error)))
+        elif deed == "close":
+            wish = ""
+        elif deed == "compare":
+            wish = Wish(deed, runs=now.ticked).text
+        elif deed in (*panel.DONE, *panel.SHOWN):
+            wish = Wish(deed, run=name[:64], steps=sent.get("steps")).text
+        stored = choice.read(now.text).text
+        return [stored, self._redrawn(runs, run, language, stored, text), wish, other, here, change]
+
+    def _wished(self, runs: KnownRuns, asked: str, run: str, language: str, told: str, text: str) -> list[Any]:
+        """The panel, and what else has changed: [panel, table, run, here]."""
+        say, wish = words(language), panel.read(asked)
+        if wish.do not in panel.DONE:
+            return [panel.show(wish, say), gr.skip(), gr.skip(), gr.skip()]
+        try:
+            shown = panel.carry_out(wish, say)
+        except TrainerError as error:
+            return [panel.wrong(error, say), self._redrawn(runs, run, language, told, text), gr.skip(), gr.skip()]
+        table = self._redrawn(runs, run, language, told, text)
+        if wish.do == "deleted":
+            return [shown, table, gr.skip(), gr.skip()]
+        return [shown, table, wish.run, "live"]

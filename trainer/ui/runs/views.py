@@ -1,24 +1,170 @@
-"""Views of all runs: rows of the table as text. Pure functions; no gradio, no files."""
+"""Views of all runs: the table, its filters, what can be done with a run. Pure functions; no gradio, no files."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
 from trainer import forms
-from trainer.status import Status
-from trainer.ui.known_runs import Row
+from trainer.status import LIVE, Status
+from trainer.ui import markup
+from trainer.ui.known_runs import Row, Seen, Table
+from trainer.ui.live import buttons
+from trainer.ui.markup import element, escape
+from trainer.ui.runs.choice import MOST_COMPARED, Choice
+from trainer.ui.sparkline import sparkline
 from trainer.ui.text import Words
+
+MANY = 8  # runs from which on a filter is worth its room
+ARROW, UNKNOWN = "\u2192", "?"
+# Of the table, between the box to tick and the actions.
+COLUMNS = ("run", "state", "model", "steps", "reward", "held_out", "duration", "started")
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that can be done with a run. name: key of its words. text: its effect, or why it is off."""
+
+    name: str
+    on: bool
+    text: str
 
 
 def cells(row: Row, words: Words) -> list[str]:
-    """A row of the table as text: name, state, preset, steps, reward, started."""
+    """A row of the table as text: name, state, model, steps, reward, held-out rows, duration, started."""
     status: Status | None = row.status
     if status is None:
-        return [row.name, words("runs.reading"), "", "", "", ""]
-    first, last = row.reward
+        return [row.name, words("runs.reading"), *[""] * 6]
     return [
         row.name,
         words(f"status.{status}"),
-        words("runs.unreadable") if row.title is None else forms.printable(row.title),
+        words("runs.unreadable") if row.model is None else forms.printable(row.model),
         f"{row.steps:,} / {'?' if row.total is None else format(row.total, ',')}",
-        "-" if first is None else f"{forms.number(first)} \u2192 {forms.number(last)}",
+        _from_to(row.reward, forms.number),
+        _from_to(row.correct, forms.percent) if row.correct[0] is not None else _from_to(row.held_out, forms.number),
+        words.duration(row.seconds) if row.seconds else "-",
         forms.clock(row.started),
     ]
+
+
+def _from_to(pair: tuple[float | None, float | None], form: Callable[[float], str]) -> str:
+    first, last = pair
+    if first is None:
+        return "-"
+    return f"{form(first)} {ARROW} {UNKNOWN if last is None else form(last)}"
+
+
+def wanted(rows: Sequence[Row], choice: Choice, text: str) -> list[Row]:
+    """Rows that match both filters. Ticked ones stay in sight: they are about to be compared."""
+    sought = text.strip().lower()
+    return [
+        row
+        for row in rows
+        if row.name in choice.ticked
+        or (choice.state in ("", row.status) and sought in f"{row.name} {row.title or ''} {row.model or ''}".lower())
+    ]
+
+
+def table(known: Table, choice: Choice, text: str, chosen: str | None, deeds: Sequence[Deed], words: Words) -> str:
+    """The whole table. chosen: the run that other tabs show. deeds: of the run whose actions are shown."""
+    if not known.rows:
+        return element("p", words("runs.none"), "g-empty")
+    rows = wanted(known.rows, choice, text)
+    heads = "".join(element("th", words(f"runs.column_{name}")) for name in COLUMNS)
+    body = "".join(_row(row, choice, row.name == chosen, deeds, words) for row in rows)
+    none = element("p", words("runs.no_match"), "g-empty") if not rows else ""
+    more = element("p", words("runs.more", count=known.hidden), "g-empty") if known.hidden else ""
+    return (
+        f"{_bar(known.rows, choice, words)}"
+        f'<table class="g-runs g-all-runs"><thead><tr><th>{_hidden(words("runs.column_compare"))}</th>{heads}'
+        f"<th>{_hidden(words('runs.actions'))}</th></tr></thead><tbody>{body}</tbody></table>{none}{more}"
+    )
+
+
+def _bar(rows: Sequence[Row], choice: Choice, words: Words) -> str:
+    """Compare, and a filter by state where there are many runs."""
+    ticked = [row.name for row in rows if row.name in choice.ticked]
+    count = len(ticked)
+    on = 2 <= count <= MOST_COMPARED
+    hint = words("runs.compare_hint", count=count, most=MOST_COMPARED)
+    if on:
+        hint = words("runs.compare_effect", runs=", ".join(ticked))
+    compare = button("compare", words("runs.compare"), on=on)
+    clear = button("untick", words("runs.untick")) if count else ""
+    states = ""
+    if len(rows) > MANY:
+        counts = Counter(row.status for row in rows if row.status is not None)
+        states = _chip(None, words("runs.all"), len(rows), not choice.state)
+        for status, number in counts.items():
+            states += _chip(status, words(f"status.{status}"), number, status == choice.state)
+        states = f'<div class="g-chips" role="group" aria-label="{escape(words("runs.column_state"))}">{states}</div>'
+    return f'<div class="g-run-bar">{compare}{clear}{element("span", hint, "g-effect")}</div>{states}'
+
+
+def _chip(status: Status | None, name: str, count: int, pressed: bool) -> str:
+    said = f'aria-pressed="{str(pressed).lower()}" data-do="state" data-state="{status or ""}"'
+    return f'<button type="button" {said}>{markup.dot(status)}{escape(name)} <b>{count}</b></button>'
+
+
+def button(deed: str, label: str, on: bool = True, run: str = "", more: str = "") -> str:
+    """A button of the table or of the panel. more: further attributes, escaped already."""
+    off = "" if on else " disabled"
+    return (
+        f'<button type="button" class="g-do" data-do="{escape(deed)}" data-run="{escape(run)}"{off}{more}>'
+        f"{escape(label)}</button>"
+    )
+
+
+def _row(row: Row, choice: Choice, chosen: bool, deeds: Sequence[Deed], words: Words) -> str:
+    name, *texts = cells(row, words)
+    opened = row.name == choice.opened and bool(deeds)
+    mark = ' class="g-chosen" aria-current="true"' if chosen else ""
+    tick = (
+        f'<button type="button" class="g-tick" role="checkbox" data-do="tick" data-run="{escape(name)}" '
+        f'aria-checked="{str(name in choice.ticked).lower()}" '
+        f'aria-label="{escape(words("runs.tick", run=name))}"></button>'
+    )
+    title = element("span", forms.printable(row.title), "g-sub") if row.title and row.title != row.model else ""
+    first = f'<button type="button" class="g-name" data-do="open" data-run="{escape(name)}">{escape(name)}</button>'
+    tds = [f'<td class="g-cell-tick">{tick}</td>', f'<td class="g-cell-run">{first}{title}</td>']
+    for column, text in zip(COLUMNS[1:], texts, strict=True):
+        label = words(f"runs.column_{column}")
+        before = markup.dot(row.status) if column == "state" else ""
+        after = sparkline(row.curve, f"{label}: {text}") if column == "reward" else ""
+        cell = f"{before}{escape(text)}"
+        tds.append(f'<td class="g-cell-{column}" data-label="{escape(label)}">{after}<span>{cell}</span></td>')
+    more = f' aria-expanded="{str(opened).lower()}" aria-label="{escape(words("runs.actions_of", run=name))}"'
+    tds.append(f'<td class="g-cell-more">{button("more", words("runs.actions"), run=name, more=more)}</td>')
+    line = f"<tr{mark}>{''.join(tds)}</tr>"
+    if not opened:
+        return line
+    shown = "".join(
+        f"<li>{button(deed.name, words(f'runs.do_{deed.name}'), deed.on, name)}"
+        f"{element('span', deed.text, 'g-effect')}</li>"
+        for deed in deeds
+    )
+    return f'{line}<tr class="g-deeds"><td colspan="{len(COLUMNS) + 2}"><ul>{shown}</ul></td></tr>'
+
+
+def _hidden(text: str) -> str:
+    """For ears only."""
+    return element("span", text, "g-unseen")
+
+
+def deeds(seen: Seen, words: Words) -> Iterator[Deed]:
+    """What can be done with a run, and what happens then; of what is off, why."""
+    status, live = seen.status, seen.status in LIVE
+    yield Deed("open", True, words("runs.effect_open"))
+    if status == "imported" or seen.spec is None:
+        why = words("runs.off_imported" if status == "imported" else "runs.off_unreadable")
+        yield Deed("clone", False, why)
+        yield Deed("resume", False, why)
+        yield Deed("extend", False, why)
+    else:
+        going_on = buttons.resume(seen, words)
+        yield Deed("clone", True, words("runs.effect_clone"))
+        yield Deed("resume", going_on.on, going_on.text)
+        yield Deed("extend", not live, words("runs.off_live" if live else "runs.effect_extend"))
+    yield Deed("report", True, words("runs.effect_report"))
+    yield Deed("delete", not live, words("runs.off_live" if live else "runs.effect_delete"))

@@ -1,4 +1,4 @@
-"""Check a choice and start it. Everything a browser sends is checked here again; no gradio.
+"""Check a form and start the run it stands for. Everything a browser sends is checked here again; no gradio.
 
 The words of problems that launch, presets and plan find are theirs (English).
 """
@@ -8,103 +8,151 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from trainer import launch, presets, rundir
-from trainer.errors import Problem, SpecError, TrainerError
+from trainer.data.survey import Survey
+from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
 from trainer.plan import RunPlan, card
-from trainer.presets import PresetInfo
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.ui import actions
 from trainer.ui.text import Words
+from trainer.ui.train import aside, rows, toml
+from trainer.ui.train import form as forms
+from trainer.ui.train.form import Form
 
-MOST_TEXT = 20_000  # characters of changes a browser may send
+SURVEY_S = 900.0  # for all rows of large files, before a run is started
+
 
 @dataclass(frozen=True)
 class Checked:
-    """A choice that was looked at: either a plan, or what is wrong with it."""
+    """A form that was looked at: either a plan, or what is wrong with it."""
 
-    preset: str
-    overrides: list[str]
-    name: str | None
+    form: Form
+    base: dict[str, Any]
+    """The raw spec without the changes."""
+    raw: dict[str, Any]
+    """The raw spec with them."""
     spec: RunSpec | None
     plan: RunPlan | None
     problems: list[Problem]
+    data: Survey | None = None
+    """None where the rows were not, or not all, looked at."""
 
     @property
     def card(self) -> str:
         return card.render(self.spec, self.plan) if self.spec and self.plan else ""
 
     @property
+    def toml_name(self) -> str:
+        return f"{self.form.name or self.form.stem.replace('/', '-')}.toml"
+
+    @property
+    def toml(self) -> str:
+        """The settings as a file; "" while something is wrong."""
+        return toml.written(self.spec, [self.command]) if self.spec else ""
+
+    @property
     def command(self) -> str:
-        return command(self.preset, self.overrides, self.name)
+        """What to type to start the same run without a browser. Of a run or an upload that takes the saved TOML."""
+        words = ["python", "app.py", "--headless", "--preset"]
+        if self.form.kind == "preset":
+            words.append(self.form.base)
+            for change in self.form.changes:
+                words += ["--set", change]
+        else:
+            words.append(self.toml_name)
+        words += ["--name", self.form.name] if self.form.name else []
+        return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+    @property
+    def next_name(self) -> str:
+        return self.form.name or rundir.next_name(outputs_dir(), self.form.stem)
 
 
-def known_presets() -> list[PresetInfo]:
-    return presets.list_presets()
+def check(form: Form, say: Words) -> Checked:
+    """Find all that can be wrong with a form; writes nothing, asks no network."""
+    problems = list(_name_problems(form.name, say))
+    try:
+        base = forms.source(form, say)
+    except TrainerError as error:
+        return Checked(form, {}, {}, None, None, [*problems, *error.problems])
+    draft = presets.draft(base.raw, form.changes, base.where)
+    of_files = list(file_problems(draft.raw, say))
+    problems += [*draft.problems, *of_files]
+    if draft.spec is None or of_files:  # a path that is not known here is not read
+        return Checked(form, base.raw, draft.raw, None, None, problems)
+    data, plan, more = _planned(draft.spec)
+    problems += more
+    if problems:
+        return Checked(form, base.raw, draft.raw, None, None, problems, data)
+    return Checked(form, base.raw, draft.raw, draft.spec, plan, [], data)
 
 
-def preset_info(name: str | None) -> PresetInfo | None:
-    return next((info for info in known_presets() if info.name == name), None)
+def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem]]:
+    """Rows and plan of a sound spec, and what is wrong with either."""
+    data, plan, problems = None, None, []
+    try:
+        data = rows.surveyed(spec)
+    except DataError as error:
+        problems += error.problems
+    try:
+        plan = launch.plan_here(spec, data.rows if data is not None else None)
+    except PlanError as error:
+        problems += error.problems
+    if plan is not None and data is not None:
+        plan = plan.model_copy(update={"warnings": [*plan.warnings, *map(str, data.warnings)]})
+    return data, plan, problems
 
 
-def lines_of(text: str) -> list[str]:
-    """One change a line; empty lines and comments are left out, a pasted `--set` is taken off."""
-    found = [line.strip().removeprefix("--set ").strip() for line in text.splitlines()]
-    return [line for line in found if line and not line.startswith("#")]
-
-
-def command(preset: str, overrides: Sequence[str], name: str | None) -> str:
-    """What to type to start the same run without a browser."""
-    words = ["python", "app.py", "--headless", "--preset", preset]
-    for override in overrides:
-        words += ["--set", override]
-    words += ["--name", name] if name else []
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def check(preset: str | None, text: str | None, name: str | None, words: Words) -> Checked:
-    """Find all that can be wrong with a choice; writes nothing."""
-    preset, text, name = preset or "", text or "", (name or "").strip() or None
-    problems: list[Problem] = []
-    if len(text) > MOST_TEXT:
-        where, what = "problem.text_long_where", "problem.text_long"
-        problems.append(Problem(words(where), words(what, most=MOST_TEXT)))
-        text = ""
-    overrides = lines_of(text)
-    problems += _name_problems(name, words)
-    spec, plan = None, None
-    # presets.load would also read any .toml on this disk: a page gets only what it was offered.
-    if preset_info(preset) is None:
-        what = words("problem.preset_unknown", preset=repr(preset[:80]))
-        problems.append(Problem(words("problem.preset"), what, words("problem.preset_fix")))
-    else:
-        try:
-            spec, plan = launch.prepare(preset, overrides)
-        except TrainerError as error:
-            problems += error.problems
-    return Checked(preset, overrides, name, spec, plan, problems)
-
-
-def _name_problems(name: str | None, words: Words) -> list[Problem]:
+def _name_problems(name: str | None, say: Words) -> Iterator[Problem]:
     if name is None:
-        return []
-    where, fix = words("problem.name"), words("problem.name_fix")
+        return
+    where, fix = say("problem.name"), say("problem.name_fix")
     if not rundir.NAME.fullmatch(name):
-        what = words("problem.name_rule", name=repr(name[:80]))
-        return [Problem(where, what, rundir.next_name(outputs_dir(), name))]
-    if os.path.lexists(outputs_dir() / name):
-        return [Problem(where, words("problem.name_taken", name=name), fix)]
-    return []
+        what = say("problem.name_rule", name=repr(name[:80]))
+        yield Problem(where, what, rundir.next_name(outputs_dir(), name))
+    elif os.path.lexists(outputs_dir() / name):
+        yield Problem(where, say("problem.name_taken", name=name), fix)
 
 
-def start(preset: str | None, text: str | None, name: str | None, words: Words) -> RunDir:
+def file_problems(raw: dict[str, Any], say: Words) -> Iterator[Problem]:
+    """Paths whose folder is not known, and reward code that came in through the page."""
+    for key, value in forms.relative_files(raw):
+        likely = forms.likely_place(value)
+        yield Problem(key, say("problem.relative", path=repr(value[:200])), str(likely or ""))
+    for key, value in forms.reward_files(raw):
+        if is_uploaded(value):
+            yield Problem(key, say("problem.uploaded_code"), say("problem.uploaded_code_fix"))
+
+
+def is_uploaded(path: str) -> bool:
+    """Whether a file lies where the page keeps what browsers send."""
+    try:
+        return Path(path).expanduser().resolve().is_relative_to((launch.state_dir() / "page").resolve())
+    except (OSError, ValueError, RuntimeError):
+        return True  # a path that can not be followed is not run either
+
+
+def start(form: Form, say: Words) -> RunDir:
     """Create the run and start its worker. Raises InputError with every problem."""
-    checked = check(preset, text, name, words)
-    if checked.problems or checked.spec is None or checked.plan is None:
+    checked = check(form, say)
+    if checked.spec is None or checked.plan is None:
         raise SpecError(checked.problems)
-    run = launch.create(checked.preset, checked.spec, checked.plan, checked.name)
+    spec, plan = checked.spec, checked.plan
+    if checked.data is None and spec.data.path is not None:  # too large to be read while somebody typed
+        plan = _counted(spec)
+    run = launch.create(form.stem, spec, plan, form.name)
     actions.started(launch.start(run))
     return run
+
+
+def _counted(spec: RunSpec) -> RunPlan:
+    """The plan with all rows of large files read, by a process of its own. Raises TrainerError."""
+    found = aside.run("survey", spec, {}, SURVEY_S)
+    plan = launch.plan_here(spec, found["rows"])
+    return plan.model_copy(update={"warnings": [*plan.warnings, *found["warnings"]]})

@@ -1,18 +1,36 @@
-"""Train: choose a preset, change values, see the plan and what is wrong, start."""
+"""Train: choose what to teach, change settings, see the plan and what is wrong, start.
+
+The form lives in the browser (_FILES): what it holds is JSON (form.py) and outlives a reload. The server
+answers with JSON as well, which the script puts in its places, so that nothing jumps and no typing is lost. Another tab
+fills the form through Frame.change: {"base": {"run": NAME}, "changes": ["section.key=value", ...]}.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from trainer import rundir
 from trainer.errors import TrainerError
-from trainer.ui import markup
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import Words, words
-from trainer.ui.train import actions
+from trainer.ui.text import words
+from trainer.ui.train import actions, data, playground, views
+from trainer.ui.train import form as forms
+
+_FILES = ("chosen.js", "form.js", "hands.js")
+_SCRIPT = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES)
+# An answer that arrived goes to the script of the form.
+_PASSED_ON = """
+watch("value", () => document.dispatchEvent(new CustomEvent("train", { detail: props.value })));
+"""
+# The form may not be there yet: it looks for a change when it is made.
+_CHANGED = """(change) => {
+    window.trainChange = change;
+    document.dispatchEvent(new CustomEvent("train-change"));
+}"""
 
 
 class TrainTab(Tab):
@@ -21,129 +39,89 @@ class TrainTab(Tab):
 
     def __init__(self, labels: Labels) -> None:
         super().__init__()
-        known = actions.known_presets()
-        self.first = "tiny" if any(info.name == "tiny" for info in known) else known[0].name
         with labels.make(gr.Tab, words={"label": "tab.train"}, id="train") as self.tab:
-            self.question = gr.HTML(elem_classes="g-question")
-            with gr.Row(elem_classes="g-split"):
-                with gr.Column(scale=2, min_width=300):
-                    self.preset = labels.make(
-                        gr.Dropdown,
-                        words={"label": "train.preset"},
-                        choices=[(f"{info.title} ({info.name})", info.name) for info in known],
-                        value=self.first,
-                        filterable=False,
-                    )
-                    self.about = gr.HTML()
-                    self.overrides = labels.make(
-                        gr.Textbox,
-                        words={
-                            "label": "train.overrides",
-                            "info": "train.overrides_info",
-                            "placeholder": "train.overrides_hint",
-                        },
-                        lines=3,
-                        max_lines=12,
-                        max_length=actions.MOST_TEXT,
-                        elem_classes="g-mono",
-                    )
-                    self.run_name = labels.make(
-                        gr.Textbox,
-                        words={"label": "train.name", "info": "train.name_info"},
-                        max_length=64,
-                    )
-                    self.verdict = gr.HTML(elem_classes="g-verdict")
-                    self.start = labels.make(gr.Button, words={"value": "train.start"}, variant="primary", size="lg")
-                    self.command = labels.make(
-                        gr.Textbox,
-                        words={"label": "train.command"},
-                        interactive=False,
-                        lines=2,
-                        buttons=["copy"],
-                        elem_classes="g-mono",
-                    )
-                with gr.Column(scale=3, min_width=300):
-                    self.plan = gr.HTML(elem_classes="g-plan")
-        self.inputs = [self.preset, self.overrides, self.run_name]
-        self.outputs = {
-            "question": self.question,
-            "about": self.about,
-            "verdict": self.verdict,
-            "start": self.start,
-            "command": self.command,
-            "plan": self.plan,
-        }
+            self.form = gr.HTML("", html_template='<div class="t-root"></div>', js_on_load=_SCRIPT)
+            hidden: dict[str, Any] = {"html_template": "", "js_on_load": _PASSED_ON, "elem_classes": "t-answer"}
+            self.answer = gr.HTML("", **hidden)
+            self.looked = gr.HTML("", **hidden)
+            self.tried = gr.HTML("", **hidden)
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
-        values = self._values(look.say, *chosen)
-        return dict(zip(self.outputs, values, strict=True))
-
-    def _values(self, say: Words, preset: str | None, overrides: str | None, name: str | None) -> list[Any]:
-        """Values of `outputs` for a choice; writes nothing."""
-        checked = actions.check(preset, overrides, name, say)
-        count = len(checked.problems)
-        if count:
-            sentence = say(f"train.problems_{'one' if count == 1 else 'many'}", count=count)
-            verdict = markup.problems(sentence, checked.problems, say("train.type_this"))
-        elif checked.name:
-            verdict = markup.notice(say("train.ready", name=checked.name))
-        else:
-            following = rundir.next_name(rundir.outputs_dir(), checked.preset)
-            verdict = markup.notice(say("train.ready", name=following))
-        card = markup.pre([checked.card] if checked.card else [], say("train.no_plan"))
-        return [
-            markup.element("h2", say("train.question")),
-            self._about(say, preset),
-            verdict,
-            gr.update(interactive=not count),
-            checked.command,
-            markup.element("h3", say("train.plan")) + card,
-        ]
-
-    @staticmethod
-    def _about(say: Words, preset: str | None) -> str:
-        info = actions.preset_info(preset)
-        if info is None:
-            return ""
-        if info.error:
-            return markup.notice(say("train.broken", error=info.error.splitlines()[0]), "g-wrong")
-        return markup.facts(
-            [
-                (say("train.model"), info.model),
-                (say("train.needs"), info.gpu or say("train.needs_unknown")),
-                (say("train.measured"), info.measured or say("train.unmeasured")),
-            ]
-        )
+        return {}
 
     def wire(self, frame: Frame) -> None:
-        asked = [frame.language, *self.inputs]
-        outputs = list(self.outputs.values())
+        asked, quiet = [frame.language, self.form], frame.quiet
+        last: dict[str, Any] = {"trigger_mode": "always_last", **quiet}
         gr.on(
-            # `change`, not `input`: Gradio 6.31 reports no input when text is pasted
-            [self.preset.input, self.overrides.change, self.run_name.change],
+            [self.form.input, frame.language.change, self.tab.select],
             self.checked,
             asked,
-            outputs,
-            trigger_mode="always_last",
+            self.answer,
             api_name="check",
-            **frame.quiet,
+            **last,
         )
-        self.start.click(self.started, asked, [*outputs, frame.here, frame.run], api_name="start", **frame.quiet)
+        self.form.look(self.look, asked, self.looked, api_name="look", **last)
+        self.form.attempt(self.attempt, asked, self.tried, api_name="attempt", **last)
+        self.form.start(self.started, asked, [self.answer, frame.here, frame.run], api_name="start", **quiet)
+        frame.change.change(None, frame.change, None, js=_CHANGED, queue=False)
 
-    def checked(self, language: str, preset: str, overrides: str, name: str) -> list[Any]:
-        return self._values(words(language), preset, overrides, name)
-
-    def started(self, language: str, preset: str, overrides: str, name: str) -> list[Any]:
-        """Start a run and turn to it; or say here why it can not be started."""
+    @staticmethod
+    def checked(language: str, text: str) -> str:
+        """What the form comes to; with all words and controls where the browser has those of another language."""
         say = words(language)
         try:
-            run = actions.start(preset, overrides, name, say)
+            form, sent = forms.read(text, say)
         except TrainerError as error:
-            values = self._values(say, preset, overrides, name)
-            count = len(error.problems)
-            sentence = say(f"train.problems_{'one' if count == 1 else 'many'}", count=count)
-            values[2] = markup.problems(sentence, error.problems, say("train.type_this"))
-            return [*values, gr.skip(), gr.skip()]
+            return _sent({"kind": "refused", "verdict": views.refused(error.problems, say)})
+        found = views.answer(actions.check(form, say), say)
+        if sent.get("have") != say.language:
+            found["still"] = views.still(say)
+        return _sent({"kind": "checked", **_echo(sent), **found})
+
+    @staticmethod
+    def started(language: str, text: str) -> list[Any]:
+        """Start a run and turn to it; or say here why it can not be started."""
+        say, sent = words(language), dict[str, Any]()
+        try:
+            form, sent = forms.read(text, say, must_be_there=True)
+            run = actions.start(form, say)
+        except TrainerError as error:
+            return [
+                _sent({"kind": "refused", **_echo(sent), "verdict": views.refused(error.problems, say)}),
+                gr.skip(),
+                gr.skip(),
+            ]
         gr.Info(say("train.started", name=run.name), duration=5)
-        values = self._values(say, preset, overrides, "" if name == run.name else name)
-        return [*values, "live", run.name]
+        return [_sent({"kind": "started", **_echo(sent), "run": run.name}), "live", run.name]
+
+    @staticmethod
+    def look(language: str, text: str) -> str:
+        """The rows as the model will see them."""
+        say, sent = words(language), dict[str, Any]()
+        try:
+            form, sent = forms.read(text, say, must_be_there=True)
+            found = data.shown(form, sent.get("ask"), say)
+        except TrainerError as error:
+            found = views.refused(error.problems, say)
+        return _sent({"kind": "looked", **_echo(sent), "html": found})
+
+    @staticmethod
+    def attempt(language: str, text: str) -> str:
+        """The rewards on some rows."""
+        say, sent = words(language), dict[str, Any]()
+        try:
+            form, sent = forms.read(text, say, must_be_there=True)
+            found = playground.shown(form, sent.get("typed"), say)
+        except TrainerError as error:
+            found = views.refused(error.problems, say)
+        return _sent({"kind": "tried", **_echo(sent), "html": found})
+
+
+def _echo(sent: dict[str, Any]) -> dict[str, int]:
+    """The numbers a question came with: they tell which one is answered."""
+    numbers = {name: sent.get(name) for name in ("serial", "turn")}
+    return {name: number for name, number in numbers.items() if isinstance(number, int)}
+
+
+def _sent(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=True)

@@ -1,4 +1,9 @@
-"""The tab of this room."""
+"""Try it: the trained model beside the untrained one, a chat, checkpoints with their scores, exports.
+
+Nothing is answered in the page's process: questions and answers are files of the run (trainer.tryit), so every browser
+and a page that was restarted show the same. While an answer is being written, a timer of this tab reads them more often
+than the page's own tick.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,30 @@ from typing import Any
 
 import gradio as gr
 
+from trainer.best import best
+from trainer.checkpoints import listed
+from trainer.errors import TrainerError
+from trainer.tryit import exporting, parent, reading
+from trainer.tryit.request import MOST_TEXT, SIDES
 from trainer.ui import markup
+from trainer.ui.actions import opened
+from trainer.ui.colours import component_colours
+from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
+from trainer.ui.text import Words, words
+from trainer.ui.tryit import actions, views, weights
+
+STREAM_S = 0.4
+EARLIER = 5
+# A click on a step in the table chooses that checkpoint; the server checks it.
+_CHOOSE = """element.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-step]");
+    if (button) trigger("click", {step: button.dataset.step});
+});"""
+# What changes while an answer is being written.
+_STREAMED = ("status", "answers", "talk", "ask", "next", "send", "stop", "end", "timer")
+_BUTTONS = ("ask", "next", "send", "stop", "end", "adapter", "merged", "gguf", "upload", "fresh")
 
 
 class TryItTab(Tab):
@@ -16,11 +42,314 @@ class TryItTab(Tab):
 
     def __init__(self, labels: Labels) -> None:
         super().__init__()
+        self.labels = labels
         with labels.make(gr.Tab, words={"label": "tab.try"}, id="try") as self.tab:
-            self.outputs = {"question": gr.HTML(elem_classes="g-question")}
+            with gr.Column(elem_classes="g-try"):
+                self.status = gr.HTML(elem_classes="g-question")
+                self._prompt()
+                self.answers = gr.HTML(elem_classes="try-answers")
+                self.earlier = gr.HTML()
+                with gr.Row(elem_classes="g-split"):
+                    with gr.Column(scale=3, min_width=300):
+                        self._chat()
+                    with gr.Column(scale=2, min_width=300):
+                        self.table = gr.HTML(js_on_load=_CHOOSE, elem_classes="g-table")
+                        self._exports()
+            # The value every event is asked about: the step that was clicked in the table.
+            self.step = gr.Textbox(visible="hidden", max_length=12, elem_id="step")
+            self.seen = gr.State({})
+            self.timer = gr.Timer(STREAM_S, active=False)
+        names = (*_STREAMED, "earlier", "table", "title", "exports", "hints", "adapter", "merged", "gguf", "upload")
+        self.outputs = {name: getattr(self, name) for name in (*names, "fresh")}
+        self.inputs = (self.step,)
+
+    # ---- components
+
+    def _prompt(self) -> None:
+        make = self.labels.make
+        given = {"label": "tryit.prompt", "placeholder": "tryit.prompt_hint"}
+        self.prompt = make(gr.Textbox, words=given, lines=3, max_lines=12, max_length=MOST_TEXT)
+        with gr.Row(elem_classes="g-actions"):
+            small: dict[str, Any] = {"scale": 0, "min_width": 150, "size": "md"}
+            self.ask = make(gr.Button, words={"value": "tryit.ask"}, variant="primary", **small)
+            self.next = make(gr.Button, words={"value": "tryit.next"}, **small)
+            self.stop = make(gr.Button, words={"value": "tryit.stop"}, **small)
+            self.end = make(gr.Button, words={"value": "tryit.end"}, **small)
+        self.told = gr.HTML()
+        with make(gr.Accordion, words={"label": "tryit.sampling"}, open=False), gr.Row(elem_classes="g-split"):
+            info = {"label": "tryit.temperature", "info": "tryit.temperature_info"}
+            self.temperature = make(gr.Slider, words=info, minimum=0, maximum=2, step=0.05, value=0.7)
+            info = {"label": "tryit.tokens", "info": "tryit.tokens_info"}
+            self.tokens = make(gr.Number, words=info, precision=0, minimum=1)
+            info = {"label": "tryit.seed", "info": "tryit.seed_info"}
+            self.seed = make(gr.Number, words=info, precision=0, minimum=0, value=0)
+            info = {"label": "tryit.system", "info": "tryit.system_info"}
+            self.system = make(gr.Textbox, words=info, lines=1, max_lines=6, max_length=MOST_TEXT, scale=2)
+
+    def _chat(self) -> None:
+        make = self.labels.make
+        self.title = gr.HTML()
+        self.talk = gr.HTML(elem_classes="try-chat", autoscroll=True)
+        given = {"label": "tryit.chat.box", "placeholder": "tryit.chat.hint"}
+        self.message = make(gr.Textbox, words=given, lines=1, max_lines=6, max_length=MOST_TEXT)
+        with gr.Row(elem_classes="g-actions"):
+            choices = [(words("en")(f"tryit.{side}"), side) for side in SIDES]
+            self.side = make(
+                gr.Radio, words={"label": "tryit.chat.side"}, choices=choices, value="tuned", scale=1, min_width=200
+            )
+            small: dict[str, Any] = {"scale": 0, "min_width": 110, "size": "md"}
+            self.send = make(gr.Button, words={"value": "tryit.chat.send"}, **small)
+            self.fresh = make(gr.Button, words={"value": "tryit.chat.new"}, **small)
+
+    def _exports(self) -> None:
+        make = self.labels.make
+        self.hints = gr.HTML()
+        with gr.Row(elem_classes="g-actions"):
+            small: dict[str, Any] = {"scale": 0, "min_width": 110, "size": "md"}
+            self.adapter = make(gr.Button, words={"value": "tryit.export.adapter"}, **small)
+            self.merged = make(gr.Button, words={"value": "tryit.export.merged"}, **small)
+            self.gguf = make(gr.Button, words={"value": "tryit.export.gguf"}, **small)
+        with make(gr.Accordion, words={"label": "tryit.export.hub"}, open=False):
+            self.note = make(gr.Markdown, words={"value": "tryit.export.hub_note"})
+            given = {"label": "tryit.export.repo", "placeholder": "tryit.export.repo_hint"}
+            self.repo = make(gr.Textbox, words=given, max_length=200)
+            self.private = make(gr.Checkbox, words={"label": "tryit.export.private"}, value=True)
+            self.upload = make(gr.Button, words={"value": "tryit.export.upload"}, scale=0, min_width=110, size="md")
+        self.export_told = gr.HTML()
+        self.exports = gr.HTML()
+
+    # ---- what is shown
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
-        return {"question": markup.element("h2", look.say("tab.try"))}
+        return self._shown(look.runs, look.run, look.say, look.now, chosen[0] if chosen else None)
+
+    def _shown(self, runs: KnownRuns, run: str | None, say: Words, now: float, wanted: str | None) -> dict[str, Any]:
+        try:
+            if run is None:
+                return self._nothing(say("tryit.no_run"), say)
+            with runs.look(run) as seen:
+                return self._run(seen, say, now, wanted)
+        except TrainerError:  # deleted between the table and the look
+            return self._nothing(say("tryit.no_run"), say)
+
+    def _nothing(self, why: str, say: Words) -> dict[str, Any]:
+        empty: dict[str, Any] = dict.fromkeys(self.outputs, "")
+        question = markup.element("h2", say("tryit.question")) + markup.element("p", why, "g-empty")
+        off = dict.fromkeys(_BUTTONS, False)
+        return empty | off | {"status": question, "answers": views.answers(None, {}, say), "timer": False}
+
+    def _run(self, seen: Seen, say: Words, now: float, wanted: str | None) -> dict[str, Any]:
+        rundir = seen.rundir
+        found = best(rundir, seen.state)
+        process, prompts, talk = actions.look(rundir)
+        step = actions.chosen_step(seen, wanted, process.step if process.at_work else None)
+        steps = [checkpoint.step for checkpoint in reversed(listed(rundir.checkpoints))]
+        if step is None:
+            return self._nothing(say("tryit.no_checkpoint"), say)
+        open_now = any(one.open for one in (*prompts, *talk)) and process.at_work
+        colours = component_colours([leaf.title for leaf in seen.spec.reward.leaves()] if seen.spec else [])
+        lora = seen.spec is not None and seen.spec.lora.enabled
+        missing = exporting.missing_tools()
+        reasons = [] if lora else [say("tryit.export.no_adapter")]
+        reasons += [say("tryit.export.no_tool", what=str(problem)) for problem in missing[:1]]
+        heading = markup.element("h2", say("tryit.question"))
+        loaded = process.step if process.at_work else None
+        return {
+            "status": heading + views.status(process, step, seen.spec, say),
+            "answers": views.answers(prompts[-1] if prompts else None, colours, say),
+            "earlier": views.earlier(prompts[-EARLIER - 1 : -1], say),
+            "talk": views.conversation(talk, seen.spec, say),
+            "title": markup.element("h3", say("tryit.chat.title")),
+            "table": weights.checkpoints(steps, weights.scores(seen.state.evals), found, step, loaded, say),
+            "hints": markup.element("h3", say("tryit.export.title", step=f"{step:,}"))
+            + "".join(markup.element("p", reason, "try-foot") for reason in reasons),
+            "exports": weights.exports(rundir.name, exporting.listed(rundir)[:6], exporting.finished(rundir), now, say),
+            "ask": True,
+            "next": seen.spec is not None and seen.spec.data.has_held_out_rows,
+            "send": True,
+            "fresh": bool(talk),
+            "stop": open_now,
+            "end": process.at_work,
+            "adapter": lora,
+            "merged": True,
+            "gguf": not missing,
+            "upload": True,
+            "timer": open_now or process.state in ("starting", "loading"),
+        }
+
+    def update(self, name: str, value: Any) -> Any:
+        if name == "timer":
+            return gr.Timer(active=value)
+        return gr.update(interactive=value) if name in _BUTTONS else value
+
+    # ---- events
 
     def wire(self, frame: Frame) -> None:
-        pass
+        self.runs = frame.runs
+        where = [frame.run, frame.language, self.step]
+        sampling = [self.temperature, self.tokens, self.system, self.seed]
+        live = [*(self.outputs[name] for name in _STREAMED), self.seen]
+        told = [self.told, *live]
+        quiet = frame.quiet
+        gr.on(
+            [self.ask.click, self.prompt.submit],
+            self.asked,
+            [*where, self.seen, self.prompt, *sampling],
+            told,
+            api_name="try_ask",
+            **quiet,
+        )
+        self.next.click(self.next_row, [*where, self.seen, *sampling], told, api_name="try_next", **quiet)
+        self.stop.click(self.stopped, [*where, self.seen], told, api_name="try_stop", **quiet)
+        self.end.click(self.ended, [*where, self.seen], told, api_name="try_end", **quiet)
+        gr.on(
+            [self.send.click, self.message.submit],
+            self.sent,
+            [*where, self.seen, self.message, self.side, *sampling],
+            [self.message, *told],
+            api_name="try_send",
+            **quiet,
+        )
+        self.fresh.click(self.begun, [*where, self.seen], told, api_name="try_new", **quiet)
+        self.timer.tick(self.streamed, [*where, self.seen], live, api_name="try_stream", **quiet)
+        self.table.click(self.picked, None, self.step, api_name=False, **quiet)
+        self._wire_exports(frame, where)
+        clear = [self.told, self.export_told]
+        frame.run.change(lambda: ("", "", ""), None, [*clear, self.step], api_name=False, **quiet)
+        self.step.change(self.refreshed, where, list(self.outputs.values()), api_name="try_step", **quiet)
+        say_sides = [frame.language]
+        frame.language.change(self.sides_in, say_sides, self.side, api_name=False, **quiet)
+
+    def _wire_exports(self, frame: Frame, where: list[Any]) -> None:
+        told = [self.export_told, self.exports]
+        for kind, button in (("adapter", self.adapter), ("merged", self.merged), ("gguf", self.gguf)):
+            begin = _exporter(self, kind)
+            button.click(begin, where, told, api_name=f"try_export_{kind}", **frame.quiet)
+        asked = [*where, self.repo, self.private]
+        self.upload.click(_exporter(self, "hub"), asked, told, api_name="try_export_hub", **frame.quiet)
+
+    def asked(
+        self, run: str, language: str, step: str, seen: Any, prompt: str, temperature: Any, tokens: Any, system: str,
+        seed: Any,
+    ) -> list[Any]:  # fmt: skip
+        values = {"turns": [{"role": "user", "content": prompt or ""}]}
+        return self._ask(run, language, step, seen, values, (temperature, tokens, system, seed))
+
+    def next_row(
+        self, run: str, language: str, step: str, seen: Any, temperature: Any, tokens: Any, system: str, seed: Any
+    ) -> list[Any]:
+        def row() -> dict[str, Any]:
+            return {"row": actions.next_row(actions.look(opened(run, words(language)))[1]), "turns": []}
+
+        return self._ask(run, language, step, seen, row, (temperature, tokens, None, seed))
+
+    def sent(
+        self, run: str, language: str, step: str, seen: Any, message: str, side: str, temperature: Any, tokens: Any,
+        system: str, seed: Any,
+    ) -> list[Any]:  # fmt: skip
+        def talk() -> dict[str, Any]:
+            rundir = opened(run, words(language))
+            _, _, found = actions.look(rundir)
+            said = actions.turns(found, side)
+            turns = [*said, {"role": "user", "content": message or ""}]
+            thread = reading.thread(rundir)
+            return {"turns": turns, "sides": [side], "thread": thread}
+
+        done = self._ask(run, language, step, seen, talk, (temperature, tokens, system, seed))
+        return ["" if done[0] == "" else gr.skip(), *done]
+
+    def _ask(
+        self, run: str, language: str, step: str, seen: Any, what: Any, sampling: tuple[Any, Any, Any, Any]
+    ) -> list[Any]:
+        """Leave the question; what stands in the way, "" when nothing does, and what is to be shown now."""
+        say = words(language)
+        temperature, tokens, system, seed = sampling
+        told = ""
+        try:
+            values = what() if callable(what) else what
+            given = {"temperature": temperature, "max_new_tokens": tokens, "system": system, "seed": seed or 0}
+            actions.ask(run, self._step(run, step), values | given, say)
+        except TrainerError as error:
+            told = markup.problems(say("tryit.failed"), error.problems, say("train.type_this"))
+        return [told, *self.streamed(run, language, step, seen)]
+
+    def _step(self, run: str, wanted: str | None) -> int | None:
+        with self.runs.look(run or "") as seen:
+            process = reading.process(seen.rundir)
+            return actions.chosen_step(seen, wanted, process.step if process.at_work else None)
+
+    def stopped(self, run: str, language: str, step: str, seen: Any) -> list[Any]:
+        say = words(language)
+        return self._done(
+            lambda: "" if actions.stop(run, say) else say("tryit.state.stop_none"), run, language, step, seen
+        )
+
+    def ended(self, run: str, language: str, step: str, seen: Any) -> list[Any]:
+        say = words(language)
+        sent, none = say("tryit.state.end_sent"), say("tryit.state.end_none")
+        return self._done(lambda: sent if actions.end(run, say) else none, run, language, step, seen)
+
+    def begun(self, run: str, language: str, step: str, seen: Any) -> list[Any]:
+        def fresh() -> str:
+            parent.new_thread(opened(run, words(language)))
+            return ""
+
+        return self._done(fresh, run, language, step, seen)
+
+    def _done(self, action: Any, run: str, language: str, step: str, seen: Any) -> list[Any]:
+        try:
+            told = markup.notice(action())
+        except TrainerError as error:
+            told = markup.notice(str(error), "g-wrong")
+        return [told, *self.streamed(run, language, step, seen)]
+
+    def streamed(self, run: str, language: str, step: str, seen: dict[str, int] | None) -> list[Any]:
+        """What has changed of an answer since this browser was last told."""
+        values = self._shown(self.runs, run or None, words(language), _now(), step)
+        told = dict(seen or {})
+        updates = []
+        for name in _STREAMED:
+            mark = hash((run, language, repr(values[name])))
+            updates.append(gr.skip() if told.get(name) == mark else self.update(name, values[name]))
+            told[name] = mark
+        return [*updates, told]
+
+    def refreshed(self, run: str, language: str, step: str) -> list[Any]:
+        values = self._shown(self.runs, run or None, words(language), _now(), step)
+        return [self.update(name, values[name]) for name in self.outputs]
+
+    @staticmethod
+    def picked(event: gr.EventData) -> str:
+        """A click in the table of checkpoints."""
+        return str(getattr(event, "step", ""))[:12]
+
+    @staticmethod
+    def sides_in(language: str) -> Any:
+        say = words(language)
+        return gr.update(choices=[(say(f"tryit.{side}"), side) for side in SIDES])
+
+    def export(
+        self, kind: str, run: str, language: str, step: str, repo: str | None = None, private: bool = True
+    ) -> list[Any]:
+        """Start an export; what was said about it, and the list of them now."""
+        say = words(language)
+        try:
+            number = self._step(run, step)
+            actions.export(run, kind, number, repo, private is not False, say)
+            what = say("tryit.export.started", step=f"{number or 0:,}", kind=say(f"tryit.export.kind_{kind}"))
+            told = markup.notice(what)
+        except TrainerError as error:
+            told = markup.problems(say("tryit.failed"), error.problems, say("train.type_this"))
+        return [told, self._shown(self.runs, run or None, say, _now(), step)["exports"]]
+
+
+def _exporter(tab: TryItTab, kind: str) -> Any:
+    if kind == "hub":
+        return lambda run, language, step, repo, private: tab.export(kind, run, language, step, repo, private)
+    return lambda run, language, step: tab.export(kind, run, language, step)
+
+
+def _now() -> float:
+    import time
+
+    return time.time()

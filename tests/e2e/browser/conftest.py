@@ -1,0 +1,207 @@
+"""The page in a real browser: Chromium against `python app.py` on folders of its own.
+
+The `page` of a test fails it at its end when anything went wrong that a person would not see: an error in the console,
+an exception of a script, a request that failed or was refused, a dialog, a request to anywhere but this machine.
+
+The browser is the system's (Debian's `chromium`), never one that playwright brings. Without one the tests are skipped
+with the reason; where ONEGRPO_BROWSER=required (CI) they fail. A browser a file: playwright's event loop counts as
+running while it is open, which no `asyncio.run` of a test in another file would bear.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from tests.ui.conftest import PROJECT, Server, end_server, start_server
+from trainer import launch
+from trainer.rundir import RunDir, list_runs
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDE, NARROW = (1280, 900), (390, 844)
+# Milliseconds a test waits for something to be seen: generous, for two cores that train meanwhile.
+PATIENCE_MS = 30_000
+# Gradio's own words when a page is left or reloaded while it listens for an answer.
+LEFT = "AbortError: signal is aborted without reason"
+# A real run that is short enough to watch.
+SHORT = ("optim.max_steps=6", "eval.max_rows=16", "checkpoint.save_steps=2", "log.heartbeat_s=0.5")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        why = f"there is no browser on this machine ({', '.join(BROWSERS)}): apt install chromium"
+        if os.environ.get("ONEGRPO_BROWSER") == "required":
+            pytest.fail(why)
+        pytest.skip(why)
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE_MS)
+    # Nothing but this machine can be reached, whatever a page asks for: names lead nowhere.
+    flags = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-gpu", "--no-proxy-server"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        flags.append("--no-sandbox")  # Chromium's own sandbox does not start as root
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, args=flags)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Site:
+    """A page server and the folder it works in: outputs/, state/, server.log."""
+
+    folder: Path
+    server: Server
+
+    @property
+    def outputs(self) -> Path:
+        return self.server.outputs
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text("utf-8")
+
+    def run(self, name: str) -> RunDir:
+        return RunDir.open(self.outputs, name)
+
+    def address(self, **query: str) -> str:
+        return f"http://127.0.0.1:{self.server.port}/?{urlencode(query)}"
+
+    def restart(self) -> None:
+        """A new server on the same folders, on another port, when the old one is gone."""
+        self.server = start_server(self.folder)
+
+    def headless(self, name: str, *changes: str, preset: str = "tiny") -> subprocess.Popen[bytes]:
+        """`python app.py --headless` on the folders of this site; ended with it."""
+        sets = [flag for change in (*SHORT, *changes) for flag in ("--set", change)]
+        command = [sys.executable, "app.py", "--headless", "--preset", preset, "--name", name, *sets]
+        own = {"ONEGRPO_OUTPUTS": str(self.outputs), "ONEGRPO_STATE": str(self.folder / "state")}
+        with (self.folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                command, cwd=PROJECT, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+
+def make_site(folder: Path) -> Iterator[Site]:
+    """Whatever workers are left at the end are ended too."""
+    (folder / "outputs").mkdir()
+    site = Site(folder, start_server(folder))
+    try:
+        yield site
+    finally:
+        for run in list_runs(site.outputs):
+            if launch.judge(run) in ("starting", "running", "stopping"):
+                launch.kill(run)
+        end_server(site.server)
+    assert "Traceback" not in site.log, site.log
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One server for the tests of a file."""
+    yield from make_site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    """A server for one test alone: one that is killed, or whose runs others must not see."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    yield from make_site(folder)
+
+
+@dataclass
+class Watch:
+    """What went wrong behind the pages of one test."""
+
+    problems: list[str] = field(default_factory=list)
+    # Ports that belong to the test; anything else on this machine is as foreign as another host.
+    ports: set[int] = field(default_factory=set)
+    # Addresses of files that the test opens itself.
+    files: set[str] = field(default_factory=set)
+    # Set while the server is gone on purpose: then requests have to fail.
+    server_is_gone: bool = False
+
+    def follow(self, page: Any) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"script: {error}"))
+        page.on("request", self._request)
+        page.on("requestfailed", self._failed)
+        page.on("dialog", self._dialog)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" and not message.text.startswith(LEFT) and not self.server_is_gone:
+            self.problems.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _dialog(self, dialog: Any) -> None:
+        self.problems.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _request(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("data", "blob") or request.url in self.files:
+            return
+        if parts.hostname != "127.0.0.1" or parts.port not in self.ports:
+            self.problems.append(f"request to {request.url}")
+
+    def _failed(self, request: Any) -> None:
+        # A page that is left or reloaded drops the answers it was still waiting for.
+        if request.failure != "net::ERR_ABORTED" and not self.server_is_gone:
+            self.problems.append(f"failed: {request.url}: {request.failure}")
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    seen = Watch()
+    yield seen
+    assert seen.problems == []
+
+
+@pytest.fixture
+def new_page(browser: Any, watch: Watch) -> Iterator[Callable[..., Any]]:
+    """new_page(site, tab="live", lang="ko"): a browser of its own with the page open. size, scheme: of its screen."""
+    contexts = []
+
+    def open_page(at: Site, *, size: tuple[int, int] = WIDE, scheme: str = "light", **query: str) -> Any:
+        watch.ports.add(at.server.port)
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, locale="en-US", accept_downloads=True
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        watch.follow(page)
+        visit(page, at, **query)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def visit(page: Any, at: Site, **query: str) -> None:
+    """Go to the page with this in its address; returns when the page has told its first news."""
+    page.goto(at.address(**query))
+    page.wait_for_function("window.pageOpened === true")
+
+
+def tab_names(page: Any) -> list[str]:
+    """Titles of all tabs, from the left."""
+    return [title.strip() for title in page.get_by_role("tab").all_inner_texts()]
+
+
+def open_tab(page: Any, name: str) -> None:
+    tab = page.get_by_role("tab", name=name, exact=True)
+    tab.click()
+    page.wait_for_function("tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle())

@@ -1,0 +1,76 @@
+"""The page's server is killed in the middle of a real run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.browser.conftest import Site, Watch
+from trainer import launch
+from trainer.events import EventReader
+from trainer.report.fold import RunFollower
+from trainer.rundir import RunDir
+
+STEPS = 30
+SHOWN_S = 5.0
+WAIT_S = 180.0
+
+
+@pytest.mark.slow
+def test_the_run_goes_on_and_a_new_server_shows_it(own_site: Site, new_page: Any, watch: Watch) -> None:
+    starter = own_site.headless("watched", f"optim.max_steps={STEPS}", "checkpoint.save_steps=10")
+    wait_for(lambda: (own_site.outputs / "watched" / "events.jsonl").exists())
+    run = own_site.run("watched")
+    page = new_page(own_site, run="watched", lang="en")
+    wait_for(lambda: len(steps(run)) >= 3)
+
+    watch.server_is_gone = True
+    for process in (own_site.server.process, starter):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(20)
+    before = len(steps(run))
+    wait_for(lambda: len(steps(run)) >= before + 2)
+    assert launch.judge(run) == "running"
+    page.context.close()
+
+    own_site.restart()
+    watch.server_is_gone = False
+    assert shown_after(own_site, new_page, "watched") < SHOWN_S
+    wait_for(lambda: launch.judge(run) == "finished")
+    everyone = list(range(1, STEPS + 1))
+    assert steps(run) == everyone
+    state = RunFollower(run).tick()
+    assert state.steps == everyone
+    assert all(value is not None for value in state.metrics["train/reward"])
+
+
+def shown_after(site: Site, new_page: Any, run: str) -> float:
+    """Seconds from asking for the page until the run is on it: the best of three, as a worker trains beside it."""
+    found = []
+    for _ in range(3):
+        started = time.monotonic()
+        page = new_page(site, run=run, lang="en")
+        page.get_by_text(run, exact=False).locator("visible=true").first.wait_for()
+        found.append(time.monotonic() - started)
+        page.context.close()
+        if found[-1] < SHOWN_S:
+            break
+    return min(found)
+
+
+def steps(run: RunDir) -> list[int]:
+    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"it did not happen within {WAIT_S:.0f} s")

@@ -1,0 +1,63 @@
+"""Lines of rollout files and runs that have them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.ui.events import Event, began, finished, step, write_run
+from trainer.rundir import RunDir
+from trainer.ui.groups.rollouts import Group, group_of
+
+HOSTILE = (
+    '<img src=x onerror="alert(1)"><script>alert(2)</script> {{value}} ${value} ![](http://evil/x.png)\u202e\u200b'
+)
+
+
+def completion(text: str = "<answer>1</answer>", reward: float | None = 1.0, **more: Any) -> dict[str, Any]:
+    known = {"tokens": len(text), "truncated": False, "components": {"exact_match": reward}, "advantage": 0.0}
+    return {"text": text, "reward": reward, "correct": bool(reward), **known, **more}
+
+
+def line(
+    prompt: Any = "What is 1?",
+    completions: Sequence[dict[str, Any]] = (),
+    outcome: str = "spread",
+    mean: float | None = 0.5,
+    std: float | None = 0.5,
+    **more: Any,
+) -> dict[str, Any]:
+    written = list(completions) or [completion(reward=1.0, advantage=0.7), completion("no", 0.0, advantage=-0.7)]
+    told = {"reward_mean": mean, "group_std": std, "outcome": outcome, "completions": written}
+    return {"step": 1, "group": 0, "prompt": prompt, "columns": {"answer": "1"}, "prompt_tokens": 5, **told, **more}
+
+
+def group(place: int = 0, **given: Any) -> Group:
+    found = group_of(json.dumps(line(**given)).encode(), place)
+    assert found is not None
+    return found
+
+
+def write_rollouts(rundir: RunDir, number: int, lines: Sequence[dict[str, Any]]) -> Path:
+    rundir.rollouts.mkdir(exist_ok=True)
+    path = rundir.rollouts_file(number)
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+    return path
+
+
+def wrote(number: int) -> Event:
+    return {"kind": "rollouts", "step": number, "file": f"step_{number:06d}.jsonl", "groups": 1, "completions": 2}
+
+
+def run_with_groups(outputs: Path, name: str, steps: dict[int, Sequence[dict[str, Any]]], last: int = 0) -> RunDir:
+    """A finished run with those rollout files; its events name them."""
+    events: list[Event] = [began()]
+    for number in range(1, max(last, *steps) + 1):
+        events += [wrote(number)] if number in steps else []
+        events.append(step(number, of=max(last, *steps)))
+    rundir = write_run(outputs, name, [*events, finished(1)[-1]])
+    for number, lines in steps.items():
+        write_rollouts(rundir, number, lines)
+    return rundir

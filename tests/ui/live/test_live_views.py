@@ -1,0 +1,396 @@
+"""What Live says and draws of a run: RunState -> words, points and lines. No browser, no server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.ui.events import began, checkpoint, finished, step
+from trainer import charts, launch
+from trainer.console import lines
+from trainer.errors import RunError
+from trainer.report.fold import RunState, fold
+from trainer.requests import ask_to_end
+from trainer.rundir import RunDir
+from trainer.spec import Component, Data, Model, Reward, RunSpec
+from trainer.ui import heading
+from trainer.ui.known_runs import KnownRuns, Seen
+from trainer.ui.live import actions as steering
+from trainer.ui.live import board, buttons, cards, drawing, log, pieces, views
+from trainer.ui.live.headline import Headlines
+from trainer.ui.text import words
+
+EN, KO = words("en"), words("ko")
+MakeRun = Callable[..., RunDir]
+SPEC = RunSpec(
+    model=Model(name="builtin/tiny-qwen3"),
+    data=Data(path="rows.jsonl"),
+    reward=Reward(
+        components=[
+            Component(function="exact_match", name="correct"),
+            Component(
+                function="sum",
+                weight=0.5,
+                components=[Component(function="format_regex", name="format", weight=3, params={"pattern": "x"})],
+            ),
+        ],
+        divide_by=3,
+    ),
+)
+
+
+def folded(*events: dict[str, Any]) -> RunState:
+    state = RunState()
+    for n, event in enumerate(events):
+        fold(state, {"t": 100.0 + n, "attempt": 1} | event)
+    return state
+
+
+def seen_of(rundir: RunDir, state: RunState, spec: RunSpec | None = SPEC, status: Any = "running") -> Seen:
+    return Seen(rundir, spec, state, status, 40)
+
+
+def drawn(seen: Seen) -> dict[str, cards.Card]:
+    """Cards by the key of their title, the whole run."""
+    found = {
+        card.chart.title: card for card in cards.cards(seen, drawing.view(seen.state.steps, "auto", "all", ""), EN)
+    }
+    return {key.removeprefix("chart."): found[EN(key)] for key in sorted(EN.keys()) if EN(key) in found}
+
+
+@pytest.fixture
+def finished_run(make_run: MakeRun) -> RunDir:
+    return make_run("tiny-1", *finished())
+
+
+# ---- sentences
+
+
+def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
+    with KnownRuns().look("tiny-1") as seen:
+        said = views.sentences(seen, EN)
+        facts = dict(views.facts(seen, EN, now=1e6))
+        told = views.told(seen, Headlines().of(seen, EN), EN)
+    assert said == [
+        "Finished: 40 steps in 2 min.",
+        "Reward: 0.138 in the first steps, 0.887 in the last ones.",
+        "Held-out rows answered right: 25 % before, 75 % after, of 128.",
+        "In the last 10 steps 25 % of the groups taught nothing (all their completions were paid "
+        "the same: 12 % everything right, 12 % everything wrong).",
+    ]
+    assert told == ["It has learnt, and what it learnt holds on rows it never saw.", *said]
+    assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
+
+
+def test_a_run_without_spread_is_not_called_learning(make_run: MakeRun) -> None:
+    dead = folded(*(step(n, dead=1.0) for n in range(1, 4)))
+    assert "100 % of the groups taught nothing" in views.dead_sentence(dead, EN)
+    alive = folded(step(1, dead=0.0))
+    assert "every group" in views.dead_sentence(alive, EN)
+    assert views.dead_sentence(RunState(), EN) == ""
+    events = [began(), *(step(n, n / 40, dead=1.0) for n in range(1, 41))]
+    headline = Headlines().of(seen_of(make_run("dead"), folded(*events)), EN)
+    assert "100 % of the groups taught nothing" in headline
+
+
+def test_a_long_run_is_headed_by_the_same_sentence_as_a_short_one(make_run: MakeRun) -> None:
+    rundir = make_run("long")
+    for count in (300, 3000):
+        state = folded(*(step(n, n / count + n % 7 / 20) for n in range(1, count + 1)))
+        assert Headlines().of(seen_of(rundir, state), EN).startswith("The training reward rises")
+
+
+def test_a_run_that_goes_on_is_not_diagnosed_at_every_step(make_run: MakeRun, monkeypatch: Any) -> None:
+    seen = seen_of(make_run("long"), folded(*(step(n, n / 100) for n in range(1, 101))))
+    headlines = Headlines()
+    said = headlines.of(seen, EN)
+    monkeypatch.setattr("trainer.ui.live.headline._look", lambda *_: pytest.fail("looked again"))
+    fold(seen.state, {"t": 300.0, "attempt": 1} | step(101))
+    assert headlines.of(seen, EN) == said
+
+
+def test_loading_is_told_with_its_seconds(make_run: MakeRun) -> None:
+    state = folded(began(), {"kind": "phase", "name": "load", "state": "start"})
+    facts = dict(views.facts(seen_of(make_run("new"), state), EN, now=112.0))
+    assert facts["Phase"] == "loading the model, 12 s"
+    assert facts["State"] == "running"
+
+
+def test_a_failed_run_tells_its_cause_and_where(make_run: MakeRun) -> None:
+    problem = {"where": "reward.py:3", "what": "division by <b>zero</b>", "fix": "look at row 7"}
+    failed = {"kind": "run_failed", "step": 1, "error": "X", "problems": [problem]}
+    make_run("tiny-1", began(), step(1), failed | {"traceback_tail": "line 3"})
+    with KnownRuns().look("tiny-1") as seen:
+        assert views.sentences(seen, EN)[0] == "Failed at step 1 of 40."
+        told = views.told(seen, "something", EN)
+        shown = pieces.cause(seen, EN)
+    assert told[0] == "Failed at step 1 of 40: reward.py:3: division by <b>zero</b>"
+    assert "look at row 7" in shown and "line 3" in shown
+    assert "&lt;b&gt;zero" in shown and "<b>zero" not in shown
+
+
+def test_a_failure_without_problems_still_has_a_cause(make_run: MakeRun) -> None:
+    make_run("tiny-1", began(), {"kind": "run_failed", "step": 0, "error": "MemoryError"})
+    with KnownRuns().look("tiny-1") as seen:
+        assert "MemoryError" in views.told(seen, "", EN)[0]
+
+
+def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) -> None:
+    make_run("tiny-1", began(), step(1), checkpoint(1), step(2))
+    with KnownRuns().look("tiny-1") as seen:
+        assert seen.status == "lost"
+        assert views.told(seen, "something", EN)[0].startswith("The worker is gone")
+        can = buttons.actions(seen, EN, time.time())
+    assert not can["stop"].on and not can["pause"].on and not can["save"].on
+    assert can["resume"].on and "checkpoint-1" in can["resume"].text
+
+
+def test_the_step_lines_are_those_of_the_console(finished_run: RunDir) -> None:
+    with KnownRuns().look("tiny-1") as seen:
+        shown = views.step_lines(seen)
+        assert shown[0] == lines.step_line(seen.state, 39, 0.0)
+        assert len(shown) == 10
+
+
+# ---- buttons
+
+
+def test_a_button_that_is_off_says_why(finished_run: RunDir) -> None:
+    for say in (EN, KO):
+        with KnownRuns().look("tiny-1") as seen:
+            can = buttons.actions(seen, say, time.time())
+        assert [name for name, action in can.items() if action.on] == ["report"]
+        assert all(action.text for action in can.values() if action.shown)
+        assert not can["force"].shown
+
+
+def test_buttons_tell_the_step_and_the_time_they_wait_for(make_run: MakeRun) -> None:
+    rundir = make_run("tiny-1")
+    plan = {"kind": "plan", "plan": {"updates_per_phase": 4}}
+    can = buttons.actions(seen_of(rundir, folded(began(), plan, *(step(n) for n in range(1, 6)))), EN, 0.0)
+    for name in ("stop", "pause", "save"):
+        assert can[name].on
+        assert "step 8" in can[name].text and "about 6.0 s" in can[name].text
+
+
+def test_stop_tells_what_will_happen_while_a_run_is_going(make_run: MakeRun, start: Any) -> None:
+    handle = start(make_run("tiny-1"), "obey")
+    runs = KnownRuns()
+    with_step(runs, handle)
+    with runs.look("tiny-1") as seen:
+        can = buttons.actions(seen, EN, time.time())
+        assert can["stop"].on and "saves a checkpoint" in can["stop"].text
+        assert not can["resume"].on
+        assert heading.progress(seen, EN)[1] == pytest.approx(0.25)
+    assert steering.stop("tiny-1", EN) == "tiny-1 was asked to save and stop."
+    handle.process.wait(20)
+    with runs.look("tiny-1") as seen:
+        assert seen.status == "stopped"
+
+
+def test_a_paused_run_is_continued(make_run: MakeRun, start: Any) -> None:
+    handle = start(make_run("tiny-1"), "obey")
+    runs = KnownRuns()
+    with_step(runs, handle)
+    assert "the GPU is free" in steering.pause("tiny-1", EN)
+    handle.process.wait(20)
+    with runs.look("tiny-1") as seen:
+        assert seen.status == "paused"
+        assert views.sentences(seen, EN)[0].startswith("Paused at step")
+        resume = buttons.resume(seen, EN)
+    assert resume.on and resume.label == "live.continue"
+
+
+def test_a_save_that_was_asked_for_is_not_asked_for_again(make_run: MakeRun, start: Any) -> None:
+    runs, handle = KnownRuns(), start(make_run("tiny-1"), "deaf")
+    with_step(runs, handle)
+    assert steering.save("tiny-1", EN) == "tiny-1 was asked for a checkpoint."
+    with runs.look("tiny-1") as seen:
+        asked = buttons.save(seen, EN)
+    assert not asked.on and "asked already" in asked.text
+
+
+def test_a_worker_is_ended_at_once_only_after_a_while_and_with_a_second_word(
+    make_run: MakeRun, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rundir = make_run("tiny-1")
+    runs, handle = KnownRuns(), start(rundir, "deaf")
+    with_step(runs, handle)
+    with pytest.raises(RunError, match="only 2 min after"):
+        steering.force("tiny-1", "tiny-1", EN)
+    steering.stop("tiny-1", EN)
+    with pytest.raises(RunError, match="only 2 min after"):
+        steering.force("tiny-1", "tiny-1", EN)
+    with runs.look("tiny-1") as seen:
+        assert not buttons.force(seen, EN, time.time()).shown
+        later = buttons.force(seen, EN, time.time() + launch.FORCE_AFTER_S + 1)
+        question = pieces.question(seen, later.text, EN)
+    assert later.on and "loses every step so far (1)" in later.text and "End tiny-1 at once?" in question
+    monkeypatch.setattr(launch, "FORCE_AFTER_S", 0.0)
+    for other in ("", None, "tiny-2"):
+        with pytest.raises(RunError, match="nobody has confirmed"):
+            steering.force("tiny-1", other, EN)
+    assert handle.poll() is None
+    assert steering.force("tiny-1", "tiny-1", EN) == "tiny-1 was ended at once."
+    handle.process.wait(20)
+
+
+def test_force_says_which_steps_are_lost(make_run: MakeRun) -> None:
+    rundir = make_run("tiny-1")
+    ask_to_end(rundir, 0)
+    for events, words_of_it in (
+        ((step(1), checkpoint(1), step(2), step(3)), "loses steps 2 to 3; checkpoint-1 is kept"),
+        ((step(1), checkpoint(1)), "no finished step is lost"),
+    ):
+        seen = seen_of(rundir, folded(began(), *events), status="stopping")
+        assert words_of_it in buttons.force(seen, EN, time.time() + launch.FORCE_AFTER_S + 1).text
+
+
+def with_step(runs: KnownRuns, handle: launch.WorkerHandle) -> None:
+    """Waits for the first step."""
+    for _ in range(400):
+        with runs.look("tiny-1") as seen:
+            if seen.state.steps:
+                return
+        assert handle.poll() is None
+        time.sleep(0.05)
+    raise AssertionError("no step within 20 s")
+
+
+# ---- charts
+
+
+def test_a_board_stays_small_however_long_the_run_is(make_run: MakeRun) -> None:
+    state = folded(*(step(n, n % 7, dead=(n % 5) / 5, of=5000) for n in range(1, 5001)))
+    found = drawn(seen_of(make_run("long"), state))
+    for card in found.values():
+        for line in card.chart.drawn:
+            assert len(line.points) <= drawing.RAW_POINTS
+        begins = [line.points[0][0] for line in card.chart.drawn]
+        assert not begins or min(begins) == 1, card.chart.title
+        assert all(line.points[-1][0] == 5000 for line in card.chart.drawn), card.chart.title
+    assert {line.name for line in found["dead"].chart.drawn} == {"all right", "all wrong"}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 30])
+@pytest.mark.parametrize("smoothing", drawing.SMOOTHINGS)
+def test_a_board_is_drawn_for_any_number_of_steps(make_run: MakeRun, steps: int, smoothing: str) -> None:
+    state = folded(*(step(n, 0.5) for n in range(1, steps + 1)))
+    seen = seen_of(make_run("tiny-1"), state)
+    view = drawing.view(state.steps, smoothing, "all", "")
+    for say in (EN, KO):
+        html = board.Boards().of(seen, view, say)
+        assert html.count('class="g-card"') == html.count("g-cell") == 17
+        assert "nan" not in html
+        assert html.count("g-cell") == board.empty(say).count("g-cell")
+
+
+def test_what_can_not_be_there_says_why(make_run: MakeRun) -> None:
+    rundir = make_run("tiny-1")
+    one = drawn(seen_of(rundir, folded(began(), step(1))))
+    assert "beta is 0" in one["kl"].empty
+    assert "no ratio can be clipped" in one["clipped"].empty
+    assert "no GPU" in one["busy"].empty
+    assert one["entropy"].empty == "This run did not record it."
+    other = drawn(seen_of(rundir, folded(began(), step(1)), spec=None, status="imported"))
+    assert other["kl"].empty == other["busy"].empty == "This run did not record it."
+    assert drawn(seen_of(rundir, folded(began())))["entropy"].empty == "Comes with the first step."
+
+
+def test_each_component_has_its_colour_and_its_weight(make_run: MakeRun) -> None:
+    events = []
+    for n in range(1, 4):
+        event = step(n)
+        event["metrics"] |= {"train/rewards/format/mean": 0.5, "train/rewards/correct/mean": 0.2}
+        events.append(event)
+    found = drawn(seen_of(make_run("tiny-1"), folded(*events)))["components"].chart.drawn
+    assert [(line.name, line.style) for line in found] == [
+        ("correct \u00d7 0.333333", "c1"),
+        ("format \u00d7 0.5", "c2"),
+    ]
+
+
+def test_seconds_of_a_step_are_stacked_by_what_took_them(make_run: MakeRun) -> None:
+    events: list[dict[str, Any]] = []
+    for n in range(1, 301):
+        spans = [{"name": "transformers.generate", "self_s": 1.0}, {"name": "backward", "self_s": 0.5}]
+        spans += [{"name": "reward.correct", "self_s": 0.25}] if n % 2 else []
+        events += [step(n), {"kind": "span", "step": n, "spans": spans}]
+    found = drawn(seen_of(make_run("tiny-1"), folded(*events)))["time"].chart
+    steps = [[number for number, _ in line.points] for line in found.drawn]
+    assert steps[0] == steps[1] == steps[2]
+    assert [line.style for line in found.drawn] == ["c1", "c2", "c4"]
+    top = sum(line.points[-1][1] for line in found.drawn)
+    assert top == pytest.approx(1.5 + 0.25 * 7 / 15, abs=0.02)
+
+
+def test_tokens_a_second_are_those_between_two_points(make_run: MakeRun) -> None:
+    state = folded(*(step(n) for n in range(1, 1001)))  # 100 tokens and 2 s a step
+    pen = drawing.Pen(state, drawing.view(state.steps, "auto", "all", ""))
+    assert {round(value, 6) for _, value in pen.rate(state.tokens_at, state.seconds)} == {50.0}
+
+
+def test_an_arrow_looks_ten_steps_back(make_run: MakeRun) -> None:
+    state = folded(*(step(n, n / 100) for n in range(1, 31)))
+    assert drawn(seen_of(make_run("tiny-1"), state))["reward"].chart.note == "\u2197 +0.100"
+    short = folded(*(step(n, n / 100) for n in range(1, 5)))
+    assert drawn(seen_of(make_run("b"), short))["reward"].chart.note == ""
+
+
+# ---- what is shown of it
+
+
+@pytest.mark.parametrize(
+    ("span", "typed", "first", "last", "wrong"),
+    [
+        ("all", "", 1, 300, ""),
+        ("200", "", 101, 300, ""),
+        ("1000", "", 1, 300, ""),
+        ("50", "20-90", 20, 90, ""),
+        ("all", " 90 - 20 ", 20, 90, ""),
+        ("all", "250-9999", 250, 300, ""),
+        ("50", "abc", 1, 300, "abc"),
+        ("all", "400-500", 1, 300, "400-500"),
+        ("<b>", None, 1, 300, ""),
+    ],
+)
+def test_the_steps_shown_are_those_that_were_chosen(
+    span: str, typed: str | None, first: int, last: int, wrong: str
+) -> None:
+    view = drawing.view(range(1, 301), "auto", span, typed)
+    assert (view.first, view.last, view.wrong) == (first, last, wrong)
+    assert view.whole == ((first, last) == (1, 300))
+
+
+def test_smoothing_goes_by_what_is_shown() -> None:
+    widths = [drawing.view(range(1, 3001), name, "all", "").width for name in drawing.SMOOTHINGS]
+    assert widths == [0, charts.window(3000), 500]
+    assert drawing.view(range(1, 3001), "auto", "200", "").width == charts.window(200)
+    assert drawing.view(range(1, 3001), "anything", "all", "").width == charts.window(3000)
+
+
+def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> None:
+    share = {"kind": "eval", "rows": 8}
+    before, during = share | {"at": "before", "step": 0, "reward": 0.1}, share | {"at": "during", "reward": 0.3}
+    state = folded(began(), before, *(step(n) for n in range(1, 31)), during | {"step": 30})
+    seen = seen_of(make_run("tiny-1"), state)
+    assert drawn(seen)["reward"].chart.drawn[-1].points == [(1, 0.1), (30, 0.3)]
+    view = drawing.view(state.steps, "auto", "all", "5-30")
+    assert cards.cards(seen, view, EN)[0].chart.drawn[-1].points == [(30, 0.3)]
+
+
+# ---- the log
+
+
+def test_the_end_of_a_log_is_bounded_and_harmless(make_run: MakeRun) -> None:
+    path = make_run("tiny-1").path / "log"
+    assert log.tail(path) == []
+    path.write_bytes(b"x" * 200_000 + b"\n" + b"".join(b"line %d\n" % n for n in range(500)))
+    assert log.tail(path) == [f"line {n}" for n in range(300, 500)]
+    path.write_bytes(b"10 %\r50 %\r100 %\r\n\x1b[31mred\x1b[0m\x00\xff\n\n" + b"y" * 5000)
+    shown = log.tail(path)
+    assert shown[0] == "100 %" and shown[1].startswith("red") and "\x00" not in shown[1]
+    assert len(shown[2]) == 1000

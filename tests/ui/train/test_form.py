@@ -1,0 +1,258 @@
+"""A form as a browser sends it: what it comes to, what is refused, what a click can mend."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import launch, presets
+from trainer.errors import SpecError, TrainerError
+from trainer.rundir import RunDir, outputs_dir
+from trainer.ui.text import words
+from trainer.ui.train import actions, fixes
+from trainer.ui.train import form as forms
+from trainer.ui.train.actions import Checked
+from trainer.ui.train.fixes import Way
+from trainer.ui.train.form import Form
+
+EN = words("en")
+MakeRun = Callable[..., RunDir]
+ROWS = "".join(json.dumps({"question": f"What is {n} + 1?", "label": str(n + 1)}) + "\n" for n in range(64))
+
+
+def checked(*changes: str, preset: str = "tiny", name: str | None = None) -> Checked:
+    return actions.check(Form("preset", preset, changes=changes, name=name), EN)
+
+
+def mended(found: Checked, way: Way) -> Checked:
+    form = found.form
+    return actions.check(Form(form.kind, form.base, form.file, way.applied(form.changes), form.name), EN)
+
+
+# ---------------------------------------------------------------------------------- reading it
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "7", "null", '"x"', "{}", '{"base": "tiny"}', '{"base": {"preset": 3}}', '{"base": {}, "changes": []}',
+     '{"base": {"preset": "tiny"}, "changes": "x"}', '{"base": {"preset": "tiny"}, "changes": [1]}',
+     '{"base": {"preset": "tiny"}, "name": 7}', '{"base": {"preset": "\\ud800"}}', "\ud800", "[" * 50_000,
+     "x" * 200_000,
+     json.dumps({"base": {"preset": "tiny"}, "changes": ["a=1"] * 501})],
+)  # fmt: skip
+def test_what_is_no_form_is_refused_in_words(text: str) -> None:
+    with pytest.raises(TrainerError):
+        form, _ = forms.read(text, EN)
+        forms.source(form, EN)
+
+
+def test_an_empty_form_is_a_new_one_but_starts_nothing() -> None:
+    assert forms.read("", EN)[0] == Form("preset", "tiny")
+    with pytest.raises(SpecError):
+        forms.read("", EN, must_be_there=True)
+
+
+def test_tables_may_be_typed_as_json_too() -> None:
+    change = 'reward.components.0.params={"extract": "(a)", "deep": {"b": [1, 2]}}'
+    form, _ = forms.read(json.dumps({"base": {"preset": "tiny"}, "changes": [change]}), EN)
+    assert form.changes == ('reward.components.0.params={extract = "(a)", deep = {b = [1, 2]}}',)
+
+
+# ---------------------------------------------------------------------------------- checking it
+
+
+def test_a_preset_as_it_is_can_start() -> None:
+    found = checked()
+    assert not found.problems and found.plan is not None and "One optimizer step" in found.card
+    assert found.next_name == "tiny-1"
+    assert found.command == "python app.py --headless --preset tiny"
+
+
+def test_every_problem_of_a_form_is_listed_and_nothing_is_written() -> None:
+    found = checked("optim.learning_rate=5", "nowhere.key=1", name="../up")
+    told = " ".join(str(problem) for problem in found.problems)
+    assert all(key in told for key in ("optim.learning_rate", "nowhere", "../up"))
+    assert found.card == "" and found.toml == ""
+    with pytest.raises(ValueError, match="learning_rate"):
+        actions.start(found.form, EN)
+    assert not outputs_dir().exists()
+
+
+def test_only_presets_of_the_list_are_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.toml"
+    secret.write_text("password = hunter2")
+    found = checked(preset=str(secret))
+    assert len(found.problems) == 1 and "hunter2" not in str(found.problems)
+
+
+def test_the_command_says_the_same_as_the_page() -> None:
+    found = checked("optim.max_steps=5", "data.system_prompt=a 'b'", name="mine")
+    assert not found.problems
+    assert shlex.split(found.command)[2:] == [
+        *("--headless", "--preset", "tiny", "--set", "optim.max_steps=5"),
+        *("--set", "data.system_prompt=a 'b'", "--name", "mine"),
+    ]
+    assert presets.load("tiny", found.form.changes) == found.spec
+
+
+def test_a_name_that_is_taken_is_a_problem(make_run: MakeRun) -> None:
+    make_run("mine")
+    assert "exists already" in str(checked(name="mine").problems[0])
+
+
+def test_a_large_file_is_not_read_whole_while_somebody_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.ui.train.rows.LIVE_BYTES", 100)
+    monkeypatch.setattr("trainer.ui.train.rows.FIRST_ROWS", 10)
+    file = tmp_path / "rows.jsonl"
+    file.write_text(ROWS.replace("question", "prompt").replace("label", "answer") + '{"broken": 1}\n')
+    found = checked(f"data.path={file}", "data.eval_path=", "model.warm_start=")
+    assert not found.problems and found.plan is not None
+    assert found.plan.rows is None and found.data is None
+    with pytest.raises(TrainerError, match="has no column"):  # it is read whole before a run is made
+        actions.start(found.form, EN)
+    assert not outputs_dir().exists()
+
+
+# ---------------------------------------------------------------------------------- what it starts from
+
+
+def test_the_settings_of_a_run_are_a_base_with_changes() -> None:
+    plan = checked().plan
+    assert plan is not None
+    run = RunDir.create(outputs_dir(), "tiny-7", presets.load("tiny"), plan, {})
+    found = actions.check(Form("run", "tiny-7", changes=("optim.learning_rate=1e-5",)), EN)
+    assert not found.problems and found.spec is not None
+    expected = run.read_spec()
+    assert found.spec == expected.model_copy(
+        update={"optim": expected.optim.model_copy(update={"learning_rate": 1e-5})}
+    )
+    assert found.next_name == "tiny-8"
+    assert found.command.endswith("--preset tiny.toml")
+
+
+def test_a_run_whose_settings_can_not_be_read_is_no_base(make_run: MakeRun) -> None:
+    for text in ("{", "{}", '{"model": 3}'):
+        run = (
+            make_run("broken-1")
+            if not (outputs_dir() / "broken-1").exists()
+            else RunDir.open(outputs_dir(), "broken-1")
+        )
+        run.spec.write_text(text)
+        found = actions.check(Form("run", "broken-1"), EN)
+        assert found.problems and found.spec is None
+
+
+@pytest.mark.parametrize("name", ["../up", "no-such-run", "", "/etc", "a" * 300, "tiny\n", "\0"])
+def test_a_run_that_is_none_is_no_base(name: str) -> None:
+    found = actions.check(Form("run", name), EN)
+    assert found.problems and found.spec is None
+
+
+def test_a_saved_toml_is_loaded_as_the_same_settings() -> None:
+    first = checked("optim.max_steps=5")
+    found = actions.check(Form("toml", first.toml, "mine.toml"), EN)
+    assert not found.problems and found.spec == first.spec
+    assert found.next_name == "mine-1"
+
+
+def test_a_relative_path_in_an_upload_is_refused_with_the_file_it_may_mean() -> None:
+    text = (presets.PRESETS_DIR / "tiny.toml").read_text()
+    found = actions.check(Form("toml", text, "tiny.toml"), EN)
+    assert {problem.where for problem in found.problems} >= {"data.path", "data.eval_path", "model.warm_start.path"}
+    for ways in fixes.ways(found, EN):
+        found = mended(found, ways[0])
+    assert not found.problems
+    assert found.spec == presets.load("tiny")
+
+
+@pytest.mark.parametrize("text", ["a = ", "[model", "x" * 70_000, "\0", "a = 1\na = 2"])
+def test_an_upload_that_is_no_toml_is_refused(text: str) -> None:
+    found = actions.check(Form("toml", text, "x.toml"), EN)
+    assert found.problems[0].where == "x.toml" and found.spec is None
+
+
+def test_reward_code_that_came_through_the_page_is_not_run(tmp_path: Path) -> None:
+    place = launch.state_dir() / "page" / "abc"
+    place.mkdir(parents=True)
+    (place / "mine.py").write_text("def reward(completions, **kwargs): return [1.0 for _ in completions]")
+    (tmp_path / "link.py").symlink_to(place / "mine.py")
+    for path in (place / "mine.py", tmp_path / "link.py", place / ".." / "abc" / "mine.py"):
+        components = f'reward.components=[{{function = "reward", file = "{path}"}}]'
+        found = checked(components, "reward.correct=")
+        assert "what browsers send" in str(found.problems), path
+    own = tmp_path / "own.py"
+    own.write_text((place / "mine.py").read_text())
+    assert not checked(f'reward.components=[{{function = "reward", file = "{own}"}}]', "reward.correct=").problems
+
+
+# ---------------------------------------------------------------------------------- mending it
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        (("optim.learning_rate=5",), ("optim.learning_rate=1",)),
+        (("optim.optim=adamw_8bitt",), ("optim.optim=adamw_8bit",)),
+        (("grpo.loss_type=dapoo",), ('grpo.loss_type="dapo"',)),
+        (("generation.num_generations=7",), ("optim.per_device_train_batch_size=259",)),
+        (("optim.per_device_train_batch_size=100000",), ("optim.per_device_train_batch_size=48",)),
+        (("model.max_seq_length=20",), ("model.max_seq_length=44",)),
+        (("data.columns.answer=x",), ("data.columns.answer=answer",)),
+        (("optim.learning_rat=0.1",), ("optim.learning_rate=0.1",)),
+        (("trl.learning_rat=0.1",), ("optim.learning_rate=0.1",)),
+        (("model.load_in_4bit=true",), ()),
+        (("grpo.epsilon_high=0.1",), ()),
+        (("data.name=someone/rows",), ()),
+        (
+            ('reward.components=[{function = "exact_mach"}]', "reward.correct="),
+            ("reward.components.0.function=exact_match",),
+        ),
+        (('reward.components=[{function = "length_penalty"}]', "reward.correct="), ()),
+        (("data.path=no-such-file.jsonl",), ()),
+        (("nowhere.key=1",), ()),
+    ],
+)
+def test_every_way_mends_its_problem(changes: tuple[str, ...], first: tuple[str, ...]) -> None:
+    found = checked(*changes)
+    assert len({problem.what for problem in found.problems}) == 1
+    (way, *others), *_ = fixes.ways(found, EN)
+    assert way.changes == first and (first or way.undo)
+    for each in (way, *others):
+        after = mended(found, each)
+        assert found.problems[0] not in after.problems
+        assert not after.problems
+
+
+def test_two_problems_are_mended_one_by_one() -> None:
+    found = checked("optim.learning_rate=5", "lora.r=0")
+    assert len(found.problems) == 2
+    found = mended(found, fixes.ways(found, EN)[0][0])
+    assert len(found.problems) == 1
+    assert not mended(found, fixes.ways(found, EN)[0][0]).problems
+
+
+def test_a_sound_form_needs_no_mending() -> None:
+    assert fixes.ways(checked(), EN) == []
+
+
+def test_columns_of_a_file_that_are_called_otherwise_are_proposed(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(ROWS.replace("label", "Answer").replace("question", "Prompt"))
+    found = checked(f"data.path={file}", "data.eval_path=", "model.warm_start=")
+    for _ in range(3):
+        if not found.problems:
+            break
+        ways: list[Any] = [each for each in fixes.ways(found, EN) if each]
+        found = mended(found, ways[0][0])
+    assert not found.problems
+    assert {"data.columns.prompt=Prompt", "data.columns.answer=Answer"} <= set(found.form.changes)
+
+
+def test_the_name_of_a_run_is_mended_by_no_setting() -> None:
+    found = checked(name="../up")
+    assert fixes.ways(found, EN) == [[]]

@@ -1,0 +1,69 @@
+"""Cards and the plan on machines of several sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer import gpu, presets
+from trainer.gpu import GPU
+from trainer.ui.text import languages, words
+from trainer.ui.train import actions, cards, views
+from trainer.ui.train.form import Form
+
+EN = words("en")
+
+
+def on_gpu(monkeypatch: pytest.MonkeyPatch, total_gib: float | None) -> None:
+    card = None if total_gib is None else GPU(0, "GPU-1", "Test card", total_gib, 1.0, 0.0, (8, 9), "580")
+    monkeypatch.setattr(gpu, "chosen", lambda: card)
+
+
+def test_cards_say_what_fits_this_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    for total in (None, 8.0, 24.0, 80.0):
+        on_gpu(monkeypatch, total)
+        found = {card.info.name: card for card in cards.cards()}
+        assert len(found) == len(presets.list_presets())
+        assert found["tiny"].fit == "fits"
+        seen[total] = found["qwen3-14b"].fit
+        for code in languages():
+            shown = cards.rendered(list(found.values()), words(code))
+            assert shown.count('type="radio"') == len(found)
+            assert ("Unmeasured" in shown) == (code == "en")
+    assert seen == {None: "unknown", 8.0: "no", 24.0: "fits", 80.0: "fits"}
+
+
+def test_what_fits_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu(monkeypatch, 12.0)
+    order = [card.fit for card in cards.cards()]
+    assert order == sorted(order, key=("fits", "tight", "unknown", "no").index)
+
+
+def test_a_broken_preset_says_what_is_broken(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad.toml").write_text('# Bad\n[model]\nname = "<b>x</b>"\nnowhere = 1\n')
+    monkeypatch.setattr(presets, "PRESETS_DIR", tmp_path)
+    (card,) = cards.cards()
+    shown = cards.rendered([card], EN)
+    assert "This preset is broken" in shown and "nowhere" in shown and "<b>x" not in shown
+
+
+@pytest.mark.parametrize("language", languages())
+def test_a_run_that_does_not_fit_is_offered_what_makes_it_fit(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu(monkeypatch, 8.0)
+    say = words(language)
+    found = views.answer(actions.check(Form("preset", "qwen3-4b"), say), say)
+    assert found["right"] and "t-fit t-no" in found["plan"] and 'data-fits="0"' in found["plan"]
+    way = found["fits"][0]
+    after = actions.check(Form("preset", "qwen3-4b", changes=tuple(way["changes"])), say)
+    assert after.plan is not None and after.plan.memory_verdict in ("fits", "tight")
+
+
+@pytest.mark.parametrize("name", [info.name for info in presets.list_presets()])
+@pytest.mark.parametrize("language", languages())
+def test_every_preset_can_be_shown(name: str, language: str) -> None:
+    say = words(language)
+    found = views.answer(actions.check(Form("preset", name), say), say)
+    assert found["plan"] and found["values"]["model.name"] and found["components"]
+    assert not found["right"] or found["toml"]

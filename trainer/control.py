@@ -1,0 +1,164 @@
+"""What a run is doing, and what can be asked of it while it trains: stop, pause, save, end at once.
+
+Requests are left in control/ of the run (trainer.requests) and answered by its worker at the next generation boundary:
+only there a resume is exact. A signal goes to exactly the process that was started, never to whoever has its pid now.
+Everything here is also a name of trainer.launch. Torch-free.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trainer import requests
+from trainer.errors import Problem, RunError
+from trainer.process import Identity, Lock
+from trainer.report.fold import RunFollower
+from trainer.requests import StopRequest
+from trainer.rundir import RunDir, read_json
+from trainer.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
+
+FORCE_AFTER_S = 120.0
+"""How long after a stop was asked for a person is offered to end the worker at once: a step and a save take less, and
+ending it loses every step since the last checkpoint."""
+
+_ASK_S = 2.0
+_CLEARING_UP_S = 10.0  # a worker that has said its last word and gives its memory back
+
+
+def judge(rundir: RunDir, follower: RunFollower | None = None) -> Status:
+    """What the run is doing now. A follower that is kept makes the next call cheap."""
+    follower = follower or RunFollower(rundir)
+    status: Status = "lost"
+    for _ in range(2):  # the first look may be the one that learns who the worker is
+        alive = worker_alive(rundir, follower.state)
+        status = verdict(rundir, follower.tick(), alive)
+        if status != "lost":
+            break
+    return status
+
+
+def stop(rundir: RunDir, grace_s: float = 0.0) -> Status:
+    """Ask the worker to save and stop, wait up to grace_s seconds, return the status then.
+
+    Never kills. One that was asked to pause stops instead. Raises RunError when the run is not running.
+    """
+    return _end(rundir, grace_s, pause=False)
+
+
+def pause(rundir: RunDir, grace_s: float = 0.0) -> Status:
+    """Ask the worker to save and end, to be continued: its process is gone then, so the GPU is free.
+
+    Else as stop, which differs in what is said of the run only: trainer.launch.resume goes on with both. A stop that
+    was asked for before stays a stop. Raises RunError when the run is not running.
+    """
+    return _end(rundir, grace_s, pause=True)
+
+
+def _end(rundir: RunDir, grace_s: float, pause: bool) -> Status:
+    follower = _running(rundir)
+    requests.ask_to_end(rundir, _newest(rundir, follower), pause=pause)
+    if os.name != "nt":  # there it would end the worker at once; it looks for the request itself
+        for worker in workers(rundir, follower.state):
+            worker.send(signal.SIGTERM)
+    return wait_until_ended(rundir, grace_s)
+
+
+def save_now(rundir: RunDir) -> None:
+    """Ask the worker for a checkpoint at the next generation boundary and return at once.
+
+    Where every step that is done is saved already it clears the request and writes nothing. Raises RunError when the
+    run is not running.
+    """
+    requests.ask_to_save(rundir, _newest(rundir, _running(rundir)))
+
+
+def save_asked(rundir: RunDir) -> float | None:
+    """Unix seconds of a request to save that its worker has still to meet; None without one."""
+    worker = Identity.read(read_json(rundir.identity))
+    if worker is not None and not worker.alive():
+        return None
+    return requests.save_asked_of(rundir, _named_attempt(rundir))
+
+
+def stop_asked(rundir: RunDir) -> StopRequest | None:
+    """What the newest attempt was asked: when, to stop or to pause, and whether it was ended at once. Else None."""
+    request = requests.stop_request(rundir)
+    return request if request is not None and request.attempt == _named_attempt(rundir) else None
+
+
+def wait_until_ended(rundir: RunDir, seconds: float) -> Status:
+    """The status once the worker has ended, or after that many seconds."""
+    follower = RunFollower(rundir)
+    deadline = time.monotonic() + seconds
+    while (status := judge(rundir, follower)) in LIVE and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return status
+
+
+def kill(rundir: RunDir) -> bool:
+    """End the worker and its process group at once; steps since the last checkpoint are lost.
+
+    False when there was nothing to end. Only ever ends the process that was started.
+    """
+    follower = RunFollower(rundir)
+    follower.tick()
+    if not worker_alive(rundir, follower.state):
+        return False
+    requests.ask_to_end(rundir, _newest(rundir, follower), force=True)
+    ended = False
+    for worker in workers(rundir, follower.state):
+        ended = worker.kill_group() or ended
+    return ended
+
+
+def hand_on(rundir: RunDir, pause: bool) -> None:
+    """For a worker that was asked to end while it started the next attempt: leave that one the same word."""
+    follower = RunFollower(rundir)
+    follower.tick()
+    requests.ask_to_end(rundir, _newest(rundir, follower), pause=pause)
+
+
+@contextmanager
+def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
+    """Keep anybody from starting a worker of the run while its files are changed; what its event log says.
+
+    Raises RunError when the run is live, or a process (also one in another container on these files) holds its locks.
+    """
+    if not rundir.spec.is_file():
+        raise RunError(Problem(f"run {rundir.name}", "is not there any more"))
+    with Lock(rundir.start_lock) as starting, Lock(rundir.worker_lock) as working:
+        if not starting.take(f"pid {os.getpid()}", _ASK_S):
+            raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
+        follower = RunFollower(rundir)
+        status = judge(rundir, follower)
+        if status in LIVE or not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
+            what = f"is {status}" if status in LIVE else f"is held by another process ({working.note()})"
+            fix = f"end it first: python -m trainer pause {rundir.name}"
+            raise RunError(Problem(f"run {rundir.name}", what, fix))
+        yield follower
+
+
+def _running(rundir: RunDir) -> RunFollower:
+    follower = RunFollower(rundir)
+    status = judge(rundir, follower)
+    if status == "imported":
+        raise RunError(imported_problem(rundir))
+    if status not in LIVE:
+        raise RunError(Problem(f"run {rundir.name}", f"is not running, it is {status}"))
+    return follower
+
+
+def _newest(rundir: RunDir, follower: RunFollower) -> int:
+    """The newest attempt: as its parent named it, or as it named itself where the parent was killed before."""
+    attempt = (read_json(rundir.identity) or {}).get("attempt")
+    return max(attempt if isinstance(attempt, int) else 0, follower.state.attempts)
+
+
+def _named_attempt(rundir: RunDir) -> int:
+    """The same without reading the event log: a log file is made before a worker is started."""
+    attempt = (read_json(rundir.identity) or {}).get("attempt")
+    return max(attempt if isinstance(attempt, int) else 0, rundir.newest_attempt())

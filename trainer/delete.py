@@ -1,0 +1,85 @@
+"""Delete a run with everything in its directory. Everything here is also a name of trainer.launch. Torch-free."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+
+from trainer import checkpoints
+from trainer.control import at_rest
+from trainer.errors import Problem, RunError
+from trainer.process import Identity
+from trainer.report.fold import state_of
+from trainer.rundir import RunDir, read_json
+
+_REPORT_S = 10.0  # for the report of a run that has just ended: it is written in a process of its own
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What would be lost. bytes: of all files; what a link leads to is not counted, and not deleted either."""
+
+    bytes: int
+    files: int
+    steps: int
+    checkpoints: int
+
+
+def contents(rundir: RunDir) -> Contents:
+    size = files = 0
+    for folder, _, names in os.walk(rundir.path):
+        for name in names:
+            files += 1
+            try:
+                size += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue  # a temporary file of somebody who writes right now
+    return Contents(size, files, state_of(rundir).last_step, len(checkpoints.listed(rundir.checkpoints)))
+
+
+def delete(rundir: RunDir) -> None:
+    """Delete the run: it is gone from every list at once, then its files are removed. Links are not followed.
+
+    A crash in between leaves a hidden folder in outputs/, which the next run that is created there removes. Raises
+    RunError while the run is live or another process works on its files (its report, copy, export or answers); OSError
+    when it can not be moved.
+    """
+    rundir = RunDir.open(rundir.path.parent, rundir.name)  # a name, a run and no link, whoever made the object
+    with at_rest(rundir):
+        _refuse_at_work(rundir)
+        hidden = rundir.hide() if os.name != "nt" else None
+    if hidden is None:  # Windows moves no folder in which a file, here a lock, is open
+        hidden = rundir.hide()
+    try:
+        shutil.rmtree(hidden)
+    except FileNotFoundError:
+        return  # somebody else has swept it away
+    except OSError as error:
+        what = f"is gone from the list, but {error.filename} could not be removed: {error.strerror}"
+        raise RunError(Problem(f"run {rundir.name}", what, f"remove {hidden} by hand")) from error
+
+
+def _refuse_at_work(rundir: RunDir) -> None:
+    """Who works on what a run has left would write its files again, or lose what it has still to send."""
+    deadline = time.monotonic() + _REPORT_S
+    while (busy := _busy(rundir)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if busy:
+        raise RunError(Problem(f"run {rundir.name}", f"is in use: {busy}", "end that, or try again when it is done"))
+
+
+def _busy(rundir: RunDir) -> str:
+    """What another process does with the run; "" when none does anything. Each has named itself in a file."""
+    exports = rundir.export_processes.glob("*.json")
+    for what, files in (
+        ("its report is being written", [rundir.report_writer]),
+        ("its copy is being sent to W&B", [rundir.mirror]),
+        ("questions to its model are being answered", [rundir.tryit_started, rundir.tryit_worker]),
+        ("weights of it are being exported", list(exports)),
+    ):
+        found = (Identity.read(read_json(file)) for file in files)
+        if any(process is not None and process.alive() for process in found):
+            return what
+    return ""

@@ -1,0 +1,54 @@
+"""Before a run starts: find all that can be wrong, plan it on this machine, make its directory. Torch-free.
+
+Everything here is also a name of trainer.launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer import environment, gpu, preflight, presets
+from trainer import plan as planning
+from trainer.errors import Problem, RunError
+from trainer.plan import RunPlan
+from trainer.rundir import RunDir, next_name, outputs_dir
+from trainer.spec import RunSpec
+
+
+def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
+    """Find all that can be wrong, before anything is written or torch is imported."""
+    from trainer.data import sources  # with numpy, which not every command shall wait for
+
+    spec = presets.load(preset, overrides)
+    found = sources.inspect(spec)
+    plan = plan_here(spec, found.rows)
+    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *map(str, found.warnings)]})
+
+
+def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
+    """The plan on this machine. Raises PlanError."""
+    card = gpu.chosen() if spec.model.device != "cpu" else None
+    return planning.make(
+        spec,
+        rows=rows,
+        gpu_total_gib=card.total_gib if card else None,
+        gpu_name=card.name if card else None,
+        ram_gib=environment.ram_gib(),
+        has_unsloth=environment.package_version("unsloth") is not None,
+    )
+
+
+def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
+    """The directory of a new run; without a name the preset's, with the next free number."""
+    preflight.check(spec, plan)
+    outputs, env = outputs_dir(), environment.describe()
+    if name is not None:
+        return RunDir.create(outputs, name, spec, plan, env)
+    for _ in range(100):
+        candidate = next_name(outputs, preset)
+        try:
+            return RunDir.create(outputs, candidate, spec, plan, env)
+        except RunError:
+            if not (outputs / candidate).exists():
+                raise
+    raise RunError(Problem("run name", f"no free name found in {outputs}", "give one: --name NAME"))

@@ -1,0 +1,67 @@
+"""What is asked of a worker that trains, left in control/ of its run: stop or pause (stop.json), save (save.json).
+
+Each request names the attempt it is meant for: one that was left for an attempt that is over means nothing. Written by
+whoever asks (trainer.control), read by the worker and by everything that shows a run. Torch-free.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.process import Lock
+from trainer.rundir import RunDir, read_json, write_json
+
+_ASK_S = 2.0  # two who ask at once take turns; writing one small file takes milliseconds
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """attempt: whose worker is meant. t: unix seconds of the first time it was asked to stop or pause."""
+
+    attempt: int
+    t: float
+    pause: bool = False
+    """To be continued: nobody has asked it to stop."""
+    force: bool = False
+    """It was ended at once."""
+
+
+def stop_request(rundir: RunDir) -> StopRequest | None:
+    """The request in stop.json, whichever attempt it is meant for."""
+    stored = read_json(rundir.stop_request) or {}
+    found = _attempt_and_time(stored)
+    return StopRequest(*found, bool(stored.get("pause")), bool(stored.get("force"))) if found else None
+
+
+def ask_to_end(rundir: RunDir, attempt: int, *, pause: bool = False, force: bool = False) -> None:
+    """Leave word for that attempt. A stop makes a pause a stop; a pause never undoes a stop."""
+    with Lock(rundir.requests_lock) as turn:
+        turn.take(f"pid {os.getpid()}", _ASK_S)
+        before, t = stop_request(rundir), round(time.time(), 3)
+        if before is not None and before.attempt == attempt:
+            pause, force, t = pause and before.pause, force or before.force, before.t
+        write_json(rundir.stop_request, {"attempt": attempt, "pause": pause, "force": force, "t": t, "by": os.getpid()})
+
+
+def ask_to_save(rundir: RunDir, attempt: int) -> None:
+    write_json(rundir.save_request, {"attempt": attempt, "t": round(time.time(), 3)})
+
+
+def save_asked_of(rundir: RunDir, attempt: int) -> float | None:
+    """Unix seconds of a request to save that waits for that attempt; None when there is none."""
+    found = _attempt_and_time(read_json(rundir.save_request) or {})
+    return found[1] if found and found[0] == attempt else None
+
+
+def saved(rundir: RunDir, attempt: int) -> None:
+    """Clear the request to save of that attempt: it was met, or the attempt ends."""
+    if save_asked_of(rundir, attempt) is not None:
+        rundir.save_request.unlink(missing_ok=True)
+
+
+def _attempt_and_time(stored: dict[str, Any]) -> tuple[int, float] | None:
+    attempt, t = stored.get("attempt"), stored.get("t")
+    return (attempt, float(t)) if isinstance(attempt, int) and isinstance(t, int | float) else None

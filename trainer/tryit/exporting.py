@@ -1,0 +1,224 @@
+"""Exports that a page starts, each a process of its own (`python -m trainer export`), and what is known of them.
+
+Its output goes to logs/export_NAME.log, who it is to control/exports/NAME.json. Whether it is done is read from there:
+the command's last line says where the export is. Torch-free.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from trainer import checkpoints
+from trainer.errors import ExportRefused, Problem
+from trainer.export import KINDS, gguf
+from trainer.export.staging import PREFIX
+from trainer.process import Identity, Lock
+from trainer.rundir import OUTPUTS_VARIABLE, PROJECT, RunDir, read_json, write_json
+
+KEEP = 12  # exports that are remembered
+TOOLS_S = 30.0
+TAIL = 12  # lines of the log that are shown of one that failed
+NAME = re.compile(r"\d{20}-(?:adapter|merged|gguf|hub)-\d{1,12}")
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+FILE = FOLDER
+REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_TAIL_BYTES = 16_384
+_WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Export:
+    """One that was started here. where: folder or address of one that is done. lines: the newest of its output."""
+
+    name: str
+    kind: str
+    step: int
+    state: Literal["running", "done", "failed"]
+    t: float
+    where: str = ""
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class File:
+    """bytes: its size."""
+
+    folder: str
+    name: str
+    bytes: int
+
+
+def start(
+    rundir: RunDir, kind: str, step: int, repo: str | None = None, private: bool = True
+) -> subprocess.Popen[bytes]:
+    """Start exporting the checkpoint of that step; the child. Raises ExportRefused before anything is started.
+
+    repo, private: for kind hub; the token is the environment's. Room on the disk is looked at by the export itself.
+    """
+    _refuse(rundir, kind, step, repo)
+    rundir.export_processes.mkdir(parents=True, exist_ok=True)
+    rundir.logs.mkdir(exist_ok=True)
+    with Lock(rundir.export_processes / "start.lock") as starting:
+        if not starting.take(f"pid {os.getpid()}", _WAIT_S):
+            raise ExportRefused(Problem(f"run {rundir.name}", "another page is starting an export", "try again"))
+        if any(one.state == "running" and (one.kind, one.step) == (kind, step) for one in listed(rundir)):
+            raise ExportRefused(Problem(f"{kind}-{step}", "is being exported already", "wait for it"))
+        name = f"{time.time_ns():020d}-{kind}-{step}"
+        arguments = [sys.executable, "-m", "trainer", "export", rundir.name, "--to", kind, "--checkpoint", str(step)]
+        if kind == "hub":
+            arguments += ["--repo", str(repo), "--private" if private else "--public"]
+        with rundir.export_log(name).open("wb") as log:
+            child = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT,
+                env={**os.environ, OUTPUTS_VARIABLE: str(rundir.path.parent), **_ENVIRONMENT},
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+            )
+        identity = Identity.of(child.pid)
+        stored = identity.stored() if identity is not None else {}
+        write_json(rundir.export_processes / f"{name}.json", stored | {"t": round(time.time(), 3)})
+        _forget_old(rundir)
+    return child
+
+
+_ENVIRONMENT = {
+    "PYTHONUTF8": "1",
+    "PYTHONUNBUFFERED": "1",  # the page shows its newest lines
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def _refuse(rundir: RunDir, kind: str, step: int, repo: str | None) -> None:
+    if kind not in KINDS:
+        raise ExportRefused(Problem("export", f"{str(kind)[:40]!r} is no kind of export", f"one of {', '.join(KINDS)}"))
+    steps = [checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)]
+    if step not in steps:
+        raise ExportRefused(Problem("checkpoint", f"{step} is no checkpoint of this run"))
+    if kind == "hub":
+        from trainer.export import hub
+
+        if repo is None or not REPO.fullmatch(repo):
+            raise ExportRefused(Problem("repository", f"{str(repo or '')[:80]!r} is not USER/NAME", "me/my-model"))
+        hub.prepare(repo)
+    elif (rundir.exports / f"{kind}-{step}").exists():
+        raise ExportRefused(Problem(f"{kind}-{step}", "exists already", "download it, or delete its folder"))
+    if kind == "gguf" and (missing := missing_tools()):
+        raise ExportRefused(missing)
+
+
+def missing_tools() -> list[Problem]:
+    """What of llama.cpp a GGUF export lacks here, as it was half a minute ago at most."""
+    return list(_missing(int(time.monotonic() // TOOLS_S)))
+
+
+@functools.lru_cache(maxsize=1)
+def _missing(period: int) -> tuple[Problem, ...]:
+    """Starts the converter where it is there, which takes a second; once a period."""
+    try:
+        gguf.find_tools(("q8_0",))
+    except ExportRefused as refused:
+        return tuple(refused.problems)
+    return ()
+
+
+def listed(rundir: RunDir) -> list[Export]:
+    """Those that were started here, the newest first."""
+    try:
+        names = [path.stem for path in rundir.export_processes.iterdir() if path.suffix == ".json"]
+    except FileNotFoundError:
+        return []
+    known = sorted((name for name in names if NAME.fullmatch(name)), reverse=True)
+    return [_one(rundir, name) for name in known[:KEEP]]
+
+
+def _one(rundir: RunDir, name: str) -> Export:
+    stored = read_json(rundir.export_processes / f"{name}.json") or {}
+    identity = Identity.read(stored)
+    alive = identity is not None and identity.alive()  # before its log is read: it may end in between
+    _, kind, step = name.split("-")
+    lines = _tail(rundir.export_log(name))
+    head = f"{rundir.name}, step {step}: "
+    where = next((line.removeprefix(head) for line in reversed(lines) if line.startswith(head)), "")
+    state: Literal["running", "done", "failed"] = "running" if alive else "done" if where else "failed"
+    return Export(name, kind, int(step), state, int(name[:20]) / 1e9, where, lines[-TAIL:])
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            data = file.read()
+    except FileNotFoundError:
+        return []
+    return [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def _forget_old(rundir: RunDir) -> None:
+    for path in sorted(rundir.export_processes.glob("*.json"))[:-KEEP]:
+        if NAME.fullmatch(path.stem) and _one(rundir, path.stem).state != "running":
+            rundir.export_log(path.stem).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def finished(rundir: RunDir) -> list[File]:
+    """Files of complete exports, however they were made; those that can be downloaded."""
+    found = []
+    for folder in _folders(rundir):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                found.append(File(folder.name, entry.name, entry.stat(follow_symlinks=False).st_size))
+    return found
+
+
+def _folders(rundir: RunDir) -> list[Path]:
+    try:
+        entries = sorted(os.scandir(rundir.exports), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    real = rundir.exports.is_dir() and not rundir.exports.is_symlink()
+    return [
+        Path(entry.path)
+        for entry in entries
+        if real and FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+    ]
+
+
+def opened(rundir: RunDir, folder: str, name: str) -> tuple[BinaryIO, int] | None:
+    """(open file, bytes) of a file of an export, for who serves it; None when there is no such file.
+
+    Names are checked and no link is followed, neither on the way nor at the end; only regular files are opened.
+    """
+    if not FOLDER.fullmatch(folder) or not FILE.fullmatch(name) or folder.startswith(PREFIX):
+        return None
+    for part in (rundir.exports, rundir.exports / folder):
+        try:
+            if not stat.S_ISDIR(part.lstat().st_mode):
+                return None
+        except OSError:
+            return None
+    path = rundir.exports / folder / name
+    try:
+        # O_NONBLOCK: a pipe of that name would wait for somebody to write.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or path.is_symlink():
+        os.close(handle)
+        return None
+    return os.fdopen(handle, "rb"), found.st_size

@@ -1,0 +1,181 @@
+"""Diagnoses of runs, made in the background and kept until the run has gone on. No gradio.
+
+The rules look at the whole history: of 100,000 steps they take seconds, far longer than a tick may. So a thread reads
+with followers of its own, and the page shows the newest diagnosis there is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from trainer import forms
+from trainer.report import material, rules
+from trainer.report.finding import Finding
+from trainer.report.fold import RunFollower
+from trainer.report.material import GENERATE, Material
+from trainer.report.pictures import Points, smooth
+from trainer.report.rules.evaluation import evals
+from trainer.rundir import RunDir
+from trainer.status import Status
+
+EVERY_S = 10.0  # between two diagnoses of a run that goes on
+SHARE = 4  # and so many times what a diagnosis takes: a long run does not keep the page busy
+AT_ONCE_S = 0.3  # a first diagnosis is waited for: that of most runs takes less
+KEEP = 4  # runs
+POINTS = 40  # of a small line
+
+Stamp = tuple[tuple[int, int] | None, ...]
+
+# The column whose course a signal is about; without one there is no line. "seconds", "evals": not columns of a table.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "dead_groups": ("dead_frac", "train/reward_std"),
+    "zero_loss": ("train/loss",),
+    "reward_trend": ("train/reward",),
+    "reward_plateau": ("train/reward",),
+    "reward_dips": ("train/reward",),
+    "dip_period": ("train/reward",),
+    "reward_spikes": ("train/reward",),
+    "components": ("group_std",),
+    "evaluation": ("evals",),
+    "over_optimised": ("evals",),
+    "kl": ("train/kl",),
+    "entropy": ("train/entropy",),
+    "clip_ratio": ("train/clip_ratio/region_mean",),
+    "grad_norm": ("train/grad_norm",),
+    "length": ("train/completions/mean_length",),
+    "truncation": ("truncated_frac", "train/completions/clipped_ratio"),
+    "time_share": ("seconds",),
+    "slow_steps": ("seconds",),
+    "generation_floor": (GENERATE,),
+    "lost_cache": (GENERATE,),
+    "memory_creep": ("used_gib", "rss_gib"),
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the rules found at one moment. Holds nothing of the run's state, which goes on in another thread.
+
+    broken: what went wrong instead. known: how many settings of an imported run are known, None of one made here.
+    lines: {signal: (step, value) pairs}.
+    """
+
+    run: str
+    status: Status | None = None
+    last_step: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    lines: dict[str, Points] = field(default_factory=dict)
+    known: int | None = None
+    readable: bool = True
+    reason: str = ""
+    broken: str = ""
+
+
+@dataclass
+class _Watched:
+    """follower: for the thread alone."""
+
+    follower: RunFollower
+    stamp: Stamp | None = None
+    found: Diagnosis | None = None
+    at: float = 0.0
+    took: float = 0.0
+    thread: threading.Thread | None = None
+
+
+class Diagnoses:
+    """Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._one = threading.Lock()  # one diagnosis at a time: they share the processor with the ticks
+        self._watched: OrderedDict[tuple[str, int], _Watched] = OrderedDict()
+
+    def newest(self, rundir: RunDir) -> Diagnosis | None:
+        """The newest diagnosis there is; None while the first one is made. Sees to it that it does not grow old."""
+        with self._lock:
+            watched = self._watch(rundir)
+            stamp = _stamp(rundir)
+            rest = max(EVERY_S, SHARE * watched.took)
+            old = watched.stamp != stamp and (watched.found is None or time.monotonic() - watched.at >= rest)
+            if old and watched.thread is None:
+                watched.thread = threading.Thread(
+                    target=self._diagnose,
+                    args=(rundir, watched, stamp),
+                    name=f"diagnosis of {rundir.name}",
+                    daemon=True,
+                )
+                watched.thread.start()
+            thread = watched.thread if watched.found is None else None
+        if thread is not None:
+            thread.join(AT_ONCE_S)
+        return watched.found
+
+    def _watch(self, rundir: RunDir) -> _Watched:
+        """By the folder too: a later run of the same name is another one."""
+        key = rundir.name, rundir.path.stat().st_ino
+        watched = self._watched.pop(key, None) or _Watched(RunFollower(rundir))
+        self._watched[key] = watched
+        while len(self._watched) > KEEP:
+            self._watched.popitem(last=False)
+        return watched
+
+    def _diagnose(self, rundir: RunDir, watched: _Watched, stamp: Stamp) -> None:
+        with self._one:
+            began = time.monotonic()
+            try:
+                found = diagnosis(material.of(rundir, watched.follower))
+            except Exception as error:  # whatever a log may hold: the page says so and goes on
+                found = Diagnosis(rundir.name, broken=f"{type(error).__name__}: {error}")
+            now = time.monotonic()
+        with self._lock:
+            watched.found, watched.stamp, watched.at, watched.took = found, stamp, now, now - began
+            watched.thread = None
+
+
+def diagnosis(m: Material) -> Diagnosis:
+    """What the rules find in a run, and the small lines that belong to them."""
+    failed = m.status == "failed" and m.state.final is not None
+    return Diagnosis(
+        run=m.name,
+        status=m.status,
+        last_step=m.state.last_step,
+        findings=rules.diagnose(m),
+        lines={signal: line for signal, names in COLUMNS.items() if (line := _line(m, names))},
+        known=None if m.known is None else len(m.known),
+        readable=m.spec is not None,
+        reason=forms.printable("; ".join(forms.failure(m.state.final))) if failed and m.state.final else "",
+    )
+
+
+def _line(m: Material, names: tuple[str, ...]) -> Points:
+    """Of the first of these columns that has values."""
+    state = m.state
+    width = max(1, len(state.steps) // POINTS)
+    for name in names:
+        if name == "evals":
+            key = "correct_frac" if all(e.get("correct_frac") is not None for _, e in evals(m)) else "reward"
+            return [(step, float(event[key])) for step, event in evals(m)]
+        column = state.seconds if name == "seconds" else None
+        for table in (state.metrics, state.groups, state.memory):
+            column = column if column is not None else table.get(name)
+        points = smooth(state.steps, column, width, points=POINTS) if column is not None else []
+        if points:
+            return points
+    return []
+
+
+def _stamp(rundir: RunDir) -> Stamp:
+    """Changes when a diagnosis could."""
+    marks: list[tuple[int, int] | None] = []
+    for path in (rundir.events, rundir.spec, rundir.identity):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            marks.append(None)
+        else:
+            marks.append((found.st_size, found.st_mtime_ns))
+    return tuple(marks)

@@ -1,0 +1,59 @@
+"""The board of charts with the line above it, drawn again only where something has changed. No gradio."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from trainer.ui import markup
+from trainer.ui.known_runs import Seen
+from trainer.ui.live import cards
+from trainer.ui.live.drawing import BACK, NOTHING, View
+from trainer.ui.text import Words
+
+KEEP = 8  # boards: browsers that look at different things
+
+
+class Boards:
+    """Remembers the last few boards: between two steps of a run a tick draws nothing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drawn: OrderedDict[tuple[object, ...], str] = OrderedDict()
+
+    def of(self, seen: Seen, view: View, say: Words) -> str:
+        """Call it inside KnownRuns.look."""
+        state = seen.state
+        told = (len(state.steps), state.last_step, len(state.evals), state.attempts, state.gpu is None, seen.status)
+        key = (seen.rundir.path, id(state), *told, view, say.language)
+        with self._lock:
+            drawn = self._drawn.pop(key, None)
+            if drawn is None:
+                drawn = _shown(seen, view, say) + cards.render(cards.cards(seen, view, say), say)
+            self._drawn[key] = drawn
+            while len(self._drawn) > KEEP:
+                self._drawn.popitem(last=False)
+        return drawn
+
+
+def empty(say: Words) -> str:
+    """Without a run: of the same size."""
+    line = markup.element("p", say("live.shown_none"), "g-shown")
+    return line + cards.render(cards.cards(None, NOTHING, say), say)
+
+
+def _shown(seen: Seen, view: View, say: Words) -> str:
+    """Which steps are shown and how, in one line that is always there."""
+    steps = seen.state.steps
+    if not steps:
+        return markup.element("p", say("live.shown_none"), "g-shown")
+    first, last = f"{view.first:,}", f"{view.last:,}"
+    if view.wrong:
+        bad = say("live.range_bad", typed=view.wrong, first=steps[0], last=steps[-1])
+        return markup.element("p", bad, "g-shown g-bad")
+    total = f"{steps[-1]:,}"
+    if not view.width or len(steps) < 2 * view.width:
+        return markup.element("p", say("live.shown", first=first, last=last, total=total, back=BACK), "g-shown")
+    mean = f"{view.width:,}"
+    text = say("live.shown_mean", first=first, last=last, total=total, count=mean, back=BACK)
+    return markup.element("p", text, "g-shown")

@@ -1,0 +1,137 @@
+"""What each button of Live would do now, or why it is off. No gradio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer import forms
+from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked
+from trainer.status import LIVE
+from trainer.ui.known_runs import Seen
+from trainer.ui.live.views import EARLY, RECENT
+from trainer.ui.text import Words
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a button does, or why it is off. label: key of its words. shown: False where it has no place yet."""
+
+    on: bool
+    text: str
+    label: str
+    shown: bool = True
+
+
+def actions(seen: Seen, words: Words, now: float) -> dict[str, Action]:
+    """By the name of the button, in order."""
+    return {
+        "stop": stop(seen, words),
+        "pause": pause(seen, words),
+        "save": save(seen, words),
+        "resume": resume(seen, words),
+        "report": Action(True, words("live.report_does"), "live.report"),
+        "force": force(seen, words, now),
+    }
+
+
+def nothing(words: Words) -> dict[str, Action]:
+    """Without a run."""
+    names = ("stop", "pause", "save", "resume", "report", "force")
+    return {name: Action(False, words("live.no_run"), f"live.{name}", name != "force") for name in names}
+
+
+def stop(seen: Seen, words: Words) -> Action:
+    """Whether the run can be asked to stop, and what happens then."""
+    label = "live.stop"
+    if seen.status == "stopping":
+        asked = stop_asked(seen.rundir)
+        if asked is not None and asked.pause:  # a stop makes of it a run that was stopped
+            return Action(True, words("stop.pausing"), label)
+        return Action(False, words("stop.asked"), label)
+    if seen.status not in LIVE:
+        return Action(False, words("stop.ended"), label)
+    early = _early(seen)
+    return Action(True, words(f"stop.{early}") if early else words("stop.now", **_boundary(seen, words)), label)
+
+
+def pause(seen: Seen, words: Words) -> Action:
+    label = "live.pause"
+    if seen.status == "stopping":
+        return Action(False, words("stop.asked"), label)
+    if seen.status not in LIVE:
+        return Action(False, words("stop.ended"), label)
+    early = _early(seen)
+    if early:
+        return Action(True, words(f"live.pausing.{early}"), label)
+    return Action(True, words("live.pausing.now", **_boundary(seen, words)), label)
+
+
+def save(seen: Seen, words: Words) -> Action:
+    """A checkpoint between two steps, and on it goes."""
+    label = "live.save"
+    if seen.status == "stopping":
+        return Action(False, words("live.saving.stopping"), label)
+    if seen.status not in LIVE:
+        return Action(False, words("stop.ended"), label)
+    if _early(seen):
+        return Action(False, words("live.saving.early"), label)
+    if save_asked(seen.rundir) is not None:
+        return Action(False, words("live.saving.asked", **_boundary(seen, words)), label)
+    return Action(True, words("live.saving.now", **_boundary(seen, words)), label)
+
+
+def resume(seen: Seen, words: Words) -> Action:
+    """Whether the run can go on, and from where."""
+    label = "live.continue" if seen.status == "paused" else "live.resume"
+    if seen.status in LIVE:
+        return Action(False, words("resume.live"), label)
+    if seen.status in ("finished", "imported"):
+        return Action(False, words(f"resume.{seen.status}"), label)
+    attempt = max(seen.rundir.newest_attempt(), seen.state.attempts) + 1
+    saved = _saved(seen)
+    if saved is None:
+        return Action(True, words("resume.nothing", attempt=attempt), label)
+    return Action(True, words("resume.checkpoint", checkpoint=saved[0], attempt=attempt), label)
+
+
+def force(seen: Seen, words: Words, now: float) -> Action:
+    """Shown when a stop was asked for long ago and the worker is still there. text: what would be lost."""
+    label = "live.force"
+    asked = stop_asked(seen.rundir) if seen.status in LIVE else None
+    if asked is None or now - asked.t < FORCE_AFTER_S:
+        return Action(False, "", label, shown=False)
+    last, saved = seen.state.last_step, _saved(seen)
+    kept = saved[1] if saved else 0
+    if last <= kept:
+        return Action(True, words("live.forcing.nothing"), label)
+    if saved is None:
+        return Action(True, words("live.forcing.all", count=f"{last:,}"), label)
+    return Action(True, words("live.forcing.some", first=f"{kept + 1:,}", last=f"{last:,}", checkpoint=saved[0]), label)
+
+
+def _early(seen: Seen) -> str:
+    """Key of what a request waits for before this attempt has ended a step; "" later."""
+    state = seen.state
+    if seen.status == "starting" or state.phase in EARLY:
+        return "before"
+    return "" if state.steps else "first"
+
+
+def _boundary(seen: Seen, words: Words) -> dict[str, str]:
+    """The step after which a request is met, and in how long: there a new generation would begin."""
+    state = seen.state
+    updates = (state.plan or {}).get("updates_per_phase")
+    each = updates if isinstance(updates, int) and updates > 0 else 1
+    step = (state.last_step // each + 1) * each
+    step = min(step, seen.total) if seen.total and seen.total > state.last_step else step
+    pace = [seconds for seconds in state.seconds[-RECENT:] if seconds is not None]
+    left = sum(pace) / len(pace) * (step - state.last_step) if pace else None
+    return {"step": f"{step:,}", "time": words.duration(left)}
+
+
+def _saved(seen: Seen) -> tuple[str, int] | None:
+    """Name and step of the newest checkpoint that was found sound."""
+    for event in reversed(seen.state.checkpoints):
+        if event.get("verified"):
+            return forms.printable(str(event.get("name"))), int(event.get("step") or 0)
+    return None

@@ -1,0 +1,309 @@
+"""The charts of Live, in order: what one run reported about itself, each in a card of the same size, also where there
+is nothing to draw. RunState -> Chart; no gradio, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer import charts, forms
+from trainer.charts import COLOURS, Chart, Format, Line, Style
+from trainer.report.columns import Column
+from trainer.report.fold import PROFILED, RunState
+from trainer.report.rules.time import PHASES
+from trainer.report.sections import telling
+from trainer.spec import Component, RunSpec
+from trainer.status import Status
+from trainer.ui.colours import component_colours
+from trainer.ui.known_runs import Seen
+from trainer.ui.live.drawing import Pen, Points, View
+from trainer.ui.text import Words
+
+MOST_EVALS = 240
+_DEAD: dict[str, Style] = {"all_right": "c3", "all_wrong": "c6", "constant": "c8"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """empty: why there is nothing, where there is nothing. large: two rows and columns."""
+
+    chart: Chart
+    empty: str
+    large: bool = False
+
+
+def cards(seen: Seen | None, view: View, say: Words) -> list[Card]:
+    """The same cards in every state of a run, and without one."""
+    if seen is None:
+        board = _Board(Pen(RunState(), view), None, None, say)
+    else:
+        board = _Board(Pen(seen.state, view), seen.spec, seen.status, say)
+    return [
+        *(board.reward(), board.components(), board.spread(), board.dead(), board.kl()),
+        *(board.loss(), board.grad_norm(), board.entropy(), board.clipped()),
+        *(board.lengths(), board.truncated(), board.speed(), board.tokens()),
+        *(board.time(), board.memory(), board.busy(), board.rate()),
+    ]
+
+
+def render(found: Iterable[Card], say: Words) -> str:
+    step = say("chart.step")
+    cells = [f'<div class="{_kind(card)}">{charts.render(card.chart, step, card.empty)}</div>' for card in found]
+    return f'<div class="g-board">{"".join(cells)}</div>'
+
+
+def _kind(card: Card) -> str:
+    """Where only single steps and their mean are drawn nothing needs to say so: the line above all charts does."""
+    plain = all(line.style in ("faint", "strong") for line in card.chart.drawn) and not card.chart.stacked
+    return "g-cell" + (" g-large" if card.large else "") + (" g-plain" if plain and card.chart.drawn else "")
+
+
+def weights(spec: RunSpec | None) -> dict[str, float]:
+    """{component: what its value counts in the total}, in the order of the preset, those inside sums too."""
+    found: dict[str, float] = {}
+
+    def walk(components: Sequence[Component], factor: float) -> None:
+        for part in components:
+            if part.components:
+                walk(part.components, factor * part.weight)
+            else:
+                found[part.title] = factor * part.weight
+
+    if spec is not None:
+        walk(spec.reward.components, 1 / spec.reward.divide_by)
+    return found
+
+
+@dataclass(frozen=True)
+class _Board:
+    pen: Pen
+    spec: RunSpec | None
+    status: Status | None
+    say: Words
+
+    # ---- what was paid
+
+    def reward(self) -> Card:
+        column = self._metric("train/reward")
+        lines = self._two(column)
+        view = self.pen.view
+        shown = [
+            (max(view.first, event["step"]), float(event["reward"]))  # that before the first step stands at it
+            for event in self.pen.state.evals[-MOST_EVALS:]
+            if isinstance(event.get("step"), int) and isinstance(event.get("reward"), int | float)
+            if view.holds(event["step"])
+        ]
+        if shown:
+            lines.append(Line(self.say("chart.evaluated"), "joined", shown))
+        return Card(self._chart("reward", lines, column), self._missing(), large=True)
+
+    def components(self) -> Card:
+        weight = weights(self.spec)
+        recorded = [name for name in self._recorded() if name not in weight]
+        colours = component_colours([*weight, *recorded])
+        lines = []
+        for name, colour in colours.items():
+            column = self._metric(f"train/rewards/{name}/mean")
+            if column:
+                counts = f" \u00d7 {weight[name]:g}" if name in weight else ""
+                lines.append(self.pen.one(name + counts, colour, column))
+        return Card(self._chart("components", lines, headline=False), self._missing())
+
+    def _recorded(self) -> list[str]:
+        head, tail = "train/rewards/", "/mean"
+        names = [name for name in self.pen.state.metrics if name.startswith(head) and name.endswith(tail)]
+        return [name[len(head) : -len(tail)] for name in names if name != f"{head}ComponentRewardWrapper{tail}"]
+
+    def spread(self) -> Card:
+        column, key = self._group("group_std"), "spread"
+        if self.pen.state.steps and not column:
+            column, key = self._metric("train/reward_std"), "spread_trl"
+        return Card(self._chart(key, self._two(column), column, low=0.0), self._missing())
+
+    def dead(self) -> Card:
+        kinds = {name: self._group(f"{name}_frac") for name in _DEAD}
+        lines = [
+            Line(self.say(f"chart.{name}"), _DEAD[name], self.pen.stacked(column))
+            for name, column in kinds.items()
+            if column
+        ]
+        column = self._group("dead_frac")
+        if not lines:
+            column = self._metric("train/frac_reward_zero_std")
+            lines = [Line(self.say("chart.dead_all"), "c8", self.pen.stacked(column))] if column else []
+        return Card(self._share("dead", lines, column, stacked=True), self._missing())
+
+    # ---- how far the policy moved
+
+    def kl(self) -> Card:
+        column = self._metric("train/kl")
+        none = self.spec is not None and self.spec.grpo.beta == 0 and self.status != "imported"
+        why = self.say("chart.na_kl") if none else self._missing()
+        return Card(self._chart("kl", [] if none else self._two(column), column, low=0.0), why)
+
+    def loss(self) -> Card:
+        return self._plain("loss", "train/loss", low=None)
+
+    def grad_norm(self) -> Card:
+        return self._plain("grad_norm", "train/grad_norm")
+
+    def entropy(self) -> Card:
+        return self._plain("entropy", "train/entropy")
+
+    def rate(self) -> Card:
+        return self._plain("rate", "train/learning_rate", format=_rate, mark=_rate)
+
+    def clipped(self) -> Card:
+        if self._on_policy():
+            return Card(self._share("clipped", []), self.say("chart.na_clip"))
+        parts: list[tuple[str, Style]] = [("region_mean", "strong"), ("low_mean", "dashed"), ("high_mean", "dotted")]
+        column = self._metric("train/clip_ratio/region_mean")
+        return Card(
+            self._share("clipped", self._several("train/clip_ratio/", parts), column, high=None), self._missing()
+        )
+
+    def _on_policy(self) -> bool:
+        """Every ratio is 1: one update for each generation."""
+        spec, plan = self.spec, self.pen.state.plan or {}
+        if spec is None or self.status == "imported":
+            return False
+        updates = plan.get("updates_per_phase") or spec.generation.steps_per_generation or 1
+        return spec.grpo.num_iterations == 1 and updates == 1
+
+    # ---- what was written
+
+    def lengths(self) -> Card:
+        parts: list[tuple[str, Style]] = [("mean_length", "strong"), ("max_length", "dashed"), ("min_length", "dotted")]
+        column = self._metric("train/completions/mean_length")
+        lines = self._several("train/completions/", parts)
+        return Card(self._chart("lengths", lines, column, low=0.0, format=self._unit("tokens")), self._missing())
+
+    def truncated(self) -> Card:
+        column = self._group("truncated_frac") or self._metric("train/completions/clipped_ratio")
+        return Card(self._share("truncated", self._two(column), column), self._missing())
+
+    def speed(self) -> Card:
+        points = self.pen.rate(self.pen.state.tokens_at, self.pen.state.seconds)
+        lines = [Line(self.say("chart.each"), "strong", points)]
+        return Card(self._chart("speed", lines, low=0.0, format=self._unit("speed")), self._missing())
+
+    def tokens(self) -> Card:
+        lines = [Line(self.say("chart.sum"), "strong", self.pen.raw(self.pen.state.tokens_at))]
+        return Card(self._chart("tokens", lines, low=0.0, format=self._unit("tokens"), mark=_short), self._missing())
+
+    # ---- what it took
+
+    def time(self) -> Card:
+        """Seconds of each part of a step; without spans what the profiling metrics tell."""
+        told = telling.words(self.say.language)
+        lines = [
+            Line(told(f"word.{name}"), colour, points)
+            for (name, points), colour in zip(self._parts().items(), COLOURS, strict=False)
+            if points
+        ]
+        chart = self._chart("time", lines, self.pen.state.seconds, low=0.0, format=self.say.duration, stacked=True)
+        return Card(chart, self._missing())
+
+    def _parts(self) -> dict[str, Points]:
+        """{part: its seconds}, all parts in the same order, empty where there is nothing: the colours stay."""
+        state = self.pen.state
+        home = {span: part for part, spans in PHASES.items() for span in spans}
+        if self.spec is not None and self.spec.model.fast_inference:  # as trainer.report.rules.time has it
+            home["_generate_and_score_completions"] = "generate"
+        found: dict[str, dict[int, float]] = {part: {} for part in (*PHASES, "other")}
+        for span, column in state.self_s.items():
+            sums = found["rewards" if span.startswith("reward.") else home.get(span, "other")]
+            for step, value in self.pen.stacked(column):
+                sums[step] = sums.get(step, 0.0) + value
+        if not state.self_s:
+            for part, span in (("generate", "transformers.generate"), ("rewards", "_calculate_rewards")):
+                found[part] = dict(self.pen.stacked(self._metric(f"{PROFILED}{span}")))
+        return {part: sorted(sums.items()) for part, sums in found.items()}
+
+    def memory(self) -> Card:
+        used = self.pen.state.memory.get("used_gib", Column())
+        column = used or self.pen.state.memory.get("rss_gib", Column())
+        lines = self._two(column)
+        total = (self.pen.state.gpu or {}).get("total_gib")
+        if used and isinstance(total, int | float):
+            ends = sorted({point[0] for point in lines[0].points})
+            lines.append(Line(self.say("chart.memory_all"), "dashed", [(step, total) for step in ends[:1] + ends[-1:]]))
+        chart = self._chart("memory" if used else "memory_ram", lines, column, low=0.0, format=_gib)
+        return Card(chart, self._missing())
+
+    def busy(self) -> Card:
+        column = self.pen.state.memory.get("utilization_frac", Column())
+        here = bool(self.pen.state.steps) and self.pen.state.gpu is None and self.status != "imported"
+        return Card(
+            self._share("busy", self._two(column), column), self.say("chart.na_gpu") if here else self._missing()
+        )
+
+    # ---- pieces
+
+    def _metric(self, name: str) -> Column:
+        return self.pen.state.metrics.get(name, Column())
+
+    def _group(self, name: str) -> Column:
+        return self.pen.state.groups.get(name, Column())
+
+    def _plain(self, key: str, name: str, low: float | None = 0.0, **more: Any) -> Card:
+        column = self._metric(name)
+        return Card(self._chart(key, self._two(column), column, low=low, **more), self._missing())
+
+    def _two(self, column: Column) -> list[Line]:
+        return self.pen.two(column, self.say("chart.each"), self.say("chart.smooth", count=f"{self.pen.view.width:,}"))
+
+    def _several(self, head: str, parts: Iterable[tuple[str, Style]]) -> list[Line]:
+        known = [(name, style, self._metric(head + name)) for name, style in parts]
+        return [self.pen.one(self.say(f"chart.{name}"), style, column) for name, style, column in known if column]
+
+    def _share(self, key: str, lines: list[Line], column: Column | None = None, **more: Any) -> Chart:
+        options: dict[str, Any] = {"low": 0.0, "high": 1.0, "format": forms.percent, "mark": forms.percent}
+        return self._chart(key, lines, column, **(options | more))
+
+    def _chart(
+        self, key: str, lines: list[Line], column: Column | None = None, *, format: Format = forms.number, **more: Any
+    ) -> Chart:
+        """column: whose newest value is compared with that of ten steps before."""
+        kept = [line for line in lines if line.points]
+        note = _moved(self.pen.change(column or []), format) if kept else ""
+        return Chart(self.say(f"chart.{key}"), kept, format=format, note=note, hover=True, **more)
+
+    def _unit(self, name: str) -> Format:
+        unit = self.say(f"chart.unit_{name}")
+        return lambda value: f"{forms.number(_rounded(value))} {unit}"
+
+    def _missing(self) -> str:
+        return self.say("chart.unrecorded" if self.pen.state.steps else "chart.soon")
+
+
+def _moved(change: float | None, format: Format) -> str:
+    """An arrow and by how much; "" where it is not known."""
+    if change is None:
+        return ""
+    size = format(abs(change))
+    if size == format(0.0):
+        return "\u2192"
+    return f"\u2197 +{size}" if change > 0 else f"\u2198 \u2212{size}"
+
+
+def _gib(value: float) -> str:
+    return f"{forms.number(value)} GiB"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _short(value: float) -> str:
+    """Numbers on an axis that become large: 120 k, 3.5 M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g} {letter}"
+    return f"{value:g}"
+
+
+def _rounded(value: float) -> float:
+    return round(value) if abs(value) >= 100 else value

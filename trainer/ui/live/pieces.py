@@ -1,0 +1,67 @@
+"""Pieces of HTML of Live. Every text goes through `escape`. No gradio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer import console
+from trainer.ui import markup
+from trainer.ui.known_runs import Seen
+from trainer.ui.live import log as logs
+from trainer.ui.live import views
+from trainer.ui.live.buttons import Action
+from trainer.ui.text import Words
+
+
+def head(seen: Seen, said: list[str]) -> str:
+    """The run's name, the sentence that matters most, then the others in one paragraph."""
+    name = f"<h2>{markup.dot(seen.status)}{markup.escape(seen.rundir.name)}</h2>"
+    return name + markup.element("p", said[0], "g-lead") + markup.element("p", " ".join(said[1:]), "g-more")
+
+
+def effects(can: dict[str, Action], say: Words) -> str:
+    """What each button does; those that are off for the same reason in one line."""
+    names: dict[str, list[str]] = {}
+    off: dict[str, bool] = {}
+    for action in can.values():
+        if action.shown:
+            names.setdefault(action.text, []).append(say(action.label))
+            off[action.text] = not action.on
+    rows = [
+        f"<div{' class=g-off' if off[text] else ''}>{markup.element('dt', ', '.join(labels))}"
+        f"{markup.element('dd', text)}</div>"
+        for text, labels in names.items()
+    ]
+    return f'<dl class="g-effects" aria-label="{markup.escape(say("live.effects"))}">{"".join(rows)}</dl>'
+
+
+def question(seen: Seen, lost: str, say: Words) -> str:
+    """Whether to end the run at once, with its name and what is lost."""
+    sure = markup.element("b", say("live.forcing.sure", run=seen.rundir.name))
+    return f'<div class="g-wrong" role="alert"><p>{sure} {markup.escape(lost)}</p></div>' if lost else ""
+
+
+def cause(seen: Seen, say: Words) -> str:
+    """Of a run that failed or was lost: every problem with what to do, where in the code, the end of its log."""
+    found, tail = views.problems(seen), console.log_tail(_log_file(seen))
+    parts = [markup.problems(say("live.cause"), found, say("live.fix"))] if found else []
+    if seen.status == "lost":
+        said = [line for line in tail if line.startswith("error: ")]  # it could not write its last event
+        parts += [markup.element("p", say("live.cause_lost")) + markup.pre(said[-1:], "")] if said else []
+    if tail:
+        parts.append(titled(say("live.last_lines"), markup.pre(tail, "")))
+    parts.append(markup.folded(say("live.traceback"), views.traceback_tail(seen)))
+    return "".join(parts)
+
+
+def log(seen: Seen, say: Words) -> str:
+    """The end of the newest attempt's log."""
+    return markup.pre(logs.tail(_log_file(seen)), say("live.log_none"))
+
+
+def titled(title: str, body: str) -> str:
+    return markup.element("h3", title) + body
+
+
+def _log_file(seen: Seen) -> Path:
+    return seen.rundir.log_file(max(1, seen.rundir.newest_attempt()))

@@ -1,0 +1,108 @@
+"""What can be done with a run on Runs. Everything a browser sends is checked here again; no gradio."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer import launch
+from trainer.errors import Problem, RunError
+from trainer.report import compare as comparison
+from trainer.report import html, material
+from trainer.report import write as reports
+from trainer.rundir import RunDir
+from trainer.status import imported_problem
+from trainer.ui import actions
+from trainer.ui.runs.choice import MOST_COMPARED
+from trainer.ui.text import Words
+
+MOST_STEPS = 1_000_000  # that a run can be extended by at once
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What extending a run would do. steps: asked for; before, after: planned; notes: what to know first."""
+
+    steps: int
+    before: int
+    after: int
+    notes: list[str]
+
+
+def train_change(run: str, changes: Sequence[str]) -> str:
+    """For Frame.change: the form of Train with the settings of that run, and these `section.key=value` instead.
+
+    Says something else every time: the same wish twice is told twice.
+    """
+    return json.dumps({"base": {"run": run}, "changes": list(changes), "nonce": time.time_ns()})
+
+
+def clone(run: str, words: Words) -> str:
+    """For Frame.change. Raises RunError when there is no such run or its settings are not known."""
+    rundir = actions.opened(run, words)
+    rundir.read_spec()
+    if launch.judge(rundir) == "imported":
+        raise RunError(imported_problem(rundir))
+    return train_change(rundir.name, [])
+
+
+def resume(run: str, words: Words) -> None:
+    """Start another attempt. Raises RunError when it is running or finished."""
+    actions.started(launch.resume(actions.opened(run, words)))
+
+
+def extension(run: str, steps: Any, words: Words) -> Extension:
+    """What `extend` would do, changing nothing. steps None: as many again as are planned. Raises TrainerError."""
+    rundir = actions.opened(run, words)
+    spec = rundir.read_spec()
+    before, after = launch.extended_total(rundir, 1 if steps is None else checked_steps(steps, words))
+    if steps is None:
+        steps = min(before, MOST_STEPS)
+        before, after = launch.extended_total(rundir, steps)
+    return Extension(checked_steps(steps, words), before, after, launch.extension_notes(spec, before, after))
+
+
+def extend(run: str, steps: Any, words: Words) -> None:
+    """Plan so many steps more and go on. Raises TrainerError; when it can not go on, the longer plan stays."""
+    rundir = actions.opened(run, words)
+    launch.extend(rundir, checked_steps(steps, words))
+    actions.started(launch.resume(rundir))
+
+
+def checked_steps(told: Any, words: Words) -> int:
+    """Raises RunError for anything but a whole number of steps."""
+    text = str(told).strip()[:20]
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_STEPS):
+        what = words("runs.steps_rule", seen=repr(text), most=MOST_STEPS)
+        raise RunError(Problem(words("runs.steps"), what, "100"))
+    return int(text)
+
+
+def contents(run: str, words: Words) -> launch.Contents:
+    """What deleting it would lose. Raises RunError when there is no such run."""
+    return launch.contents(actions.opened(run, words))
+
+
+def delete(run: str, words: Words) -> None:
+    """Raises RunError while somebody works on it, or when its files can not be removed."""
+    rundir = actions.opened(run, words)
+    try:
+        launch.delete(rundir)
+    except OSError as error:
+        raise RunError(Problem(words("page.run"), f"{run}: {error.strerror}")) from error
+
+
+def report(run: str, language: str, words: Words) -> str:
+    """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
+    return reports.text_of([actions.opened(run, words)], language, "html")
+
+
+def compare(runs: Sequence[str], language: str, words: Words) -> str:
+    """Two runs or more beside each other, as HTML with the page's look. Raises RunError for fewer, more or unknown."""
+    found: list[RunDir] = [actions.opened(run, words) for run in dict.fromkeys(runs)]
+    if not 2 <= len(found) <= MOST_COMPARED:
+        raise RunError(Problem(words("runs.compare_where"), words("runs.compare_rule", most=MOST_COMPARED)))
+    return html.sections(comparison.build([material.of(rundir) for rundir in found], language))

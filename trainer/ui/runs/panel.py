@@ -1,0 +1,131 @@
+"""What stands above the table: a question before something is done, a report, a comparison. No gradio.
+
+A panel is asked for as text (JSON) that lives in the browser, so everything in it is checked where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer import forms
+from trainer.errors import TrainerError
+from trainer.ui import markup
+from trainer.ui.markup import element, escape
+from trainer.ui.runs import actions, choice
+from trainer.ui.runs.actions import MOST_STEPS
+from trainer.ui.runs.views import button
+from trainer.ui.text import Words
+
+DONE = ("resume", "extended", "deleted")  # wishes that are carried out and not only shown
+SHOWN = ("extend", "delete", "report", "compare")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """do: one of DONE or SHOWN, or "". runs: of a comparison. steps: what was typed, None at first."""
+
+    do: str = ""
+    run: str = ""
+    runs: tuple[str, ...] = ()
+    steps: Any = None
+
+    @property
+    def text(self) -> str:
+        """Never the same twice, so that the same wish again is a change."""
+        told = {"do": self.do, "run": self.run, "runs": self.runs, "steps": self.steps, "nonce": time.time_ns()}
+        return json.dumps(told)
+
+
+def read(text: str | None) -> Wish:
+    """A wish from its text; what is not as it should be is none."""
+    try:
+        told: Any = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return Wish()
+    if not isinstance(told, dict) or told.get("do") not in (*DONE, *SHOWN):
+        return Wish()
+    return Wish(told["do"], str(told.get("run", "")), choice.names(told.get("runs")), told.get("steps"))
+
+
+def carry_out(wish: Wish, words: Words) -> str:
+    """Do it; what is said afterwards. Raises TrainerError."""
+    if wish.do == "deleted":
+        actions.delete(wish.run, words)
+        return _box(words("runs.deleted", run=wish.run), "", words)
+    if wish.do == "extended":
+        actions.extend(wish.run, wish.steps, words)
+    else:
+        actions.resume(wish.run, words)
+    return ""  # the page turns to the run, which says the rest
+
+
+def show(wish: Wish, words: Words) -> str:
+    """The panel for a wish; changes nothing. What is wrong is said in it."""
+    try:
+        if wish.do == "extend":
+            return _extend(wish, words)
+        if wish.do == "delete":
+            return _delete(wish, words)
+        if wish.do == "report":
+            text = actions.report(wish.run, words.language, words)
+            shown = markup.report(text, f"{wish.run}.html", words("runs.report_save"))
+            title = words("runs.report_of", run=wish.run)
+            return _box(title, f'<div class="g-report">{shown}</div>', words)
+        if wish.do == "compare":
+            found = actions.compare(wish.runs, words.language, words)
+            return _box(words("runs.compared", runs=", ".join(wish.runs)), f'<div class="g-read">{found}</div>', words)
+    except TrainerError as error:
+        return wrong(error, words)
+    return ""
+
+
+def wrong(error: TrainerError, words: Words) -> str:
+    return _box(words("runs.refused"), markup.notice(str(error), "g-wrong"), words)
+
+
+def _delete(wish: Wish, words: Words) -> str:
+    found = actions.contents(wish.run, words)
+    lost = words(
+        "runs.delete_lost",
+        steps=f"{found.steps:,}",
+        checkpoints=f"{found.checkpoints:,}",
+        files=f"{found.files:,}",
+        size=forms.size(found.bytes),
+    )
+    sure = button("deleted", words("runs.delete_sure", run=wish.run), run=wish.run, more=' data-kind="danger"')
+    return _box(words("runs.delete_ask", run=wish.run), element("p", lost), words, [sure], words("runs.keep"))
+
+
+def _extend(wish: Wish, words: Words) -> str:
+    told = "" if wish.steps is None else str(wish.steps)[:20]
+    confirm = ""
+    try:
+        found = actions.extension(wish.run, wish.steps, words)
+    except TrainerError as error:
+        if wish.steps is None:
+            return wrong(error, words)
+        below = markup.notice(str(error), "g-wrong")
+    else:
+        told = str(found.steps)
+        before, after = f"{found.before:,}", f"{found.after:,}"
+        notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
+        below = element("p", words("runs.extend_plan", before=before, after=after))
+        below += f'<ul class="g-notes">{notes}</ul>' if notes else ""
+        label = words("runs.extend_sure", run=wish.run, after=after)
+        confirm = button("extended", label, run=wish.run, more=f' data-steps="{found.steps}" data-kind="main"')
+    typed = f'type="number" inputmode="numeric" min="1" max="{MOST_STEPS}" step="1" value="{escape(told)}"'
+    field = f'<input {typed} data-do="extend" data-run="{escape(wish.run)}">'
+    field = f'<label class="g-field">{escape(words("runs.steps"))} {field}</label>'
+    return _box(words("runs.extend_ask", run=wish.run), field + below, words, [confirm])
+
+
+def _box(title: str, inside: str, words: Words, buttons: Sequence[str] = (), close: str = "") -> str:
+    shut = button("close", close or words("runs.close"))
+    return (
+        f'<section class="g-panel"><h3 tabindex="-1">{escape(title)}</h3>{inside}'
+        f'<div class="g-panel-buttons">{"".join(buttons)}{shut}</div></section>'
+    )

@@ -1,0 +1,148 @@
+"""Work that does not belong into the page's process: it needs a reward's model, the Hub, or all rows of a large file.
+
+    run("trial", spec, {...}, limit_s) -> dict        a process of its own, ended after limit_s
+
+    python -m trainer.ui.train.aside MODE             reads {"spec": ..., ...} from its input, prints JSON
+
+MODE is `trial` (rewards on rows), `rows` (the first rows of a Hub dataset) or `survey` (all rows of local files).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from trainer import launch
+from trainer.errors import Problem, TrainerError, WorkError
+from trainer.rundir import PROJECT
+from trainer.spec import RunSpec
+
+MOST_AT_ONCE = 2
+MOST_BYTES = 4 * 2**20  # of an answer
+_free = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+def run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dict[str, Any]:
+    """What the process found. Raises TrainerError: its problems, or that it took too long or died."""
+    if not _free.acquire(timeout=limit_s):
+        raise WorkError(Problem("page", "is busy with other previews", "try again in a moment"))
+    try:
+        return _run(mode, spec, asked, limit_s)
+    finally:
+        _free.release()
+
+
+def _run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dict[str, Any]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, mode],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1", **launch.one_gpu()},
+        start_new_session=True,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        out, err = process.communicate(json.dumps({"spec": spec.model_dump(mode="json"), **asked}), limit_s)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        raise WorkError(Problem(mode, f"took more than {limit_s:.0f} s and was ended", "fewer rows")) from None
+    try:
+        found = json.loads(out)
+    except ValueError:
+        last = (err.strip().splitlines() or ["no word"])[-1][:300]
+        raise WorkError(Problem(mode, f"ended with {process.returncode}: {last}")) from None
+    if "problems" in found:
+        raise WorkError([Problem(*each) for each in found["problems"]])
+    answer: dict[str, Any] = found
+    return answer
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """The process and whatever it started."""
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    except ProcessLookupError:
+        pass
+    process.communicate()
+
+
+# ---- inside the process
+
+
+def main(arguments: Sequence[str]) -> int:
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries and rewards print is no answer
+    asked = json.load(sys.stdin)
+    modes = {"trial": _trial, "rows": _rows, "survey": _survey}
+    try:
+        found = modes[arguments[0]](RunSpec.model_validate_json(json.dumps(asked["spec"])), asked)
+        text = json.dumps(found)
+        if len(text) > MOST_BYTES:
+            raise WorkError(Problem(arguments[0], "the answer is too large to be shown", "fewer rows"))
+    except TrainerError as error:
+        text = json.dumps({"problems": [[each.where, each.what, each.fix] for each in error.problems]})
+    out.write(text)
+    out.close()
+    return 0
+
+
+def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the rewards pay on rows for gold, empty, junk and typed answers."""
+    from trainer.rewards import check
+    from trainer.rewards.wrapper import ComponentRewardWrapper
+
+    rows = asked["rows"]
+    wrapper = ComponentRewardWrapper(spec.reward, pooled=True)
+    try:
+        found = check.trial(wrapper, rows, asked["typed"])
+    finally:
+        wrapper.close()
+    tries = [
+        {"row": one.row, "what": one.what, "completion": one.completion[:400], "reward": one.reward,
+         "components": one.components, "failures": one.failures}
+        for one in found.tries
+    ]  # fmt: skip
+    return {"tries": tries, "wrong": found.problems, "warnings": found.warnings, "seconds": found.seconds}
+
+
+def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
+    """The first rows of a Hub dataset, without downloading it."""
+    from datasets import load_dataset
+
+    data = spec.data
+    try:
+        found = load_dataset(data.name, data.config, split=data.split, streaming=True)
+        rows = [dict(row) for row in islice(found, asked["count"])]
+    except Exception as error:  # whatever its loader raises, it is told
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        fix = "check data.name, data.config, data.split and the network"
+        raise WorkError(Problem("data.name", f"{data.name} ({data.split}) can not be read: {first}", fix)) from error
+    return {"rows": json.loads(json.dumps(rows, default=str))}
+
+
+def _survey(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
+    from trainer.data import sources
+    from trainer.data.survey import survey
+
+    found = survey(spec, *sources.feeds(spec))
+    return {
+        "rows": found.rows, "held_out": found.held_out, "duplicates": found.duplicates, "leaked": found.leaked,
+        "warnings": [str(each) for each in found.warnings],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

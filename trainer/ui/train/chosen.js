@@ -1,0 +1,58 @@
+// What the form of Train holds: the settings it starts from and the changes to them, kept over a reload. form.js follows.
+
+const STORE = "train-form";
+const COMPONENTS = "reward.components";
+const state = loaded();
+
+function loaded() {
+    const empty = { base: { preset: "" }, changes: new Map(), name: "", kept: {} };
+    try {
+        const stored = JSON.parse(sessionStorage.getItem(STORE));
+        return { ...empty, ...stored, changes: new Map(stored.changes) };
+    } catch {
+        return empty;
+    }
+}
+
+function save() {
+    try {
+        sessionStorage.setItem(STORE, JSON.stringify({ ...state, changes: [...state.changes] }));
+    } catch {
+        // Without storage a reload begins anew; nothing else is lost.
+    }
+}
+
+function start(base, changes) {
+    state.base = base;
+    state.changes = new Map();
+    for (const change of changes) put(...split(change));
+}
+
+function split(change) {
+    const at = change.indexOf("=");
+    return at < 0 ? [change.trim(), ""] : [change.slice(0, at).trim(), change.slice(at + 1)];
+}
+
+// A change of a list replaces those of its parts; without a text the key is left out.
+function put(key, text) {
+    if (key === COMPONENTS) dropAll(`${COMPONENTS}.`);
+    state.changes.delete(key);
+    state.changes.set(key, text);
+}
+
+function dropAll(prefix) {
+    for (const key of [...state.changes.keys()]) if (key.startsWith(prefix)) state.changes.delete(key);
+}
+
+// As --set reads it: bare where that is the same, else in quotes.
+function encoded(kind, text) {
+    if (kind !== "text" && kind !== "lines") return text.trim();
+    return /^\s|\s$|[\n\r]|^["'[{]/.test(text) ? JSON.stringify(text).replaceAll("\x7f", "\\u007f") : text;
+}
+
+// Changes to each preset are kept while another one is looked at.
+function choose(name) {
+    if (state.base.preset) state.kept[state.base.preset] = [...state.changes];
+    state.base = { preset: name };
+    state.changes = new Map(state.kept[name] || []);
+}

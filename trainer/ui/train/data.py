@@ -1,0 +1,209 @@
+"""The rows of a form shown: as they stand in the file, as prompts, how long they are, what is odd about them.
+
+HTML from trainer.ui.markup; no gradio. Local files are read here, the first rows only where they are large; a Hub
+dataset and all rows of a large file are read by a process of its own (aside.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer import presets
+from trainer.data import preview
+from trainer.data.preview import Glance
+from trainer.data.rows import needed_columns
+from trainer.errors import DataError, SpecError
+from trainer.spec import RunSpec
+from trainer.ui.markup import element, escape
+from trainer.ui.text import Words
+from trainer.ui.train import aside, rows, tokens
+from trainer.ui.train import form as forms
+from trainer.ui.train.form import Form
+from trainer.ui.train.tokens import Reader
+
+SHOWN_ROWS, SHOWN_PROMPTS = 5, 3
+CELL, PROMPT = 160, 4000  # characters shown
+FETCHED = 200  # rows of a Hub dataset
+FETCH_S, SURVEY_S = 60.0, 300.0
+
+
+def shown(form: Form, ask: Any, say: Words) -> str:
+    """The panel under Data. ask: `fetch` the first rows of a Hub dataset, look at `all` rows; else what is at hand.
+
+    Raises TrainerError for settings that are wrong elsewhere than in the data.
+    """
+    spec = _spec(form, say)
+    told = ""
+    if spec.data.path is None and rows.fetched(spec) is None:
+        if ask != "fetch":
+            return element("p", say("train.rows_on_hub", name=spec.data.name or "-"), "g-empty") + _button("fetch", say)
+        found = aside.run("rows", spec, {"count": FETCHED}, FETCH_S)["rows"]
+        rows.keep_fetched(spec, found)
+    if ask == "all" and spec.data.path is not None:
+        told = _survey(aside.run("survey", spec, {}, SURVEY_S), say)
+    try:
+        glance: Glance | None = rows.glanced(spec)
+        wrong = ""
+    except DataError as error:
+        glance = None
+        items = "".join(f"<li>{element('b', each.where)} {escape(each.what)}</li>" for each in error.problems)
+        wrong = f'<div class="g-wrong"><p>{escape(say("train.rows_wrong"))}</p><ul>{items}</ul></div>'
+    raw = _raw(spec)
+    pieces = [wrong, told, _mapping(spec, raw, say), _table(raw, say)]
+    if glance is not None:
+        pieces += [_counts(spec, glance, bool(told), say), *_prompts(spec, glance, say)]
+    return "".join(pieces)
+
+
+def _spec(form: Form, say: Words) -> RunSpec:
+    """The settings, with the rows unread."""
+    base = forms.source(form, say)
+    draft = presets.draft(base.raw, form.changes, base.where)
+    if draft.spec is None:
+        raise SpecError(draft.problems)
+    return draft.spec
+
+
+def _button(ask: str, say: Words) -> str:
+    key = {"fetch": "train.fetch", "all": "train.look_all"}[ask]
+    return f'<button type="button" data-ask="{ask}">{escape(say(key))}</button>'
+
+
+def _raw(spec: RunSpec) -> list[dict[str, Any]]:
+    """The first rows under their own columns."""
+    fetched = rows.fetched(spec)
+    if fetched is not None:
+        return fetched.rows[:SHOWN_ROWS]
+    try:
+        return preview.first_records(str(spec.data.path), SHOWN_ROWS)
+    except DataError:
+        return []
+
+
+# ---- pieces
+
+
+def _mapping(spec: RunSpec, raw: Sequence[dict[str, Any]], say: Words) -> str:
+    """Ours = theirs, for every column the templates and rewards read."""
+    theirs = [str(name) for name in dict.fromkeys(name for row in raw for name in row)]
+    if not theirs:
+        return ""
+    chosen = []
+    for ours in dict.fromkeys([*needed_columns(spec), *spec.data.columns]):
+        now = spec.data.columns.get(ours, ours)
+        missing = "" if now in theirs else f'<option value="" selected>{escape(say("train.no_column"))}</option>'
+        options = "".join(
+            f'<option value="{escape(name)}"{" selected" if name == now else ""}>{escape(name)}</option>'
+            for name in theirs
+        )
+        chosen.append(
+            f'<label>{escape(ours)} = <select data-column="{escape(ours)}">{missing}{options}</select></label>'
+        )
+    return f'<div class="t-mapping"><h4>{escape(say("train.mapping"))}</h4>{"".join(chosen)}</div>'
+
+
+def _table(raw: Sequence[dict[str, Any]], say: Words) -> str:
+    if not raw:
+        return ""
+    columns = list(dict.fromkeys(str(name) for row in raw for name in row))
+    heads = "".join(element("th", name) for name in columns)
+    body = "".join(
+        f"<tr>{''.join(element('td', _cut(str(row.get(name, '')), CELL)) for name in columns)}</tr>" for row in raw
+    )
+    head = element("h4", say("train.first_rows", count=len(raw)))
+    return f'{head}<div class="t-scroll" tabindex="0"><table class="t-rows"><tr>{heads}</tr>{body}</table></div>'
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} \u2026"
+
+
+def _counts(spec: RunSpec, glance: Glance, told: bool, say: Words) -> str:
+    """How many rows, duplicates, leaks; and what is odd."""
+    found, is_all = glance.found, glance.is_all
+    try:
+        whole = rows.surveyed(spec)
+    except DataError:
+        whole = None  # what is wrong farther down is said beside the field
+    if whole is not None:
+        found, is_all = whole, True
+    key = "train.all_rows" if is_all else "train.some_rows"
+    numbers = {"rows": found.rows or 0, "held": found.held_out or 0, "twice": found.duplicates, "leaked": found.leaked}
+    shown = element("p", say(key, **numbers))
+    if not is_all and spec.data.path is not None and not told:
+        shown += _button("all", say)
+    return shown + _listed([str(each) for each in found.warnings])
+
+
+def _survey(found: dict[str, Any], say: Words) -> str:
+    numbers = {"rows": found["rows"] or 0, "held": found["held_out"] or 0}
+    told = say("train.all_rows", **numbers, twice=found["duplicates"], leaked=found["leaked"])
+    return f'<div class="g-right">{element("p", told)}{_listed(found["warnings"])}</div>'
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return f'<ul class="t-list">{"".join(element("li", text) for text in texts)}</ul>' if texts else ""
+
+
+def _prompts(spec: RunSpec, glance: Glance, say: Words) -> list[str]:
+    """Prompts as they are sent, and how long all of them are."""
+    reader = tokens.reader(spec)
+    try:
+        counts = [reader.tokens(row["prompt"]) for row in glance.rows]
+        shown = [
+            _prompt(row["prompt"], reader, count, say)
+            for row, count in zip(glance.rows[:SHOWN_PROMPTS], counts, strict=False)
+        ]
+    except Exception as error:  # a chat template is a program that came with the model: it may raise anything
+        reader = Reader(reader.basis, reader.count, None)
+        counts = [reader.tokens(row["prompt"]) for row in glance.rows]
+        told = element("p", say("train.template_fails", error=str(error)[:200]), "t-small")
+        shown = [told] + [
+            _prompt(row["prompt"], reader, count, say)
+            for row, count in zip(glance.rows[:SHOWN_PROMPTS], counts, strict=False)
+        ]
+    head = element("h4", say("train.as_sent"))
+    return [head, *shown, _lengths(spec, counts, reader, say)]
+
+
+def _prompt(prompt: Any, reader: Reader, count: int, say: Words) -> str:
+    """Text, or messages with their roles; in the model's template too where that is on this machine."""
+    about = element("p", say(f"train.tokens_{reader.basis}", count=count), "t-small")
+    if isinstance(prompt, str):
+        return f'<div class="t-prompt">{_block(prompt)}{about}</div>'
+    messages = "".join(f"{element('b', str(each['role']))}{_block(str(each['content']))}" for each in prompt)
+    if reader.template is None:
+        put = element("p", say("train.no_template"), "t-small")
+    else:
+        put = f"<details>{element('summary', say('train.in_template'))}{_block(reader.template(prompt))}</details>"
+    return f'<div class="t-prompt">{messages}{put}{about}</div>'
+
+
+def _block(text: str) -> str:
+    return f'<pre class="t-pre" tabindex="0">{escape(_cut(text, PROMPT))}</pre>'
+
+
+def _lengths(spec: RunSpec, counts: Sequence[int], reader: Reader, say: Words) -> str:
+    """A histogram of tokens with the limit, and what becomes of what is longer."""
+    limit = spec.data.max_prompt_length
+    bars = tokens.histogram(counts, limit)
+    most = max((number for _, _, number in bars), default=0) or 1
+    top = bars[-1][1] + 1
+    drawn = "".join(
+        f'<i class="{"t-over" if low > limit else ""}" style="height:{100 * number / most:.1f}%"'
+        f' title="{low}-{high}: {number}"></i>'
+        for low, high, number in bars
+    )
+    over = sum(count > limit for count in counts)
+    ordered = sorted(counts)
+    middle, longest = (ordered[len(ordered) // 2], ordered[-1]) if ordered else (0, 0)
+    told = say("train.lengths", middle=middle, longest=longest, limit=limit)
+    fate = say(f"train.over_{spec.data.overlong}", count=over, all=len(counts)) if over else say("train.over_none")
+    basis = say(f"train.basis_{reader.basis}")
+    mark = f'<u style="left:{100 * limit / top:.1f}%"></u>'
+    return (
+        f"{element('h4', say('train.length_head'))}{element('p', f'{told} {fate}')}"
+        f'<div class="t-hist" role="img" aria-label="{escape(f"{told} {fate}")}">{drawn}{mark}</div>'
+        f'<p class="t-axis"><span>0</span><span>{top}</span></p>{element("p", basis, "t-small")}'
+    )

@@ -1,0 +1,248 @@
+"""What a click can do about a problem: changes that were tried and after which it is gone.
+
+Nothing is read from the words of a problem. The candidates come from the field it names (the nearest bound or choice,
+its default, what it was before), from the keys its rule reads, and from the plan's arithmetic of batches and lengths.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainer import presets
+from trainer.data import preview
+from trainer.data.rows import needed_columns
+from trainer.errors import DataError, Problem, TrainerError
+from trainer.plan import batch_of
+from trainer.plan.batches import nearest_possible
+from trainer.plan.checks import batch_problems, length_changes, length_problems
+from trainer.rewards.library import REWARDS
+from trainer.spec import RunSpec, explain, rules, trl_homes
+from trainer.spec.rules.registry import RULES
+from trainer.ui.text import Words
+from trainer.ui.train import fields, rows
+from trainer.ui.train import form as forms
+from trainer.ui.train.actions import Checked, file_problems
+
+MOST = 4  # ways shown for a problem
+BUDGET_S = 0.4  # for trying them out, of all problems together ...
+AT_LEAST = 3  # ... but for so many of each problem
+
+
+@dataclass(frozen=True)
+class Way:
+    """changes: `section.key=value` to put in; without a value the key is left out. undo: keys whose change is taken
+    back, so that what the form started from holds again."""
+
+    changes: tuple[str, ...] = ()
+    undo: tuple[str, ...] = ()
+
+    def applied(self, changes: tuple[str, ...]) -> tuple[str, ...]:
+        gone = {*self.undo, *(key_of(change) for change in self.changes)}
+        return (*(change for change in changes if key_of(change) not in gone), *self.changes)
+
+
+def key_of(change: str) -> str:
+    return change.partition("=")[0].strip()
+
+
+def ways(checked: Checked, say: Words) -> list[list[Way]]:
+    """For each problem of a form, what mends it; [] where nothing is known to."""
+    if not checked.problems:
+        return []
+    try:
+        base = forms.source(checked.form, say)
+    except TrainerError:
+        return [[] for _ in checked.problems]
+    trial = _Trial(checked, base, say)
+    return [trial.found(problem) for problem in checked.problems]
+
+
+class _Trial:
+    def __init__(self, checked: Checked, base: forms.Source, say: Words) -> None:
+        self.changes, self.base, self.raw, self.say = checked.form.changes, base, checked.raw, say
+        self.deadline = time.monotonic() + BUDGET_S
+        self.spec = _valid(checked.raw)
+        # Rows are read by the settings of the rewards: only where those are sound.
+        self.reads_rows = self.spec is not None and not rules.problems(self.spec)
+        self.rows = _rows(self.spec) if self.reads_rows else None
+        self.before = self._after(self.changes)
+
+    def found(self, problem: Problem) -> list[Way]:
+        mending: list[Way] = []
+        if (problem.where, problem.what) not in self.before:
+            return []  # it does not come from the settings: the name of the run
+        for tried, way in enumerate(_once(self._candidates(problem))):
+            if len(mending) == MOST or (tried >= AT_LEAST and time.monotonic() > self.deadline):
+                break
+            after = self._after(way.applied(self.changes))
+            if (problem.where, problem.what) not in after and after <= self.before:
+                mending.append(way)
+        return mending
+
+    def _after(self, changes: tuple[str, ...]) -> set[tuple[str, str]]:
+        """(where, what) of every problem that is left with these changes."""
+        draft = presets.draft(self.base.raw, changes, self.base.where)
+        of_files = list(file_problems(draft.raw, self.say))
+        found = [*draft.problems, *of_files]
+        if draft.spec is not None and not of_files:
+            batch = batch_of(draft.spec, self.rows, 1)
+            found += [*_of_data(draft.spec), *batch_problems(batch), *length_problems(draft.spec)]
+        return {(each.where, each.what) for each in found}
+
+    # ---- candidates, the likeliest first
+
+    def _candidates(self, problem: Problem) -> Iterator[Way]:
+        key = problem.where
+        path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+        field = explain.field_at(path)
+        yield from self._of_plan(problem)
+        if field is None:
+            yield from self._renamed(key, path)
+        elif len(path) > 1:
+            yield from self._of_field(key, path)
+        yield from self._of_rule(problem)
+        yield from self._of_columns()
+        for change in self.changes:
+            yield from self._undone(key_of(change))
+
+    def _renamed(self, key: str, path: explain.Path) -> Iterator[Way]:
+        for change in self.changes:
+            if key_of(change) == key:
+                other, _ = explain.meant(path)
+                if other:
+                    yield Way((f"{other}={change.partition('=')[2]}",), (key,))
+                if path[0] == "trl" and (close := explain.nearest(str(path[-1]), trl_homes())):
+                    yield Way((f"{trl_homes()[close[0]]}={change.partition('=')[2]}",), (key,))
+
+    def _of_field(self, key: str, path: explain.Path) -> Iterator[Way]:
+        field, value = explain.field_at(path), _at(self.raw, path)
+        assert field is not None
+        likely = forms.likely_place(value) if isinstance(value, str) and _names_a_file(key) else None
+        if likely is not None:
+            yield Way((f"{key}={likely}",))
+        known = REWARDS if path[-1] == "function" else fields.KNOWN.get(key, ())
+        if isinstance(value, str):
+            yield from (Way((f"{key}={name}",)) for name in explain.nearest(value, known, 2))
+        text, _ = explain.instead(value, field)
+        if text and self.spec is None and not known:
+            yield Way((f"{key}={text}",))
+        yield from self._undone(key)
+        yield from self._other_values(key)
+
+    def _other_values(self, key: str) -> Iterator[Way]:
+        """A switch turned, another choice, the key left out."""
+        field = next((each for each in fields.every() if each.key == key), None)
+        if field is None:
+            return
+        now = fields.values(self.raw).get(key, "")
+        if field.kind == "flag":
+            yield Way((f"{key}={'false' if now == 'true' else 'true'}",))
+        if not field.is_required and _at(self.raw, tuple(key.split("."))) is not None:
+            yield Way((f"{key}=",))
+        if field.kind == "choice":
+            yield from (Way((f"{key}={choice}",)) for choice in field.choices if choice not in ("", now))
+
+    def _of_plan(self, problem: Problem) -> Iterator[Way]:
+        """The nearest possible batches and lengths."""
+        if self.spec is None:
+            return
+        batch, found = batch_of(self.spec, self.rows, 1), []
+        if problem in batch_problems(batch):
+            found += nearest_possible(batch)
+        if problem in length_problems(self.spec):
+            found += length_changes(self.spec)
+        for change in found:
+            yield Way(tuple(f"{key}={value}" for key, value in change.items()))
+
+    def _of_rule(self, problem: Problem) -> Iterator[Way]:
+        """The other keys that the broken rule reads."""
+        if self.spec is None:
+            return
+        for rule in RULES:
+            keys = [explain.dotted(key) for key in rule.keys]
+            if problem in rule.check(self.spec):
+                for key in keys:
+                    yield from self._undone(key)
+                for key in keys:
+                    yield from self._other_values(key)
+
+    def _of_columns(self) -> Iterator[Way]:
+        """A column that is called otherwise in the file, or rows that are held out as well."""
+        if self.spec is None or not self.reads_rows or self.spec.data.path is None:
+            return
+        yield Way(("data.leaks=drop",))
+        for missing in needed_columns(self.spec):
+            for name in explain.nearest(missing, columns_of(self.spec), 2):
+                yield Way((f"data.columns.{missing}={name}",))
+
+    def _undone(self, key: str) -> Iterator[Way]:
+        touched = [key_of(change) for change in self.changes if _touches(key_of(change), key)]
+        if touched:
+            yield Way(undo=tuple(dict.fromkeys(touched)))
+
+
+def _once(ways: Iterator[Way]) -> Iterator[Way]:
+    """Each the first time: the later ones are made only when they are needed."""
+    seen: set[Way] = set()
+    for way in ways:
+        if way not in seen:
+            seen.add(way)
+            yield way
+
+
+def columns_of(spec: RunSpec) -> list[str]:
+    """Columns of the data file, as they are called there; [] when it can not be read."""
+    try:
+        found = preview.first_records(str(spec.data.path), 1)
+    except DataError:
+        return []
+    return [str(name) for name in found[0]] if found else []
+
+
+def _rows(spec: RunSpec | None) -> int | None:
+    try:
+        data = rows.surveyed(spec) if spec is not None else None
+    except DataError:
+        return None
+    return data.rows if data is not None else None
+
+
+def _of_data(spec: RunSpec) -> list[Problem]:
+    try:
+        rows.surveyed(spec)
+    except DataError as error:
+        return error.problems
+    return []
+
+
+def _valid(raw: dict[str, Any]) -> RunSpec | None:
+    """The spec with its rules unasked."""
+    try:
+        return RunSpec.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def _touches(changed: str, key: str) -> bool:
+    return changed == key or changed.startswith(f"{key}.") or key.startswith(f"{changed}.")
+
+
+def _names_a_file(key: str) -> bool:
+    return tuple(key.split(".")) in presets.FILE_KEYS or key.endswith(".file")
+
+
+def _at(raw: Any, path: explain.Path) -> Any:
+    here = raw
+    for step in path:
+        if isinstance(here, dict):
+            here = here.get(step)
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        else:
+            return None
+    return here

@@ -1,0 +1,266 @@
+// The form of Train. It holds what was chosen and typed, keeps it over a reload, asks the server (tab.py) what that comes
+// to, and puts the answers in their places: controls stay where they are, so that no typing is lost.
+//
+// Given by gr.HTML: element, trigger(event), props.value (what the server is sent). An answer comes as the event "train".
+
+const WAIT_MS = 400; // after the last key
+const SILENT_MS = 10000;
+const MOST_FILE = 64000;
+
+const root = element.querySelector(".t-root");
+let answer = null; // the last one of the server
+let still = null; // what depends on the language only
+let serial = 0; // of the last question what the form comes to
+let turn = 0; // of the last question at all: an answer that is equal to the one before would not arrive
+let typing = null;
+let silence = null;
+let waiting = []; // what needs an answer to all that was typed
+let rowsShown = ""; // the settings whose rows are shown
+let shape = ""; // of the table of rewards
+let isNew = false;
+
+// ---- asking
+
+function ask(event, more = {}) {
+    clearTimeout(typing);
+    typing = null;
+    turn += 1;
+    if (event === "check") serial += 1;
+    const changes = [...state.changes].map(([key, text]) => `${key}=${text}`);
+    const base = Object.values(state.base)[0] ? state.base : undefined;
+    const sent = { base, changes, name: state.name, serial, turn, have: still ? still.language : "", ...more };
+    props.value = base ? JSON.stringify(sent) : "";
+    save();
+    clearTimeout(silence);
+    silence = setTimeout(() => still && say(still.words.silent), SILENT_MS);
+    if (event === "check") trigger("input");
+    if (event === "look") trigger("look");
+    if (event === "attempt") trigger("attempt");
+    if (event === "start") trigger("start");
+}
+
+function asked() {
+    clearTimeout(typing);
+    save();
+    typing = setTimeout(() => ask("check"), WAIT_MS);
+}
+
+// Run it with an answer to all that was typed: it builds on the values.
+function whenAnswered(work) {
+    if (answer && answer.serial === serial && typing === null) return work();
+    waiting.push(work);
+    ask("check");
+}
+
+// What a control shows now; what it showed before the changes is no change.
+function setTo(key, shown, text) {
+    const inReplaced = key.startsWith(`${COMPONENTS}.`) && state.changes.has(COMPONENTS);
+    const inRemoved = [...state.changes].some(([other, value]) => !value && key.startsWith(`${other}.`));
+    if (answer && answer.before[key] === shown && !inReplaced && !inRemoved) state.changes.delete(key);
+    else put(key, text);
+}
+
+// ---- showing
+
+const slot = (name) => root.querySelector(`[data-slot="${name}"]`);
+
+function fillSlot(name, html) {
+    const place = slot(name);
+    if (place && place.dataset.html !== html) {
+        place.innerHTML = html;
+        place.dataset.html = html;
+    }
+}
+
+function say(text) {
+    const place = slot("note");
+    if (place) place.textContent = text;
+}
+
+function show() {
+    fillSlot("verdict", answer.verdict);
+    fillSlot("plan", answer.plan);
+    slot("command").textContent = answer.command;
+    say(answer.note);
+    const link = root.querySelector("[data-toml]");
+    link.hidden = !answer.toml;
+    link.href = answer.toml || "#";
+    link.download = answer.toml_name;
+    showStart();
+    showRewards();
+    showValues();
+    showErrors();
+    showNotice();
+    for (const radio of root.querySelectorAll('[name="t-preset"]')) radio.checked = radio.value === state.base.preset;
+    if (isNew) toChosen();
+    isNew = false;
+}
+
+// The chosen card is seen, however many there are; the page itself stays where it is.
+function toChosen() {
+    const card = root.querySelector(".t-card:has(input:checked)");
+    if (!card) return;
+    const cards = card.parentElement;
+    cards.scrollLeft = card.offsetLeft - cards.offsetLeft - 12;
+    cards.scrollTop = card.offsetTop - cards.offsetTop - 12;
+}
+
+function showStart(busy = false) {
+    const button = root.querySelector("[data-start]");
+    button.disabled = busy || !answer.right;
+    button.textContent = busy ? still.words.starting : still.words.start;
+}
+
+function showRewards() {
+    const now = JSON.stringify([still.language, answer.shape]);
+    if (shape === now) return;
+    const open = [...slot("rewards").querySelectorAll("details")].map((each) => each.open);
+    slot("rewards").innerHTML = answer.rewards;
+    slot("rewards").querySelectorAll("details").forEach((each, place) => (each.open = open[place] || false));
+    shape = now;
+}
+
+function showValues() {
+    for (const control of root.querySelectorAll("[data-key]")) {
+        const value = answer.values[control.dataset.key] ?? "";
+        if (control !== document.activeElement && typing === null) {
+            if (control.type === "checkbox") control.checked = value === "true";
+            else if (control.value !== value) control.value = value;
+        }
+        showChanged(control, value);
+    }
+    for (const group of root.querySelectorAll("[data-group]"))
+        group.classList.toggle("t-is-out", !answer.values[group.dataset.group]);
+    const lines = root.querySelector("[data-trl]");
+    if (lines !== document.activeElement)
+        lines.value = Object.entries(answer.trl).map(([key, text]) => `${key} = ${text}`).join("\n");
+    const name = root.querySelector("[data-name]");
+    if (name !== document.activeElement) name.value = state.name;
+    for (const count of root.querySelectorAll("[data-count]")) {
+        const number = root.querySelectorAll(`.t-changed[data-field^="${count.dataset.count}"]`).length;
+        const lines = count.dataset.count === "trl." ? [...state.changes.keys()].filter((key) => key.startsWith("trl.")) : [];
+        count.textContent = changed(number + lines.length);
+    }
+}
+
+function changed(count) {
+    if (!count) return "";
+    return (count === 1 ? still.words.changed_one : still.words.changed_many).replace("{count}", count);
+}
+
+function showChanged(control, value) {
+    const key = control.dataset.key;
+    const before = answer.before[key] ?? "";
+    const isChanged = value !== before;
+    const field = control.closest("[data-field]");
+    field.classList.toggle("t-changed", isChanged);
+    const undo = field.querySelector("[data-undo]");
+    undo.hidden = !isChanged;
+    if (isChanged) {
+        const short = before.length > 24 ? `${before.slice(0, 24)}\u2026` : before;
+        undo.textContent = `\u21ba ${short || still.words.undo_empty}`;
+        undo.setAttribute("aria-label", `${still.words.undo}: ${key} = ${before || still.words.undo_empty}`);
+        undo.title = undo.getAttribute("aria-label");
+    }
+}
+
+function showErrors() {
+    for (const place of root.querySelectorAll(".t-error")) {
+        place.hidden = true;
+        place.innerHTML = "";
+    }
+    for (const control of root.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+    for (const error of answer.errors) {
+        let key = error.where;
+        let place = null;
+        while (key && !(place = document.getElementById(`t-${key}-error`)))
+            key = key.includes(".") ? key.slice(0, key.lastIndexOf(".")) : "";
+        if (!place) continue;
+        const box = document.createElement("div");
+        box.innerHTML = error.html;
+        place.append(box);
+        place.hidden = false;
+        document.getElementById(`t-${key}`)?.setAttribute("aria-invalid", "true");
+        for (let fold = place.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    }
+}
+
+function showNotice() {
+    const place = slot("notice");
+    const [kind, base] = Object.entries(state.base)[0];
+    const keys = [...state.changes.keys()];
+    place.hidden = kind === "preset" && !keys.length;
+    if (place.hidden) return;
+    const from = { preset: still.words.from_preset, run: still.words.from_run, toml: still.words.from_file }[kind];
+    let text = from.replace("{name}", kind === "toml" ? state.base.file : base);
+    if (keys.length) text += still.words.with_changes.replace("{keys}", keys.join(", "));
+    place.querySelector("span").textContent = text;
+    place.querySelector("button").hidden = !keys.length;
+}
+
+// ---- answers
+
+document.addEventListener("train", (event) => {
+    if (!event.detail || !element.isConnected) return;
+    const found = JSON.parse(event.detail);
+    clearTimeout(silence);
+    if (found.kind === "checked") checked(found);
+    if (found.kind === "refused") refused(found);
+    if (found.kind === "looked") settle("looked", found.html, "[data-ask]");
+    if (found.kind === "tried") settle("tried", found.html, "[data-try]");
+    if (found.kind === "started") {
+        state.name = "";
+        ask("check");
+    }
+});
+
+function checked(found) {
+    if (!Object.values(state.base)[0]) state.base = { preset: found.base };
+    if (found.still && (!still || still.language !== found.still.language)) {
+        const typed = root.querySelector("[data-typed]")?.value ?? "";
+        still = found.still;
+        root.innerHTML = still.html;
+        root.querySelector("[data-typed]").value = typed;
+        shape = "";
+        rowsShown = "";
+        isNew = true;
+    }
+    if (!still) return ask("check");
+    const last = (found.serial ?? 0) >= serial || !answer;
+    if (!last) return;
+    answer = found;
+    show();
+    const work = waiting;
+    if (typing === null) waiting = [];
+    if (typing === null) for (const each of work) each();
+    lookAgain();
+}
+
+function refused(found) {
+    if (!still) return;
+    fillSlot("verdict", found.verdict);
+    slot("verdict").scrollIntoView({ block: "nearest" });
+    if (answer) showStart();
+}
+
+function settle(name, html, buttons) {
+    if (!still) return;
+    fillSlot(name, html);
+    slot(name).classList.remove("t-busy");
+    for (const button of root.querySelectorAll(buttons)) button.disabled = false;
+}
+
+// The rows are looked at again when a setting that makes them has changed.
+function lookAgain() {
+    const parts = Object.entries(answer.values).filter(([key]) => key.startsWith("data.") || key === "model.name");
+    const now = JSON.stringify([still.language, state.base, parts]);
+    if (now === rowsShown || answer.errors.some((error) => !error.where.startsWith("data"))) return;
+    rowsShown = now;
+    busy("looked", "[data-ask]");
+    ask("look");
+}
+
+function busy(name, buttons) {
+    slot(name).classList.add("t-busy");
+    for (const button of root.querySelectorAll(buttons)) button.disabled = true;
+}

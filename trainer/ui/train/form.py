@@ -1,0 +1,179 @@
+"""What the form of Train holds, as a browser sends it: JSON, checked here; and the raw spec it stands for.
+
+    {"base": {"preset": NAME} | {"run": NAME} | {"toml": TEXT, "file": NAME}, "changes": ["section.key=value", ...],
+     "name": TEXT}
+
+Another tab sends the same without a name (Frame.change). No gradio.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer import presets
+from trainer.errors import Problem, SpecError, TrainerError
+from trainer.rundir import PROJECT, RunDir, outputs_dir
+from trainer.spec import explain
+from trainer.ui.text import Words
+from trainer.ui.train import toml
+
+MOST_TEXT = 100_000  # characters of a form a browser may send
+MOST_CHANGES = 500
+MOST_TOML = 64_000  # characters of an uploaded file
+FIRST = "tiny"  # the preset a new form starts with, where there is one
+
+
+@dataclass(frozen=True)
+class Form:
+    """base: which settings are changed: `preset` and `run` by name, `toml` a text. changes: as after --set."""
+
+    kind: str
+    base: str
+    file: str = ""
+    """Name of the uploaded file; of a `toml` only."""
+    changes: tuple[str, ...] = ()
+    name: str | None = None
+    """Of the new run; None takes the next free one."""
+
+    @property
+    def stem(self) -> str:
+        """What a new run is called after."""
+        if self.kind == "run":
+            return re.sub(r"-\d{1,9}$", "", self.base)
+        return self.base if self.kind == "preset" else self.file.removesuffix(".toml") or "mine"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The settings a form starts from. where: names them in problems."""
+
+    raw: dict[str, Any]
+    where: str
+
+
+def first() -> Form:
+    names = [info.name for info in presets.list_presets()]
+    return Form("preset", FIRST if FIRST in names or not names else names[0])
+
+
+def read(text: Any, say: Words, must_be_there: bool = False) -> tuple[Form, dict[str, Any]]:
+    """The form in a browser's JSON, and everything else that stands beside it; an empty one is a new form.
+
+    Raises SpecError for what is none, and for an empty one that must be there.
+    """
+    if not text and not must_be_there:
+        return first(), {}
+    if not isinstance(text, str) or len(text) > MOST_TEXT:
+        raise SpecError(Problem(say("problem.text_long_where"), say("problem.text_long", most=MOST_TEXT)))
+    try:
+        sent = json.loads(text)
+        text.encode()
+    except (ValueError, RecursionError):
+        raise SpecError(_no_form(say)) from None
+    if not isinstance(sent, dict):
+        raise SpecError(_no_form(say))
+    base, changes, name = sent.get("base"), sent.get("changes", []), sent.get("name") or None
+    if not isinstance(base, dict) or not isinstance(changes, list) or not isinstance(name, str | None):
+        raise SpecError(_no_form(say))
+    kind = next((kind for kind in ("preset", "run", "toml") if isinstance(base.get(kind), str)), None)
+    if kind is None or len(changes) > MOST_CHANGES or not all(isinstance(change, str) for change in changes):
+        raise SpecError(_no_form(say))
+    file = base.get("file")
+    named = Path(file.replace("\\", "/")).name[:80] if isinstance(file, str) else ""
+    made = tuple(_as_toml(change) for change in changes)
+    return Form(kind, base[kind], named, made, name.strip() or None if name else None), sent
+
+
+def _no_form(say: Words) -> Problem:
+    return Problem(say("problem.form"), say("problem.form_what"), say("problem.form_fix"))
+
+
+def _as_toml(change: str) -> str:
+    """A table or list that was typed as JSON, as TOML: what --set takes."""
+    key, _, text = change.partition("=")
+    if not text.lstrip().startswith(("{", "[")):
+        return change
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        try:
+            return f"{key}={toml.inline(json.loads(text))}"
+        except (ValueError, TypeError, RecursionError):
+            return change
+    return change
+
+
+def source(form: Form, say: Words) -> Source:
+    """The settings a form starts from. Raises TrainerError with what is wrong with them."""
+    if form.kind == "preset":
+        # presets.find would also read any .toml on this disk: a page gets only what it was offered.
+        info = next((info for info in presets.list_presets() if info.name == form.base), None)
+        if info is None:
+            what = say("problem.preset_unknown", preset=repr(form.base[:80]))
+            raise SpecError(Problem(say("problem.preset"), what, say("problem.preset_fix")))
+        return Source(presets.tables(info.path), str(info.path))
+    if form.kind == "run":
+        run = RunDir.open(outputs_dir(), form.base)
+        try:
+            return Source(toml.plain(run.read_spec()), f"run {form.base}")
+        except TrainerError:
+            raise
+        except (OSError, ValueError) as error:  # damaged, or written by another version
+            raise SpecError(Problem(f"run {form.base}", say("runs.unreadable"))) from error
+    return Source(_tables(form, say), form.file or "TOML")
+
+
+def _tables(form: Form, say: Words) -> dict[str, Any]:
+    """An uploaded text. Its folder is not known here: no path in it may be relative to it, unless a change mends it."""
+    where = form.file or "TOML"
+    if len(form.base) > MOST_TOML:
+        raise SpecError(Problem(where, say("problem.text_long", most=MOST_TOML)))
+    try:
+        raw = tomllib.loads(form.base)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SpecError(Problem(where, say("problem.toml", error=str(error)), say("problem.toml_fix"))) from error
+    return raw
+
+
+def relative_files(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, value) of every file that is named by a path which is not absolute."""
+    for path in presets.FILE_KEYS:
+        here: Any = raw
+        for step in path:
+            here = here.get(step) if isinstance(here, dict) else None
+        if isinstance(here, str) and here and not _is_absolute(here):
+            yield explain.dotted(path), here
+    yield from ((key, value) for key, value in reward_files(raw) if not _is_absolute(value))
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("~") or Path(path).is_absolute()
+
+
+def reward_files(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, value) of the file of every reward component, those inside sums too."""
+    yield from _files_of(raw.get("reward"), "reward.components")
+
+
+def _files_of(here: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    components = here.get("components") if isinstance(here, dict) else None
+    for place, component in enumerate(components if isinstance(components, list) else ()):
+        if isinstance(component, dict):
+            if isinstance(component.get("file"), str) and component["file"]:
+                yield f"{prefix}.{place}.file", component["file"]
+            yield from _files_of(component, f"{prefix}.{place}.components")
+
+
+def likely_place(value: str) -> Path | None:
+    """The file a relative path most likely means: in the project or beside its presets."""
+    for folder in (PROJECT, presets.PRESETS_DIR):
+        found = folder / value
+        if "\0" not in value and found.is_file():
+            return found.resolve()
+    return None

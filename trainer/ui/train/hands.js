@@ -1,0 +1,153 @@
+// What hands do with the form of Train. form.js comes before.
+
+root.addEventListener("input", (event) => {
+    const control = event.target;
+    if (control.matches("[data-name]")) {
+        state.name = control.value;
+        return asked();
+    }
+    if (control.matches("[data-trl]")) {
+        typedLines(control.value);
+        return asked();
+    }
+    if (!control.dataset.key || control.type === "checkbox" || control.tagName === "SELECT") return;
+    setTo(control.dataset.key, control.value, encoded(control.dataset.kind, control.value));
+    asked();
+});
+
+root.addEventListener("change", async (event) => {
+    const control = event.target;
+    if (control.matches('[name="t-preset"]')) {
+        choose(control.value);
+        ask("check");
+    } else if (control.matches("[data-load]")) await load(control);
+    else if (control.matches("[data-column]")) mapped(control.dataset.column, control.value);
+    else if (control.dataset.key && (control.type === "checkbox" || control.tagName === "SELECT")) {
+        const shown = control.type === "checkbox" ? String(control.checked) : control.value;
+        setTo(control.dataset.key, shown, shown);
+        ask("check");
+    }
+});
+
+root.addEventListener("focusout", (event) => {
+    // While it was typed in, it was left alone.
+    if (event.target.dataset.key && answer && typing === null) setTimeout(() => showValues());
+});
+
+root.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button || !root.contains(button)) return;
+    const { fix, fits, undo, out, remove } = button.dataset;
+    if (fix) mend(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
+    else if (fits) mend(answer.fits[Number(fits)]);
+    else if (undo) mend({ changes: [], undo: [undo] });
+    else if (out) leaveOut(out);
+    else if (remove) whenAnswered(() => setComponents(answer.components.filter((_, place) => place !== Number(remove))));
+    else if ("add" in button.dataset) whenAnswered(add);
+    else if ("undoAll" in button.dataset) {
+        state.changes.clear();
+        ask("check");
+    } else if ("copy" in button.dataset) copy(button);
+    else if ("ask" in button.dataset) {
+        busy("looked", "[data-ask]");
+        ask("look", { ask: button.dataset.ask });
+    } else if ("try" in button.dataset) {
+        busy("tried", "[data-try]");
+        ask("attempt", { typed: root.querySelector("[data-typed]").value });
+    } else if ("start" in button.dataset) {
+        showStart(true);
+        ask("start");
+    }
+});
+
+async function load(control) {
+    const file = control.files[0];
+    control.value = "";
+    if (!file) return;
+    if (file.size > MOST_FILE) return say(still.words.too_large);
+    start({ toml: await file.text(), file: file.name }, []);
+    ask("check");
+}
+
+function mapped(ours, theirs) {
+    const key = `data.columns.${ours}`;
+    state.changes.delete(key);
+    const before = answer.columns_before[ours];
+    if (theirs === ours && before !== undefined) put(key, "");
+    else if (theirs && theirs !== (before ?? ours)) put(key, encoded("text", theirs));
+    ask("check");
+}
+
+function mend(way) {
+    for (const key of way.undo) state.changes.delete(key);
+    for (const change of way.changes) put(...split(change));
+    document.activeElement?.blur();
+    ask("check");
+}
+
+function leaveOut(group) {
+    dropAll(`${group}.`);
+    state.changes.delete(group);
+    if (answer.before[group]) put(group, "");
+    ask("check");
+}
+
+function setComponents(components) {
+    const before = answer.components_before;
+    const isBefore = components.length === before.length && components.every((one, place) => one === before[place]);
+    put(COMPONENTS, `[${components.join(", ")}]`);
+    if (isBefore) state.changes.delete(COMPONENTS);
+    ask("check");
+}
+
+function add() {
+    const name = root.querySelector("[data-add-function]").value;
+    const weight = root.querySelector("[data-add-weight]").value.trim() || "1";
+    setComponents([...answer.components, `{function = "${name}", weight = ${weight}}`]);
+}
+
+function typedLines(text) {
+    dropAll("trl.");
+    const seen = new Set();
+    for (const line of text.split("\n")) {
+        const [key, value] = split(line);
+        if (!key || key.startsWith("#")) continue;
+        seen.add(key);
+        if (answer.trl_before[key] !== value.trim()) put(`trl.${key}`, value.trim());
+    }
+    for (const key of Object.keys(answer.trl_before)) if (!seen.has(key)) put(`trl.${key}`, "");
+}
+
+async function copy(button) {
+    try {
+        await navigator.clipboard.writeText(answer.command);
+    } catch {
+        getSelection().selectAllChildren(slot("command")); // without the right to copy: ready for Ctrl-C
+        return;
+    }
+    button.textContent = still.words.copied;
+    setTimeout(() => (button.textContent = still.words.copy), 1500);
+}
+
+// ---- from another tab
+
+function takeOver() {
+    const sent = window.trainChange;
+    window.trainChange = null;
+    if (!sent) return false;
+    let change = null;
+    try {
+        change = JSON.parse(sent);
+    } catch {
+        return false;
+    }
+    if (!change || !change.base) return false;
+    start(change.base, change.changes || []);
+    save();
+    return true;
+}
+
+document.addEventListener("train-change", () => takeOver() && ask("check"));
+
+takeOver();
+ask("check");

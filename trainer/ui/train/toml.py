@@ -1,0 +1,67 @@
+"""A run spec as TOML that presets reads back to the same spec. Standard library and the spec."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainer.spec import RunSpec
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def plain(spec: RunSpec) -> dict[str, Any]:
+    """The tables of a spec: what is not its default."""
+    found: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
+    return found
+
+
+def written(spec: RunSpec, remarks: list[str]) -> str:
+    """A file for `--preset FILE.toml`. remarks: lines of its header."""
+    head = [f"# {' '.join(remark.split())}" for remark in remarks]
+    return "\n".join([*head, "", *_table(plain(spec), ())]).rstrip() + "\n"
+
+
+def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """Values first: after a table of its own a key would belong to that."""
+    tables = {}
+    for key, value in table.items():
+        if isinstance(value, dict) or _are_tables(value):
+            tables[key] = value
+        else:
+            yield f"{_key(key)} = {inline(value)}"
+    for key, value in tables.items():
+        here = (*path, key)
+        name = ".".join(map(_key, here))
+        for one in value if isinstance(value, list) else [value]:
+            yield ""
+            yield f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
+            yield from _table(one, here)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+
+
+def inline(value: Any) -> str:
+    """A value in one line. Raises TypeError for what TOML has no form for, such as None."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(inline(one) for one in value) + "]"
+    if isinstance(value, dict):
+        pairs = (f"{_key(str(key))} = {inline(one)}" for key, one in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    raise TypeError(f"TOML has no {type(value).__name__}")
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else inline(name)

@@ -1,0 +1,261 @@
+"""What the form of Train is told about itself: values, problems with what mends them, plan, command. No gradio."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from trainer import presets
+from trainer.errors import Problem
+from trainer.plan import MemoryPart, RunPlan
+from trainer.ui import markup
+from trainer.ui.markup import element, escape
+from trainer.ui.text import Words
+from trainer.ui.train import cards, controls, fields, fixes, page, toml
+from trainer.ui.train.actions import Checked
+from trainer.ui.train.fixes import Way
+
+# Colours of the memory bar by place, safe for colour-blind eyes; the legend says each in words.
+_COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#8c8c00",
+    "#7a5195",
+    "#5c5c5c",
+    "#b07aa1",
+)
+
+
+def still(say: Words) -> dict[str, Any]:
+    """What depends on the language and on this machine only."""
+    return {
+        "language": say.language,
+        "html": page.rendered(say),
+        "words": {key: say(f"train.{key}") for key in _SCRIPT_WORDS},
+    }
+
+
+# Words the script puts in by itself.
+_SCRIPT_WORDS = (
+    "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo", "undo_empty",
+    "changed_one", "changed_many", "silent", "too_large",
+)  # fmt: skip
+
+
+def answer(checked: Checked, say: Words) -> dict[str, Any]:
+    """What the settings come to. Whatever is HTML is escaped."""
+    mending = fixes.ways(checked, say)
+    found = fields.values(checked.raw) if checked.raw else {}
+    components = _components(checked.raw)
+    trl, trl_before = _lines(checked.raw.get("trl")), _lines(checked.base.get("trl"))
+    return {
+        "base": checked.form.base if checked.form.kind != "toml" else checked.form.file,
+        "values": found,
+        "before": fields.values(checked.base) if checked.base else {},
+        "columns_before": _columns(checked.base),
+        "trl": trl,
+        "trl_before": trl_before,
+        "components": [_inline(component) for component in components],
+        "components_before": [_inline(component) for component in _components(checked.base)],
+        "rewards": controls.rewards(components, say),
+        "shape": _shape(components),
+        "errors": [{"where": one.where, "html": _error(one, place, mending[place], say)}
+                   for place, one in enumerate(checked.problems)],
+        "verdict": verdict(checked, mending, say),
+        "ways": [[_sent(way) for way in of_one] for of_one in mending],
+        "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
+        "right": not checked.problems,
+        "plan": plan(checked, say),
+        "command": checked.command,
+        "note": say("train.command_file", file=checked.toml_name) if checked.form.kind != "preset" else "",
+        "toml": _link(checked.toml),
+        "toml_name": checked.toml_name,
+    }  # fmt: skip
+
+
+def _sent(way: Way) -> dict[str, list[str]]:
+    return {"changes": list(way.changes), "undo": list(way.undo)}
+
+
+def _typed(changes: Sequence[tuple[str, Any]]) -> tuple[str, ...]:
+    return tuple(f"{key}={fields.shown(value)}" for key, value in changes)
+
+
+def _components(raw: dict[str, Any]) -> list[Any]:
+    reward = raw.get("reward")
+    found = reward.get("components") if isinstance(reward, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _columns(raw: dict[str, Any]) -> dict[str, Any]:
+    data = raw.get("data")
+    found = data.get("columns") if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _shape(components: Any) -> Any:
+    """Changes when controls have to be made anew."""
+    return [[one.get("function"), one.get("name"), _shape(one.get("components") or [])]
+            for one in components if isinstance(one, dict)]  # fmt: skip
+
+
+def _inline(component: Any) -> str:
+    try:
+        return toml.inline(component)
+    except TypeError:
+        return "{}"
+
+
+def _lines(table: Any) -> dict[str, str]:
+    """The arguments of [trl], each as it is written in its line."""
+    if not isinstance(table, dict):
+        return {}
+    return {str(key): _inline(value) for key, value in table.items()}
+
+
+def _link(text: str) -> str:
+    return f"data:application/toml;base64,{base64.b64encode(text.encode()).decode()}" if text else ""
+
+
+# ---- problems
+
+
+def verdict(checked: Checked, mending: list[list[Way]], say: Words) -> str:
+    """What stands above Start: that it can start, or why not and what mends it."""
+    count = len(checked.problems)
+    if not count:
+        return markup.notice(say("train.ready", name=checked.next_name))
+    sentence = say(f"train.problems_{'one' if count == 1 else 'many'}", count=count)
+    return problems(sentence, checked.problems, mending, say)
+
+
+def refused(found: Sequence[Problem], say: Words) -> str:
+    """Why something was not done."""
+    count = len(found)
+    return problems(say(f"train.problems_{'one' if count == 1 else 'many'}", count=count), found, [], say)
+
+
+def problems(sentence: str, found: Sequence[Problem], mending: list[list[Way]], say: Words) -> str:
+    items = [
+        f"<li>{element('b', one.where)} {_error(one, place, mending[place] if mending else [], say)}</li>"
+        for place, one in enumerate(found)
+    ]
+    return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
+
+
+def _error(one: Problem, place: int, of_one: list[Way], say: Words) -> str:
+    """A sentence and a button for each way to mend it; what else could be typed, where there is none."""
+    buttons = "".join(
+        f'<button type="button" class="t-fix" data-fix="{place}.{number}">{escape(_label(way, say))}</button>'
+        for number, way in enumerate(of_one)
+    )
+    typed = f'<div class="g-fix">{escape(say("train.type_this"))}: {element("code", one.fix)}</div>'
+    return f"{escape(one.what)}{typed if one.fix and not buttons else ''}<div>{buttons}</div>"
+
+
+def _label(way: Way, say: Words) -> str:
+    told = []
+    for change in way.changes:
+        key, _, value = change.partition("=")
+        told.append(f"{key} = {value}" if value else say("train.leave_key_out", key=key))
+    if not way.changes:
+        told.append(say("train.take_back", key=", ".join(way.undo)))
+    return ", ".join(told)
+
+
+# ---- plan
+
+
+def plan(checked: Checked, say: Words) -> str:
+    """The numbers of a plan, its memory as a bar, what would make it fit, and the whole card folded."""
+    made = checked.plan
+    if made is None:
+        return element("p", say("train.no_plan"), "g-empty")
+    pieces = [element("p", _numbers(made, say), "g-lead")]
+    if made.rows is None:
+        pieces.append(element("p", say("train.rows_later"), "t-small"))
+    if made.optimizer_steps is None:
+        pieces.append(element("p", say("train.steps_unknown"), "t-small"))
+    if checked.form.kind == "preset":
+        measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), "")
+        told = say("train.measured_as", measured=measured) if measured else say("train.not_measured")
+        pieces.append(element("p", told, "t-small"))
+    pieces += [_memory(made, say), _fitting(made, say)]
+    if made.warnings:
+        shown = "".join(element("li", text) for text in made.warnings)
+        pieces.append(f"{element('h4', say('train.warnings'))}<ul class='t-list'>{shown}</ul>")
+    return "".join(pieces) + markup.folded(say("train.card"), checked.card)
+
+
+def _numbers(made: RunPlan, say: Words) -> str:
+    updates = say("train.updates", count=made.updates_per_phase)
+    if made.phases_per_update > 1:
+        updates = say("train.phases", count=made.phases_per_update)
+    told = [
+        say(
+            "train.rollouts", prompts=made.prompts_per_phase, group=made.num_generations, all=made.completions_per_phase
+        ),
+        updates,
+    ]
+    if made.optimizer_steps is not None:
+        told.append(say("train.steps", count=made.optimizer_steps))
+    if made.rows is not None:
+        told.append(say("train.rows", count=made.rows))
+    return " \u00b7 ".join(told)
+
+
+def _memory(made: RunPlan, say: Words) -> str:
+    """The terms of the larger phase beside each other, against what the machine has."""
+    total, limit = made.memory_total_gib, made.memory_limit_gib
+    if total is None:
+        return element("p", say("train.memory_unknown", why=made.memory_unknown), "t-small")
+    larger = "generation" if (made.memory_generation_gib or 0) > (made.memory_update_gib or 0) else "update"
+    parts = [part for part in made.memory if part.phase in ("always", larger) and part.gib > 0]
+    scale = max(total, limit or 0)
+    bars = "".join(
+        f'<i style="width:{100 * part.gib / scale:.2f}%;background:{_COLOURS[place % len(_COLOURS)]}"></i>'
+        for place, part in enumerate(parts)
+    )
+    if limit is not None and total > limit:
+        bars += f'<u style="left:{100 * limit / scale:.2f}%"></u>'
+    legend = "".join(
+        f'<li><i style="background:{_COLOURS[place % len(_COLOURS)]}"></i>'
+        f"{escape(_part(part, say))} {part.gib:.2f}</li>"
+        for place, part in enumerate(parts)
+    )
+    verdicts = {"fits": "fits", "tight": "tight", "does not fit": "no"}
+    key = verdicts.get(made.memory_verdict)
+    if key and limit is not None:
+        where = made.gpu_name if made.memory_on == "GPU" and made.gpu_name else made.memory_on
+        told = say(f"train.memory_{key}", need=total, has=limit, where=where)
+    else:
+        told = say("train.memory_alone", need=total, where=made.memory_on)
+    told += " " + say(f"train.peak_{larger}")
+    sign = cards.SIGNS.get({"fits": "fits", "tight": "tight", "no": "no"}.get(key or "", "unknown"), "?")  # type: ignore[call-overload]
+    return (
+        f'{element("h4", say("train.memory"))}<p class="t-fit t-{key or "unknown"}">{sign} {escape(told)}</p>'
+        f'<div class="t-bar" role="img" aria-label="{escape(told)}">{bars}</div><ul class="t-legend">{legend}</ul>'
+    )
+
+
+def _part(part: MemoryPart, say: Words) -> str:
+    key = f"train.part.{part.name.lower().replace(' ', '_')}"
+    return say(key) if key in say else part.name
+
+
+def _fitting(made: RunPlan, say: Words) -> str:
+    """Changes that make it fit, each with its button."""
+    if not made.suggestions:
+        return ""
+    items = "".join(
+        f'<li><button type="button" class="t-fix" data-fits="{place}">'
+        f"{escape(_label(Way(_typed(each.changes)), say))}</button> "
+        f"{escape(say('train.comes_to', gib=each.total_gib))} {escape(each.effect)}</li>"
+        for place, each in enumerate(made.suggestions)
+    )
+    return f"{element('h4', say('train.make_it_fit'))}<ul class='t-list'>{items}</ul>"
