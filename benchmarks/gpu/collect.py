@@ -98,7 +98,7 @@ def timings(state: RunState, events: Sequence[Event]) -> dict[str, Any]:
     spans = {event["step"]: event for event in events if event["kind"] == "span"}
 
     def column(name: str) -> list[float | None]:
-        values = state.metrics.get(name, [])
+        values = state.metrics.get(name)
         return [values[at[step]] if values else None for step in chosen]
 
     rows = {event["step"]: event.get("completions") for event in state.rollouts}

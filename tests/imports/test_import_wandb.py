@@ -21,7 +21,7 @@ from trainer.rundir import RunDir, outputs_dir
 from trainer.status import LIVE
 from trainer.ui import markup
 from trainer.ui.known_runs import KnownRuns
-from trainer.ui.live import views
+from trainer.ui.live import board, buttons, drawing, views
 from trainer.ui.runs.views import cells
 from trainer.ui.text import words
 
@@ -118,7 +118,7 @@ def test_every_form_of_a_history_gives_the_same_run(tmp_path: Path, form: Any) -
     assert state.steps == [1, 2]
     assert state.metrics["train/reward"] == [0.5, 0.75]
     assert state.metrics[GENERATE] == [3.0, 4.5]
-    assert (state.tokens_at, state.epochs, state.seconds) == ([100, 220], [0.1, 0.2], [None, 6.0])
+    assert (list(state.tokens_at), list(state.epochs), list(state.seconds)) == ([100, 220], [0.1, 0.2], [None, 6.0])
     assert "train/epoch" not in state.metrics
     assert (made.training.counted_by, state.groups) == ("train/global_step", {})
 
@@ -152,10 +152,10 @@ def test_a_chart_over_the_step_of_the_training_shows_profiles_one_step_early(tmp
     reward = panel(tmp_path / "1.csv", "train/reward", {1: 0.5, 2: 0.75}, axis)
     early = panel(tmp_path / "2.csv", GENERATE, {0: 3.0, 1: 4.0}, axis)
     state = state_of(bring([reward, early], name="early").rundir)
-    assert (state.steps, state.metrics[GENERATE]) == ([1, 2], [3.0, 4.0])
+    assert (state.steps, list(state.metrics[GENERATE])) == ([1, 2], [3.0, 4.0])
     in_place = panel(tmp_path / "3.csv", GENERATE, {1: 3.0, 2: 4.0}, axis)
     state = state_of(bring([reward, in_place], name="in-place").rundir)
-    assert (state.steps, state.metrics[GENERATE]) == ([1, 2], [3.0, 4.0])
+    assert (state.steps, list(state.metrics[GENERATE])) == ([1, 2], [3.0, 4.0])
 
 
 def test_one_run_of_a_chart_of_several_is_chosen(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_what_our_own_mirror_sent_comes_back_as_it_was(tmp_path: Path) -> None:
         row | {"train/global_step": 2},
     )
     _, state = brought(tmp_path, rows)
-    assert (state.steps, state.seconds, state.metrics[GENERATE]) == ([1, 2], [7.0, 7.0], [3.0, 3.0])
+    assert (state.steps, list(state.seconds), list(state.metrics[GENERATE])) == ([1, 2], [7.0, 7.0], [3.0, 3.0])
     assert state.groups == {"group_std": [0.25, 0.25], "dead_frac": [0.5, 0.5]}
     assert [(e["at"], e["step"], e["reward"]) for e in state.evals] == [("before", 0, 0.1), ("during", 1, 0.3)]
 
@@ -264,7 +264,7 @@ def test_a_step_said_again_after_a_resume_has_the_later_word(tmp_path: Path) -> 
     rows = [*history(), {GENERATE: 50.0}, {"train/reward": 0.25, "train/global_step": 2}]
     rows += [{GENERATE: 6.0}, {"train/reward": 0.9, "train/global_step": 3}]
     made, state = brought(tmp_path, numbered(*rows))
-    assert (state.steps, state.metrics["train/reward"]) == ([1, 2, 3], [0.5, 0.25, 0.9])
+    assert (state.steps, list(state.metrics["train/reward"])) == ([1, 2, 3], [0.5, 0.25, 0.9])
     assert state.metrics[GENERATE] == [3.0, 4.5, 6.0]
     assert state.seconds == [None, None, 4.0]
     assert made.ignored == {"values logged around a resume": 1, "values said twice (the later one counts)": 1}
@@ -272,7 +272,7 @@ def test_a_step_said_again_after_a_resume_has_the_later_word(tmp_path: Path) -> 
 
 def test_rows_in_any_order_are_put_in_the_order_they_were_logged_in(tmp_path: Path) -> None:
     _, state = brought(tmp_path, list(reversed(history())))
-    assert (state.steps, state.metrics[GENERATE]) == ([1, 2], [3.0, 4.5])
+    assert (state.steps, list(state.metrics[GENERATE])) == ([1, 2], [3.0, 4.5])
 
 
 def test_a_step_logged_for_ten_has_a_tenth_of_the_profiled_seconds(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_profiled_seconds_of_steps_that_an_export_left_out_go_to_none(tmp_path: 
 def test_profiled_seconds_alone_are_summed_by_the_step_they_name(tmp_path: Path) -> None:
     rows = [{GENERATE: seconds, "train/global_step": step} for step, seconds in ((0, 3.0), (1, 4.0), (1, 0.5))]
     _, state = brought(tmp_path, numbered(*rows))
-    assert (state.steps, state.metrics) == ([0, 1], {GENERATE: [3.0, 4.5]})
+    assert (state.steps, [*state.metrics], list(state.metrics[GENERATE])) == ([0, 1], [GENERATE], [3.0, 4.5])
 
 
 def test_seconds_after_the_last_step_belong_to_none(tmp_path: Path) -> None:
@@ -556,11 +556,11 @@ def test_the_page_says_that_a_run_is_imported(theirs: RunDir) -> None:
         )
         assert views.sentences(seen, words("ko"))[0].startswith("\uac00\uc838\uc628 \uae30\ub85d\uc785\ub2c8\ub2e4")
         assert dict(views.facts(seen, words("en"), now=1e9))["Phase"] == "not known"
-        assert not views.resume_action(seen, words("en")).on
-        assert not views.stop_action(seen, words("en")).on
+        assert not buttons.resume(seen, words("en")).on
+        assert not buttons.stop(seen, words("en")).on
         assert views.dead_sentence(seen.state, words("en")) == ""
         assert len(views.step_lines(seen)) == 2
-        assert views.spread_chart(seen.state, words("en")).title
+        assert board.Boards().of(seen, drawing.view(seen.state.steps, None, None, None), words("en"))
     (row,) = KnownRuns().table().rows
     assert row.status == "imported"
     assert cells(row, words("en"))[1] == "imported"

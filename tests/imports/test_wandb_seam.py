@@ -56,7 +56,7 @@ def test_rows_of_wandb_itself_become_the_steps_they_were(tmp_path: Path) -> None
     export = tmp_path / "history.jsonl"
     export.write_text("".join(json.dumps(row) + "\n" for row in rows))
     state = state_of(bring([export]).rundir)
-    assert (state.steps, state.epochs) == ([1, 2, 3], [0.125, 0.25, 0.375])
+    assert (state.steps, list(state.epochs)) == ([1, 2, 3], [0.125, 0.25, 0.375])
     assert state.metrics["train/reward"] == [0.25, 0.5, 0.75]
     for trainer in ("UnslothGRPOTrainer", "CustomGRPOTrainer"):
         named = f"profiling/Time taken: {trainer}."

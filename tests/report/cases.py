@@ -15,6 +15,7 @@ import numpy as np
 from tests.report.synthetic import SPEC, _merged
 from trainer import plan as planning
 from trainer.report.finding import Level
+from trainer.report.columns import Column, Table
 from trainer.report.fold import RunState
 from trainer.report.material import GENERATE, Group, Material
 from trainer.spec import RunSpec
@@ -60,11 +61,14 @@ def run(
 ) -> Material:
     """A run of n steps; a single number stands for a column of it."""
 
-    def column(values: Values) -> list[float | None]:
-        return [values] * n if isinstance(values, int | float) else list(values)
+    def column(values: Values) -> Column:
+        return Column([values] * n if isinstance(values, int | float) else values)
 
-    def table(given: dict[str, Values] | None) -> dict[str, list[float | None]]:
-        return {name: column(values) for name, values in (given or {}).items()}
+    def table(given: dict[str, Values] | None) -> Table:
+        made, columns = Table(), {name: column(values) for name, values in (given or {}).items()}
+        for row in range(n):
+            made.append({name: values[row] for name, values in columns.items()})
+        return made
 
     chosen = RunSpec.model_validate_json(json.dumps(_merged(SPEC, spec or {})))
     plan = planning.make(chosen, rows, gpu_total_gib=24.0, gpu_name=gpu).model_dump(mode="json")
@@ -76,8 +80,8 @@ def run(
         self_s=table(self_s),
         memory=table(memory),
         seconds=column(seconds),
-        epochs=[None] * n,
-        tokens_at=column(tokens) if tokens is not None else [None] * n,
+        epochs=Column([None] * n),
+        tokens_at=column(tokens) if tokens is not None else Column([None] * n),
         evals=list(evals),
         alerts=list(alerts),
         gpu={"total_gib": total_gib} if memory and "used_gib" in memory else None,

@@ -73,7 +73,8 @@ def test_every_language_has_the_same_words_with_the_same_values(folder: Path) ->
     english = words_in(folder, "en")
     for language in known[1:]:
         other = words_in(folder, language)
-        assert other.keys() == english.keys()
+        # Help on settings: in English the docstrings of the spec are the words (tests/ui/train/test_fields.py).
+        assert {key for key in other.keys() if not key.startswith("help.")} == english.keys()  # noqa: SIM118
         for key in english.keys():  # noqa: SIM118
             assert fields(other(key)) == fields(english(key)), key
 

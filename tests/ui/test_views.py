@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import string
 from collections.abc import Callable
 
 import pytest
 
-from tests.ui.events import began, finished, step, write_run
 from trainer import charts
-from trainer.errors import Problem, RunError
-from trainer.rundir import RunDir, outputs_dir
+from trainer.errors import Problem
+from trainer.rundir import RunDir
 from trainer.ui import heading, markup
-from trainer.ui.known_runs import KnownRuns, Row
-from trainer.ui.runs.views import cells
+from trainer.ui.known_runs import Row
 from trainer.ui.text import languages, preferred, words
 
 EN, KO = words("en"), words("ko")
@@ -83,41 +80,7 @@ def test_an_axis_has_round_numbers(low: float, high: float, marks: list[float]) 
     assert charts.axis(low, high) == (marks[0], marks[-1], marks)
 
 
-# ---------------------------------------------------------------------------------- all runs
-
-
-def test_the_table_lists_every_run_newest_first_and_reads_a_broken_one_as_such(
-    make_run: MakeRun,
-) -> None:
-    make_run("first", *finished())
-    write_run(outputs_dir(), "second", [began(), step(1)], title="<b>bold</b>")
-    make_run("third").spec.write_text("{")
-    rows = {row.name: cells(row, EN) for row in KnownRuns().table().rows}
-    assert list(rows) == ["third", "second", "first"]
-    assert rows["first"][1:5] == ["finished", "A small one", "40 / 40", "0.138 \u2192 0.887"]
-    assert "can not be read" in rows["third"][2]
-    assert rows["second"][1] == "lost"
-
-
-def test_runs_not_read_in_time_come_at_the_next_tick(make_run: MakeRun) -> None:
-    for name in ("a", "b", "c"):
-        make_run(name, *finished())
-    runs = KnownRuns()
-    assert [row.status for row in runs.table(budget_s=-1).rows] == [None, None, None]
-    assert {row.status for row in runs.table().rows} == {"finished"}
-    assert {row.status for row in runs.table(budget_s=-1).rows} == {"finished"}
-
-
-def test_a_run_made_anew_under_the_same_name_is_read_anew(make_run: MakeRun) -> None:
-    runs = KnownRuns()
-    old = make_run("tiny-1", *finished())
-    assert runs.table().rows[0].status == "finished"
-    shutil.rmtree(old.path)
-    with pytest.raises(RunError), runs.look("tiny-1"):
-        pass
-    make_run("tiny-1", began(), step(1, of=7), {"kind": "run_stopped", "step": 1})
-    with runs.look("tiny-1") as seen:
-        assert (seen.status, seen.total) == ("stopped", 7)
+# ---------------------------------------------------------------------------------- the head
 
 
 def test_a_wanted_run_is_shown_else_one_that_is_going_else_the_newest() -> None:
@@ -137,7 +100,6 @@ def test_what_a_model_wrote_stays_text(text: str) -> None:
         markup.pre([text], ""),
         markup.alerts([(text, text)], ""),
         markup.problems(text, [Problem(text, text, text)], text),
-        markup.table(["Run", text], [("failed", [text, text])], text),
         markup.facts([(text, text)]),
         charts.render(charts.Chart(text, [charts.Line(text, "faint", [(1, 1.0)])]), text, text),
     ]

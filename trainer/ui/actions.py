@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
+from trainer import launch
 from trainer.errors import Problem, RunError
-from trainer.rundir import RunDir, outputs_dir
+from trainer.launch import WorkerHandle
+from trainer.report import write as reports
+from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.tryit import parent, reading
 from trainer.ui.text import Words
 
 
@@ -14,6 +19,8 @@ class Child(Protocol):
 
     def poll(self) -> int | None: ...
 
+
+UNLOAD_S = 10.0
 
 _children: list[Child] = []
 
@@ -33,3 +40,35 @@ def opened(run: str | None, words: Words) -> RunDir:
     if not run:
         raise RunError(Problem(words("page.run"), words("page.run_none")))
     return RunDir.open(outputs_dir(), run)
+
+
+def resume(run: str | None, words: Words) -> WorkerHandle:
+    """Start another attempt. Raises RunError when it is running or finished."""
+    rundir = opened(run, words)
+    free_gpu()
+    handle = launch.resume(rundir)
+    started(handle)
+    return handle
+
+
+def report(run: str | None, language: str, words: Words) -> str:
+    """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
+    return reports.text_of([opened(run, words)], language, "html")
+
+
+def free_gpu() -> None:
+    """Let go of models that are only there to be tried (Try it): a run that is about to start needs their GPU.
+
+    Waits until they have ended, UNLOAD_S at most; a worker that still finds the GPU in use says so by itself.
+    """
+    held = [rundir for rundir in list_runs(outputs_dir()) if _holds_gpu(rundir)]
+    for rundir in held:
+        parent.end(rundir)
+    deadline = time.monotonic() + UNLOAD_S
+    while any(map(_holds_gpu, held)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _holds_gpu(rundir: RunDir) -> bool:
+    process = reading.process(rundir)
+    return process.at_work and process.device != "cpu"

@@ -116,12 +116,16 @@ class KnownRuns:
         while len(self._followers) > KEEP:
             self._followers.popitem(last=False)
         status = launch.judge(rundir, follower)
-        total = follower.state.steps_total
-        if total is None:
-            plan = follower.state.plan or read_json(rundir.plan) or {}
-            steps = plan.get("optimizer_steps")
-            total = steps if isinstance(steps, int) else None
-        return Seen(rundir, _spec(rundir), follower.state, status, total)
+        return Seen(rundir, _spec(rundir), follower.state, status, _total(rundir, follower.state, status))
+
+
+def _total(rundir: RunDir, state: RunState, status: Status) -> int | None:
+    """Steps planned: as the newest step says; of a run that was extended since, as plan.json says."""
+    if state.steps_total is not None and (status in LIVE or not launch.more_is_asked(rundir, state)):
+        return state.steps_total
+    plan = read_json(rundir.plan) or state.plan or {}
+    steps = plan.get("optimizer_steps")
+    return steps if isinstance(steps, int) else state.steps_total
 
 
 def _key(rundir: RunDir) -> Key:
@@ -136,7 +140,7 @@ def _key(rundir: RunDir) -> Key:
 def _mark(rundir: RunDir) -> Mark:
     """Changes whenever the row of a run that has ended could change."""
     marks: list[tuple[int, int] | None] = []
-    for path in (rundir.events, rundir.identity, rundir.stop_request):
+    for path in (rundir.events, rundir.identity, rundir.stop_request, rundir.plan):
         try:
             found = path.stat()
         except FileNotFoundError:

@@ -14,7 +14,7 @@ from trainer.status import Status
 
 __all__ = [
     "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",
-    "report", "shape", "table",
+    "report", "shape",
 ]  # fmt: skip
 
 # Never colour alone: each state also has a shape, and its word stands beside it.
@@ -59,26 +59,6 @@ def progress(items: Iterable[tuple[str, float]], idle: str) -> str:
         for text, share in items
     ]
     return "".join(shown) or element("p", idle, "g-now") + '<div class="g-bar"></div>'
-
-
-def table(
-    head: Sequence[str],
-    rows: Iterable[tuple[Status | None, Sequence[str]]],
-    chosen: str | None,
-) -> str:
-    """The first cell is the name of a run: a button that chooses it."""
-    body = []
-    for status, cells in rows:
-        name, *rest = cells
-        mark = ' class="g-chosen" aria-current="true"' if name == chosen else ""
-        button = f'<button type="button" data-run="{escape(name)}">{escape(name)}</button>'
-        tds = [f"<td>{button}</td>"]
-        for number, (label, cell) in enumerate(zip(head[1:], rest, strict=True)):
-            shape = dot(status) if number == 0 else ""
-            tds.append(f'<td data-label="{escape(label)}">{shape}{escape(cell)}</td>')
-        body.append(f"<tr{mark}>{''.join(tds)}</tr>")
-    heads = "".join(element("th", label) for label in head)
-    return f'<table class="g-runs"><thead><tr>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
 def pre(texts: Sequence[str], empty: str) -> str:

@@ -50,6 +50,8 @@ class Tab:
 
     name = ""
     ticks = True
+    tab: Any
+    """The gr.Tab, made when the tab is built."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, Any] = {}

@@ -8,6 +8,7 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.rundir import RunDir, outputs_dir
+from trainer.status import LIVE
 from trainer.ui import markup
 from trainer.ui.health import views
 from trainer.ui.health.watch import Diagnoses
@@ -52,9 +53,7 @@ class HealthTab(Tab):
             wrong = markup.notice(say("health.broken", error=found.broken), "g-wrong")
             return {"question": question, "top": wrong, "table": ""}
         if not found.last_step:
-            none = markup.element(
-                "p", say(f"health.no_step_{'yet' if found.status in views.LIVE else 'ever'}"), "g-lead"
-            )
+            none = markup.element("p", say(f"health.no_step_{'yet' if found.status in LIVE else 'ever'}"), "g-lead")
             return {"question": question, "top": none, "table": ""}
         return {"question": question, "top": views.top(found, say), "table": views.table(found, say)}
 

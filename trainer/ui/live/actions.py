@@ -6,7 +6,6 @@ import time
 
 from trainer import launch
 from trainer.errors import Problem, RunError
-from trainer.report import write as reports
 from trainer.ui import actions
 from trainer.ui.text import Words
 
@@ -31,8 +30,7 @@ def save(run: str | None, words: Words) -> str:
 
 def resume(run: str | None, words: Words) -> str:
     """Start another attempt. Raises RunError when it is running or finished."""
-    handle = launch.resume(actions.opened(run, words))
-    actions.started(handle)
+    handle = actions.resume(run, words)
     return words("live.resume_sent", run=run, attempt=handle.attempt)
 
 
@@ -48,8 +46,3 @@ def force(run: str | None, confirmed: str | None, words: Words) -> str:
         raise RunError(Problem(where, words("live.forcing.early", time=words.duration(launch.FORCE_AFTER_S))))
     ended = launch.kill(rundir)
     return words("live.forcing.done" if ended else "live.forcing.gone", run=rundir.name)
-
-
-def report(run: str | None, language: str, words: Words) -> str:
-    """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
-    return reports.text_of([actions.opened(run, words)], language, "html")

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
+from trainer.ui import actions as shared
 from trainer.ui import heading, markup
 from trainer.ui.known_runs import Seen
 from trainer.ui.labels import Labels
@@ -214,7 +215,7 @@ class LiveTab(Tab):
     def reported(run: str | None, language: str) -> str:
         say = words(language)
         try:
-            return markup.report(actions.report(run, language, say), f"{run}.html", say("live.report_save"))
+            return markup.report(shared.report(run, language, say), f"{run}.html", say("live.report_save"))
         except TrainerError as error:
             return markup.notice(str(error), "g-wrong")
 

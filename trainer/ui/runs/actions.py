@@ -12,9 +12,9 @@ from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.report import compare as comparison
 from trainer.report import html, material
-from trainer.report import write as reports
 from trainer.rundir import RunDir
 from trainer.status import imported_problem
+from trainer.tryit import parent
 from trainer.ui import actions
 from trainer.ui.runs.choice import MOST_COMPARED
 from trainer.ui.text import Words
@@ -49,11 +49,6 @@ def clone(run: str, words: Words) -> str:
     return train_change(rundir.name, [])
 
 
-def resume(run: str, words: Words) -> None:
-    """Start another attempt. Raises RunError when it is running or finished."""
-    actions.started(launch.resume(actions.opened(run, words)))
-
-
 def extension(run: str, steps: Any, words: Words) -> Extension:
     """What `extend` would do, changing nothing. steps None: as many again as are planned. Raises TrainerError."""
     rundir = actions.opened(run, words)
@@ -67,9 +62,8 @@ def extension(run: str, steps: Any, words: Words) -> Extension:
 
 def extend(run: str, steps: Any, words: Words) -> None:
     """Plan so many steps more and go on. Raises TrainerError; when it can not go on, the longer plan stays."""
-    rundir = actions.opened(run, words)
-    launch.extend(rundir, checked_steps(steps, words))
-    actions.started(launch.resume(rundir))
+    launch.extend(actions.opened(run, words), checked_steps(steps, words))
+    actions.resume(run, words)
 
 
 def checked_steps(told: Any, words: Words) -> int:
@@ -89,15 +83,11 @@ def contents(run: str, words: Words) -> launch.Contents:
 def delete(run: str, words: Words) -> None:
     """Raises RunError while somebody works on it, or when its files can not be removed."""
     rundir = actions.opened(run, words)
+    parent.end(rundir)  # its model may still be there to be tried
     try:
         launch.delete(rundir)
     except OSError as error:
         raise RunError(Problem(words("page.run"), f"{run}: {error.strerror}")) from error
-
-
-def report(run: str, language: str, words: Words) -> str:
-    """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
-    return reports.text_of([actions.opened(run, words)], language, "html")
 
 
 def compare(runs: Sequence[str], language: str, words: Words) -> str:

@@ -40,7 +40,7 @@ def read(text: str | None) -> Choice:
     opened, state = told.get("opened"), told.get("state")
     return Choice(
         ticked=names(told.get("ticked")),
-        opened=opened if _is_name(opened) else "",
+        opened=next(iter(names([opened])), ""),
         state=state if isinstance(state, str) and state in get_args(Status) else "",
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from trainer import forms
 from trainer.errors import TrainerError
+from trainer.ui import actions as shared
 from trainer.ui import markup
 from trainer.ui.markup import element, escape
 from trainer.ui.runs import actions, choice
@@ -59,7 +60,7 @@ def carry_out(wish: Wish, words: Words) -> str:
     if wish.do == "extended":
         actions.extend(wish.run, wish.steps, words)
     else:
-        actions.resume(wish.run, words)
+        shared.resume(wish.run, words)
     return ""  # the page turns to the run, which says the rest
 
 
@@ -71,7 +72,7 @@ def show(wish: Wish, words: Words) -> str:
         if wish.do == "delete":
             return _delete(wish, words)
         if wish.do == "report":
-            text = actions.report(wish.run, words.language, words)
+            text = shared.report(wish.run, words.language, words)
             shown = markup.report(text, f"{wish.run}.html", words("runs.report_save"))
             title = words("runs.report_of", run=wish.run)
             return _box(title, f'<div class="g-report">{shown}</div>', words)

@@ -133,7 +133,7 @@ def _row(row: Row, choice: Choice, chosen: bool, deeds: Sequence[Deed], words: W
         before = markup.dot(row.status) if column == "state" else ""
         after = sparkline(row.curve, f"{label}: {text}") if column == "reward" else ""
         cell = f"{before}{escape(text)}"
-        tds.append(f'<td class="g-cell-{column}" data-label="{escape(label)}">{after}<span>{cell}</span></td>')
+        tds.append(f'<td class="g-cell-{column}" data-label="{escape(label)}"><div>{after}{cell}</div></td>')
     more = f' aria-expanded="{str(opened).lower()}" aria-label="{escape(words("runs.actions_of", run=name))}"'
     tds.append(f'<td class="g-cell-more">{button("more", words("runs.actions"), run=name, more=more)}</td>')
     line = f"<tr{mark}>{''.join(tds)}</tr>"

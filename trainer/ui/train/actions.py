@@ -147,6 +147,7 @@ def start(form: Form, say: Words) -> RunDir:
     if checked.data is None and spec.data.path is not None:  # too large to be read while somebody typed
         plan = _counted(spec)
     run = launch.create(form.stem, spec, plan, form.name)
+    actions.free_gpu()
     actions.started(launch.start(run))
     return run
 

@@ -1,0 +1,208 @@
+"""Health: what the page says of a diagnosis, and when one is made. No browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.synthetic import Today
+from tests.report.synthetic import make_run as synthetic
+from tests.ui.events import began, finished, step
+from trainer.markup import escape
+from trainer.report import material, rules
+from trainer.report.finding import Finding
+from trainer.report.fold import RunFollower
+from trainer.report.html import inline
+from trainer.report.rules.bounds import BOUNDS
+from trainer.report.rules.verdict import verdict
+from trainer.report.sections import telling
+from trainer.rundir import RunDir, outputs_dir
+from trainer.ui.health import views, watch
+from trainer.ui.health.watch import Diagnoses, Diagnosis, diagnosis
+from trainer.ui.text import words
+
+EN, KO = words("en"), words("ko")
+MakeRun = Callable[..., RunDir]
+
+
+def of(rundir: RunDir) -> Diagnosis:
+    return diagnosis(material.of(rundir))
+
+
+def sick(number: int, today: Today) -> None:
+    today.noise, today.length, today.kl = 0.0, 700.0, 1.0  # paid alike, cut, far from the reference
+
+
+@pytest.fixture
+def sick_run(tmp_path: Path) -> RunDir:
+    return synthetic(tmp_path / "outputs", "sick", steps=60, change=sick, rollouts_every=60).rundir
+
+
+# ---------------------------------------------------------------------------------- rows
+
+
+@pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
+def test_every_signal_has_a_row_with_its_meaning_its_rule_and_a_reason(sick_run: RunDir, say: Any) -> None:
+    found = of(sick_run)
+    rows = views.rows(found, say)
+    assert {row.signal for row in rows} == set(BOUNDS)
+    assert all(row.said and all(row.said) for row in rows)
+    assert [views.ORDER.index(row.state) for row in rows] == sorted(views.ORDER.index(row.state) for row in rows)
+    shown = views.table(found, say)
+    report = telling.words(say.language)
+    for signal, bounds in BOUNDS.items():
+        assert escape(report(f"signal.{signal}.name")) in shown
+        assert inline(report(f"signal.{signal}.rule", **bounds)) in shown
+    for state in {row.state for row in rows}:
+        assert say(f"health.state.{state}") in shown and views.SHAPES[state] in shown
+
+
+def test_the_level_of_a_row_is_that_of_the_rules(sick_run: RunDir) -> None:
+    found = of(sick_run)
+    for row in views.rows(found, EN):
+        mine = [finding for finding in found.findings if finding.signal == row.signal]
+        assert row.state == (rules.level_of(mine) if mine else "quiet")
+    assert {row.signal: row.state for row in views.rows(found, EN)}["kl"] == "amber"
+
+
+def test_advice_names_the_setting_and_what_to_type(sick_run: RunDir) -> None:
+    found = of(sick_run)
+    shown = views.table(found, EN)
+    assert "grpo.beta=0.08" in shown and 'data-signal="kl" data-advice="more_beta"' in shown
+    advice = views.advised(found, "kl", "more_beta")
+    assert advice is not None and advice.changes == ["grpo.beta=0.08"]
+    assert advice.typed == "--set grpo.beta=0.08"
+    for signal, key in (("kl", "lower_rate"), ("nothing", "more_beta"), ("None", "None")):
+        assert views.advised(found, signal, key) is None
+
+
+def test_every_finding_that_can_be_has_a_value_in_words_or_none() -> None:
+    """A text whose numbers a finding lacks must not break the page."""
+    for signal in BOUNDS:
+        keys = telling.words("en").keys()
+        for key in (key for key in keys if key.startswith(f"finding.{signal}.")):
+            for say in (EN, KO):
+                assert views.value(Finding(signal, "amber", key.rpartition(".")[2], {"other": 1}), say) == ""
+
+
+def test_the_value_shown_is_the_one_that_was_measured(sick_run: RunDir) -> None:
+    found = of(sick_run)
+    rows = {row.signal: row.now for row in views.rows(found, EN)}
+    kl = next(finding for finding in found.findings if finding.signal == "kl")
+    assert rows["kl"] == f"{kl.values['now']:.3g} nats".replace("1 nats", "1.00 nats")
+    assert rows["evaluation"] == "70 %"
+    assert rows["clip_ratio"] == ""  # does not apply
+
+
+def test_the_verdict_is_the_rules_and_the_counts_add_up(sick_run: RunDir) -> None:
+    found = of(sick_run)
+    shown = views.top(found, EN)
+    assert telling.words("en")(f"verdict.{verdict(found.findings)}") in shown
+    assert sum(int(count) for count in re.findall(r"<b>(\d+)</b>", shown)) == len(BOUNDS)
+
+
+# ---------------------------------------------------------------------------------- states of a run
+
+
+def test_an_imported_run_has_no_button_to_train_on(sick_run: RunDir) -> None:
+    found = of(sick_run)
+    assert "<button" in views.table(found, EN)
+    for other in ({"known": 3}, {"readable": False}):
+        unknown = Diagnosis(found.run, "imported", found.last_step, found.findings, found.lines, **other)  # type: ignore[arg-type]
+        assert "<button" not in views.table(unknown, EN)
+        assert "settings" in views.top(unknown, EN)
+
+
+def test_a_run_that_failed_says_so_with_its_reason(make_run: MakeRun) -> None:
+    problem = {"where": "<b>r.py</b>", "what": "division by zero", "fix": ""}
+    run = make_run("tiny-1", began(), step(1), {"kind": "run_failed", "step": 1, "error": "X", "problems": [problem]})
+    shown = views.top(of(run), EN)
+    assert "failed at step 1" in shown and "division by zero" in shown and "<b>r.py" not in shown
+
+
+def test_a_run_without_settings_is_judged_by_what_it_logged(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", *finished())
+    run.spec.write_text("{")
+    found = of(run)
+    assert not found.readable and found.findings
+    assert "spec.json" in views.top(found, EN)
+
+
+# ---------------------------------------------------------------------------------- when one is made
+
+
+def test_a_diagnosis_is_made_once_while_nothing_changes(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = counted(monkeypatch)
+    run = make_run("tiny-1", *finished())
+    diagnoses = Diagnoses()
+    first = ask(diagnoses, run)
+    assert all(diagnoses.newest(run) is first for _ in range(5))
+    assert next(made) == 1
+
+
+def test_what_is_new_waits_its_time_and_is_read_on_not_again(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = counted(monkeypatch)
+    run = make_run("tiny-1", began(), step(1))
+    diagnoses = Diagnoses()
+    assert ask(diagnoses, run).last_step == 1
+    with run.events.open("a") as log:
+        log.write(json.dumps({"t": 200.0, "attempt": 1} | step(2)) + "\n")
+    assert diagnoses.newest(run).last_step == 1  # type: ignore[union-attr]
+    assert next(made) == 1
+    monkeypatch.setattr(watch, "EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "SHARE", 0)
+    monkeypatch.setattr(RunFollower, "__init__", None)  # the follower that is there goes on
+    for _ in range(100):
+        found = diagnoses.newest(run)
+        if found is not None and found.last_step == 2:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the second step was not seen")
+
+
+def test_a_log_that_breaks_a_rule_is_told_and_does_not_break_the_page(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(m: Any) -> None:
+        raise ValueError("what a log may hold")
+
+    monkeypatch.setattr(watch, "diagnosis", broken)
+    assert ask(Diagnoses(), make_run("tiny-1", *finished())).broken == "ValueError: what a log may hold"
+
+
+def test_no_more_runs_are_kept_than_are_looked_at(make_run: MakeRun) -> None:
+    diagnoses = Diagnoses()
+    for number in range(watch.KEEP + 3):
+        ask(diagnoses, make_run(f"run-{number}", *finished(3)))
+    assert len(diagnoses._watched) == watch.KEEP
+    with pytest.raises(FileNotFoundError):
+        diagnoses.newest(RunDir(outputs_dir() / "gone"))
+
+
+def ask(diagnoses: Diagnoses, run: RunDir) -> Diagnosis:
+    for _ in range(100):
+        found = diagnoses.newest(run)
+        if found is not None:
+            return found
+    raise AssertionError("no diagnosis was made")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """How many diagnoses were made, as of when it is asked."""
+    made: list[Any] = []
+    real = watch.diagnosis
+
+    def counting(m: Any) -> Diagnosis:
+        made.append(m)
+        return real(m)
+
+    monkeypatch.setattr(watch, "diagnosis", counting)
+    return iter(lambda: len(made), -1)
