@@ -141,7 +141,9 @@ if (root && !root.dataset.wired) {
         if (event.target.checked) newest();
         else go(state.place);
     });
-    root.addEventListener("keydown", (event) => {
+    // Keys count where nothing else has the focus, too: a link that was opened.
+    document.addEventListener("keydown", (event) => {
+        if (!root.offsetParent || !(root.contains(event.target) || event.target === document.body)) return;
         const way = {ArrowLeft: -1, ArrowRight: 1}[event.key];
         if (!way || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
         if (event.target.closest("input, textarea, select, [contenteditable=true], [role=listbox], [role=combobox]")) return;
