@@ -28,11 +28,13 @@ from playwright.sync_api import sync_playwright
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trainer import launch
-from trainer.rundir import PROJECT, list_runs, outputs_dir
+from trainer.rundir import PROJECT, RunDir, list_runs, outputs_dir
 
 PICTURES = ("train", "live", "groups", "runs")
 EVERY_TAB = ("train", "live", "groups", "health", "runs", "try")
 WIDE, NARROW = (1280, 900), (390, 844)
+PICTURE = (1280, 1000)
+BELOW = 24  # pixels left below what ends earlier
 TICKS_MS = 5000  # three ticks of the page: charts, tables and fonts are there
 UP_S = 60
 
@@ -46,7 +48,8 @@ def main() -> int:
     run = given.run or newest_finished(given.outputs)
     with serving(given.outputs) as port, browsing() as browser:
         for tab in PICTURES:
-            take(browser, port, PROJECT / "docs" / "page" / f"{tab}.png", tab=tab, run=run)
+            step = middle(given.outputs, run) if tab == "groups" else ""
+            take(browser, port, PROJECT / "docs" / "page" / f"{tab}.png", PICTURE, tab=tab, run=run, step=step)
         if given.all:
             everything(browser, port, given.all, run)
     if given.all:
@@ -62,13 +65,19 @@ def newest_finished(outputs: Path) -> str:
     return found
 
 
+def middle(outputs: Path, run: str) -> str:
+    """A step in the middle of the run with rollouts: some groups have spread there, some do not any more."""
+    files = sorted(RunDir.open(outputs, run).rollouts.glob("step_*.jsonl"))
+    return str(int(files[len(files) // 2].stem.removeprefix("step_"))) if files else ""
+
+
 def everything(browser: Any, port: int, folder: Path, run: str) -> None:
     for tab in EVERY_TAB:
         for size in (WIDE, NARROW):
             for language in ("en", "ko"):
                 for scheme in ("light", "dark"):
                     file = folder / f"{tab}-{size[0]}-{language}-{scheme}.png"
-                    take(browser, port, file, size, language, scheme, tab=tab, run=run)
+                    take(browser, port, file, size, language, scheme, whole=True, tab=tab, run=run)
 
 
 def take(
@@ -78,9 +87,10 @@ def take(
     size: tuple[int, int] = WIDE,
     language: str = "en",
     scheme: str = "light",
+    whole: bool = False,
     **query: str,
 ) -> None:
-    """The whole page, as high as it is, one pixel a pixel."""
+    """What a screen of this size shows first, one pixel a pixel; whole: the page as high as it is."""
     screen = {"width": size[0], "height": size[1]}
     context = browser.new_context(viewport=screen, color_scheme=scheme, locale=language, device_scale_factor=1)
     page = context.new_page()
@@ -91,7 +101,12 @@ def take(
         page.locator("svg").locator("visible=true").first.wait_for()
     page.wait_for_timeout(TICKS_MS)
     file.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(file), full_page=True)
+    if whole:
+        page.screenshot(path=str(file), full_page=True)
+    else:
+        end = page.evaluate("document.querySelector('.g-tabs').getBoundingClientRect().bottom")
+        clip = {"x": 0, "y": 0, "width": size[0], "height": min(size[1], round(end) + BELOW)}
+        page.screenshot(path=str(file), clip=clip)
     context.close()
     print(file)
 
@@ -105,7 +120,7 @@ def serving(outputs: Path) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as state:
         own = {"ONEGRPO_OUTPUTS": str(outputs.resolve()), "ONEGRPO_STATE": state}
         command = [sys.executable, str(PROJECT / "app.py"), "--port", str(port)]
-        process = subprocess.Popen(command, env=os.environ | own, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | own, stdout=subprocess.DEVNULL)
         try:
             for _ in range(UP_S * 5):
                 with contextlib.suppress(OSError):

@@ -6,11 +6,12 @@ The functions are read from the page's own list, so that a new one is asked too.
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import re
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,8 +46,6 @@ JUNK = {
     "link": "link",
     "regex": "(a+)+$",
 }
-# With an empty name these start a run: an empty name is a free one.
-STARTS = ("start",)
 TEXTS = ("textbox", "radio", "dropdown", "code", "html", "markdown", "textarea")
 
 
@@ -119,30 +118,42 @@ def nothing(_: dict[str, Any]) -> bool:
     return False
 
 
-def filled(inputs: list[dict[str, Any]], junk: str, keep: Any) -> list[Any]:
-    """Junk for every text but those to keep, which stay as the page has them."""
+Kept = Callable[[dict[str, Any]], bool]
+
+
+def filled(inputs: list[dict[str, Any]], kinds: Iterator[str], keep: Kept) -> list[Any]:
+    """The next kind of junk for every text but those to keep, which stay as the page has them."""
     texts = [each["type"] in TEXTS and not keep(each) for each in inputs]
-    return [junk if text else each["props"].get("value") for text, each in zip(texts, inputs, strict=True)]
+    return [JUNK[next(kinds)] if text else each["props"].get("value") for text, each in zip(texts, inputs, strict=True)]
 
 
-@pytest.mark.parametrize("kind", JUNK)
-def test_junk_is_answered_and_makes_nothing(site: Server, folder: Path, kind: str) -> None:
+def asked_with(inputs: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """(kind of junk that is sent with the event, values): every kind once, in one of its texts or another.
+
+    Gradio refuses what is not among the choices before the function sees it: so the choices are kept, but for twice.
+    """
+    kinds = itertools.cycle(JUNK)
+    free = sum(each["type"] in TEXTS and not has_choices(each) for each in inputs)
+    # Without a text of its own a function can still be told of a click.
+    for number in range(-(-len(JUNK) // max(1, free))):
+        yield list(JUNK)[number % len(JUNK)], filled(inputs, kinds, has_choices)
+    for keep in (nothing, is_language):
+        yield "up", filled(inputs, itertools.repeat("unicode"), keep)
+
+
+def test_junk_is_answered_and_makes_nothing(site: Server, folder: Path) -> None:
     before, log = everything(folder), folder / "server.log"
-    event = dict.fromkeys(event_names(site), JUNK[kind])
-    wrong = []
+    names, wrong = event_names(site), []
     for function, inputs in functions(site):
-        # Gradio refuses what is not among the choices before the function sees it: so once with choices kept.
-        for keep in (nothing, is_language, has_choices):
-            if kind == "empty" and keep is has_choices and function["api_name"] in STARTS:
-                continue
+        for kind, values in asked_with(inputs):
             told = log.stat().st_size
-            said = join(site, function["id"], filled(inputs, JUNK[kind], keep), event)
+            said = join(site, function["id"], values, dict.fromkeys(names, JUNK[kind]))
             more = log.read_bytes()[told:].decode("utf-8", "replace")
             if "process_completed" not in said or not refusals_only(more):
-                wrong.append(f"{function['api_name']} ({keep.__name__}): {said[-200:]} {more[-2000:]}")
+                wrong.append(f"{function['id']} {function['api_name']} {values!r:.200}: {said[-200:]} {more[-2000:]}")
             assert SECRET not in said
+        assert everything(folder) == before, function["api_name"]
     assert not wrong, "\n".join(wrong)
-    assert everything(folder) == before
     assert not Path(JUNK["absolute"]).exists()
     assert site.process.poll() is None
 

@@ -25,13 +25,16 @@ import pytest
 from tests.ui.conftest import PROJECT, Server, end_server, start_server
 from trainer import launch
 from trainer.rundir import RunDir, list_runs
+from trainer.tryit import parent
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, NARROW = (1280, 900), (390, 844)
 # Milliseconds a test waits for something to be seen: generous, for two cores that train meanwhile.
 PATIENCE_MS = 30_000
-# Gradio's own words when a page is left or reloaded while it listens for an answer.
-LEFT = "AbortError: signal is aborted without reason"
+# What Gradio's client says when a page is left or reloaded: while it listens for an answer, and while it asks for one
+# (a tick that is under way). Chromium tells the same requests as net::ERR_ABORTED. One that fails for any other reason
+# is told by `_failed` as well, or by the browser's own line, so that nothing is lost here.
+LEFT = ("AbortError: signal is aborted without reason", "Unexpected error Connection errored out.")
 # A real run that is short enough to watch.
 SHORT = ("optim.max_steps=6", "eval.max_rows=16", "checkpoint.save_steps=2", "log.heartbeat_s=0.5")
 
@@ -103,6 +106,8 @@ def make_site(folder: Path) -> Iterator[Site]:
         for run in list_runs(site.outputs):
             if launch.judge(run) in ("starting", "running", "stopping"):
                 launch.kill(run)
+            parent.end(run)  # who answers on Try it: asked at first, then killed
+            parent.end(run)
         end_server(site.server)
     assert "Traceback" not in site.log, site.log
 
@@ -205,3 +210,44 @@ def open_tab(page: Any, name: str) -> None:
     tab = page.get_by_role("tab", name=name, exact=True)
     tab.click()
     page.wait_for_function("tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle())
+
+
+def setting(page: Any, key: str) -> Any:
+    return page.locator(f'[data-key="{key}"]')
+
+
+def set_field(page: Any, key: str, value: str) -> None:
+    """Unfold what it lies in, as a person would, and type."""
+    control = setting(page, key)
+    folds = control.locator("xpath=ancestor::details[not(@open)]")
+    for _ in range(folds.count()):
+        folds.first.locator("> summary").click()
+    control.fill(value)
+
+
+def start_button(page: Any) -> Any:
+    return page.locator("[data-start]")
+
+
+def live_button(page: Any, name: str) -> Any:
+    return page.locator(f"#live-{name}")
+
+
+def state_of(page: Any) -> Any:
+    return page.locator(".prose.g-state")
+
+
+def start(page: Any, name: str, changes: dict[str, Any]) -> None:
+    """Fill the form of Train, press Start, and see the page turn to the run."""
+    from playwright.sync_api import expect
+
+    expect(start_button(page)).to_be_enabled()
+    for key, value in changes.items():
+        set_field(page, key, str(value))
+    page.locator("[data-name]").fill(name)
+    command = page.locator('[data-slot="command"]')
+    for part in (*(f"--set {key}={value}" for key, value in changes.items()), f"--name {name}"):
+        expect(command).to_contain_text(part)
+    start_button(page).click()
+    expect(page.get_by_role("tab", name="Live")).to_have_attribute("aria-selected", "true")
+    expect(state_of(page)).to_contain_text(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser.conftest import Site, Watch
+from tests.e2e.browser.conftest import Site, Watch, start
 from trainer import launch
 from trainer.events import EventReader
 from trainer.report.fold import RunFollower
@@ -23,16 +23,15 @@ WAIT_S = 180.0
 
 @pytest.mark.slow
 def test_the_run_goes_on_and_a_new_server_shows_it(own_site: Site, new_page: Any, watch: Watch) -> None:
-    starter = own_site.headless("watched", f"optim.max_steps={STEPS}", "checkpoint.save_steps=10")
-    wait_for(lambda: (own_site.outputs / "watched" / "events.jsonl").exists())
+    """The page started it, and its worker is a child of the server that is killed."""
+    page = new_page(own_site, lang="en")
+    start(page, "watched", {"optim.max_steps": STEPS, "checkpoint.save_steps": 10, "eval.max_rows": 16})
     run = own_site.run("watched")
-    page = new_page(own_site, run="watched", lang="en")
     wait_for(lambda: len(steps(run)) >= 3)
 
     watch.server_is_gone = True
-    for process in (own_site.server.process, starter):
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(20)
+    os.kill(own_site.server.process.pid, signal.SIGKILL)
+    own_site.server.process.wait(20)
     before = len(steps(run))
     wait_for(lambda: len(steps(run)) >= before + 2)
     assert launch.judge(run) == "running"
@@ -47,6 +46,8 @@ def test_the_run_goes_on_and_a_new_server_shows_it(own_site: Site, new_page: Any
     state = RunFollower(run).tick()
     assert state.steps == everyone
     assert all(value is not None for value in state.metrics["train/reward"])
+    page = new_page(own_site, run="watched", tab="live", lang="en")
+    page.locator(f'.g-board .g-large svg[role="img"][aria-label$="step {STEPS}"]').wait_for()
 
 
 def shown_after(site: Site, new_page: Any, run: str) -> float:

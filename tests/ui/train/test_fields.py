@@ -106,3 +106,18 @@ def test_every_word_that_is_chosen_by_a_value_is_there(language: str) -> None:
     for head, tails in chosen.items():
         for tail in tails:
             assert f"train.{head}_{tail}" in words(language)
+
+
+def test_a_file_below_this_folder_is_shown_as_it_would_be_typed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder of this machine in a picture of the page; and the text that is shown is read as the same file."""
+    info = next(info for info in presets.list_presets() if info.name == "tiny")
+    raw = presets.tables(info.path)
+    monkeypatch.chdir(info.path.parent.parent)
+    path = values(raw)["data.path"]
+    assert path == "presets/data/reverse_train.jsonl"
+    assert presets.draft(raw, [f"data.path={path}"], "tiny").raw == presets.draft(raw, [], "tiny").raw
+    monkeypatch.chdir("/")
+    assert presets.draft(raw, [f"data.path={values(raw)['data.path']}"], "tiny").raw["data"] == raw["data"]
+    outside = raw | {"data": {"path": "/elsewhere/rows.jsonl"}}
+    monkeypatch.chdir(info.path.parent)
+    assert values(outside)["data.path"] == "/elsewhere/rows.jsonl"

@@ -100,7 +100,8 @@ if (root && !root.dataset.wired) {
             state.asked = {}; // another run: its newest step
             address();
         }
-        if (!state.dragging) state.place = placeOf(Number(strip().dataset.step));
+        // What is asked for counts, not the strip: that may still be the answer to a tick that was under way before.
+        if (!state.dragging) state.place = placeOf(state.asked.step ?? Number(strip().dataset.step));
         tell();
         const lost = document.activeElement === document.body && state.focused;
         if (lost) $(state.focused)?.focus({preventScroll: true});

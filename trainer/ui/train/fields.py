@@ -6,16 +6,19 @@ A key names a field as after --set: `optim.learning_rate`, `reward.components.0.
 from __future__ import annotations
 
 import functools
+import os
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trainer.memory.shapes import BUILTIN_CONFIGS
+from trainer.presets import FILE_KEYS
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec, explain
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
@@ -200,9 +203,17 @@ def values(raw: Mapping[str, Any]) -> dict[str, str]:
         elif field.key not in (COMPONENTS, TRL):
             known = _at(raw, field.key)
             found[field.key] = field.default if known is None else shown(known)
+    for path in FILE_KEYS:
+        found[".".join(path)] = _from_here(found[".".join(path)])
     components = _at(raw, COMPONENTS)
     found |= _of_components(components, COMPONENTS)
     return found
+
+
+def _from_here(path: str) -> str:
+    """A file below the folder the page was started in as it would be typed there, and is read again; else as it is."""
+    here = os.path.join(Path.cwd(), "")
+    return path.removeprefix(here) if ".." not in path else path
 
 
 def _of_components(components: Any, prefix: str) -> dict[str, str]:

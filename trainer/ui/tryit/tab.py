@@ -320,8 +320,9 @@ class TryItTab(Tab):
 
     @staticmethod
     def picked(event: gr.EventData) -> str:
-        """A click in the table of checkpoints."""
-        return str(getattr(event, "step", ""))[:12]
+        """A click in the table of checkpoints: its step, "" for what is none."""
+        step = str(getattr(event, "step", ""))[:12]
+        return step if step.isascii() and step.isdigit() else ""
 
     @staticmethod
     def sides_in(language: str) -> Any:
