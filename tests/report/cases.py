@@ -14,8 +14,8 @@ import numpy as np
 
 from tests.report.synthetic import SPEC, _merged
 from trainer import plan as planning
-from trainer.report.finding import Level
 from trainer.report.columns import Column, Table
+from trainer.report.finding import Level
 from trainer.report.fold import RunState
 from trainer.report.material import GENERATE, Group, Material
 from trainer.spec import RunSpec
