@@ -79,7 +79,7 @@ def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
         "Reward: 0.138 in the first steps, 0.887 in the last ones.",
         "Held-out rows answered right: 25 % before, 75 % after, of 128.",
         "In the last 10 steps 25 % of the groups taught nothing (all their completions were paid "
-        "the same: 12 % everything right, 12 % everything wrong).",
+        "the same: 12 % because everything was right, 12 % because everything was wrong).",
     ]
     assert told == ["It has learnt, and what it learnt holds on rows it never saw.", *said]
     assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
@@ -91,6 +91,8 @@ def test_a_run_without_spread_is_not_called_learning(make_run: MakeRun) -> None:
     alive = folded(step(1, dead=0.0))
     assert "every group" in views.dead_sentence(alive, EN)
     assert views.dead_sentence(RunState(), EN) == ""
+    last = views.dead_sentence(folded(step(1, dead=0.5) | {"groups": {"dead_frac": 0.5, "all_right_frac": 0.0}}), EN)
+    assert last.startswith("In the last step 50 %") and "none because everything was right" in last
     events = [began(), *(step(n, n / 40, dead=1.0) for n in range(1, 41))]
     headline = Headlines().of(seen_of(make_run("dead"), folded(*events)), EN)
     assert "100 % of the groups taught nothing" in headline
@@ -176,6 +178,30 @@ def test_buttons_tell_the_step_and_the_time_they_wait_for(make_run: MakeRun) -> 
         assert "step 8" in can[name].text and "about 6.0 s" in can[name].text
 
 
+def test_a_resumed_attempt_promises_nothing_before_its_first_step(make_run: MakeRun) -> None:
+    rundir = make_run("tiny-1")
+    again = {"kind": "run_started", "attempt": 2, "resumed_from_step": 15, "resumed_from": "checkpoint-15"}
+    events = [began(), *(step(n) for n in range(1, 18)), again]
+    loads = {"kind": "phase", "attempt": 2, "name": "load", "state": "start"}
+    for more, said in (
+        ([loads], "as soon as the model is loaded"),
+        ([loads, loads | {"state": "end"}], "Finishes the first step of this attempt"),
+        ([step(16) | {"attempt": 2}], "Finishes step 17"),
+    ):
+        can = buttons.actions(seen_of(rundir, folded(*events, *more)), EN, 0.0)
+        assert said in can["stop"].text and said.lower() in can["pause"].text.lower()
+        assert can["save"].on == ("step 17" in said)
+
+
+def test_the_gpu_is_free_only_after_a_run_that_used_one(make_run: MakeRun) -> None:
+    for device, said in (("cpu", "its memory is free"), ("cuda", "the GPU is free")):
+        events = [began(), {"kind": "plan", "plan": {}, "device": device}, step(1)]
+        assert said in buttons.pause(seen_of(make_run(device), folded(*events)), EN).text
+        events.append({"kind": "run_paused", "step": 1, "checkpoint": "checkpoint-1"})
+        paused = seen_of(make_run(f"paused-{device}"), folded(*events), status="paused")
+        assert said in views.sentences(paused, EN)[0]
+
+
 def test_stop_tells_what_will_happen_while_a_run_is_going(make_run: MakeRun, start: Any) -> None:
     handle = start(make_run("tiny-1"), "obey")
     runs = KnownRuns()
@@ -195,7 +221,7 @@ def test_a_paused_run_is_continued(make_run: MakeRun, start: Any) -> None:
     handle = start(make_run("tiny-1"), "obey")
     runs = KnownRuns()
     with_step(runs, handle)
-    assert "the GPU is free" in steering.pause("tiny-1", EN)
+    assert steering.pause("tiny-1", EN).startswith("tiny-1 was asked to pause")
     handle.process.wait(20)
     with runs.look("tiny-1") as seen:
         assert seen.status == "paused"
@@ -300,6 +326,17 @@ def test_what_can_not_be_there_says_why(make_run: MakeRun) -> None:
     assert drawn(seen_of(rundir, folded(began())))["entropy"].empty == "Comes with the first step."
 
 
+def test_what_is_planned_or_held_is_drawn_as_it_was(make_run: MakeRun) -> None:
+    events = [step(n) for n in range(1, 41)]
+    for event in events:
+        event["metrics"] |= {"train/learning_rate": event["step"] / 1e6}
+    found = drawn(seen_of(make_run("tiny-1"), folded({"kind": "heartbeat", "rss_gib": 1.5}, *events)))
+    assert [line.style for line in found["reward"].chart.drawn] == ["faint", "strong"]
+    for name in ("rate", "memory_ram", "tokens"):
+        (line,) = found[name].chart.drawn
+        assert line.style == "strong" and len(line.points) == 40
+
+
 def test_each_component_has_its_colour_and_its_weight(make_run: MakeRun) -> None:
     events = []
     for n in range(1, 4):
@@ -335,9 +372,9 @@ def test_tokens_a_second_are_those_between_two_points(make_run: MakeRun) -> None
 
 def test_an_arrow_looks_ten_steps_back(make_run: MakeRun) -> None:
     state = folded(*(step(n, n / 100) for n in range(1, 31)))
-    assert drawn(seen_of(make_run("tiny-1"), state))["reward"].chart.note == "\u2197 +0.100"
+    assert drawn(seen_of(make_run("tiny-1"), state))["reward"].chart.note == "step 30, \u2197 +0.100"
     short = folded(*(step(n, n / 100) for n in range(1, 5)))
-    assert drawn(seen_of(make_run("b"), short))["reward"].chart.note == ""
+    assert drawn(seen_of(make_run("b"), short))["reward"].chart.note == "step 4"
 
 
 # ---- what is shown of it

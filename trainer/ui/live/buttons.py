@@ -8,7 +8,7 @@ from trainer import forms
 from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked
 from trainer.status import LIVE
 from trainer.ui.known_runs import Seen
-from trainer.ui.live.views import EARLY, RECENT
+from trainer.ui.live.views import EARLY, RECENT, device
 from trainer.ui.text import Words
 
 
@@ -62,8 +62,9 @@ def pause(seen: Seen, words: Words) -> Action:
         return Action(False, words("stop.ended"), label)
     early = _early(seen)
     if early:
-        return Action(True, words(f"live.pausing.{early}"), label)
-    return Action(True, words("live.pausing.now", **_boundary(seen, words)), label)
+        return Action(True, words(f"live.pausing.{early}", device=device(seen.state, words)), label)
+    told = words("live.pausing.now", device=device(seen.state, words), **_boundary(seen, words))
+    return Action(True, told, label)
 
 
 def save(seen: Seen, words: Words) -> Action:
@@ -109,12 +110,22 @@ def force(seen: Seen, words: Words, now: float) -> Action:
     return Action(True, words("live.forcing.some", first=f"{kept + 1:,}", last=f"{last:,}", checkpoint=saved[0]), label)
 
 
+def came(seen: Seen) -> str:
+    """Names of the requests that wait for nothing any more, so that what was said of them can go. The number of
+    checkpoints makes it another word when a save was met between two looks."""
+    if seen.status not in LIVE:
+        return "stop pause save"
+    saved = "" if save_asked(seen.rundir) is not None else f" save {len(seen.state.checkpoints)}"
+    return f"resume{saved}" if seen.status == "running" else saved.strip()
+
+
 def _early(seen: Seen) -> str:
-    """Key of what a request waits for before this attempt has ended a step; "" later."""
+    """Key of what a request waits for before the newest attempt has ended a step of its own; "" later."""
     state = seen.state
+    kept = (state.started or {}).get("resumed_from_step") or 0
     if seen.status == "starting" or state.phase in EARLY:
         return "before"
-    return "" if state.steps else "first"
+    return "" if state.last_step > kept else "first"
 
 
 def _boundary(seen: Seen, words: Words) -> dict[str, str]:

@@ -97,7 +97,8 @@ class _Board:
         ]
         if shown:
             lines.append(Line(self.say("chart.evaluated"), "joined", shown))
-        return Card(self._chart("reward", lines, column), self._missing(), large=True)
+        note = self.say("chart.at", step=f"{lines[0].points[-1][0]:,}") if lines[0].points else ""
+        return Card(self._chart("reward", lines, column, note=note), self._missing(), large=True)
 
     def components(self) -> Card:
         weight = weights(self.spec)
@@ -153,7 +154,9 @@ class _Board:
         return self._plain("entropy", "train/entropy")
 
     def rate(self) -> Card:
-        return self._plain("rate", "train/learning_rate", format=_rate, mark=_rate)
+        column = self._metric("train/learning_rate")
+        lines = self._exact(column)
+        return Card(self._chart("rate", lines, column, low=0.0, format=_rate, mark=_rate), self._missing())
 
     def clipped(self) -> Card:
         if self._on_policy():
@@ -225,7 +228,7 @@ class _Board:
     def memory(self) -> Card:
         used = self.pen.state.memory.get("used_gib", Column())
         column = used or self.pen.state.memory.get("rss_gib", Column())
-        lines = self._two(column)
+        lines = self._exact(column)
         total = (self.pen.state.gpu or {}).get("total_gib")
         if used and isinstance(total, int | float):
             ends = sorted({point[0] for point in lines[0].points})
@@ -255,6 +258,10 @@ class _Board:
     def _two(self, column: Column) -> list[Line]:
         return self.pen.two(column, self.say("chart.each"), self.say("chart.smooth", count=f"{self.pen.view.width:,}"))
 
+    def _exact(self, column: Column) -> list[Line]:
+        """Every step as it was, also where others are smoothed: a mean of what is planned or held never was."""
+        return [Line(self.say("chart.each"), "strong", self.pen.raw(column))]
+
     def _several(self, head: str, parts: Iterable[tuple[str, Style]]) -> list[Line]:
         known = [(name, style, self._metric(head + name)) for name, style in parts]
         return [self.pen.one(self.say(f"chart.{name}"), style, column) for name, style, column in known if column]
@@ -264,11 +271,19 @@ class _Board:
         return self._chart(key, lines, column, **(options | more))
 
     def _chart(
-        self, key: str, lines: list[Line], column: Column | None = None, *, format: Format = forms.number, **more: Any
+        self,
+        key: str,
+        lines: list[Line],
+        column: Column | None = None,
+        *,
+        format: Format = forms.number,
+        note: str = "",
+        **more: Any,
     ) -> Chart:
-        """column: whose newest value is compared with that of ten steps before."""
+        """column: whose newest value is compared with that of ten steps before. note: said before that."""
         kept = [line for line in lines if line.points]
-        note = _moved(self.pen.change(column or []), format) if kept else ""
+        moved = _moved(self.pen.change(column or []), format) if kept else ""
+        note = ", ".join(filter(None, (note, moved)))
         return Chart(self.say(f"chart.{key}"), kept, format=format, note=note, hover=True, **more)
 
     def _unit(self, name: str) -> Format:

@@ -20,13 +20,15 @@ from trainer.ui.tab import Frame, Look, Tab
 from trainer.ui.text import Words, words
 
 BUTTONS = ("stop", "pause", "save", "resume", "report", "force")
+# Two of the page's own values, in the browser: no event has to go to the server for it.
+GONE = "(came, told) => came.split(' ').some((one) => one && (told || '').includes('g-asked-' + one)) ? '' : told"
 READING = "log"  # value of the hidden textbox while the log is unfolded
 
 
 class LiveTab(Tab):
     name = "live"
     names = (
-        *("state", "cause", "facts", *BUTTONS, "hints", "sure", "question"),
+        *("state", "cause", "facts", *BUTTONS, "hints", "sure", "question", "came"),
         *("smoothing", "span", "board", "fold", "log", "lines", "alerts"),
     )
 
@@ -64,11 +66,13 @@ class LiveTab(Tab):
             self.question = gr.HTML()
             self.yes = labels.make(gr.Button, words={"value": "live.forcing.yes"}, variant="stop", scale=0)
             self.no = labels.make(gr.Button, words={"value": "live.forcing.no"}, scale=0)
-        self.told = gr.HTML()
+        self.told = gr.HTML(elem_classes="g-told")
         self.read = gr.HTML(elem_classes="g-report")
         self.reading = gr.Textbox(visible="hidden", max_length=8)
         self.asking = gr.Textbox(visible="hidden", max_length=64)
         """The run whose forced end waits for a word."""
+        self.came = gr.Textbox(visible="hidden", max_length=64)
+        """The requests that were met: the notice of one of them goes."""
         self.about = gr.State(None)
         """The run that `told` and `read` are about."""
 
@@ -138,6 +142,7 @@ class LiveTab(Tab):
             "facts": markup.facts(views.facts(seen, say, now)),
             "hints": pieces.effects(can, say),
             "sure": can["force"].on and asking == seen.rundir.name,
+            "came": buttons.came(seen),
             "question": pieces.question(seen, can["force"].text, say),
             "smoothing": _choices(say, "smoothing"),
             "span": _choices(say, "span"),
@@ -180,7 +185,7 @@ class LiveTab(Tab):
 
         for name in ("stop", "pause", "save", "resume"):
             button = getattr(self, name)
-            refreshed(button.click(_asks(getattr(actions, name)), asked, self.told, api_name=name, **quiet))
+            refreshed(button.click(_asks(name), asked, self.told, api_name=name, **quiet))
         self.report.click(self.reported, asked, self.read, api_name="report", **quiet)
         refreshed(self.force.click(None, frame.run, self.asking, js="(run) => run", queue=False))
         refreshed(self.no.click(None, None, self.asking, js='() => ""', queue=False))
@@ -191,6 +196,7 @@ class LiveTab(Tab):
         self.span.input(None, None, self.range, js='() => ""', queue=False)  # the newer choice counts
         changed = [self.smoothing.change, self.span.change, self.range.change, self.reading.change]
         gr.on(changed, trigger_mode="always_last", **again)
+        self.came.change(None, [self.came, self.told], self.told, js=GONE, queue=False)
         left = [self.told, self.read, self.asking, self.about]
         frame.run.change(self.turned, [frame.run, self.about], left, api_name=False, **quiet)
 
@@ -225,18 +231,19 @@ class LiveTab(Tab):
         return _told(lambda run, say: actions.force(run, asking, say), run, words(language)), ""
 
 
-def _asks(action: Callable[[str | None, Words], str]) -> Callable[[str | None, str], str]:
+def _asks(name: str) -> Callable[[str | None, str], str]:
     """An action as an event: run and language -> what came of it."""
+    action: Callable[[str | None, Words], str] = getattr(actions, name)
 
     def asked(run: str | None, language: str) -> str:
-        return _told(action, run, words(language))
+        return _told(action, run, words(language), f"g-right g-asked-{name}")
 
     return asked
 
 
-def _told(action: Callable[[str | None, Words], str], run: str | None, say: Words) -> str:
+def _told(action: Callable[[str | None, Words], str], run: str | None, say: Words, kind: str = "g-right") -> str:
     try:
-        return markup.notice(action(run, say))
+        return markup.notice(action(run, say), kind)
     except TrainerError as error:
         return markup.notice(str(error), "g-wrong")
 

@@ -67,7 +67,7 @@ def _state_sentence(seen: Seen, words: Words) -> str:
         saved = (state.final or {}).get("checkpoint")
         kept = words("sentence.kept", checkpoint=forms.printable(str(saved)))
         kept = kept if saved else words("sentence.kept_nothing")
-        return words(f"sentence.{status}", step=step, total=total, kept=kept)
+        return words(f"sentence.{status}", step=step, total=total, kept=kept, device=device(state, words))
     if status in ("failed", "lost", "imported"):
         return words(f"sentence.{status}", step=step, total=total)
     if status == "running" and state.phase in ("train", "") and state.steps:
@@ -83,15 +83,22 @@ def dead_sentence(state: RunState, words: Words) -> str:
     known = [share for share in state.groups.get("dead_frac", [])[-RECENT:] if share is not None]
     if not known:
         return ""
+    one = "_one" if len(known) == 1 else ""
     if not any(known):
-        return words("sentence.dead_none", count=len(known))
+        return words(f"sentence.dead_none{one}", count=len(known))
     return words(
-        "sentence.dead",
+        f"sentence.dead{one}",
         count=len(known),
         share=_mean_percent(state, "dead_frac"),
-        right=_mean_percent(state, "all_right_frac"),
-        wrong=_mean_percent(state, "all_wrong_frac"),
+        right=_part(state, "all_right_frac", words),
+        wrong=_part(state, "all_wrong_frac", words),
     )
+
+
+def _part(state: RunState, name: str, words: Words) -> str:
+    """A share of the groups; "none" in words."""
+    found = _mean_percent(state, name)
+    return words("sentence.none") if found == forms.percent(0.0) else found
 
 
 def _mean_percent(state: RunState, name: str) -> str:
@@ -122,6 +129,12 @@ def phase_s(seen: Seen, now: float) -> float | None:
     else:
         since = state.attempt_t[state.attempts][1]
     return max(0.0, now - since) if isinstance(since, int | float) else None
+
+
+def device(state: RunState, words: Words) -> str:
+    """What is free when the run has ended: the GPU of one that trains on it, else the memory it used."""
+    gpu = state.gpu is not None or str(state.facts.get("device")).startswith("cuda")
+    return words("sentence.gpu" if gpu else "sentence.memory")
 
 
 def planned(seen: Seen) -> str:
