@@ -22,7 +22,12 @@ _RUN = re.compile(f"([{_UNSEEN}]|(?<![{_PICTURE}])\\u200d|\\u200d(?![{_PICTURE}]
 
 def inert(text: str) -> str:
     """Text as HTML for a box that keeps white space: everything escaped, each run of an unseen character named once."""
-    return _RUN.sub(_named, escape(text.replace("\r\n", "\n")))
+    text = text.replace("\r\n", "\n")
+    shown, place = [], 0
+    for found in _RUN.finditer(text):  # before escaping, which has a sign of its own for half of a pair
+        shown += [escape(text[place : found.start()]), _named(found)]
+        place = found.end()
+    return "".join(shown) + escape(text[place:])
 
 
 def plain(text: str, most: int) -> str:
