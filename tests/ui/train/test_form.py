@@ -236,6 +236,21 @@ def test_two_problems_are_mended_one_by_one() -> None:
     assert not mended(found, fixes.ways(found, EN)[0][0]).problems
 
 
+def test_a_way_is_offered_though_it_brings_others_to_light() -> None:
+    found = checked(
+        "optim.learning_rate=abc",
+        "generation.num_generations=7",
+        "optim.per_device_train_batch_size=3",
+        "data.path=/nope/x.jsonl",
+    )
+    assert found.held_back and "at least" in EN("train.problems_least", count=1)
+    assert len(found.problems) == 1
+    ways = fixes.ways(found, EN)[0]
+    assert ways
+    after = mended(found, ways[0])
+    assert not after.held_back and found.problems[0] not in after.problems and after.problems
+
+
 def test_a_sound_form_needs_no_mending() -> None:
     assert fixes.ways(checked(), EN) == []
 

@@ -41,7 +41,7 @@ def test_a_choice_shows_its_plan_values_and_command(server: Server) -> None:
 
 def test_every_problem_is_listed_beside_its_field_with_buttons(server: Server) -> None:
     found = ask(server, "check", "optim.learning_rate=5", "nowhere.key=1")
-    assert not found["right"] and "2 things have to be mended" in found["verdict"]
+    assert not found["right"] and "at least these 2" in found["verdict"]
     assert {error["where"] for error in found["errors"]} == {"optim.learning_rate", "nowhere.key"}
     place = [error["where"] for error in found["errors"]].index("optim.learning_rate")
     assert found["ways"][place][0] == {"changes": ["optim.learning_rate=1"], "undo": []}

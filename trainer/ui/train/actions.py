@@ -40,6 +40,8 @@ class Checked:
     spec: RunSpec | None
     plan: RunPlan | None
     problems: list[Problem]
+    held_back: bool = False
+    """Values are wrong one by one: rules, batch and rows were not looked at."""
     data: Survey | None = None
     """None where the rows were not, or not all, looked at."""
 
@@ -85,12 +87,12 @@ def check(form: Form, say: Words) -> Checked:
     of_files = list(file_problems(draft.raw, say))
     problems += [*draft.problems, *of_files]
     if draft.spec is None or of_files:  # a path that is not known here is not read
-        return Checked(form, base.raw, draft.raw, None, None, problems)
+        return Checked(form, base.raw, draft.raw, None, None, problems, held_back=draft.spec is None)
     data, plan, more = _planned(draft.spec)
     problems += more
     if problems:
-        return Checked(form, base.raw, draft.raw, None, None, problems, data)
-    return Checked(form, base.raw, draft.raw, draft.spec, plan, [], data)
+        return Checked(form, base.raw, draft.raw, None, None, problems, data=data)
+    return Checked(form, base.raw, draft.raw, draft.spec, plan, [], data=data)
 
 
 def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem]]:

@@ -80,9 +80,18 @@ class _Trial:
             if len(mending) == MOST or (tried >= AT_LEAST and time.monotonic() > self.deadline):
                 break
             after = self._after(way.applied(self.changes))
-            if (problem.where, problem.what) not in after and after <= self.before:
+            if (problem.where, problem.what) not in after and not self._makes_worse(way, after):
                 mending.append(way)
         return mending
+
+    def _makes_worse(self, way: Way, after: set[tuple[str, str]]) -> bool:
+        """Does a way bring a problem of its own? While values are wrong one by one, rules, batch and rows are not
+        looked at: what only comes to light is no fault of the way, unless it is about what the way changes."""
+        new = after - self.before
+        if self.spec is not None:
+            return bool(new)
+        keys = (*way.undo, *map(key_of, way.changes))
+        return any(_touches(where, key) for where, _ in new for key in keys)
 
     def _after(self, changes: tuple[str, ...]) -> set[tuple[str, str]]:
         """(where, what) of every problem that is left with these changes."""

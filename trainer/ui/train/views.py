@@ -130,8 +130,8 @@ def verdict(checked: Checked, mending: list[list[Way]], say: Words) -> str:
     count = len(checked.problems)
     if not count:
         return markup.notice(say("train.ready", name=checked.next_name))
-    sentence = say(f"train.problems_{'one' if count == 1 else 'many'}", count=count)
-    return problems(sentence, checked.problems, mending, say)
+    kind = "least" if checked.held_back else "one" if count == 1 else "many"
+    return problems(say(f"train.problems_{kind}", count=count), checked.problems, mending, say)
 
 
 def refused(found: Sequence[Problem], say: Words) -> str:
