@@ -83,8 +83,9 @@ def break_a_field_and_mend_it(page: Any) -> None:
         expect(error_of(page, told_at)).to_be_visible()
         expect(verdict(page).locator(".g-wrong")).to_contain_text(told_at)
         expect(start_button(page)).to_be_disabled()
-        fix = error_of(page, told_at).get_by_role("button", name=f"{key} = ").first
-        promised = fix.inner_text().partition(" = ")[2]
+        # Not the one that goes back to the preset's value: the click after it does that.
+        fix = error_of(page, told_at).get_by_role("button", name=re.compile(rf"^(Use |{re.escape(key)} = )")).first
+        promised = fix.inner_text().rpartition(" ")[2]
         fix.click()
         expect(error_of(page, told_at)).to_be_hidden()
         expect(verdict(page).locator(".g-wrong")).to_have_count(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from trainer import launch, presets
+from trainer import gpu, launch, presets
 from trainer.errors import SpecError, TrainerError
 from trainer.rundir import RunDir, outputs_dir
 from trainer.ui.text import words
-from trainer.ui.train import actions, fixes
+from trainer.ui.train import actions, fixes, views
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
 from trainer.ui.train.fixes import Way
@@ -196,12 +197,12 @@ def test_reward_code_that_came_through_the_page_is_not_run(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "first"),
     [
-        (("optim.learning_rate=5",), ("optim.learning_rate=1",)),
-        (("optim.optim=adamw_8bitt",), ("optim.optim=adamw_8bit",)),
-        (("grpo.loss_type=dapoo",), ('grpo.loss_type="dapo"',)),
-        (("generation.num_generations=7",), ("optim.per_device_train_batch_size=259",)),
+        (("optim.learning_rate=5",), ()),
+        (("optim.optim=adamw_8bitt",), ()),
+        (("grpo.loss_type=dapoo",), ()),
+        (("generation.num_generations=7",), ()),
         (("optim.per_device_train_batch_size=100000",), ("optim.per_device_train_batch_size=48",)),
-        (("model.max_seq_length=20",), ("model.max_seq_length=44",)),
+        (("model.max_seq_length=20",), ()),
         (("data.columns.answer=x",), ("data.columns.answer=answer",)),
         (("optim.learning_rat=0.1",), ("optim.learning_rate=0.1",)),
         (("trl.learning_rat=0.1",), ("optim.learning_rate=0.1",)),
@@ -243,12 +244,45 @@ def test_a_way_is_offered_though_it_brings_others_to_light() -> None:
         "optim.per_device_train_batch_size=3",
         "data.path=/nope/x.jsonl",
     )
-    assert found.held_back and "at least" in EN("train.problems_least", count=1)
+    assert found.held_back and "at least 1 thing has" in views.verdict(found, [[]], EN)
     assert len(found.problems) == 1
     ways = fixes.ways(found, EN)[0]
     assert ways
     after = mended(found, ways[0])
-    assert not after.held_back and found.problems[0] not in after.problems and after.problems
+    assert after.is_built and found.problems[0] not in after.problems and after.problems
+
+
+def test_every_problem_has_its_buttons_until_all_are_mended() -> None:
+    found = checked(
+        *("optim.learning_rate=abc", "optim.max_steps=-3", "generation.num_generations=7", "grpo.beta=1e9"),
+        *("optim.per_device_train_batch_size=3", "data.path=/nope/x.jsonl", "generation.top_p=2"),
+    )
+    for _ in range(len(found.form.changes)):
+        if found.problems:
+            ways = fixes.ways(found, EN)
+            assert all(ways)
+            found = mended(found, ways[0][0])
+    assert not found.problems
+
+
+def test_what_the_preset_had_comes_first_and_nothing_is_offered_twice() -> None:
+    found = checked("optim.learning_rate=abc", "grpo.beta=1e9")
+    shown = {error["where"]: error["html"] for error in views.answer(found, EN)["errors"]}
+    buttons = re.findall(r"<button[^>]*>([^<]*)<", shown["optim.learning_rate"])
+    assert buttons == ["Back to 0.0003", "Use the default, 1e-06"]
+    assert re.findall(r"<button[^>]*>([^<]*)<", shown["grpo.beta"]) == ["Back to 0", "Use 100"]
+    assert "is 1e9, must be" in shown["grpo.beta"]
+
+
+def test_what_this_machine_refuses_is_said_before_start_with_buttons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "chosen", lambda: None)
+    found = checked(preset="qwen3-8b")
+    assert [problem.where for problem in found.problems] == ["model.device", "model.engine"]
+    assert found.plan is not None and found.toml and "Ready" not in views.answer(found, EN)["verdict"]
+    ways = fixes.ways(found, EN)
+    assert all(ways) and "model.engine=transformers" in ways[1][0].changes
+    for place, of_one in enumerate(ways):
+        assert found.problems[place] not in mended(found, of_one[0]).problems
 
 
 def test_a_sound_form_needs_no_mending() -> None:

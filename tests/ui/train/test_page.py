@@ -41,16 +41,16 @@ def test_a_choice_shows_its_plan_values_and_command(server: Server) -> None:
 
 def test_every_problem_is_listed_beside_its_field_with_buttons(server: Server) -> None:
     found = ask(server, "check", "optim.learning_rate=5", "nowhere.key=1")
-    assert not found["right"] and "at least these 2" in found["verdict"]
+    assert not found["right"] and "at least 2 things" in found["verdict"]
     assert {error["where"] for error in found["errors"]} == {"optim.learning_rate", "nowhere.key"}
     place = [error["where"] for error in found["errors"]].index("optim.learning_rate")
-    assert found["ways"][place][0] == {"changes": ["optim.learning_rate=1"], "undo": []}
+    assert found["ways"][place][0] == {"changes": [], "undo": ["optim.learning_rate"]}
     assert f'data-fix="{place}.0"' in found["verdict"] and found["values"]["optim.learning_rate"] == "5"
 
 
 def test_a_refused_start_says_why_and_makes_no_run(server: Server) -> None:
     answer = ask(server, "start", "lora.r=0", language="ko", name="../up")
-    assert answer["kind"] == "refused" and KO("train.problems_many", count=2) in answer["verdict"]
+    assert answer["kind"] == "refused" and KO("train.problems_least_many", count=2) in answer["verdict"]
     assert sorted(path.name for path in server.outputs.iterdir()) == ["tiny-1"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from trainer import gpu, presets
 from trainer.gpu import GPU
+from trainer.preflight import machine
 from trainer.ui.text import languages, words
 from trainer.ui.train import actions, cards, views
 from trainer.ui.train.form import Form
@@ -52,6 +53,7 @@ def test_a_broken_preset_says_what_is_broken(tmp_path: Any, monkeypatch: pytest.
 @pytest.mark.parametrize("language", languages())
 def test_a_run_that_does_not_fit_is_offered_what_makes_it_fit(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     on_gpu(monkeypatch, 8.0)
+    monkeypatch.setattr(machine, "missing", lambda *names: [])
     say = words(language)
     found = views.answer(actions.check(Form("preset", "qwen3-4b"), say), say)
     assert found["right"] and "t-fit t-no" in found["plan"] and 'data-fits="0"' in found["plan"]

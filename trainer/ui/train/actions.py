@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import launch, presets, rundir
+from trainer import gpu, launch, presets, rundir
 from trainer.data.survey import Survey
 from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
 from trainer.plan import RunPlan, card
+from trainer.preflight import machine
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.ui import actions
@@ -30,7 +31,7 @@ SURVEY_S = 900.0  # for all rows of large files, before a run is started
 
 @dataclass(frozen=True)
 class Checked:
-    """A form that was looked at: either a plan, or what is wrong with it."""
+    """A form that was looked at: a plan, or what is wrong with it; both where only this machine does not suit it."""
 
     form: Form
     base: dict[str, Any]
@@ -41,7 +42,9 @@ class Checked:
     plan: RunPlan | None
     problems: list[Problem]
     held_back: bool = False
-    """Values are wrong one by one: rules, batch and rows were not looked at."""
+    """Something is wrong that had to be right for all to be looked at: there may be more problems."""
+    is_built: bool = True
+    """Whether there is a spec at all, so that its rows can be read."""
     data: Survey | None = None
     """None where the rows were not, or not all, looked at."""
 
@@ -82,17 +85,24 @@ def check(form: Form, say: Words) -> Checked:
     try:
         base = forms.source(form, say)
     except TrainerError as error:
-        return Checked(form, {}, {}, None, None, [*problems, *error.problems])
+        found = [*problems, *error.problems]
+        return Checked(form, {}, {}, None, None, found, held_back=True, is_built=False)
     draft = presets.draft(base.raw, form.changes, base.where)
     of_files = list(file_problems(draft.raw, say))
     problems += [*draft.problems, *of_files]
     if draft.spec is None or of_files:  # a path that is not known here is not read
-        return Checked(form, base.raw, draft.raw, None, None, problems, held_back=draft.spec is None)
+        return Checked(form, base.raw, draft.raw, None, None, problems, held_back=True, is_built=False)
     data, plan, more = _planned(draft.spec)
     problems += more
+    unfit = machine_problems(draft.spec, plan) if plan is not None else []
     if problems:
-        return Checked(form, base.raw, draft.raw, None, None, problems, data=data)
-    return Checked(form, base.raw, draft.raw, draft.spec, plan, [], data=data)
+        return Checked(form, base.raw, draft.raw, None, None, [*problems, *unfit], held_back=plan is None, data=data)
+    return Checked(form, base.raw, draft.raw, draft.spec, plan, unfit, data=data)
+
+
+def machine_problems(spec: RunSpec, plan: RunPlan) -> list[Problem]:
+    """What GPU, packages and main memory refuse: the part of trainer.preflight that asks no network."""
+    return list(machine.problems(spec, plan, gpu.chosen() is not None))
 
 
 def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem]]:
@@ -144,7 +154,7 @@ def start(form: Form, say: Words) -> RunDir:
     """Create the run and start its worker. Raises InputError with every problem."""
     checked = check(form, say)
     if checked.spec is None or checked.plan is None:
-        raise SpecError(checked.problems)
+        raise (forms.HeldBack if checked.held_back else SpecError)(checked.problems)
     spec, plan = checked.spec, checked.plan
     if checked.data is None and spec.data.path is not None:  # too large to be read while somebody typed
         plan = _counted(spec)

@@ -13,7 +13,7 @@ from trainer import presets
 from trainer.data import preview
 from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns
-from trainer.errors import DataError, SpecError
+from trainer.errors import DataError
 from trainer.spec import RunSpec
 from trainer.ui.markup import element, escape
 from trainer.ui.text import Words
@@ -61,7 +61,7 @@ def _spec(form: Form, say: Words) -> RunSpec:
     base = forms.source(form, say)
     draft = presets.draft(base.raw, form.changes, base.where)
     if draft.spec is None:
-        raise SpecError(draft.problems)
+        raise forms.HeldBack(draft.problems)
     return draft.spec
 
 

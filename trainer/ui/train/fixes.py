@@ -6,6 +6,7 @@ its default, what it was before), from the keys its rule reads, and from the pla
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +14,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer import presets
+from trainer import launch, presets
 from trainer.data import preview
 from trainer.data.rows import needed_columns
-from trainer.errors import DataError, Problem, TrainerError
+from trainer.errors import DataError, PlanError, Problem, TrainerError
 from trainer.plan import batch_of
 from trainer.plan.batches import nearest_possible
 from trainer.plan.checks import batch_problems, length_changes, length_problems
+from trainer.preflight import machine
 from trainer.rewards.library import REWARDS
 from trainer.spec import RunSpec, explain, rules, trl_homes
 from trainer.spec.rules.registry import RULES
 from trainer.ui.text import Words
 from trainer.ui.train import fields, rows
 from trainer.ui.train import form as forms
-from trainer.ui.train.actions import Checked, file_problems
+from trainer.ui.train.actions import Checked, file_problems, machine_problems
 
 MOST = 4  # ways shown for a problem
 BUDGET_S = 0.4  # for trying them out, of all problems together ...
@@ -65,43 +67,55 @@ def ways(checked: Checked, say: Words) -> list[list[Way]]:
 class _Trial:
     def __init__(self, checked: Checked, base: forms.Source, say: Words) -> None:
         self.changes, self.base, self.raw, self.say = checked.form.changes, base, checked.raw, say
+        self.is_built, self.plan = checked.is_built, checked.plan
         self.deadline = time.monotonic() + BUDGET_S
         self.spec = _valid(checked.raw)
         # Rows are read by the settings of the rewards: only where those are sound.
         self.reads_rows = self.spec is not None and not rules.problems(self.spec)
         self.rows = _rows(self.spec) if self.reads_rows else None
-        self.before = self._after(self.changes)
+        self.before, _ = self._after(self.changes)
 
     def found(self, problem: Problem) -> list[Way]:
+        clean: list[Way] = []
         mending: list[Way] = []
+        seen: list[Any] = []
         if (problem.where, problem.what) not in self.before:
             return []  # it does not come from the settings: the name of the run
         for tried, way in enumerate(_once(self._candidates(problem))):
-            if len(mending) == MOST or (tried >= AT_LEAST and time.monotonic() > self.deadline):
+            if len(clean) == MOST or (tried >= AT_LEAST and time.monotonic() > self.deadline):
                 break
-            after = self._after(way.applied(self.changes))
-            if (problem.where, problem.what) not in after and not self._makes_worse(way, after):
-                mending.append(way)
-        return mending
+            after, settings = self._after(way.applied(self.changes))
+            if (problem.where, problem.what) in after or settings in seen or self._makes_worse(problem, way, after):
+                continue
+            seen.append(settings)
+            mending.append(way)
+            if not after - self.before or not self.is_built:
+                clean.append(way)
+        return (clean or mending)[:MOST]
 
-    def _makes_worse(self, way: Way, after: set[tuple[str, str]]) -> bool:
-        """Does a way bring a problem of its own? While values are wrong one by one, rules, batch and rows are not
-        looked at: what only comes to light is no fault of the way, unless it is about what the way changes."""
-        new = after - self.before
-        if self.spec is not None:
-            return bool(new)
-        keys = (*way.undo, *map(key_of, way.changes))
-        return any(_touches(where, key) for where, _ in new for key in keys)
+    def _makes_worse(self, problem: Problem, way: Way, after: set[tuple[str, str]]) -> bool:
+        """Does a way bring a problem of its own? Others that only come to light are no fault of the way: much is not
+        looked at while something else is wrong."""
+        keys = (problem.where, *way.undo, *map(key_of, way.changes))
+        return any(_touches(where, key) for where, _ in after - self.before for key in keys)
 
-    def _after(self, changes: tuple[str, ...]) -> set[tuple[str, str]]:
-        """(where, what) of every problem that is left with these changes."""
+    def _after(self, changes: tuple[str, ...]) -> tuple[set[tuple[str, str]], Any]:
+        """((where, what) of every problem that is left with these changes, what the settings then are)."""
         draft = presets.draft(self.base.raw, changes, self.base.where)
         of_files = list(file_problems(draft.raw, self.say))
         found = [*draft.problems, *of_files]
         if draft.spec is not None and not of_files:
             batch = batch_of(draft.spec, self.rows, 1)
             found += [*_of_data(draft.spec), *batch_problems(batch), *length_problems(draft.spec)]
-        return {(each.where, each.what) for each in found}
+            found += self._of_machine(draft.spec) if not found else []
+        settings = fields.values(draft.raw), draft.raw.get("trl"), set(draft.raw), len(draft.problems)
+        return {(each.where, each.what) for each in found}, settings
+
+    def _of_machine(self, spec: RunSpec) -> list[Problem]:
+        try:
+            return machine_problems(spec, launch.plan_here(spec, self.rows))
+        except PlanError as error:
+            return error.problems
 
     # ---- candidates, the likeliest first
 
@@ -109,7 +123,10 @@ class _Trial:
         key = problem.where
         path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
         field = explain.field_at(path)
+        if key in map(key_of, self.changes) and field is not None:
+            yield Way(undo=(key,))
         yield from self._of_plan(problem)
+        yield from self._of_this_machine(problem)
         if field is None:
             yield from self._renamed(key, path)
         elif len(path) > 1:
@@ -167,6 +184,16 @@ class _Trial:
             found += length_changes(self.spec)
         for change in found:
             yield Way(tuple(f"{key}={value}" for key, value in change.items()))
+
+    def _of_this_machine(self, problem: Problem) -> Iterator[Way]:
+        """Without Unsloth, or what makes the run smaller."""
+        if self.spec is None or self.plan is None:
+            return
+        if problem.where == "model.engine":
+            yield Way(tuple(word for word in shlex.split(machine.without_unsloth(self.spec)) if word != "--set"))
+        if problem.where == "memory":
+            for each in self.plan.suggestions:
+                yield Way(tuple(f"{key}={fields.shown(value)}" for key, value in each.changes))
 
     def _of_rule(self, problem: Problem) -> Iterator[Way]:
         """The other keys that the broken rule reads."""

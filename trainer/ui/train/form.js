@@ -254,10 +254,23 @@ function settle(name, html, buttons) {
 function lookAgain() {
     const parts = Object.entries(answer.values).filter(([key]) => key.startsWith("data.") || key === "model.name");
     const now = JSON.stringify([still.language, state.base, parts]);
-    if (now === rowsShown || answer.errors.some((error) => !error.where.startsWith("data"))) return;
+    // While other settings are wrong the rows can not be read: what is shown is of the settings before.
+    markFormer(!answer.built && now !== rowsShown);
+    if (now === rowsShown || !answer.built) return;
     rowsShown = now;
     busy("looked", "[data-ask]");
     ask("look");
+}
+
+function markFormer(isFormer) {
+    const place = slot("looked");
+    place.querySelector(":scope > .t-former")?.remove();
+    if (!isFormer || !place.dataset.html) return;
+    const note = document.createElement("p");
+    note.className = "t-former";
+    note.setAttribute("role", "status");
+    note.textContent = still.words.former_rows;
+    place.prepend(note);
 }
 
 function busy(name, buttons) {

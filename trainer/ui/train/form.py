@@ -29,6 +29,10 @@ MOST_TOML = 64_000  # characters of an uploaded file
 FIRST = "tiny"  # the preset a new form starts with, where there is one
 
 
+class HeldBack(SpecError):
+    """These problems hold back the look at the rest: there may be more."""
+
+
 @dataclass(frozen=True)
 class Form:
     """base: which settings are changed: `preset` and `run` by name, `toml` a text. changes: as after --set."""

@@ -16,6 +16,7 @@ from trainer.rewards import check
 from trainer.ui.markup import element, escape
 from trainer.ui.text import Words
 from trainer.ui.train import actions, aside, rows
+from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
 
 ROWS = 3
@@ -27,7 +28,7 @@ def shown(form: Form, typed: Any, say: Words) -> str:
     """A table: rows and answers down, the reward and its components across. Raises TrainerError."""
     checked = actions.check(form, say)
     if checked.spec is None:
-        raise SpecError(checked.problems)
+        raise (forms.HeldBack if checked.held_back else SpecError)(checked.problems)
     spec = checked.spec
     problems = list(preflight.problems(spec))
     if problems:

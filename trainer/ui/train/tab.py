@@ -72,7 +72,7 @@ class TrainTab(Tab):
         try:
             form, sent = forms.read(text, say)
         except TrainerError as error:
-            return _sent({"kind": "refused", "verdict": views.refused(error.problems, say)})
+            return _sent({"kind": "refused", "verdict": views.refused(error, say)})
         found = views.answer(actions.check(form, say), say)
         if sent.get("have") != say.language:
             found["still"] = views.still(say)
@@ -87,7 +87,7 @@ class TrainTab(Tab):
             run = actions.start(form, say)
         except TrainerError as error:
             return [
-                _sent({"kind": "refused", **_echo(sent), "verdict": views.refused(error.problems, say)}),
+                _sent({"kind": "refused", **_echo(sent), "verdict": views.refused(error, say)}),
                 gr.skip(),
                 gr.skip(),
             ]
@@ -102,7 +102,7 @@ class TrainTab(Tab):
             form, sent = forms.read(text, say, must_be_there=True)
             found = data.shown(form, sent.get("ask"), say)
         except TrainerError as error:
-            found = views.refused(error.problems, say)
+            found = views.refused(error, say)
         return _sent({"kind": "looked", **_echo(sent), "html": found})
 
     @staticmethod
@@ -113,7 +113,7 @@ class TrainTab(Tab):
             form, sent = forms.read(text, say, must_be_there=True)
             found = playground.shown(form, sent.get("typed"), say)
         except TrainerError as error:
-            found = views.refused(error.problems, say)
+            found = views.refused(error, say)
         return _sent({"kind": "tried", **_echo(sent), "html": found})
 
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer import presets
-from trainer.errors import Problem
+from trainer.errors import Problem, TrainerError
 from trainer.plan import MemoryPart, RunPlan
+from trainer.spec import explain
 from trainer.ui import markup
 from trainer.ui.markup import element, escape
 from trainer.ui.text import Words
-from trainer.ui.train import cards, controls, fields, fixes, page, toml
+from trainer.ui.train import cards, controls, fields, fixes, labels, page, toml
+from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
 from trainer.ui.train.fixes import Way
 
@@ -43,7 +45,7 @@ def still(say: Words) -> dict[str, Any]:
 # Words the script puts in by itself.
 _SCRIPT_WORDS = (
     "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo", "undo_empty",
-    "changed_one", "changed_many", "silent", "too_large",
+    "changed_one", "changed_many", "silent", "too_large", "former_rows",
 )  # fmt: skip
 
 
@@ -64,8 +66,9 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "components_before": [_inline(component) for component in _components(checked.base)],
         "rewards": controls.rewards(components, say),
         "shape": _shape(components),
-        "errors": [{"where": one.where, "html": _error(one, place, mending[place], say)}
-                   for place, one in enumerate(checked.problems)],
+        "built": checked.is_built,
+        "errors": [{"where": one.where, "html": html}
+                   for one, html in zip(checked.problems, _errors(checked, mending, say), strict=True)],
         "verdict": verdict(checked, mending, say),
         "ways": [[_sent(way) for way in of_one] for of_one in mending],
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
@@ -130,42 +133,58 @@ def verdict(checked: Checked, mending: list[list[Way]], say: Words) -> str:
     count = len(checked.problems)
     if not count:
         return markup.notice(say("train.ready", name=checked.next_name))
-    kind = "least" if checked.held_back else "one" if count == 1 else "many"
-    return problems(say(f"train.problems_{kind}", count=count), checked.problems, mending, say)
+    htmls = _errors(checked, mending, say)
+    return _problems(_counted(count, checked.held_back, say), checked.problems, htmls)
 
 
-def refused(found: Sequence[Problem], say: Words) -> str:
+def refused(error: TrainerError, say: Words) -> str:
     """Why something was not done."""
-    count = len(found)
-    return problems(say(f"train.problems_{'one' if count == 1 else 'many'}", count=count), found, [], say)
+    found = error.problems
+    htmls = [_error(one.what, one.fix, "", say) for one in found]
+    return _problems(_counted(len(found), isinstance(error, forms.HeldBack), say), found, htmls)
 
 
-def problems(sentence: str, found: Sequence[Problem], mending: list[list[Way]], say: Words) -> str:
-    items = [
-        f"<li>{element('b', one.where)} {_error(one, place, mending[place] if mending else [], say)}</li>"
-        for place, one in enumerate(found)
-    ]
+def _counted(count: int, is_least: bool, say: Words) -> str:
+    least = "least_" if is_least else ""
+    return say(f"train.problems_{least}{'one' if count == 1 else 'many'}", count=count)
+
+
+def _problems(sentence: str, found: Sequence[Problem], htmls: Sequence[str]) -> str:
+    items = [f"<li>{element('b', one.where)} {html}</li>" for one, html in zip(found, htmls, strict=True)]
     return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
 
 
-def _error(one: Problem, place: int, of_one: list[Way], say: Words) -> str:
-    """A sentence and a button for each way to mend it; what else could be typed, where there is none."""
-    buttons = "".join(
-        f'<button type="button" class="t-fix" data-fix="{place}.{number}">{escape(_label(way, say))}</button>'
-        for number, way in enumerate(of_one)
+def _errors(checked: Checked, mending: list[list[Way]], say: Words) -> list[str]:
+    """For each problem a sentence, and a button for each way to mend it."""
+    before = fields.values(checked.base) if checked.base else {}
+    return [
+        _error(_as_typed(one, checked), one.fix, _buttons(one, place, mending[place], before, say), say)
+        for place, one in enumerate(checked.problems)
+    ]
+
+
+def _error(what: str, fix: str, buttons: str, say: Words) -> str:
+    """Where there is no button, what else could be typed."""
+    typed = f'<div class="g-fix">{escape(say("train.type_this"))}: {element("code", fix)}</div>'
+    return f"{escape(what)}{typed if fix and not buttons else ''}<div>{buttons}</div>"
+
+
+def _as_typed(one: Problem, checked: Checked) -> str:
+    """What is wrong, with a number as somebody typed it: 1e9, not 1000000000.0."""
+    typed = next((change.partition("=")[2] for change in checked.form.changes if fixes.key_of(change) == one.where), "")
+    try:
+        seen = f"is {explain.shown(float(typed))}, "
+    except ValueError:
+        return one.what
+    return f"is {typed.strip()}, {one.what.removeprefix(seen)}" if one.what.startswith(seen) else one.what
+
+
+def _buttons(one: Problem, place: int, ways: list[Way], before: dict[str, str], say: Words) -> str:
+    return "".join(
+        f'<button type="button" class="t-fix" data-fix="{place}.{number}">'
+        f"{escape(labels.of_way(way, one.where, before, say))}</button>"
+        for number, way in enumerate(ways)
     )
-    typed = f'<div class="g-fix">{escape(say("train.type_this"))}: {element("code", one.fix)}</div>'
-    return f"{escape(one.what)}{typed if one.fix and not buttons else ''}<div>{buttons}</div>"
-
-
-def _label(way: Way, say: Words) -> str:
-    told = []
-    for change in way.changes:
-        key, _, value = change.partition("=")
-        told.append(f"{key} = {value}" if value else say("train.leave_key_out", key=key))
-    if not way.changes:
-        told.append(say("train.take_back", key=", ".join(way.undo)))
-    return ", ".join(told)
 
 
 # ---- plan
@@ -254,7 +273,7 @@ def _fitting(made: RunPlan, say: Words) -> str:
         return ""
     items = "".join(
         f'<li><button type="button" class="t-fix" data-fits="{place}">'
-        f"{escape(_label(Way(_typed(each.changes)), say))}</button> "
+        f"{escape(labels.of_way(Way(_typed(each.changes)), '', {}, say))}</button> "
         f"{escape(say('train.comes_to', gib=each.total_gib))} {escape(each.effect)}</li>"
         for place, each in enumerate(made.suggestions)
     )
