@@ -18,7 +18,8 @@ from trainer.chat import Chat, Dialogue, Settings, opened
 from trainer.console import talk
 from trainer.errors import RunError
 from trainer.events import EventWriter
-from trainer.rundir import RunDir, read_json, write_json
+from trainer.json_files import read_json, write_json
+from trainer.rundir import RunDir
 
 Capture = pytest.CaptureFixture[str]
 GREEDY = Settings(temperature=0, max_new_tokens=12)

@@ -308,6 +308,15 @@ def test_gpu_is_read_in_gib_and_fractions(monkeypatch: pytest.MonkeyPatch) -> No
     assert nvml.open == 0
 
 
+def test_a_process_that_asks_again_and_again_keeps_nvml_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = install(monkeypatch, a_device())
+    gpu.keep_open()
+    assert gpu.list_gpus() == [a_gpu()] == gpu.list_gpus()
+    assert nvml.open == 1
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # no such package
+    gpu.keep_open()
+
+
 def test_what_the_driver_does_not_say_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     unsaid = FakeNVML.NVMLError_NotSupported()
     install(monkeypatch, a_device(UtilizationRates=unsaid, CudaComputeCapability=unsaid))

@@ -14,7 +14,8 @@ import pytest
 
 from trainer import environment, rundir
 from trainer.errors import RunError
-from trainer.rundir import RunDir, list_runs, next_name, outputs_dir, read_json, write_json
+from trainer.json_files import read_json, write_json
+from trainer.rundir import RunDir, list_runs, next_name, outputs_dir
 from trainer.spec import RunSpec
 
 MakeRun = Callable[..., RunDir]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainer import checkpoints
 from trainer.checkpoints import Checkpoint
 from trainer.errors import CheckpointError, Problem, RunError
-from trainer.rundir import RunDir, read_json
+from trainer.json_files import read_json
+from trainer.rundir import RunDir
 
 if TYPE_CHECKING:
     from trainer.report.fold import RunState

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 
 from trainer import requests
 from trainer.errors import Problem, RunError
+from trainer.json_files import read_json
 from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower
 from trainer.requests import StopRequest
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
 from trainer.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
 
 FORCE_AFTER_S = 120.0

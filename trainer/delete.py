@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from trainer import checkpoints
 from trainer.control import at_rest
 from trainer.errors import Problem, RunError
+from trainer.json_files import read_json
 from trainer.process import Identity
 from trainer.report.fold import state_of
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
 
 _REPORT_S = 10.0  # for the report of a run that has just ended: it is written in a process of its own
 

@@ -11,11 +11,12 @@ from typing import Any
 from trainer import presets
 from trainer.control import at_rest
 from trainer.errors import Problem, RunError
+from trainer.json_files import read_json
 from trainer.plan import RunPlan
 from trainer.plan.checks import next_whole
 from trainer.prepare import plan_here
 from trainer.report.fold import RunState, state_of
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 from trainer.status import imported, imported_problem
 

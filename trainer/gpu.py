@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -97,6 +97,17 @@ def processes(gpu: GPU) -> list[GPUProcess]:
         rows = _or_none(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
     found = [GPUProcess(row.pid, None if row.usedGpuMemory is None else row.usedGpuMemory / GIB) for row in rows]
     return sorted(found, key=lambda process: process.pid)
+
+
+def keep_open() -> None:
+    """For a process that asks again and again: NVML stays switched on until it ends, so that asking is no start each
+    time. Does nothing without a driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()  # NVML counts: `_nvml` then only adds to it and takes away again
 
 
 @contextmanager

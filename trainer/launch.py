@@ -35,11 +35,12 @@ from trainer.control import (
 from trainer.delete import Contents, contents, delete
 from trainer.errors import Problem, RunError
 from trainer.extend import extend, extended_total, extension_notes
+from trainer.json_files import read_json, write_json
 from trainer.prepare import create, plan_here, prepare
 from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower, RunState
 from trainer.requests import StopRequest
-from trainer.rundir import PROJECT, RunDir, read_json, write_json
+from trainer.rundir import PROJECT, RunDir
 from trainer.status import LIVE, Status, imported_problem, worker_alive
 
 __all__ = [

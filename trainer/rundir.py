@@ -40,9 +40,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ValidationError
 
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json as read_json
-from trainer.json_files import sync_folder as sync_folder
-from trainer.json_files import write_json as write_json
+from trainer.json_files import read_json, sync_folder, write_json
 from trainer.spec import RunSpec
 
 if TYPE_CHECKING:

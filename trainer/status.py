@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import Problem
+from trainer.json_files import read_json
 from trainer.process import Identity
 from trainer.requests import stop_request
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
 
 if TYPE_CHECKING:
     from trainer.report.fold import RunState

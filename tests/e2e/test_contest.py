@@ -16,8 +16,9 @@ import pytest
 
 from tests.evaluate import independent_scores
 from trainer import checkpoints, presets
+from trainer.json_files import read_json
 from trainer.rewards.library import tiny_bert
-from trainer.rundir import PROJECT, RunDir, read_json
+from trainer.rundir import PROJECT, RunDir
 
 ROWS = 6
 SHORT = (

@@ -16,7 +16,8 @@ import pytest
 
 from trainer import launch, mirrors
 from trainer.events import Event, EventReader
-from trainer.rundir import RunDir, outputs_dir, read_json
+from trainer.json_files import read_json
+from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 
 KEY = "0123456789abcdef" * 3

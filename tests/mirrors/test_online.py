@@ -12,8 +12,9 @@ import pytest
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY, Server, Told, told, wait
 from trainer import launch
+from trainer.json_files import read_json
 from trainer.process import Identity
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
 
 
 def rows(server: Server) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from trainer.errors import RunError
+from trainer.json_files import write_json
 from trainer.process import Identity
-from trainer.rundir import PROJECT, RunDir, write_json
+from trainer.rundir import PROJECT, RunDir
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.journal import Journal
 from trainer.tryit.reading import Process

@@ -15,7 +15,8 @@ from tests.tryit.conftest import answered
 from trainer import chat as chats
 from trainer import checkpoints, gpu, launch
 from trainer.errors import RunError
-from trainer.rundir import PROJECT, RunDir, read_json, write_json
+from trainer.json_files import read_json, write_json
+from trainer.rundir import PROJECT, RunDir
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.request import new_id
 

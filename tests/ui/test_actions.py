@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from trainer.json_files import write_json
 from trainer.process import Identity
-from trainer.rundir import RunDir, write_json
+from trainer.rundir import RunDir
 from trainer.tryit import reading
 from trainer.ui import actions
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from trainer import checkpoints
 from trainer.errors import CheckpointError, Problem
+from trainer.json_files import sync_folder, write_json
 from trainer.rewards.library.korean import normalise_answer
-from trainer.rundir import RunDir, sync_folder, write_json
+from trainer.rundir import RunDir
 
 SHOWN = ("question_type", "question")
 """Columns of a row that its answer is written with, where it has them."""

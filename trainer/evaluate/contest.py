@@ -22,11 +22,12 @@ from trainer.data.rows import rename
 from trainer.errors import DataError, InputError, Problem, RewardError, RunError
 from trainer.evaluate.answers import asked, epoch_label
 from trainer.events import EventReader
+from trainer.json_files import write_json
 from trainer.rewards import arithmetic, making
 from trainer.rewards.contract import Failure, Value
 from trainer.rewards.here import Here
 from trainer.rewards.running import Call
-from trainer.rundir import NAME, RunDir, outputs_dir, write_json
+from trainer.rundir import NAME, RunDir, outputs_dir
 from trainer.spec import Component, RunSpec
 
 FILE = re.compile(r"inference_epoch(\d+(?:\.\d+)?)\.json")

@@ -17,7 +17,8 @@ from typing import Any
 from trainer.best import LATEST
 from trainer.errors import ExportRefused, Problem
 from trainer.export.source import Source
-from trainer.rundir import RunDir, read_json
+from trainer.json_files import read_json
+from trainer.rundir import RunDir
 
 KINDS = ("adapter", "merged", "gguf", "hub")
 # Not float16: activations of models made for bfloat16 overflow in it, and logits computed in float32 do not show it.

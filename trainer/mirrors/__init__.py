@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from trainer.events import EventWriter
+from trainer.json_files import read_json
 from trainer.process import Identity
-from trainer.rundir import PROJECT, RunDir, read_json
+from trainer.rundir import PROJECT, RunDir
 
 START_S = 20.0
 """After the mirror was started the first training step waits no longer than this for what it says."""

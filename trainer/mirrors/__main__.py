@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from trainer.events import FINAL, Event
+from trainer.json_files import read_json, write_json
 from trainer.mirrors import completions, probe
 from trainer.mirrors.recorded import newest_step, remove_empty
 from trainer.mirrors.rows import Row, Rows
@@ -30,7 +31,7 @@ from trainer.mirrors.secrets import Redactor
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
 from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower, summary
-from trainer.rundir import RunDir, read_json, write_json
+from trainer.rundir import RunDir
 
 POLL_S = 1.0
 BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline

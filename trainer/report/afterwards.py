@@ -11,8 +11,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from trainer.json_files import read_json, write_json
 from trainer.process import Identity
-from trainer.rundir import PROJECT, RunDir, read_json, write_json
+from trainer.rundir import PROJECT, RunDir
 
 
 def start(rundir: RunDir, attempt: int, environment: Mapping[str, str] = os.environ) -> None:

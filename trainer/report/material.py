@@ -18,12 +18,13 @@ from trainer.best import Best, best
 from trainer.errors import RunError
 from trainer.events import Event
 from trainer.hardware import Card, card_named
+from trainer.json_files import read_json
 from trainer.memory import Load
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
 from trainer.report.fold import PROFILED, RunFollower, RunState
-from trainer.rundir import RunDir, read_json
+from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 from trainer.status import LIVE, Status
 
@@ -216,6 +217,11 @@ def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
         spec: RunSpec | None = rundir.read_spec()
     except (RunError, OSError):  # of another version: the events still tell most
         spec = None
+    return made(rundir, state, status, spec)
+
+
+def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) -> Material:
+    """Of a run that was read already."""
     imported = (state.started or {}).get("imported")
     plan = state.plan or read_json(rundir.plan) or {}
     return Material(

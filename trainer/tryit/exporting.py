@@ -22,8 +22,9 @@ from trainer import checkpoints
 from trainer.errors import ExportRefused, Problem
 from trainer.export import KINDS, gguf
 from trainer.export.staging import PREFIX
+from trainer.json_files import read_json, write_json
 from trainer.process import Identity, Lock
-from trainer.rundir import OUTPUTS_VARIABLE, PROJECT, RunDir, read_json, write_json
+from trainer.rundir import OUTPUTS_VARIABLE, PROJECT, RunDir
 
 KEEP = 12  # exports that are remembered
 TOOLS_S = 30.0

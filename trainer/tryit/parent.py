@@ -17,8 +17,9 @@ from typing import Any
 
 from trainer import checkpoints
 from trainer.errors import Problem, RunError
+from trainer.json_files import read_json, write_json
 from trainer.process import Identity, Lock
-from trainer.rundir import PROJECT, RunDir, read_json, write_json
+from trainer.rundir import PROJECT, RunDir
 from trainer.tryit import reading
 from trainer.tryit.request import ID, Request, checked, new_id
 

@@ -19,9 +19,10 @@ from types import FrameType
 from trainer import chat as chats
 from trainer import launch
 from trainer.errors import Problem, TrainerError
+from trainer.json_files import read_json, write_json
 from trainer.memory import recovery
 from trainer.process import Identity, Lock
-from trainer.rundir import RunDir, read_json, write_json
+from trainer.rundir import RunDir
 from trainer.tryit import journal as journals
 from trainer.tryit import reading
 from trainer.tryit.answerer import Answerer, Cancelled

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from trainer import launch
+from trainer.json_files import read_json
 from trainer.report.fold import RunFollower, RunState, summary
 from trainer.report.pictures import Points, smooth
-from trainer.rundir import RunDir, list_runs, outputs_dir, read_json
+from trainer.rundir import RunDir, list_runs, outputs_dir
 from trainer.spec import RunSpec
 from trainer.status import LIVE, Status
+from trainer.ui.stamps import Stamp, stamp_of
 
 KEEP = 8  # followers: runs that are looked at; each holds the columns of its run
 MOST_ROWS = 200  # runs in the table, the newest
@@ -26,7 +28,7 @@ CURVE = 40  # points of the small line of a row
 BUDGET_S = 0.5  # for reading runs the table has not seen yet; the rest comes at the next tick
 
 Key = tuple[str, int, int]
-Mark = tuple[tuple[int, int] | None, ...]
+Mark = tuple[Stamp | None, ...]
 
 
 @dataclass(frozen=True)
@@ -139,15 +141,7 @@ def _key(rundir: RunDir) -> Key:
 
 def _mark(rundir: RunDir) -> Mark:
     """Changes whenever the row of a run that has ended could change."""
-    marks: list[tuple[int, int] | None] = []
-    for path in (rundir.events, rundir.identity, rundir.stop_request, rundir.plan):
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            marks.append(None)
-        else:
-            marks.append((found.st_size, found.st_mtime_ns))
-    return tuple(marks)
+    return tuple(map(stamp_of, (rundir.events, rundir.identity, rundir.stop_request, rundir.plan)))
 
 
 def _spec(rundir: RunDir) -> RunSpec | None:

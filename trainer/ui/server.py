@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from trainer import launch
+from trainer import gpu, launch
 from trainer.console import Interrupts
 from trainer.errors import Problem, RunError, SpecError
 from trainer.rundir import PROJECT, outputs_dir
@@ -123,6 +123,7 @@ def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
     from trainer.ui import exported, page
     from trainer.ui.guard import Guard
 
+    gpu.keep_open()  # each tick asks for its memory
     blocks = page.build()
     blocks.queue(max_size=64, default_concurrency_limit=8)
     try:

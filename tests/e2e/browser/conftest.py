@@ -29,6 +29,7 @@ from trainer.tryit import parent
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, NARROW = (1280, 900), (390, 844)
+TABS = ("train", "live", "groups", "health", "runs", "try")  # as ?tab= has them
 # Milliseconds a test waits for something to be seen: generous, for two cores that train meanwhile.
 PATIENCE_MS = 30_000
 # What Gradio's client says when a page is left or reloaded: while it listens for an answer, and while it asks for one

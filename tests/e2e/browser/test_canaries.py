@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser.conftest import NARROW, Site, Watch, open_tab, tab_names, visit
+from tests.e2e.browser.conftest import NARROW, TABS, Site, Watch, open_tab, tab_names, visit
 from tests.e2e.browser.poison import Canary, listening, write_poisoned
 from trainer.report import write as reports
 from trainer.rundir import RunDir
@@ -53,10 +53,15 @@ def test_texts_of_a_run_do_nothing_in_any_tab(
 
 
 def test_they_do_nothing_on_a_narrow_dark_screen(site: Site, runs: Any, canary: Canary, new_page: Any) -> None:
-    page = new_page(site, size=NARROW, scheme="dark", run="evil-1")
-    settle(page)
-    unfold(page)
-    nothing_happened(page, canary)
+    page = new_page(site, size=NARROW, scheme="dark", run="evil-1", tab="live")
+    read = ""
+    for tab in TABS:  # by its address: the bar of a narrow page holds only some
+        visit(page, site, run="evil-1", tab=tab)
+        settle(page)
+        unfold(page)
+        read += page.inner_text("body")
+        nothing_happened(page, canary)
+    assert SEEN in read
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -87,6 +92,7 @@ def test_an_address_that_was_made_up_does_nothing(site: Site, runs: Any, canary:
     for piece in (canary.pieces()[0], canary.pieces()[1], "javascript:window.canary=1", "${alert(1)}", "../../etc"):
         visit(page, site, run=piece, tab=piece, lang=piece, preset=piece, step=piece)
         settle(page)
+        assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
         nothing_happened(page, canary)
 
 

@@ -14,7 +14,8 @@ from tests.ui.groups.made import completion, line, run_with_groups, write_rollou
 from trainer.ui.groups import index as indexing
 from trainer.ui.groups import rollouts
 from trainer.ui.groups.index import Indexes, PromptIndex
-from trainer.ui.groups.rollouts import Stamp, StepFile, StepFiles, best_of, group_of, key_of
+from trainer.ui.groups.rollouts import StepFile, StepFiles, best_of, group_of, key_of
+from trainer.ui.stamps import Stamp
 
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.rundir import RunDir
-from trainer.ui.groups.rollouts import Group, Stamp, best_of, group_of, key_of, number, raw_group, stamp_of
+from trainer.ui.groups.rollouts import Group, best_of, group_of, key_of, number, raw_group
+from trainer.ui.stamps import Stamp, stamp_of
 
 BUDGET_S = 0.2
 KEEP_RUNS = 3

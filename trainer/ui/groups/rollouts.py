@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.report.material import OUTCOMES
+from trainer.ui.stamps import Stamp, stamp_of
 
-Stamp = tuple[int, int, int]
 """(inode, size, mtime in ns): another one means another content."""
 
 KEEP_BYTES = 48 * 2**20
@@ -92,15 +92,6 @@ class StepFile:
     cut: bool = False
     missing: bool = False
     stamp: Stamp = (0, 0, 0)
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """None when there is no such file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class StepFiles:

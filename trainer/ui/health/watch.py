@@ -20,6 +20,7 @@ from trainer.report.pictures import Points, smooth
 from trainer.report.rules.evaluation import evals
 from trainer.rundir import RunDir
 from trainer.status import Status
+from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on
 SHARE = 4  # and so many times what a diagnosis takes: a long run does not keep the page busy
@@ -27,7 +28,7 @@ AT_ONCE_S = 0.3  # a first diagnosis is waited for: that of most runs takes less
 KEEP = 4  # runs
 POINTS = 40  # of a small line
 
-Stamp = tuple[tuple[int, int] | None, ...]
+Mark = tuple[Stamp | None, ...]
 
 # The column whose course a signal is about; without one there is no line. "seconds", "evals": not columns of a table.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -79,7 +80,7 @@ class _Watched:
     """follower: for the thread alone."""
 
     follower: RunFollower
-    stamp: Stamp | None = None
+    mark: Mark | None = None
     found: Diagnosis | None = None
     at: float = 0.0
     took: float = 0.0
@@ -98,13 +99,13 @@ class Diagnoses:
         """The newest diagnosis there is; None while the first one is made. Sees to it that it does not grow old."""
         with self._lock:
             watched = self._watch(rundir)
-            stamp = _stamp(rundir)
+            mark = _mark(rundir)
             rest = max(EVERY_S, SHARE * watched.took)
-            old = watched.stamp != stamp and (watched.found is None or time.monotonic() - watched.at >= rest)
+            old = watched.mark != mark and (watched.found is None or time.monotonic() - watched.at >= rest)
             if old and watched.thread is None:
                 watched.thread = threading.Thread(
                     target=self._diagnose,
-                    args=(rundir, watched, stamp),
+                    args=(rundir, watched, mark),
                     name=f"diagnosis of {rundir.name}",
                     daemon=True,
                 )
@@ -123,7 +124,7 @@ class Diagnoses:
             self._watched.popitem(last=False)
         return watched
 
-    def _diagnose(self, rundir: RunDir, watched: _Watched, stamp: Stamp) -> None:
+    def _diagnose(self, rundir: RunDir, watched: _Watched, mark: Mark) -> None:
         with self._one:
             began = time.monotonic()
             try:
@@ -132,7 +133,7 @@ class Diagnoses:
                 found = Diagnosis(rundir.name, broken=f"{type(error).__name__}: {error}")
             now = time.monotonic()
         with self._lock:
-            watched.found, watched.stamp, watched.at, watched.took = found, stamp, now, now - began
+            watched.found, watched.mark, watched.at, watched.took = found, mark, now, now - began
             watched.thread = None
 
 
@@ -168,14 +169,6 @@ def _line(m: Material, names: tuple[str, ...]) -> Points:
     return []
 
 
-def _stamp(rundir: RunDir) -> Stamp:
+def _mark(rundir: RunDir) -> Mark:
     """Changes when a diagnosis could."""
-    marks: list[tuple[int, int] | None] = []
-    for path in (rundir.events, rundir.spec, rundir.identity):
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            marks.append(None)
-        else:
-            marks.append((found.st_size, found.st_mtime_ns))
-    return tuple(marks)
+    return tuple(map(stamp_of, (rundir.events, rundir.spec, rundir.identity)))

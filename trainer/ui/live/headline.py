@@ -8,13 +8,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trainer.best import best
+from trainer.report import material
 from trainer.report.columns import Column, Table
 from trainer.report.finding import Finding
 from trainer.report.fold import RunState
-from trainer.report.material import Material
 from trainer.report.rules import evaluation, groups, length, policy, reward, worst
 from trainer.report.rules.verdict import Verdict, verdict
 from trainer.report.sections import telling
@@ -78,7 +77,8 @@ class Headlines:
 
 
 def _look(seen: Seen, mark: tuple[object, ...]) -> _Found:
-    m = _material(seen)
+    m = material.made(seen.rundir, seen.state, seen.status, seen.spec)
+    m = replace(m, state=_thinned(seen.state))
     findings = [finding for rule in RULES for finding in rule(m)]
     red = next((finding for finding in worst(findings) if finding.level == "red"), None)
     return _Found(mark, time.monotonic(), red, verdict(findings), len(m.state.steps) < len(seen.state.steps))
@@ -91,23 +91,6 @@ def _sentence(found: _Found, say: Words) -> str:
         if not (found.thinned and "{count}" in told(key)):  # it would count the steps that were looked at
             return told(key, **found.red.values)
     return "" if found.verdict in _SAYS_NOTHING else told(f"verdict.{found.verdict}")
-
-
-def _material(seen: Seen) -> Material:
-    state = seen.state
-    imported = (state.started or {}).get("imported")
-    imported = imported if isinstance(imported, dict) else None
-    return Material(
-        name=seen.rundir.name,
-        state=_thinned(state),
-        status=seen.status,
-        spec=seen.spec,
-        plan=state.plan or {},
-        known=frozenset(imported.get("known") or ()) if imported else None,
-        imported=imported,
-        rundir=seen.rundir,
-        best=best(seen.rundir, state),
-    )
 
 
 def _thinned(state: RunState) -> RunState:

@@ -11,9 +11,9 @@ from typing import Any
 from trainer import forms
 from trainer.console import lines
 from trainer.errors import Problem
+from trainer.json_files import read_json
 from trainer.launch import stop_asked
 from trainer.report.fold import RunState, summary
-from trainer.rundir import read_json
 from trainer.status import LIVE
 from trainer.ui.known_runs import Seen
 from trainer.ui.text import Words

@@ -5,7 +5,6 @@ What was read is kept for the last few settings, so that typing in another field
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from trainer.data.preview import Glance
 from trainer.data.survey import Survey, survey
 from trainer.errors import DataError
 from trainer.spec import RunSpec
+from trainer.ui.stamps import Stamp, stamp_of
 
 LIVE_BYTES = 16 * 2**20  # of data files that are read whole while somebody types
 FIRST_ROWS = 1000  # looked at otherwise, and shown
@@ -110,12 +110,9 @@ def _key(spec: RunSpec) -> Key:
     return asked, spec.run.seed, repr(spec.model.warm_start), tuple(_stamps(spec))
 
 
-def _stamps(spec: RunSpec) -> Iterator[tuple[int, int, int]]:
+def _stamps(spec: RunSpec) -> Iterator[Stamp]:
     few_shot, warm = spec.data.few_shot, spec.model.warm_start
     for path in (spec.data.path, spec.data.eval_path, few_shot and few_shot.path, warm and warm.path):
-        try:
-            found = os.stat(path) if path else None
-        except (OSError, ValueError):
-            continue  # said by whoever reads it
-        if found is not None:
-            yield found.st_ino, found.st_size, found.st_mtime_ns
+        stamp = stamp_of(path) if path else None
+        if stamp is not None:  # one that is not there is said by whoever reads it
+            yield stamp

@@ -8,6 +8,7 @@ fills the form through Frame.change: {"base": {"run": NAME}, "changes": ["sectio
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import gradio as gr
 from trainer.errors import TrainerError
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import words
+from trainer.ui.text import Words, words
 from trainer.ui.train import actions, data, playground, views
 from trainer.ui.train import form as forms
+from trainer.ui.train.form import Form
 
 _FILES = ("chosen.js", "form.js", "hands.js")
 _SCRIPT = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES)
@@ -97,24 +99,23 @@ class TrainTab(Tab):
     @staticmethod
     def look(language: str, text: str) -> str:
         """The rows as the model will see them."""
-        say, sent = words(language), dict[str, Any]()
-        try:
-            form, sent = forms.read(text, say, must_be_there=True)
-            found = data.shown(form, sent.get("ask"), say)
-        except TrainerError as error:
-            found = views.refused(error, say)
-        return _sent({"kind": "looked", **_echo(sent), "html": found})
+        return _shown("looked", language, text, lambda form, sent, say: data.shown(form, sent.get("ask"), say))
 
     @staticmethod
     def attempt(language: str, text: str) -> str:
         """The rewards on some rows."""
-        say, sent = words(language), dict[str, Any]()
-        try:
-            form, sent = forms.read(text, say, must_be_there=True)
-            found = playground.shown(form, sent.get("typed"), say)
-        except TrainerError as error:
-            found = views.refused(error, say)
-        return _sent({"kind": "tried", **_echo(sent), "html": found})
+        return _shown("tried", language, text, lambda form, sent, say: playground.shown(form, sent.get("typed"), say))
+
+
+def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, Any], Words], str]) -> str:
+    """What `show` makes of a form, or why it can not."""
+    say, sent = words(language), dict[str, Any]()
+    try:
+        form, sent = forms.read(text, say, must_be_there=True)
+        found = show(form, sent, say)
+    except TrainerError as error:
+        found = views.refused(error, say)
+    return _sent({"kind": kind, **_echo(sent), "html": found})
 
 
 def _echo(sent: dict[str, Any]) -> dict[str, int]:
