@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from tests.ui.conftest import Server
 from trainer.errors import InputError
@@ -186,3 +189,38 @@ def test_gradios_variables_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> No
     assert left == {"GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"}
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert "127.0.0.1" in os.environ["NO_PROXY"]
+
+
+# ---------------------------------------------------------------------------------- the terminal
+
+
+@pytest.mark.parametrize(
+    ("raised", "where", "is_logged"),
+    [
+        (KeyError("z2t5854cgzm"), "sse_stream", False),
+        (HTTPException(404), "sse_stream", False),
+        (HTTPException(500), "sse_stream", True),
+        (ValueError("ours"), "sse_stream", True),
+        (KeyError("ours"), "show", True),
+    ],
+)
+def test_only_a_browser_that_left_leaves_no_traceback(raised: Exception, where: str, is_logged: bool) -> None:
+    def stream() -> None:
+        raise raised
+
+    stream.__code__ = stream.__code__.replace(co_name=where)
+    try:
+        try:
+            stream()
+        except Exception as error:
+            raise RuntimeError("Caught handled exception, but response already started.") from error
+    except RuntimeError as error:
+        told = (RuntimeError, error, error.__traceback__)
+        record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "Exception in ASGI application", (), told)
+    assert serving.BrowserLeft().filter(record) is is_logged
+
+
+def test_gradio_still_has_the_stream_that_loses_its_session() -> None:
+    from gradio import routes
+
+    assert "async def sse_stream(" in inspect.getsource(routes)

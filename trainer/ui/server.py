@@ -10,10 +10,12 @@ import asyncio
 import errno
 import hmac
 import ipaddress
+import logging
 import os
 import socket
 import sys
 import time
+import traceback
 from typing import Any
 
 from trainer import gpu, launch
@@ -117,12 +119,30 @@ def _port_problem(host: str, port: int, error: OSError) -> Problem:
     return Problem(f"--host {host}", f"can not be listened on: {error.strerror}", "--host 127.0.0.1")
 
 
+class BrowserLeft(logging.Filter):
+    """Keeps a page of traceback out of the terminal when a browser was closed or reloaded.
+
+    The stream in which Gradio 6.31 tells a session its news (routes.py, `sse_stream`) then finds the session cleared:
+    a KeyError, or a 404 that comes too late to be an answer. Everything else is logged.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        while error is not None and error.__cause__ is not None:
+            error = error.__cause__
+        if error is None or not (isinstance(error, KeyError) or getattr(error, "status_code", None) == 404):
+            return True
+        raised_in = traceback.extract_tb(error.__traceback__)[-1:]
+        return [frame.name for frame in raised_in] != ["sse_stream"]
+
+
 def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
     from starlette.middleware import Middleware
 
     from trainer.ui import exported, page
     from trainer.ui.guard import Guard
 
+    logging.getLogger("uvicorn.error").addFilter(BrowserLeft())
     gpu.keep_open()  # each tick asks for its memory
     blocks = page.build()
     blocks.queue(max_size=64, default_concurrency_limit=8)
