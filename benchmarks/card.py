@@ -7,7 +7,7 @@ import platform
 from datetime import date
 from typing import Any
 
-from trainer import environment
+from trainer.machine import environment
 
 
 def card(benchmark: str, **settings: Any) -> str:

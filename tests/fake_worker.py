@@ -17,7 +17,8 @@ from typing import Any
 
 from trainer import launch, mirrors, requests
 from trainer.events import EventWriter, Kind
-from trainer.process import Identity
+from trainer.machine import spawn
+from trainer.machine.process import Identity
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir
 
@@ -28,7 +29,7 @@ def main(path: str, character: str) -> int:
     rundir = RunDir(Path(path))
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    launch.let_signals_through()
+    spawn.let_signals_through()
     with launch.hold_lock(rundir, 20), EventWriter(rundir.events, rundir.newest_attempt()) as events:
         done = state_of(rundir).last_step
         resumed = {

@@ -14,7 +14,7 @@ import pytest
 from trainer import checkpoints, rewind
 from trainer.best import SCORES, best, choose
 from trainer.errors import CheckpointError, RunError
-from trainer.json_files import write_json
+from trainer.machine.json_files import write_json
 from trainer.report.fold import RunState, state_of, summary
 from trainer.rundir import RunDir
 

@@ -12,13 +12,14 @@ import pytest
 
 from tests.export.conftest import make_run
 from tests.tiny import tiny_model
-from trainer import checkpoints, gpu, launch
+from trainer import checkpoints, launch
 from trainer.__main__ import main
 from trainer.chat import Chat, Dialogue, Settings, opened
 from trainer.console import talk
 from trainer.errors import RunError
 from trainer.events import EventWriter
-from trainer.json_files import read_json, write_json
+from trainer.machine import gpu, spawn
+from trainer.machine.json_files import read_json, write_json
 from trainer.rundir import RunDir
 
 Capture = pytest.CaptureFixture[str]
@@ -207,7 +208,7 @@ def test_what_can_not_be_is_one_line(runs: Path, capsys: Capture, arguments: lis
 
 
 def test_a_gpu_on_which_a_run_trains_is_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "one_gpu", dict)
+    monkeypatch.setattr(spawn, "one_gpu", dict)
     monkeypatch.setattr("trainer.chat._with_gpu", lambda device: "cuda")
     card = gpu.chosen()
     with (

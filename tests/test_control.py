@@ -16,9 +16,9 @@ from trainer import console, launch, requests
 from trainer.__main__ import main as tool
 from trainer.control import at_rest
 from trainer.errors import RunError
-from trainer.json_files import read_json, write_json
 from trainer.launch import StopRequest, WorkerHandle
-from trainer.process import Lock
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.process import Lock
 from trainer.report.fold import state_of, summary
 from trainer.rundir import RunDir
 from trainer.status import LIVE

@@ -16,9 +16,9 @@ from trainer import delete as deleting
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.errors import RunError
-from trainer.json_files import write_json
 from trainer.launch import WorkerHandle
-from trainer.process import Identity
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir, list_runs, outputs_dir
 from trainer.spec import RunSpec
 

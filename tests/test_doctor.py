@@ -1,4 +1,4 @@
-"""What the doctor says about a machine, and what trainer.gpu reads from the driver."""
+"""What the doctor says about a machine, and what trainer.machine.gpu reads from the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from trainer import doctor, gpu
+from trainer import doctor
+from trainer.machine import gpu
 from trainer.rewards import sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -241,7 +242,7 @@ def test_absent_keys_and_unreadable_netrc_are_warnings(tmp_path: Path) -> None:
 
 
 class FakeNVML:
-    """The part of pynvml that trainer.gpu calls; a value that is an exception is raised."""
+    """The part of pynvml that trainer.machine.gpu calls; a value that is an exception is raised."""
 
     class NVMLError(Exception):
         pass

@@ -14,8 +14,8 @@ from tests.test_launch import until_step
 from trainer import launch, presets
 from trainer.__main__ import main as tool
 from trainer.errors import RunError, TrainerError
-from trainer.json_files import read_json
 from trainer.launch import WorkerHandle
+from trainer.machine.json_files import read_json
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec

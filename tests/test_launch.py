@@ -17,9 +17,9 @@ from tests.conftest import FAKE_WORKER
 from tests.test_best import publish
 from trainer import checkpoints, launch
 from trainer.errors import CheckpointError, RunError
-from trainer.json_files import read_json, write_json
 from trainer.launch import WorkerHandle
-from trainer.process import Identity, Lock, boot_id
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.process import Identity, Lock, boot_id
 from trainer.report.fold import RunFollower, state_of
 from trainer.rundir import RunDir
 

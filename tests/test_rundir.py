@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from trainer import environment, rundir
+from trainer import rundir
 from trainer.errors import RunError
-from trainer.json_files import read_json, write_json
+from trainer.machine import environment
+from trainer.machine.json_files import read_json, write_json
 from trainer.rundir import RunDir, list_runs, next_name, outputs_dir
 from trainer.spec import RunSpec
 

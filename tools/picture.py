@@ -15,7 +15,7 @@ from rich.text import Text
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trainer.console import lines
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir, outputs_dir
 

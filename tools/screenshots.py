@@ -28,7 +28,8 @@ from playwright.sync_api import sync_playwright
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trainer import launch
-from trainer.rundir import PROJECT, RunDir, list_runs, outputs_dir
+from trainer.machine.project import PROJECT
+from trainer.rundir import RunDir, list_runs, outputs_dir
 
 PICTURES = ("train", "live", "groups", "runs")
 EVERY_TAB = ("train", "live", "groups", "health", "runs", "try")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainer import checkpoints
 from trainer.checkpoints import Checkpoint
 from trainer.errors import CheckpointError, Problem, RunError
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.rundir import RunDir
 
 if TYPE_CHECKING:

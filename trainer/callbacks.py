@@ -18,13 +18,14 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import checkpoints, gpu, requests
+from trainer import checkpoints, requests
 from trainer.best import best
 from trainer.errors import Problem, WorkError
 from trainer.evaluate import answers
 from trainer.events import EventReader, EventWriter
 from trainer.grpo.rollouts import Batch, group_stats, groups
 from trainer.grpo.spans import Span
+from trainer.machine import gpu
 from trainer.memory.measured import peak_gib, resident_gib
 from trainer.report.fold import PROFILED, RunState, fold
 from trainer.rundir import RunDir

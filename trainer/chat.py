@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer import gpu, launch
+from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.export import source as sources
 from trainer.export.source import Source
+from trainer.machine import gpu, spawn
 from trainer.rundir import RunDir
 
 Message = dict[str, str]
@@ -241,7 +242,7 @@ def opened(
     say(f"checkpoint: {found.path.name}")
     device = device or found.spec.model.device
     if device != "cpu":
-        os.environ.update(launch.one_gpu())  # before torch looks
+        os.environ.update(spawn.one_gpu())  # before torch looks
         device = _with_gpu(device)
     if device == "cpu":
         yield Chat(found)

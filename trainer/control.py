@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 from trainer import requests
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json
-from trainer.process import Identity, Lock
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity, Lock
 from trainer.report.fold import RunFollower
 from trainer.requests import StopRequest
 from trainer.rundir import RunDir

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from trainer import checkpoints
 from trainer.control import at_rest
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json
-from trainer.process import Identity
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir
 

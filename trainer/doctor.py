@@ -4,7 +4,7 @@
 installed versions from their metadata and imports none of the packages it judges (psutil and
 pynvml aside, inside functions); it shows whether a key is there, never the key.
 
-May import the standard library, trainer.gpu and trainer.rewards.sandbox.
+May import the standard library, trainer.machine.gpu and trainer.rewards.sandbox.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
-from trainer import gpu
+from trainer.machine import gpu
+from trainer.machine.project import PROJECT
 
 State = Literal["ok", "warn", "missing"]
 
-ROOT = Path(__file__).resolve().parent.parent
+
 DISTRIBUTION = "onegrpo"
 
 OLDEST_PYTHON = (3, 11)
@@ -62,7 +63,7 @@ class Finding:
     todo: str = ""
 
 
-def check(outputs: Path = Path("outputs"), pyproject: Path = ROOT / "pyproject.toml") -> list[Finding]:
+def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyproject.toml") -> list[Finding]:
     """Look at everything; takes a fraction of a second and changes nothing that stays."""
     gpus = gpu.list_gpus()
     pins = read_pins(pyproject)

@@ -11,7 +11,7 @@ from typing import Any
 from trainer import presets
 from trainer.control import at_rest
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.plan import RunPlan
 from trainer.plan.checks import next_whole
 from trainer.prepare import plan_here

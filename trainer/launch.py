@@ -10,16 +10,13 @@ to whoever has its pid now. Torch-free.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import gpu, preflight, rewind
+from trainer import preflight, rewind
 from trainer.best import LATEST, choose
 from trainer.control import (
     FORCE_AFTER_S,
@@ -35,20 +32,21 @@ from trainer.control import (
 from trainer.delete import Contents, contents, delete
 from trainer.errors import Problem, RunError
 from trainer.extend import extend, extended_total, extension_notes
-from trainer.json_files import read_json, write_json
+from trainer.machine import spawn
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity, Lock
 from trainer.prepare import create, plan_here, prepare
-from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower, RunState
 from trainer.requests import StopRequest
-from trainer.rundir import PROJECT, RunDir
+from trainer.rundir import RunDir
 from trainer.status import LIVE, Status, imported_problem, worker_alive
 
 __all__ = [
     "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
     "LOCK_WAIT_S", "STATE_VARIABLE", "WORKER",
     "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
-    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "judge", "kill", "let_signals_through",
-    "more_is_asked", "next_attempt", "one_gpu", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now",
+    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "judge", "kill", 
+    "more_is_asked", "next_attempt", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now",
     "start", "start_next_attempt", "state_dir", "stop", "stop_asked", "wait_until_ended",
 ]  # fmt: skip
 
@@ -62,13 +60,6 @@ EXIT_INPUT = 2
 EXIT_OUT_OF_MEMORY = 3  # of a worker; the command that follows it goes on with the next attempt, or ends with 1
 EXIT_STOPPED = 130
 
-_WORKER_ENVIRONMENT = {
-    "TOKENIZERS_PARALLELISM": "false",  # its threads and the forked reward processes deadlock
-    "PYTHONUTF8": "1",  # TRL writes its model card in the locale's encoding, and it holds more than ASCII
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the log is read by people
-    "PYTHONUNBUFFERED": "1",  # the log shows what happened last, also after a kill
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
 _START_WAIT_S = 10.0  # for another process that is starting the same run right now
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
@@ -133,43 +124,15 @@ def start(
 
 
 def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, str]) -> WorkerHandle:
-    rundir.logs.mkdir(exist_ok=True)
-    with rundir.log_file(attempt).open("ab") as log, _signals_wait():
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(rundir.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=PROJECT,
-            env={**environment, **_WORKER_ENVIRONMENT, **one_gpu()},
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-        )
-    identity = Identity.of(process.pid)
-    if identity is not None:
-        write_json(rundir.identity, identity.stored() | {"attempt": attempt, "t": round(time.time(), 3)})
+    process = spawn.detached(
+        [module, str(rundir.path)],
+        rundir.log_file(attempt),
+        {**environment, **spawn.one_gpu()},
+        signals_wait=True,
+        note=rundir.identity,
+        noted={"attempt": attempt},
+    )
     return WorkerHandle(attempt, process)
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """A worker inherits that SIGTERM and SIGINT wait until it can take them: else one that comes while it is still
-    importing ends it without a word. StopFlag of the worker lets them through.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def let_signals_through() -> None:
-    """For a worker that has put its handlers in place: what came until now arrives now."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
 def start_next_attempt(rundir: RunDir, module: str, environment: Mapping[str, str]) -> None:
@@ -186,15 +149,6 @@ def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
     stored = read_json(rundir.identity) or {}
     worker, newer = Identity.read(stored), stored.get("attempt")
     return NextAttempt(newer, worker) if worker and isinstance(newer, int) and newer > attempt else None
-
-
-def one_gpu() -> dict[str, str]:
-    """Environment of a process that sees one GPU, as a worker must: transformers would split every batch over two, and
-    the plan would be wrong."""
-    card, named = gpu.chosen(), os.environ.get(gpu.VISIBLE)
-    visible = named.split(",")[0].strip() if named is not None else card.uuid if card else None
-    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's, so that a number means the same GPU to both
-    return order if visible is None else {**order, gpu.VISIBLE: visible}
 
 
 def resume(

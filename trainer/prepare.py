@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer import environment, gpu, preflight, presets
 from trainer import plan as planning
+from trainer import preflight, presets
 from trainer.errors import Problem, RunError
+from trainer.machine import environment, gpu
 from trainer.plan import RunPlan
 from trainer.rundir import RunDir, next_name, outputs_dir
 from trainer.spec import RunSpec

@@ -20,9 +20,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
+from trainer.machine.project import PROJECT
 from trainer.spec import RunSpec, explain, rules
 
-PRESETS_DIR = Path(__file__).resolve().parent.parent / "presets"
+PRESETS_DIR = PROJECT / "presets"
 
 # Files a preset names: relative to the preset's own folder, or, typed after --set, to the current
 # one.

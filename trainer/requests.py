@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.json_files import read_json, write_json
-from trainer.process import Lock
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.process import Lock
 from trainer.rundir import RunDir
 
 _ASK_S = 2.0  # two who ask at once take turns; writing one small file takes milliseconds

@@ -40,13 +40,13 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ValidationError
 
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json, sync_folder, write_json
+from trainer.machine.json_files import read_json, sync_folder, write_json
+from trainer.machine.project import PROJECT
 from trainer.spec import RunSpec
 
 if TYPE_CHECKING:
     from trainer.plan import RunPlan
 
-PROJECT = Path(__file__).resolve().parents[1]
 OUTPUTS_VARIABLE = "ONEGRPO_OUTPUTS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.errors import Problem
-from trainer.json_files import read_json
-from trainer.process import Identity
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity
 from trainer.requests import stop_request
 from trainer.rundir import RunDir
 

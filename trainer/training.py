@@ -19,13 +19,13 @@ from trainer import checkpoints
 from trainer.callbacks import CatchUp, Heartbeat, MakeRoom, RunObserver, SaveWhenAsked, StopWhenAsked
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine import Choice, Loaded
-from trainer.environment import PACKAGES, package_version
 from trainer.errors import CheckpointError, EngineError, Problem, RewardError
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo import config, policy_sync
 from trainer.grpo.memory_probe import Probe, ProbeMemory
 from trainer.grpo.spans import Spans
 from trainer.grpo.trainer import make_trainer_class
+from trainer.machine.environment import PACKAGES, package_version
 from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
 from trainer.rewards.wrapper import ComponentRewardWrapper

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer import checkpoints, control, gpu, launch, mirrors, requests
+from trainer import checkpoints, control, launch, mirrors, requests
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.events import EventWriter
+from trainer.machine import gpu, out_of_memory, spawn
+from trainer.machine.process import Identity
 from trainer.memory import recovery
 from trainer.memory.measured import peak_gib
-from trainer.process import Identity
 from trainer.report import afterwards
 from trainer.report.fold import state_of
 from trainer.rundir import RunDir
@@ -48,7 +49,7 @@ class StopFlag:
         self.reason: str | None = None
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        launch.let_signals_through()
+        spawn.let_signals_through()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.reason = self.reason or signal.Signals(number).name
@@ -135,7 +136,7 @@ def _main(rundir: RunDir, module: str) -> int:
                 _emit_stopped(session)
                 return launch.EXIT_STOPPED
             except Exception as error:
-                if recovery.is_out_of_memory(error):
+                if out_of_memory.is_out_of_memory(error):
                     return _out_of_memory(session, error, module)
                 if isinstance(error, TrainerError):
                     _emit_failed(session, error, error.problems, error.exit_code)
@@ -252,7 +253,7 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
     spec = rundir.read_spec()
     rows = launch.plan_here(spec, None).generation_batch_size
     place = f"in {where}" if where else "outside of a step"
-    said = recovery.shortened(error)
+    said = out_of_memory.shortened(error)
     session.flag.look()
     retry = recovery.helps(spec, times, where, rows) and not session.flag()
     if retry:

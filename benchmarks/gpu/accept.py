@@ -24,9 +24,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from benchmarks.card import card
 from benchmarks.gpu import collect, parts
-from trainer import gpu, launch, presets
+from trainer import launch, presets
 from trainer.errors import TrainerError
-from trainer.rundir import PROJECT, RunDir
+from trainer.machine import gpu
+from trainer.machine.project import PROJECT
+from trainer.rundir import RunDir
 
 BUDGET_S = 570.0  # ten minutes, less what starting and fetching takes
 MODELS_S = 200.0

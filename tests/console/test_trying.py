@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from trainer.machine.project import PROJECT
 from trainer.presets import PRESETS_DIR
-from trainer.rundir import PROJECT
 
 ROWS = str(PRESETS_DIR / "data" / "reverse_train.jsonl")
 SOUND = """

@@ -16,9 +16,10 @@ import pytest
 
 from tests.evaluate import independent_scores
 from trainer import checkpoints, presets
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
+from trainer.machine.project import PROJECT
 from trainer.rewards.library import tiny_bert
-from trainer.rundir import PROJECT, RunDir
+from trainer.rundir import RunDir
 
 ROWS = 6
 SHORT = (

@@ -11,7 +11,7 @@ import pytest
 from tests.evaluate.test_contest import FORMULA, MALPYEONG, evaluate, told
 from trainer.data.dataset import HeldOutRow
 from trainer.evaluate import answers
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.rundir import RunDir
 from trainer.spec import Data, RunSpec
 

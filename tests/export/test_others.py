@@ -20,8 +20,8 @@ from trainer.__main__ import main
 from trainer.errors import CheckpointError, ExportError, ExportRefused, RunError
 from trainer.events import EventWriter
 from trainer.export import export, gguf, staging
-from trainer.json_files import write_json
-from trainer.process import Identity
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir
 
 Capture = pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from trainer import plan as planning
 from trainer.errors import PlanError
+from trainer.machine import out_of_memory
 from trainer.memory import recovery
 from trainer.spec import Component, Data, Generation, Model, Optim, Reward, RunSpec
 
@@ -91,18 +92,18 @@ def test_where_smaller_pieces_help() -> None:
     ],
 )
 def test_what_devices_say_is_understood(error: Exception) -> None:
-    assert recovery.is_out_of_memory(error)
+    assert out_of_memory.is_out_of_memory(error)
     wrapped = KeyError("row 7")
     wrapped.__cause__ = error
-    assert recovery.is_out_of_memory(wrapped)
+    assert out_of_memory.is_out_of_memory(wrapped)
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
-    assert not recovery.is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED."))
-    assert not recovery.is_out_of_memory(MemoryError())
+    assert not out_of_memory.is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED."))
+    assert not out_of_memory.is_out_of_memory(MemoryError())
     later = KeyError("x")  # while an error was handled that had been dealt with
     later.__context__ = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    assert not recovery.is_out_of_memory(later)
+    assert not out_of_memory.is_out_of_memory(later)
 
 
 @pytest.mark.parametrize("change", [{"grpo": {"loss_type": "bnpo"}}, {"trl": {"top_entropy_quantile": 0.2}}])
@@ -134,9 +135,11 @@ def test_advice_does_not_name_what_the_run_does_already() -> None:
 
 def test_what_the_device_said_keeps_the_amount() -> None:
     cuda = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.65 GiB.")
-    assert recovery.shortened(cuda) == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert out_of_memory.shortened(cuda) == "CUDA out of memory. Tried to allocate 2.00 GiB"
     cpu = RuntimeError(
         "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
         "allocate 481296384 bytes. Error code 12 (Cannot allocate memory)"
     )
-    assert recovery.shortened(cpu).startswith("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4812")
+    assert out_of_memory.shortened(cpu).startswith(
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4812"
+    )

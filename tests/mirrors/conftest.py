@@ -16,7 +16,7 @@ import pytest
 
 from trainer import launch, mirrors
 from trainer.events import Event, EventReader
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import Data, RunSpec
 

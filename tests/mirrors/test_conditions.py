@@ -18,7 +18,7 @@ from tests.mirrors import offline
 from tests.mirrors.conftest import KEY, WAIT_S, Server, Told, told, wait
 from trainer import launch, mirrors
 from trainer.events import EventReader
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.rundir import RunDir
 
 Train = Callable[..., Told]

@@ -12,8 +12,8 @@ import pytest
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY, Server, Told, told, wait
 from trainer import launch
-from trainer.json_files import read_json
-from trainer.process import Identity
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir
 
 

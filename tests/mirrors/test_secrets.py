@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.machine.project import PROJECT
 from trainer.mirrors.secrets import Redactor
-from trainer.rundir import PROJECT
 
 PLANTED = "hunter2-hunter2"
 

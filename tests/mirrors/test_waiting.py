@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from trainer import console, launch
-from trainer.json_files import write_json
-from trainer.process import Identity
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir
 
 MakeRun = Callable[..., RunDir]

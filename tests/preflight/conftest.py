@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from trainer import gpu, preflight
 from trainer import plan as planning
+from trainer import preflight
 from trainer.errors import Problem, SpecError
+from trainer.machine import gpu
 from trainer.spec import RunSpec
 
 A100 = gpu.GPU(0, "GPU-1", "NVIDIA A100", 80.0, 1.0, 0.0, (8, 0), "580.1")

@@ -12,8 +12,8 @@ import pytest
 
 from tests.preflight.conftest import CONFIG, safetensors
 from trainer.errors import Problem
+from trainer.machine.project import PROJECT
 from trainer.preflight import address, local
-from trainer.rundir import PROJECT
 from trainer.spec import RunSpec
 
 MakeSpec = Callable[..., RunSpec]

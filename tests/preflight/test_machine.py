@@ -16,8 +16,9 @@ import pytest
 from trainer import launch, preflight, presets
 from trainer import plan as planning
 from trainer.errors import Problem, SpecError
+from trainer.machine.project import PROJECT
 from trainer.preflight import disk, machine
-from trainer.rundir import PROJECT, outputs_dir
+from trainer.rundir import outputs_dir
 from trainer.spec import RunSpec
 
 MakeSpec = Callable[..., RunSpec]

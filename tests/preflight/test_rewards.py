@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from trainer.machine.project import PROJECT
 from trainer.preflight import rewards
-from trainer.rundir import PROJECT
 from trainer.spec import Component, RunSpec
 
 

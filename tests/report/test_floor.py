@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from trainer import presets
-from trainer.hardware import card_named
+from trainer.machine.cards import card_named
 from trainer.memory import Load, shapes, weights_gib
 from trainer.memory.formats import Format
 from trainer.plan import batch_of, memory_load

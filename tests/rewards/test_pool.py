@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from trainer.errors import RewardError
-from trainer.process import Identity
+from trainer.machine.process import Identity
 from trainer.rewards.contract import Failure
 from trainer.rewards.making import Recipe
 from trainer.rewards.pool import PRINTED, Pool

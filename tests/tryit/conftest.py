@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.rundir import PROJECT, RunDir, outputs_dir
+from trainer.machine.project import PROJECT
+from trainer.rundir import RunDir, outputs_dir
 from trainer.tryit import reading
 from trainer.tryit.reading import Answered
 

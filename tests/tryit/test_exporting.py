@@ -10,8 +10,8 @@ import pytest
 
 from tests.tryit.conftest import WAIT_S
 from trainer.errors import ExportRefused
-from trainer.json_files import write_json
-from trainer.process import Identity
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir
 from trainer.tryit import exporting
 

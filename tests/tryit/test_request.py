@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from trainer.errors import RunError
-from trainer.json_files import write_json
-from trainer.process import Identity
-from trainer.rundir import PROJECT, RunDir
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
+from trainer.machine.project import PROJECT
+from trainer.rundir import RunDir
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.journal import Journal
 from trainer.tryit.reading import Process

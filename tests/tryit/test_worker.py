@@ -13,10 +13,12 @@ import pytest
 
 from tests.tryit.conftest import answered
 from trainer import chat as chats
-from trainer import checkpoints, gpu, launch
+from trainer import checkpoints, launch
 from trainer.errors import RunError
-from trainer.json_files import read_json, write_json
-from trainer.rundir import PROJECT, RunDir
+from trainer.machine import gpu
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.project import PROJECT
+from trainer.rundir import RunDir
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.request import new_id
 
@@ -227,9 +229,10 @@ def script(first: str, run: RunDir) -> subprocess.CompletedProcess[str]:
 
 
 _ON_GPU = """
-from trainer import chat, launch
+from trainer import chat
+from trainer.machine import spawn
 from trainer.spec import RunSpec
-launch.one_gpu = dict
+spawn.one_gpu = dict
 chat._with_gpu = lambda device: "cuda"
 read = RunDir.read_spec
 def on_gpu(self):

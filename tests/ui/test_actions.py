@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from trainer.json_files import write_json
-from trainer.process import Identity
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir
 from trainer.tryit import reading
 from trainer.ui import actions

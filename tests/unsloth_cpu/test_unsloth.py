@@ -23,9 +23,10 @@ import pytest
 from tests.grpo.test_trainer import PARENTS
 from trainer import launch, presets
 from trainer.events import EventReader
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
+from trainer.machine.project import PROJECT
 from trainer.report.fold import state_of
-from trainer.rundir import PROJECT, RunDir, outputs_dir
+from trainer.rundir import RunDir, outputs_dir
 
 PACKAGES = PROJECT / ".venv-unsloth"
 WORKER = "tests.unsloth_cpu.worker"

@@ -24,8 +24,8 @@ from trainer import forms, launch, mirrors
 from trainer.console import lines
 from trainer.errors import RunError
 from trainer.events import FINAL, Event
-from trainer.json_files import read_json
 from trainer.launch import NextAttempt, WorkerHandle
+from trainer.machine.json_files import read_json
 from trainer.report import afterwards
 from trainer.report import write as reports
 from trainer.report.fold import RunFollower, summary

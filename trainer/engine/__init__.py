@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from trainer.environment import package_version
 from trainer.errors import EngineError, Problem
+from trainer.machine.environment import package_version
 from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
 from trainer.spec.engines import why_not_unsloth

@@ -27,8 +27,8 @@ from transformers import (
 )
 
 from trainer.engine import warm_start
+from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
-from trainer.rundir import PROJECT
 from trainer.spec import RunSpec
 
 CACHE_VARIABLE = "ONEGRPO_CACHE"

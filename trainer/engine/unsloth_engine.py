@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from trainer.engine import Choice, Loaded, checked, unloadable
-from trainer.environment import package_version
 from trainer.errors import EngineError, Problem
+from trainer.machine.environment import package_version
 from trainer.spec import RunSpec
 
 PATCHED = "UnslothGRPOTrainer"

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer import checkpoints
 from trainer.errors import CheckpointError, Problem
-from trainer.json_files import sync_folder, write_json
+from trainer.machine.json_files import sync_folder, write_json
 from trainer.rewards.library.korean import normalise_answer
 from trainer.rundir import RunDir
 

@@ -22,7 +22,7 @@ from trainer.data.rows import rename
 from trainer.errors import DataError, InputError, Problem, RewardError, RunError
 from trainer.evaluate.answers import asked, epoch_label
 from trainer.events import EventReader
-from trainer.json_files import write_json
+from trainer.machine.json_files import write_json
 from trainer.rewards import arithmetic, making
 from trainer.rewards.contract import Failure, Value
 from trainer.rewards.here import Here

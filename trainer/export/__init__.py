@@ -17,7 +17,7 @@ from typing import Any
 from trainer.best import LATEST
 from trainer.errors import ExportRefused, Problem
 from trainer.export.source import Source
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.rundir import RunDir
 
 KINDS = ("adapter", "merged", "gguf", "hub")

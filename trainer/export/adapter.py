@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.errors import ExportRefused, Problem
 from trainer.export import FACTS, Exported, card, staging
 from trainer.export.source import ADAPTER, ADAPTER_CONFIG, Source
-from trainer.json_files import write_json
+from trainer.machine.json_files import write_json
 
 
 def export(source: Source, target: Path) -> Exported:

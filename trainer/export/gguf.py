@@ -20,7 +20,7 @@ from typing import Any
 from trainer.errors import ExportError, ExportRefused, Problem
 from trainer.export import FACTS, Exported, card, merged, staging
 from trainer.export.source import Source
-from trainer.json_files import write_json
+from trainer.machine.json_files import write_json
 from trainer.spec.explain import nearest
 
 VARIABLE = "LLAMA_CPP"

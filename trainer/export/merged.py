@@ -21,7 +21,7 @@ from typing import Any
 from trainer.errors import ExportError, Problem
 from trainer.export import DTYPES, FACTS, Exported, card, staging, verify
 from trainer.export.source import ADAPTER, Base, Source
-from trainer.json_files import write_json
+from trainer.machine.json_files import write_json
 
 MERGE_TOLERANCE = 1e-4  # of a layer's largest output; float32 sums in another order give about 1e-6
 _PROBES = 4  # random inputs a merged layer is compared on

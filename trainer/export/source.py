@@ -17,9 +17,10 @@ from typing import Any
 from trainer import best, checkpoints, launch
 from trainer.errors import ExportError, Problem, RunError
 from trainer.events import EventReader
+from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
 from trainer.report.fold import state_of
-from trainer.rundir import PROJECT, RunDir
+from trainer.rundir import RunDir
 from trainer.spec import RunSpec
 from trainer.status import LIVE, imported_problem
 

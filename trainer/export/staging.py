@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import ExportError, ExportRefused, Problem
-from trainer.json_files import sync_folder
+from trainer.machine.json_files import sync_folder
 
 PREFIX = ".exporting-"
 SPARE_BYTES = 64 * 2**20

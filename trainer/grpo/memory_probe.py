@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from trainer.memory import recovery
+from trainer.machine import out_of_memory
 from trainer.memory.measured import peak_gib
 
 
@@ -59,7 +59,7 @@ class ProbeMemory(TrainerCallback):
         try:
             found: Probe | Exception = measure(self.trainer, self.longest_prompt)
         except Exception as error:
-            if recovery.is_out_of_memory(error):
+            if out_of_memory.is_out_of_memory(error):
                 raise
             found = error
         self.report(found)

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from trainer import environment
 from trainer import plan as planning
 from trainer.errors import DataError, InputError, PlanError, Problem
 from trainer.events import EventWriter
-from trainer.hardware import NAMES, card_named
 from trainer.imports import config, files, history
 from trainer.imports.config import Settings
 from trainer.imports.history import Evaluation, Step, Training
+from trainer.machine import environment
+from trainer.machine.cards import NAMES, card_named
 from trainer.plan import RunPlan
 from trainer.rundir import RunDir, next_name, outputs_dir
 from trainer.spec.explain import nearest
@@ -57,7 +57,7 @@ def bring(
     """Make the run directory. Raises InputError with every problem; then nothing was written.
 
     preset, config_file: where the settings come from; one of them, or none. run: which run of a chart of several.
-    gpu: the card it ran on, as trainer.hardware knows it.
+    gpu: the card it ran on, as trainer.machine.cards knows it.
     """
     problems = _gpu_problems(gpu)
     if preset is not None and config_file is not None:

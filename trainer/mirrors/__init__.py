@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from trainer.events import EventWriter
-from trainer.json_files import read_json
-from trainer.process import Identity
-from trainer.rundir import PROJECT, RunDir
+from trainer.machine import spawn
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity
+from trainer.rundir import RunDir
 
 START_S = 20.0
 """After the mirror was started the first training step waits no longer than this for what it says."""
@@ -33,17 +33,9 @@ class Mirror:
         self.trouble = ""
         self.process: subprocess.Popen[bytes] | None = None
         try:
-            with rundir.mirror_log(attempt).open("ab") as log:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(rundir.path), str(attempt)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=PROJECT,
-                    env={**environment, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
-                    start_new_session=True,
-                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-                )
+            self.process = spawn.detached(
+                [__name__, str(rundir.path), str(attempt)], rundir.mirror_log(attempt), environment
+            )
         except OSError as error:  # the run does not depend on it
             self.trouble = f"it could not be started: {error}"
 

@@ -23,13 +23,13 @@ from typing import Any
 import psutil
 
 from trainer.events import FINAL, Event
-from trainer.json_files import read_json, write_json
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.process import Identity, Lock
 from trainer.mirrors import completions, probe
 from trainer.mirrors.recorded import newest_step, remove_empty
 from trainer.mirrors.rows import Row, Rows
 from trainer.mirrors.secrets import Redactor
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
-from trainer.process import Identity, Lock
 from trainer.report.fold import RunFollower, summary
 from trainer.rundir import RunDir
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.rundir import PROJECT
+from trainer.machine.project import PROJECT
 
 SECRET = "[secret]"
 SHORTEST = 8  # characters: TOKENIZERS_PARALLELISM=false is no secret, and "false" stands everywhere

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer import gpu
 from trainer.errors import Problem, SpecError
+from trainer.machine import gpu
 from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
 from trainer.preflight import address, disk, hub, local, machine, rewards

@@ -6,7 +6,7 @@ import os
 import re
 
 from trainer.errors import Problem
-from trainer.rundir import PROJECT
+from trainer.machine.project import PROJECT
 
 LONGEST = 80  # characters of a name in a message
 _HEAD = 47

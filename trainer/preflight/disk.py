@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainer import doctor
 from trainer.errors import Problem
-from trainer.gpu import GIB
+from trainer.machine.gpu import GIB
 from trainer.plan import RunPlan
 from trainer.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.spec import RunSpec

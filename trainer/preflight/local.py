@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem
+from trainer.machine.project import PROJECT
 from trainer.preflight import address, model_files
 from trainer.preflight.model_files import Incomplete
-from trainer.rundir import PROJECT
 from trainer.spec import RunSpec
 
 _DRIVE = re.compile(r"[A-Za-z]:")

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 
 from trainer import plan as planning
-from trainer.environment import ram_gib
 from trainer.errors import PlanError, Problem
+from trainer.machine.environment import ram_gib
 from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
 from trainer.plan.checks import gib

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trainer.hardware import Card
+from trainer.machine.cards import Card
 from trainer.memory import GIB, Load, weights_gib
 from trainer.memory.static import trainable_bytes
 

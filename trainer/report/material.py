@@ -17,8 +17,8 @@ from trainer import launch
 from trainer.best import Best, best
 from trainer.errors import RunError
 from trainer.events import Event
-from trainer.hardware import Card, card_named
-from trainer.json_files import read_json
+from trainer.machine.cards import Card, card_named
+from trainer.machine.json_files import read_json
 from trainer.memory import Load
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine

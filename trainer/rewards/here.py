@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from trainer.errors import RewardError
-from trainer.memory import recovery
+from trainer.machine import out_of_memory
 from trainer.rewards.contract import RewardFunction
 from trainer.rewards.running import Answer, Call, ask, failure
 
@@ -40,7 +40,7 @@ class Here:
         except RewardError:
             raise
         except Exception as error:
-            if recovery.is_out_of_memory(error):
+            if out_of_memory.is_out_of_memory(error):
                 raise  # the whole step is tried again in smaller pieces
             if call.rows == 1:
                 return Answer([failure(error)], 0.0)

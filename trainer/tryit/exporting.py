@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from trainer import checkpoints
 from trainer.errors import ExportRefused, Problem
 from trainer.export import KINDS, gguf
 from trainer.export.staging import PREFIX
-from trainer.json_files import read_json, write_json
-from trainer.process import Identity, Lock
-from trainer.rundir import OUTPUTS_VARIABLE, PROJECT, RunDir
+from trainer.machine import spawn
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity, Lock
+from trainer.rundir import OUTPUTS_VARIABLE, RunDir
 
 KEEP = 12  # exports that are remembered
 TOOLS_S = 30.0
@@ -68,40 +68,24 @@ def start(
     """
     _refuse(rundir, kind, step, repo)
     rundir.export_processes.mkdir(parents=True, exist_ok=True)
-    rundir.logs.mkdir(exist_ok=True)
     with Lock(rundir.export_processes / "start.lock") as starting:
         if not starting.take(f"pid {os.getpid()}", _WAIT_S):
             raise ExportRefused(Problem(f"run {rundir.name}", "another page is starting an export", "try again"))
         if any(one.state == "running" and (one.kind, one.step) == (kind, step) for one in listed(rundir)):
             raise ExportRefused(Problem(f"{kind}-{step}", "is being exported already", "wait for it"))
         name = f"{time.time_ns():020d}-{kind}-{step}"
-        arguments = [sys.executable, "-m", "trainer", "export", rundir.name, "--to", kind, "--checkpoint", str(step)]
+        arguments = ["trainer", "export", rundir.name, "--to", kind, "--checkpoint", str(step)]
         if kind == "hub":
             arguments += ["--repo", str(repo), "--private" if private else "--public"]
-        with rundir.export_log(name).open("wb") as log:
-            child = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=PROJECT,
-                env={**os.environ, OUTPUTS_VARIABLE: str(rundir.path.parent), **_ENVIRONMENT},
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-            )
-        identity = Identity.of(child.pid)
-        stored = identity.stored() if identity is not None else {}
-        write_json(rundir.export_processes / f"{name}.json", stored | {"t": round(time.time(), 3)})
+        child = spawn.detached(
+            arguments,
+            rundir.export_log(name),
+            {**os.environ, OUTPUTS_VARIABLE: str(rundir.path.parent)},
+            append=False,
+            note=rundir.export_processes / f"{name}.json",
+        )
         _forget_old(rundir)
     return child
-
-
-_ENVIRONMENT = {
-    "PYTHONUTF8": "1",
-    "PYTHONUNBUFFERED": "1",  # the page shows its newest lines
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
 
 
 def _refuse(rundir: RunDir, kind: str, step: int, repo: str | None) -> None:

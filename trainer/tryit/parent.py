@@ -10,16 +10,15 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from trainer import checkpoints
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json, write_json
-from trainer.process import Identity, Lock
-from trainer.rundir import PROJECT, RunDir
+from trainer.machine import spawn
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.process import Identity, Lock
+from trainer.rundir import RunDir
 from trainer.tryit import reading
 from trainer.tryit.request import ID, Request, checked, new_id
 
@@ -67,31 +66,12 @@ def start(rundir: RunDir, idle_s: float = IDLE_S) -> subprocess.Popen[bytes] | N
             raise RunError(Problem(f"run {rundir.name}", "is being made ready by another page", "ask again"))
         if reading.process(rundir).at_work:
             return None
-        rundir.logs.mkdir(exist_ok=True)
-        with rundir.tryit_log.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(rundir.path), "--idle-s", str(idle_s)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=PROJECT,
-                env={**os.environ, **_ENVIRONMENT},
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-            )
-        identity = Identity.of(process.pid)
-        if identity is not None:
-            write_json(rundir.tryit_started, identity.stored() | {"t": round(time.time(), 3)})
-        return process
-
-
-_ENVIRONMENT = {
-    "TOKENIZERS_PARALLELISM": "false",  # its threads and the reward processes deadlock
-    "PYTHONUTF8": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONUNBUFFERED": "1",  # the log shows what happened last, also after a kill
-}
+        return spawn.detached(
+            [MODULE, str(rundir.path), "--idle-s", str(idle_s)],
+            rundir.tryit_log,
+            append=False,
+            note=rundir.tryit_started,
+        )
 
 
 def cancel(rundir: RunDir, id: str) -> bool:

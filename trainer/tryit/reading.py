@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.errors import Problem, RunError
-from trainer.json_files import read_json
-from trainer.process import Identity
+from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity
 from trainer.rundir import RunDir
 from trainer.tryit import journal
 from trainer.tryit.request import ID, Request, checked

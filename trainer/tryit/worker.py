@@ -19,9 +19,9 @@ from types import FrameType
 from trainer import chat as chats
 from trainer import launch
 from trainer.errors import Problem, TrainerError
-from trainer.json_files import read_json, write_json
-from trainer.memory import recovery
-from trainer.process import Identity, Lock
+from trainer.machine import out_of_memory
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.process import Identity, Lock
 from trainer.rundir import RunDir
 from trainer.tryit import journal as journals
 from trainer.tryit import reading
@@ -89,7 +89,7 @@ class Worker:
             # The model can not be had (damaged, no room, GPU in use): who asked is told, and nothing is held meanwhile.
             self._failed(request, error.problems)
         except Exception as error:
-            if not recovery.is_out_of_memory(error) and not isinstance(error, MemoryError):
+            if not out_of_memory.is_out_of_memory(error) and not isinstance(error, MemoryError):
                 raise
             self._failed(request, [_out_of_memory(error)])
         finally:
@@ -127,7 +127,7 @@ class Worker:
         except Exception as error:
             traceback.print_exc()
             state = "failed"
-            memory = recovery.is_out_of_memory(error) or isinstance(error, MemoryError)
+            memory = out_of_memory.is_out_of_memory(error) or isinstance(error, MemoryError)
             problems = [_out_of_memory(error) if memory else _unknown(error)]
             answerer.recover()
         self._end(request.id, state, problems)
@@ -250,7 +250,7 @@ def _note(line: str) -> None:
 
 
 def _out_of_memory(error: BaseException) -> Problem:
-    said = recovery.shortened(error)
+    said = out_of_memory.shortened(error)
     return Problem("memory", f"ran out: {said}", "fewer tokens, a shorter prompt, or end what else uses it")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from trainer import launch
-from trainer.json_files import read_json
+from trainer.machine.json_files import read_json
 from trainer.report.fold import RunFollower, RunState, summary
 from trainer.report.pictures import Points, smooth
 from trainer.rundir import RunDir, list_runs, outputs_dir

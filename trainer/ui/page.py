@@ -12,7 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from trainer import charts, gpu
+from trainer import charts
+from trainer.machine import gpu
 from trainer.status import LIVE
 from trainer.ui import actions, heading, markup
 from trainer.ui.groups.tab import GroupsTab

@@ -18,10 +18,12 @@ import time
 import traceback
 from typing import Any
 
-from trainer import gpu, launch
+from trainer import launch
 from trainer.console import Interrupts
 from trainer.errors import Problem, RunError, SpecError
-from trainer.rundir import PROJECT, outputs_dir
+from trainer.machine import gpu
+from trainer.machine.project import PROJECT
+from trainer.rundir import outputs_dir
 
 MAX_UPLOAD = "20mb"
 _POLL_S = 0.2

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from trainer import gpu, launch, presets
+from trainer import launch, presets
 from trainer.errors import SpecError, TrainerError
+from trainer.machine import gpu
 from trainer.rundir import RunDir, outputs_dir
 from trainer.ui.text import words
 from trainer.ui.train import actions, fixes, views

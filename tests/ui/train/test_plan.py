@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from trainer import gpu, presets
-from trainer.gpu import GPU
+from trainer import presets
+from trainer.machine import gpu
+from trainer.machine.gpu import GPU
 from trainer.preflight import machine
 from trainer.ui.text import languages, words
 from trainer.ui.train import actions, cards, views

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer import forms
+from trainer.machine.project import PROJECT
 from trainer.report import rules
 from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Group, Material
 from trainer.report.rules.verdict import verdict
 from trainer.report.sections.telling import Telling
-from trainer.rundir import PROJECT
 from trainer.words import Words
 
 MOST_LOOKED_AT = 6  # findings in the summary

@@ -11,8 +11,8 @@ from typing import Any
 from trainer import forms
 from trainer.console import lines
 from trainer.errors import Problem
-from trainer.json_files import read_json
 from trainer.launch import stop_asked
+from trainer.machine.json_files import read_json
 from trainer.report.fold import RunState, summary
 from trainer.status import LIVE
 from trainer.ui.known_runs import Seen

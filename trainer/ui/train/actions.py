@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import gpu, launch, presets, rundir
+from trainer import launch, presets, rundir
 from trainer.data.survey import Survey
 from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
+from trainer.machine import gpu
 from trainer.plan import RunPlan, card
 from trainer.preflight import machine
 from trainer.rundir import RunDir, outputs_dir

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from trainer import launch
 from trainer.errors import Problem, TrainerError, WorkError
-from trainer.rundir import PROJECT
+from trainer.machine import spawn
+from trainer.machine.project import PROJECT
 from trainer.spec import RunSpec
 
 MOST_AT_ONCE = 2
@@ -46,7 +46,7 @@ def _run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dic
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=PROJECT,
-        env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1", **launch.one_gpu()},
+        env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1", **spawn.one_gpu()},
         start_new_session=True,
         text=True,
         encoding="utf-8",

@@ -6,8 +6,9 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer import environment, gpu, launch, presets
+from trainer import launch, presets
 from trainer.errors import TrainerError
+from trainer.machine import environment, gpu
 from trainer.memory import formats
 from trainer.presets import PresetInfo
 from trainer.spec import RunSpec

@@ -18,7 +18,8 @@ from typing import Any
 
 from trainer import presets
 from trainer.errors import Problem, SpecError, TrainerError
-from trainer.rundir import PROJECT, RunDir, outputs_dir
+from trainer.machine.project import PROJECT
+from trainer.rundir import RunDir, outputs_dir
 from trainer.spec import explain
 from trainer.ui.text import Words
 from trainer.ui.train import toml

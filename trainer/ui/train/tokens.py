@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
-from trainer.rundir import PROJECT
 from trainer.spec import RunSpec
 
 CHARACTERS_A_TOKEN = 4  # of English; fewer of Korean

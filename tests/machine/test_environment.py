@@ -1,10 +1,10 @@
-"""trainer.environment: what a run ran on."""
+"""trainer.machine.environment: what a run ran on."""
 
 from pathlib import Path
 
 import pytest
 
-from trainer import environment
+from trainer.machine import environment
 
 
 def test_a_limit_of_the_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

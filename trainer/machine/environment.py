@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from trainer.gpu import list_gpus
-from trainer.rundir import PROJECT
+from trainer.machine.gpu import list_gpus
+from trainer.machine.project import PROJECT
 
 PACKAGES = (
     "torch",

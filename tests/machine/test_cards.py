@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.hardware import NAMES, card_named
+from trainer.machine.cards import NAMES, card_named
 
 
 @pytest.mark.parametrize(
