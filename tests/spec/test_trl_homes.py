@@ -8,7 +8,8 @@ import pytest
 
 from trainer import presets
 from trainer.errors import SpecError
-from trainer.spec import FIXED, SET_ELSEWHERE, explain, trl_homes, trl_table
+from trainer.presets import explain
+from trainer.spec import FIXED, SET_ELSEWHERE, trl_homes, trl_table
 
 MINIMAL = """
 [model]
@@ -71,7 +72,7 @@ def test_trl_argument_can_be_set_from_toml(argument: str) -> None:
         value = FIXED[argument][0]
         sample = f'"{value}"' if isinstance(value, str) else str(value).lower()
     if argument == "use_vllm":
-        sample = "false"  # true is refused together with LoRA, the default: tests/spec/test_rules.py
+        sample = "false"  # true is refused together with LoRA, the default: tests/presets/test_rules.py
     text = MINIMAL.replace(f"[{section}]", f"[{section}]\n{name} = {sample}")
     if f"[{section}]" not in MINIMAL:
         text = f"[{section}]\n{name} = {sample}\n{MINIMAL}"

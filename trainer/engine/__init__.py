@@ -17,8 +17,8 @@ import torch
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
 from trainer.memory.shapes import BUILTIN
+from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
-from trainer.spec.engines import why_not_unsloth
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from trainer.errors import ExportError, ExportRefused, Problem
 from trainer.export import FACTS, Exported, card, merged, staging
 from trainer.export.source import Source
 from trainer.machine.json_files import write_json
-from trainer.spec.explain import nearest
+from trainer.presets.explain import nearest
 
 VARIABLE = "LLAMA_CPP"
 CONVERTER = "convert_hf_to_gguf.py"

@@ -25,8 +25,8 @@ from trainer.imports.history import Evaluation, Step, Training
 from trainer.machine import environment
 from trainer.machine.cards import NAMES, card_named
 from trainer.plan import RunPlan
+from trainer.presets.explain import nearest
 from trainer.rundir import RunDir, next_name, outputs_dir
-from trainer.spec.explain import nearest
 
 _SHOWN = 12  # names an error lists
 Found = TypeVar("Found")

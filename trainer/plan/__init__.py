@@ -26,7 +26,8 @@ from trainer.plan.batches import Batch
 from trainer.plan.checks import batch_problems, length_problems, memory_note, next_whole, notes, verdict
 from trainer.plan.estimate import Machine, batch_of, holding_gb, limit_gib, memory_load, runs_on_gpu, vllm_starts
 from trainer.plan.fit import Suggestion
-from trainer.spec import RunSpec, advice
+from trainer.presets import advice
+from trainer.spec import RunSpec
 
 __all__ = ["MemoryPart", "RunPlan", "Suggestion", "VerlBatch", "batch_of", "make", "memory_load"]
 

@@ -11,8 +11,8 @@ from trainer import memory
 from trainer.memory import formats, shapes
 from trainer.memory.formats import Format
 from trainer.plan.batches import Batch
+from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
-from trainer.spec.engines import why_not_unsloth
 
 # Sizes in GB as GPUs are sold.
 NOMINAL_GB = (8, 12, 16, 24, 48, 80)

@@ -20,7 +20,8 @@ from trainer.plan.batches import KEYS, Batch, is_possible
 from trainer.plan.checks import TIGHT_FRAC, length_problems
 from trainer.plan.estimate import Machine, batch_of, limit_gib, peaks_gib, vllm_starts
 from trainer.plan.levers import FREE, LEVERS, VLLM, Changes, Lever, Value
-from trainer.spec import RunSpec, rules
+from trainer.presets import rules
+from trainer.spec import RunSpec
 
 MOST = 4  # suggestions shown
 LEAST_GAIN_GIB = 1e-6  # below it a step of a lever is noise of the arithmetic

@@ -15,8 +15,8 @@ from trainer.machine.environment import ram_gib
 from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
 from trainer.plan.checks import gib
+from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
-from trainer.spec.engines import why_not_unsloth
 
 NO_GPU = "no NVIDIA GPU with a working driver"
 UNSLOTH = ("unsloth", "unsloth_zoo", "torchvision")

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trainer.memory.shapes import BUILTIN_CONFIGS
-from trainer.presets import FILE_KEYS
+from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
-from trainer.spec import SUM, Component, RunSpec, explain
+from trainer.spec import SUM, Component, RunSpec
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
 from trainer.ui.text import Words
 from trainer.ui.train import toml

@@ -22,9 +22,10 @@ from trainer.plan import batch_of
 from trainer.plan.batches import nearest_possible
 from trainer.plan.checks import batch_problems, length_changes, length_problems
 from trainer.preflight import machine
+from trainer.presets import explain, rules
+from trainer.presets.rules.registry import RULES
 from trainer.rewards.library import REWARDS
-from trainer.spec import RunSpec, explain, rules, trl_homes
-from trainer.spec.rules.registry import RULES
+from trainer.spec import RunSpec, trl_homes
 from trainer.ui.text import Words
 from trainer.ui.train import fields, rows
 from trainer.ui.train import form as forms

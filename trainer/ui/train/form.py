@@ -19,8 +19,8 @@ from typing import Any
 from trainer import presets
 from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
+from trainer.presets import explain
 from trainer.rundir import RunDir, outputs_dir
-from trainer.spec import explain
 from trainer.ui.text import Words
 from trainer.ui.train import toml
 

@@ -9,7 +9,7 @@ from typing import Any
 from trainer import presets
 from trainer.errors import Problem, TrainerError
 from trainer.plan import MemoryPart, RunPlan
-from trainer.spec import explain
+from trainer.presets import explain
 from trainer.ui import markup
 from trainer.ui.markup import element, escape
 from trainer.ui.text import Words

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.errors import Problem
+from trainer.presets.explain import nearest, shown
+from trainer.presets.rules.registry import rule
 from trainer.spec import FIXED, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
-from trainer.spec.explain import nearest, shown
-from trainer.spec.rules.registry import rule
 
 
 def _kind(value: object) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from trainer.errors import Problem
 from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
+from trainer.presets.explain import shown
+from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
-from trainer.spec.explain import shown
-from trainer.spec.rules.registry import rule
 
 
 @rule("model.load_in_4bit", "lora.enabled")

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.errors import Problem
+from trainer.presets.explain import Path
+from trainer.presets.rules import data, model, objective, reward, trl
+from trainer.presets.rules.registry import RULES
 from trainer.spec import RunSpec
-from trainer.spec.explain import Path
-from trainer.spec.rules import data, model, objective, reward, trl
-from trainer.spec.rules.registry import RULES
 
 __all__ = ["data", "model", "objective", "problems", "reward", "trl"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainer.errors import Problem
+from trainer.presets.explain import nearest, shown
+from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
-from trainer.spec.explain import nearest, shown
-from trainer.spec.rules.registry import rule
 
 
 @rule("generation.steps_per_generation", "generation.generation_batch_size")

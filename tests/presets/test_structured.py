@@ -7,7 +7,7 @@ import pytest
 from trainer import presets
 from trainer.errors import PresetError, SpecError
 from trainer.plan.checks import length_changes, length_problems
-from trainer.spec import explain
+from trainer.presets import explain
 
 
 @pytest.mark.parametrize(

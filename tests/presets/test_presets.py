@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from trainer import plan, presets
 from trainer.data import sources
 from trainer.errors import PresetError, SpecError
+from trainer.presets import explain
 from trainer.rewards.library import REWARDS
-from trainer.spec import RunSpec, explain
+from trainer.spec import RunSpec
 
 MINIMAL = """
 [model]

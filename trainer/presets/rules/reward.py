@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 import regex  # type: ignore[import-untyped]
 
 from trainer.errors import Problem
+from trainer.presets.explain import nearest, shown
+from trainer.presets.rules.registry import rule
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec
-from trainer.spec.explain import nearest, shown
-from trainer.spec.rules.registry import rule
 
 
 def _placed(components: Sequence[Component], prefix: str = "reward.components") -> Iterator[tuple[str, Component]]:

@@ -6,9 +6,9 @@ import string
 from collections.abc import Iterator
 
 from trainer.errors import Problem
+from trainer.presets.explain import shown
+from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
-from trainer.spec.explain import shown
-from trainer.spec.rules.registry import rule
 
 
 @rule("data.prompt_template", "data.few_shot", "model.warm_start")

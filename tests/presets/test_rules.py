@@ -8,7 +8,8 @@ import pytest
 
 from trainer import presets
 from trainer.errors import SpecError
-from trainer.spec import FIXED, RunSpec, advice, rules
+from trainer.presets import advice, rules
+from trainer.spec import FIXED, RunSpec
 
 BASE: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-0.6B"},

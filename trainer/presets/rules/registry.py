@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trainer.errors import Problem
+from trainer.presets.explain import Path
 from trainer.spec import RunSpec
-from trainer.spec.explain import Path
 
 Check = Callable[[RunSpec], Iterator[Problem]]
 

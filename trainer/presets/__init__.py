@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
-from trainer.spec import RunSpec, explain, rules
+from trainer.presets import explain, rules
+from trainer.spec import RunSpec
 
 PRESETS_DIR = PROJECT / "presets"
 

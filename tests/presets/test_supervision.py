@@ -8,7 +8,8 @@ import pytest
 
 from trainer import presets
 from trainer.errors import SpecError
-from trainer.spec import RunSpec, rules
+from trainer.presets import rules
+from trainer.spec import RunSpec
 
 BASE: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-0.6B"},
