@@ -26,10 +26,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.card import card
-from trainer import checkpoints, launch
+from trainer import launch
 from trainer.errors import TrainerError
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
+from trainer.run.state import state_of
 
 SHORT = [
     "optim.max_steps=80",

@@ -182,11 +182,11 @@ def make_watched(folder: Path, steps: int, completions: int) -> Any:
 
     from trainer import presets
     from trainer.callbacks import RunObserver
-    from trainer.events import EventWriter
     from trainer.grpo.spans import Spans
     from trainer.grpo.trainer import make_trainer_class
     from trainer.rewards.wrapper import ComponentRewardWrapper
-    from trainer.rundir import RunDir
+    from trainer.run.events import EventWriter
+    from trainer.run.rundir import RunDir
     from trainer.spec import Component, Reward
 
     run = RunDir(folder / "run")

@@ -112,7 +112,7 @@ def looked(outputs: Path) -> Iterator[Numbers]:
     from trainer.ui import server
 
     server.set_environment("127.0.0.1")
-    from trainer.rundir import RunDir
+    from trainer.run.rundir import RunDir
     from trainer.ui.page import Page
 
     page = Page()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trainer import launch
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 
 FAKE_WORKER = "tests.fake_worker"

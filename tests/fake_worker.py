@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainer import launch, mirrors, requests
-from trainer.events import EventWriter, Kind
+from trainer import launch, mirrors
 from trainer.machine import spawn
 from trainer.machine.process import Identity
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir
+from trainer.run import stop_requests
+from trainer.run.events import EventWriter, Kind
+from trainer.run.rundir import RunDir
+from trainer.run.state import state_of
 
 STEPS = 4
 
@@ -77,8 +78,8 @@ def end(rundir: RunDir, events: EventWriter, character: str, asked: list[int]) -
         while (not asked or character == "deaf") and time.monotonic() < deadline:
             time.sleep(0.02)
             if character != "deaf":
-                requests.saved(rundir, events.attempt)
-        request = requests.stop_request(rundir)
+                stop_requests.saved(rundir, events.attempt)
+        request = stop_requests.stop_request(rundir)
         kind: Kind = "run_paused" if request is not None and request.pause else "run_stopped"
         events.emit(kind, step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM")
         return launch.EXIT_STOPPED

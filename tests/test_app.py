@@ -16,7 +16,7 @@ from tests.conftest import FAKE_WORKER
 from trainer import cli, launch
 from trainer.__main__ import main as tool
 from trainer.errors import Problem, RunError, WorkError
-from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.rundir import RunDir, list_runs, outputs_dir
 
 MakeRun = Callable[..., RunDir]
 Capture = pytest.CaptureFixture[str]

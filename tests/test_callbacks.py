@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.grpo.test_rollouts import batch
-from tests.test_best import evaluated as measured
-from tests.test_best import publish
-from trainer import checkpoints, presets, requests
+from tests.run.test_best import evaluated as measured
+from tests.run.test_best import publish
+from tests.run.test_rollouts import batch
+from trainer import presets
 from trainer.callbacks import (
     DEAD_STEPS,
     BestStep,
@@ -26,9 +26,10 @@ from trainer.callbacks import (
 )
 from trainer.errors import CheckpointError, WorkError
 from trainer.evaluate import answers
-from trainer.events import EventReader, EventWriter
 from trainer.grpo.spans import Span
-from trainer.rundir import RunDir
+from trainer.run import checkpoints, stop_requests
+from trainer.run.events import EventReader, EventWriter
+from trainer.run.rundir import RunDir
 
 LOGS = {"loss": 0.1, "grad_norm": 1.0, "reward": 0.75, "num_tokens": 100.0, "epoch": 0.5}
 
@@ -165,9 +166,9 @@ def test_a_save_waits_for_the_end_of_the_rollout_phase_and_clears_the_request(ru
     run.control.mkdir()
     asked = SaveWhenAsked(run, 2, lambda: 4, updates_per_phase=4)
     assert not ended(4)
-    requests.ask_to_save(run, 1)  # of the attempt before
+    stop_requests.ask_to_save(run, 1)  # of the attempt before
     assert not ended(4)
-    requests.ask_to_save(run, 2)
+    stop_requests.ask_to_save(run, 2)
     assert [ended(step) for step in (5, 6, 7, 8)] == [False, False, False, True]
     assert run.save_request.exists()  # not saved yet
     asked.on_save(None, None, None)
@@ -178,7 +179,7 @@ def test_a_save_waits_for_the_end_of_the_rollout_phase_and_clears_the_request(ru
 def test_a_request_to_save_what_is_saved_is_met_already(run: RunDir, done: int, waits: bool) -> None:
     publish(run, 2)
     run.control.mkdir()
-    requests.ask_to_save(run, 1)
+    stop_requests.ask_to_save(run, 1)
     SaveWhenAsked(run, 1, lambda: done, updates_per_phase=1).look()
     assert run.save_request.exists() is waits
 

@@ -12,15 +12,16 @@ import pytest
 
 from tests.export.conftest import make_run
 from tests.tiny import tiny_model
-from trainer import checkpoints, launch
+from trainer import launch
 from trainer.__main__ import main
 from trainer.chat import Chat, Dialogue, Settings, opened
 from trainer.console import talk
 from trainer.errors import RunError
-from trainer.events import EventWriter
 from trainer.machine import gpu, spawn
 from trainer.machine.json_files import read_json, write_json
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
 
 Capture = pytest.CaptureFixture[str]
 GREEDY = Settings(temperature=0, max_new_tokens=12)

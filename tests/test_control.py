@@ -12,16 +12,18 @@ import pytest
 
 from tests.conftest import FAKE_WORKER
 from tests.test_launch import named, stranger, until, until_step
-from trainer import console, launch, requests
+from trainer import console, launch
 from trainer.__main__ import main as tool
 from trainer.control import at_rest
 from trainer.errors import RunError
 from trainer.launch import StopRequest, WorkerHandle
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
-from trainer.report.fold import state_of, summary
-from trainer.rundir import RunDir
-from trainer.status import LIVE
+from trainer.run import stop_requests
+from trainer.run.rundir import RunDir
+from trainer.run.state import state_of
+from trainer.run.status import LIVE
+from trainer.run.summary import summary
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., WorkerHandle]
@@ -84,7 +86,7 @@ def test_a_pause_shows_while_it_lasts_and_a_stop_wins_over_it_either_way(make_ru
 
 
 def test_a_stop_after_a_pause_is_a_stop(going: RunDir) -> None:
-    requests.ask_to_end(going, 1, pause=True)  # before its signal comes
+    stop_requests.ask_to_end(going, 1, pause=True)  # before its signal comes
     assert launch.stop(going, grace_s=20) == "stopped"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_best import publish
+from tests.run.test_best import publish
 from tests.test_launch import until_step
 from trainer import delete as deleting
 from trainer import launch
@@ -19,7 +19,7 @@ from trainer.errors import RunError
 from trainer.launch import WorkerHandle
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.rundir import RunDir, list_runs, outputs_dir
 from trainer.spec import RunSpec
 
 MakeRun = Callable[..., RunDir]

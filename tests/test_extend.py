@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from tests.test_best import publish
+from tests.run.test_best import publish
 from tests.test_launch import until_step
 from trainer import launch, presets
 from trainer.__main__ import main as tool
 from trainer.errors import RunError, TrainerError
 from trainer.launch import WorkerHandle
 from trainer.machine.json_files import read_json
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import state_of
 from trainer.spec import RunSpec
 from trainer.worker import Session, _emit_started
 

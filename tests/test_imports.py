@@ -42,5 +42,5 @@ def test_a_torch_free_module_imports_nothing_heavy(module: str) -> None:
 
 
 def test_the_list_of_modules_is_not_empty() -> None:
-    names = {"trainer.spec", "trainer.events", "trainer.launch", "trainer.preflight.hub", "trainer.report.fold"}
+    names = {"trainer.spec", "trainer.run.events", "trainer.launch", "trainer.preflight.hub", "trainer.run.state"}
     assert names <= set(modules())

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from tests.test_best import publish
-from trainer import checkpoints, launch
+from tests.run.test_best import publish
+from trainer import launch
 from trainer.errors import CheckpointError, RunError
 from trainer.launch import WorkerHandle
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock, boot_id
-from trainer.report.fold import RunFollower, state_of
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower, state_of
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., WorkerHandle]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from trainer import checkpoints
 from trainer.data.dataset import DataReport, Prepared
-from trainer.events import EventReader, EventWriter
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.events import EventReader, EventWriter
+from trainer.run.rundir import RunDir
 
 
 @pytest.mark.parametrize(("saved", "said"), [("a", 0), ("b", 1), (None, 0)])  # None: saved by a version without it

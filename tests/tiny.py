@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.grpo.rollouts import Batch
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.rollouts import Batch
 from trainer.spec import Component, Reward
 
 REWARD = Reward(

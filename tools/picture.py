@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trainer.console import lines
 from trainer.machine.json_files import read_json
-from trainer.report.fold import RunFollower, summary
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import RunFollower
+from trainer.run.summary import summary
 
 SHOWN = 6  # steps at the start and at the end
 WIDTH = 178

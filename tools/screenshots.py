@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trainer import launch
 from trainer.machine.project import PROJECT
-from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.rundir import RunDir, list_runs, outputs_dir
 
 PICTURES = ("train", "live", "groups", "runs")
 EVERY_TAB = ("train", "live", "groups", "health", "runs", "try")

@@ -18,17 +18,17 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from trainer import checkpoints, requests
-from trainer.best import best
 from trainer.errors import Problem, WorkError
 from trainer.evaluate import answers
-from trainer.events import EventReader, EventWriter
-from trainer.grpo.rollouts import Batch, group_stats, groups
 from trainer.grpo.spans import Span
 from trainer.machine import gpu
 from trainer.memory.measured import peak_gib, resident_gib
-from trainer.report.fold import PROFILED, RunState, fold
-from trainer.rundir import RunDir
+from trainer.run import checkpoints, stop_requests
+from trainer.run.best import best
+from trainer.run.events import EventReader, EventWriter
+from trainer.run.rollouts import Batch, group_stats, groups
+from trainer.run.rundir import RunDir
+from trainer.run.state import PROFILED, RunState, fold
 from trainer.spec import RunSpec
 
 WARMUP_STEPS = 2  # the first steps of a process are slower: allocations, compilation, caches
@@ -208,19 +208,19 @@ class SaveWhenAsked(TrainerCallback):
         self.every = updates_per_phase
 
     def asked(self) -> bool:
-        return requests.save_asked_of(self.rundir, self.attempt) is not None
+        return stop_requests.save_asked_of(self.rundir, self.attempt) is not None
 
     def look(self) -> None:
         """Between boundaries: where every step that is done is saved already, there is nothing to wait for."""
         if self.asked() and self.rundir.checkpoint(self.step()).is_dir():  # asked first: a step may end in between
-            requests.saved(self.rundir, self.attempt)
+            stop_requests.saved(self.rundir, self.attempt)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.every == 0 and self.asked():
             control.should_save = True
 
     def on_save(self, *args: Any, **kwargs: Any) -> None:
-        requests.saved(self.rundir, self.attempt)  # published: the trainer tells of a save when it is done
+        stop_requests.saved(self.rundir, self.attempt)  # published: the trainer tells of a save when it is done
 
 
 class CatchUp(TrainerCallback):

@@ -17,7 +17,7 @@ from trainer.errors import Problem, RunError
 from trainer.export import source as sources
 from trainer.export.source import Source
 from trainer.machine import gpu, spawn
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 Message = dict[str, str]
 OnText = Callable[[str], None]
@@ -233,7 +233,7 @@ class Dialogue:
 def opened(
     rundir: RunDir, checkpoint: str | None = None, device: str | None = None, *, say: Callable[[str], None]
 ) -> Iterator[Chat]:
-    """A Chat on that checkpoint, as trainer.best.choose takes it. On a GPU no run can start until the end.
+    """A Chat on that checkpoint, as trainer.run.best.choose takes it. On a GPU no run can start until the end.
 
     device: cpu or cuda; None takes the run's, or the CPU where there is no GPU. Raises RunError when a run trains on
     the GPU.

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from trainer import chat as chats
-from trainer import checkpoints, console, forms, launch, preflight, presets
+from trainer import console, forms, launch, preflight, presets
 from trainer import doctor as health
 from trainer import export as exports
-from trainer.best import LATEST
 from trainer.console import talk, trying
 from trainer.errors import ExportRefused, Problem, RunError, SpecError, TrainerError
 from trainer.evaluate import contest
 from trainer.imports import bring
 from trainer.plan import card
 from trainer.report import write as reports
-from trainer.report.fold import RunFollower, summary
 from trainer.report.write import Form
-from trainer.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir, outputs_problem
-from trainer.status import LIVE
+from trainer.run import checkpoints
+from trainer.run.best import LATEST
+from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir, outputs_problem
+from trainer.run.state import RunFollower
+from trainer.run.status import LIVE
+from trainer.run.summary import summary
 
 
 def exit_code(call: Callable[[], int]) -> int:

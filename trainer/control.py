@@ -1,7 +1,8 @@
 """What a run is doing, and what can be asked of it while it trains: stop, pause, save, end at once.
 
-Requests are left in control/ of the run (trainer.requests) and answered by its worker at the next generation boundary:
-only there a resume is exact. A signal goes to exactly the process that was started, never to whoever has its pid now.
+Requests are left in control/ of the run (run/stop_requests.py) and answered by its worker at the next generation
+boundary: only there a resume is exact. A signal goes to exactly the process that was started, never to whoever has its
+pid now.
 Everything here is also a name of trainer.launch. Torch-free.
 """
 
@@ -13,14 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from trainer import requests
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
-from trainer.report.fold import RunFollower
-from trainer.requests import StopRequest
-from trainer.rundir import RunDir
-from trainer.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
+from trainer.run import stop_requests
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower
+from trainer.run.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
+from trainer.run.stop_requests import StopRequest
 
 FORCE_AFTER_S = 120.0
 """How long after a stop was asked for a person is offered to end the worker at once: a step and a save take less, and
@@ -61,7 +62,7 @@ def pause(rundir: RunDir, grace_s: float = 0.0) -> Status:
 
 def _end(rundir: RunDir, grace_s: float, pause: bool) -> Status:
     follower = _running(rundir)
-    requests.ask_to_end(rundir, _newest(rundir, follower), pause=pause)
+    stop_requests.ask_to_end(rundir, _newest(rundir, follower), pause=pause)
     if os.name != "nt":  # there it would end the worker at once; it looks for the request itself
         for worker in workers(rundir, follower.state):
             worker.send(signal.SIGTERM)
@@ -74,7 +75,7 @@ def save_now(rundir: RunDir) -> None:
     Where every step that is done is saved already it clears the request and writes nothing. Raises RunError when the
     run is not running.
     """
-    requests.ask_to_save(rundir, _newest(rundir, _running(rundir)))
+    stop_requests.ask_to_save(rundir, _newest(rundir, _running(rundir)))
 
 
 def save_asked(rundir: RunDir) -> float | None:
@@ -82,12 +83,12 @@ def save_asked(rundir: RunDir) -> float | None:
     worker = Identity.read(read_json(rundir.identity))
     if worker is not None and not worker.alive():
         return None
-    return requests.save_asked_of(rundir, _named_attempt(rundir))
+    return stop_requests.save_asked_of(rundir, _named_attempt(rundir))
 
 
 def stop_asked(rundir: RunDir) -> StopRequest | None:
     """What the newest attempt was asked: when, to stop or to pause, and whether it was ended at once. Else None."""
-    request = requests.stop_request(rundir)
+    request = stop_requests.stop_request(rundir)
     return request if request is not None and request.attempt == _named_attempt(rundir) else None
 
 
@@ -109,7 +110,7 @@ def kill(rundir: RunDir) -> bool:
     follower.tick()
     if not worker_alive(rundir, follower.state):
         return False
-    requests.ask_to_end(rundir, _newest(rundir, follower), force=True)
+    stop_requests.ask_to_end(rundir, _newest(rundir, follower), force=True)
     ended = False
     for worker in workers(rundir, follower.state):
         ended = worker.kill_group() or ended
@@ -120,7 +121,7 @@ def hand_on(rundir: RunDir, pause: bool) -> None:
     """For a worker that was asked to end while it started the next attempt: leave that one the same word."""
     follower = RunFollower(rundir)
     follower.tick()
-    requests.ask_to_end(rundir, _newest(rundir, follower), pause=pause)
+    stop_requests.ask_to_end(rundir, _newest(rundir, follower), pause=pause)
 
 
 @contextmanager

@@ -7,13 +7,13 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from trainer import checkpoints
 from trainer.control import at_rest
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
+from trainer.run.state import state_of
 
 _REPORT_S = 10.0  # for the report of a run that has just ended: it is written in a process of its own
 

@@ -15,10 +15,10 @@ from trainer.machine.json_files import read_json
 from trainer.plan import RunPlan
 from trainer.plan.checks import next_whole
 from trainer.prepare import plan_here
-from trainer.report.fold import RunState, state_of
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunState, state_of
+from trainer.run.status import imported, imported_problem
 from trainer.spec import RunSpec
-from trainer.status import imported, imported_problem
 
 # transformers 5.17, optimization.py: schedules of these names are a function of num_training_steps
 _FOLLOWS_TOTAL = frozenset(

@@ -16,8 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer import preflight, rewind
-from trainer.best import LATEST, choose
+from trainer import preflight
 from trainer.control import (
     FORCE_AFTER_S,
     judge,
@@ -36,10 +35,12 @@ from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.prepare import create, plan_here, prepare
-from trainer.report.fold import RunFollower, RunState
-from trainer.requests import StopRequest
-from trainer.rundir import RunDir
-from trainer.status import LIVE, Status, imported_problem, worker_alive
+from trainer.run import rewind
+from trainer.run.best import LATEST, choose
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower, RunState
+from trainer.run.status import LIVE, Status, imported_problem, worker_alive
+from trainer.run.stop_requests import StopRequest
 
 __all__ = [
     "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
@@ -158,7 +159,7 @@ def resume(
 
     Also of a finished one: from an older checkpoint, or when it was extended (trainer.extend) and its spec asks for
     more steps than were done; until then it is still judged finished.
-    checkpoint: best, latest or a step; all that is newer is set aside (trainer.rewind). say: told what was, in lines.
+    checkpoint: best, latest or a step; all that is newer is set aside (run/rewind.py). say: told what was, in lines.
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
     follower = RunFollower(rundir)

@@ -12,7 +12,7 @@ from trainer import preflight, presets
 from trainer.errors import Problem, RunError
 from trainer.machine import environment, gpu
 from trainer.plan import RunPlan
-from trainer.rundir import RunDir, next_name, outputs_dir
+from trainer.run.rundir import RunDir, next_name, outputs_dir
 from trainer.spec import RunSpec
 
 

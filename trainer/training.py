@@ -15,7 +15,6 @@ import torch
 from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
-from trainer import checkpoints
 from trainer.callbacks import CatchUp, Heartbeat, MakeRoom, RunObserver, SaveWhenAsked, StopWhenAsked
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine import Choice, Loaded
@@ -29,6 +28,7 @@ from trainer.machine.environment import PACKAGES, package_version
 from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run import checkpoints
 from trainer.spec import Reward, RunSpec
 
 if TYPE_CHECKING:

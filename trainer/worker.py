@@ -19,16 +19,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer import checkpoints, control, launch, mirrors, requests
+from trainer import control, launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
-from trainer.events import EventWriter
 from trainer.machine import gpu, out_of_memory, spawn
 from trainer.machine.process import Identity
 from trainer.memory import recovery
 from trainer.memory.measured import peak_gib
 from trainer.report import afterwards
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir
+from trainer.run import checkpoints, stop_requests
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
+from trainer.run.state import state_of
 from trainer.spec import RunSpec
 
 TRACEBACK_CHARACTERS = 3000
@@ -64,8 +65,8 @@ class StopFlag:
         request = self._request()
         return request is not None and request.pause
 
-    def _request(self) -> requests.StopRequest | None:
-        request = requests.stop_request(self.rundir)
+    def _request(self) -> stop_requests.StopRequest | None:
+        request = stop_requests.stop_request(self.rundir)
         return request if request is not None and request.attempt == self.attempt else None
 
     def __call__(self) -> bool:
@@ -152,7 +153,7 @@ def _main(rundir: RunDir, module: str) -> int:
                 _emit_failed(session, error, [problem], launch.EXIT_FAILED)
                 return launch.EXIT_FAILED
             finally:
-                requests.saved(rundir, attempt)  # nobody is left to meet one
+                stop_requests.saved(rundir, attempt)  # nobody is left to meet one
     return launch.EXIT_FINISHED
 
 

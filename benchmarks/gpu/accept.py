@@ -28,7 +28,7 @@ from trainer import launch, presets
 from trainer.errors import TrainerError
 from trainer.machine import gpu
 from trainer.machine.project import PROJECT
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 BUDGET_S = 570.0  # ten minutes, less what starting and fetching takes
 MODELS_S = 200.0

@@ -21,14 +21,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from trainer import launch, memory
-from trainer.events import Event, EventReader
 from trainer.machine.cards import card_named
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
 from trainer.memory import shapes
 from trainer.memory.shapes import ModelShape
-from trainer.report.fold import RunState, state_of
-from trainer.rundir import RunDir
+from trainer.run.events import Event, EventReader
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunState, state_of
 
 SPANS = (
     "transformers.generate",

@@ -19,8 +19,8 @@ import pytest
 from tests.conftest import FAKE_WORKER
 from trainer import console, forms, launch
 from trainer.console import lines
-from trainer.report.fold import RunState, fold, state_of
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunState, fold, state_of
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]
@@ -29,7 +29,7 @@ FOLLOW = f"""
 import sys
 from pathlib import Path
 from trainer import console, launch
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 run = RunDir(Path(sys.argv[1]))
 with console.Interrupts() as interrupts:
     handle = launch.start(run, {FAKE_WORKER!r})

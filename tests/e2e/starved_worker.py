@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from trainer import worker
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.65 GiB."
 

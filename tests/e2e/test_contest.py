@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from tests.evaluate import independent_scores
-from trainer import checkpoints, presets
+from trainer import presets
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
 from trainer.rewards.library import tiny_bert
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
 
 ROWS = 6
 SHORT = (

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_headless import PROJECT, finish, outputs, start, steps_seen, wait_for_step, weights_hash
-from trainer import checkpoints, launch
-from trainer.events import EventReader
-from trainer.rundir import RunDir
+from trainer import launch
+from trainer.run import checkpoints
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir
 
 __all__ = ["outputs"]  # a fixture
 SMALL = [

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from trainer import checkpoints
-from trainer.events import EventReader
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir
 
 PROJECT = Path(__file__).parents[2]
 # Five steps an epoch, so that the run ends inside its third; a checkpoint every second step.

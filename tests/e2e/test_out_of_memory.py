@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from trainer import console, launch, presets
-from trainer.events import EventReader
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir, outputs_dir
 
 WORKER = "tests.e2e.starved_worker"
 STEPS = 4

@@ -11,10 +11,10 @@ import torch
 from peft import LoraConfig, PeftModel
 
 from tests.tiny import tiny_model, tiny_trainer
-from trainer import checkpoints
 from trainer.errors import CheckpointError
 from trainer.evaluate import answers
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ import pytest
 
 from tests.evaluate import independent_scores
 from trainer import __main__ as command
-from trainer import best as named
 from trainer.evaluate import answers, contest
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
-from trainer.report.fold import state_of
 from trainer.rewards.library import tiny_bert
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run import best as named
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import state_of
 from trainer.spec import Component, Data, Reward, RunSpec
 
 MALPYEONG = PROJECT / "presets" / "data" / "malpyeong_eval.jsonl"

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.test_best import publish
+from tests.run.test_best import publish
 from tests.tiny import HALF, rows, tiny_model
 from trainer.console import lines
 from trainer.evaluate.held_out import HeldOut
-from trainer.events import EventReader, EventWriter
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.rundir import RunDir
+from trainer.run.events import EventReader, EventWriter
+from trainer.run.rundir import RunDir
 from trainer.spec import Component, Eval, Generation, Reward, RunSpec
 
 ROWS, SAMPLES, BATCH = 6, 4, 5

@@ -12,7 +12,7 @@ from tests.evaluate.test_contest import FORMULA, MALPYEONG, evaluate, told
 from trainer.data.dataset import HeldOutRow
 from trainer.evaluate import answers
 from trainer.machine.json_files import read_json
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.spec import Data, RunSpec
 
 LINES = MALPYEONG.read_text(encoding="utf-8").splitlines(True)[:8]

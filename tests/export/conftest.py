@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.tiny import tiny_model, tiny_trainer
-from trainer import checkpoints
-from trainer.events import EventWriter
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
 
 STEP = 2

@@ -15,12 +15,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.export.conftest import make_spec, new_run, strengthen
-from trainer import checkpoints
 from trainer.engine import Choice, builtin, transformers_engine
 from trainer.errors import ExportError, ExportRefused
-from trainer.events import EventWriter
 from trainer.export import export, merged, staging, verify
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
 
 ROWS = [[1, 4, 70, 71, 72, 2, 5, 80, 81, 82, 2], list(range(8, 60))]
 

@@ -18,11 +18,11 @@ from tests.export.conftest import make_spec, new_run
 from trainer import launch
 from trainer.__main__ import main
 from trainer.errors import CheckpointError, ExportError, ExportRefused, RunError
-from trainer.events import EventWriter
 from trainer.export import export, gguf, staging
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
 
 Capture = pytest.CaptureFixture[str]
 CONVERTER = """
@@ -99,7 +99,7 @@ def edit(path: Path, changes: dict[str, Any]) -> None:
 
 
 def rehash(folder: Path, name: str) -> None:
-    from trainer import checkpoints
+    from trainer.run import checkpoints
 
     manifest = checkpoints.read_manifest(folder)
     manifest["files"][name] = checkpoints._describe(folder / name)

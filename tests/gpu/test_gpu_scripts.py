@@ -17,7 +17,7 @@ from benchmarks.gpu import collect, parts, synthetic
 from trainer import memory, presets
 from trainer.machine.project import PROJECT
 from trainer.memory import shapes
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 PRESETS = parts.DEFAULT_PRESETS.split()
 PROFILE = {"transformers.generate": 4.0, "_prepare_inputs": 5.0, "compute_loss": 1.0, "backward": 2.0}

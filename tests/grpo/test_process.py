@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.tiny import STEPS, Recorder, tiny_model, tiny_trainer
 from trainer.grpo import process
-from trainer.grpo.rollouts import Batch, Step, groups
 from trainer.rewards.steps import advantages_of_steps, normalised, split
+from trainer.run.rollouts import Batch, Step, groups
 from trainer.spec import Component
 
 KOREAN = "먼저 12를 더한다 😀\n다음은 7을 뺀다 🧮🧮\n답은 5입니다."

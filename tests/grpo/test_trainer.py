@@ -11,8 +11,8 @@ from trl import GRPOTrainer
 from tests.tiny import Recorder, tiny_trainer
 from trainer.callbacks import profile
 from trainer.errors import RewardError
-from trainer.grpo.rollouts import groups
 from trainer.grpo.spans import Span
+from trainer.run.rollouts import groups
 from trainer.spec import Component, Reward
 
 PARENTS = {

@@ -14,11 +14,12 @@ from trainer import launch
 from trainer.__main__ import main
 from trainer.chat import opened
 from trainer.errors import InputError, RunError
-from trainer.events import KINDS
 from trainer.imports.bring import Imported, bring
-from trainer.report.fold import RunState, state_of, summary
-from trainer.rundir import RunDir, outputs_dir
-from trainer.status import LIVE
+from trainer.run.events import KINDS
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import RunState, state_of
+from trainer.run.status import LIVE
+from trainer.run.summary import summary
 from trainer.ui import markup
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.live import board, buttons, drawing, views
@@ -414,7 +415,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def full(*args: Any, **fields: Any) -> None:
         raise OSError("full")
 
-    monkeypatch.setattr("trainer.events.EventWriter.emit", full)
+    monkeypatch.setattr("trainer.run.events.EventWriter.emit", full)
     with pytest.raises(OSError, match="full"):
         brought(tmp_path, history())
     assert list(outputs_dir().iterdir()) == []

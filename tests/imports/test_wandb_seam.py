@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.mirrors import offline
 from trainer.imports.bring import bring
-from trainer.report.fold import state_of
+from trainer.run.state import state_of
 
 PROFILED = "profiling/Time taken: UnslothGRPOTrainer."
 # As WandbCallback.setup and on_log of transformers, and ProfilingContext and log_completions of TRL call it.

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from trainer import launch, mirrors
-from trainer.events import Event, EventReader
 from trainer.machine.json_files import read_json
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.events import Event, EventReader
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 
 KEY = "0123456789abcdef" * 3

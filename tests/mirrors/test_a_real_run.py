@@ -13,9 +13,9 @@ import pytest
 
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY
-from trainer.events import Event, EventReader
 from trainer.mirrors.completions import as_text
-from trainer.rundir import RunDir
+from trainer.run.events import Event, EventReader
+from trainer.run.rundir import RunDir
 
 pytestmark = pytest.mark.slow
 

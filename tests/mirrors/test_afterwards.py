@@ -17,7 +17,7 @@ import pytest
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY
 from trainer.machine.json_files import read_json
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Data, RunSpec
 
 PLANTED = {

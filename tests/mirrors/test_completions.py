@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.mirrors import completions
 from trainer.mirrors.secrets import Redactor
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 NONE = Redactor({})
 

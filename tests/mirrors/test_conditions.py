@@ -17,9 +17,9 @@ import pytest
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY, WAIT_S, Server, Told, told, wait
 from trainer import launch, mirrors
-from trainer.events import EventReader
 from trainer.machine.json_files import read_json
-from trainer.rundir import RunDir
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir
 
 Train = Callable[..., Told]
 

@@ -14,7 +14,7 @@ from tests.mirrors.conftest import KEY, Server, Told, told, wait
 from trainer import launch
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 
 def rows(server: Server) -> list[dict[str, Any]]:

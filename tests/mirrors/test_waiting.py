@@ -12,7 +12,7 @@ import pytest
 from trainer import console, launch
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]

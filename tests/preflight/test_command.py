@@ -13,7 +13,7 @@ import pytest
 import app
 from tests.preflight.test_hub import NAME, Hub, hub
 from trainer import launch
-from trainer.rundir import outputs_dir
+from trainer.run.rundir import outputs_dir
 
 __all__ = ["hub"]  # a fixture
 

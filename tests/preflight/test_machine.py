@@ -18,7 +18,7 @@ from trainer import plan as planning
 from trainer.errors import Problem, SpecError
 from trainer.machine.project import PROJECT
 from trainer.preflight import disk, machine
-from trainer.rundir import outputs_dir
+from trainer.run.rundir import outputs_dir
 from trainer.spec import RunSpec
 
 MakeSpec = Callable[..., RunSpec]

@@ -14,10 +14,10 @@ import numpy as np
 
 from tests.report.synthetic import SPEC, _merged
 from trainer import plan as planning
-from trainer.report.columns import Column, Table
 from trainer.report.finding import Level
-from trainer.report.fold import RunState
 from trainer.report.material import GENERATE, Group, Material
+from trainer.run.columns import Column, Table
+from trainer.run.state import RunState
 from trainer.spec import RunSpec
 
 REWARD, LOSS, STD = "train/reward", "train/loss", "train/reward_std"

@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 
 from trainer import plan as planning
-from trainer.grpo.rollouts import Batch, group_stats, groups
-from trainer.rundir import RunDir
+from trainer.run.rollouts import Batch, group_stats, groups
+from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
 
 PROFILED = "profiling/Time taken: CustomGRPOTrainer."

@@ -12,7 +12,7 @@ from trainer import cli
 from trainer.report import markdown, material, sections
 from trainer.report.finding import Finding
 from trainer.report.rules import diagnose
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from tests.report import reference_run as published
 from trainer.imports.bring import bring
-from trainer.report.fold import RunState, state_of
+from trainer.run.state import RunState, state_of
 
 
 def imported(path: Path, **how: bool) -> RunState:

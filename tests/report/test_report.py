@@ -19,7 +19,7 @@ from trainer.report import html as as_html
 from trainer.report import markdown, material, sections
 from trainer.report.document import Report
 from trainer.report.sections.telling import words
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 Events = list[dict[str, Any]]
 LANGUAGES = ("en", "ko")

@@ -13,7 +13,7 @@ from trainer import __main__ as commands
 from trainer import launch
 from trainer.report import afterwards
 from trainer.report import write as reports
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 
 
 @pytest.fixture

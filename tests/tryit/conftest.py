@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from trainer.machine.project import PROJECT
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.tryit import reading
 from trainer.tryit.reading import Answered
 

@@ -12,7 +12,7 @@ from tests.tryit.conftest import WAIT_S
 from trainer.errors import ExportRefused
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import exporting
 
 

@@ -14,7 +14,7 @@ from trainer.errors import RunError
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.machine.project import PROJECT
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.journal import Journal
 from trainer.tryit.reading import Process

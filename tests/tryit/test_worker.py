@@ -13,12 +13,13 @@ import pytest
 
 from tests.tryit.conftest import answered
 from trainer import chat as chats
-from trainer import checkpoints, launch
+from trainer import launch
 from trainer.errors import RunError
 from trainer.machine import gpu
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.request import new_id
 
@@ -220,9 +221,8 @@ def test_only_one_process_answers_for_a_run(run: RunDir, until: Until) -> None:
 
 def script(first: str, run: RunDir) -> subprocess.CompletedProcess[str]:
     """A process that answers, after those lines."""
-    lines = (
-        "import sys\nfrom pathlib import Path\nfrom trainer.rundir import RunDir\nfrom trainer.tryit import worker\n"
-    )
+    lines = "import sys\nfrom pathlib import Path\n"
+    lines += "from trainer.run.rundir import RunDir\nfrom trainer.tryit import worker\n"
     lines += f"{first}worker.LOCK_WAIT_S = 0.0\nsys.exit(worker.main(RunDir(Path(sys.argv[1])), 1.0))\n"
     command = [sys.executable, "-c", lines, str(run.path)]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)

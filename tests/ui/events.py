@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 
 Event = dict[str, Any]

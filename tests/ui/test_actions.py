@@ -11,7 +11,7 @@ import pytest
 
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import reading
 from trainer.ui import actions
 

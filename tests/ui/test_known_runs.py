@@ -9,7 +9,7 @@ import pytest
 
 from tests.ui.events import began, finished, step
 from trainer.errors import RunError
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.ui.known_runs import CURVE, KnownRuns
 
 MakeRun = Callable[..., RunDir]

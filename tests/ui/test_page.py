@@ -15,7 +15,7 @@ from tests.ui.conftest import PROJECT, Server, end_server, look, start_server
 from tests.ui.events import began, write_run
 from trainer import launch
 from trainer.errors import RunError
-from trainer.rundir import outputs_dir
+from trainer.run.rundir import outputs_dir
 from trainer.ui import actions as shared
 from trainer.ui.live import actions as steering
 from trainer.ui.text import words

@@ -22,11 +22,11 @@ import pytest
 
 from tests.grpo.test_trainer import PARENTS
 from trainer import launch, presets
-from trainer.events import EventReader
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import state_of
 
 PACKAGES = PROJECT / ".venv-unsloth"
 WORKER = "tests.unsloth_cpu.worker"

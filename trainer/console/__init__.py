@@ -23,14 +23,15 @@ from typing import Any, Self, TextIO
 from trainer import forms, launch, mirrors
 from trainer.console import lines
 from trainer.errors import RunError
-from trainer.events import FINAL, Event
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
 from trainer.report import afterwards
 from trainer.report import write as reports
-from trainer.report.fold import RunFollower, summary
-from trainer.rundir import RunDir
-from trainer.status import LIVE, Status
+from trainer.run.events import FINAL, Event
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower
+from trainer.run.status import LIVE, Status
+from trainer.run.summary import summary
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import checkpoints
 from trainer.errors import CheckpointError, Problem
 from trainer.machine.json_files import sync_folder, write_json
 from trainer.rewards.library.korean import normalise_answer
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
 
 SHOWN = ("question_type", "question")
 """Columns of a row that its answer is written with, where it has them."""

@@ -21,13 +21,13 @@ from trainer.data import files
 from trainer.data.rows import rename
 from trainer.errors import DataError, InputError, Problem, RewardError, RunError
 from trainer.evaluate.answers import asked, epoch_label
-from trainer.events import EventReader
 from trainer.machine.json_files import write_json
 from trainer.rewards import arithmetic, making
 from trainer.rewards.contract import Failure, Value
 from trainer.rewards.here import Here
 from trainer.rewards.running import Call
-from trainer.rundir import NAME, RunDir, outputs_dir
+from trainer.run.events import EventReader
+from trainer.run.rundir import NAME, RunDir, outputs_dir
 from trainer.spec import Component, RunSpec
 
 FILE = re.compile(r"inference_epoch(\d+(?:\.\d+)?)\.json")
@@ -177,7 +177,7 @@ def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
 
 
 def write_scores(folder: Path, scores: Sequence[EpochScore], spec: RunSpec, labels: Path) -> Path:
-    """Write scores.json, which trainer.best reads. labels: the file they came from."""
+    """Write scores.json, which trainer.run.best reads. labels: the file they came from."""
     path = RunDir(folder).scores
     parts = {figure: _component(spec, function) for figure, function in METRICS.items()}
     metrics = {figure: {"function": part.function, "params": part.params} for figure, part in parts.items()}

@@ -18,10 +18,10 @@ from trainer.evaluate import answers
 from trainer.evaluate.answering import Interrupted
 from trainer.evaluate.greedy import Score, evaluate
 from trainer.evaluate.sampled import Sampled, sample, seed_at
-from trainer.events import EventWriter
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.rundir import RunDir
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.best import LATEST
 from trainer.errors import ExportRefused, Problem
 from trainer.export.source import Source
 from trainer.machine.json_files import read_json
-from trainer.rundir import RunDir
+from trainer.run.best import LATEST
+from trainer.run.rundir import RunDir
 
 KINDS = ("adapter", "merged", "gguf", "hub")
 # Not float16: activations of models made for bfloat16 overflow in it, and logits computed in float32 do not show it.
@@ -59,7 +59,7 @@ def export(
 ) -> Exported:
     """Export a checkpoint to `out`, by default exports/<kind>-<step> of the run.
 
-    kind: one of KINDS. checkpoint: a step, LATEST for the newest that verifies, or BEST (trainer.best). dtype: of
+    kind: one of KINDS. checkpoint: a step, LATEST for the newest that verifies, or BEST (trainer.run.best). dtype: of
     merged weights, one of DTYPES, the first by default. quants: of GGUF files. repo, private, upload: for kind hub;
     upload is "adapter" or "merged", None takes the adapter of a run that has one. say: told one line at a time what
     happens.

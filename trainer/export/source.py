@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import best, checkpoints, launch
+from trainer import launch
 from trainer.errors import ExportError, Problem, RunError
-from trainer.events import EventReader
 from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
-from trainer.report.fold import state_of
-from trainer.rundir import RunDir
+from trainer.run import best, checkpoints
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir
+from trainer.run.state import state_of
+from trainer.run.status import LIVE, imported_problem
 from trainer.spec import RunSpec
-from trainer.status import LIVE, imported_problem
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -158,7 +159,7 @@ class Source:
 
 
 def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Source:
-    """The checkpoint that is meant, as trainer.best.choose takes it. Raises RunError or CheckpointError."""
+    """The checkpoint that is meant, as trainer.run.best.choose takes it. Raises RunError or CheckpointError."""
     spec = rundir.read_spec()
     if not checkpoints.listed(rundir.checkpoints):
         raise RunError(_without_checkpoint(rundir))

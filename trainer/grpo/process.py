@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.grpo.rollouts import Step
+from trainer.run.rollouts import Step
 
 UNFINISHED = "\ufffd"
 """What a tokenizer gives for bytes that are no whole character yet."""

@@ -29,12 +29,12 @@ from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
 from trainer.grpo import process
 from trainer.grpo.guard import guard_generate
-from trainer.grpo.rollouts import Batch, Step, finite_or_none
 from trainer.grpo.sampler import EpochSampler
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.rollouts import Batch, Step, finite_or_none
 
 
 class Observer(Protocol):

@@ -18,7 +18,6 @@ from typing import Any, TypeVar, cast
 
 from trainer import plan as planning
 from trainer.errors import DataError, InputError, PlanError, Problem
-from trainer.events import EventWriter
 from trainer.imports import config, files, history
 from trainer.imports.config import Settings
 from trainer.imports.history import Evaluation, Step, Training
@@ -26,7 +25,8 @@ from trainer.machine import environment
 from trainer.machine.cards import NAMES, card_named
 from trainer.plan import RunPlan
 from trainer.presets.explain import nearest
-from trainer.rundir import RunDir, next_name, outputs_dir
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir, next_name, outputs_dir
 
 _SHOWN = 12  # names an error lists
 Found = TypeVar("Found")

@@ -13,11 +13,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from trainer.events import EventWriter
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.events import EventWriter
+from trainer.run.rundir import RunDir
 
 START_S = 20.0
 """After the mirror was started the first training step waits no longer than this for what it says."""

@@ -22,7 +22,6 @@ from typing import Any
 
 import psutil
 
-from trainer.events import FINAL, Event
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
 from trainer.mirrors import completions, probe
@@ -30,8 +29,10 @@ from trainer.mirrors.recorded import newest_step, remove_empty
 from trainer.mirrors.rows import Row, Rows
 from trainer.mirrors.secrets import Redactor
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
-from trainer.report.fold import RunFollower, summary
-from trainer.rundir import RunDir
+from trainer.run.events import FINAL, Event
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower
+from trainer.run.summary import summary
 
 POLL_S = 1.0
 BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline

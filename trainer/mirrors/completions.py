@@ -1,6 +1,6 @@
 """The completions of one step as rows of a table, bounded in number and length.
 
-Reads rollouts/step_N.jsonl. Standard library and trainer.rundir.
+Reads rollouts/step_N.jsonl. Standard library and trainer.run.rundir.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.mirrors.secrets import Redactor
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 # A browser draws a table of a step at once, and every step has one: 64 rows of two texts of 4,000 characters are half
 # a megabyte. The rollout files of the run keep everything.

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 _FILE_HEADER = 7  # ":W&B", magic, version
 _BLOCK = 32768

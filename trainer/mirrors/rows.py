@@ -1,7 +1,7 @@
 """Events -> one row of numbers a step, in order, each once: what a service that only takes growing steps can be told.
 
 Steps that a resume makes again were sent by the attempt before and are left out; a row that was taken back before it
-was sent is never sent. Pure: no clock, no service. May import trainer.events.
+was sent is never sent. Pure: no clock, no service. May import trainer.run.events.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from trainer.events import Event
+from trainer.run.events import Event
 
 GLOBAL_STEP = "train/global_step"
 EVAL_STEP = "eval/global_step"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from trainer.mirrors.completions import MAX_CHARACTERS, MAX_ROWS, Completions
 from trainer.mirrors.rows import EVAL_STEP, GLOBAL_STEP
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 PROJECT_NAME = "onegrpo"
 INIT_S = 8.0  # for wandb.init to be told by the server that the run is there

@@ -16,7 +16,7 @@ from trainer import doctor
 from trainer.errors import Problem
 from trainer.machine.gpu import GIB
 from trainer.plan import RunPlan
-from trainer.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
+from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.spec import RunSpec
 
 # As checkpoints.make_room counts before every save: a fifth more than the newest, and this beside it. The tokenizer

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from trainer.report.write import after_run
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 if __name__ == "__main__":
     after_run(RunDir(Path(sys.argv[1])))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 
 def start(rundir: RunDir, attempt: int, environment: Mapping[str, str] = os.environ) -> None:

@@ -14,23 +14,23 @@ from functools import cached_property
 from typing import Any
 
 from trainer import launch
-from trainer.best import Best, best
 from trainer.errors import RunError
-from trainer.events import Event
 from trainer.machine.cards import Card, card_named
 from trainer.machine.json_files import read_json
 from trainer.memory import Load
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
-from trainer.report.fold import PROFILED, RunFollower, RunState
-from trainer.rundir import RunDir
+from trainer.run.best import Best, best
+from trainer.run.events import Event
+from trainer.run.groups import OUTCOMES
+from trainer.run.rundir import RunDir
+from trainer.run.state import PROFILED, RunFollower, RunState
+from trainer.run.status import LIVE, Status
 from trainer.spec import RunSpec
-from trainer.status import LIVE, Status
 
 GENERATE = f"{PROFILED}transformers.generate"
 Group = dict[str, Any]
-OUTCOMES = frozenset({"spread", "all_right", "all_wrong", "constant"})  # trainer.grpo.rollouts.Outcome
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.report.columns import Column
+from trainer.run.columns import Column
 
 Points = list[tuple[int, float]]
 Floats = NDArray[np.float64]
@@ -176,9 +176,9 @@ def _sliding(values: Floats, count: int) -> Floats:
 
 def _blocks(column: Column, size: int) -> Floats:
     """(6, blocks) what is remembered of the whole blocks."""
-    if column.blocks is None:
-        column.blocks = Blocks()
-    return column.blocks.of(column.values, size)
+    if not isinstance(column.remembered, Blocks):
+        column.remembered = Blocks()
+    return column.remembered.of(column.values, size)
 
 
 def _cells(column: Column, start: int, end: int, size: int) -> Floats:

@@ -14,7 +14,7 @@ from trainer.report import compare, html, markdown, material, sections
 from trainer.report.document import Report
 from trainer.report.material import Material
 from trainer.report.sections.telling import TEXT
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.words import DEFAULT, languages_in
 
 Form = Literal["html", "md"]

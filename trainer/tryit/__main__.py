@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import worker
 from trainer.tryit.parent import IDLE_S
 

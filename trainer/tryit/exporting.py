@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from trainer import checkpoints
 from trainer.errors import ExportRefused, Problem
 from trainer.export import KINDS, gguf
 from trainer.export.staging import PREFIX
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
-from trainer.rundir import OUTPUTS_VARIABLE, RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir
 
 KEEP = 12  # exports that are remembered
 TOOLS_S = 30.0

@@ -13,12 +13,12 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from trainer import checkpoints
 from trainer.errors import Problem, RunError
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.rundir import RunDir
 from trainer.tryit import reading
 from trainer.tryit.request import ID, Request, checked, new_id
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import journal
 from trainer.tryit.request import ID, Request, checked
 

@@ -22,7 +22,7 @@ from trainer.errors import Problem, TrainerError
 from trainer.machine import out_of_memory
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import journal as journals
 from trainer.tryit import reading
 from trainer.tryit.answerer import Answerer, Cancelled

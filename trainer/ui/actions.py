@@ -9,7 +9,7 @@ from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.launch import WorkerHandle
 from trainer.report import write as reports
-from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.rundir import RunDir, list_runs, outputs_dir
 from trainer.tryit import parent, reading
 from trainer.ui.text import Words
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from trainer.errors import RunError
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.tryit import exporting
 
 PREFIX = "/exports"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.console import lines
-from trainer.status import LIVE
+from trainer.run.status import LIVE
 from trainer.ui.known_runs import Row, Seen
 from trainer.ui.live.views import phase, planned
 from trainer.ui.text import Words

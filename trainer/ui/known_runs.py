@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from trainer import launch
 from trainer.machine.json_files import read_json
-from trainer.report.fold import RunFollower, RunState, summary
 from trainer.report.pictures import Points, smooth
-from trainer.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.state import RunFollower, RunState
+from trainer.run.status import LIVE, Status
+from trainer.run.summary import summary
 from trainer.spec import RunSpec
-from trainer.status import LIVE, Status
 from trainer.ui.stamps import Stamp, stamp_of
 
 KEEP = 8  # followers: runs that are looked at; each holds the columns of its run

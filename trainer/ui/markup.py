@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from trainer.errors import Problem
 from trainer.markup import element, escape
-from trainer.status import Status
+from trainer.run.status import Status
 
 __all__ = [
     "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",

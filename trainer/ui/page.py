@@ -14,7 +14,7 @@ import gradio as gr
 
 from trainer import charts
 from trainer.machine import gpu
-from trainer.status import LIVE
+from trainer.run.status import LIVE
 from trainer.ui import actions, heading, markup
 from trainer.ui.groups.tab import GroupsTab
 from trainer.ui.health.tab import HealthTab

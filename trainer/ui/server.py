@@ -23,7 +23,7 @@ from trainer.console import Interrupts
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
 from trainer.machine.project import PROJECT
-from trainer.rundir import outputs_dir
+from trainer.run.rundir import outputs_dir
 
 MAX_UPLOAD = "20mb"
 _POLL_S = 0.2

@@ -24,7 +24,7 @@ import pytest
 
 from tests.ui.conftest import PROJECT, Server, end_server, start_server
 from trainer import launch
-from trainer.rundir import RunDir, list_runs
+from trainer.run.rundir import RunDir, list_runs
 from trainer.tryit import parent
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.report.synthetic import make_run
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 PIECES = (
     '<img src="URL/img" onerror="window.canary=\'img\'">',

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.browser.conftest import NARROW, TABS, Site, Watch, open_tab, tab_names, visit
 from tests.e2e.browser.poison import Canary, listening, write_poisoned
 from trainer.report import write as reports
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 RUNS = ("evil-1", "evil-2")
 # A piece as a person reads it: where it is missing, the texts were not shown, and the test would prove nothing.

@@ -21,8 +21,8 @@ from tests.e2e.browser.conftest import (
 )
 from tests.e2e.browser.test_server_killed import steps, wait_for
 from trainer import launch
-from trainer.events import EventReader
-from trainer.rundir import RunDir
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir
 
 STEPS = 80
 SHORT = {"checkpoint.save_steps": 20, "eval.max_rows": 16, "log.heartbeat_s": 0.5}

@@ -12,9 +12,9 @@ import pytest
 
 from tests.e2e.browser.conftest import Site, Watch, start
 from trainer import launch
-from trainer.events import EventReader
-from trainer.report.fold import RunFollower
-from trainer.rundir import RunDir
+from trainer.run.events import EventReader
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower
 
 STEPS = 30
 SHOWN_S = 5.0

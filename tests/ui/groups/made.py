@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.ui.events import Event, began, finished, step, write_run
-from trainer.rundir import RunDir
-from trainer.ui.groups.rollouts import Group, group_of
+from trainer.run.groups import Group, group_of
+from trainer.run.rundir import RunDir
 
 HOSTILE = (
     '<img src=x onerror="alert(1)"><script>alert(2)</script> {{value}} ${value} ![](http://evil/x.png)\u202e\u200b'

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ui.groups.made import completion, line, run_with_groups, write_rollouts
+from trainer.run.groups import best_of, group_of, key_of
 from trainer.ui.groups import index as indexing
 from trainer.ui.groups import rollouts
 from trainer.ui.groups.index import Indexes, PromptIndex
-from trainer.ui.groups.rollouts import StepFile, StepFiles, best_of, group_of, key_of
+from trainer.ui.groups.rollouts import StepFile, StepFiles
 from trainer.ui.stamps import Stamp
 
 JSON: Any = st.recursive(

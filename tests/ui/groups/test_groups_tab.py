@@ -11,7 +11,7 @@ import pytest
 from tests.ui.conftest import Server, look
 from tests.ui.events import began, step, write_run
 from tests.ui.groups.made import HOSTILE, completion, line, run_with_groups
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.ui.text import words
 
 EN = words("en")

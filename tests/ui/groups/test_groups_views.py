@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from tests.ui.groups.made import HOSTILE, completion, group
 from trainer.rewards.library.extract import finder
-from trainer.rundir import RunDir
+from trainer.run.groups import Completion
+from trainer.run.rundir import RunDir
 from trainer.spec import Component
 from trainer.ui.groups import cards, credit, history, listing, panel, strip
 from trainer.ui.groups.choice import Choice, chosen
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.known import Known
-from trainer.ui.groups.rollouts import Completion
 from trainer.ui.text import words
 
 EN = words("en")

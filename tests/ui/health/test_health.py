@@ -17,12 +17,12 @@ from tests.ui.events import began, finished, step
 from trainer.markup import escape
 from trainer.report import material, rules
 from trainer.report.finding import Finding
-from trainer.report.fold import RunFollower
 from trainer.report.html import inline
 from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import verdict
 from trainer.report.sections import telling
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import RunFollower
 from trainer.ui.health import views, watch
 from trainer.ui.health.watch import Diagnoses, Diagnosis, diagnosis
 from trainer.ui.text import words

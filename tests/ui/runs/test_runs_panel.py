@@ -13,7 +13,7 @@ from tests.conftest import FAKE_WORKER
 from tests.ui.events import began, finished, step
 from trainer import launch
 from trainer.errors import RunError, TrainerError
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.ui import actions as shared
 from trainer.ui.runs import actions, panel
 from trainer.ui.runs.panel import Wish

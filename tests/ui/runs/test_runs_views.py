@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.ui.events import began, checkpoint, finished, step, write_run
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.ui.known_runs import KnownRuns, Row, Table
 from trainer.ui.runs import choice, views
 from trainer.ui.runs.choice import Choice

@@ -14,7 +14,7 @@ import pytest
 from trainer import launch, presets
 from trainer.errors import SpecError, TrainerError
 from trainer.machine import gpu
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.ui.text import words
 from trainer.ui.train import actions, fixes, views
 from trainer.ui.train import form as forms

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.ui import exported
 
 

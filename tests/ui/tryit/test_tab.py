@@ -13,7 +13,7 @@ import pytest
 from tests.tryit.conftest import WAIT_S, trained  # noqa: F401
 from tests.ui.conftest import Server, end_server, start_server
 from tests.ui.events import finished, write_run
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 from trainer.tryit import exporting, reading
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding
-from trainer.report.fold import PROFILED
 from trainer.report.material import GENERATE, Material
+from trainer.run.state import PROFILED
 
 REWARDS_AMBER = 0.4  # share of a step
 DOMINATES = 0.5

@@ -10,10 +10,10 @@ from trainer import forms
 from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, Style, window
 from trainer.report import pictures, series
 from trainer.report.document import Block, Charts, Section, Table, Text
-from trainer.report.fold import PROFILED
 from trainer.report.material import GENERATE, Material
 from trainer.report.rules.evaluation import evals
 from trainer.report.sections.telling import Telling
+from trainer.run.state import PROFILED
 from trainer.words import Words
 
 # The names in W&B, in the order people look at them. Components come after the reward.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from trainer import forms
 from trainer.charts import Style
+from trainer.run.groups import Completion, Group, Step
 from trainer.spec import Component
 from trainer.ui import markup
 from trainer.ui.groups.credit import Span, spans
 from trainer.ui.groups.inert import inert, plain
-from trainer.ui.groups.rollouts import Completion, Group, Step
 from trainer.ui.text import Words
 
 FEW = 8  # completions that have room for long texts

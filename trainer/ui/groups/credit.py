@@ -14,8 +14,8 @@ from typing import Any
 
 import regex
 
+from trainer.run.groups import Completion
 from trainer.spec import Component
-from trainer.ui.groups.rollouts import Completion
 
 LIMIT_S = 0.05
 """Of processor time for one pattern on one text."""

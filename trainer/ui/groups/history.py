@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 from trainer import charts, forms
 from trainer.report.pictures import picture
+from trainer.run.groups import Completion, Group
 from trainer.ui import markup
 from trainer.ui.groups.cards import chip
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.inert import inert, plain
 from trainer.ui.groups.listing import SHAPES
-from trainer.ui.groups.rollouts import Completion, Group
 from trainer.ui.text import Words
 
 MOST_ROWS = 24  # whose best completion is shown

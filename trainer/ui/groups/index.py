@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.rundir import RunDir
-from trainer.ui.groups.rollouts import Group, best_of, group_of, key_of, number, raw_group
+from trainer.run.groups import Group, best_of, group_of, key_of, number, raw_group
+from trainer.run.rundir import RunDir
 from trainer.ui.stamps import Stamp, stamp_of
 
 BUDGET_S = 0.2

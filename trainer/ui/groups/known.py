@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainer.charts import Style
-from trainer.report.columns import Column
-from trainer.rundir import RunDir
+from trainer.run.columns import Column
+from trainer.run.rundir import RunDir
+from trainer.run.status import LIVE, Status
 from trainer.spec import Component
-from trainer.status import LIVE, Status
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from trainer import forms
+from trainer.run.groups import Group
 from trainer.ui import markup
 from trainer.ui.groups.choice import Choice
 from trainer.ui.groups.inert import plain
-from trainer.ui.groups.rollouts import Group
 from trainer.ui.text import Words
 
 MOST_ROWS = 200

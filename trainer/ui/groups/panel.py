@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer import forms
+from trainer.run.groups import Group, Message
 from trainer.ui import markup
 from trainer.ui.groups import cards
 from trainer.ui.groups.choice import PROMPT, Choice
 from trainer.ui.groups.inert import inert, plain
 from trainer.ui.groups.known import Known
 from trainer.ui.groups.listing import SHAPES
-from trainer.ui.groups.rollouts import Group, Message
 from trainer.ui.text import Words
 
 LINES = 12  # of a prompt before it is folded

@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
+from trainer.run.groups import Group
 from trainer.ui import markup
 from trainer.ui.groups import history, listing, panel, strip
 from trainer.ui.groups.choice import CARDS, KINDS, MOST_CHARACTERS, MOST_SEARCH, ORDERS, Choice, chosen
 from trainer.ui.groups.index import Indexes
 from trainer.ui.groups.known import Known, known
-from trainer.ui.groups.rollouts import Group, StepFile, StepFiles
+from trainer.ui.groups.rollouts import StepFile, StepFiles
 from trainer.ui.known_runs import Table
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
-from trainer.rundir import RunDir, outputs_dir
-from trainer.status import LIVE
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.status import LIVE
 from trainer.ui import markup
 from trainer.ui.health import views
 from trainer.ui.health.watch import Diagnoses

@@ -16,7 +16,7 @@ from trainer.report.html import inline
 from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import verdict
 from trainer.report.sections import telling
-from trainer.status import LIVE
+from trainer.run.status import LIVE
 from trainer.ui import markup
 from trainer.ui.health.watch import Diagnosis
 from trainer.ui.markup import element, escape

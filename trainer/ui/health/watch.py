@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from trainer import forms
 from trainer.report import material, rules
 from trainer.report.finding import Finding
-from trainer.report.fold import RunFollower
 from trainer.report.material import GENERATE, Material
 from trainer.report.pictures import Points, smooth
 from trainer.report.rules.evaluation import evals
-from trainer.rundir import RunDir
-from trainer.status import Status
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower
+from trainer.run.status import Status
 from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on

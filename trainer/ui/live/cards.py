@@ -10,12 +10,12 @@ from typing import Any
 
 from trainer import charts, forms
 from trainer.charts import COLOURS, Chart, Format, Line, Style
-from trainer.report.columns import Column
-from trainer.report.fold import PROFILED, RunState
 from trainer.report.rules.time import PHASES
 from trainer.report.sections import telling
+from trainer.run.columns import Column
+from trainer.run.state import PROFILED, RunState
+from trainer.run.status import Status
 from trainer.spec import Component, RunSpec
-from trainer.status import Status
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
 from trainer.ui.live.drawing import Pen, Points, View

@@ -14,8 +14,8 @@ import numpy as np
 from trainer import charts
 from trainer.charts import Line, Style
 from trainer.report import pictures
-from trainer.report.columns import Column
-from trainer.report.fold import RunState
+from trainer.run.columns import Column
+from trainer.run.state import RunState
 
 SMOOTHINGS = ("none", "auto", "strong")
 SPANS = ("all", "1000", "200", "50")

@@ -11,13 +11,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from trainer.report import material
-from trainer.report.columns import Column, Table
 from trainer.report.finding import Finding
-from trainer.report.fold import RunState
 from trainer.report.rules import evaluation, groups, length, policy, reward, worst
 from trainer.report.rules.verdict import Verdict, verdict
 from trainer.report.sections import telling
-from trainer.status import LIVE
+from trainer.run.columns import Column, Table
+from trainer.run.state import RunState
+from trainer.run.status import LIVE
 from trainer.ui.known_runs import Seen
 from trainer.ui.text import Words
 

@@ -13,8 +13,9 @@ from trainer.console import lines
 from trainer.errors import Problem
 from trainer.launch import stop_asked
 from trainer.machine.json_files import read_json
-from trainer.report.fold import RunState, summary
-from trainer.status import LIVE
+from trainer.run.state import RunState
+from trainer.run.status import LIVE
+from trainer.run.summary import summary
 from trainer.ui.known_runs import Seen
 from trainer.ui.text import Words
 

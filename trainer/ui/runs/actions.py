@@ -12,8 +12,8 @@ from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.report import compare as comparison
 from trainer.report import html, material
-from trainer.rundir import RunDir
-from trainer.status import imported_problem
+from trainer.run.rundir import RunDir
+from trainer.run.status import imported_problem
 from trainer.tryit import parent
 from trainer.ui import actions
 from trainer.ui.runs.choice import MOST_COMPARED

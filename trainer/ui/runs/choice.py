@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from trainer.rundir import NAME
-from trainer.status import Status
+from trainer.run.rundir import NAME
+from trainer.run.status import Status
 
 MOST_COMPARED = 8  # as many lines as a chart has colours
 

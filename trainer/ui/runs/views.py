@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trainer import forms
-from trainer.status import LIVE, Status
+from trainer.run.status import LIVE, Status
 from trainer.ui import markup
 from trainer.ui.known_runs import Row, Seen, Table
 from trainer.ui.live import buttons

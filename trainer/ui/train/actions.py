@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer import launch, presets, rundir
+from trainer import launch, presets
 from trainer.data.survey import Survey
 from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
 from trainer.machine import gpu
 from trainer.plan import RunPlan, card
 from trainer.preflight import machine
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run import rundir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.ui import actions
 from trainer.ui.text import Words

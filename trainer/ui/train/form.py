@@ -20,7 +20,7 @@ from trainer import presets
 from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
 from trainer.presets import explain
-from trainer.rundir import RunDir, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.ui.text import Words
 from trainer.ui.train import toml
 

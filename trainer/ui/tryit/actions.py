@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.best import best
-from trainer.checkpoints import listed
-from trainer.rundir import RunDir
+from trainer.run.best import best
+from trainer.run.checkpoints import listed
+from trainer.run.rundir import RunDir
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.reading import Answered, Process
 from trainer.ui.actions import opened, started

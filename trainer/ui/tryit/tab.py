@@ -11,9 +11,9 @@ from typing import Any
 
 import gradio as gr
 
-from trainer.best import best
-from trainer.checkpoints import listed
 from trainer.errors import TrainerError
+from trainer.run.best import best
+from trainer.run.checkpoints import listed
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.request import MOST_TEXT, SIDES
 from trainer.ui import markup

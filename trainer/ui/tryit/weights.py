@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer import forms
-from trainer.best import Best
+from trainer.run.best import Best
 from trainer.tryit.exporting import Export, File
 from trainer.ui import exported, markup
 from trainer.ui.markup import element, escape

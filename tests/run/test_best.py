@@ -1,4 +1,4 @@
-"""trainer.best and trainer.rewind: which checkpoint is meant, and what happens to the newer ones. Files are files."""
+"""run.best and run.rewind: which checkpoint is meant, and what happens to the newer ones. Files are files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from trainer import checkpoints, rewind
-from trainer.best import SCORES, best, choose
 from trainer.errors import CheckpointError, RunError
 from trainer.machine.json_files import write_json
-from trainer.report.fold import RunState, state_of, summary
-from trainer.rundir import RunDir
+from trainer.run import checkpoints, rewind
+from trainer.run.best import SCORES, best, choose
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunState, state_of
+from trainer.run.summary import summary
 
 MakeRun = Callable[..., RunDir]
 

@@ -7,21 +7,16 @@ Torch-free.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.best import best
-from trainer.events import FINAL, Event, EventReader
-from trainer.report.columns import Column, Table
-from trainer.rundir import RunDir
-from trainer.status import Status, verdict, worker_alive
+from trainer.run.columns import Column, Table
+from trainer.run.events import FINAL, Event, EventReader
+from trainer.run.rundir import RunDir
 
 PROFILED = "profiling/Time taken: CustomGRPOTrainer."
 """TRL's own head of the metrics with seconds of a step (trl/extras/profiling.py)."""
 FACTS = ("engine", "device", "dtype", "trainer_class", "trainer_bases")
-EDGE_STEPS = 10  # steps averaged for the reward "at first" and "at last"
 
 
 @dataclass
@@ -241,52 +236,3 @@ class RunFollower:
 def state_of(rundir: RunDir) -> RunState:
     """The state from the whole log, once."""
     return RunFollower(rundir).tick()
-
-
-def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> dict[str, Any]:
-    """What a run came to, for a line of JSON or a table. None where nothing is known.
-
-    status: what trainer.launch.judge said; judged from `state` as it is when left out.
-    reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
-    the same step in both. best_step: of the best evaluated checkpoint that is there. seconds: in
-    training steps, all attempts together; wall_seconds: also loading, evaluation and saving,
-    without the time between attempts.
-    """
-    first, last = edges(state.metrics.get("train/reward", []))
-    found = best(rundir, state)
-    before, after = _eval_at(state, "before"), _eval_at(state, "after")
-    return {
-        "run": rundir.name,
-        "status": status or verdict(rundir, state, worker_alive(rundir, state)),
-        "steps": state.last_step,
-        "steps_total": state.steps_total,
-        "reward_first": first,
-        "reward_last": last,
-        "eval_before": before.get("reward"),
-        "eval_after": after.get("reward"),
-        "correct_before": before.get("correct_frac"),
-        "correct_after": after.get("correct_frac"),
-        "best_step": found.step if found else None,
-        "seconds": round(state.train_seconds, 3),
-        "wall_seconds": round(sum(last - first for first, last in state.attempt_t.values()), 3),
-        "tokens": state.tokens,
-        "peak_memory_gib": state.peak_memory_gib,
-        "attempts": state.attempts,
-        "path": str(rundir.path),
-    }
-
-
-def edges(column: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Means of the first and the last ten values, of each half when there are fewer than 20."""
-    # Of a long column only its ends are looked at: this is asked at every tick.
-    early = list(itertools.islice((value for value in column if value is not None), 2 * EDGE_STEPS))
-    count = min(EDGE_STEPS, len(early) // 2)
-    if count == 0:
-        return None, None
-    late = itertools.islice((value for value in reversed(column) if value is not None), count)
-    return sum(early[:count]) / count, sum(late) / count
-
-
-def _eval_at(state: RunState, at: str) -> Event:
-    """The newest eval of that kind, or {}."""
-    return next((event for event in reversed(state.evals) if event.get("at") == at), {})

@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from trainer import checkpoints
-from trainer.checkpoints import Checkpoint
 from trainer.errors import CheckpointError, Problem, RunError
 from trainer.machine.json_files import read_json
-from trainer.rundir import RunDir
-
-if TYPE_CHECKING:
-    from trainer.report.fold import RunState
+from trainer.run import checkpoints
+from trainer.run.checkpoints import Checkpoint
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunState
 
 BEST, LATEST = "best", "latest"
 SCORES = "scores.json"  # written by `python -m trainer evaluate`

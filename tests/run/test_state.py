@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from trainer.report.fold import RunFollower, RunState, edges, fold, state_of, summary
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower, RunState, fold, state_of
+from trainer.run.summary import edges, summary
 
 MakeRun = Callable[..., RunDir]
 

@@ -1,4 +1,4 @@
-"""trainer.checkpoints: complete or not there, and damage of any kind is found. No torch: files are files."""
+"""trainer.run.checkpoints: complete or not there, and damage of any kind is found. No torch: files are files."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from trainer import checkpoints
 from trainer.errors import CheckpointError
+from trainer.run import checkpoints
 
 FILES = {
     "model.safetensors": b"w" * 1000,

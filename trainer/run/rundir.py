@@ -2,13 +2,13 @@
 
     spec.json plan.json env.json     written once, when the run is created; anew when it is extended
     spec.1.json plan.1.json          what they were before it was extended the first time
-    events.jsonl                     the truth (trainer.events)
+    events.jsonl                     the truth (trainer.run.events)
     rollouts/step_000020.jsonl       completions of one step
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
     control/worker.json              who the newest worker is
-    control/stop.json save.json      requests to save and stop (or pause), to save and go on (trainer.requests)
+    control/stop.json save.json      requests to save and stop (or pause), to save and go on (trainer.run.stop_requests)
     control/exports/                 the newest exports that the page started (trainer.tryit.exporting)
     control/report.json              who is writing the report (trainer.report.afterwards)
     control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows

@@ -1,4 +1,4 @@
-"""trainer.grpo.rollouts: what a group teaches, and the numbers of a step, against hand-computed values."""
+"""trainer.run.rollouts: what a group teaches, and the numbers of a step, against hand-computed values."""
 
 import math
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainer.grpo.rollouts import Batch, Step, finite_or_none, group_stats, groups, outcome
+from trainer.run.rollouts import Batch, Step, finite_or_none, group_stats, groups, outcome
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from trainer import rundir
 from trainer.errors import RunError
 from trainer.machine import environment
 from trainer.machine.json_files import read_json, write_json
-from trainer.rundir import RunDir, list_runs, next_name, outputs_dir
+from trainer.run import rundir
+from trainer.run.rundir import RunDir, list_runs, next_name, outputs_dir
 from trainer.spec import RunSpec
 
 MakeRun = Callable[..., RunDir]

@@ -1,7 +1,7 @@
 """What the steps of a run reported, 8 bytes a number: a hundred thousand steps of forty metrics are 32 MB.
 
 A Column reads like a list of float | None. The standard library only: everything that looks into a run's log starts
-with this. Pictures of columns are made by trainer.report.pictures.
+with this. They are made points of a chart by trainer.show.downsampling.
 """
 
 from __future__ import annotations
@@ -10,24 +10,27 @@ import itertools
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
-
-if TYPE_CHECKING:
-    from trainer.report.pictures import Blocks
+from typing import Any, Protocol, overload
 
 _NOTHING = itertools.repeat(math.nan)
+
+
+class Remembered(Protocol):
+    """Something worked out from a column that has to follow when it is cut."""
+
+    def cut(self, length: int) -> None: ...
 
 
 class Column(Sequence["float | None"]):
     """One number a step; None where a step did not report. Whole numbers come back as floats."""
 
-    __slots__ = ("blocks", "values")
+    __slots__ = ("remembered", "values")
 
     def __init__(self, values: Iterable[float | None] = ()) -> None:
         self.values = array("d", map(_number, values))
         """The numbers, NaN for None. While something holds its buffer the column can not grow."""
-        self.blocks: Blocks | None = None
-        """What trainer.report.pictures remembers of it."""
+        self.remembered: Remembered | None = None
+        """What whoever draws it remembers of it (trainer.show.downsampling)."""
 
     def append(self, value: Any) -> None:
         """Anything that is no number counts as None."""
@@ -42,8 +45,8 @@ class Column(Sequence["float | None"]):
     def cut(self, length: int) -> None:
         """Keep the first `length` values."""
         del self.values[length:]
-        if self.blocks is not None:
-            self.blocks.cut(length)
+        if self.remembered is not None:
+            self.remembered.cut(length)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.errors import EventLogError
-from trainer.events import KINDS, LINE_BYTES, EventReader, EventWriter
+from trainer.run.events import KINDS, LINE_BYTES, EventReader, EventWriter
 
 
 def written(path: Path, *fields: dict[str, Any], attempt: int = 1) -> list[dict[str, Any]]:

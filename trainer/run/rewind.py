@@ -11,10 +11,10 @@ import re
 import time
 from pathlib import Path
 
-from trainer import checkpoints
-from trainer.best import SCORES
-from trainer.checkpoints import Checkpoint
-from trainer.rundir import RunDir
+from trainer.run import checkpoints
+from trainer.run.best import SCORES
+from trainer.run.checkpoints import Checkpoint
+from trainer.run.rundir import RunDir
 
 # What `eval.answers` writes at every save: the adapter and the held-out rows' answers.
 SAVED = re.compile(r"(?:epoch_|inference_epoch)(\d+(?:\.\d+)?)(?:\.json)?")

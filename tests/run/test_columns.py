@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer.report.columns import Column, Table
+from trainer.run.columns import Column, Table
 
 VALUES: list[float | None] = [None, 1.0, 2.5, None, -3.0]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
-from trainer.rundir import RunDir
+from trainer.run.rundir import RunDir
 
 _ASK_S = 2.0  # two who ask at once take turns; writing one small file takes milliseconds
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from trainer.errors import Problem
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
-from trainer.requests import stop_request
-from trainer.rundir import RunDir
-
-if TYPE_CHECKING:
-    from trainer.report.fold import RunState
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunState
+from trainer.run.stop_requests import stop_request
 
 Status = Literal["starting", "running", "stopping", "finished", "paused", "stopped", "failed", "lost", "imported"]
 LIVE: frozenset[Status] = frozenset({"starting", "running", "stopping"})

@@ -1,0 +1,12 @@
+"""The run directory outputs/<run>/: its file names, its event log, what follows from it, its checkpoints and rollouts.
+
+    rundir         the owner of all file names; runs by name
+    events         the kinds of events, the writer, the incremental reader
+    columns state  events folded into columns and what a run has done so far
+    status summary what became of it; what it came to
+    stop_requests  what is asked of a worker, left in control/
+    checkpoints    whole or not there: staged, hashed, renamed; best which one is the best; rewind going back to an older
+    rollouts       writes rollouts/step_N.jsonl, groups reads them
+
+Torch-free. Knows nothing of how a worker is started or of what is shown.
+"""

@@ -1,0 +1,171 @@
+"""The one reader of rollout files: a line of rollouts/step_N.jsonl -> Group.
+
+Nothing in these files is taken for granted: a line that is not whole is counted and left out, a value of the wrong
+kind is None. Written by trainer.run.rollouts. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+OUTCOMES = frozenset({"spread", "all_right", "all_wrong", "constant"})  # trainer.run.rollouts.Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a completion, with process supervision. end: characters of the text up to its end."""
+
+    end: int
+    reward: float | None
+    advantage: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """number: its place in the group, from 0. components: before their weight."""
+
+    number: int
+    text: str
+    tokens: int | None
+    truncated: bool
+    components: dict[str, float | None]
+    reward: float | None
+    advantage: float | None
+    correct: bool | None
+    failed: dict[str, str]
+    steps: Sequence[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """place: its line in the file, from 0. key: tells its prompt from all others."""
+
+    place: int
+    key: str
+    prompt: Sequence[Message]
+    columns: dict[str, Any]
+    prompt_tokens: int | None
+    mean: float | None
+    std: float | None
+    outcome: str
+    completions: Sequence[Completion]
+
+    @property
+    def question(self) -> str:
+        """The prompt as people read it: what the user said last."""
+        users = [message for message in self.prompt if message.role == "user"] or self.prompt
+        return users[-1].text if users else ""
+
+    @property
+    def dead(self) -> bool:
+        return self.outcome != "spread"
+
+
+def raw_group(line: bytes) -> dict[str, Any] | None:
+    """A line as JSON, if it is a group; None of a damaged one."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):  # the last line of a run that was killed while writing it
+        return None
+    if not isinstance(found, dict) or found.get("outcome") not in OUTCOMES:
+        return None
+    completions = found.get("completions")
+    whole = isinstance(completions, list) and completions and all(isinstance(one, dict) for one in completions)
+    return found if whole else None
+
+
+def group_of(line: bytes, place: int) -> Group | None:
+    """The group of a line; None of a damaged one."""
+    found = raw_group(line)
+    if found is None:
+        return None
+    columns = found.get("columns")
+    return Group(
+        place=place,
+        key=key_of(found.get("prompt")),
+        prompt=_messages(found.get("prompt")),
+        columns=columns if isinstance(columns, dict) else {},
+        prompt_tokens=_whole(found.get("prompt_tokens")),
+        mean=number(found.get("reward_mean")),
+        std=number(found.get("group_std")),
+        outcome=found["outcome"],
+        completions=[_completion(one, n) for n, one in enumerate(found["completions"])],
+    )
+
+
+def key_of(prompt: Any) -> str:
+    """16 letters that are the same for the same prompt, its system message and examples included."""
+    text = json.dumps(prompt, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return found if math.isfinite(found) else None
+
+
+def best_of(rewards: Sequence[float | None]) -> int:
+    """The place of the highest reward, the first of equals; 0 when none is known."""
+    return max(range(len(rewards)), key=lambda n: (-math.inf if (r := rewards[n]) is None else r, -n), default=0)
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else None
+
+
+def _messages(prompt: Any) -> list[Message]:
+    if not isinstance(prompt, list):
+        return [Message("", prompt if isinstance(prompt, str) else json.dumps(prompt))]
+    said = [message for message in prompt if isinstance(message, dict)]
+    return [Message(str(message.get("role") or ""), _content(message.get("content"))) for message in said]
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)
+
+
+def _completion(found: dict[str, Any], place: int) -> Completion:
+    components, failed, correct = found.get("components"), found.get("failed"), found.get("correct")
+    text = str(found.get("text") or "")
+    return Completion(
+        number=place,
+        text=text,
+        tokens=_whole(found.get("tokens")),
+        truncated=found.get("truncated") is True,
+        components={k: number(v) for k, v in components.items()} if isinstance(components, dict) else {},
+        reward=number(found.get("reward")),
+        advantage=number(found.get("advantage")),
+        correct=correct if isinstance(correct, bool) else None,
+        failed={k: str(v) for k, v in failed.items()} if isinstance(failed, dict) else {},
+        steps=_steps(found.get("steps"), len(text)),
+    )
+
+
+def _steps(found: Any, length: int) -> list[Step]:
+    """Steps in order that end inside the text; what follows the last of them is no step."""
+    steps, before = [], 0
+    for one in found if isinstance(found, list) else ():
+        end = _whole(one.get("text_end")) if isinstance(one, dict) else None
+        if end is not None and before < end <= length:
+            steps.append(Step(end, number(one.get("reward")), number(one.get("advantage"))))
+            before = end
+    return steps
