@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import chat as chats
-from trainer import console, forms, launch, preflight, presets
+from trainer import console, launch, preflight, presets
 from trainer import doctor as health
 from trainer import export as exports
 from trainer.console import talk, trying
@@ -26,6 +26,7 @@ from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir, list_runs, outputs_dir,
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
+from trainer.show import forms
 
 
 def exit_code(call: Callable[[], int]) -> int:

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from trainer import console, forms, launch
+from trainer import console, launch
 from trainer.console import lines
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold, state_of
+from trainer.show import forms
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from tests.report.synthetic import Made, Today, make_run, write
-from trainer import forms
 from trainer.report import html as as_html
 from trainer.report import markdown, material, sections
 from trainer.report.document import Report
 from trainer.report.sections.telling import words
 from trainer.run.rundir import RunDir
+from trainer.show import forms
 
 Events = list[dict[str, Any]]
 LANGUAGES = ("en", "ko")

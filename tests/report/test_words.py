@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import trainer
-from trainer.words import MOST_LISTED, Words, languages_in, words_in
+from trainer.show.words import MOST_LISTED, Words, languages_in, words_in
 
 HOME = Path(trainer.__file__).parent
 FOLDERS = [HOME / "report" / "text", HOME / "ui" / "text"]

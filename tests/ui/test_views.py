@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from trainer import charts
 from trainer.errors import Problem
 from trainer.run.rundir import RunDir
+from trainer.show import charts
 from trainer.ui import heading, markup
 from trainer.ui.known_runs import Row
 from trainer.ui.text import languages, preferred, words

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any, Self, TextIO
 
-from trainer import forms, launch, mirrors
+from trainer import launch, mirrors
 from trainer.console import lines
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
@@ -32,6 +32,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
+from trainer.show import forms
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again

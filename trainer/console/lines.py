@@ -9,10 +9,10 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trainer.forms import duration, number, percent, size
 from trainer.run.events import Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
+from trainer.show.forms import duration, number, percent, size
 
 LEGEND = (
     "",

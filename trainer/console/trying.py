@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer import forms, presets
+from trainer import presets
 from trainer.data import preview
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check, own_file
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.show import forms
 from trainer.spec import RunSpec
 
 CELL = 48

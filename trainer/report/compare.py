@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
-from trainer import forms
-from trainer.charts import COLOURS, MOST_POINTS, Chart, Line
 from trainer.report import series
 from trainer.report.document import Block, Charts, Report, Section, Table, Text
 from trainer.report.material import Material
@@ -20,7 +18,9 @@ from trainer.report.rules.evaluation import SURE, error, evals
 from trainer.report.sections.metrics import curve
 from trainer.report.sections.overview import inside
 from trainer.report.sections.telling import words
-from trainer.words import Words
+from trainer.show import forms
+from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line
+from trainer.show.words import Words
 
 CURVES = (
     ("chart_reward_alone", "train/reward"),

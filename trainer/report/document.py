@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer.charts import Chart
 from trainer.report.finding import Level
+from trainer.show.charts import Chart
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A report as one self-contained HTML file: opens offline, prints well, runs no script, fetches nothing.
 
-Every text goes through trainer.markup.escape: what a model wrote stays inert, and the file's own policy forbids
+Every text goes through trainer.show.markup.escape: what a model wrote stays inert, and the file's own policy forbids
 scripts and anything from elsewhere.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer import charts
-from trainer.markup import element, escape
 from trainer.report.document import Block, Charts, Code, Group, Heading, Report, Said, Sayings, Section, Table, Text
+from trainer.show import charts
+from trainer.show.markup import element, escape
 
 STYLE = Path(__file__).with_name("report.css")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

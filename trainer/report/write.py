@@ -15,7 +15,7 @@ from trainer.report.document import Report
 from trainer.report.material import Material
 from trainer.report.sections.telling import TEXT
 from trainer.run.rundir import RunDir
-from trainer.words import DEFAULT, languages_in
+from trainer.show.words import DEFAULT, languages_in
 
 Form = Literal["html", "md"]
 FORMS: dict[Form, Callable[[Report], str]] = {"html": html.render, "md": markdown.render}

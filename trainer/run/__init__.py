@@ -5,7 +5,7 @@
     columns state  events folded into columns and what a run has done so far
     status summary what became of it; what it came to
     stop_requests  what is asked of a worker, left in control/
-    checkpoints    whole or not there: staged, hashed, renamed; best which one is the best; rewind going back to an older
+    checkpoints    whole or not there: staged, hashed, renamed; best: which one; rewind: going back to an older one
     rollouts       writes rollouts/step_N.jsonl, groups reads them
 
 Torch-free. Knows nothing of how a worker is started or of what is shown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.charts import COLOURS, Style
+from trainer.show.charts import COLOURS, Style
 
 
 def component_colours(names: Sequence[str]) -> dict[str, Style]:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from trainer import launch
 from trainer.machine.json_files import read_json
-from trainer.report.pictures import Points, smooth
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
+from trainer.show.downsampling import Points, smooth
 from trainer.spec import RunSpec
 from trainer.ui.stamps import Stamp, stamp_of
 

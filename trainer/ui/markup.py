@@ -9,8 +9,8 @@ import base64
 from collections.abc import Iterable, Sequence
 
 from trainer.errors import Problem
-from trainer.markup import element, escape
 from trainer.run.status import Status
+from trainer.show.markup import element, escape
 
 __all__ = [
     "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",

@@ -12,9 +12,9 @@ from typing import Any
 
 import gradio as gr
 
-from trainer import charts
 from trainer.machine import gpu
 from trainer.run.status import LIVE
+from trainer.show import charts
 from trainer.ui import actions, heading, markup
 from trainer.ui.groups.tab import GroupsTab
 from trainer.ui.health.tab import HealthTab

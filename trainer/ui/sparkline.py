@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.markup import escape
+from trainer.show.markup import escape
 
 _WIDTH, _HEIGHT = 96, 24  # units of the drawing, and pixels where a style sheet says nothing else
 _EDGE = 2.5  # so that a line at the edge is not cut

@@ -14,7 +14,6 @@ import pytest
 from tests.report.synthetic import Today
 from tests.report.synthetic import make_run as synthetic
 from tests.ui.events import began, finished, step
-from trainer.markup import escape
 from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.html import inline
@@ -23,6 +22,7 @@ from trainer.report.rules.verdict import verdict
 from trainer.report.sections import telling
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
+from trainer.show.markup import escape
 from trainer.ui.health import views, watch
 from trainer.ui.health.watch import Diagnoses, Diagnosis, diagnosis
 from trainer.ui.text import words

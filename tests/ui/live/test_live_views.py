@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tests.ui.events import began, checkpoint, finished, step
-from trainer import charts, launch
+from trainer import launch
 from trainer.console import lines
 from trainer.errors import RunError
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
+from trainer.show import charts
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 from trainer.ui import heading
 from trainer.ui.known_runs import KnownRuns, Seen

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer import forms
 from trainer.report import rules
 from trainer.report.document import Block, Code, Sayings, Section, Table, Text
 from trainer.report.finding import Advice, Finding
 from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import verdict
 from trainer.report.sections.telling import Telling
+from trainer.show import forms
 
 MOST_ALERTS = 12
 # Green says little about these: they are the absence of a fault.

@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from trainer import forms
 from trainer.report.document import Block, Completion, Group, Heading, Section, Table, Text
 from trainer.report.material import Group as Line
 from trainer.report.material import prompt_text
 from trainer.report.sections.metrics import shortened
 from trainer.report.sections.overview import signed
 from trainer.report.sections.telling import Telling
+from trainer.show import forms
 
 MOST_FILES = 200  # rollout files read for patterns: of a long run evenly chosen ones
 MOST_PROMPTS = 5

@@ -6,15 +6,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from trainer import forms
-from trainer.charts import COLOURS, MOST_POINTS, Chart, Line, Style, window
-from trainer.report import pictures, series
+from trainer.report import series
 from trainer.report.document import Block, Charts, Section, Table, Text
 from trainer.report.material import GENERATE, Material
 from trainer.report.rules.evaluation import evals
 from trainer.report.sections.telling import Telling
 from trainer.run.state import PROFILED
-from trainer.words import Words
+from trainer.show import downsampling, forms
+from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line, Style, window
+from trainer.show.words import Words
 
 # The names in W&B, in the order people look at them. Components come after the reward.
 NAMES = (
@@ -128,10 +128,10 @@ def two_lines(points: series.Points, say: Words) -> list[Line]:
     """Every step faint, the mean of its neighbourhood strong; a short run has only the first."""
     steps, values = [step for step, _ in points], [value for _, value in points]
     width = window(len(steps))
-    each = Line(say("metrics.each"), "faint", pictures.picture(steps, values, points=MOST_POINTS // 2))
+    each = Line(say("metrics.each"), "faint", downsampling.picture(steps, values, points=MOST_POINTS // 2))
     if len(steps) < 2 * width:
         return [Line(each.name, "strong", each.points)]
-    smooth = pictures.smooth(steps, values, width, points=MOST_POINTS // 2)
+    smooth = downsampling.smooth(steps, values, width, points=MOST_POINTS // 2)
     return [each, Line(say("metrics.smooth", count=width), "strong", smooth)]
 
 
@@ -161,8 +161,8 @@ def curve(points: series.Points, most: int) -> series.Points:
     steps, values = [step for step, _ in points], [value for _, value in points]
     width = window(len(steps))
     if len(steps) >= 2 * width:
-        return pictures.smooth(steps, values, width, points=most)
-    return pictures.picture(steps, values, points=most)
+        return downsampling.smooth(steps, values, width, points=most)
+    return downsampling.picture(steps, values, points=most)
 
 
 def _spread(m: Material, say: Words) -> list[Chart]:
@@ -186,7 +186,7 @@ def _spread(m: Material, say: Words) -> list[Chart]:
 def _smooth(points: series.Points) -> series.Points:
     """Shares of few groups leap: their mean over a stretch is drawn."""
     steps, values = [step for step, _ in points], [value for _, value in points]
-    return pictures.smooth(steps, values, max(1, len(points) // 50), points=MOST_POINTS // 3)
+    return downsampling.smooth(steps, values, max(1, len(points) // 50), points=MOST_POINTS // 3)
 
 
 def thin(points: series.Points) -> series.Points:

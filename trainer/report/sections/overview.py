@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from trainer import forms
 from trainer.machine.project import PROJECT
 from trainer.report import rules
 from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Group, Material
 from trainer.report.rules.verdict import verdict
 from trainer.report.sections.telling import Telling
-from trainer.words import Words
+from trainer.show import forms
+from trainer.show.words import Words
 
 MOST_LOOKED_AT = 6  # findings in the summary
 

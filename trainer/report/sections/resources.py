@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import statistics
 
-from trainer import forms
-from trainer.charts import COLOURS, Chart
-from trainer.charts import Line as Drawn
 from trainer.report import series
 from trainer.report.document import Block, Section, Table, Text
 from trainer.report.material import Material, prompt_text
 from trainer.report.rules import time as clock
 from trainer.report.sections.metrics import drawn, shortened, thin, two_lines
 from trainer.report.sections.telling import Telling
+from trainer.show import forms
+from trainer.show.charts import COLOURS, Chart
+from trainer.show.charts import Line as Drawn
 
 MOST_PEAKS = 5
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.report.document import Said, Sayings
 from trainer.report.finding import Finding
 from trainer.report.material import Material
-from trainer.words import Words, words_in
+from trainer.show.words import Words, words_in
 
 TEXT = Path(__file__).parents[1] / "text"
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trainer import forms
-from trainer.charts import Style
 from trainer.run.groups import Completion, Group, Step
+from trainer.show import forms
+from trainer.show.charts import Style
 from trainer.spec import Component
 from trainer.ui import markup
 from trainer.ui.groups.credit import Span, spans

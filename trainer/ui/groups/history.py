@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from trainer import charts, forms
-from trainer.report.pictures import picture
 from trainer.run.groups import Completion, Group
+from trainer.show import charts, forms
+from trainer.show.downsampling import picture
 from trainer.ui import markup
 from trainer.ui.groups.cards import chip
 from trainer.ui.groups.index import Appearance

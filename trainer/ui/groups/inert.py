@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from trainer.markup import escape
+from trainer.show.markup import escape
 
 _UNSEEN = (
     "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b\\u200c"

@@ -11,10 +11,10 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.charts import Style
 from trainer.run.columns import Column
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
+from trainer.show.charts import Style
 from trainer.spec import Component
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen

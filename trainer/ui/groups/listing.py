@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from trainer import forms
 from trainer.run.groups import Group
+from trainer.show import forms
 from trainer.ui import markup
 from trainer.ui.groups.choice import Choice
 from trainer.ui.groups.inert import plain

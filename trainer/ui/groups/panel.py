@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from trainer import forms
 from trainer.run.groups import Group, Message
+from trainer.show import forms
 from trainer.ui import markup
 from trainer.ui.groups import cards
 from trainer.ui.groups.choice import PROMPT, Choice

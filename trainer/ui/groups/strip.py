@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer import forms
+from trainer.show import forms
 from trainer.ui import markup
 from trainer.ui.groups.known import Known
 from trainer.ui.text import Words

@@ -11,15 +11,15 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from trainer import forms
 from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.material import GENERATE, Material
-from trainer.report.pictures import Points, smooth
 from trainer.report.rules.evaluation import evals
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import Status
+from trainer.show import forms
+from trainer.show.downsampling import Points, smooth
 from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on

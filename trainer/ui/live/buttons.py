@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer import forms
 from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked
 from trainer.run.status import LIVE
+from trainer.show import forms
 from trainer.ui.known_runs import Seen
 from trainer.ui.live.views import EARLY, RECENT, device
 from trainer.ui.text import Words

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer import charts, forms
-from trainer.charts import COLOURS, Chart, Format, Line, Style
 from trainer.report.rules.time import PHASES
 from trainer.report.sections import telling
 from trainer.run.columns import Column
 from trainer.run.state import PROFILED, RunState
 from trainer.run.status import Status
+from trainer.show import charts, forms
+from trainer.show.charts import COLOURS, Chart, Format, Line, Style
 from trainer.spec import Component, RunSpec
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen

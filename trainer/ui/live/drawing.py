@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer import charts
-from trainer.charts import Line, Style
-from trainer.report import pictures
 from trainer.run.columns import Column
 from trainer.run.state import RunState
+from trainer.show import charts, downsampling
+from trainer.show.charts import Line, Style
 
 SMOOTHINGS = ("none", "auto", "strong")
 SPANS = ("all", "1000", "200", "50")
@@ -76,12 +75,14 @@ class Pen:
     view: View
 
     def raw(self, column: Sequence[float | None], points: int = RAW_POINTS) -> Points:
-        return pictures.picture(self.state.steps, column, self.view.first, self.view.last, points)
+        return downsampling.picture(self.state.steps, column, self.view.first, self.view.last, points)
 
     def smooth(self, column: Sequence[float | None], absent: float | None = None) -> Points:
         """Means of the view's width. absent: what a step that did not report counts as; None leaves it out."""
         width = max(1, self.view.width)
-        return pictures.smooth(self.state.steps, column, width, self.view.first, self.view.last, SMOOTH_POINTS, absent)
+        return downsampling.smooth(
+            self.state.steps, column, width, self.view.first, self.view.last, SMOOTH_POINTS, absent
+        )
 
     @property
     def bare(self) -> bool:
@@ -106,7 +107,7 @@ class Pen:
 
     def _plain(self, column: Column) -> Points:
         """Means of stretches that follow each other."""
-        return pictures.smooth(self.state.steps, column, 1, self.view.first, self.view.last, SMOOTH_POINTS, 0.0)
+        return downsampling.smooth(self.state.steps, column, 1, self.view.first, self.view.last, SMOOTH_POINTS, 0.0)
 
     def _whole(self, column: Column, means: Points, absent: float | None) -> Points:
         """The means and, before the first, those of fewer steps: all charts begin at the same step."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer import forms
 from trainer.console import lines
 from trainer.errors import Problem
 from trainer.launch import stop_asked
@@ -16,6 +15,7 @@ from trainer.machine.json_files import read_json
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
+from trainer.show import forms
 from trainer.ui.known_runs import Seen
 from trainer.ui.text import Words
 

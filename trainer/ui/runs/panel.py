@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer import forms
 from trainer.errors import TrainerError
+from trainer.show import forms
 from trainer.ui import actions as shared
 from trainer.ui import markup
 from trainer.ui.markup import element, escape

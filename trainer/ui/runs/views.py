@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trainer import forms
 from trainer.run.status import LIVE, Status
+from trainer.show import forms
 from trainer.ui import markup
 from trainer.ui.known_runs import Row, Seen, Table
 from trainer.ui.live import buttons

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.words import DEFAULT, Words, languages_in, words_in
+from trainer.show.words import DEFAULT, Words, languages_in, words_in
 
 __all__ = ["DEFAULT", "Words", "languages", "preferred", "words"]
 

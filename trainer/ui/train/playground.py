@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainer import forms as numbers
 from trainer.errors import Problem, SpecError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check
+from trainer.show import forms as numbers
 from trainer.ui.markup import element, escape
 from trainer.ui.text import Words
 from trainer.ui.train import actions, aside, rows

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer import forms
-from trainer.charts import Style
+from trainer.show import forms
+from trainer.show.charts import Style
 from trainer.spec import RunSpec
 from trainer.tryit.parent import IDLE_S
 from trainer.tryit.reading import Answered, Process, Side

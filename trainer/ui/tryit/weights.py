@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer import forms
 from trainer.run.best import Best
+from trainer.show import forms
 from trainer.tryit.exporting import Export, File
 from trainer.ui import exported, markup
 from trainer.ui.markup import element, escape

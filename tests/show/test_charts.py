@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from trainer.charts import Chart, Line, axis, render
+from trainer.show.charts import Chart, Line, axis, render
 
 
 @pytest.mark.parametrize(

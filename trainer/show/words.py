@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import forms
+from trainer.show import forms
 
 DEFAULT = "en"
 MOST_LISTED = 8  # of a list in a sentence; of the others only how many

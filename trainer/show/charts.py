@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trainer import forms
-from trainer.markup import element, escape
+from trainer.show import forms
+from trainer.show.markup import element, escape
 
 # c1 to c8 are the colours of Okabe and Ito, told apart by colour-blind eyes; "joined" shows every point.
 Style = Literal[
@@ -195,5 +195,5 @@ def axis(low: float, high: float) -> tuple[float, float, list[float]]:
 
 
 def window(steps: int) -> int:
-    """Steps the smoothed line of so many is a mean of (trainer.report.pictures.smooth)."""
+    """Steps the smoothed line of so many is a mean of (trainer.show.downsampling.smooth)."""
     return max(RECENT, steps // _SMOOTH_SHARE)

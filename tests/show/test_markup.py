@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.markup import element, escape
+from trainer.show.markup import element, escape
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\udfffb", "\udc00\ud800", "\U0001f600\ud83d"])

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from trainer.report.pictures import SIZES, picture, smooth
 from trainer.run.columns import Column
+from trainer.show.downsampling import SIZES, picture, smooth
 
 Values = list[float | None]
 
