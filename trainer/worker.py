@@ -19,8 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer import control, launch, mirrors
+from trainer import launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
+from trainer.launch import control
 from trainer.machine import gpu, out_of_memory, spawn
 from trainer.machine.process import Identity
 from trainer.memory import recovery

@@ -1,7 +1,7 @@
 """What is asked of a worker that trains, left in control/ of its run: stop or pause (stop.json), save (save.json).
 
 Each request names the attempt it is meant for: one that was left for an attempt that is over means nothing. Written by
-whoever asks (trainer.control), read by the worker and by everything that shows a run. Torch-free.
+whoever asks (trainer.launch.control), read by the worker and by everything that shows a run. Torch-free.
 """
 
 from __future__ import annotations

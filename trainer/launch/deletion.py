@@ -1,4 +1,4 @@
-"""Delete a run with everything in its directory. Everything here is also a name of trainer.launch. Torch-free."""
+"""Delete a run with everything in its directory. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from trainer.control import at_rest
 from trainer.errors import Problem, RunError
+from trainer.launch.control import at_rest
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.run import checkpoints

@@ -2,8 +2,7 @@
 
 Requests are left in control/ of the run (run/stop_requests.py) and answered by its worker at the next generation
 boundary: only there a resume is exact. A signal goes to exactly the process that was started, never to whoever has its
-pid now.
-Everything here is also a name of trainer.launch. Torch-free.
+pid now. Torch-free.
 """
 
 from __future__ import annotations

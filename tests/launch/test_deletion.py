@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.launch.test_attempts import until_step
 from tests.run.test_best import publish
-from tests.test_launch import until_step
-from trainer import delete as deleting
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.errors import RunError
 from trainer.launch import WorkerHandle
+from trainer.launch import deletion as deleting
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.run.rundir import RunDir, list_runs, outputs_dir

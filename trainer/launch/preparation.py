@@ -1,7 +1,4 @@
-"""Before a run starts: find all that can be wrong, plan it on this machine, make its directory. Torch-free.
-
-Everything here is also a name of trainer.launch.
-"""
+"""Before a run starts: find all that can be wrong, plan it on this machine, make its directory. Torch-free."""
 
 from __future__ import annotations
 

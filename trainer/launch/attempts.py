@@ -1,11 +1,4 @@
-"""Prepare a run, start and resume its worker; everything else that can be done with a run has its name here too.
-
-The same for page and headless. What is asked of a run that trains is in trainer.control.
-
-The worker is a fresh interpreter in its own session that writes to files only: closing the page or
-killing its server does not touch it. A signal goes to exactly the process that was started, never
-to whoever has its pid now. Torch-free.
-"""
+"""Start and resume the worker of a run: an attempt after the other, each a process of its own. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,55 +7,22 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from trainer import preflight
-from trainer.control import (
-    FORCE_AFTER_S,
-    judge,
-    kill,
-    pause,
-    save_asked,
-    save_now,
-    stop,
-    stop_asked,
-    wait_until_ended,
-)
-from trainer.delete import Contents, contents, delete
 from trainer.errors import Problem, RunError
-from trainer.extend import extend, extended_total, extension_notes
+from trainer.launch.control import judge
+from trainer.launch.locks import running_problem
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
-from trainer.prepare import create, plan_here, prepare
 from trainer.run import rewind
 from trainer.run.best import LATEST, choose
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status, imported_problem, worker_alive
-from trainer.run.stop_requests import StopRequest
-
-__all__ = [
-    "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
-    "LOCK_WAIT_S", "STATE_VARIABLE", "WORKER",
-    "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
-    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "judge", "kill", 
-    "more_is_asked", "next_attempt", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now",
-    "start", "start_next_attempt", "state_dir", "stop", "stop_asked", "wait_until_ended",
-]  # fmt: skip
 
 WORKER = "trainer.worker"
-STATE_VARIABLE = "ONEGRPO_STATE"
-
-# How a worker, and with it the whole command, ends.
-EXIT_FINISHED = 0
-EXIT_FAILED = 1
-EXIT_INPUT = 2
-EXIT_OUT_OF_MEMORY = 3  # of a worker; the command that follows it goes on with the next attempt, or ends with 1
-EXIT_STOPPED = 130
-
 _START_WAIT_S = 10.0  # for another process that is starting the same run right now
-LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
 
 @dataclass
@@ -115,7 +75,7 @@ def start(
         owner = Lock(rundir.worker_lock)
         # The lock is asked as well: it also sees a worker in another container on these files.
         if worker_alive(rundir, follower.state) or not owner.take("start"):
-            raise _running(rundir, status, owner)
+            raise RunError(running_problem(rundir, status, owner))
         owner.release()
         if checkpoint != LATEST:
             _go_back(rundir, follower.state, checkpoint, status, say)
@@ -157,8 +117,8 @@ def resume(
 ) -> WorkerHandle:
     """Start another attempt of a run that was paused, stopped, failed or lost.
 
-    Also of a finished one: from an older checkpoint, or when it was extended (trainer.extend) and its spec asks for
-    more steps than were done; until then it is still judged finished.
+    Also of a finished one: from an older checkpoint, or when it was extended (launch/extension.py) and its spec asks
+    for more steps than were done; until then it is still judged finished.
     checkpoint: best, latest or a step; all that is newer is set aside (run/rewind.py). say: told what was, in lines.
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
@@ -186,7 +146,7 @@ def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, s
 
 
 def more_is_asked(rundir: RunDir, state: RunState) -> bool:
-    """Was the run extended (trainer.extend), with steps of it still to take? Then a finished one goes on as well."""
+    """Was the run extended, with steps of it still to take? Then a finished one goes on as well."""
     wanted = rundir.read_spec().optim.max_steps if rundir.was_extended else None
     return wanted is not None and wanted > state.last_step
 
@@ -197,38 +157,3 @@ def _finished(rundir: RunDir) -> RunError:
         "or go on from an older one: --checkpoint STEP"
     )
     return RunError(Problem(f"run {rundir.name}", "is finished: no steps are left to train", fix))
-
-
-def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
-    """For the worker, before it writes anything: one worker a run, however it ends."""
-    lock = Lock(rundir.worker_lock)
-    if not lock.take(f"run {rundir.name}, pid {os.getpid()}", wait_s):
-        raise _running(rundir, "running", lock)
-    return lock
-
-
-def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
-    """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
-    lock = Lock(state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(f"{use} {run}, pid {os.getpid()}", wait_s):
-        owner = lock.note() or "another run"
-        name = owner.split(",")[0].split()[-1]
-        fix = f"wait for it, or stop it: python -m trainer stop {name}" if owner.startswith("run ") else "end it first"
-        raise RunError(Problem(f"GPU {uuid}", f"is in use by {owner}", fix))
-    return lock
-
-
-def state_dir() -> Path:
-    """Where locks that concern the machine live: $ONEGRPO_STATE, else the user's state folder."""
-    named = os.environ.get(STATE_VARIABLE)
-    if named:
-        return Path(named)
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "onegrpo"
-
-
-def _running(rundir: RunDir, status: Status, lock: Lock) -> RunError:
-    word = status if status in LIVE else "running"
-    fix = f"follow it on the page, or stop it: python -m trainer stop {rundir.name}"
-    holder = f" ({lock.note()})" if lock.note() else ""
-    return RunError(Problem(f"run {rundir.name}", f"has a worker already, it is {word}{holder}", fix))

@@ -1,6 +1,6 @@
 """More steps for a run that is not going: its spec and plan are replaced, and a resume goes on to the new end.
 
-The steps that were done stay as they are. Everything here is also a name of trainer.launch. Torch-free.
+The steps that were done stay as they are. Torch-free.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import math
 from typing import Any
 
 from trainer import presets
-from trainer.control import at_rest
 from trainer.errors import Problem, RunError
+from trainer.launch.control import at_rest
+from trainer.launch.preparation import plan_here
 from trainer.machine.json_files import read_json
 from trainer.plan import RunPlan
 from trainer.plan.checks import next_whole
-from trainer.prepare import plan_here
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 from trainer.run.status import imported, imported_problem

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from tests.test_launch import named, stranger, until, until_step
+from tests.launch.test_attempts import named, stranger, until, until_step
 from trainer import console, launch
 from trainer.__main__ import main as tool
-from trainer.control import at_rest
 from trainer.errors import RunError
-from trainer.launch import StopRequest, WorkerHandle
+from trainer.launch import StopRequest, WorkerHandle, attempts
+from trainer.launch.control import at_rest
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
 from trainer.run import stop_requests
@@ -204,8 +204,8 @@ def test_the_command_asks_to_save(make_run: MakeRun, stranger: subprocess.Popen[
 @pytest.mark.parametrize("lock", ["start_lock", "worker_lock"])
 def test_a_run_whose_lock_is_held_is_not_at_rest(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
     """As by a worker in another container, which no process table here knows."""
-    monkeypatch.setattr("trainer.control._ASK_S", 0.1)
-    monkeypatch.setattr("trainer.control._CLEARING_UP_S", 0.1)
+    monkeypatch.setattr("trainer.launch.control._ASK_S", 0.1)
+    monkeypatch.setattr("trainer.launch.control._CLEARING_UP_S", 0.1)
     run = make_run("tiny-1", {"kind": "run_finished", "step": 4})
     with Lock(getattr(run, lock)) as held:
         assert held.take("somebody")
@@ -216,7 +216,7 @@ def test_a_run_whose_lock_is_held_is_not_at_rest(make_run: MakeRun, monkeypatch:
 
 
 def test_no_worker_starts_while_a_run_is_kept_at_rest(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_START_WAIT_S", 0.1)
+    monkeypatch.setattr(attempts, "_START_WAIT_S", 0.1)
     run: Any = make_run("tiny-1", {"kind": "run_stopped", "step": 4})
     with at_rest(run), pytest.raises(RunError, match="is being started by another process"):
         launch.start(run, FAKE_WORKER)

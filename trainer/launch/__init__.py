@@ -1,0 +1,50 @@
+"""Everything that can be done with a run, for page and command line alike: `launch.prepare`, `launch.start`, ...
+
+    preparation    all checks, the plan on this machine, the folder of a new run
+    attempts       start and resume its worker
+    control        what it is doing; stop, pause, save, end at once
+    extension      more steps for a run that ended; deletion: a run removed
+    locks          one worker a run, one run a GPU; exits: exit codes
+
+The worker is a fresh interpreter in its own session that writes to files only: closing the page or killing its server
+does not touch it. A signal goes to exactly the process that was started, never to whoever has its pid now. Torch-free.
+"""
+
+from __future__ import annotations
+
+from trainer.launch.attempts import (
+    WORKER,
+    NextAttempt,
+    WorkerHandle,
+    more_is_asked,
+    next_attempt,
+    resume,
+    start,
+    start_next_attempt,
+)
+from trainer.launch.control import (
+    FORCE_AFTER_S,
+    judge,
+    kill,
+    pause,
+    save_asked,
+    save_now,
+    stop,
+    stop_asked,
+    wait_until_ended,
+)
+from trainer.launch.deletion import Contents, contents, delete
+from trainer.launch.exits import EXIT_FAILED, EXIT_FINISHED, EXIT_INPUT, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
+from trainer.launch.extension import extend, extended_total, extension_notes
+from trainer.launch.locks import LOCK_WAIT_S, STATE_VARIABLE, hold_gpu_lock, hold_lock, state_dir
+from trainer.launch.preparation import create, plan_here, prepare
+from trainer.run.stop_requests import StopRequest
+
+__all__ = [
+    "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
+    "LOCK_WAIT_S", "STATE_VARIABLE", "WORKER",
+    "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
+    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "judge", "kill", "more_is_asked",
+    "next_attempt", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now", "start",
+    "start_next_attempt", "state_dir", "stop", "stop_asked", "wait_until_ended",
+]  # fmt: skip
