@@ -181,13 +181,13 @@ def make_watched(folder: Path, steps: int, completions: int) -> Any:
     from trl import GRPOTrainer
 
     from trainer import presets
-    from trainer.callbacks import RunObserver
     from trainer.grpo.spans import Spans
     from trainer.grpo.trainer import make_trainer_class
     from trainer.rewards.wrapper import ComponentRewardWrapper
     from trainer.run.events import EventWriter
     from trainer.run.rundir import RunDir
     from trainer.spec import Component, Reward
+    from trainer.worker.observer import RunObserver
 
     run = RunDir(folder / "run")
     run.rollouts.mkdir(parents=True)

@@ -20,7 +20,7 @@ from trainer.run.rundir import RunDir
 def test_other_held_out_rows_are_said(
     tmp_path: Path, make_run: Callable[..., RunDir], saved: str | None, said: int
 ) -> None:
-    from trainer.training import Training
+    from trainer.worker.training import Training
 
     rundir = make_run()
     facts = {"data": "x", "model": "m", "reward_files": {}, "versions": {}}

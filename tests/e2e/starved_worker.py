@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from trainer import worker
 from trainer.run.rundir import RunDir
+from trainer.worker import __main__ as worker
 
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.65 GiB."
 

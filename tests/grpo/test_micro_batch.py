@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.tiny import HALF, tiny_trainer
-from trainer.memory import recovery
 from trainer.spec import Component, Data, Grpo, Model, Reward, RunSpec
+from trainer.worker import recovery
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo")
 

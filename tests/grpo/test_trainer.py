@@ -9,11 +9,11 @@ import torch
 from trl import GRPOTrainer
 
 from tests.tiny import Recorder, tiny_trainer
-from trainer.callbacks import profile
 from trainer.errors import RewardError
 from trainer.grpo.spans import Span
 from trainer.run.rollouts import groups
 from trainer.spec import Component, Reward
+from trainer.worker.observer import profile
 
 PARENTS = {
     "step": None,

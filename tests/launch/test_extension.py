@@ -19,7 +19,8 @@ from trainer.machine.json_files import read_json
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
 from trainer.spec import RunSpec
-from trainer.worker import Session, _emit_started
+from trainer.worker.__main__ import _emit_started
+from trainer.worker.session import Session
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., WorkerHandle]

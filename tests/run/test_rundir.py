@@ -47,7 +47,7 @@ def test_file_names_are_these(tmp_path: Path) -> None:
 def test_outputs_follow_the_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outputs_dir() == tmp_path / "outputs"
     monkeypatch.delenv("ONEGRPO_OUTPUTS")
-    assert outputs_dir() == Path(__file__).resolve().parents[1] / "outputs"
+    assert outputs_dir() == Path(__file__).resolve().parents[2] / "outputs"
 
 
 def test_outputs_may_be_missing_but_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from tests.unsloth_cpu import stand_in
 if __name__ == "__main__":
     stand_in.install(os.environ["UNSLOTH_CPU_CACHE"])
 
-    from trainer import engine, worker
+    from trainer import engine
+    from trainer.worker import __main__ as worker
 
     engine.resolve = lambda spec: engine.Choice("unsloth", "cpu", "float32", "a test of Unsloth without a GPU")
     sys.exit(worker.main(sys.argv[1], "tests.unsloth_cpu.worker"))

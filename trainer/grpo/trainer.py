@@ -38,7 +38,7 @@ from trainer.run.rollouts import Batch, Step, finite_or_none
 
 
 class Observer(Protocol):
-    """What the trainer tells; trainer.callbacks.RunObserver writes it to the event log."""
+    """What the trainer tells; trainer.worker.callbacks.RunObserver writes it to the event log."""
 
     def rollouts(self, step: int, batch: Batch) -> None:
         """A generation batch was scored; `step` is the optimizer step it is generated in (1 is the first)."""

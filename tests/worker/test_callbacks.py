@@ -1,4 +1,4 @@
-"""trainer.callbacks: what reaches the event log and the disk, and when a run must not go on."""
+"""trainer.worker.callbacks: what reaches the event log and the disk, and when a run must not go on."""
 
 import json
 import math
@@ -14,22 +14,15 @@ from tests.run.test_best import evaluated as measured
 from tests.run.test_best import publish
 from tests.run.test_rollouts import batch
 from trainer import presets
-from trainer.callbacks import (
-    DEAD_STEPS,
-    BestStep,
-    Heartbeat,
-    MakeRoom,
-    RunObserver,
-    SaveWhenAsked,
-    StopWhenAsked,
-    profile,
-)
 from trainer.errors import CheckpointError, WorkError
 from trainer.evaluate import answers
 from trainer.grpo.spans import Span
 from trainer.run import checkpoints, stop_requests
 from trainer.run.events import EventReader, EventWriter
 from trainer.run.rundir import RunDir
+from trainer.worker.callbacks import MakeRoom, SaveWhenAsked, StopWhenAsked
+from trainer.worker.heartbeat import Heartbeat
+from trainer.worker.observer import DEAD_STEPS, BestStep, RunObserver, profile
 
 LOGS = {"loss": 0.1, "grad_norm": 1.0, "reward": 0.75, "num_tokens": 100.0, "epoch": 0.5}
 

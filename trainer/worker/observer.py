@@ -1,14 +1,9 @@
-"""From the trainer to the event log: steps, spans, rollouts, checkpoints, evaluations, the stop flag, signs of life.
-
-Imported by the worker only.
-"""
+"""From the trainer to the event log: steps, spans, rollouts, checkpoints, and when a run must not go on."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,14 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
-
 from trainer.errors import Problem, WorkError
-from trainer.evaluate import answers
 from trainer.grpo.spans import Span
-from trainer.machine import gpu
-from trainer.memory.measured import peak_gib, resident_gib
-from trainer.run import checkpoints, stop_requests
+from trainer.run import checkpoints
 from trainer.run.best import best
 from trainer.run.events import EventReader, EventWriter
 from trainer.run.rollouts import Batch, group_stats, groups
@@ -180,116 +170,6 @@ def _reasons(reasons: list[str]) -> str:
     if len(common) == 1:
         return f"It {common[0][0]}"
     return "; ".join(f"{count} times it {reason}" for reason, count in common)
-
-
-class StopWhenAsked(TrainerCallback):
-    """Save and stop at the first generation boundary after the flag is set: only there a resume is exact."""
-
-    def __init__(self, asked: Callable[[], bool], updates_per_phase: int) -> None:
-        self.asked = asked
-        self.every = updates_per_phase
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.asked() and state.global_step % self.every == 0:
-            control.should_save = True
-            control.should_training_stop = True
-
-
-class SaveWhenAsked(TrainerCallback):
-    """Save and go on at the first generation boundary after control/save.json was left for this attempt.
-
-    Any checkpoint meets the request, also one that is saved for another reason. step: of the newest step that is done.
-    """
-
-    def __init__(self, rundir: RunDir, attempt: int, step: Callable[[], int], updates_per_phase: int) -> None:
-        self.rundir = rundir
-        self.attempt = attempt
-        self.step = step
-        self.every = updates_per_phase
-
-    def asked(self) -> bool:
-        return stop_requests.save_asked_of(self.rundir, self.attempt) is not None
-
-    def look(self) -> None:
-        """Between boundaries: where every step that is done is saved already, there is nothing to wait for."""
-        if self.asked() and self.rundir.checkpoint(self.step()).is_dir():  # asked first: a step may end in between
-            stop_requests.saved(self.rundir, self.attempt)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % self.every == 0 and self.asked():
-            control.should_save = True
-
-    def on_save(self, *args: Any, **kwargs: Any) -> None:
-        stop_requests.saved(self.rundir, self.attempt)  # published: the trainer tells of a save when it is done
-
-
-class CatchUp(TrainerCallback):
-    """Calls `act` once, when a resumed training has loaded its weights and has not yet changed them."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self.act = act
-
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.act()
-
-
-class MakeRoom(TrainerCallback):
-    """Before a save: a disk that is too full is found while the run can still say so."""
-
-    def __init__(self, observer: RunObserver) -> None:
-        self.observer = observer
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_save:
-            observer = self.observer
-            beside = answers.copied_size if observer.spec.eval.answers else None
-            for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), beside=beside):
-                observer.events.emit(
-                    "alert",
-                    level="warn",
-                    title="disk almost full",
-                    text=f"deleted {name} to make room",
-                )
-
-
-class Heartbeat(threading.Thread):
-    """Signs of life with memory and GPU readings, every `seconds`, until `stop`."""
-
-    def __init__(
-        self,
-        events: EventWriter,
-        seconds: float,
-        step: Callable[[], int],
-        on_beat: Callable[[], None],
-    ) -> None:
-        super().__init__(name="heartbeat", daemon=True)
-        self.events = events
-        self.seconds = seconds
-        self.step = step
-        self.on_beat = on_beat
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        ended = False
-        while not ended:
-            try:
-                self._beat()
-            except Exception as error:  # one failed reading must not end the signs of life and the look for requests
-                print(f"heartbeat: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            ended = self._ended.wait(self.seconds)
-
-    def _beat(self) -> None:
-        self.on_beat()
-        self.events.emit("heartbeat", step=self.step(), rss_gib=resident_gib(), peak_gib=peak_gib())
-        card = gpu.chosen()
-        if card is not None:
-            self.events.emit(
-                "gpu", used_gib=card.used_gib, total_gib=card.total_gib, utilization_frac=card.utilization_frac
-            )
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
 
 
 def profile(spans: list[Span]) -> dict[str, float]:

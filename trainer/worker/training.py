@@ -15,7 +15,6 @@ import torch
 from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
-from trainer.callbacks import CatchUp, Heartbeat, MakeRoom, RunObserver, SaveWhenAsked, StopWhenAsked
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine import Choice, Loaded
 from trainer.errors import CheckpointError, EngineError, Problem, RewardError
@@ -30,9 +29,12 @@ from trainer.rewards import check as reward_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import checkpoints
 from trainer.spec import Reward, RunSpec
+from trainer.worker.callbacks import CatchUp, MakeRoom, SaveWhenAsked, StopWhenAsked
+from trainer.worker.heartbeat import Heartbeat
+from trainer.worker.observer import RunObserver
 
 if TYPE_CHECKING:
-    from trainer.worker import Session
+    from trainer.worker.session import Session
 
 
 class Training:

@@ -1,4 +1,4 @@
-"""trainer.memory.recovery: the optimizer step stays the same, whatever is halved."""
+"""trainer.worker.recovery: the optimizer step stays the same, whatever is halved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from trainer import plan as planning
 from trainer.errors import PlanError
 from trainer.machine import out_of_memory
-from trainer.memory import recovery
 from trainer.spec import Component, Data, Generation, Model, Optim, Reward, RunSpec
+from trainer.worker import recovery
 
 
 def spec(micro: int, accumulation: int = 1, group: int = 2, **generation: int) -> RunSpec:

@@ -1,0 +1,83 @@
+"""What the trainer calls at the end of a step: stop or save when asked, room on the disk, a resumed run caught up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback
+
+from trainer.evaluate import answers
+from trainer.run import checkpoints, stop_requests
+from trainer.run.rundir import RunDir
+from trainer.worker.observer import RunObserver
+
+
+class StopWhenAsked(TrainerCallback):
+    """Save and stop at the first generation boundary after the flag is set: only there a resume is exact."""
+
+    def __init__(self, asked: Callable[[], bool], updates_per_phase: int) -> None:
+        self.asked = asked
+        self.every = updates_per_phase
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.asked() and state.global_step % self.every == 0:
+            control.should_save = True
+            control.should_training_stop = True
+
+
+class SaveWhenAsked(TrainerCallback):
+    """Save and go on at the first generation boundary after control/save.json was left for this attempt.
+
+    Any checkpoint meets the request, also one that is saved for another reason. step: of the newest step that is done.
+    """
+
+    def __init__(self, rundir: RunDir, attempt: int, step: Callable[[], int], updates_per_phase: int) -> None:
+        self.rundir = rundir
+        self.attempt = attempt
+        self.step = step
+        self.every = updates_per_phase
+
+    def asked(self) -> bool:
+        return stop_requests.save_asked_of(self.rundir, self.attempt) is not None
+
+    def look(self) -> None:
+        """Between boundaries: where every step that is done is saved already, there is nothing to wait for."""
+        if self.asked() and self.rundir.checkpoint(self.step()).is_dir():  # asked first: a step may end in between
+            stop_requests.saved(self.rundir, self.attempt)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.every == 0 and self.asked():
+            control.should_save = True
+
+    def on_save(self, *args: Any, **kwargs: Any) -> None:
+        stop_requests.saved(self.rundir, self.attempt)  # published: the trainer tells of a save when it is done
+
+
+class CatchUp(TrainerCallback):
+    """Calls `act` once, when a resumed training has loaded its weights and has not yet changed them."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act = act
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.act()
+
+
+class MakeRoom(TrainerCallback):
+    """Before a save: a disk that is too full is found while the run can still say so."""
+
+    def __init__(self, observer: RunObserver) -> None:
+        self.observer = observer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_save:
+            observer = self.observer
+            beside = answers.copied_size if observer.spec.eval.answers else None
+            for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), beside=beside):
+                observer.events.emit(
+                    "alert",
+                    level="warn",
+                    title="disk almost full",
+                    text=f"deleted {name} to make room",
+                )
