@@ -34,22 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
     if page and (given.preset or given.resume or given.set or given.name):
         parser.error("on the page a run is chosen by click; with these flags add --headless")
 
-    from trainer import cli  # after the flags are parsed: --help waits for nothing
+    from trainer.console.commands import train
+    from trainer.console.exit_code import exit_code  # after the flags are parsed: --help waits for nothing
 
     def run() -> int:
         if given.list_presets:
-            return cli.show_presets()
+            return train.show_presets()
         if given.dry_run:
-            return cli.dry_run(given.preset, given.set)
+            return train.dry_run(given.preset, given.set)
         if given.resume:
-            return cli.resume(given.resume, given.checkpoint)
+            return train.resume(given.resume, given.checkpoint)
         if given.headless:
-            return cli.headless(given.preset, given.set, given.name)
+            return train.headless(given.preset, given.set, given.name)
         from trainer.ui import serve
 
         return serve(host=given.host, port=given.port, auth=given.auth)
 
-    return cli.exit_code(run)
+    return exit_code(run)
 
 
 if __name__ == "__main__":

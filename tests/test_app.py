@@ -13,8 +13,9 @@ import pytest
 
 import app
 from tests.conftest import FAKE_WORKER
-from trainer import cli, launch
+from trainer import launch
 from trainer.__main__ import main as tool
+from trainer.console.exit_code import exit_code
 from trainer.errors import Problem, RunError, WorkError
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
 
@@ -113,12 +114,12 @@ def test_an_error_of_ours_is_a_line_and_any_other_a_traceback(capsys: Capture) -
 
         return call
 
-    assert cli.exit_code(raising(RunError([Problem("a", "b", "c"), Problem("d", "e")]))) == 2
+    assert exit_code(raising(RunError([Problem("a", "b", "c"), Problem("d", "e")]))) == 2
     assert capsys.readouterr().err == "error: a: b  ->  c\nerror: d: e\n"
-    assert cli.exit_code(raising(WorkError(Problem("a", "b")))) == 1
-    assert cli.exit_code(raising(KeyboardInterrupt())) == 130
+    assert exit_code(raising(WorkError(Problem("a", "b")))) == 1
+    assert exit_code(raising(KeyboardInterrupt())) == 130
     with pytest.raises(ZeroDivisionError):
-        cli.exit_code(raising(ZeroDivisionError()))
+        exit_code(raising(ZeroDivisionError()))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there a closed pipe is another error")

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import FAKE_WORKER
-from trainer import console, launch
-from trainer.console import lines
+from trainer import launch
+from trainer.console import headless, lines
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold, state_of
 from trainer.show import forms
@@ -29,12 +29,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 FOLLOW = f"""
 import sys
 from pathlib import Path
-from trainer import console, launch
+from trainer import launch
+from trainer.console import headless
 from trainer.run.rundir import RunDir
 run = RunDir(Path(sys.argv[1]))
-with console.Interrupts() as interrupts:
+with headless.Interrupts() as interrupts:
     handle = launch.start(run, {FAKE_WORKER!r})
-    sys.exit(console.follow(run, handle, interrupts=interrupts))
+    sys.exit(headless.follow(run, handle, interrupts=interrupts))
 """
 
 
@@ -69,14 +70,14 @@ def test_the_last_line_is_json_and_the_exit_code_fits(
     make_run: MakeRun, start: Start, character: str, code: int, status: str
 ) -> None:
     run, out = make_run(), io.StringIO()
-    assert console.follow(run, start(run, character), out) == code
+    assert headless.follow(run, start(run, character), out) == code
     found = json.loads(out.getvalue().splitlines()[-1])
     assert (found["run"], found["status"], found["steps"]) == ("tiny-1", status, 4)
 
 
 def test_a_finished_run_is_told_from_start_to_end(make_run: MakeRun, start: Start) -> None:
     run, out = make_run(), io.StringIO()
-    console.follow(run, start(run, "finish"), out)
+    headless.follow(run, start(run, "finish"), out)
     text = out.getvalue().splitlines()
     assert text[0] == "run    tiny-1: A small one"
     assert text[1].startswith("model  builtin/tiny-qwen3")
@@ -91,7 +92,7 @@ def test_a_failure_says_why_where_the_log_is_and_how_to_go_on(
     make_run: MakeRun, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run()
-    console.follow(run, start(run, "fail"))
+    headless.follow(run, start(run, "fail"))
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
         "error: reward.py:3: division by zero  ->  look at row 7",
@@ -105,7 +106,7 @@ def test_bad_input_is_not_offered_to_be_resumed(
     make_run: MakeRun, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run()
-    console.follow(run, start(run, "refuse"))
+    headless.follow(run, start(run, "refuse"))
     assert "--resume" not in capsys.readouterr().err
 
 
@@ -121,7 +122,7 @@ def test_a_silent_death_is_told_with_the_end_of_the_log(
     words: list[str],
 ) -> None:
     run = make_run()
-    console.follow(run, start(run, character))
+    headless.follow(run, start(run, character))
     shown = capsys.readouterr().err
     for word in [*words, f"  fake worker, {character}", "--resume tiny-1"]:
         assert word in shown
@@ -173,7 +174,7 @@ def test_a_reader_that_leaves_does_not_end_the_watch(make_run: MakeRun) -> None:
     process.stdout.readline()
     process.stdout.close()
     until_step(run)
-    time.sleep(3 * console.POLL_S)  # it writes into the closed pipe now
+    time.sleep(3 * headless.POLL_S)  # it writes into the closed pipe now
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     errors = process.stderr.read()
@@ -188,7 +189,7 @@ def test_on_a_terminal_a_bar_is_redrawn_below_the_lines(make_run: MakeRun) -> No
     process = follow_in_process(run, "obey", stdout=theirs)
     os.close(theirs)
     until_step(run)
-    time.sleep(4 * console.POLL_S)
+    time.sleep(4 * headless.POLL_S)
     process.send_signal(signal.SIGINT)
     shown = b""
     while True:
@@ -206,7 +207,7 @@ def test_on_a_terminal_a_bar_is_redrawn_below_the_lines(make_run: MakeRun) -> No
 
 def test_a_pipe_gets_no_control_characters(make_run: MakeRun, start: Start) -> None:
     run, out = make_run(), io.StringIO()
-    console.follow(run, start(run, "finish"), out)
+    headless.follow(run, start(run, "finish"), out)
     assert "\r" not in out.getvalue()
     assert "\x1b" not in out.getvalue()
 
@@ -218,7 +219,7 @@ def test_a_second_attempt_does_not_repeat_the_first(make_run: MakeRun, start: St
     launch.stop(run, grace_s=20)
     handle.process.wait(20)
     out = io.StringIO()
-    console.follow(run, start(run, "finish"), out)
+    headless.follow(run, start(run, "finish"), out)
     text = out.getvalue()
     assert "resumed from checkpoint-1, 1 steps are done" in text
     assert "step   1/4" not in text
@@ -243,9 +244,9 @@ def test_an_attempt_that_starts_the_next_is_followed_into_it(
     make_run: MakeRun, start: Start, monkeypatch: pytest.MonkeyPatch, poll_s: float
 ) -> None:
     """With a slow look, the first worker has ended and the second has begun before either is seen."""
-    monkeypatch.setattr(console, "POLL_S", poll_s)
+    monkeypatch.setattr(headless, "POLL_S", poll_s)
     run, out = make_run(), io.StringIO()
-    assert console.follow(run, start(run, "restart"), out) == launch.EXIT_FINISHED
+    assert headless.follow(run, start(run, "restart"), out) == launch.EXIT_FINISHED
     assert json.loads(out.getvalue().splitlines()[-1])["attempts"] == 2
 
 

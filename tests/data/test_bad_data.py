@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trainer import presets
-from trainer.data import files, sources
+from trainer.data import decoding, files, sources
 from trainer.errors import DataError
 from trainer.spec import RunSpec
 
@@ -112,7 +112,7 @@ def test_bad_input(tmp_path: Path, name: str, content: str | bytes, fate: str, m
 
 def test_case_22_a_line_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(b'{"prompt": "' + b"a" * (files.MAX_LINE + 1))
+    path.write_bytes(b'{"prompt": "' + b"a" * (decoding.MAX_LINE + 1))
     with pytest.raises(DataError, match=r"rows\.jsonl:1: is longer than 16 MiB"):
         sources.inspect(spec_for(path))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from trainer import console, launch, presets
+from trainer import launch, presets
+from trainer.console import headless
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir, outputs_dir
 
@@ -39,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, where: str, attempts: int, *overrides: 
     )
     rundir = RunDir.create(outputs_dir(), "starved", spec, launch.plan_here(spec, 1024), {})
     printed = io.StringIO()
-    return rundir, console.follow(rundir, launch.start(rundir, WORKER), printed), printed.getvalue()
+    return rundir, headless.follow(rundir, launch.start(rundir, WORKER), printed), printed.getvalue()
 
 
 def of_kind(rundir: RunDir, kind: str) -> list[dict[str, Any]]:

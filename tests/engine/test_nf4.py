@@ -12,7 +12,8 @@ from peft import get_peft_model
 from transformers import set_seed
 
 from tests.tiny import tiny_model, tiny_trainer
-from trainer.engine import Choice, transformers_engine
+from trainer.engine import transformers_engine
+from trainer.engine.interface import Choice
 from trainer.spec import Lora, RunSpec
 
 IDS = torch.tensor([[1, 4, 70, 71, 72, 2, 5, 80, 81, 82, 2]])

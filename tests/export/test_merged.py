@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.export.conftest import make_spec, new_run, strengthen
-from trainer.engine import Choice, builtin, transformers_engine
+from trainer.engine import builtin, transformers_engine
+from trainer.engine.interface import Choice
 from trainer.errors import ExportError, ExportRefused
 from trainer.export import export, merged, staging, verify
 from trainer.run import checkpoints

@@ -12,8 +12,9 @@ import pytest
 
 from tests.conftest import FAKE_WORKER
 from tests.launch.test_attempts import named, stranger, until, until_step
-from trainer import console, launch
+from trainer import launch
 from trainer.__main__ import main as tool
+from trainer.console import headless
 from trainer.errors import RunError
 from trainer.launch import StopRequest, WorkerHandle, attempts
 from trainer.launch.control import at_rest
@@ -129,7 +130,7 @@ def test_the_console_says_paused_and_ends_as_after_a_stop(make_run: MakeRun, sta
     handle = start(run, "obey")
     until_step(run)
     launch.pause(run, grace_s=20)
-    assert console.follow(run, handle) == launch.EXIT_STOPPED
+    assert headless.follow(run, handle) == launch.EXIT_STOPPED
     out, errors = capsys.readouterr()
     assert json.loads(out.splitlines()[-1])["status"] == "paused"
     assert "paused (SIGTERM) at step 1, saved as checkpoint-1" in out

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from trainer import console, launch
+from trainer import launch
+from trainer.console import headless
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.run.rundir import RunDir
@@ -34,19 +35,19 @@ def note(run: RunDir, process: subprocess.Popen[bytes], **more: str) -> None:
 
 def follow(run: RunDir, handle: launch.WorkerHandle, pressed: int = 0) -> tuple[str, float]:
     """(what was printed, seconds after the worker's end)."""
-    out, interrupts = io.StringIO(), console.Interrupts()
+    out, interrupts = io.StringIO(), headless.Interrupts()
     while handle.poll() is None:
         time.sleep(0.05)
     interrupts.count = pressed
     began = time.monotonic()
-    assert console.follow(run, handle, out, interrupts) == launch.EXIT_FINISHED
+    assert headless.follow(run, handle, out, interrupts) == launch.EXIT_FINISHED
     return out.getvalue(), time.monotonic() - began
 
 
 def test_it_waits_for_a_mirror_that_is_uploading_and_says_so_once(
     make_run: MakeRun, start: Start, uploading: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "MIRROR_S", 3.0)
+    monkeypatch.setattr(headless, "MIRROR_S", 3.0)
     run = make_run()
     note(run, uploading)
     printed, seconds = follow(run, start(run))

@@ -13,7 +13,7 @@ import pytest
 from tests.preflight.conftest import CONFIG, safetensors
 from trainer.errors import Problem
 from trainer.machine.project import PROJECT
-from trainer.preflight import address, local
+from trainer.preflight import local, repo_id
 from trainer.spec import RunSpec
 
 MakeSpec = Callable[..., RunSpec]
@@ -152,9 +152,9 @@ def test_an_address_is_told_and_one_of_the_hub_made_an_id(
 
 
 def test_a_long_name_is_shown_with_its_start_and_its_end() -> None:
-    assert address.short("a" * address.LONGEST) == "a" * address.LONGEST
-    cut = address.short("start" + "-" * 5000 + "end")
-    assert (len(cut), cut[:5], cut[-3:]) == (address.LONGEST, "start", "end")
+    assert repo_id.short("a" * repo_id.LONGEST) == "a" * repo_id.LONGEST
+    cut = repo_id.short("start" + "-" * 5000 + "end")
+    assert (len(cut), cut[:5], cut[-3:]) == (repo_id.LONGEST, "start", "end")
 
 
 def test_paths_that_mean_something_else_here_are_told(

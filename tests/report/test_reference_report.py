@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.report import reference_run
-from trainer import cli
+from trainer.console.commands import import_wandb
 from trainer.report import markdown, material, sections
 from trainer.report.finding import Finding
 from trainer.report.rules import diagnose
@@ -24,7 +24,7 @@ def bring(folder: Path, name: str, gpu: str = "H100", **mutations: bool) -> RunD
     path = folder / f"{name}.csv"
     reference_run.write_csv(path, **mutations)
     options: dict[str, Any] = {"name": name, "run": None, "overrides": [], "config_file": None, "gpu": gpu}
-    assert cli.import_wandb([path], preset="gemma27b", **options) == 0
+    assert import_wandb.import_wandb([path], preset="gemma27b", **options) == 0
     return RunDir.open(outputs_dir(), name)
 
 
@@ -105,5 +105,5 @@ def test_on_an_unknown_card_no_floor_is_made_up(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
     reference_run.write_csv(path)
     options: dict[str, Any] = {"name": "some", "run": None, "overrides": [], "config_file": None, "gpu": None}
-    assert cli.import_wandb([path], preset="gemma27b", **options) == 0
+    assert import_wandb.import_wandb([path], preset="gemma27b", **options) == 0
     assert ("generation_floor", "unknown_gpu") in found(RunDir.open(outputs_dir(), "some"))

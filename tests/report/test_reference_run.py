@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.report import reference_run as published
-from trainer.imports.bring import bring
 from trainer.run.state import RunState, state_of
+from trainer.wandb_import.bring import bring
 
 
 def imported(path: Path, **how: bool) -> RunState:

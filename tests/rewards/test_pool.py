@@ -17,10 +17,10 @@ import pytest
 
 from trainer.errors import RewardError
 from trainer.machine.process import Identity
+from trainer.rewards.building import Recipe
+from trainer.rewards.calls import Call
 from trainer.rewards.contract import Failure
-from trainer.rewards.making import Recipe
 from trainer.rewards.pool import PRINTED, Pool
-from trainer.rewards.running import Call
 
 OWN = """
 import os, random, re, sys, time
@@ -276,9 +276,9 @@ def test_a_file_that_can_not_be_loaded_is_refused_with_its_line(
 def test_the_processes_end_with_the_training_even_while_they_hang(own_file: Path, name: str) -> None:
     """The training is killed with -9: nobody is left to close the pool."""
     script = f"""
-from trainer.rewards.making import Recipe
+from trainer.rewards.building import Recipe
 from trainer.rewards.pool import PRINTED, Pool
-from trainer.rewards.running import Call
+from trainer.rewards.calls import Call
 pool = Pool([Recipe("it", {name!r}, {str(own_file)!r})], 60.0, 1)
 print(pool.children[0].process.pid, flush=True)
 pool.run([Call("it", 1, {{"completions": ["bad"]}})])

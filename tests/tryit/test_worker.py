@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.tryit.conftest import answered
-from trainer import chat as chats
 from trainer import launch
 from trainer.errors import RunError
 from trainer.machine import gpu
@@ -20,6 +19,7 @@ from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
+from trainer.tryit import chat as chats
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.request import new_id
 
@@ -229,7 +229,7 @@ def script(first: str, run: RunDir) -> subprocess.CompletedProcess[str]:
 
 
 _ON_GPU = """
-from trainer import chat
+from trainer.tryit import chat
 from trainer.machine import spawn
 from trainer.spec import RunSpec
 spawn.one_gpu = dict

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unsloth_cpu import stand_in
+from trainer.engine import interface
 
 HOOKED = (
     "_prepare_inputs", "_generate_single_turn", "_generate_and_score_completions", "_calculate_rewards",
@@ -78,13 +79,13 @@ def _vllm(folder: Path) -> list[str]:
 
 
 def _unquantised(folder: Path) -> str:
-    from trainer import engine, presets
+    from trainer import presets
     from trainer.engine import unsloth_engine
     from trainer.errors import EngineError
 
     spec = presets.load("tiny-qlora", [f"model.name={folder / 'gemma'}", "model.warm_start=", "model.engine=unsloth"])
     try:
-        unsloth_engine.load(spec, engine.Choice("unsloth", "cpu", "float32", ""))
+        unsloth_engine.load(spec, interface.Choice("unsloth", "cpu", "float32", ""))
     except EngineError as error:
         return str(error)
     return "accepted"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unsloth_cpu import stand_in
+from trainer.engine import interface
 
 LOSSES = ("grpo", "cispo", "sapo", "vespo")  # the ways in which an advantage enters
 # Rows with padding and without, and those without alone: old log-probabilities stay as wide as the whole batch's.
@@ -63,13 +64,13 @@ def main(folder: Path) -> dict[str, Any]:
 def _trainer(folder: Path) -> Any:
     """(CustomGRPOTrainer over Unsloth's, what watches it): two updates to a generation batch, rewards for steps."""
     from tests.tiny import STEPS, tiny_trainer
-    from trainer import engine, presets
+    from trainer import presets
     from trainer.engine import unsloth_engine
 
     overrides = (f"model.name={folder / 'gemma'}", "model.warm_start=", "model.load_in_4bit=false",
                  "model.engine=unsloth", "model.attn_implementation=eager", "lora.r=4")  # fmt: skip
     loaded = unsloth_engine.load(
-        presets.load("tiny-qlora", overrides), engine.Choice("unsloth", "cpu", "float32", "a test")
+        presets.load("tiny-qlora", overrides), interface.Choice("unsloth", "cpu", "float32", "a test")
     )
     return tiny_trainer(
         folder / "steps",

@@ -10,6 +10,7 @@ import os
 import sys
 
 from tests.unsloth_cpu import stand_in
+from trainer.engine import interface
 
 if __name__ == "__main__":
     stand_in.install(os.environ["UNSLOTH_CPU_CACHE"])
@@ -17,5 +18,5 @@ if __name__ == "__main__":
     from trainer import engine
     from trainer.worker import __main__ as worker
 
-    engine.resolve = lambda spec: engine.Choice("unsloth", "cpu", "float32", "a test of Unsloth without a GPU")
+    engine.resolve = lambda spec: interface.Choice("unsloth", "cpu", "float32", "a test of Unsloth without a GPU")
     sys.exit(worker.main(sys.argv[1], "tests.unsloth_cpu.worker"))

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
-from trainer.chat import Dialogue
+from trainer.tryit.chat import Dialogue
 
 EXIT, RESET = "/exit", "/reset"
 HELP = f"{RESET} forgets the conversation, {EXIT} or Ctrl-D ends; Ctrl-C cuts an answer"

@@ -20,7 +20,7 @@ from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets.arrow_writer import ArrowWriter
 
 from trainer.data import sources
-from trainer.data.files import Record
+from trainer.data.decoding import Record
 from trainer.data.keys import HELD_OUT, TRAIN
 from trainer.data.render import Renderer, with_prompt
 from trainer.data.survey import Feed, Survey, survey

@@ -11,21 +11,16 @@ Standard library only; pyarrow for a Parquet file.
 from __future__ import annotations
 
 import csv
-import json
-import math
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from trainer.data.values import printable
+from trainer.data.decoding import BOM, DECODER, MAX_LINE, Found, Record, _decoded, _refuse, an_object, not_json
 from trainer.errors import DataError, Problem
 
-MAX_LINE = 16 * 2**20
-"""Bytes of one record. A longer one is no prompt but a file without line ends; reading it whole would fill memory."""
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 _HEAD = 4096  # bytes that are looked at to tell what a file really is
 _BINARY = {
@@ -34,19 +29,6 @@ _BINARY = {
     b"\xff\xfe": "UTF-16: save the file as UTF-8",
     b"\xfe\xff": "UTF-16: save the file as UTF-8",
 }
-BOM = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record as it stands in the file. line counts from 1."""
-
-    line: int
-    columns: dict[str, Any]
-
-
-Found = Record | Problem
-"""A record, or why there is none at this place; reading goes on after it where that is possible."""
 
 
 def records(path: str | Path, key: str) -> Iterator[Found]:
@@ -92,10 +74,6 @@ def stamp(path: Path, key: str) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _refuse(where: str, what: str, fix: str = "") -> NoReturn:
-    raise DataError(Problem(where, what, fix))
-
-
 def _refuse_contradiction(path: Path, head: bytes) -> None:
     """Raise DataError where the first bytes are those of another format than the suffix says."""
     name, suffix = f"{path.name}:1", path.suffix.lower()
@@ -131,54 +109,6 @@ def lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 # ---- JSON values
-
-
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):  # the standard reader silently takes the last one
-        names = [key for key, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {printable(twice)} occurs twice in an object")
-    return value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):  # the standard reader makes an infinity of 1e999
-        raise ValueError(f"{text[:40]} is larger than any number a computer counts with: put it in quotes")
-    return number
-
-
-DECODER = json.JSONDecoder(parse_constant=_constant, parse_float=_finite, object_pairs_hook=_once)
-
-
-def not_json(error: Exception, where: str) -> Problem:
-    """The problem of a text that DECODER refused."""
-    if isinstance(error, json.JSONDecodeError):
-        what = f"is not JSON: {error.msg} at column {error.colno}"
-        return Problem(where, what, "one JSON object a line, in double quotes")
-    if isinstance(error, RecursionError):
-        return Problem(where, "is not JSON: nested too deeply")
-    return Problem(where, f"is not JSON: {error}")
-
-
-def an_object(value: Any, line: int, name: str) -> Found:
-    """The record of a JSON value, or the problem of one that is no object."""
-    if isinstance(value, dict):
-        return Record(line, value)
-    what = f"is {type(value).__name__}, not an object"
-    return Problem(f"{name}:{line}", what, 'write {"prompt": "...", "answer": "..."}')
-
-
-def _decoded(line: bytes, where: str) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        _refuse(where, f"is not UTF-8 (byte {error.start + 1})", "save the file as UTF-8")
 
 
 # ---- one reader a format

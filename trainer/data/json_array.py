@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from trainer.data.files import BOM, DECODER, MAX_LINE, Found, an_object, not_json
+from trainer.data.decoding import BOM, DECODER, MAX_LINE, Found, an_object, not_json
 from trainer.errors import DataError, Problem
 
 _CHUNK = 2**18

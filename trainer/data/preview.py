@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from trainer.data import files, sources
-from trainer.data.files import Found, Record
+from trainer.data.decoding import Found, Record
 from trainer.data.keys import TRAIN
 from trainer.data.render import Renderer
 from trainer.data.survey import Feed, Survey, of_file, survey

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.data.files import Found
+from trainer.data.decoding import Found
 from trainer.data.values import Kind, Unusable, kind_of, merged, printable, refuse_half_characters, texts, word
 from trainer.errors import DataError, Problem
 from trainer.rewards.library import REWARDS

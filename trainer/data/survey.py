@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data import files, keys
-from trainer.data.files import Found
+from trainer.data.decoding import Found
 from trainer.data.keys import HELD_OUT, LEAKED, TRAIN, Keys
 from trainer.data.overlap import RUN, Overlap
 from trainer.data.render import Pool, alike, exactly, fill, keys_of, question

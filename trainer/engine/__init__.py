@@ -9,41 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
+from trainer.engine.interface import Choice, Loaded
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
 from trainer.memory.shapes import BUILTIN
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What `auto` became. dtype is the name of a torch dtype."""
-
-    engine: str
-    device: str
-    dtype: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model for the trainer. peft_config is given to TRL, which attaches the adapter; None: the model is complete.
-
-    source: what the weights were, for the manifest: Hub id and commit, or the folder's name.
-    facts: of the engine, for env.json.
-    """
-
-    model: Any
-    tokenizer: Any
-    peft_config: Any | None
-    source: str
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def resolve(spec: RunSpec) -> Choice:
@@ -103,20 +77,3 @@ def load(spec: RunSpec, choice: Choice, making: Callable[[], AbstractContextMana
 
     folder = builtin.ensure(spec, making) if spec.model.name.startswith(BUILTIN) else spec.model.name
     return transformers_engine.load(spec, choice, str(folder))
-
-
-def checked(tokenizer: Any, spec: RunSpec) -> Any:
-    """The tokenizer. Raises EngineError when the data is chat and it has no chat template."""
-    if spec.data.chat and not tokenizer.chat_template:
-        fix = "--set data.chat=false, or take the instruction-tuned version of the model"
-        raise EngineError(Problem("model.name", f"{spec.model.name} has no chat template and the data is chat", fix))
-    return tokenizer
-
-
-def unloadable(spec: RunSpec, error: Exception) -> EngineError:
-    """One line for what a library says when weights are not found, gated, half downloaded or of an unknown kind."""
-    said = " ".join(str(error).split())[:400]
-    fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-    if not isinstance(error, OSError | ValueError):  # a library at work, not a file that is missing
-        fix = 'the log has all of it; model.engine = "transformers" loads without Unsloth and vLLM'
-    return EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {said}", fix))

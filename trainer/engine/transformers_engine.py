@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from trainer.engine import Choice, Loaded, checked, unloadable
+from trainer.engine.interface import Choice, Loaded, checked, unloadable
 from trainer.spec import Lora, RunSpec
 
 

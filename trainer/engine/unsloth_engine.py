@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from trainer.engine import Choice, Loaded, checked, unloadable
+from trainer.engine.interface import Choice, Loaded, checked, unloadable
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
 from trainer.spec import RunSpec

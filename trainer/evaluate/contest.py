@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from trainer import presets
-from trainer.data import files
+from trainer.data import decoding, files
 from trainer.data.rows import rename
 from trainer.errors import DataError, InputError, Problem, RewardError, RunError
 from trainer.evaluate.answers import asked, epoch_label
 from trainer.machine.json_files import write_json
-from trainer.rewards import arithmetic, making
+from trainer.rewards import arithmetic, building
+from trainer.rewards.calls import Call
 from trainer.rewards.contract import Failure, Value
-from trainer.rewards.here import Here
-from trainer.rewards.running import Call
+from trainer.rewards.in_process import Here
 from trainer.run.events import EventReader
 from trainer.run.rundir import NAME, RunDir, outputs_dir
 from trainer.spec import Component, RunSpec
@@ -69,7 +69,7 @@ class Scorer:
             leaf.function in FORMULA and leaf.file is None for leaf in leaves
         )
         used = leaves if self.pays else self.metrics.values()
-        self.functions = {leaf.title: making.make(leaf) for leaf in used}
+        self.functions = {leaf.title: building.make(leaf) for leaf in used}
 
     def score(self, path: Path, labels: Sequence[Mapping[str, Any]], step: int | None = None) -> EpochScore:
         """The figures of one inference file; labels: see read_labels.
@@ -170,7 +170,7 @@ def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
     problems = [record for record in records if isinstance(record, Problem)]
     if problems:
         raise DataError(problems[:MAX_PROBLEMS])
-    rows = [rename(record.columns, spec.data) for record in records if isinstance(record, files.Record)]
+    rows = [rename(record.columns, spec.data) for record in records if isinstance(record, decoding.Record)]
     if not rows:
         raise DataError(Problem("--labels", f"{path} has no rows", 'rows with "question" and "answer"'))
     return rows

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from trainer.errors import ExportRefused, Problem
-from trainer.export import FACTS, Exported, card, staging
+from trainer.export import card, staging
+from trainer.export.kinds import FACTS, Exported
 from trainer.export.source import ADAPTER, ADAPTER_CONFIG, Source
 from trainer.machine.json_files import write_json
 

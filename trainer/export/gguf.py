@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, ExportRefused, Problem
-from trainer.export import FACTS, Exported, card, merged, staging
+from trainer.export import card, merged, staging
+from trainer.export.kinds import FACTS, Exported
 from trainer.export.source import Source
 from trainer.machine.json_files import write_json
 from trainer.presets.explain import nearest

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, Problem
-from trainer.export import DTYPES, FACTS, Exported, card, staging, verify
+from trainer.export import card, staging, verify
+from trainer.export.kinds import DTYPES, FACTS, Exported
 from trainer.export.source import ADAPTER, Base, Source
 from trainer.machine.json_files import write_json
 
@@ -108,7 +109,8 @@ def size(source: Source, dtype: str) -> int:
         if not automatic:
             raise
         return 0  # remote code may not know tensors without data; once it is loaded its size is known as well
-    return sum(parameter.numel() for parameter in model.parameters()) * int(getattr(torch, dtype).itemsize)
+    numbers = sum(int(parameter.numel()) for parameter in model.parameters())
+    return numbers * int(getattr(torch, dtype).itemsize)
 
 
 def load_whole(source: Source) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers.trainer_callback import TrainerCallback
 
 from trainer.machine import out_of_memory
 from trainer.memory.measured import peak_gib

@@ -31,7 +31,7 @@ ROUNDS = 16
 DECISIVE_NATS = 12.0
 SHAKEN_ENOUGH_NATS = 0.5  # mean KL of the next token at which a few dozen tokens leave no doubt
 SHAKEN_AT_LEAST_NATS = 0.02  # below, the weights have no effect worth the name
-STRENGTHS = tuple(0.05 * 2**n for n in range(12))  # times the spread of each weight tensor
+STRENGTHS: tuple[float, ...] = tuple(0.05 * 2**n for n in range(12))  # times the spread of each weight tensor
 LARGEST_COPY = 64_000_000  # weights that are shaken at most: they are kept twice for a moment
 
 

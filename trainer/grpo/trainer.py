@@ -9,7 +9,7 @@ order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (
 `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`. `_compute_loss` is not hooked:
 Unsloth's trainer never calls it.
 
-With process supervision (trainer.grpo.process) the advantages of a generation batch become one for every token. What
+With process supervision (supervision.py) the advantages of a generation batch become one for every token. What
 TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_std`, the advantages of its table.
 """
 
@@ -23,18 +23,18 @@ from typing import Any, Protocol
 import torch
 from accelerate.utils import gather_object
 from safetensors import SafetensorError
-from transformers import TrainerCallback
+from transformers.trainer_callback import TrainerCallback
 
 from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
-from trainer.grpo import process
+from trainer.grpo import supervision
 from trainer.grpo.guard import guard_generate
-from trainer.grpo.sampler import EpochSampler
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run.rollouts import Batch, Step, finite_or_none
+from trainer.sampling.order import EpochSampler
 
 
 class Observer(Protocol):
@@ -76,7 +76,7 @@ def make_trainer_class(base: type) -> type:
 _Upstream: Any = object  # stands for the base the hooks are mixed into
 
 
-class Hooks(_Upstream):
+class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Unsloth generates from it
     """What CustomGRPOTrainer does beside its base: time, watch, order the prompts, publish checkpoints."""
 
     def __init__(self, *args: Any, spans: Spans, observer: Observer, pieces: int = 1, **kwargs: Any) -> None:
@@ -142,8 +142,8 @@ class Hooks(_Upstream):
         rewards = steps.normalised(gather_object(wrapper.last_step_rewards), self.num_generations, self.scale_rewards)
         first = self.accelerator.process_index * len(ids)
         values = steps.advantages_of_steps(rewards[first : first + len(ids)])
-        judged = process.recorded(wrapper.last_steps, wrapper.last_step_rewards, values, ids, self._tokenizer)
-        output["advantages"] = process.advantages(judged, output["completion_mask"])
+        judged = supervision.recorded(wrapper.last_steps, wrapper.last_step_rewards, values, ids, self._tokenizer)
+        output["advantages"] = supervision.advantages(judged, output["completion_mask"])
         return judged
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
@@ -154,7 +154,7 @@ class Hooks(_Upstream):
         with self.spans("compute_loss"):
             if self._packs_left and inputs["advantages"].dim() == 2:
                 # A copy: TRL keeps `inputs` for the next pass over the batch.
-                aligned = process.left_packed(inputs, self.processing_class.pad_token_id)
+                aligned = supervision.left_packed(inputs, self.processing_class.pad_token_id)
                 inputs = inputs | {"advantages": aligned}
             return super().compute_loss(model, inputs, *args, **kwargs)
 

@@ -25,7 +25,7 @@ from trainer.errors import Problem, SpecError
 from trainer.machine import gpu
 from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
-from trainer.preflight import address, disk, hub, local, machine, rewards
+from trainer.preflight import disk, hub, local, machine, repo_id, rewards
 from trainer.spec import RunSpec
 
 
@@ -42,7 +42,7 @@ def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     of_rewards = list(rewards.problems(spec))
     yield from of_rewards or rewards.tried(spec)
     to_download = 0
-    no_name = address.problem(spec.model.name)
+    no_name = repo_id.problem(spec.model.name)
     if no_name:
         yield no_name
     elif local.is_folder(spec.model.name):

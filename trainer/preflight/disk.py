@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer import doctor
 from trainer.errors import Problem
 from trainer.machine.gpu import GIB
 from trainer.plan import RunPlan
+from trainer.preflight import doctor
 from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.spec import RunSpec
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from trainer import doctor
 from trainer.errors import Problem
-from trainer.preflight import address, local, machine, model_files
+from trainer.preflight import doctor, local, machine, model_files, repo_id
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
 
@@ -72,7 +71,7 @@ def _illegal(name: str) -> Problem | None:
     try:
         validate_repo_id(name)
     except HFValidationError:
-        what = f'is "{address.short(name)}", which can be neither a Hub id (owner/model) nor a folder here'
+        what = f'is "{repo_id.short(name)}", which can be neither a Hub id (owner/model) nor a folder here'
         return Problem(WHERE, what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./")
     return None
 
@@ -190,8 +189,8 @@ def _get(path: str, parameters: dict[str, str] | None = None) -> Any:
     hub: Any = utils  # its __all__ leaves these three out
     token = hub.get_token_to_send(None)
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    address = f"{endpoint()}/api/models/{path}"
-    answer = hub.get_session().get(address, headers=headers, params=parameters, timeout=REQUEST_S)
+    repo_id = f"{endpoint()}/api/models/{path}"
+    answer = hub.get_session().get(repo_id, headers=headers, params=parameters, timeout=REQUEST_S)
     hub.hf_raise_for_status(answer)
     return answer.json() if parameters else None
 

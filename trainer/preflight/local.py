@@ -15,7 +15,7 @@ from typing import Any
 
 from trainer.errors import Problem
 from trainer.machine.project import PROJECT
-from trainer.preflight import address, model_files
+from trainer.preflight import model_files, repo_id
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
 
@@ -64,12 +64,12 @@ def inside(spec: RunSpec, folder: Path, place: str, has_gpu: bool) -> Iterator[P
 
 
 def _not_a_folder(name: str, place: Path) -> Problem | None:
-    where, shown = "model.name", address.short(name)
+    where, shown = "model.name", repo_id.short(name)
     if name.startswith("~"):
         full = os.path.expanduser(name)
         there = "" if os.path.isdir(full) else "not "
         fix = _typed(Path(full)) if os.path.isdir(full) else "write the full path of a folder that is there"
-        return Problem(where, f'is "{shown}": ~ is not replaced here, and {address.short(full)} is {there}there', fix)
+        return Problem(where, f'is "{shown}": ~ is not replaced here, and {repo_id.short(full)} is {there}there', fix)
     if name.lower().endswith(".gguf"):
         return Problem(where, f'"{shown}" is a GGUF file, which can not be trained', model_files.GGUF_FIX)
     if os.path.isdir(place):  # unlike Path.is_dir, False also for a name too long or a folder that is closed

@@ -28,9 +28,9 @@ import time
 from typing import Any, BinaryIO
 
 from trainer.errors import RewardError
+from trainer.rewards.building import Recipe, make
+from trainer.rewards.calls import Call, ask, failure
 from trainer.rewards.contract import Failure, RewardFunction
-from trainer.rewards.making import Recipe, make
-from trainer.rewards.running import Call, ask, failure
 
 LENGTH = struct.Struct("<Q")
 

@@ -31,10 +31,10 @@ from typing import Any
 
 from trainer.errors import Problem, RewardError
 from trainer.machine.project import PROJECT
+from trainer.rewards.building import Named, Recipe, make
+from trainer.rewards.calls import Answer, Call
 from trainer.rewards.child import LENGTH
 from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values
-from trainer.rewards.making import Named, Recipe, make
-from trainer.rewards.running import Answer, Call
 
 MOST = 4
 START_S = 60.0  # a person's own file may import what takes long

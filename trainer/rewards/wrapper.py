@@ -13,11 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards import arithmetic, making, steps
+from trainer.rewards import arithmetic, building, steps
+from trainer.rewards.calls import Answer, Call, Runner
 from trainer.rewards.contract import Completion, Failure, Value, text_of
-from trainer.rewards.here import Here
+from trainer.rewards.in_process import Here
 from trainer.rewards.pool import Pool
-from trainer.rewards.running import Answer, Call, Runner
 from trainer.spec import Component, Reward
 
 BATCHES = 3
@@ -48,8 +48,8 @@ class ComponentRewardWrapper:
         self.spans = spans
         self.leaves = {leaf.title: leaf for leaf in reward.leaves()}
         # A person's own file is only ever run in its own process: what it does there can not hurt the training.
-        known = {name: making.make(leaf) for name, leaf in self.leaves.items() if leaf.file is None or not pooled}
-        self._reads = {name: making.reads(function, self.leaves[name]) for name, function in known.items()}
+        known = {name: building.make(leaf) for name, leaf in self.leaves.items() if leaf.file is None or not pooled}
+        self._reads = {name: building.reads(function, self.leaves[name]) for name, function in known.items()}
         self._here = {name: function for name, function in known.items() if not pooled or function.runs_in == "trainer"}
         away = [leaf for name, leaf in self.leaves.items() if name not in self._here]
         self._runners: list[tuple[list[str], Runner]] = [(list(self._here), Here(self._here, spans))]
@@ -125,8 +125,8 @@ class ComponentRewardWrapper:
         }
 
     def _call(self, name: str, rows: int, arguments: dict[str, Any], shared: dict[str, Any]) -> Call:
-        reads = self._reads.get(name, {making.ALL_COLUMNS})
-        if making.ALL_COLUMNS not in reads:
+        reads = self._reads.get(name, {building.ALL_COLUMNS})
+        if building.ALL_COLUMNS not in reads:
             arguments = {key: values for key, values in arguments.items() if key in reads}
             shared = {key: value for key, value in shared.items() if key in reads}
         counts = [len(texts) for texts in self.last_steps] or None

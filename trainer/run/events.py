@@ -7,7 +7,7 @@ What a kind carries:
 run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_step (0 for a
               fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}], extended_from
               (steps that were planned until now; null unless more were asked for since); of a run that
-              was made elsewhere (trainer.imports) no process, but imported {from ("wandb"), files [names],
+              was made elsewhere (trainer.wandb_import) no process, but imported {from ("wandb"), files [names],
               known [section.key: the settings of spec.json that are known, the others are placeholders],
               run (its name there or null), gpu (name or null), ignored {what: how many}, counted_by (the column
               that said the step)}; such a run has no last event

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from trainer.chat import Chat, Dialogue, Settings, Streamer
 from trainer.errors import Problem, RunError
 from trainer.rewards import check as rewards_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.tryit.chat import Chat, Dialogue, Settings, Streamer
 from trainer.tryit.journal import Journal
 from trainer.tryit.request import Request
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from trainer.errors import ExportRefused, Problem
-from trainer.export import KINDS, gguf
+from trainer.export import gguf
+from trainer.export.kinds import KINDS
 from trainer.export.staging import PREFIX
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json

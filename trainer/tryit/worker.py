@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from types import FrameType
 
-from trainer import chat as chats
 from trainer import launch
 from trainer.errors import Problem, TrainerError
 from trainer.machine import out_of_memory
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
 from trainer.run.rundir import RunDir
+from trainer.tryit import chat as chats
 from trainer.tryit import journal as journals
 from trainer.tryit import reading
 from trainer.tryit.answerer import Answerer, Cancelled

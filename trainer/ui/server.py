@@ -19,7 +19,7 @@ import traceback
 from typing import Any
 
 from trainer import launch
-from trainer.console import Interrupts
+from trainer.console.headless import Interrupts
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
 from trainer.machine.project import PROJECT

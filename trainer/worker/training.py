@@ -16,7 +16,7 @@ from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
 from trainer.data.dataset import Prepared, prompt_ids
-from trainer.engine import Choice, Loaded
+from trainer.engine.interface import Choice, Loaded
 from trainer.errors import CheckpointError, EngineError, Problem, RewardError
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo import config, policy_sync

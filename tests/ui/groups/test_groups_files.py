@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.ui.groups.made import completion, line, run_with_groups, write_rollouts
 from trainer.run.groups import best_of, group_of, key_of
 from trainer.ui.groups import index as indexing
-from trainer.ui.groups import rollouts
+from trainer.ui.groups import step_files
 from trainer.ui.groups.index import Indexes, PromptIndex
-from trainer.ui.groups.rollouts import StepFile, StepFiles
+from trainer.ui.groups.step_files import StepFile, StepFiles
 from trainer.ui.stamps import Stamp
 
 JSON: Any = st.recursive(
@@ -37,13 +37,13 @@ def test_a_file_that_is_gone_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, real = [], rollouts._read
+    reads, real = [], step_files._read
 
     def read(path: Path, stamp: Stamp) -> StepFile:
         reads.append(path)
         return real(path, stamp)
 
-    monkeypatch.setattr(rollouts, "_read", read)
+    monkeypatch.setattr(step_files, "_read", read)
     path, files = tmp_path / "step_000001.jsonl", StepFiles()
     path.write_text(json.dumps(line()) + "\n")
     assert files.read(path) is files.read(path)
@@ -54,7 +54,7 @@ def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytes
 
 def test_only_so_much_of_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = json.dumps(line()) + "\n"
-    monkeypatch.setattr(rollouts, "MOST_BYTES", 2 * len(text))
+    monkeypatch.setattr(step_files, "MOST_BYTES", 2 * len(text))
     path = tmp_path / "step_000001.jsonl"
     path.write_text(text * 3)
     file = StepFiles().read(path)

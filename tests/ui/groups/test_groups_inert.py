@@ -9,7 +9,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.ui.groups.inert import inert, plain
+from trainer.ui.groups.safe_text import inert, plain
 
 HOSTILE = "<script>alert(1)</script> ![x](http://evil/x.png) {{value}} ${value} `x` \"'&"
 ANY = st.text(alphabet=st.characters(exclude_categories=()), max_size=200)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.report import series
+from trainer.report.bandwidth_floor import Floor, floor
 from trainer.report.finding import Advice, Finding, Level
-from trainer.report.floor import Floor, floor
 from trainer.report.material import Material
 
 RED, AMBER = 50.0, 10.0  # times the floor; transformers' own generate is usually within ten, vLLM within three

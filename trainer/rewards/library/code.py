@@ -99,7 +99,8 @@ def program_in(text: str) -> str:
     blocks = [(language.lower(), body) for language, body in _FENCE.findall(text)]
     marked = [body for language, body in blocks if language in ("python", "py", "python3")]
     unmarked = [body for language, body in blocks if not language]
-    return (marked or unmarked or [text])[-1]
+    program: str = (marked or unmarked or [text])[-1]
+    return program
 
 
 def _share(program: str, tests: list[Any], passes: Callable[..., bool], timeout_s: float, memory_mb: int) -> float:

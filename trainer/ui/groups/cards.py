@@ -13,7 +13,7 @@ from trainer.show.charts import Style
 from trainer.spec import Component
 from trainer.ui import markup
 from trainer.ui.groups.credit import Span, spans
-from trainer.ui.groups.inert import inert, plain
+from trainer.ui.groups.safe_text import inert, plain
 from trainer.ui.text import Words
 
 FEW = 8  # completions that have room for long texts

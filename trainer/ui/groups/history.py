@@ -13,8 +13,8 @@ from trainer.show.downsampling import picture
 from trainer.ui import markup
 from trainer.ui.groups.cards import chip
 from trainer.ui.groups.index import Appearance
-from trainer.ui.groups.inert import inert, plain
 from trainer.ui.groups.listing import SHAPES
+from trainer.ui.groups.safe_text import inert, plain
 from trainer.ui.text import Words
 
 MOST_ROWS = 24  # whose best completion is shown

@@ -9,7 +9,7 @@ from trainer.run.groups import Group
 from trainer.show import forms
 from trainer.ui import markup
 from trainer.ui.groups.choice import Choice
-from trainer.ui.groups.inert import plain
+from trainer.ui.groups.safe_text import plain
 from trainer.ui.text import Words
 
 MOST_ROWS = 200

@@ -14,9 +14,9 @@ from trainer.show import forms
 from trainer.ui import markup
 from trainer.ui.groups import cards
 from trainer.ui.groups.choice import PROMPT, Choice
-from trainer.ui.groups.inert import inert, plain
 from trainer.ui.groups.known import Known
 from trainer.ui.groups.listing import SHAPES
+from trainer.ui.groups.safe_text import inert, plain
 from trainer.ui.text import Words
 
 LINES = 12  # of a prompt before it is folded

@@ -17,7 +17,7 @@ from trainer.ui.groups import history, listing, panel, strip
 from trainer.ui.groups.choice import CARDS, KINDS, MOST_CHARACTERS, MOST_SEARCH, ORDERS, Choice, chosen
 from trainer.ui.groups.index import Indexes
 from trainer.ui.groups.known import Known, known
-from trainer.ui.groups.rollouts import StepFile, StepFiles
+from trainer.ui.groups.step_files import StepFile, StepFiles
 from trainer.ui.known_runs import Table
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer import console
+from trainer.console import headless
 from trainer.ui import markup
 from trainer.ui.known_runs import Seen
 from trainer.ui.live import log as logs
@@ -43,7 +43,7 @@ def question(seen: Seen, lost: str, say: Words) -> str:
 
 def cause(seen: Seen, say: Words) -> str:
     """Of a run that failed or was lost: every problem with what to do, where in the code, the end of its log."""
-    found, tail = views.problems(seen), console.log_tail(_log_file(seen))
+    found, tail = views.problems(seen), headless.log_tail(_log_file(seen))
     parts = [markup.problems(say("live.cause"), found, say("live.fix"))] if found else []
     if seen.status == "lost":
         said = [line for line in tail if line.startswith("error: ")]  # it could not write its last event

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.data import preview, sources
-from trainer.data.files import Record
+from trainer.data.decoding import Record
 from trainer.data.preview import Glance
 from trainer.data.survey import Survey, survey
 from trainer.errors import DataError

@@ -1,4 +1,4 @@
-"""trainer.chat with models that a trainer really made: who answers is checked by another way to the same weights."""
+"""tryit.chat with models that a trainer really made: who answers is checked by another way to the same weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tests.export.conftest import make_run
 from tests.tiny import tiny_model
 from trainer import launch
 from trainer.__main__ import main
-from trainer.chat import Chat, Dialogue, Settings, opened
 from trainer.console import talk
 from trainer.errors import RunError
 from trainer.machine import gpu, spawn
@@ -22,6 +21,7 @@ from trainer.machine.json_files import read_json, write_json
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
+from trainer.tryit.chat import Chat, Dialogue, Settings, opened
 
 Capture = pytest.CaptureFixture[str]
 GREEDY = Settings(temperature=0, max_new_tokens=12)
@@ -210,7 +210,7 @@ def test_what_can_not_be_is_one_line(runs: Path, capsys: Capture, arguments: lis
 
 def test_a_gpu_on_which_a_run_trains_is_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawn, "one_gpu", dict)
-    monkeypatch.setattr("trainer.chat._with_gpu", lambda device: "cuda")
+    monkeypatch.setattr("trainer.tryit.chat._with_gpu", lambda device: "cuda")
     card = gpu.chosen()
     with (
         launch.hold_gpu_lock(card.uuid if card else "unnamed", "busy-1"),

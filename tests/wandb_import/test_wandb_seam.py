@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.mirrors import offline
-from trainer.imports.bring import bring
 from trainer.run.state import state_of
+from trainer.wandb_import.bring import bring
 
 PROFILED = "profiling/Time taken: UnslothGRPOTrainer."
 # As WandbCallback.setup and on_log of transformers, and ProfilingContext and log_completions of TRL call it.

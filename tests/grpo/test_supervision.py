@@ -1,4 +1,4 @@
-"""trainer.grpo.process: steps meet tokens, and TRL's loss takes an advantage for every token."""
+"""trainer.grpo.supervision: steps meet tokens, and TRL's loss takes an advantage for every token."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tests.tiny import STEPS, Recorder, tiny_model, tiny_trainer
-from trainer.grpo import process
+from trainer.grpo import supervision
 from trainer.rewards.steps import advantages_of_steps, normalised, split
 from trainer.run.rollouts import Batch, Step, groups
 from trainer.spec import Component
@@ -48,7 +48,7 @@ def test_a_step_ends_with_the_token_that_holds_its_last_character(vocabulary: in
     ids = [*tokenizer.encode(KOREAN), tokenizer.eos_token_id]
     assert tokenizer.decode(ids, skip_special_tokens=True) == KOREAN
     steps = split(KOREAN, rule)
-    ends = process.token_ends(ids, tokenizer, steps)
+    ends = supervision.token_ends(ids, tokenizer, steps)
     assert ends[-1] == len(ids)
     for place, end in enumerate(ends):
         text = "".join(steps[: place + 1])
@@ -71,13 +71,13 @@ def test_ends_of_steps_worked_out_by_hand(tokens: list[str], steps: list[str], e
     tokenizer = Tokenizer(models.WordLevel({token: place for place, token in enumerate(dict.fromkeys(tokens))}))
     tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens=["<think>", "<end>"])
-    assert process.token_ends(fast.convert_tokens_to_ids(tokens), fast, steps) == ends
+    assert supervision.token_ends(fast.convert_tokens_to_ids(tokens), fast, steps) == ends
 
 
 def test_text_that_a_response_parser_left_out_belongs_to_the_nearest_step() -> None:
     tokenizer = byte_level(300)
     ids = tokenizer.encode("ab1\n2\n cd")
-    assert process.token_ends(ids, tokenizer, ["1\n", "2"]) == [4, len(ids)]
+    assert supervision.token_ends(ids, tokenizer, ["1\n", "2"]) == [4, len(ids)]
 
 
 def test_bytes_that_are_no_character_leave_the_steps_after_them_in_place() -> None:
@@ -85,7 +85,7 @@ def test_bytes_that_are_no_character_leave_the_steps_after_them_in_place() -> No
     broken = [tokenizer.encode("각")[0]] * 50  # the first byte of a character, again and again
     ids = [*tokenizer.encode("가\n"), *broken, *tokenizer.encode("\n나\n"), *broken[:3], *tokenizer.encode("\n끝")]
     text = tokenizer.decode(ids)
-    ends = process.token_ends(ids, tokenizer, split(text, "line"))
+    ends = supervision.token_ends(ids, tokenizer, split(text, "line"))
     assert ends == [4, 4 + 51, 4 + 51 + 4, 4 + 51 + 4 + 4, len(ids)]
 
 
@@ -95,24 +95,24 @@ def test_a_decoder_that_strips_the_first_space_and_falls_back_to_bytes() -> None
     ids = tokenizer.convert_tokens_to_ids(tokens)
     text = tokenizer.decode(ids)
     assert text == "a b\n가\n ab"
-    assert process.token_ends(ids, tokenizer, split(text, "line")) == [3, 7, 9]
+    assert supervision.token_ends(ids, tokenizer, split(text, "line")) == [3, 7, 9]
 
 
 def test_the_embedded_tokenizer_has_a_token_a_character() -> None:
     _, tokenizer = tiny_model()
     ids = tokenizer.encode("1+1\n2\n", add_special_tokens=False)
-    assert process.token_ends([*ids, tokenizer.eos_token_id], tokenizer, ["1+1\n", "2\n"]) == [4, 7]
+    assert supervision.token_ends([*ids, tokenizer.eos_token_id], tokenizer, ["1+1\n", "2\n"]) == [4, 7]
 
 
 def test_tokens_have_the_advantage_of_their_step_and_padding_none() -> None:
     rows = [[Step(1, 1, 0.0, -1.0), Step(4, 3, 1.0, 2.0)], [Step(2, 2, 1.0, 0.5)]]
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
-    assert process.advantages(rows, mask).tolist() == [[-1.0, 2.0, 2.0, 0.0], [0.5, 0.5, 0.0, 0.0]]
+    assert supervision.advantages(rows, mask).tolist() == [[-1.0, 2.0, 2.0, 0.0], [0.5, 0.5, 0.0, 0.0]]
 
 
 def test_steps_that_end_in_one_token_are_one_to_the_loss() -> None:
     rows = [[Step(1, 2, 0.0, -1.0), Step(2, 2, 1.0, 2.0), Step(3, 3, 1.0, 3.0)]]
-    assert process.advantages(rows, torch.ones(1, 3)).tolist() == [[-1.0, -1.0, 3.0]]
+    assert supervision.advantages(rows, torch.ones(1, 3)).tolist() == [[-1.0, -1.0, 3.0]]
 
 
 # ---- TRL's loss

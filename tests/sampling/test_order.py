@@ -1,8 +1,8 @@
-"""trainer.grpo.sampler: the order is a function of (seed, epoch); TRL's is not."""
+"""trainer.sampling.order: the order is a function of (seed, epoch); TRL's is not."""
 
 from trl.trainer.utils import RepeatSampler
 
-from trainer.grpo.sampler import EpochSampler
+from trainer.sampling.order import EpochSampler
 
 
 def sampler(cls: type = EpochSampler, seed: int = 7) -> EpochSampler:

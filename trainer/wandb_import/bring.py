@@ -18,15 +18,15 @@ from typing import Any, TypeVar, cast
 
 from trainer import plan as planning
 from trainer.errors import DataError, InputError, PlanError, Problem
-from trainer.imports import config, files, history
-from trainer.imports.config import Settings
-from trainer.imports.history import Evaluation, Step, Training
 from trainer.machine import environment
 from trainer.machine.cards import NAMES, card_named
 from trainer.plan import RunPlan
 from trainer.presets.explain import nearest
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir, next_name, outputs_dir
+from trainer.wandb_import import config, files, history
+from trainer.wandb_import.config import Settings
+from trainer.wandb_import.history import Evaluation, Step, Training
 
 _SHOWN = 12  # names an error lists
 Found = TypeVar("Found")

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.imports.files import GLOBAL_STEP, Row
+from trainer.wandb_import.files import GLOBAL_STEP, Row
 
 PROFILED = "profiling/Time taken: "
 OURS = f"{PROFILED}CustomGRPOTrainer."  # the class whose seconds reports read

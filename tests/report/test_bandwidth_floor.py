@@ -12,7 +12,7 @@ from trainer.memory import Load, shapes, weights_gib
 from trainer.memory.formats import Format
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
-from trainer.report.floor import REACHED, floor
+from trainer.report.bandwidth_floor import REACHED, floor
 
 GIB = 2**30
 

@@ -26,4 +26,4 @@ class EpochSampler(RepeatSampler):
             # Hashed to the 32 bits torch's CPU generator reads of a seed: (seed << 32 | epoch) would not differ.
             mixed = hashlib.sha256(f"{self.seed}:{self.epoch}".encode()).digest()[:4]
             self.generator.manual_seed(int.from_bytes(mixed))
-        yield from super().__iter__()
+        yield from super().__iter__()  # type: ignore[no-untyped-call]  # of TRL

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from trainer import doctor
 from trainer.machine import gpu
+from trainer.preflight import doctor
 from trainer.rewards import sandbox
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STATES = {"ok", "warn", "missing"}
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -54,7 +54,7 @@ def test_check_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_check_is_quick_and_imports_nothing_heavy() -> None:
     code = (
         "import sys, time; start = time.perf_counter()\n"
-        "from trainer import doctor; doctor.check()\n"
+        "from trainer.preflight import doctor; doctor.check()\n"
         "print(time.perf_counter() - start)\n"
         "print(sorted({'torch', 'transformers', 'trl', 'gradio', 'wandb'} & set(sys.modules)))"
     )

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from trainer.errors import RewardError
 from trainer.machine import out_of_memory
+from trainer.rewards.calls import Answer, Call, ask, failure
 from trainer.rewards.contract import RewardFunction
-from trainer.rewards.running import Answer, Call, ask, failure
 
 
 class Here:

@@ -163,7 +163,8 @@ class Chat:
 
     def _load_base(self) -> Any:
         """The model that a run of all weights began with, loaded as the run did."""
-        from trainer.engine import Choice, transformers_engine
+        from trainer.engine import transformers_engine
+        from trainer.engine.interface import Choice
 
         base = self.source.base()
         model = self.spec.model.model_copy(update={"revision": base.revision})

@@ -12,19 +12,19 @@ import pytest
 
 from trainer import launch
 from trainer.__main__ import main
-from trainer.chat import opened
 from trainer.errors import InputError, RunError
-from trainer.imports.bring import Imported, bring
 from trainer.run.events import KINDS
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunState, state_of
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
+from trainer.tryit.chat import opened
 from trainer.ui import markup
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.live import board, buttons, drawing, views
 from trainer.ui.runs.views import cells
 from trainer.ui.text import words
+from trainer.wandb_import.bring import Imported, bring
 
 GENERATE = "profiling/Time taken: CustomGRPOTrainer.transformers.generate"
 Rows = list[dict[str, Any]]

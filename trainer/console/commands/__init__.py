@@ -1,0 +1,11 @@
+"""The commands of `python -m trainer`, a module each: its function, and its parser beside it.
+
+Nothing heavy is imported before a command is called: --help waits for nothing.
+"""
+
+from __future__ import annotations
+
+from trainer.console.commands import chat, doctor, evaluate, export, import_wandb, report, rewards, runs
+
+COMMANDS = (runs, export, chat, evaluate, rewards, report, import_wandb, doctor)
+"""In the order of --help."""

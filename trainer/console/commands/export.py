@@ -1,0 +1,70 @@
+"""python -m trainer export: a checkpoint as something others can load"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.errors import Problem
+
+
+def add(commands: Any) -> None:
+    """The options carry the names that trainer.export.export takes. Those not typed are left out: it has the defaults,
+    and one that was typed can be refused where it means nothing."""
+    left_out = argparse.SUPPRESS
+    parser = commands.add_parser("export", help="make a checkpoint loadable by others", argument_default=left_out)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--to", dest="kind", required=True, choices=("adapter", "merged", "gguf", "hub"))
+    parser.add_argument("--checkpoint", metavar="best|N|latest", help="which (default: latest)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: exports/KIND-STEP of the run")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), help="of merged (default: bfloat16)")
+    parser.add_argument("--quant", dest="quants", nargs="+", metavar="TYPE", help="of gguf (default: q8_0)")
+    parser.add_argument("--repo", metavar="USER/NAME", help="of hub")
+    parser.add_argument("--upload", choices=("adapter", "merged"), help="to hub; default: the adapter if there is one")
+    visible = parser.add_mutually_exclusive_group()
+    visible.add_argument(
+        "--private", action="store_true", default=left_out, help="of hub: a private repository (default)"
+    )
+    public = "of hub: anybody may see the repository"
+    visible.add_argument("--public", dest="private", action="store_false", default=left_out, help=public)
+    parser.set_defaults(call=export)
+
+
+def export(run: str, kind: str, **options: Any) -> int:
+    """Export a checkpoint of a run. Progress goes to stderr.
+
+    options: those that were typed, as trainer.export.export takes them. Raises ExportRefused for one that the kind
+    would not look at.
+    """
+    from trainer import export as exports
+    from trainer import launch
+    from trainer.errors import ExportRefused
+    from trainer.export import kinds
+    from trainer.run.rundir import RunDir, outputs_dir
+
+    foreign = [name for name in options if kind not in kinds.BELONGS.get(name, kinds.KINDS)]
+    if foreign:
+        raise ExportRefused(_foreign(name, options[name], kind) for name in foreign)
+    rundir = RunDir.open(outputs_dir(), run)
+    made = exports.export(rundir, kind, **options, say=lambda line: print(line, file=sys.stderr, flush=True))
+    verified = made.facts.get("verified")
+    if verified:
+        print(
+            f"verified: logits of the saved weights are within {verified['saved_max_abs_diff']:.2g} of those in memory,"
+            f" within {verified['trained_max_abs_diff']:.2g} of what was trained;"
+            f" the same most likely token at {verified['top1_agreement']:.1%} of {verified['tokens']} positions"
+        )
+    print(f"{run}, step {made.step}: {made.url or made.path}")
+    return launch.EXIT_FINISHED
+
+
+def _foreign(name: str, value: Any, kind: str) -> Problem:
+    from trainer.errors import Problem
+    from trainer.export import kinds
+
+    typed = {"quants": "quant", "private": "private" if value else "public"}.get(name, name)
+    ways = " or ".join(f"--to {known}" for known in kinds.BELONGS[name])
+    return Problem(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {ways}")

@@ -1,0 +1,290 @@
+"""Headless: follow a run on a terminal or into a pipe. One line a step, and a JSON object at last.
+
+Reads the event log like every other view and prints what it says; the numbers of the last line
+come from report.fold. Ctrl-C and SIGTERM ask the worker to save and stop, a second one ends it;
+when this process is killed the worker goes on. Torch-free.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any, Self, TextIO
+
+from trainer import launch, mirrors
+from trainer.console import lines
+from trainer.errors import RunError
+from trainer.launch import NextAttempt, WorkerHandle
+from trainer.machine.json_files import read_json
+from trainer.report import afterwards
+from trainer.report import write as reports
+from trainer.run.events import FINAL, Event
+from trainer.run.rundir import RunDir
+from trainer.run.state import RunFollower
+from trainer.run.status import LIVE, Status
+from trainer.run.summary import summary
+from trainer.show import forms
+
+POLL_S = 0.2
+LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again
+REPORT_S = 30.0  # for the report to be written, for the same reason as below
+MIRROR_S = 30.0  # for a mirror to send the rest: a container ends all processes together with this one
+_QUIET_S = 2.0  # a mirror that writes to the disk only has ended by then, and nothing needs to be said
+_TAIL_BYTES = 16384
+_TAIL_LINES = 15
+
+
+class Interrupts:
+    """Counts Ctrl-C and SIGTERM instead of dying of them, while it is entered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+class Screen:
+    """Lines that stay and, on a terminal, one line below them that is redrawn in place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._status = ""
+        self._broken = False
+        self.terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the status."""
+        erase = "\r\x1b[K" if self._status else ""
+        self._write(f"{erase}{forms.printable(text)}\n{self._status}")
+
+    def status(self, text: str) -> None:
+        """Replace the last line of a terminal, cut to its width; nothing in a pipe."""
+        width = shutil.get_terminal_size().columns - 1
+        text = forms.printable(text)[:width] if self.terminal else ""
+        if text != self._status:
+            self._status = text
+            self._write(f"\r\x1b[K{text}")
+
+    def _write(self, text: str) -> None:
+        if self._broken:
+            return
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        try:  # one write a change: nothing flickers
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+        except BrokenPipeError:
+            # The reader left (`| head`). The run goes on, and so does the watch over it; the
+            # descriptor is replaced so that the interpreter's last flush does not fail as well.
+            self._broken = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def follow(
+    rundir: RunDir,
+    handle: WorkerHandle,
+    stream: TextIO | None = None,
+    interrupts: Interrupts | None = None,
+) -> int:
+    """Print the run until its worker has ended. Returns the exit code of trainer.launch.
+
+    interrupts: what the caller entered before it started the worker, so that a Ctrl-C between start
+    and follow is not lost.
+    """
+    screen = Screen(stream or sys.stdout)
+    watch = _Watch(rundir, handle, screen)
+    with contextlib.nullcontext(interrupts) if interrupts else Interrupts() as pressed:
+        for text in lines.header(rundir, read_json(rundir.plan) or {}):
+            screen.line(text)
+        watch.until_ended(pressed)
+        watch.let_mirror_end(pressed)
+    screen.status("")
+    status = watch.status()
+    code = _exit_code(status, watch.final)
+    _say_end(rundir, watch.handle, status, watch.final)
+    _say_report(rundir, status, screen)
+    screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
+    return code
+
+
+class _Watch:
+    """Prints the events of one attempt as they come."""
+
+    def __init__(self, rundir: RunDir, handle: WorkerHandle, screen: Screen) -> None:
+        self.rundir = rundir
+        self.handle: WorkerHandle | NextAttempt = handle
+        self.screen = screen
+        self.follower = RunFollower(rundir)
+        self.final: Event | None = None
+        self._beta = rundir.read_spec().grpo.beta
+        self._phase_began = time.monotonic()
+        self._answered = 0  # interrupts
+
+    def until_ended(self, interrupts: Interrupts) -> None:
+        waited_s = 0.0
+        while True:
+            watched = self.handle
+            ended = watched.poll() is not None  # asked before reading: nothing is missed
+            self._take(self.follower.read())
+            if self.handle is watched and (ended or waited_s > LINGER_S):
+                return
+            if interrupts.count > self._answered:
+                self._answered += 1
+                self._interrupt()
+            self._draw_status()
+            time.sleep(POLL_S)
+            waited_s += POLL_S if self.final else 0.0
+
+    def let_mirror_end(self, interrupts: Interrupts) -> None:
+        """Wait for MIRROR_S at most, or until Ctrl-C: the mirror goes on by itself, if it is let."""
+        began, said = time.monotonic(), False
+        while (waited_s := time.monotonic() - began) < MIRROR_S and interrupts.count <= self._answered:
+            if not mirrors.at_work(self.rundir, self.handle.attempt):
+                break
+            if waited_s >= _QUIET_S and not said:
+                said = True
+                self.screen.status("")
+                self.screen.line("waiting for W&B to take the rest (Ctrl-C: do not wait)")
+            time.sleep(POLL_S)
+        if wrong := mirrors.ending(self.rundir, self.handle.attempt):
+            self.screen.line(f"warning: {wrong}; see {self.rundir.mirror_log(self.handle.attempt)}")
+
+    def status(self) -> Status:
+        """The status now that the worker has ended, or has said its last word."""
+        return launch.judge(self.rundir, self.follower)
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event["attempt"] != self.handle.attempt:
+                continue  # history of the attempts before
+            if event.get("retry") and (following := launch.next_attempt(self.rundir, self.handle.attempt)):
+                self.handle = following  # before its first event, which is then not taken for history
+                continue
+            if event["kind"] in FINAL:
+                self.final = event
+            if event["kind"] == "phase":
+                self._phase_began = time.monotonic()
+            known = event["kind"] != "step"
+            text = lines.event_line(event) if known else self._step_line(event)
+            for line in text.splitlines():
+                self.screen.line(line)
+
+    def _step_line(self, event: Event) -> str:
+        state = self.follower.state
+        index = bisect.bisect_left(state.steps, event.get("step", 0))
+        found = index < len(state.steps) and state.steps[index] == event.get("step")
+        return lines.step_line(state, index, self._beta) if found else ""
+
+    def _draw_status(self) -> None:
+        state = self.follower.state
+        if not self.screen.terminal or self.final:
+            return
+        if state.steps and state.phase in ("", "train"):
+            width = shutil.get_terminal_size().columns - 1
+            self.screen.status(lines.bar(state, width))
+        else:
+            spent = time.monotonic() - self._phase_began
+            name = state.phase.replace("_", " ") or "starting"
+            self.screen.status(f"{name} ... {forms.duration(spent)}")
+
+    def _interrupt(self) -> None:
+        """First: ask to save and stop. Then: end it."""
+        state = self.follower.state
+        saved = state.checkpoints[-1]["name"] if state.checkpoints else None
+        if self._answered > 1:
+            self.screen.line("ending the worker at once")
+            launch.kill(self.rundir)
+            return
+        try:
+            launch.stop(self.rundir)
+        except RunError:
+            return  # it has ended by itself meanwhile
+        self.screen.line(lines.stopping(state))
+        lost = f"the steps after {saved}" if saved else "all steps: there is no checkpoint yet"
+        self.screen.line(f"Ctrl-C again ends it at once and loses {lost}")
+
+
+def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
+    """Where it lies. A worker has started its writing; of one that had no time to, it is written here."""
+    if status == "lost":
+        reports.after_run(rundir)
+    deadline = time.monotonic() + REPORT_S
+    while afterwards.at_work(rundir) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    written = rundir.report_file(reports.language_here(), "html")
+    if written.is_file():
+        screen.line(f"report {written}")
+
+
+def _exit_code(status: Status, final: Event | None) -> int:
+    if status == "finished":
+        return launch.EXIT_FINISHED
+    if status in ("stopped", "paused"):
+        return launch.EXIT_STOPPED
+    if status == "failed" and final and final.get("exit_code") == launch.EXIT_INPUT:
+        return launch.EXIT_INPUT
+    return launch.EXIT_FAILED
+
+
+def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: Event | None) -> None:
+    """On stderr: why it did not finish, where the log is, how to go on."""
+    if status == "finished":
+        return
+    out = Screen(sys.stderr)
+    log = rundir.log_file(handle.attempt)
+    if status == "failed" and final:
+        for text in forms.failure(final):
+            out.line(f"error: {text}")
+    elif status in ("stopped", "paused") and final is None:
+        asked = launch.stop_asked(rundir)
+        lost = "ended at once, as asked: the steps after its last checkpoint are lost"
+        out.line(lost if asked and asked.force else f"{status} before it began: nothing is lost")
+    elif status == "lost":
+        tail = log_tail(log)
+        said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
+        exit_status = handle.poll() if isinstance(handle, WorkerHandle) else None
+        out.line(said[-1] if said else f"error: {lines.death(exit_status)}")
+        if tail and not said:
+            out.line(f"the last lines of {log}:")
+            for text in tail:
+                out.line(f"  {text}")
+    elif status in LIVE:
+        out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop {rundir.name} --force")
+    if status not in ("stopped", "paused"):
+        out.line(f"log: {log}")
+    exit_code = final.get("exit_code") if final else None
+    if exit_code != launch.EXIT_INPUT:
+        words = "with more memory, or less of it in use, go on" if exit_code == launch.EXIT_OUT_OF_MEMORY else "go on"
+        out.line(f"{words}: python app.py --headless --resume {rundir.name}")
+
+
+def log_tail(path: os.PathLike[str]) -> list[str]:
+    """The last lines of a log of any size."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]

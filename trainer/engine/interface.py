@@ -1,0 +1,51 @@
+"""What every engine is given and gives back, and what it says when weights cannot be loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.errors import EngineError, Problem
+from trainer.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` became. dtype is the name of a torch dtype."""
+
+    engine: str
+    device: str
+    dtype: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model for the trainer. peft_config is given to TRL, which attaches the adapter; None: the model is complete.
+
+    source: what the weights were, for the manifest: Hub id and commit, or the folder's name.
+    facts: of the engine, for env.json.
+    """
+
+    model: Any
+    tokenizer: Any
+    peft_config: Any | None
+    source: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def checked(tokenizer: Any, spec: RunSpec) -> Any:
+    """The tokenizer. Raises EngineError when the data is chat and it has no chat template."""
+    if spec.data.chat and not tokenizer.chat_template:
+        fix = "--set data.chat=false, or take the instruction-tuned version of the model"
+        raise EngineError(Problem("model.name", f"{spec.model.name} has no chat template and the data is chat", fix))
+    return tokenizer
+
+
+def unloadable(spec: RunSpec, error: Exception) -> EngineError:
+    """One line for what a library says when weights are not found, gated, half downloaded or of an unknown kind."""
+    said = " ".join(str(error).split())[:400]
+    fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
+    if not isinstance(error, OSError | ValueError):  # a library at work, not a file that is missing
+        fix = 'the log has all of it; model.engine = "transformers" loads without Unsloth and vLLM'
+    return EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {said}", fix))

@@ -1,0 +1,1 @@
+"""Which prompts come next, and how many completions each gets."""
