@@ -99,7 +99,7 @@ def chain(run: RunDir, draw: random.Random, seconds: float, most: int, moments: 
             return {"kills": kills, "attempts": attempts, "resumed": code == 0}
         os.killpg(worker.pid, signal.SIGKILL)
         worker.process.wait()
-        if launch.judge(run) == "finished":  # too late: it had said its last word
+        if launch.status_of(run) == "finished":  # too late: it had said its last word
             return {"kills": kills, "attempts": attempts, "resumed": True}
         kills += 1
         moments.append(state_of(run).last_step)

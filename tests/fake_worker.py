@@ -78,7 +78,7 @@ def end(rundir: RunDir, events: EventWriter, character: str, asked: list[int]) -
         while (not asked or character == "deaf") and time.monotonic() < deadline:
             time.sleep(0.02)
             if character != "deaf":
-                stop_requests.saved(rundir, events.attempt)
+                stop_requests.clear_save_request(rundir, events.attempt)
         request = stop_requests.stop_request(rundir)
         kind: Kind = "run_paused" if request is not None and request.pause else "run_stopped"
         events.emit(kind, step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM")

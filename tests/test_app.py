@@ -184,7 +184,7 @@ def test_a_run_is_stopped_by_name(make_run: MakeRun, start: Any, force: bool) ->
         assert handle.poll() is None
     assert tool(["stop", "tiny-1", *(["--force"] if force else [])]) == 0
     handle.process.wait(20)
-    assert launch.judge(run) in (("lost", "stopped") if force else ("stopped",))
+    assert launch.status_of(run) in (("lost", "stopped") if force else ("stopped",))
 
 
 def test_the_doctor_is_asked(capsys: Capture) -> None:

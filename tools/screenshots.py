@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def newest_finished(outputs: Path) -> str:
-    found = next((run.name for run in list_runs(outputs) if launch.judge(run) == "finished"), None)
+    found = next((run.name for run in list_runs(outputs) if launch.status_of(run) == "finished"), None)
     if found is None:
         sys.exit(f"no finished run in {outputs}: make train")
     return found

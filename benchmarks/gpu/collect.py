@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from trainer import launch, memory
-from trainer.machine.cards import card_named
+from trainer.machine.gpu_models import gpu_model_named
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
 from trainer.memory import shapes
@@ -47,7 +47,7 @@ TAIL_CHARACTERS = 3000
 
 def bandwidth_gb_s(gpu_name: str | None) -> float | None:
     """Memory bandwidth of a GPU of that name, from its data sheet; None for one that is not in the table."""
-    card = card_named(gpu_name)
+    card = gpu_model_named(gpu_name)
     return card.bandwidth_gb_s if card else None
 
 
@@ -200,7 +200,7 @@ def collect(
     on_gpu = announced.get("device") != "cpu"
     gpus = [gpu["name"] for gpu in env.get("gpus", [])]
     gpu_name = (plan.get("gpu_name") or (gpus[0] if gpus else None)) if on_gpu else None
-    status: str = outcome or (launch.judge(rundir) if rundir.spec.is_file() else "not started")
+    status: str = outcome or (launch.status_of(rundir) if rundir.spec.is_file() else "not started")
     found = timings(state, events)
     result = {
         "preset": preset,

@@ -163,7 +163,7 @@ def test_a_killed_parent_leaves_the_worker_alone(make_run: MakeRun) -> None:
     until_step(run)
     process.kill()
     process.communicate(timeout=30)
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
     assert launch.stop(run, grace_s=20) == "stopped"
 
 

@@ -69,7 +69,7 @@ def test_a_run_that_saves_when_asked_is_paused_and_continued_to_the_same_weights
     wait_for(lambda: launch.save_asked(run) is None)
     (saved,) = events(run, "checkpoint")
     assert saved["step"] < 12
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
     assert launch.pause(run, grace_s=120) == "paused"
     code, summary, printed = finish(process)
     assert (code, summary["status"]) == (130, "paused"), printed

@@ -151,7 +151,7 @@ def test_the_scores_say_what_they_are_of(run: RunDir, right: Path) -> None:
 def test_the_best_epoch_is_the_runs_best_checkpoint(run: RunDir) -> None:
     evaluate(run.name)
     run.checkpoint(3).mkdir()
-    found = named.best(run, state_of(run))
+    found = named.find_best(run, state_of(run))
     assert found is not None
     assert (found.step, found.epoch, found.source) == (3, "1.5", "scores.json")
 

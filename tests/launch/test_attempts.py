@@ -74,31 +74,31 @@ def test_the_end_of_a_worker_is_judged_from_its_events(
     run = make_run()
     handle = start(run, character)
     assert handle.process.wait(20) == code
-    assert launch.judge(run) == status
+    assert launch.status_of(run) == status
 
 
 def test_a_worker_goes_from_starting_over_running_to_its_end(make_run: MakeRun, start: Start) -> None:
     run = make_run()
-    assert launch.judge(run) == "starting"
+    assert launch.status_of(run) == "starting"
     handle = start(run, "obey")
-    assert launch.judge(run) in ("starting", "running")
+    assert launch.status_of(run) in ("starting", "running")
     until_step(run)
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
     assert launch.stop(run, grace_s=20) == "stopped"
     handle.process.wait(20)
-    assert launch.judge(run) == "stopped"
+    assert launch.status_of(run) == "stopped"
 
 
 def test_a_run_nobody_started_is_lost_after_a_while(make_run: MakeRun) -> None:
     run = make_run()
     os.utime(run.spec, (1, 1))
-    assert launch.judge(run) == "lost"
+    assert launch.status_of(run) == "lost"
 
 
 def test_a_worker_that_has_spoken_its_last_word_has_ended(make_run: MakeRun, stranger: subprocess.Popen[bytes]) -> None:
     run = make_run("tiny-1", {"kind": "run_finished", "step": 4})
     named(run, stranger)
-    assert launch.judge(run) == "finished"
+    assert launch.status_of(run) == "finished"
 
 
 def test_the_parent_names_the_worker_and_the_worker_names_itself(make_run: MakeRun, start: Start) -> None:
@@ -117,7 +117,7 @@ def test_a_worker_whose_parent_could_not_name_it_is_still_found(make_run: MakeRu
     start(run, "obey")
     until_step(run)
     run.identity.unlink()
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
     with pytest.raises(RunError, match="worker already"):
         start(run, "obey")
     assert launch.stop(run, grace_s=20) == "stopped"
@@ -210,7 +210,7 @@ def test_a_stop_shows_while_it_lasts_and_force_ends_a_deaf_worker(make_run: Make
     assert launch.stop(run, grace_s=0.3) == "stopping"
     assert launch.kill(run)
     assert handle.process.wait(20) == -signal.SIGKILL
-    assert launch.judge(run) == "stopped"  # on request: nothing failed
+    assert launch.status_of(run) == "stopped"  # on request: nothing failed
     assert not launch.kill(run)
 
 
@@ -239,7 +239,7 @@ def test_a_worker_stopped_before_it_began_is_stopped_not_lost(
     named(run, stranger)
     launch.stop(run)
     stranger.wait(20)
-    assert launch.judge(run) == "stopped"
+    assert launch.status_of(run) == "stopped"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a signal ends a process there")
@@ -249,7 +249,7 @@ def test_a_signal_waits_until_the_worker_can_take_it(make_run: MakeRun, start: S
     handle = start(run, "obey")
     handle.process.send_signal(signal.SIGTERM)
     assert handle.process.wait(30) == launch.EXIT_STOPPED
-    assert launch.judge(run) == "stopped"
+    assert launch.status_of(run) == "stopped"
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, set())  # of this process
 
 
@@ -261,7 +261,7 @@ def test_a_worker_that_started_the_next_is_not_the_runs_worker_any_more(
     assert old is not None
     run = make_run("tiny-1", {"kind": "run_started", "resumed_from_step": 0, **old.stored()})
     write_json(run.identity, {"pid": 2**22, "pid_started": "1", "boot_id": boot_id(), "attempt": 2})
-    assert launch.judge(run) == "lost"
+    assert launch.status_of(run) == "lost"
 
 
 @linux_only
@@ -271,7 +271,7 @@ def test_a_stranger_with_the_same_pid_is_never_signalled(
 ) -> None:
     run = make_run("tiny-1", {"kind": "run_started", "resumed_from_step": 0})
     named(run, stranger, **change)
-    assert launch.judge(run) == "lost"
+    assert launch.status_of(run) == "lost"
     with pytest.raises(RunError, match="not running"):
         launch.stop(run)
     assert not launch.kill(run)
@@ -334,7 +334,7 @@ def test_a_resumed_run_is_another_attempt_with_its_own_log(
     handle = launch.resume(run, FAKE_WORKER)
     assert (handle.attempt, handle.process.wait(20)) == (2, 0)
     state = RunFollower(run).tick()
-    assert (state.steps, state.attempts, launch.judge(run)) == ([1, 2, 3, 4], 2, "finished")
+    assert (state.steps, state.attempts, launch.status_of(run)) == ([1, 2, 3, 4], 2, "finished")
     assert run.log_file(2).read_text().strip() == "fake worker, finish"
 
 
@@ -358,7 +358,7 @@ def test_the_request_to_stop_does_not_outlive_its_attempt(make_run: MakeRun, sta
     launch.stop(run, grace_s=20)
     assert run.stop_request.exists()
     start(run, "obey")
-    until(lambda: launch.judge(run) == "running")
+    until(lambda: launch.status_of(run) == "running")
     assert not run.stop_request.exists()
 
 

@@ -59,7 +59,7 @@ def test_a_paused_run_has_no_process_and_goes_on_like_a_stopped_one(
         launch.pause(going)
     monkeypatch.setenv("FAKE_WORKER", "finish")
     assert launch.resume(going, FAKE_WORKER).process.wait(20) == 0
-    assert (launch.judge(going), state_of(going).steps) == ("finished", [1, 2, 3, 4])
+    assert (launch.status_of(going), state_of(going).steps) == ("finished", [1, 2, 3, 4])
 
 
 def _held(run: RunDir) -> bool:
@@ -83,7 +83,7 @@ def test_a_pause_shows_while_it_lasts_and_a_stop_wins_over_it_either_way(make_ru
     assert launch.stop_asked(run) == StopRequest(1, asked.t, pause=False)
     assert launch.kill(run)
     assert launch.stop_asked(run) == StopRequest(1, asked.t, pause=False, force=True)
-    until(lambda: launch.judge(run) == "stopped")
+    until(lambda: launch.status_of(run) == "stopped")
 
 
 def test_a_stop_after_a_pause_is_a_stop(going: RunDir) -> None:
@@ -97,7 +97,7 @@ def test_ending_a_paused_worker_by_force_is_a_stop(make_run: MakeRun, start: Sta
     until_step(run)
     launch.pause(run)
     assert launch.kill(run)
-    until(lambda: launch.judge(run) == "stopped")
+    until(lambda: launch.status_of(run) == "stopped")
 
 
 def test_a_worker_paused_before_it_began_is_paused(make_run: MakeRun, stranger: subprocess.Popen[bytes]) -> None:
@@ -105,16 +105,16 @@ def test_a_worker_paused_before_it_began_is_paused(make_run: MakeRun, stranger: 
     named(run, stranger)
     launch.pause(run)
     stranger.wait(20)
-    assert launch.judge(run) == "paused"
+    assert launch.status_of(run) == "paused"
 
 
 def test_a_pause_asked_of_the_attempt_before_means_nothing(going: RunDir, start: Start) -> None:
     assert launch.pause(going, grace_s=20) == "paused"
     start(going, "obey")
-    until(lambda: launch.judge(going) == "running")
+    until(lambda: launch.status_of(going) == "running")
     assert launch.stop_asked(going) is None
     write_json(going.stop_request, {"attempt": 1, "pause": True, "force": False, "t": 1.0})
-    assert (launch.stop_asked(going), launch.judge(going)) == (None, "running")
+    assert (launch.stop_asked(going), launch.status_of(going)) == (None, "running")
     assert launch.stop(going, grace_s=20) == "stopped"
 
 
@@ -122,7 +122,7 @@ def test_a_pause_asked_of_the_attempt_before_means_nothing(going: RunDir, start:
 def test_a_damaged_request_asks_nothing(going: RunDir, stored: str) -> None:
     going.stop_request.write_text(stored)
     going.save_request.write_text(stored)
-    assert (launch.stop_asked(going), launch.save_asked(going), launch.judge(going)) == (None, None, "running")
+    assert (launch.stop_asked(going), launch.save_asked(going), launch.status_of(going)) == (None, None, "running")
 
 
 def test_the_console_says_paused_and_ends_as_after_a_stop(make_run: MakeRun, start: Start, capsys: Capture) -> None:
@@ -158,7 +158,7 @@ def test_a_request_to_save_waits_until_the_worker_has_met_it(make_run: MakeRun, 
     launch.save_now(run)  # this worker meets one at once
     until(lambda: launch.save_asked(run) is None)
     assert not run.save_request.exists()
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
 
 
 def test_a_request_that_nobody_is_left_to_meet_does_not_wait(

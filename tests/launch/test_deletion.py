@@ -72,7 +72,7 @@ def test_a_run_that_trains_is_not_deleted(make_run: MakeRun, start: Start) -> No
     until_step(run)
     with pytest.raises(RunError, match="is running  ->  end it first: python -m trainer pause tiny-1"):
         launch.delete(run)
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
     assert launch.stop(run, grace_s=20) == "stopped"
     launch.delete(run)
     assert handle.process.wait(20) == launch.EXIT_STOPPED

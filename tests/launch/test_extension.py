@@ -58,7 +58,7 @@ def test_a_finished_run_is_planned_longer_and_the_old_plan_is_kept() -> None:
     assert RunSpec.model_validate_json((run.path / "spec.1.json").read_bytes()) == spec
     assert read_json(run.path / "plan.1.json") == plan
     assert run.spec.stat().st_mtime == created  # the list of runs is sorted by it
-    assert launch.judge(run) == "finished"
+    assert launch.status_of(run) == "finished"
     assert launch.extend(run, 2).optimizer_steps == 10
     assert {path.name for path in run.path.glob("*.json")} >= {"spec.1.json", "spec.2.json", "plan.2.json"}
 

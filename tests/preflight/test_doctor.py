@@ -71,8 +71,8 @@ def test_render_puts_the_advice_under_the_finding_and_counts() -> None:
     file = io.StringIO()
     doctor.render(
         [
-            doctor.Finding("RAM", "ok", "22 GiB"),
-            doctor.Finding("W&B key", "warn", "none", "log in"),
+            doctor.DoctorFinding("RAM", "ok", "22 GiB"),
+            doctor.DoctorFinding("W&B key", "warn", "none", "log in"),
         ],
         file,
     )

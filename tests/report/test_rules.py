@@ -15,7 +15,7 @@ from trainer.report.finding import Finding
 from trainer.report.material import GENERATE, Material
 from trainer.report.rules import RULES, diagnose, level_of, worst
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import verdict
+from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import words
 from trainer.spec import RunSpec
 
@@ -221,4 +221,4 @@ def said(**findings: str) -> list[Finding]:
     ],
 )
 def test_the_verdict_is_the_strongest_thing_that_is_true(findings: dict[str, str], expected: str) -> None:
-    assert verdict(said(**findings)) == expected
+    assert run_verdict(said(**findings)) == expected

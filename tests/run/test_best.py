@@ -14,7 +14,7 @@ import pytest
 from trainer.errors import CheckpointError, RunError
 from trainer.machine.json_files import write_json
 from trainer.run import checkpoints, rewind
-from trainer.run.best import SCORES, best, choose
+from trainer.run.best import SCORES, find_best, resolve_checkpoint
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 from trainer.run.summary import summary
@@ -55,7 +55,7 @@ def test_the_best_has_the_highest_held_out_reward_of_those_that_are_there(
 ) -> None:
     run = make_run("tiny-1", *(evaluated(step, reward) for step, reward in rewards.items()))
     publish(run, *there)
-    found = best(run, state_of(run))
+    found = find_best(run, state_of(run))
     assert (found and found.step, found.of if found else 0) == (expected, of)
     assert summary(state_of(run), run)["best_step"] == expected
 
@@ -64,10 +64,10 @@ def test_it_says_why_and_when_training_did_not_help(make_run: MakeRun) -> None:
     run = make_run("tiny-1", evaluated(0, 0.75, "before"), evaluated(2, 0.71), evaluated(4, 0.5))
     publish(run, 2, 4)
     said = "step 2, held-out reward 0.71, the best of 2 evaluated"
-    assert str(best(run, state_of(run))) == f"{said}; the untrained model has 0.75: training has not improved it"
+    assert str(find_best(run, state_of(run))) == f"{said}; the untrained model has 0.75: training has not improved it"
     run = make_run("tiny-2", evaluated(0, 0.1, "before"), evaluated(4, 0.5, "after"))
     publish(run, 2, 4)
-    assert str(best(run, state_of(run))) == "step 4, held-out reward 0.5, the only one evaluated"
+    assert str(find_best(run, state_of(run))) == "step 4, held-out reward 0.5, the only one evaluated"
 
 
 def scores(run: RunDir, step: int | None) -> None:
@@ -85,7 +85,7 @@ def test_scores_count_before_the_evaluations_as_long_as_their_checkpoint_is_ther
     run = make_run("tiny-1", evaluated(4, 0.7), evaluated(6, 0.6))
     publish(run, 2, 4, 6)
     scores(run, step)
-    found = best(run, state_of(run))
+    found = find_best(run, state_of(run))
     assert found is not None
     assert found.step == expected
     if expected == 6:
@@ -107,7 +107,7 @@ def test_scores_that_are_no_scores_are_not_taken(make_run: MakeRun, named: str, 
     run = make_run()
     publish(run, 2)
     (run.path / SCORES).write_text(f'{{"best": {named}, "epochs": {epochs}}}')
-    assert best(run, state_of(run)) is None
+    assert find_best(run, state_of(run)) is None
 
 
 @pytest.mark.parametrize("content", ["[]", "{", ""])
@@ -115,7 +115,7 @@ def test_a_file_that_holds_no_scores_is_not_taken(make_run: MakeRun, content: st
     run = make_run()
     publish(run, 2)
     (run.path / SCORES).write_text(content)
-    assert best(run, state_of(run)) is None
+    assert find_best(run, state_of(run)) is None
 
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
@@ -123,7 +123,7 @@ def test_a_held_out_reward_that_is_no_number_is_not_the_best(make_run: MakeRun, 
     """NaN first would win: nothing is greater."""
     run = make_run()
     publish(run, 2, 4)
-    found = best(run, RunState(evals=[evaluated(2, reward), evaluated(4, 0.1)]))
+    found = find_best(run, RunState(evals=[evaluated(2, reward), evaluated(4, 0.1)]))
     assert found is not None
     assert (found.step, found.value, found.of) == (4, 0.1, 1)
 
@@ -142,7 +142,7 @@ def test_scores_do_not_count_once_answers_were_written_after_them(
     written = (run.path / SCORES).stat().st_mtime
     run.inference_file(label).write_text("[]")
     os.utime(run.inference_file(label), (written + seconds, written + seconds))
-    found = best(run, state_of(run))
+    found = find_best(run, state_of(run))
     assert found is not None
     assert found.step == expected
 
@@ -152,26 +152,28 @@ def test_the_checkpoint_that_is_meant(make_run: MakeRun, which: str | None, step
     run = make_run("tiny-1", evaluated(4, 0.7), evaluated(6, 0.6))
     publish(run, 2, 4, 6)
     told: list[str] = []
-    assert choose(run, state_of(run), which, told.append) == checkpoints.Checkpoint(run.checkpoint(step), step)
+    assert resolve_checkpoint(run, state_of(run), which, told.append) == checkpoints.Checkpoint(
+        run.checkpoint(step), step
+    )
     assert told == (["step 4, held-out reward 0.7, the best of 2 evaluated"] if step == 4 else [])
 
 
 def test_without_evaluations_the_newest_that_verifies_is_taken_and_best_refused(make_run: MakeRun) -> None:
     run = make_run()
     with pytest.raises(RunError, match="has no checkpoint"):
-        choose(run, state_of(run), "latest", print)
+        resolve_checkpoint(run, state_of(run), "latest", print)
     publish(run, 2, 4)
     (run.checkpoint(4) / "optimizer.pt").write_bytes(b"")
     told: list[str] = []
-    assert choose(run, state_of(run), None, told.append).step == 2
+    assert resolve_checkpoint(run, state_of(run), None, told.append).step == 2
     assert told == ["checkpoint-4: not taken, optimizer.pt has 0 bytes instead of 12"]
     with pytest.raises(RunError, match=r"no checkpoint of run tiny-1 was evaluated .*->  latest, or one of 2, 4"):
-        choose(run, state_of(run), "best", print)
+        resolve_checkpoint(run, state_of(run), "best", print)
     with pytest.raises(CheckpointError, match=r"checkpoint-4: optimizer\.pt has 0 bytes"):
-        choose(run, state_of(run), "4", print)
+        resolve_checkpoint(run, state_of(run), "4", print)
     (run.checkpoint(2) / "optimizer.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no checkpoint verifies"):
-        choose(run, state_of(run), "latest", print)
+        resolve_checkpoint(run, state_of(run), "latest", print)
 
 
 def test_going_back_sets_all_that_is_newer_aside_and_deletes_nothing(make_run: MakeRun) -> None:
@@ -182,7 +184,7 @@ def test_going_back_sets_all_that_is_newer_aside_and_deletes_nothing(make_run: M
         (run.path / f"epoch_{label}").mkdir()
         (run.path / f"epoch_{label}" / "adapter_model.safetensors").write_text(label)
         (run.path / f"inference_epoch{label}.json").write_text(label)
-    chosen = choose(run, state_of(run), "3", print)
+    chosen = resolve_checkpoint(run, state_of(run), "3", print)
     moved = rewind.go_back(run, chosen)
     assert moved == ["checkpoint-4", "epoch_2", "inference_epoch2.json", SCORES]
     assert checkpoints.newest_verified(run.checkpoints)[0] == chosen
@@ -200,5 +202,5 @@ def test_going_on_from_the_newest_moves_nothing(make_run: MakeRun) -> None:
     publish(run, 2, 4)
     scores(run, 4)
     before = sorted(Path(run.path).rglob("*"))
-    assert rewind.go_back(run, choose(run, state_of(run), "4", print)) == []
+    assert rewind.go_back(run, resolve_checkpoint(run, state_of(run), "4", print)) == []
     assert sorted(Path(run.path).rglob("*")) == before

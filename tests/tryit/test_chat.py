@@ -21,10 +21,10 @@ from trainer.machine.json_files import read_json, write_json
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
-from trainer.tryit.chat import Chat, Dialogue, Settings, opened
+from trainer.tryit.chat import Chat, ChatSettings, Dialogue, opened
 
 Capture = pytest.CaptureFixture[str]
-GREEDY = Settings(temperature=0, max_new_tokens=12)
+GREEDY = ChatSettings(temperature=0, max_new_tokens=12)
 ASKED = [{"role": "user", "content": "Reverse: kihpg"}]
 
 
@@ -127,7 +127,7 @@ def test_base_and_tuned_take_turns_on_the_same_weights(runs: Path) -> None:
 
 
 def test_sampling_is_repeated_by_its_seed(runs: Path) -> None:
-    warm = Settings(temperature=1.5, max_new_tokens=12)
+    warm = ChatSettings(temperature=1.5, max_new_tokens=12)
     with opened(RunDir(runs / "lora"), say=silent) as chat:
         said = [chat.answer(ASKED, warm, seed=seed, on_text=silent).text for seed in (0, 1, 0)]
     assert said[0] == said[2] != said[1]
@@ -239,7 +239,7 @@ def test_an_answer_that_is_cut_short_is_forgotten_and_control_characters_are_not
     typed = iter(["one", "two", "three"])
     real = Chat.answer
 
-    def answer(self: Chat, prompt: Any, settings: Settings, *, on_text: Any, **options: Any) -> Any:
+    def answer(self: Chat, prompt: Any, settings: ChatSettings, *, on_text: Any, **options: Any) -> Any:
         on_text("\x1b[2J\n")
         if prompt[-1]["content"] == "two":
             raise KeyboardInterrupt

@@ -58,7 +58,7 @@ def test_base_and_tuned_answer_in_pieces_and_the_process_ends_when_nobody_asks(r
     assert (found.progress, found.step, list(found.sides)) == ("done", 2, ["base", "tuned"])
     with chats.opened(run, "2", "cpu", say=lambda line: None) as chat:
         for side, said in found.sides.items():
-            dialogue = chats.Dialogue(chat, chats.Settings(0, 12), side == "base")
+            dialogue = chats.Dialogue(chat, chats.ChatSettings(0, 12), side == "base")
             again = dialogue.say("Reverse: kihpg", lambda text: None)
             assert (said.text, said.tokens, said.truncated) == (again.text, again.tokens, again.cut)
     pieces = [line for line in journal.read(run.tryit_answers) if line["kind"] == "piece"]

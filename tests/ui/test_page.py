@@ -87,10 +87,10 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
         steering.resume("tiny-1", EN)
     wait_for(lambda: run.events.exists() and b'"step"' in run.events.read_bytes())
     steering.stop("tiny-1", EN)
-    wait_for(lambda: launch.judge(run) == "stopped" and all_reaped())
+    wait_for(lambda: launch.status_of(run) == "stopped" and all_reaped())
     monkeypatch.setenv("FAKE_WORKER", "finish")
     assert steering.resume("tiny-1", EN) == "tiny-1 goes on: attempt 2."
-    wait_for(lambda: launch.judge(run) == "finished" and all_reaped())
+    wait_for(lambda: launch.status_of(run) == "finished" and all_reaped())
 
 
 def test_ctrl_c_ends_the_page_with_0_and_leaves_runs_going(tmp_path: Path, start: Any) -> None:

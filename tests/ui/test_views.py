@@ -10,8 +10,8 @@ import pytest
 from trainer.errors import Problem
 from trainer.run.rundir import RunDir
 from trainer.show import charts
-from trainer.ui import heading, markup
-from trainer.ui.known_runs import Row
+from trainer.ui import elements, heading
+from trainer.ui.known_runs import RunRow
 from trainer.ui.text import languages, preferred, words
 
 EN, KO = words("en"), words("ko")
@@ -84,7 +84,7 @@ def test_an_axis_has_round_numbers(low: float, high: float, marks: list[float]) 
 
 
 def test_a_wanted_run_is_shown_else_one_that_is_going_else_the_newest() -> None:
-    rows = [Row("new", "finished"), Row("going", "running"), Row("old", "lost")]
+    rows = [RunRow("new", "finished"), RunRow("going", "running"), RunRow("old", "lost")]
     assert heading.chosen(rows, "old") == "old"
     assert heading.chosen(rows, "gone") == "going"
     assert heading.chosen(rows[::2], None) == "new"
@@ -97,10 +97,10 @@ def test_a_wanted_run_is_shown_else_one_that_is_going_else_the_newest() -> None:
 @pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "${1+1}", "{{value}}", '"><i>'])
 def test_what_a_model_wrote_stays_text(text: str) -> None:
     pieces = [
-        markup.pre([text], ""),
-        markup.alerts([(text, text)], ""),
-        markup.problems(text, [Problem(text, text, text)], text),
-        markup.facts([(text, text)]),
+        elements.pre([text], ""),
+        elements.alerts([(text, text)], ""),
+        elements.problems(text, [Problem(text, text, text)], text),
+        elements.facts([(text, text)]),
         charts.render(charts.Chart(text, [charts.Line(text, "faint", [(1, 1.0)])]), text, text),
     ]
     assert not any(text in piece for piece in pieces)

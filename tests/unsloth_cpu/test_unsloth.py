@@ -126,7 +126,7 @@ def wait(rundir: RunDir, handle: launch.WorkerHandle) -> Ran:
         handle.process.kill()
     log = rundir.log_file(handle.attempt).read_text(errors="replace")
     ran = Ran(rundir, EventReader(rundir.events).read())
-    assert launch.judge(rundir) == "finished", log[-4000:]
+    assert launch.status_of(rundir) == "finished", log[-4000:]
     return ran
 
 

@@ -19,7 +19,7 @@ from trainer.run.state import RunState, state_of
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
 from trainer.tryit.chat import opened
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.live import board, buttons, drawing, views
 from trainer.ui.runs.views import cells
@@ -535,7 +535,7 @@ def theirs(tmp_path: Path) -> RunDir:
 def test_an_imported_run_can_not_be_resumed_stopped_exported_or_talked_to(
     theirs: RunDir, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert launch.judge(theirs) == "imported"
+    assert launch.status_of(theirs) == "imported"
     assert "imported" not in LIVE
     refused = "run theirs: was imported: it was trained elsewhere.*  ->  python -m trainer report theirs"
     for refuse in (launch.resume, launch.start, launch.stop):
@@ -565,4 +565,4 @@ def test_the_page_says_that_a_run_is_imported(theirs: RunDir) -> None:
     (row,) = KnownRuns().table().rows
     assert row.status == "imported"
     assert cells(row, words("en"))[1] == "imported"
-    assert "g-imported" in markup.dot(row.status)
+    assert "g-imported" in elements.dot(row.status)

@@ -171,7 +171,7 @@ class _Watch:
 
     def status(self) -> Status:
         """The status now that the worker has ended, or has said its last word."""
-        return launch.judge(self.rundir, self.follower)
+        return launch.status_of(self.rundir, self.follower)
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:

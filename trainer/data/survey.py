@@ -17,7 +17,7 @@ from typing import Any
 from trainer.data import files, keys
 from trainer.data.decoding import Found
 from trainer.data.keys import HELD_OUT, LEAKED, TRAIN, Keys
-from trainer.data.overlap import RUN, Overlap
+from trainer.data.leaks import RUN, Overlap
 from trainer.data.render import Pool, alike, exactly, fill, keys_of, question
 from trainer.data.rows import FEW_SHOT, MAX_PROBLEMS, WARM_START, Checker, Row, checked, shortened
 from trainer.errors import DataError, Problem

@@ -14,7 +14,7 @@ import torch
 from trl.chat_template_utils import parse_response
 
 from trainer.data.dataset import prompt_ids
-from trainer.grpo.guard import generation_mode
+from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 

@@ -300,7 +300,7 @@ def table(scores: Sequence[EpochScore]) -> list[list[str]]:
     return lines
 
 
-def verdict(folder: Path, scores: Sequence[EpochScore]) -> str:
+def best_epoch(folder: Path, scores: Sequence[EpochScore]) -> str:
     """One sentence that names the best epoch and where its weights are."""
     winner, run = best(scores), RunDir(folder)
     at = "" if winner.step is None else f" (step {winner.step})"

@@ -42,11 +42,11 @@ def export(
     Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
     CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
     """
-    from trainer.export import adapter, gguf, hub, merged
+    from trainer.export import adapter, gguf, hub_upload, merged
     from trainer.export import source as sources
 
     if kind == "hub":
-        account = hub.prepare(repo)  # before minutes of work that could not be uploaded
+        account = hub_upload.prepare(repo)  # before minutes of work that could not be uploaded
     found = sources.find(rundir, checkpoint, say)
     if kind == "adapter":
         return adapter.export(found, out or target(found, kind))
@@ -59,7 +59,7 @@ def export(
     if what == "adapter" and dtype is not None:
         raise ExportRefused(Problem("--dtype", "is of merged weights, the adapter is uploaded", "--upload merged"))
     made = _to_upload(found, what, out, dtype or DTYPES[0], say)
-    return Exported(made.path, made.step, made.facts, hub.upload(account, made.path, private, found.label, say))
+    return Exported(made.path, made.step, made.facts, hub_upload.upload(account, made.path, private, found.label, say))
 
 
 def target(found: Source, kind: str) -> Path:

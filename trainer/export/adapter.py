@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from trainer.errors import ExportRefused, Problem
-from trainer.export import card, staging
+from trainer.export import model_card, staging
 from trainer.export.kinds import FACTS, Exported
 from trainer.export.source import ADAPTER, ADAPTER_CONFIG, Source
 from trainer.machine.json_files import write_json
@@ -26,7 +26,7 @@ def export(source: Source, target: Path) -> Exported:
         for path in files:
             shutil.copyfile(path, draft / path.name)
         write_json(draft / ADAPTER_CONFIG, _config(source))
-        (draft / "README.md").write_text(card.adapter(source), encoding="utf-8")
+        (draft / "README.md").write_text(model_card.adapter(source), encoding="utf-8")
         facts = source.facts("adapter")
         write_json(draft / FACTS, facts)
     return Exported(target, source.step, facts)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, ExportRefused, Problem
-from trainer.export import card, merged, staging
+from trainer.export import merged, model_card, staging
 from trainer.export.kinds import FACTS, Exported
 from trainer.export.source import Source
 from trainer.machine.json_files import write_json
@@ -64,7 +64,9 @@ def export(source: Source, target: Path, quants: Sequence[str], say: Callable[[s
             text = modelfile(source, path.name)
             (draft / ("Modelfile" if number == 0 else f"Modelfile-{name}")).write_text(text, encoding="utf-8")
         facts |= {"kind": "gguf", "quants": names}
-        (draft / "README.md").write_text(card.gguf(source, [path.name for path in files.values()]), encoding="utf-8")
+        (draft / "README.md").write_text(
+            model_card.gguf(source, [path.name for path in files.values()]), encoding="utf-8"
+        )
         write_json(draft / FACTS, facts)
     return Exported(target, source.step, facts)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, Problem
-from trainer.export import card, staging, verify
+from trainer.export import model_card, staging, verify
 from trainer.export.kinds import DTYPES, FACTS, Exported
 from trainer.export.source import ADAPTER, Base, Source
 from trainer.machine.json_files import write_json
@@ -71,7 +71,7 @@ def write(
     loaded = _complete(kind, folder, dtype="auto", trust_remote_code=source.spec.model.trust_remote_code)
     figures = verify.check(trained, stored, verify.logits(loaded, rows), dtype)
     facts = source.facts("merged") | {"dtype": dtype, "verified": figures}
-    (folder / "README.md").write_text(card.merged(source, dtype, figures, _automatic(loaded)), encoding="utf-8")
+    (folder / "README.md").write_text(model_card.merged(source, dtype, figures, _automatic(loaded)), encoding="utf-8")
     write_json(folder / FACTS, facts)
     return facts
 

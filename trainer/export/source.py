@@ -159,18 +159,18 @@ class Source:
 
 
 def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Source:
-    """The checkpoint that is meant, as trainer.run.best.choose takes it. Raises RunError or CheckpointError."""
+    """The checkpoint that is meant, as resolve_checkpoint takes it. Raises RunError or CheckpointError."""
     spec = rundir.read_spec()
     if not checkpoints.listed(rundir.checkpoints):
         raise RunError(_without_checkpoint(rundir))
-    chosen = best.choose(rundir, state_of(rundir), which, say)
+    chosen = best.resolve_checkpoint(rundir, state_of(rundir), which, say)
     return Source(rundir, spec, chosen.path, chosen.step, checkpoints.read_manifest(chosen.path))
 
 
 def _without_checkpoint(rundir: RunDir) -> Problem:
     """What to do about it depends on whether the run will ever write one."""
     where, what = f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"
-    status = launch.judge(rundir)
+    status = launch.status_of(rundir)
     if status == "imported":
         return imported_problem(rundir)
     if status == "finished":

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import EngineError, Problem
-from trainer.grpo.guard import generation_mode
+from trainer.grpo.generation_guard import generation_mode
 
 PROMPTS = 4  # the shortest of the rows given
 TOKENS = 32

@@ -28,7 +28,7 @@ from transformers.trainer_callback import TrainerCallback
 from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
 from trainer.grpo import supervision
-from trainer.grpo.guard import guard_generate
+from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of

@@ -24,11 +24,11 @@ from trainer.launch.attempts import (
 )
 from trainer.launch.control import (
     FORCE_AFTER_S,
-    judge,
     kill,
     pause,
     save_asked,
     save_now,
+    status_of,
     stop,
     stop_asked,
     wait_until_ended,
@@ -44,7 +44,7 @@ __all__ = [
     "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
     "LOCK_WAIT_S", "STATE_VARIABLE", "WORKER",
     "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
-    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "judge", "kill", "more_is_asked",
+    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "kill", "more_is_asked",
     "next_attempt", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now", "start",
-    "start_next_attempt", "state_dir", "stop", "stop_asked", "wait_until_ended",
+    "start_next_attempt", "state_dir", "status_of", "stop", "stop_asked", "wait_until_ended",
 ]  # fmt: skip

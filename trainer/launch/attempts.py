@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from trainer import preflight
 from trainer.errors import Problem, RunError
-from trainer.launch.control import judge
+from trainer.launch.control import status_of
 from trainer.launch.locks import running_problem
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import rewind
-from trainer.run.best import LATEST, choose
+from trainer.run.best import LATEST, resolve_checkpoint
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status, imported_problem, worker_alive
@@ -66,7 +66,7 @@ def start(
             raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
         follower = RunFollower(rundir)
         deadline = time.monotonic() + _START_WAIT_S
-        while (status := judge(rundir, follower)) not in LIVE and time.monotonic() < deadline:
+        while (status := status_of(rundir, follower)) not in LIVE and time.monotonic() < deadline:
             if not worker_alive(rundir, follower.state):
                 break
             time.sleep(0.1)  # it has said its last word and is clearing up
@@ -123,7 +123,7 @@ def resume(
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
     follower = RunFollower(rundir)
-    status = judge(rundir, follower)
+    status = status_of(rundir, follower)
     if status == "imported":
         raise RunError(imported_problem(rundir))
     # Refused here, not by a worker that would have to say so in its log.
@@ -137,7 +137,7 @@ def resume(
 
 def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[str], None]) -> None:
     """Make that checkpoint the newest. The caller holds the start lock and has seen that there is no worker."""
-    chosen = choose(rundir, state, checkpoint, say)
+    chosen = resolve_checkpoint(rundir, state, checkpoint, say)
     if status == "finished" and chosen.step >= state.last_step and not more_is_asked(rundir, state):
         raise _finished(rundir)
     moved = rewind.go_back(rundir, chosen)

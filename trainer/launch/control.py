@@ -19,7 +19,7 @@ from trainer.machine.process import Identity, Lock
 from trainer.run import stop_requests
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
-from trainer.run.status import LIVE, Status, imported_problem, verdict, worker_alive, workers
+from trainer.run.status import LIVE, Status, derive_status, imported_problem, worker_alive, workers
 from trainer.run.stop_requests import StopRequest
 
 FORCE_AFTER_S = 120.0
@@ -30,13 +30,13 @@ _ASK_S = 2.0
 _CLEARING_UP_S = 10.0  # a worker that has said its last word and gives its memory back
 
 
-def judge(rundir: RunDir, follower: RunFollower | None = None) -> Status:
+def status_of(rundir: RunDir, follower: RunFollower | None = None) -> Status:
     """What the run is doing now. A follower that is kept makes the next call cheap."""
     follower = follower or RunFollower(rundir)
     status: Status = "lost"
     for _ in range(2):  # the first look may be the one that learns who the worker is
         alive = worker_alive(rundir, follower.state)
-        status = verdict(rundir, follower.tick(), alive)
+        status = derive_status(rundir, follower.tick(), alive)
         if status != "lost":
             break
     return status
@@ -95,7 +95,7 @@ def wait_until_ended(rundir: RunDir, seconds: float) -> Status:
     """The status once the worker has ended, or after that many seconds."""
     follower = RunFollower(rundir)
     deadline = time.monotonic() + seconds
-    while (status := judge(rundir, follower)) in LIVE and time.monotonic() < deadline:
+    while (status := status_of(rundir, follower)) in LIVE and time.monotonic() < deadline:
         time.sleep(0.1)
     return status
 
@@ -135,7 +135,7 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
         if not starting.take(f"pid {os.getpid()}", _ASK_S):
             raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
         follower = RunFollower(rundir)
-        status = judge(rundir, follower)
+        status = status_of(rundir, follower)
         if status in LIVE or not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
             what = f"is {status}" if status in LIVE else f"is held by another process ({working.note()})"
             fix = f"end it first: python -m trainer pause {rundir.name}"
@@ -145,7 +145,7 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
 
 def _running(rundir: RunDir) -> RunFollower:
     follower = RunFollower(rundir)
-    status = judge(rundir, follower)
+    status = status_of(rundir, follower)
     if status == "imported":
         raise RunError(imported_problem(rundir))
     if status not in LIVE:

@@ -25,8 +25,8 @@ import psutil
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
 from trainer.mirrors import completions, probe
+from trainer.mirrors.metric_rows import MetricRow, Rows
 from trainer.mirrors.recorded import newest_step, remove_empty
-from trainer.mirrors.rows import Row, Rows
 from trainer.mirrors.secrets import Redactor
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
 from trainer.run.events import FINAL, Event
@@ -269,7 +269,7 @@ class _Feed:
             self.final = event
 
     def _send(self, rows: Any) -> None:
-        row: Row
+        row: MetricRow
         for row in rows:
             found = completions.read(self.rundir, row.step, self.redactor) if row.rollouts else None
             self.guard.moved()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.mirrors.completions import MAX_CHARACTERS, MAX_ROWS, Completions
-from trainer.mirrors.rows import EVAL_STEP, GLOBAL_STEP
+from trainer.mirrors.metric_rows import EVAL_STEP, GLOBAL_STEP
 from trainer.run.rundir import RunDir
 
 PROJECT_NAME = "onegrpo"

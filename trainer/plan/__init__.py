@@ -23,7 +23,7 @@ from trainer import memory
 from trainer.errors import PlanError
 from trainer.plan import fit
 from trainer.plan.batches import Batch
-from trainer.plan.checks import batch_problems, length_problems, memory_note, next_whole, notes, verdict
+from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
 from trainer.plan.estimate import Machine, batch_of, holding_gb, limit_gib, memory_load, runs_on_gpu, vllm_starts
 from trainer.plan.fit import Suggestion
 from trainer.presets import advice
@@ -252,7 +252,7 @@ def _fitting(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
     return estimate | {
         "memory_on": "GPU" if runs_on_gpu(spec, machine) else "RAM",
         "memory_limit_gib": limit,
-        "memory_verdict": verdict(estimate["memory_total_gib"], limit, vllm_starts(spec, batch, machine)),
+        "memory_verdict": fit_verdict(estimate["memory_total_gib"], limit, vllm_starts(spec, batch, machine)),
         "fits_gb": holding_gb(spec, batch, machine),
         "suggestions": fit.suggestions(spec, batch, machine),
     }

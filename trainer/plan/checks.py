@@ -119,7 +119,7 @@ def length_changes(spec: RunSpec) -> list[dict[str, int]]:
 # ---- memory
 
 
-def verdict(total_gib: float | None, limit_gib: float | None, starts: bool = True) -> Verdict:
+def fit_verdict(total_gib: float | None, limit_gib: float | None, starts: bool = True) -> Verdict:
     """`fits`, `tight`, `does not fit`, or "" when either number is missing. `starts`: vLLM's share is large enough."""
     if total_gib is None or limit_gib is None:
         return ""

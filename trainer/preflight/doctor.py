@@ -50,7 +50,7 @@ CPUS = 2
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One thing looked at.
 
     state: 'ok'; 'warn', training works with a limit; 'missing', mend it before training.
@@ -63,7 +63,7 @@ class Finding:
     todo: str = ""
 
 
-def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyproject.toml") -> list[Finding]:
+def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyproject.toml") -> list[DoctorFinding]:
     """Look at everything; takes a fraction of a second and changes nothing that stays."""
     gpus = gpu.list_gpus()
     pins = read_pins(pyproject)
@@ -85,7 +85,7 @@ def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyprojec
     ]
 
 
-def render(findings: Iterable[Finding], file: TextIO) -> None:
+def render(findings: Iterable[DoctorFinding], file: TextIO) -> None:
     """One line a finding, what to do below it, a count at the end."""
     rows = list(findings)
     width = max((len(row.name) for row in rows), default=0)
@@ -100,11 +100,11 @@ def render(findings: Iterable[Finding], file: TextIO) -> None:
 # -- Python and packages -------------------------------------------------------------------------
 
 
-def check_python(version: tuple[int, int, int] = sys.version_info[:3]) -> Finding:
+def check_python(version: tuple[int, int, int] = sys.version_info[:3]) -> DoctorFinding:
     seen = ".".join(map(str, version))
     if version[:2] >= OLDEST_PYTHON:
-        return Finding("Python", "ok", seen)
-    return Finding("Python", "missing", f"{seen}, 3.11 is needed", "make setup PYTHON=python3.12")
+        return DoctorFinding("Python", "ok", seen)
+    return DoctorFinding("Python", "missing", f"{seen}, 3.11 is needed", "make setup PYTHON=python3.12")
 
 
 def read_pins(pyproject: Path) -> dict[str, dict[str, str]]:
@@ -132,7 +132,7 @@ def installed_versions(names: Iterable[str]) -> dict[str, str]:
 
 def check_packages(
     pins: Mapping[str, Mapping[str, str]], installed: Mapping[str, str], *, with_gpu: bool
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """One finding a pinned package; the GPU set only where there is a GPU."""
     for group, packages in pins.items():
         if group == "gpu" and not with_gpu:
@@ -141,29 +141,29 @@ def check_packages(
             yield _check_package(name, pin, installed.get(name), group)
 
 
-def check_security_floors(installed: Mapping[str, str]) -> Iterator[Finding]:
+def check_security_floors(installed: Mapping[str, str]) -> Iterator[DoctorFinding]:
     for name, (floor, reason) in SECURITY_FLOORS.items():
         version = installed.get(name)
         if version is None:
             continue  # reported as missing already
         title = f"{name} security floor"
         if _numbers(version) >= _numbers(floor):
-            yield Finding(title, "ok", f"{version} >= {floor}")
+            yield DoctorFinding(title, "ok", f"{version} >= {floor}")
         else:
-            yield Finding(title, "missing", f"{version} < {floor}; {reason}", "make setup")
+            yield DoctorFinding(title, "missing", f"{version} < {floor}; {reason}", "make setup")
 
 
-def _check_package(name: str, pin: str, version: str | None, group: str) -> Finding:
+def _check_package(name: str, pin: str, version: str | None, group: str) -> DoctorFinding:
     # Without the development tools training works all the same.
     absent: State = "warn" if group == "dev" else "missing"
     purpose = {"base": "", "dev": " (tests only)"}.get(group, f" (extra {group})")
     if version is None:
-        return Finding(name, absent, f"not installed{purpose}", "make setup")
+        return DoctorFinding(name, absent, f"not installed{purpose}", "make setup")
     # "2.13.0+cpu" is a build of 2.13.0.
     if not pin or version.split("+")[0] == pin:
-        return Finding(name, "ok", version)
+        return DoctorFinding(name, "ok", version)
     seen = f"{version}; {pin} is the tested one{purpose}"
-    return Finding(name, "warn", seen, f'make setup   (or: python -m pip install "{name}=={pin}")')
+    return DoctorFinding(name, "warn", seen, f'make setup   (or: python -m pip install "{name}=={pin}")')
 
 
 def _installed_requirements() -> dict[str, list[str]]:
@@ -194,69 +194,69 @@ def _numbers(version: str) -> tuple[int, ...]:
 # -- the machine ---------------------------------------------------------------------------------
 
 
-def check_gpus(gpus: list[gpu.GPU], torch_version: str | None) -> Iterator[Finding]:
+def check_gpus(gpus: list[gpu.GPU], torch_version: str | None) -> Iterator[DoctorFinding]:
     """The driver, one finding a GPU, and whether the installed torch can use them."""
     if not gpus:
         yield _no_gpu()
         return
     driver = gpus[0].driver_version
     if _numbers(driver)[:1] >= (OLDEST_DRIVER,):
-        yield Finding("NVIDIA driver", "ok", driver)
+        yield DoctorFinding("NVIDIA driver", "ok", driver)
     else:
         seen = f"{driver}; the CUDA 13 build of torch needs {OLDEST_DRIVER} or newer"
-        yield Finding("NVIDIA driver", "warn", seen, "install a newer NVIDIA driver and restart")
+        yield DoctorFinding("NVIDIA driver", "warn", seen, "install a newer NVIDIA driver and restart")
     for one in gpus:
         seen = f"{one.name}, {one.free_gib:.1f} of {one.total_gib:.1f} GiB free"
-        yield Finding(f"GPU {one.index}", "ok", seen)
+        yield DoctorFinding(f"GPU {one.index}", "ok", seen)
     if torch_version is not None and torch_version.endswith("+cpu"):
         seen = f"{torch_version} cannot use the GPU"
-        yield Finding("torch build", "missing", seen, "delete .venv, then: make setup")
+        yield DoctorFinding("torch build", "missing", seen, "delete .venv, then: make setup")
 
 
-def _no_gpu() -> Finding:
+def _no_gpu() -> DoctorFinding:
     loaded = Path("/proc/driver/nvidia/version").exists()
     if loaded or shutil.which("nvidia-smi"):
         seen = "there, but it does not answer"
-        return Finding("NVIDIA driver", "warn", seen, "type nvidia-smi; often a restart is needed")
+        return DoctorFinding("NVIDIA driver", "warn", seen, "type nvidia-smi; often a restart is needed")
     seen = "none: only presets for the CPU will run"
-    return Finding("NVIDIA driver", "warn", seen, "with an NVIDIA GPU: install its driver")
+    return DoctorFinding("NVIDIA driver", "warn", seen, "with an NVIDIA GPU: install its driver")
 
 
-def check_ram() -> Finding:
+def check_ram() -> DoctorFinding:
     try:
         import psutil
     except ImportError:
-        return Finding("RAM", "warn", "not known without psutil", "make setup")
+        return DoctorFinding("RAM", "warn", "not known without psutil", "make setup")
     memory = psutil.virtual_memory()
     total_gib, free_gib = memory.total / gpu.GIB, memory.available / gpu.GIB
     seen = f"{free_gib:.1f} of {total_gib:.1f} GiB free"
     # A machine sold as 16 GB reports a little less.
     if total_gib >= RAM_GIB * 0.9:
-        return Finding("RAM", "ok", seen)
+        return DoctorFinding("RAM", "ok", seen)
     todo = "choose a preset with a small model; a swap file helps while one is loaded"
-    return Finding("RAM", "warn", f"{seen}; large models want {RAM_GIB}", todo)
+    return DoctorFinding("RAM", "warn", f"{seen}; large models want {RAM_GIB}", todo)
 
 
-def check_cpus() -> Finding:
+def check_cpus() -> DoctorFinding:
     # In a container the process may use fewer than the machine has; macOS and Windows cannot say.
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if mine >= CPUS:
-        return Finding("CPUs", "ok", str(mine))
+        return DoctorFinding("CPUs", "ok", str(mine))
     todo = f"give the container or machine {CPUS} CPUs; rewards compete with training for one"
-    return Finding("CPUs", "warn", str(mine), todo)
+    return DoctorFinding("CPUs", "warn", str(mine), todo)
 
 
-def check_disk(name: str, folder: Path, wanted_gib: int) -> Finding:
+def check_disk(name: str, folder: Path, wanted_gib: int) -> DoctorFinding:
     """Free space where `folder` is, or will be."""
     free_gib = shutil.disk_usage(_existing(folder)).free / gpu.GIB
     seen = f"{free_gib:.0f} GiB free for {folder}"
     if free_gib >= wanted_gib:
-        return Finding(name, "ok", seen)
+        return DoctorFinding(name, "ok", seen)
     todo = f"free {wanted_gib - free_gib:.0f} GiB; `du -sh {folder}/*` shows what takes the space"
-    return Finding(name, "warn", f"{seen}; {wanted_gib} wanted", todo)
+    return DoctorFinding(name, "warn", f"{seen}; {wanted_gib} wanted", todo)
 
 
-def check_writable(outputs: Path) -> Finding:
+def check_writable(outputs: Path) -> DoctorFinding:
     place = _existing(outputs)
     try:
         if not place.is_dir():
@@ -267,8 +267,8 @@ def check_writable(outputs: Path) -> Finding:
     except OSError as error:
         seen = f"{place} cannot be written: {error.strerror}"
         todo = f'make it yours (chown -R "$USER" {place}), or choose another outputs folder'
-        return Finding("outputs writable", "missing", seen, todo)
-    return Finding("outputs writable", "ok", str(outputs))
+        return DoctorFinding("outputs writable", "missing", seen, todo)
+    return DoctorFinding("outputs writable", "ok", str(outputs))
 
 
 def hub_folder(env: Mapping[str, str]) -> Path:
@@ -293,9 +293,9 @@ def _existing(folder: Path) -> Path:
 # -- keys and programs ---------------------------------------------------------------------------
 
 
-def check_wandb_key(env: Mapping[str, str]) -> Finding:
+def check_wandb_key(env: Mapping[str, str]) -> DoctorFinding:
     if env.get("WANDB_API_KEY"):
-        return Finding("W&B key", "ok", "in WANDB_API_KEY")
+        return DoctorFinding("W&B key", "ok", "in WANDB_API_KEY")
     path = Path(env.get("NETRC") or "~/.netrc").expanduser()
     try:
         hosts = netrc.netrc(str(path)).hosts
@@ -303,39 +303,39 @@ def check_wandb_key(env: Mapping[str, str]) -> Finding:
         hosts = {}
     # `wandb login` of 0.31 writes the second: its server's new name.
     if any("wandb" in host or "coreweave" in host for host in hosts):
-        return Finding("W&B key", "ok", f"in {path}")
+        return DoctorFinding("W&B key", "ok", f"in {path}")
     seen = "none: runs are recorded in outputs/ only"
-    return Finding("W&B key", "warn", seen, "for W&B: .venv/bin/wandb login")
+    return DoctorFinding("W&B key", "warn", seen, "for W&B: .venv/bin/wandb login")
 
 
-def check_hub_token(env: Mapping[str, str]) -> Finding:
+def check_hub_token(env: Mapping[str, str]) -> DoctorFinding:
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if env.get(name):
-            return Finding("Hugging Face token", "ok", f"in {name}")
+            return DoctorFinding("Hugging Face token", "ok", f"in {name}")
     path = Path(env.get("HF_TOKEN_PATH") or _hub_home(env) / "token").expanduser()
     if path.is_file() and path.stat().st_size:
-        return Finding("Hugging Face token", "ok", f"in {path}")
+        return DoctorFinding("Hugging Face token", "ok", f"in {path}")
     seen = "none: models behind a licence cannot be fetched"
-    return Finding("Hugging Face token", "warn", seen, "for those: .venv/bin/hf auth login")
+    return DoctorFinding("Hugging Face token", "warn", seen, "for those: .venv/bin/hf auth login")
 
 
-def check_bubblewrap() -> Finding:
+def check_bubblewrap() -> DoctorFinding:
     """By a trial run: that the program is there does not say that the kernel lets it work."""
     from trainer.rewards import sandbox
 
     problem = sandbox.trouble()
     if problem is None:
-        return Finding("bubblewrap", "ok", "a trial run worked")
+        return DoctorFinding("bubblewrap", "ok", "a trial run worked")
     seen = f"the code reward has no sandbox: {problem.what}"
-    return Finding("bubblewrap", "warn", seen, f"for that reward: {problem.fix}")
+    return DoctorFinding("bubblewrap", "warn", seen, f"for that reward: {problem.fix}")
 
 
-def check_chromium(env: Mapping[str, str]) -> Finding:
+def check_chromium(env: Mapping[str, str]) -> DoctorFinding:
     programs = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = next(filter(None, map(shutil.which, programs)), None)
     downloads = Path(env.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright").expanduser()
     found = found or next((str(place) for place in sorted(downloads.glob("chromium*"))), None)
     if found:
-        return Finding("chromium", "ok", found)
+        return DoctorFinding("chromium", "ok", found)
     seen = "none: only the browser tests need it"
-    return Finding("chromium", "warn", seen, "for those tests: apt install chromium")
+    return DoctorFinding("chromium", "warn", seen, "for those tests: apt install chromium")

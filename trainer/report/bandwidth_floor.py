@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from trainer.machine.cards import Card
+from trainer.machine.gpu_models import GpuModel
 from trainer.memory import GIB, Load, weights_gib
 from trainer.memory.static import trainable_bytes
 
@@ -28,7 +28,7 @@ class Floor:
     cache_gib: float
 
 
-def floor(load: Load, card: Card, prompt_tokens: float, new_tokens: float, rows: int | None = None) -> Floor:
+def floor(load: Load, card: GpuModel, prompt_tokens: float, new_tokens: float, rows: int | None = None) -> Floor:
     """For `rows` sequences (None: all that the run generates at once) of `prompt_tokens`, `new_tokens` each."""
     rows = rows or load.generation_rows
     context = prompt_tokens + new_tokens / 2

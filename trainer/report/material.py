@@ -15,13 +15,13 @@ from typing import Any
 
 from trainer import launch
 from trainer.errors import RunError
-from trainer.machine.cards import Card, card_named
+from trainer.machine.gpu_models import GpuModel, gpu_model_named
 from trainer.machine.json_files import read_json
 from trainer.memory import Load
 from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
-from trainer.run.best import Best, best
+from trainer.run.best import Best, find_best
 from trainer.run.events import Event
 from trainer.run.groups import OUTCOMES
 from trainer.run.rundir import RunDir
@@ -131,9 +131,9 @@ class Material:
     # ---- generation's floor
 
     @cached_property
-    def card(self) -> Card | None:
+    def card(self) -> GpuModel | None:
         """The GPU, as far as its data sheet is known."""
-        return card_named(self.gpu)
+        return gpu_model_named(self.gpu)
 
     @cached_property
     def load(self) -> Load | None:
@@ -211,7 +211,7 @@ def _content(content: Any) -> str:
 def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
     """Everything known of a run as it is now. follower: of this run, read on instead of the whole log again."""
     follower = follower or RunFollower(rundir)
-    status = launch.judge(rundir, follower)
+    status = launch.status_of(rundir, follower)
     state = follower.state
     try:
         spec: RunSpec | None = rundir.read_spec()
@@ -235,5 +235,5 @@ def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) 
         imported=imported if isinstance(imported, dict) else None,
         gpu=(imported or {}).get("gpu") or plan.get("gpu_name"),
         rundir=rundir,
-        best=best(rundir, state),
+        best=find_best(rundir, state),
     )

@@ -46,7 +46,7 @@ class Best:
         return said
 
 
-def best(rundir: RunDir, state: RunState) -> Best | None:
+def find_best(rundir: RunDir, state: RunState) -> Best | None:
     """The best checkpoint that is there; None when none was evaluated.
 
     state: what the event log says (report.fold.state_of). scores.json counts before the evaluations of the run, as long
@@ -90,7 +90,7 @@ def _evaluated(state: RunState, there: set[int]) -> Best | None:
     return Best(step, rewards[step], "eval", None, len(rewards), untrained)
 
 
-def choose(rundir: RunDir, state: RunState, which: str | None, say: Callable[[str], None]) -> Checkpoint:
+def resolve_checkpoint(rundir: RunDir, state: RunState, which: str | None, say: Callable[[str], None]) -> Checkpoint:
     """The verified checkpoint that is meant.
 
     which: BEST, LATEST (the newest that verifies) or a step; None takes the best, without evaluations the latest.
@@ -100,7 +100,7 @@ def choose(rundir: RunDir, state: RunState, which: str | None, say: Callable[[st
     known = {str(checkpoint.step): checkpoint for checkpoint in checkpoints.listed(rundir.checkpoints)}
     if not known:
         raise RunError(Problem(f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"))
-    found = best(rundir, state) if which in (BEST, None) else None
+    found = find_best(rundir, state) if which in (BEST, None) else None
     if found is None and which == BEST:
         what = f"no checkpoint of run {rundir.name} was evaluated on held-out rows"
         raise RunError(Problem("--checkpoint", what, f"latest, or one of {', '.join(known)}"))

@@ -53,7 +53,7 @@ def imported_problem(rundir: RunDir) -> Problem:
     return Problem(f"run {rundir.name}", what, f"python -m trainer report {rundir.name}")
 
 
-def verdict(rundir: RunDir, state: RunState, alive: bool) -> Status:
+def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
     """The status. The state must be read AFTER `alive`: a run that ends in between would look lost.
 
     A final event of the newest attempt decides, even while the process is still clearing up. A

@@ -57,7 +57,7 @@ def save_asked_of(rundir: RunDir, attempt: int) -> float | None:
     return found[1] if found and found[0] == attempt else None
 
 
-def saved(rundir: RunDir, attempt: int) -> None:
+def clear_save_request(rundir: RunDir, attempt: int) -> None:
     """Clear the request to save of that attempt: it was met, or the attempt ends."""
     if save_asked_of(rundir, attempt) is not None:
         rundir.save_request.unlink(missing_ok=True)

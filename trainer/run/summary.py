@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.run.best import best
+from trainer.run.best import find_best
 from trainer.run.events import Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
-from trainer.run.status import Status, verdict, worker_alive
+from trainer.run.status import Status, derive_status, worker_alive
 
 EDGE_STEPS = 10  # steps averaged for the reward "at first" and "at last"
 
@@ -18,18 +18,18 @@ EDGE_STEPS = 10  # steps averaged for the reward "at first" and "at last"
 def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> dict[str, Any]:
     """What a run came to, for a line of JSON or a table. None where nothing is known.
 
-    status: what trainer.launch.judge said; judged from `state` as it is when left out.
+    status: what trainer.launch.status_of said; judged from `state` as it is when left out.
     reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
     the same step in both. best_step: of the best evaluated checkpoint that is there. seconds: in
     training steps, all attempts together; wall_seconds: also loading, evaluation and saving,
     without the time between attempts.
     """
     first, last = edges(state.metrics.get("train/reward", []))
-    found = best(rundir, state)
+    found = find_best(rundir, state)
     before, after = _eval_at(state, "before"), _eval_at(state, "after")
     return {
         "run": rundir.name,
-        "status": status or verdict(rundir, state, worker_alive(rundir, state)),
+        "status": status or derive_status(rundir, state, worker_alive(rundir, state)),
         "steps": state.last_step,
         "steps_total": state.steps_total,
         "reward_first": first,

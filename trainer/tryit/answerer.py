@@ -14,7 +14,7 @@ from typing import Any
 from trainer.errors import Problem, RunError
 from trainer.rewards import check as rewards_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.tryit.chat import Chat, Dialogue, Settings, Streamer
+from trainer.tryit.chat import Chat, ChatSettings, Dialogue, Streamer
 from trainer.tryit.journal import Journal
 from trainer.tryit.request import Request
 
@@ -60,7 +60,7 @@ class Answerer:
     # ---- as it was typed
 
     def _typed(self, request: Request) -> None:
-        settings = Settings(request.temperature, request.max_new_tokens)
+        settings = ChatSettings(request.temperature, request.max_new_tokens)
         turns = [dict(turn) for turn in request.turns]
         text = turns.pop()["content"]
         for side in request.sides:
@@ -104,7 +104,7 @@ class Answerer:
         gold = rewards_check.gold(self.chat.spec.reward, row)
         self.journal.write("row", request.id, prompt=row["prompt"], gold=gold, row=number, rows=len(rows))
         self._refuse_too_long(self.chat.prompt_ids(row["prompt"]), request)
-        settings = Settings(request.temperature, request.max_new_tokens)
+        settings = ChatSettings(request.temperature, request.max_new_tokens)
         for side in request.sides:
             base = side == "base"
             self.chat.load(base)

@@ -25,7 +25,7 @@ OnToken = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ChatSettings:
     """temperature: 0 is greedy. max_new_tokens: after which an answer is cut. Raises RunError when they can not be."""
 
     temperature: float = 0.7
@@ -63,7 +63,7 @@ class Chat:
     def answer(
         self,
         prompt: list[Message] | str,
-        settings: Settings,
+        settings: ChatSettings,
         *,
         base: bool = False,
         seed: int = 0,
@@ -109,14 +109,14 @@ class Chat:
         import torch
         from transformers import set_seed
 
-        from trainer.grpo.guard import generation_mode
+        from trainer.grpo.generation_guard import generation_mode
 
         model = self._model(base)
         set_seed(seed)
         with torch.no_grad(), self._untrained(base), self._autocast(), generation_mode(model):
             yield model
 
-    def decoding(self, settings: Settings) -> dict[str, Any]:
+    def decoding(self, settings: ChatSettings) -> dict[str, Any]:
         """Arguments of generate."""
         length = {"max_new_tokens": settings.max_new_tokens}
         if settings.temperature == 0:
@@ -195,7 +195,7 @@ class Dialogue:
     """
 
     chat: Chat
-    settings: Settings
+    settings: ChatSettings
     base: bool = False
     system: str | None = None
     turns: list[Message] = field(default_factory=list)
@@ -234,7 +234,7 @@ class Dialogue:
 def opened(
     rundir: RunDir, checkpoint: str | None = None, device: str | None = None, *, say: Callable[[str], None]
 ) -> Iterator[Chat]:
-    """A Chat on that checkpoint, as trainer.run.best.choose takes it. On a GPU no run can start until the end.
+    """A Chat on that checkpoint, as resolve_checkpoint takes it. On a GPU no run can start until the end.
 
     device: cpu or cuda; None takes the run's, or the CPU where there is no GPU. Raises RunError when a run trains on
     the GPU.

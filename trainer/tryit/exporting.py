@@ -96,11 +96,11 @@ def _refuse(rundir: RunDir, kind: str, step: int, repo: str | None) -> None:
     if step not in steps:
         raise ExportRefused(Problem("checkpoint", f"{step} is no checkpoint of this run"))
     if kind == "hub":
-        from trainer.export import hub
+        from trainer.export import hub_upload
 
         if repo is None or not REPO.fullmatch(repo):
             raise ExportRefused(Problem("repository", f"{str(repo or '')[:80]!r} is not USER/NAME", "me/my-model"))
-        hub.prepare(repo)
+        hub_upload.prepare(repo)
     elif (rundir.exports / f"{kind}-{step}").exists():
         raise ExportRefused(Problem(f"{kind}-{step}", "exists already", "download it, or delete its folder"))
     if kind == "gguf" and (missing := missing_tools()):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from trainer.console import lines
 from trainer.run.status import LIVE
-from trainer.ui.known_runs import Row, Seen
+from trainer.ui.known_runs import RunRow, Seen
 from trainer.ui.live.views import phase, planned
 from trainer.ui.text import Words
 
 
-def chosen(rows: Sequence[Row], wanted: str | None) -> str | None:
+def chosen(rows: Sequence[RunRow], wanted: str | None) -> str | None:
     """The run to show: the wanted one, else one that is going, else the newest."""
     names = [row.name for row in rows]
     if wanted in names:

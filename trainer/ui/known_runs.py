@@ -46,7 +46,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """A line of the table. status None: not read yet. title, model None: spec.json can not be read."""
 
     name: str
@@ -69,8 +69,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
-    rows: list[Row]
+class RunTable:
+    rows: list[RunRow]
     hidden: int
     """Older runs that are not in `rows`."""
 
@@ -81,7 +81,7 @@ class KnownRuns:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._followers: OrderedDict[Key, RunFollower] = OrderedDict()
-        self._rows: dict[Key, tuple[Mark, Row]] = {}
+        self._rows: dict[Key, tuple[Mark, RunRow]] = {}
 
     @contextlib.contextmanager
     def look(self, name: str) -> Iterator[Seen]:
@@ -90,7 +90,7 @@ class KnownRuns:
         with self._lock:
             yield self._see(rundir)
 
-    def table(self, budget_s: float = BUDGET_S) -> Table:
+    def table(self, budget_s: float = BUDGET_S) -> RunTable:
         """All runs, newest first. Runs that ended and were read before cost a few stat calls."""
         deadline = time.monotonic() + budget_s
         found = list_runs(outputs_dir())
@@ -103,14 +103,14 @@ class KnownRuns:
                 if stored is not None and old:
                     row = stored[1]
                 elif stored is None and time.monotonic() > deadline:
-                    row = Row(rundir.name)
+                    row = RunRow(rundir.name)
                 else:
                     row = _row(self._see(rundir))
                 if row.status is not None:
                     known[key] = (mark, row)
                 rows.append(row)
             self._rows = known
-        return Table(rows, len(found) - len(rows))
+        return RunTable(rows, len(found) - len(rows))
 
     def _see(self, rundir: RunDir) -> Seen:
         key = _key(rundir)
@@ -118,7 +118,7 @@ class KnownRuns:
         self._followers[key] = follower
         while len(self._followers) > KEEP:
             self._followers.popitem(last=False)
-        status = launch.judge(rundir, follower)
+        status = launch.status_of(rundir, follower)
         return Seen(rundir, _spec(rundir), follower.state, status, _total(rundir, follower.state, status))
 
 
@@ -152,11 +152,11 @@ def _spec(rundir: RunDir) -> RunSpec | None:
         return None
 
 
-def _row(seen: Seen) -> Row:
+def _row(seen: Seen) -> RunRow:
     state, spec = seen.state, seen.spec
     found = summary(state, seen.rundir, seen.status)
     width = max(1, len(state.steps) // CURVE)
-    return Row(
+    return RunRow(
         name=seen.rundir.name,
         status=seen.status,
         title=None if spec is None else spec.title or spec.model.name,

@@ -15,10 +15,10 @@ import gradio as gr
 from trainer.machine import gpu
 from trainer.run.status import LIVE
 from trainer.show import charts
-from trainer.ui import actions, heading, markup
+from trainer.ui import actions, elements, heading
 from trainer.ui.groups.tab import GroupsTab
 from trainer.ui.health.tab import HealthTab
-from trainer.ui.known_runs import KnownRuns, Table
+from trainer.ui.known_runs import KnownRuns, RunTable
 from trainer.ui.labels import Labels
 from trainer.ui.live.tab import LiveTab
 from trainer.ui.runs.tab import RunsTab
@@ -102,7 +102,7 @@ class Page:
     def _head(self) -> None:
         make = self.labels.make
         with gr.Row(elem_classes="g-head"):
-            title = markup.element("h1", words("en")("page.title"))
+            title = elements.element("h1", words("en")("page.title"))
             self.title = gr.HTML(title, elem_classes="g-title")
             self.chooser = make(
                 gr.Dropdown,
@@ -232,17 +232,17 @@ class Page:
         for name in live[:MOST_PROGRESS]:
             with self.runs.look(name) as seen:
                 going.append(heading.progress(seen, say))
-        title = markup.element("h1", say("page.title")) + markup.element("p", _machine(say), "g-machine")
+        title = elements.element("h1", say("page.title")) + elements.element("p", _machine(say), "g-machine")
         return {
             "run": look.run or "",
             "chooser": (_choices(table), look.run),
             "title": title,
-            "progress": markup.progress(going, say("page.idle")),
+            "progress": elements.progress(going, say("page.idle")),
         }
 
 
-def _choices(table: Table) -> list[tuple[str, str]]:
-    return [(f"{markup.shape(row.status)} {row.name}".strip(), row.name) for row in table.rows]
+def _choices(table: RunTable) -> list[tuple[str, str]]:
+    return [(f"{elements.shape(row.status)} {row.name}".strip(), row.name) for row in table.rows]
 
 
 def _machine(say: Words) -> str:

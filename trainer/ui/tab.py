@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.ui.known_runs import KnownRuns, Table
+from trainer.ui.known_runs import KnownRuns, RunTable
 from trainer.ui.text import Words
 
 
@@ -20,7 +20,7 @@ class Look:
 
     say: Words
     runs: KnownRuns
-    table: Table
+    table: RunTable
     run: str | None
     """The run that is chosen in the head of the page; None when there is none."""
     now: float

@@ -19,14 +19,14 @@ from typing import Any, TypeVar, cast
 from trainer import plan as planning
 from trainer.errors import DataError, InputError, PlanError, Problem
 from trainer.machine import environment
-from trainer.machine.cards import NAMES, card_named
+from trainer.machine.gpu_models import NAMES, gpu_model_named
 from trainer.plan import RunPlan
 from trainer.presets.explain import nearest
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir, next_name, outputs_dir
-from trainer.wandb_import import config, files, history
-from trainer.wandb_import.config import Settings
-from trainer.wandb_import.history import Evaluation, Step, Training
+from trainer.wandb_import import exported_files, history, settings
+from trainer.wandb_import.history import Evaluation, History, LoggedStep
+from trainer.wandb_import.settings import KnownSettings
 
 _SHOWN = 12  # names an error lists
 Found = TypeVar("Found")
@@ -37,7 +37,7 @@ class Imported:
     """What was made, for the person who asked. ignored: {what: how many}."""
 
     rundir: RunDir
-    training: Training
+    training: History
     run: str | None
     known: list[str]
     ignored: dict[str, int]
@@ -57,12 +57,12 @@ def bring(
     """Make the run directory. Raises InputError with every problem; then nothing was written.
 
     preset, config_file: where the settings come from; one of them, or none. run: which run of a chart of several.
-    gpu: the card it ran on, as trainer.machine.cards knows it.
+    gpu: the card it ran on, as trainer.machine.gpu_models knows it.
     """
     problems = _gpu_problems(gpu)
     if preset is not None and config_file is not None:
         problems.append(Problem("--config", "means nothing with --preset: both say the settings", "leave one out"))
-    read = _collected(lambda: files.read(paths, run), problems)
+    read = _collected(lambda: exported_files.read(paths, run), problems)
     told = history.training(read.rows) if read else None
     if told is not None and not told.useful:
         problems.append(_no_metrics(paths, read.rows if read else []))
@@ -70,12 +70,13 @@ def bring(
     settings = _collected(lambda: _settings(preset, overrides, config_file, title, told), problems)
     if problems or read is None or told is None or settings is None:
         raise DataError(problems)
-    card = card_named(gpu)
+    card = gpu_model_named(gpu)
     plan, notes = _plan(settings, card.name if card else None)
     numbers = [step.number for step in told.steps]
-    if told.counted_by != files.GLOBAL_STEP and any(b - a != 1 for a, b in itertools.pairwise(numbers)):
+    if told.counted_by != exported_files.GLOBAL_STEP and any(b - a != 1 for a, b in itertools.pairwise(numbers)):
         notes.append(
-            f"{told.counted_by} counts calls of wandb.log, not steps of the training: those are {files.GLOBAL_STEP}"
+            f"{told.counted_by} counts calls of wandb.log, not steps of the training: those are "
+            f"{exported_files.GLOBAL_STEP}"
         )
     if settings.refused:
         told.ignored["values of the config that do not fit here"] = settings.refused
@@ -110,7 +111,7 @@ def _collected(call: Callable[[], Found], problems: list[Problem]) -> Found | No
 
 
 def _gpu_problems(gpu: str | None) -> list[Problem]:
-    if gpu is None or card_named(gpu) is not None:
+    if gpu is None or gpu_model_named(gpu) is not None:
         return []
     short = {name.removeprefix("RTX "): name for name in NAMES}
     close = [short.get(name, name) for name in nearest(gpu, [*short, *NAMES], count=3)]
@@ -120,7 +121,7 @@ def _gpu_problems(gpu: str | None) -> list[Problem]:
     ]
 
 
-def _no_metrics(paths: Sequence[Path], rows: Sequence[files.Row]) -> Problem:
+def _no_metrics(paths: Sequence[Path], rows: Sequence[exported_files.ExportedRow]) -> Problem:
     names = list(dict.fromkeys(name for row in rows for name in row.numbers))
     seen = ", ".join(map(repr, names[:_SHOWN])) or "no column of numbers"
     close = [f"train/{found}" for name in names for found in nearest(name.rpartition("/")[2], history.TRL_NAMES)]
@@ -129,17 +130,17 @@ def _no_metrics(paths: Sequence[Path], rows: Sequence[files.Row]) -> Problem:
 
 
 def _settings(
-    preset: str | None, overrides: Sequence[str], config_file: Path | None, title: str, told: Training | None
-) -> Settings:
+    preset: str | None, overrides: Sequence[str], config_file: Path | None, title: str, told: History | None
+) -> KnownSettings:
     if preset is not None:
-        return config.of_preset(preset, overrides)
+        return settings.of_preset(preset, overrides)
     head, tail = "train/rewards/", "/mean"
     logged = told.metrics if told else []
     rewards = [name[len(head) : -len(tail)] for name in logged if name.startswith(head) and name.endswith(tail)]
-    return config.of_config(config_file, overrides, title, rewards)
+    return settings.of_config(config_file, overrides, title, rewards)
 
 
-def _plan(settings: Settings, gpu: str | None) -> tuple[dict[str, Any], list[str]]:
+def _plan(settings: KnownSettings, gpu: str | None) -> tuple[dict[str, Any], list[str]]:
     """The plan as far as it is known: of a batch that is not, nothing is computed. And what is to be said."""
     if settings.batch_known:
         try:
@@ -151,12 +152,12 @@ def _plan(settings: Settings, gpu: str | None) -> tuple[dict[str, Any], list[str
     return {"gpu_name": gpu}, []
 
 
-def _write(rundir: RunDir, told: Training, imported: dict[str, Any], plan: dict[str, Any]) -> None:
+def _write(rundir: RunDir, told: History, imported: dict[str, Any], plan: dict[str, Any]) -> None:
     moment = _Moment(told)
     with EventWriter(rundir.events, 1, clock=moment) as events:
         events.emit("run_started", resumed_from_step=0, resumed_from=None, skipped=[], imported=imported)
         events.emit("plan", plan=plan)
-        everything: list[Step | Evaluation] = [*told.steps, *told.evals]
+        everything: list[LoggedStep | Evaluation] = [*told.steps, *told.evals]
         for happened in sorted(everything, key=_place):
             moment.at(happened.time)
             if isinstance(happened, Evaluation):
@@ -173,7 +174,7 @@ def _write(rundir: RunDir, told: Training, imported: dict[str, Any], plan: dict[
                 )
 
 
-def _place(happened: Step | Evaluation) -> tuple[int, bool]:
+def _place(happened: LoggedStep | Evaluation) -> tuple[int, bool]:
     """An evaluation comes after its step."""
     return (happened.step, True) if isinstance(happened, Evaluation) else (happened.number, False)
 
@@ -181,7 +182,7 @@ def _place(happened: Step | Evaluation) -> tuple[int, bool]:
 class _Moment:
     """The clock of the events: when a thing happened, and for want of that when the one before it did."""
 
-    def __init__(self, told: Training) -> None:
+    def __init__(self, told: History) -> None:
         self.now = told.began if told.began is not None else clock.time()
 
     def at(self, time: float | None) -> None:

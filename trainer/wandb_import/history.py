@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.wandb_import.files import GLOBAL_STEP, Row
+from trainer.wandb_import.exported_files import GLOBAL_STEP, ExportedRow
 
 PROFILED = "profiling/Time taken: "
 OURS = f"{PROFILED}CustomGRPOTrainer."  # the class whose seconds reports read
@@ -57,7 +57,7 @@ _TRL_GROUPS = ("rewards/", "completions/", "clip_ratio/", "sampling/", "tools/",
 
 
 @dataclass
-class Step:
+class LoggedStep:
     """One step. seconds and time (unix seconds) are None where the history does not say them."""
 
     number: int
@@ -69,9 +69,9 @@ class Step:
     groups: dict[str, float] = field(default_factory=dict)
     profiled: dict[str, float] = field(default_factory=dict)
     """Sums of the rows before its own."""
-    began: Row | None = None
+    began: ExportedRow | None = None
     """The row the step before ended with."""
-    ended: Row | None = None
+    ended: ExportedRow | None = None
     over: int | None = None
     """Steps of the training that were logged as this one; None where that is not known."""
 
@@ -86,10 +86,10 @@ class Evaluation:
 
 
 @dataclass
-class Training:
+class History:
     """What a history tells. counted_by: the column that said the step."""
 
-    steps: list[Step]
+    steps: list[LoggedStep]
     evals: list[Evaluation]
     counted_by: str
     ignored: Counter[str]
@@ -106,7 +106,7 @@ class Training:
         return sorted({name for step in self.steps for name in step.metrics})
 
 
-def training(rows: Sequence[Row]) -> Training:
+def training(rows: Sequence[ExportedRow]) -> History:
     """The steps of the rows; none when there is no metric of a training in them."""
     named = [_named(row) for row in rows]
     counted_by = GLOBAL_STEP if any(row.step is not None for row in named) else "_step"
@@ -119,10 +119,10 @@ def training(rows: Sequence[Row]) -> Training:
     for step in steps:
         _finish(step)
     evals = [reading.evaluation(number) for number in sorted(reading.evals)]
-    return Training([step for step in steps if step.metrics], evals, counted_by, +reading.ignored, _began(rows))
+    return History([step for step in steps if step.metrics], evals, counted_by, +reading.ignored, _began(rows))
 
 
-def _began(rows: Sequence[Row]) -> float | None:
+def _began(rows: Sequence[ExportedRow]) -> float | None:
     first = next((row for row in rows if row.time is not None), None)
     return first.time - (first.runtime or 0.0) if first is not None and first.time is not None else None
 
@@ -134,17 +134,17 @@ def named(name: str) -> str:
     return f"train/{name}" if name in TRL_NAMES or name.startswith(_TRL_GROUPS) else name
 
 
-def _named(row: Row) -> Row:
+def _named(row: ExportedRow) -> ExportedRow:
     numbers = {named(name): value for name, value in row.numbers.items()}
-    return Row(numbers, row.order, row.step, row.time, row.runtime, row.panel)
+    return ExportedRow(numbers, row.order, row.step, row.time, row.runtime, row.panel)
 
 
-def _trained(row: Row) -> bool:
+def _trained(row: ExportedRow) -> bool:
     """Has it metrics of a step? An evaluation has train/epoch as well."""
     return any(name.startswith("train/") and name != _EPOCH for name in row.numbers)
 
 
-def _moved_back(rows: list[Row]) -> Iterable[Row]:
+def _moved_back(rows: list[ExportedRow]) -> Iterable[ExportedRow]:
     """Rows of charts over train/global_step with what was profiled after the row of the step before its own."""
     shown = [row for row in rows if row.panel and row.order is None]
     first = next((row.step for row in shown if _trained(row)), None)
@@ -155,8 +155,8 @@ def _moved_back(rows: list[Row]) -> Iterable[Row]:
     for row in rows:
         late = {name: value for name, value in row.numbers.items() if name.startswith(PROFILED)}
         rest = {name: value for name, value in row.numbers.items() if name not in late}
-        found += [Row(rest, row.order, row.step, row.time, row.runtime, row.panel)] if rest else []
-        found += [Row(late, row.order, row.step, row.time, row.runtime)] if late else []
+        found += [ExportedRow(rest, row.order, row.step, row.time, row.runtime, row.panel)] if rest else []
+        found += [ExportedRow(late, row.order, row.step, row.time, row.runtime)] if late else []
     return found
 
 
@@ -166,15 +166,15 @@ class _Reading:
     def __init__(self, by_trainer: bool, trained: bool) -> None:
         self.by_trainer = by_trainer
         self.trained = trained
-        self.steps: dict[int, Step] = {}
+        self.steps: dict[int, LoggedStep] = {}
         self.evals: dict[int, dict[str, float]] = {}
         self.eval_times: dict[int, float | None] = {}
         self.ignored: Counter[str] = Counter()
         self.pending: dict[str, float] = {}
-        self._newest: Row | None = None
+        self._newest: ExportedRow | None = None
         self._last = -1
 
-    def take(self, row: Row) -> None:
+    def take(self, row: ExportedRow) -> None:
         number = self._number(row)
         values = {name: value for name, value in row.numbers.items() if not name.startswith("eval/")}
         evaluated = {name: value for name, value in row.numbers.items() if name.startswith("eval/")}
@@ -192,7 +192,7 @@ class _Reading:
         elif values:
             self._end(number, row, values)
 
-    def _number(self, row: Row) -> int | None:
+    def _number(self, row: ExportedRow) -> int | None:
         found = row.step if self.by_trainer else row.order
         if found is None or found < 0 or found != int(found):
             return None
@@ -218,9 +218,9 @@ class _Reading:
             elif name != _EPOCH:
                 self.pending[name] = value
 
-    def _end(self, number: int, row: Row, values: dict[str, float]) -> None:
+    def _end(self, number: int, row: ExportedRow, values: dict[str, float]) -> None:
         """The step ends with this row, or it is a further word on the step that ended last."""
-        step = self.steps.setdefault(number, Step(number))
+        step = self.steps.setdefault(number, LoggedStep(number))
         if not self.trained and number == self._last:  # seconds alone: several calls of one step
             for name, value in values.items():
                 step.metrics[name] = value + (step.metrics.get(name, 0.0) if name.startswith(PROFILED) else 0.0)
@@ -241,7 +241,7 @@ class _Reading:
         self._last, self._newest = number, row
 
 
-def _place_profiled(steps: Sequence[Step], reading: _Reading) -> None:
+def _place_profiled(steps: Sequence[LoggedStep], reading: _Reading) -> None:
     """Give every step the seconds that were profiled in it."""
     gaps = {later.number - earlier.number for earlier, later in itertools.pairwise(steps)} or {1}
     apart = next(iter(gaps)) if len(gaps) == 1 else None
@@ -259,7 +259,7 @@ def _place_profiled(steps: Sequence[Step], reading: _Reading) -> None:
         before = step.number
 
 
-def _finish(step: Step) -> None:
+def _finish(step: LoggedStep) -> None:
     for name in [name for name in step.metrics if _CLASS.match(name)]:
         step.metrics.setdefault(_CLASS.sub(OURS, name, count=1), step.metrics[name])
     step.groups = {ours: step.metrics.pop(name) for name, ours in _GROUPS.items() if name in step.metrics}
@@ -270,7 +270,7 @@ def _finish(step: Step) -> None:
     step.seconds = said if said is not None else _between(step)
 
 
-def _between(step: Step) -> float | None:
+def _between(step: LoggedStep) -> float | None:
     """Seconds since the step before it ended, where both rows say when and the steps follow each other."""
     if step.began is None or step.ended is None or step.over is None:
         return None

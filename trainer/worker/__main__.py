@@ -74,7 +74,7 @@ def _main(rundir: RunDir, module: str) -> int:
                 _emit_failed(session, error, [problem], launch.EXIT_FAILED)
                 return launch.EXIT_FAILED
             finally:
-                stop_requests.saved(rundir, attempt)  # nobody is left to meet one
+                stop_requests.clear_save_request(rundir, attempt)  # nobody is left to meet one
     return launch.EXIT_FINISHED
 
 

@@ -44,14 +44,16 @@ class SaveWhenAsked(TrainerCallback):
     def look(self) -> None:
         """Between boundaries: where every step that is done is saved already, there is nothing to wait for."""
         if self.asked() and self.rundir.checkpoint(self.step()).is_dir():  # asked first: a step may end in between
-            stop_requests.saved(self.rundir, self.attempt)
+            stop_requests.clear_save_request(self.rundir, self.attempt)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.every == 0 and self.asked():
             control.should_save = True
 
     def on_save(self, *args: Any, **kwargs: Any) -> None:
-        stop_requests.saved(self.rundir, self.attempt)  # published: the trainer tells of a save when it is done
+        stop_requests.clear_save_request(
+            self.rundir, self.attempt
+        )  # published: the trainer tells of a save when it is done
 
 
 class CatchUp(TrainerCallback):

@@ -14,7 +14,7 @@ from typing import Any
 from trainer.errors import Problem, WorkError
 from trainer.grpo.spans import Span
 from trainer.run import checkpoints
-from trainer.run.best import best
+from trainer.run.best import find_best
 from trainer.run.events import EventReader, EventWriter
 from trainer.run.rollouts import Batch, group_stats, groups
 from trainer.run.rundir import RunDir
@@ -41,7 +41,7 @@ class BestStep:
         for event in self._log.read():
             if event["kind"] in ("run_started", "eval"):  # a resume takes evaluations back
                 fold(self._state, event)
-        found = best(self.rundir, self._state)
+        found = find_best(self.rundir, self._state)
         return found.step if found else None
 
 

@@ -105,7 +105,7 @@ def make_site(folder: Path) -> Iterator[Site]:
         yield site
     finally:
         for run in list_runs(site.outputs):
-            if launch.judge(run) in ("starting", "running", "stopping"):
+            if launch.status_of(run) in ("starting", "running", "stopping"):
                 launch.kill(run)
             parent.end(run)  # who answers on Try it: asked at first, then killed
             parent.end(run)

@@ -174,7 +174,7 @@ def stop_and_save(page: Any, run: RunDir) -> None:
     live_button(page, "stop").click()
     expect(live_button(page, "resume")).to_be_enabled(timeout=PATIENCE_MS)
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-stopped"))
-    assert launch.judge(run) == "stopped"
+    assert launch.status_of(run) == "stopped"
     assert 0 < len(steps(run)) < STEPS
 
 
@@ -184,7 +184,7 @@ def resume_and_let_it_finish(page: Any, run: RunDir) -> None:
 
     live_button(page, "resume").click()
     expect(live_button(page, "stop")).to_be_enabled()
-    wait_for(lambda: launch.judge(run) == "finished")
+    wait_for(lambda: launch.status_of(run) == "finished")
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-finished"))
     assert steps(run) == list(range(1, STEPS + 1))
     assert sum(event["kind"] == "run_started" for event in EventReader(run.events).read()) == 2
@@ -255,12 +255,12 @@ def test_a_paused_run_goes_on(own_site: Site, new_page: Any) -> None:
     wait_for(lambda: len(steps(run)) >= 2)
     live_button(page, "pause").click()
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-paused"), timeout=PATIENCE_MS)
-    assert launch.judge(run) == "paused"
+    assert launch.status_of(run) == "paused"
     assert len(steps(run)) < 30
     going_on = live_button(page, "resume")
     expect(going_on).to_have_text("Continue")
     going_on.click()
     expect(live_button(page, "pause")).to_be_enabled()
-    wait_for(lambda: launch.judge(run) == "finished")
+    wait_for(lambda: launch.status_of(run) == "finished")
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-finished"))
     assert steps(run) == list(range(1, 31))

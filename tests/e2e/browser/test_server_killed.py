@@ -34,13 +34,13 @@ def test_the_run_goes_on_and_a_new_server_shows_it(own_site: Site, new_page: Any
     own_site.server.process.wait(20)
     before = len(steps(run))
     wait_for(lambda: len(steps(run)) >= before + 2)
-    assert launch.judge(run) == "running"
+    assert launch.status_of(run) == "running"
     page.context.close()
 
     own_site.restart()
     watch.server_is_gone = False
     assert shown_after(own_site, new_page, "watched") < SHOWN_S
-    wait_for(lambda: launch.judge(run) == "finished")
+    wait_for(lambda: launch.status_of(run) == "finished")
     everyone = list(range(1, STEPS + 1))
     assert steps(run) == everyone
     state = RunFollower(run).tick()

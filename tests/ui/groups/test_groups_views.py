@@ -15,8 +15,8 @@ from trainer.rewards.library.extract import finder
 from trainer.run.groups import Completion
 from trainer.run.rundir import RunDir
 from trainer.spec import Component
-from trainer.ui.groups import cards, credit, history, listing, panel, strip
-from trainer.ui.groups.choice import Choice, chosen
+from trainer.ui.groups import appearances, cards, credit, listing, panel, strip
+from trainer.ui.groups.choice import GroupChoice, chosen
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.known import Known
 from trainer.ui.text import words
@@ -44,13 +44,13 @@ def first(**more: Any) -> Completion:
 def test_what_a_browser_asks_is_checked() -> None:
     asked = '{"run": "a", "step": 4, "group": 2, "whole": [0, -1, -9, "x"], "follow": true, "left": 1, "key": "zz"}'
     found = chosen("a", asked, "best", "dead", "longest", "  word ")
-    assert found == Choice(4, 2, None, frozenset({0, -1}), True, (1, None), "best", "dead", "longest", "word")
+    assert found == GroupChoice(4, 2, None, frozenset({0, -1}), True, (1, None), "best", "dead", "longest", "word")
     assert chosen("b", asked, "best", "all", "best", "").step is None
 
 
 @given(st.one_of(st.none(), st.text(), st.integers(), st.just('{"run": "a", "step": 1e999}'), st.just("[" * 1999)))
 def test_junk_counts_as_not_asked(junk: Any) -> None:
-    assert chosen("a", junk, junk, junk, junk, None) == Choice()
+    assert chosen("a", junk, junk, junk, junk, None) == GroupChoice()
 
 
 # ---- the scrubber
@@ -91,12 +91,12 @@ def test_prompts_are_sorted_filtered_and_searched() -> None:
         group(1, prompt="high", mean=0.9, std=0.0, outcome="all_right"),
         group(2, prompt="long", mean=None, std=None, outcome="constant", completions=[completion("a NEEDLE" * 99)]),
     ]
-    places = {order: [g.place for g in listing.listed(groups, Choice(order=order))] for order in listing._ORDERS}
+    places = {order: [g.place for g in listing.listed(groups, GroupChoice(order=order))] for order in listing._ORDERS}
     expected = {"written": [0, 1, 2], "best": [1, 0, 2], "worst": [0, 1, 2], "spread": [0, 1, 2], "longest": [2, 0, 1]}
     assert places == expected
-    assert [g.place for g in listing.listed(groups, Choice(kind="dead", order="written"))] == [1, 2]
-    assert [g.place for g in listing.listed(groups, Choice(kind="alive"))] == [0]
-    assert [g.place for g in listing.listed(groups, Choice(search="needle"))] == [2]
+    assert [g.place for g in listing.listed(groups, GroupChoice(kind="dead", order="written"))] == [1, 2]
+    assert [g.place for g in listing.listed(groups, GroupChoice(kind="alive"))] == [0]
+    assert [g.place for g in listing.listed(groups, GroupChoice(search="needle"))] == [2]
 
 
 def test_the_list_marks_the_chosen_and_is_bounded() -> None:
@@ -244,15 +244,15 @@ def seen(step: int, mean: float | None = 0.5) -> Appearance:
 
 def test_a_prompt_is_told_through_the_run() -> None:
     found = [seen(n) for n in range(1, 201)]
-    shown = history.history(found, 1.0, 200, (None, 5), lambda one: group(completions=[completion(HOSTILE)]), EN)
+    shown = appearances.history(found, 1.0, 200, (None, 5), lambda one: group(completions=[completion(HOSTILE)]), EN)
     assert "<svg" in shown and "24 of 200 times" in shown
-    assert shown.count("<tr") == 1 + history.MOST_ROWS
+    assert shown.count("<tr") == 1 + appearances.MOST_ROWS
     assert "<img" not in shown and "Step 1<" in shown and "Step 5<" in shown
 
 
 def test_an_index_that_is_being_read_says_so() -> None:
-    assert "Still reading: 40 %" in history.history([], 0.4, 1, (None, None), lambda one: None, EN)
-    once = history.history([seen(3)], 1.0, 3, (None, None), lambda one: None, EN)
+    assert "Still reading: 40 %" in appearances.history([], 0.4, 1, (None, None), lambda one: None, EN)
+    once = appearances.history([seen(3)], 1.0, 3, (None, None), lambda one: None, EN)
     assert "once so far, at step 3" in once
-    gone = history.history([seen(3), seen(4, None)], 1.0, 3, (None, None), lambda one: None, EN)
+    gone = appearances.history([seen(3), seen(4, None)], 1.0, 3, (None, None), lambda one: None, EN)
     assert EN("groups.history_gone") in gone

@@ -18,7 +18,7 @@ from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.html import inline
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import verdict
+from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections import telling
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
@@ -103,7 +103,7 @@ def test_the_value_shown_is_the_one_that_was_measured(sick_run: RunDir) -> None:
 def test_the_verdict_is_the_rules_and_the_counts_add_up(sick_run: RunDir) -> None:
     found = of(sick_run)
     shown = views.top(found, EN)
-    assert telling.words("en")(f"verdict.{verdict(found.findings)}") in shown
+    assert telling.words("en")(f"verdict.{run_verdict(found.findings)}") in shown
     assert sum(int(count) for count in re.findall(r"<b>(\d+)</b>", shown)) == len(BOUNDS)
 
 

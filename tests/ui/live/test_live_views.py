@@ -54,7 +54,7 @@ def seen_of(rundir: RunDir, state: RunState, spec: RunSpec | None = SPEC, status
     return Seen(rundir, spec, state, status, 40)
 
 
-def drawn(seen: Seen) -> dict[str, cards.Card]:
+def drawn(seen: Seen) -> dict[str, cards.ChartCard]:
     """Cards by the key of their title, the whole run."""
     found = {
         card.chart.title: card for card in cards.cards(seen, drawing.view(seen.state.steps, "auto", "all", ""), EN)

@@ -80,7 +80,7 @@ def test_extend_plans_more_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = actions.extension("tiny-1", 3, EN)
     assert panel.carry_out(Wish("extended", "tiny-1", steps="3"), EN) == ""
     assert run.read_spec().optim.max_steps == planned.after == planned.before + 3
-    wait_for(lambda: launch.judge(run) == "finished" and not _left())
+    wait_for(lambda: launch.status_of(run) == "finished" and not _left())
 
 
 def test_two_runs_are_compared_in_the_language_of_the_page(make_run: MakeRun) -> None:

@@ -11,15 +11,15 @@ import pytest
 
 from tests.ui.events import began, checkpoint, finished, step, write_run
 from trainer.run.rundir import RunDir, outputs_dir
-from trainer.ui.known_runs import KnownRuns, Row, Table
+from trainer.ui.known_runs import KnownRuns, RunRow, RunTable
 from trainer.ui.runs import choice, views
-from trainer.ui.runs.choice import Choice
+from trainer.ui.runs.choice import RunChoice
 from trainer.ui.sparkline import sparkline
 from trainer.ui.text import words
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
-NOTHING = Choice()
+NOTHING = RunChoice()
 
 
 def deeds(run: str, language: str = "en") -> dict[str, views.Deed]:
@@ -47,22 +47,22 @@ def test_the_table_lists_every_run_newest_first_and_reads_a_broken_one_as_such(m
 
 
 def test_only_many_runs_have_a_filter_by_state_and_ticked_ones_stay_in_sight() -> None:
-    rows = [Row(f"run-{n}", "lost" if n % 2 else "finished", f"title {n}", "a/model") for n in range(10)]
-    assert "g-chips" not in views.table(Table(rows[:3], 0), NOTHING, "", None, [], EN)
-    shown = views.table(Table(rows, 7), NOTHING, "", None, [], EN)
+    rows = [RunRow(f"run-{n}", "lost" if n % 2 else "finished", f"title {n}", "a/model") for n in range(10)]
+    assert "g-chips" not in views.table(RunTable(rows[:3], 0), NOTHING, "", None, [], EN)
+    shown = views.table(RunTable(rows, 7), NOTHING, "", None, [], EN)
     assert 'data-state="lost"' in shown and "7 older runs" in shown
-    lost = Choice(ticked=("run-0",), state="lost")
+    lost = RunChoice(ticked=("run-0",), state="lost")
     assert [row.name for row in views.wanted(rows, lost, "")] == ["run-0", "run-1", "run-3", "run-5", "run-7", "run-9"]
     assert [row.name for row in views.wanted(rows, NOTHING, " TITLE 4 ")] == ["run-4"]
     assert views.wanted(rows, NOTHING, "nothing like it") == []
-    assert EN("runs.no_match") in views.table(Table(rows, 0), NOTHING, "nothing like it", None, [], EN)
+    assert EN("runs.no_match") in views.table(RunTable(rows, 0), NOTHING, "nothing like it", None, [], EN)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 8])
 def test_two_to_eight_ticked_runs_can_be_compared(count: int) -> None:
-    rows = [Row(f"run-{n}", "finished") for n in range(9)]
-    chosen = Choice(ticked=tuple(row.name for row in rows[:count]))
-    shown = views.table(Table(rows, 0), chosen, "", None, [], EN)
+    rows = [RunRow(f"run-{n}", "finished") for n in range(9)]
+    chosen = RunChoice(ticked=tuple(row.name for row in rows[:count]))
+    shown = views.table(RunTable(rows, 0), chosen, "", None, [], EN)
     assert (re.search(r'data-do="compare"[^>]* disabled', shown) is None) == (count >= 2)
     assert shown.count('aria-checked="true"') == count
 
@@ -90,7 +90,7 @@ def test_a_run_that_is_going_can_be_neither_extended_nor_deleted(make_run: MakeR
 
 def test_the_actions_of_a_run_are_shown_below_its_row(make_run: MakeRun) -> None:
     make_run("tiny-1", *finished())
-    shown = views.table(KnownRuns().table(), Choice(opened="tiny-1"), "", None, list(deeds("tiny-1").values()), EN)
+    shown = views.table(KnownRuns().table(), RunChoice(opened="tiny-1"), "", None, list(deeds("tiny-1").values()), EN)
     assert shown.count('<tr class="g-deeds">') == 1 and 'aria-expanded="true"' in shown
     assert re.search(r'data-do="resume" data-run="tiny-1" disabled', shown)
 
@@ -100,11 +100,11 @@ def test_the_actions_of_a_run_are_shown_below_its_row(make_run: MakeRun) -> None
     [None, "", "{", "[]", "7", '{"ticked": 3, "opened": 4, "state": "x"}', "[" * 100_000, '{"opened": "../up"}'],
 )
 def test_a_choice_that_is_none_counts_as_nothing_chosen(text: str | None) -> None:
-    assert choice.read(text) == Choice()
+    assert choice.read(text) == RunChoice()
 
 
 def test_a_choice_comes_back_as_it_went_and_without_what_is_no_name() -> None:
-    chosen = Choice(("a", "b"), "c", "lost")
+    chosen = RunChoice(("a", "b"), "c", "lost")
     assert choice.read(chosen.text) == chosen
     told = {"ticked": ["a", "a", "../b", 3, *map(str, range(20))], "state": "lost"}
     assert choice.read(json.dumps(told)).ticked == ("a", *map(str, range(7)))

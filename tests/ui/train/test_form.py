@@ -245,7 +245,7 @@ def test_a_way_is_offered_though_it_brings_others_to_light() -> None:
         "optim.per_device_train_batch_size=3",
         "data.path=/nope/x.jsonl",
     )
-    assert found.held_back and "at least 1 thing has" in views.verdict(found, [[]], EN)
+    assert found.held_back and "at least 1 thing has" in views.readiness(found, [[]], EN)
     assert len(found.problems) == 1
     ways = fixes.ways(found, EN)[0]
     assert ways

@@ -44,7 +44,7 @@ def chat(
 
     rundir = RunDir.open(outputs_dir(), run)
     length = max_new_tokens if max_new_tokens is not None else rundir.read_spec().generation.max_completion_length
-    settings = chats.Settings(temperature, length)
+    settings = chats.ChatSettings(temperature, length)
     with chats.opened(rundir, checkpoint, device, say=lambda line: print(line, file=sys.stderr, flush=True)) as opened:
         dialogues = [chats.Dialogue(opened, settings, side == "base", system) for side in sides]
         if prompt is not None:

@@ -28,5 +28,5 @@ def evaluate(folder: str, labels: Path | None, preset: str | None) -> int:
     scores = contest.score_folder(place, rows, spec)
     contest.write_scores(place, scores, spec, labels)
     print_table(contest.table(scores))
-    print(contest.verdict(place, scores))
+    print(contest.best_epoch(place, scores))
     return launch.EXIT_FINISHED

@@ -45,7 +45,7 @@ def runs() -> int:
     rows = [("RUN", "STATE", "TITLE", "STEPS", "REWARD", "TIME", "STARTED")]
     for rundir in list_runs(outputs_dir()):
         follower = RunFollower(rundir)
-        status = launch.judge(rundir, follower)
+        status = launch.status_of(rundir, follower)
         found = summary(follower.state, rundir, status)
         try:
             spec = rundir.read_spec()
@@ -84,7 +84,7 @@ def stop(run: str, force: bool) -> int:
     rundir = RunDir.open(outputs_dir(), run)
     if force:
         if not launch.kill(rundir):
-            raise RunError(Problem(f"run {run}", f"is not running, it is {launch.judge(rundir)}"))
+            raise RunError(Problem(f"run {run}", f"is not running, it is {launch.status_of(rundir)}"))
         print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
         return launch.EXIT_FINISHED
     launch.stop(rundir)

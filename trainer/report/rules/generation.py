@@ -108,7 +108,7 @@ def generation_floor(m: Material) -> Iterator[Finding]:
     if level != "green":
         ways = tuple(_faster(m))
     key = "near" if level == "green" else "like_no_cache" if alike and level == "red" else "far"
-    if key == "like_no_cache" and m.imported is not None:  # here generate is guarded (trainer/grpo/guard.py)
+    if key == "like_no_cache" and m.imported is not None:  # here generate is guarded (trainer/grpo/generation_guard.py)
         ways = (Advice("keep_cache", "use_cache", None),)
     yield Finding("generation_floor", level, key, values, advice=ways)
 

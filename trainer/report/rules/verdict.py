@@ -13,7 +13,7 @@ Verdict = Literal[
 ]  # fmt: skip
 
 
-def verdict(findings: Sequence[Finding]) -> Verdict:
+def run_verdict(findings: Sequence[Finding]) -> Verdict:
     """The strongest thing that is true; "unclear" when nothing is."""
     keys = {finding.signal: finding for finding in findings}
 

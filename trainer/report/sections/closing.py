@@ -8,7 +8,7 @@ from trainer.report import rules
 from trainer.report.document import Block, Code, Sayings, Section, Table, Text
 from trainer.report.finding import Advice, Finding
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import verdict
+from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import Telling
 from trainer.show import forms
 
@@ -54,7 +54,7 @@ def changes(t: Telling) -> Section:
 def conclusion(t: Telling) -> Section:
     """The verdict, the sentences it rests on, and the first thing to do."""
     say = t.say
-    blocks: list[Block] = [Text(say(f"verdict.{verdict(t.findings)}"), "lead")]
+    blocks: list[Block] = [Text(say(f"verdict.{run_verdict(t.findings)}"), "lead")]
     because = t.of("evaluation", "reward_trend", "dead_groups", "over_optimised", "generation_floor")
     worth = [finding for finding in because if finding.level not in ("unknown", "na")]
     blocks += [Text(t.sentence(finding)) for finding in worth]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from trainer.rewards.contract import Factory
 from trainer.rewards.library.bertscore import bertscore
 from trainer.rewards.library.code import code
-from trainer.rewards.library.form import format_regex, length_penalty, overlong, repetition
 from trainer.rewards.library.judge import llm_judge
 from trainer.rewards.library.match import exact_match, position_match
 from trainer.rewards.library.math_answer import math_answer
 from trainer.rewards.library.overlap import rouge1
 from trainer.rewards.library.reward_model import process_reward_model, reward_model
+from trainer.rewards.library.shape import format_regex, length_penalty, overlong, repetition
 
 REWARDS: dict[str, Factory] = {
     "exact_match": exact_match,

@@ -14,7 +14,7 @@ from typing import Any
 from trainer.rewards import sandbox
 from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
 from trainer.rewards.library.extract import finder
-from trainer.rewards.library.rows import each_row
+from trainer.rewards.library.row_by_row import each_row
 
 SPARE_BYTES = 65536
 """What a program may write beyond the expected output before it is stopped."""

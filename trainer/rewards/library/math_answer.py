@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
 from trainer.rewards.library.extract import finder, or_none
-from trainer.rewards.library.rows import each_row
+from trainer.rewards.library.row_by_row import each_row
 
 LIMIT_S = 3
 """For one parse or one comparison."""

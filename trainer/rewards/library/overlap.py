@@ -10,7 +10,7 @@ from typing import Any
 from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
 from trainer.rewards.library.extract import finder
 from trainer.rewards.library.korean import tokenizer
-from trainer.rewards.library.rows import each_row
+from trainer.rewards.library.row_by_row import each_row
 
 
 def rouge1(

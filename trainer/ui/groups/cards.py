@@ -11,7 +11,7 @@ from trainer.run.groups import Completion, Group, Step
 from trainer.show import forms
 from trainer.show.charts import Style
 from trainer.spec import Component
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.groups.credit import Span, spans
 from trainer.ui.groups.safe_text import inert, plain
 from trainer.ui.text import Words
@@ -55,7 +55,7 @@ def cards(group: Group, order: str, whole: frozenset[int], paid: Paid, say: Word
             f"{_bars(one, scales, paid, say)}{_body(one, limit, paid, say)}</article>"
         )
     more = len(group.completions) - MOST_CARDS
-    below = markup.element("p", say("groups.cards_more", count=more), "g-empty") if more > 0 else ""
+    below = elements.element("p", say("groups.cards_more", count=more), "g-empty") if more > 0 else ""
     many = " gg-many" if len(group.completions) > FEW else ""
     return f'<div class="gg-cards{many}">{"".join(made)}</div>{below}'
 
@@ -68,24 +68,24 @@ def chip(advantage: float | None, say: Words) -> str:
     """The sign, the number and the word, in its colour."""
     way = _way(advantage)
     if advantage is None:
-        return markup.element("span", say("groups.advantage_none"), "gg-chip gg-zero")
+        return elements.element("span", say("groups.advantage_none"), "gg-chip gg-zero")
     shown = "0" if way == "zero" else f"{advantage:+.2f}".replace("-", "\u2212")
-    return markup.element("span", f"{shown} {say(f'groups.advantage_{way}')}", f"gg-chip gg-{way}")
+    return elements.element("span", f"{shown} {say(f'groups.advantage_{way}')}", f"gg-chip gg-{way}")
 
 
 def _head(one: Completion, same: int | None, say: Words) -> str:
     reward = forms.number(one.reward) if one.reward is not None else say("groups.unpaid")
-    parts = [markup.element("b", reward, "gg-paid"), chip(one.advantage, say)]
+    parts = [elements.element("b", reward, "gg-paid"), chip(one.advantage, say)]
     if one.correct is not None:
         word = "right" if one.correct else "wrong"
         shape = "\u2713" if one.correct else "\u2715"
-        parts.append(markup.element("span", f"{shape} {say(f'groups.{word}')}", f"gg-{word}"))
+        parts.append(elements.element("span", f"{shape} {say(f'groups.{word}')}", f"gg-{word}"))
     if one.tokens is not None:
-        parts.append(markup.element("span", say("groups.tokens", count=f"{one.tokens:,}"), "gg-quiet"))
+        parts.append(elements.element("span", say("groups.tokens", count=f"{one.tokens:,}"), "gg-quiet"))
     if one.truncated:
-        parts.append(markup.element("span", f"\u2702 {say('groups.cut')}", "gg-cut"))
+        parts.append(elements.element("span", f"\u2702 {say('groups.cut')}", "gg-cut"))
     number = f"#{one.number + 1}" if same is None else f"#{one.number + 1} {say('groups.same', number=same + 1)}"
-    parts.append(markup.element("span", number, "gg-quiet gg-number"))
+    parts.append(elements.element("span", number, "gg-quiet gg-number"))
     return f'<header class="gg-card-head">{"".join(parts)}</header>'
 
 
@@ -111,12 +111,12 @@ def _bar(name: str, value: float | None, scale: float, reason: str | None, paid:
     minus = " gg-minus" if value is not None and value < 0 else ""
     shown = say("groups.unjudged") if value is None else forms.number(value).replace("-", "\u2212")
     weight = paid.weights.get(name, 1.0)
-    times = "" if weight == 1.0 else markup.element("small", f"\u00d7{weight:g}")
-    why = "" if reason is None else markup.element("p", f"\u26a0 {plain(reason, 300)}", "gg-failed")
+    times = "" if weight == 1.0 else elements.element("small", f"\u00d7{weight:g}")
+    why = "" if reason is None else elements.element("p", f"\u26a0 {plain(reason, 300)}", "gg-failed")
     return (
-        f'<div class="gg-part gg-{colour}">{markup.element("span", plain(name, 60), "gg-name")}'
+        f'<div class="gg-part gg-{colour}">{elements.element("span", plain(name, 60), "gg-name")}'
         f'<span class="gg-track"><i class="gg-fill{minus}" style="width:{width:.0f}%"></i></span>'
-        f"<b>{markup.escape(shown)}</b>{times or '<small></small>'}</div>{why}"
+        f"<b>{elements.escape(shown)}</b>{times or '<small></small>'}</div>{why}"
     )
 
 
@@ -125,14 +125,14 @@ def _bar(name: str, value: float | None, scale: float, reason: str | None, paid:
 
 def _body(one: Completion, most: int, paid: Paid, say: Words) -> str:
     if not one.text:
-        return markup.element("p", say("groups.text_empty"), "gg-text g-empty")
+        return elements.element("p", say("groups.text_empty"), "gg-text g-empty")
     length = len(one.text)
     ranges = [(0, length)] if length <= most else [(0, 2 * most // 3), (length - most // 3, length)]
     text = _marked(one.text, spans(one, paid.leaves), paid, say)
     gap = ""
     if len(ranges) > 1:
         missing = ranges[1][0] - ranges[0][1]
-        gap = markup.element("span", say("groups.text_gap", count=f"{missing:,}"), "gg-gap")
+        gap = elements.element("span", say("groups.text_gap", count=f"{missing:,}"), "gg-gap")
     write = _in_steps(one.steps, length, text, say) if one.steps else text
     shown = gap.join(write(start, end) for start, end in ranges)
     box = f'<div class="gg-text" dir="auto" tabindex="0">{shown}</div>'
@@ -140,7 +140,7 @@ def _body(one: Completion, most: int, paid: Paid, say: Words) -> str:
 
 
 def all_button(number: int, length: int, say: Words) -> str:
-    label = markup.escape(say("groups.show_all", count=f"{length:,}"))
+    label = elements.escape(say("groups.show_all", count=f"{length:,}"))
     return f'<button type="button" class="gg-link" data-whole="{number}">{label}</button>'
 
 
@@ -166,7 +166,7 @@ def _piece(text: str, over: Sequence[Span], paid: Paid, say: Words) -> str:
         kind = "gg-read" if not span.whole else "gg-form"
         earned = "earned" if span.earned else "read"
         title = say(f"groups.{earned}", component=plain(span.component, 60))
-        shown = f'<mark class="{kind} gg-{earned} gg-{colour}" title="{markup.escape(title)}">{shown}</mark>'
+        shown = f'<mark class="{kind} gg-{earned} gg-{colour}" title="{elements.escape(title)}">{shown}</mark>'
     return shown
 
 
@@ -180,7 +180,7 @@ def _in_steps(steps: Sequence[Step], length: int, text: Text, say: Words) -> Tex
         for number, (step, a, b) in enumerate(zip(steps, starts, ends, strict=True)):
             if a < end and start < b:
                 reward = say("groups.unpaid") if step.reward is None else forms.number(step.reward)
-                paid = markup.element("b", say("groups.step_paid", number=number + 1, reward=reward))
+                paid = elements.element("b", say("groups.step_paid", number=number + 1, reward=reward))
                 head = f'<span class="gg-step-head">{paid}{chip(step.advantage, say)}</span>'
                 made.append(f'<div class="gg-step">{head}{text(max(a, start), min(b, end))}</div>')
         if ends[-1] < end:

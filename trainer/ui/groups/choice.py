@@ -23,7 +23,7 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
-class Choice:
+class GroupChoice:
     """step: None follows the newest. group: place in its file; None is the first that is listed, or the one with the
     prompt `key`. pair: two steps whose best completions are compared."""
 
@@ -39,7 +39,7 @@ class Choice:
     search: str = ""
 
 
-def chosen(run: str | None, asked: Any, order: Any, kind: Any, cards: Any, search: Any) -> Choice:
+def chosen(run: str | None, asked: Any, order: Any, kind: Any, cards: Any, search: Any) -> GroupChoice:
     """asked: JSON {"run", "step", "group", "key", "whole", "follow", "left", "right"}, for that run only."""
     lists: dict[str, Any] = {
         "order": order if order in ORDERS else ORDERS[0],
@@ -49,10 +49,10 @@ def chosen(run: str | None, asked: Any, order: Any, kind: Any, cards: Any, searc
     }
     found = _json(asked)
     if run is None or found.get("run") != run:
-        return Choice(**lists)
+        return GroupChoice(**lists)
     key, whole = found.get("key"), found.get("whole")
     places = [_number(place, PROMPT) for place in whole[:64]] if isinstance(whole, list) else []
-    return Choice(
+    return GroupChoice(
         step=_number(found.get("step"), 0),
         group=_number(found.get("group"), 0),
         key=key if isinstance(key, str) and _KEY.fullmatch(key) else None,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from trainer.run.groups import Group
 from trainer.show import forms
-from trainer.ui import markup
-from trainer.ui.groups.choice import Choice
+from trainer.ui import elements
+from trainer.ui.groups.choice import GroupChoice
 from trainer.ui.groups.safe_text import plain
 from trainer.ui.text import Words
 
@@ -30,7 +30,7 @@ _ORDERS: dict[str, Callable[[Group], float]] = {
 }
 
 
-def listed(groups: Sequence[Group], choice: Choice) -> list[Group]:
+def listed(groups: Sequence[Group], choice: GroupChoice) -> list[Group]:
     """Those that are asked for, in the order asked for; equal ones as they were written."""
     found = [group for group in groups if choice.kind == "all" or group.dead == (choice.kind == "dead")]
     if choice.search:
@@ -47,12 +47,12 @@ def _says(group: Group, needle: str) -> bool:
 def rows(groups: Sequence[Group], chosen: int | None, step: int, say: Words) -> str:
     """The list; chosen: place of the group that is shown beside it."""
     if not groups:
-        return markup.element("p", say("groups.list_none"), "g-empty")
+        return elements.element("p", say("groups.list_none"), "g-empty")
     paid = [one.reward for group in groups for one in group.completions if one.reward is not None]
     scale = (min(paid), max(paid)) if paid else (0.0, 0.0)
     items = "".join(_row(group, group.place == chosen, scale, say) for group in groups[:MOST_ROWS])
     more = len(groups) - MOST_ROWS
-    below = markup.element("p", say("groups.list_more", count=more), "g-empty") if more > 0 else ""
+    below = elements.element("p", say("groups.list_more", count=more), "g-empty") if more > 0 else ""
     return f'<ol class="gg-rows" data-of="{step}">{items}</ol>{below}'
 
 
@@ -62,9 +62,9 @@ def _row(group: Group, chosen: bool, scale: tuple[float, float], say: Words) -> 
     question = plain(group.question, _SHORT) or say("groups.prompt_empty")
     return (
         f'<li><button type="button" class="gg-row gg-{group.outcome}" data-group="{group.place}"{mark}>'
-        f'<span class="gg-asked" dir="auto">{markup.escape(question)}</span>{_dots(group, scale)}'
-        f'<span class="gg-told">{markup.element("span", numbers)}'
-        f'<span class="gg-outcome">{SHAPES[group.outcome]} {markup.escape(say(f"groups.{group.outcome}"))}</span>'
+        f'<span class="gg-asked" dir="auto">{elements.escape(question)}</span>{_dots(group, scale)}'
+        f'<span class="gg-told">{elements.element("span", numbers)}'
+        f'<span class="gg-outcome">{SHAPES[group.outcome]} {elements.escape(say(f"groups.{group.outcome}"))}</span>'
         f"</span></button></li>"
     )
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from trainer.run.groups import Group, Message
 from trainer.show import forms
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.groups import cards
-from trainer.ui.groups.choice import PROMPT, Choice
+from trainer.ui.groups.choice import PROMPT, GroupChoice
 from trainer.ui.groups.known import Known
 from trainer.ui.groups.listing import SHAPES
 from trainer.ui.groups.safe_text import inert, plain
@@ -28,7 +28,7 @@ _ROLES = ("system", "user", "assistant")
 _GOLD = ("answer", "solution", "target", "label", "gold", "tests")
 
 
-def panel(known: Known, group: Group, count: int, choice: Choice, say: Words) -> str:
+def panel(known: Known, group: Group, count: int, choice: GroupChoice, say: Words) -> str:
     """count: groups of its step."""
     title = say("groups.prompt", number=group.place + 1, count=count)
     facts = [say("groups.row", mean=forms.number(group.mean), spread=forms.number(group.std))]
@@ -38,22 +38,22 @@ def panel(known: Known, group: Group, count: int, choice: Choice, say: Words) ->
     follow = "unfollow" if choice.follow else "follow"
     button = (
         f'<button type="button" class="gg-button" data-follow="{int(not choice.follow)}" '
-        f'aria-pressed="{str(choice.follow).lower()}">{markup.escape(say(f"groups.{follow}"))}</button>'
+        f'aria-pressed="{str(choice.follow).lower()}">{elements.escape(say(f"groups.{follow}"))}</button>'
     )
-    quiet = markup.element("span", " \u00b7 ".join(facts), "gg-quiet")
+    quiet = elements.element("span", " \u00b7 ".join(facts), "gg-quiet")
     head = (
-        f'<div class="gg-panel-head" data-key="{group.key}">{markup.element("h3", title)}'
-        f"{markup.element('span', outcome, f'gg-outcome gg-{group.outcome}')}"
+        f'<div class="gg-panel-head" data-key="{group.key}">{elements.element("h3", title)}'
+        f"{elements.element('span', outcome, f'gg-outcome gg-{group.outcome}')}"
         f"{quiet}{button}</div>"
     )
     return head + asked(group, choice.whole, say) + band(group, say)
 
 
-def completions(known: Known, group: Group, choice: Choice, say: Words) -> str:
+def completions(known: Known, group: Group, choice: GroupChoice, say: Words) -> str:
     names = [name for one in group.completions for name in (*one.components, *one.failed)]
     paid = cards.Paid(known.colours(list(dict.fromkeys(names))), known.leaves, known.weights)
     title = say("groups.completions", count=len(group.completions))
-    return markup.element("h3", title) + cards.cards(group, choice.cards, choice.whole, paid, say)
+    return elements.element("h3", title) + cards.cards(group, choice.cards, choice.whole, paid, say)
 
 
 # ---- the prompt
@@ -66,7 +66,7 @@ def asked(group: Group, whole: frozenset[int], say: Words) -> str:
     parts = []
     if before:
         inner = "".join(_message(message, whole, say) for message in before)
-        label = markup.element("summary", say("groups.before", count=len(before)))
+        label = elements.element("summary", say("groups.before", count=len(before)))
         parts.append(f'<details class="gg-fold">{label}{inner}</details>')
     parts.append(_folded(group.question, whole, say))
     return f'<div class="gg-ask"><div class="gg-question">{"".join(parts)}</div>{_gold(group.columns, say)}</div>'
@@ -74,20 +74,20 @@ def asked(group: Group, whole: frozenset[int], say: Words) -> str:
 
 def _message(message: Message, whole: frozenset[int], say: Words) -> str:
     role = say(f"groups.role_{message.role}") if message.role in _ROLES else plain(message.role, 30)
-    return f'<div class="gg-message">{markup.element("b", role)}{_folded(message.text, whole, say)}</div>'
+    return f'<div class="gg-message">{elements.element("b", role)}{_folded(message.text, whole, say)}</div>'
 
 
 def _folded(text: str, whole: frozenset[int], say: Words) -> str:
     """A box with the first LINES lines, and the others behind a fold."""
     if not text:
-        return markup.element("p", say("groups.prompt_empty"), "gg-text g-empty")
+        return elements.element("p", say("groups.prompt_empty"), "gg-text g-empty")
     most = cards.MOST_CHARACTERS if PROMPT in whole else _MOST_PROMPT
     shown = text[:most]
     cut = _fold_at(shown)
     rest = shown[cut:]
     html = f'<div class="gg-text gg-prompt" dir="auto" tabindex="0">{inert(shown[:cut])}</div>'
     if rest:
-        label = markup.element("summary", say("groups.unfold", count=f"{len(text) - cut:,}"))
+        label = elements.element("summary", say("groups.unfold", count=f"{len(text) - cut:,}"))
         html += (
             f'<details class="gg-fold">{label}<div class="gg-text gg-prompt" dir="auto">{inert(rest)}</div></details>'
         )
@@ -115,10 +115,10 @@ def _gold(columns: dict[str, Any], say: Words) -> str:
         value = columns[name]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         shown = inert(text[:_MOST_COLUMN]) + ("\u2026" if len(text) > _MOST_COLUMN else "")
-        items.append(f'{markup.element("dt", plain(name, 60))}<dd class="gg-text" dir="auto">{shown}</dd>')
+        items.append(f'{elements.element("dt", plain(name, 60))}<dd class="gg-text" dir="auto">{shown}</dd>')
     if not items:
         return ""
-    return f'<div class="gg-gold">{markup.element("h4", say("groups.gold"))}<dl>{"".join(items)}</dl></div>'
+    return f'<div class="gg-gold">{elements.element("h4", say("groups.gold"))}<dl>{"".join(items)}</dl></div>'
 
 
 # ---- what it taught
@@ -138,7 +138,7 @@ def band(group: Group, say: Words) -> str:
     numbers: Sequence[str] = say("groups.numbers").split(" ")
     word = numbers[count - 2] if 2 <= count <= len(numbers) + 1 else str(count)
     first = say("groups.taught_nothing", count=word) if group.dead and count > 1 else say("groups.no_push")
-    text = markup.element("b", first) + markup.element("p", say(f"groups.why_{why}"))
+    text = elements.element("b", first) + elements.element("p", say(f"groups.why_{why}"))
     return f'<div class="gg-band" role="note"><span aria-hidden="true">=</span><div>{text}</div></div>'
 
 

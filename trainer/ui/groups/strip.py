@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.show import forms
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.groups.known import Known
 from trainer.ui.text import Words
 
@@ -102,12 +102,12 @@ def strip(known: Known, place: int, following: bool, say: Words) -> str:
         "following": int(following),
         "live": int(known.live),
     }
-    given = " ".join(f'data-{name}="{markup.escape(str(value))}"' for name, value in data.items())
+    given = " ".join(f'data-{name}="{elements.escape(str(value))}"' for name, value in data.items())
     found = marks(known.std, known.dead)
     here = next((mark for mark in found if mark.first <= place < mark.first + mark.count), None)
-    words = [markup.element("span", say("groups.legend"))]
+    words = [elements.element("span", say("groups.legend"))]
     if here is not None and here.count == 1 and here.std is not None and here.dead is not None:
         spread, dead = forms.number(here.std), forms.percent(here.dead)
-        words.append(markup.element("b", say("groups.here", spread=spread, dead=dead)))
+        words.append(elements.element("b", say("groups.here", spread=spread, dead=dead)))
     legend = f'<p class="gg-legend">{"".join(words)}</p>'
     return f'<div class="gg-strip" {given}>{drawn(found, len(known.steps), place)}</div>{legend}'

@@ -12,13 +12,13 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.run.groups import Group
-from trainer.ui import markup
-from trainer.ui.groups import history, listing, panel, strip
-from trainer.ui.groups.choice import CARDS, KINDS, MOST_CHARACTERS, MOST_SEARCH, ORDERS, Choice, chosen
+from trainer.ui import elements
+from trainer.ui.groups import appearances, listing, panel, strip
+from trainer.ui.groups.choice import CARDS, KINDS, MOST_CHARACTERS, MOST_SEARCH, ORDERS, GroupChoice, chosen
 from trainer.ui.groups.index import Indexes
 from trainer.ui.groups.known import Known, known
 from trainer.ui.groups.step_files import StepFile, StepFiles
-from trainer.ui.known_runs import Table
+from trainer.ui.known_runs import RunTable
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
 from trainer.ui.text import Words, words
@@ -98,7 +98,7 @@ class GroupsTab(Tab):
             return values | _nothing(_why_none(found, say), say)
         return values | self._step(found, chosen(look.run, *asked), say)
 
-    def _step(self, found: Known, choice: Choice, say: Words) -> dict[str, Any]:
+    def _step(self, found: Known, choice: GroupChoice, say: Words) -> dict[str, Any]:
         place = found.place(choice.step)
         step = found.steps[place]
         path = found.rundir.rollouts_file(step)
@@ -124,12 +124,12 @@ class GroupsTab(Tab):
                 values["history"] = self._history(found, group, step, choice, say)
         return values
 
-    def _history(self, found: Known, group: Group, step: int, choice: Choice, say: Words) -> str:
+    def _history(self, found: Known, group: Group, step: int, choice: GroupChoice, say: Words) -> str:
         with self._indexes.of(found.rundir) as index:
             share = index.advance(found.steps)
             times = index.appearances(group.key)
             key = (found.rundir.path, say.language, "history", tuple(times), round(share, 2), step, choice.pair)
-            draw = lambda: history.history(times, share, step, choice.pair, index.group, say)  # noqa: E731
+            draw = lambda: appearances.history(times, share, step, choice.pair, index.group, say)  # noqa: E731
             html: str = self._drawn(key, draw)
             return html
 
@@ -141,7 +141,7 @@ class GroupsTab(Tab):
     def wire(self, frame: Frame) -> None:
         def turned(run: str, language: str, *asked: Any) -> list[Any]:
             """Something was chosen in this tab: it is shown at once, not at the next tick."""
-            look = Look(words(language), frame.runs, Table([], 0), run or None, 0.0)
+            look = Look(words(language), frame.runs, RunTable([], 0), run or None, 0.0)
             values = self.show(look, *asked)
             return [values[name] for name in told]
 
@@ -180,9 +180,9 @@ def _named(name: str, say: Words) -> list[tuple[str, str]]:
 
 
 def _nothing(why: str, say: Words) -> dict[str, Any]:
-    title = markup.element("h2", say("groups.question"))
+    title = elements.element("h2", say("groups.question"))
     empty: dict[str, Any] = dict.fromkeys(_PARTS, "")
-    return empty | {"question": f"{title}{markup.element('p', why, 'gg-none g-empty')}"}
+    return empty | {"question": f"{title}{elements.element('p', why, 'gg-none g-empty')}"}
 
 
 def _why_none(found: Known, say: Words) -> str:
@@ -193,7 +193,7 @@ def _why_none(found: Known, say: Words) -> str:
     return say("groups.none_yet" if found.live else "groups.none_ever")
 
 
-def _group(file: StepFile, rows: list[Group], choice: Choice) -> Group | None:
+def _group(file: StepFile, rows: list[Group], choice: GroupChoice) -> Group | None:
     """The one that was picked, else the followed prompt's, else the first of the list."""
     picked = next((group for group in file.groups if group.place == choice.group), None)
     if picked is None and choice.key is not None:
@@ -201,9 +201,9 @@ def _group(file: StepFile, rows: list[Group], choice: Choice) -> Group | None:
     return picked or next(iter(rows), None)
 
 
-def _sentence(found: Known, file: StepFile, step: int, choice: Choice, say: Words) -> str:
+def _sentence(found: Known, file: StepFile, step: int, choice: GroupChoice, say: Words) -> str:
     """What this step is: how many prompts and completions, how many taught something; what could not be read."""
-    title = markup.element("h2", say("groups.question"))
+    title = elements.element("h2", say("groups.question"))
     told = []
     if file.missing:
         told.append(say("groups.gone", file=f"rollouts/{found.rundir.rollouts_file(step).name}"))
@@ -218,29 +218,29 @@ def _sentence(found: Known, file: StepFile, step: int, choice: Choice, say: Word
         told.append(say("groups.phase", first=f"{step:,}", last=f"{last:,}"))
     if choice.step is not None and not step <= choice.step < step + found.phase:
         told.append(say("groups.no_file", step=f"{choice.step:,}"))
-    text = markup.element("p", " ".join(told), "g-more")
+    text = elements.element("p", " ".join(told), "g-more")
     wrong = []
     if file.damaged:
         wrong.append(say("groups.damaged", count=file.damaged))
     if file.cut:
         wrong.append(say("groups.file_cut", count=len(file.groups)))
-    return title + text + "".join(markup.element("p", line, "gg-warn") for line in wrong)
+    return title + text + "".join(elements.element("p", line, "gg-warn") for line in wrong)
 
 
 def _scrubber(say: Words) -> str:
     """Controls that stay while the marks above them change: what has the focus keeps it."""
     moves = (("first", "\u25c2\u25c2"), ("previous", "\u25c2"), ("next", "\u25b8"), ("newest", "\u25b8\u25b8"))
     buttons = [
-        f'<button type="button" class="gg-move" data-move="{move}" title="{markup.escape(say(f"groups.{move}"))}" '
-        f'aria-label="{markup.escape(say(f"groups.{move}"))}">{sign}</button>'
+        f'<button type="button" class="gg-move" data-move="{move}" title="{elements.escape(say(f"groups.{move}"))}" '
+        f'aria-label="{elements.escape(say(f"groups.{move}"))}">{sign}</button>'
         for move, sign in moves
     ]
-    label = markup.escape(say("groups.scrub"))
+    label = elements.escape(say("groups.scrub"))
     slider = f'<input class="gg-range" type="range" min="0" max="0" value="0" step="1" aria-label="{label}">'
-    told = f'<output class="gg-at" data-words="{markup.escape(say("groups.at"))}"></output>'
-    box = f'<input type="checkbox" data-newest>{markup.escape(say("groups.newest_follow"))}'
+    told = f'<output class="gg-at" data-words="{elements.escape(say("groups.at"))}"></output>'
+    box = f'<input type="checkbox" data-newest>{elements.escape(say("groups.newest_follow"))}'
     follow = f'<label class="gg-newest">{box}</label>'
     return (
         f'{slider}<div class="gg-moves">{"".join(buttons[:2])}{told}{"".join(buttons[2:])}{follow}'
-        f"{markup.element('span', say('groups.keys'), 'gg-keys')}</div>"
+        f"{elements.element('span', say('groups.keys'), 'gg-keys')}</div>"
     )

@@ -9,7 +9,7 @@ import gradio as gr
 from trainer.errors import TrainerError
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.status import LIVE
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.health import views
 from trainer.ui.health.watch import Diagnoses
 from trainer.ui.labels import Labels
@@ -38,22 +38,22 @@ class HealthTab(Tab):
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
         say = look.say
-        question = markup.element("h2", say("health.question"))
+        question = elements.element("h2", say("health.question"))
         if look.run is None:
-            return {"question": question, "top": markup.element("p", say("page.run_none"), "g-empty"), "table": ""}
-        question = f"{question}{markup.element('p', say('health.of', run=look.run), 'g-empty')}"
+            return {"question": question, "top": elements.element("p", say("page.run_none"), "g-empty"), "table": ""}
+        question = f"{question}{elements.element('p', say('health.of', run=look.run), 'g-empty')}"
         try:
             found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run))
         except (TrainerError, FileNotFoundError):  # deleted between the table and the look
-            return {"question": question, "top": markup.element("p", say("page.run_none"), "g-empty"), "table": ""}
+            return {"question": question, "top": elements.element("p", say("page.run_none"), "g-empty"), "table": ""}
         if found is None:
             steps = next((row.steps for row in look.table.rows if row.name == look.run), 0)
             return {"question": question, "top": views.waiting(steps, say), "table": ""}
         if found.broken:
-            wrong = markup.notice(say("health.broken", error=found.broken), "g-wrong")
+            wrong = elements.notice(say("health.broken", error=found.broken), "g-wrong")
             return {"question": question, "top": wrong, "table": ""}
         if not found.last_step:
-            none = markup.element("p", say(f"health.no_step_{'yet' if found.status in LIVE else 'ever'}"), "g-lead")
+            none = elements.element("p", say(f"health.no_step_{'yet' if found.status in LIVE else 'ever'}"), "g-lead")
             return {"question": question, "top": none, "table": ""}
         return {"question": question, "top": views.top(found, say), "table": views.table(found, say)}
 

@@ -14,12 +14,12 @@ from trainer.report import rules
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.html import inline
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import verdict
+from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections import telling
 from trainer.run.status import LIVE
-from trainer.ui import markup
+from trainer.ui import elements
+from trainer.ui.elements import element, escape
 from trainer.ui.health.watch import Diagnosis
-from trainer.ui.markup import element, escape
 from trainer.ui.sparkline import sparkline
 from trainer.ui.text import Words
 
@@ -34,7 +34,7 @@ SHAPES: dict[State, str] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class SignalRow:
     """One signal. now: its value in words, "" where there is none. said: what was found, a sentence each."""
 
     signal: str
@@ -44,21 +44,21 @@ class Row:
     advice: Sequence[Advice]
 
 
-def rows(found: Diagnosis, words: Words) -> list[Row]:
+def rows(found: Diagnosis, words: Words) -> list[SignalRow]:
     """Every signal the rules know, the worst first."""
     report = telling.words(words.language)
     made = [_row(signal, found, words, report) for signal in BOUNDS]
     return sorted(made, key=lambda row: ORDER.index(row.state))
 
 
-def _row(signal: str, found: Diagnosis, words: Words, report: Words) -> Row:
+def _row(signal: str, found: Diagnosis, words: Words, report: Words) -> SignalRow:
     mine = rules.worst(finding for finding in found.findings if finding.signal == signal)
     if not mine:
         key = f"health.silent.{signal}"
-        return Row(signal, "quiet", "", [words(key if key in words else "health.silent.other")], [])
+        return SignalRow(signal, "quiet", "", [words(key if key in words else "health.silent.other")], [])
     said = [report(f"finding.{signal}.{finding.key}", **finding.values) for finding in mine]
     advice = {each.key: each for finding in mine for each in finding.advice}
-    return Row(signal, mine[0].level, value(mine[0], words), said, list(advice.values()))
+    return SignalRow(signal, mine[0].level, value(mine[0], words), said, list(advice.values()))
 
 
 def value(finding: Finding, words: Words) -> str:
@@ -92,7 +92,7 @@ def top(found: Diagnosis, words: Words) -> str:
         if counts[state] or state in ("red", "amber", "green")
     )
     notes = "".join(element("p", text, "g-more") for text in _notes(found, words))
-    lead = element("p", report(f"verdict.{verdict(found.findings)}"), "g-lead")
+    lead = element("p", report(f"verdict.{run_verdict(found.findings)}"), "g-lead")
     return f'{lead}<ul class="g-health-counts">{counted}</ul>{notes}'
 
 
@@ -118,7 +118,7 @@ def table(found: Diagnosis, words: Words) -> str:
     return f'<table class="g-health"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _tr(row: Row, found: Diagnosis, words: Words) -> str:
+def _tr(row: SignalRow, found: Diagnosis, words: Words) -> str:
     report = telling.words(words.language)
     name, means, rule = (
         report(f"signal.{row.signal}.{part}", **BOUNDS[row.signal]) for part in ("name", "means", "rule")
@@ -168,4 +168,4 @@ def _shape(state: State) -> str:
 
 def waiting(steps: int, words: Words) -> str:
     """While the first diagnosis is made."""
-    return markup.element("p", words("health.looking", steps=f"{steps:,}"), "g-lead")
+    return elements.element("p", words("health.looking", steps=f"{steps:,}"), "g-lead")

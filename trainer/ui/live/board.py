@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.known_runs import Seen
 from trainer.ui.live import cards
 from trainer.ui.live.drawing import BACK, NOTHING, View
@@ -38,7 +38,7 @@ class Boards:
 
 def empty(say: Words) -> str:
     """Without a run: of the same size."""
-    line = markup.element("p", say("live.shown_none"), "g-shown")
+    line = elements.element("p", say("live.shown_none"), "g-shown")
     return line + cards.render(cards.cards(None, NOTHING, say), say)
 
 
@@ -46,14 +46,14 @@ def _shown(seen: Seen, view: View, say: Words) -> str:
     """Which steps are shown and how, in one line that is always there."""
     steps = seen.state.steps
     if not steps:
-        return markup.element("p", say("live.shown_none"), "g-shown")
+        return elements.element("p", say("live.shown_none"), "g-shown")
     first, last = f"{view.first:,}", f"{view.last:,}"
     if view.wrong:
         bad = say("live.range_bad", typed=view.wrong, first=steps[0], last=steps[-1])
-        return markup.element("p", bad, "g-shown g-bad")
+        return elements.element("p", bad, "g-shown g-bad")
     total = f"{steps[-1]:,}"
     if not view.width or len(steps) < 2 * view.width:
-        return markup.element("p", say("live.shown", first=first, last=last, total=total, back=BACK), "g-shown")
+        return elements.element("p", say("live.shown", first=first, last=last, total=total, back=BACK), "g-shown")
     mean = f"{view.width:,}"
     text = say("live.shown_mean", first=first, last=last, total=total, count=mean, back=BACK)
-    return markup.element("p", text, "g-shown")
+    return elements.element("p", text, "g-shown")

@@ -26,7 +26,7 @@ _DEAD: dict[str, Style] = {"all_right": "c3", "all_wrong": "c6", "constant": "c8
 
 
 @dataclass(frozen=True)
-class Card:
+class ChartCard:
     """empty: why there is nothing, where there is nothing. large: two rows and columns."""
 
     chart: Chart
@@ -34,7 +34,7 @@ class Card:
     large: bool = False
 
 
-def cards(seen: Seen | None, view: View, say: Words) -> list[Card]:
+def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
     """The same cards in every state of a run, and without one."""
     if seen is None:
         board = _Board(Pen(RunState(), view), None, None, say)
@@ -48,13 +48,13 @@ def cards(seen: Seen | None, view: View, say: Words) -> list[Card]:
     ]
 
 
-def render(found: Iterable[Card], say: Words) -> str:
+def render(found: Iterable[ChartCard], say: Words) -> str:
     step = say("chart.step")
     cells = [f'<div class="{_kind(card)}">{charts.render(card.chart, step, card.empty)}</div>' for card in found]
     return f'<div class="g-board">{"".join(cells)}</div>'
 
 
-def _kind(card: Card) -> str:
+def _kind(card: ChartCard) -> str:
     """Where only single steps and their mean are drawn nothing needs to say so: the line above all charts does."""
     plain = all(line.style in ("faint", "strong") for line in card.chart.drawn) and not card.chart.stacked
     return "g-cell" + (" g-large" if card.large else "") + (" g-plain" if plain and card.chart.drawn else "")
@@ -85,7 +85,7 @@ class _Board:
 
     # ---- what was paid
 
-    def reward(self) -> Card:
+    def reward(self) -> ChartCard:
         column = self._metric("train/reward")
         lines = self._two(column)
         view = self.pen.view
@@ -98,9 +98,9 @@ class _Board:
         if shown:
             lines.append(Line(self.say("chart.evaluated"), "joined", shown))
         note = self.say("chart.at", step=f"{lines[0].points[-1][0]:,}") if lines[0].points else ""
-        return Card(self._chart("reward", lines, column, note=note), self._missing(), large=True)
+        return ChartCard(self._chart("reward", lines, column, note=note), self._missing(), large=True)
 
-    def components(self) -> Card:
+    def components(self) -> ChartCard:
         weight = weights(self.spec)
         recorded = [name for name in self._recorded() if name not in weight]
         colours = component_colours([*weight, *recorded])
@@ -110,20 +110,20 @@ class _Board:
             if column:
                 counts = f" \u00d7 {weight[name]:g}" if name in weight else ""
                 lines.append(self.pen.one(name + counts, colour, column))
-        return Card(self._chart("components", lines, headline=False), self._missing())
+        return ChartCard(self._chart("components", lines, headline=False), self._missing())
 
     def _recorded(self) -> list[str]:
         head, tail = "train/rewards/", "/mean"
         names = [name for name in self.pen.state.metrics if name.startswith(head) and name.endswith(tail)]
         return [name[len(head) : -len(tail)] for name in names if name != f"{head}ComponentRewardWrapper{tail}"]
 
-    def spread(self) -> Card:
+    def spread(self) -> ChartCard:
         column, key = self._group("group_std"), "spread"
         if self.pen.state.steps and not column:
             column, key = self._metric("train/reward_std"), "spread_trl"
-        return Card(self._chart(key, self._two(column), column, low=0.0), self._missing())
+        return ChartCard(self._chart(key, self._two(column), column, low=0.0), self._missing())
 
-    def dead(self) -> Card:
+    def dead(self) -> ChartCard:
         kinds = {name: self._group(f"{name}_frac") for name in _DEAD}
         lines = [
             Line(self.say(f"chart.{name}"), _DEAD[name], self.pen.stacked(column))
@@ -134,36 +134,36 @@ class _Board:
         if not lines:
             column = self._metric("train/frac_reward_zero_std")
             lines = [Line(self.say("chart.dead_all"), "c8", self.pen.stacked(column))] if column else []
-        return Card(self._share("dead", lines, column, stacked=True), self._missing())
+        return ChartCard(self._share("dead", lines, column, stacked=True), self._missing())
 
     # ---- how far the policy moved
 
-    def kl(self) -> Card:
+    def kl(self) -> ChartCard:
         column = self._metric("train/kl")
         none = self.spec is not None and self.spec.grpo.beta == 0 and self.status != "imported"
         why = self.say("chart.na_kl") if none else self._missing()
-        return Card(self._chart("kl", [] if none else self._two(column), column, low=0.0), why)
+        return ChartCard(self._chart("kl", [] if none else self._two(column), column, low=0.0), why)
 
-    def loss(self) -> Card:
+    def loss(self) -> ChartCard:
         return self._plain("loss", "train/loss", low=None)
 
-    def grad_norm(self) -> Card:
+    def grad_norm(self) -> ChartCard:
         return self._plain("grad_norm", "train/grad_norm")
 
-    def entropy(self) -> Card:
+    def entropy(self) -> ChartCard:
         return self._plain("entropy", "train/entropy")
 
-    def rate(self) -> Card:
+    def rate(self) -> ChartCard:
         column = self._metric("train/learning_rate")
         lines = self._exact(column)
-        return Card(self._chart("rate", lines, column, low=0.0, format=_rate, mark=_rate), self._missing())
+        return ChartCard(self._chart("rate", lines, column, low=0.0, format=_rate, mark=_rate), self._missing())
 
-    def clipped(self) -> Card:
+    def clipped(self) -> ChartCard:
         if self._on_policy():
-            return Card(self._share("clipped", []), self.say("chart.na_clip"))
+            return ChartCard(self._share("clipped", []), self.say("chart.na_clip"))
         parts: list[tuple[str, Style]] = [("region_mean", "strong"), ("low_mean", "dashed"), ("high_mean", "dotted")]
         column = self._metric("train/clip_ratio/region_mean")
-        return Card(
+        return ChartCard(
             self._share("clipped", self._several("train/clip_ratio/", parts), column, high=None), self._missing()
         )
 
@@ -177,28 +177,30 @@ class _Board:
 
     # ---- what was written
 
-    def lengths(self) -> Card:
+    def lengths(self) -> ChartCard:
         parts: list[tuple[str, Style]] = [("mean_length", "strong"), ("max_length", "dashed"), ("min_length", "dotted")]
         column = self._metric("train/completions/mean_length")
         lines = self._several("train/completions/", parts)
-        return Card(self._chart("lengths", lines, column, low=0.0, format=self._unit("tokens")), self._missing())
+        return ChartCard(self._chart("lengths", lines, column, low=0.0, format=self._unit("tokens")), self._missing())
 
-    def truncated(self) -> Card:
+    def truncated(self) -> ChartCard:
         column = self._group("truncated_frac") or self._metric("train/completions/clipped_ratio")
-        return Card(self._share("truncated", self._two(column), column), self._missing())
+        return ChartCard(self._share("truncated", self._two(column), column), self._missing())
 
-    def speed(self) -> Card:
+    def speed(self) -> ChartCard:
         points = self.pen.rate(self.pen.state.tokens_at, self.pen.state.seconds)
         lines = [Line(self.say("chart.each"), "strong", points)]
-        return Card(self._chart("speed", lines, low=0.0, format=self._unit("speed")), self._missing())
+        return ChartCard(self._chart("speed", lines, low=0.0, format=self._unit("speed")), self._missing())
 
-    def tokens(self) -> Card:
+    def tokens(self) -> ChartCard:
         lines = [Line(self.say("chart.sum"), "strong", self.pen.raw(self.pen.state.tokens_at))]
-        return Card(self._chart("tokens", lines, low=0.0, format=self._unit("tokens"), mark=_short), self._missing())
+        return ChartCard(
+            self._chart("tokens", lines, low=0.0, format=self._unit("tokens"), mark=_short), self._missing()
+        )
 
     # ---- what it took
 
-    def time(self) -> Card:
+    def time(self) -> ChartCard:
         """Seconds of each part of a step; without spans what the profiling metrics tell."""
         told = telling.words(self.say.language)
         lines = [
@@ -207,7 +209,7 @@ class _Board:
             if points
         ]
         chart = self._chart("time", lines, self.pen.state.seconds, low=0.0, format=self.say.duration, stacked=True)
-        return Card(chart, self._missing())
+        return ChartCard(chart, self._missing())
 
     def _parts(self) -> dict[str, Points]:
         """{part: its seconds}, all parts in the same order, empty where there is nothing: the colours stay."""
@@ -225,7 +227,7 @@ class _Board:
                 found[part] = dict(self.pen.stacked(self._metric(f"{PROFILED}{span}")))
         return {part: sorted(sums.items()) for part, sums in found.items()}
 
-    def memory(self) -> Card:
+    def memory(self) -> ChartCard:
         used = self.pen.state.memory.get("used_gib", Column())
         column = used or self.pen.state.memory.get("rss_gib", Column())
         lines = self._exact(column)
@@ -234,12 +236,12 @@ class _Board:
             ends = sorted({point[0] for point in lines[0].points})
             lines.append(Line(self.say("chart.memory_all"), "dashed", [(step, total) for step in ends[:1] + ends[-1:]]))
         chart = self._chart("memory" if used else "memory_ram", lines, column, low=0.0, format=_gib)
-        return Card(chart, self._missing())
+        return ChartCard(chart, self._missing())
 
-    def busy(self) -> Card:
+    def busy(self) -> ChartCard:
         column = self.pen.state.memory.get("utilization_frac", Column())
         here = bool(self.pen.state.steps) and self.pen.state.gpu is None and self.status != "imported"
-        return Card(
+        return ChartCard(
             self._share("busy", self._two(column), column), self.say("chart.na_gpu") if here else self._missing()
         )
 
@@ -251,9 +253,9 @@ class _Board:
     def _group(self, name: str) -> Column:
         return self.pen.state.groups.get(name, Column())
 
-    def _plain(self, key: str, name: str, low: float | None = 0.0, **more: Any) -> Card:
+    def _plain(self, key: str, name: str, low: float | None = 0.0, **more: Any) -> ChartCard:
         column = self._metric(name)
-        return Card(self._chart(key, self._two(column), column, low=low, **more), self._missing())
+        return ChartCard(self._chart(key, self._two(column), column, low=low, **more), self._missing())
 
     def _two(self, column: Column) -> list[Line]:
         return self.pen.two(column, self.say("chart.each"), self.say("chart.smooth", count=f"{self.pen.view.width:,}"))

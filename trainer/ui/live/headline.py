@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from trainer.report import material
 from trainer.report.finding import Finding
 from trainer.report.rules import evaluation, groups, length, policy, reward, worst
-from trainer.report.rules.verdict import Verdict, verdict
+from trainer.report.rules.verdict import Verdict, run_verdict
 from trainer.report.sections import telling
 from trainer.run.columns import Column, Table
 from trainer.run.state import RunState
@@ -81,7 +81,7 @@ def _look(seen: Seen, mark: tuple[object, ...]) -> _Found:
     m = replace(m, state=_thinned(seen.state))
     findings = [finding for rule in RULES for finding in rule(m)]
     red = next((finding for finding in worst(findings) if finding.level == "red"), None)
-    return _Found(mark, time.monotonic(), red, verdict(findings), len(m.state.steps) < len(seen.state.steps))
+    return _Found(mark, time.monotonic(), red, run_verdict(findings), len(m.state.steps) < len(seen.state.steps))
 
 
 def _sentence(found: _Found, say: Words) -> str:

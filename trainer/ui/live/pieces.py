@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.console import headless
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.known_runs import Seen
 from trainer.ui.live import log as logs
 from trainer.ui.live import views
@@ -15,8 +15,8 @@ from trainer.ui.text import Words
 
 def head(seen: Seen, said: list[str]) -> str:
     """The run's name, the sentence that matters most, then the others in one paragraph."""
-    name = f"<h2>{markup.dot(seen.status)}{markup.escape(seen.rundir.name)}</h2>"
-    return name + markup.element("p", said[0], "g-lead") + markup.element("p", " ".join(said[1:]), "g-more")
+    name = f"<h2>{elements.dot(seen.status)}{elements.escape(seen.rundir.name)}</h2>"
+    return name + elements.element("p", said[0], "g-lead") + elements.element("p", " ".join(said[1:]), "g-more")
 
 
 def effects(can: dict[str, Action], say: Words) -> str:
@@ -28,39 +28,39 @@ def effects(can: dict[str, Action], say: Words) -> str:
             names.setdefault(action.text, []).append(say(action.label))
             off[action.text] = not action.on
     rows = [
-        f"<div{' class=g-off' if off[text] else ''}>{markup.element('dt', ', '.join(labels))}"
-        f"{markup.element('dd', text)}</div>"
+        f"<div{' class=g-off' if off[text] else ''}>{elements.element('dt', ', '.join(labels))}"
+        f"{elements.element('dd', text)}</div>"
         for text, labels in names.items()
     ]
-    return f'<dl class="g-effects" aria-label="{markup.escape(say("live.effects"))}">{"".join(rows)}</dl>'
+    return f'<dl class="g-effects" aria-label="{elements.escape(say("live.effects"))}">{"".join(rows)}</dl>'
 
 
 def question(seen: Seen, lost: str, say: Words) -> str:
     """Whether to end the run at once, with its name and what is lost."""
-    sure = markup.element("b", say("live.forcing.sure", run=seen.rundir.name))
-    return f'<div class="g-wrong" role="alert"><p>{sure} {markup.escape(lost)}</p></div>' if lost else ""
+    sure = elements.element("b", say("live.forcing.sure", run=seen.rundir.name))
+    return f'<div class="g-wrong" role="alert"><p>{sure} {elements.escape(lost)}</p></div>' if lost else ""
 
 
 def cause(seen: Seen, say: Words) -> str:
     """Of a run that failed or was lost: every problem with what to do, where in the code, the end of its log."""
     found, tail = views.problems(seen), headless.log_tail(_log_file(seen))
-    parts = [markup.problems(say("live.cause"), found, say("live.fix"))] if found else []
+    parts = [elements.problems(say("live.cause"), found, say("live.fix"))] if found else []
     if seen.status == "lost":
         said = [line for line in tail if line.startswith("error: ")]  # it could not write its last event
-        parts += [markup.element("p", say("live.cause_lost")) + markup.pre(said[-1:], "")] if said else []
+        parts += [elements.element("p", say("live.cause_lost")) + elements.pre(said[-1:], "")] if said else []
     if tail:
-        parts.append(titled(say("live.last_lines"), markup.pre(tail, "")))
-    parts.append(markup.folded(say("live.traceback"), views.traceback_tail(seen)))
+        parts.append(titled(say("live.last_lines"), elements.pre(tail, "")))
+    parts.append(elements.folded(say("live.traceback"), views.traceback_tail(seen)))
     return "".join(parts)
 
 
 def log(seen: Seen, say: Words) -> str:
     """The end of the newest attempt's log."""
-    return markup.pre(logs.tail(_log_file(seen)), say("live.log_none"))
+    return elements.pre(logs.tail(_log_file(seen)), say("live.log_none"))
 
 
 def titled(title: str, body: str) -> str:
-    return markup.element("h3", title) + body
+    return elements.element("h3", title) + body
 
 
 def _log_file(seen: Seen) -> Path:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.ui import actions as shared
-from trainer.ui import heading, markup
+from trainer.ui import elements, heading
 from trainer.ui.known_runs import Seen
 from trainer.ui.labels import Labels
 from trainer.ui.live import actions, board, buttons, drawing, pieces, views
@@ -107,7 +107,7 @@ class LiveTab(Tab):
     def _nothing(self, say: Words) -> dict[str, Any]:
         empty: dict[str, Any] = dict.fromkeys(self.names, "")
         off = buttons.nothing(say)
-        state = markup.element("p", say("live.none"), "g-lead")
+        state = elements.element("p", say("live.none"), "g-lead")
         return (
             empty
             | self._labelled(off, say)
@@ -139,7 +139,7 @@ class LiveTab(Tab):
         values = {
             "state": pieces.head(seen, said),
             "cause": pieces.cause(seen, say) if broken else "",
-            "facts": markup.facts(views.facts(seen, say, now)),
+            "facts": elements.facts(views.facts(seen, say, now)),
             "hints": pieces.effects(can, say),
             "sure": can["force"].on and asking == seen.rundir.name,
             "came": buttons.came(seen),
@@ -148,9 +148,9 @@ class LiveTab(Tab):
             "span": _choices(say, "span"),
             "board": self.boards.of(seen, view, say),
             "fold": broken,
-            "lines": pieces.titled(say("live.lines"), markup.pre(views.step_lines(seen), say("live.lines_none"))),
+            "lines": pieces.titled(say("live.lines"), elements.pre(views.step_lines(seen), say("live.lines_none"))),
             "alerts": pieces.titled(
-                say("live.alerts"), markup.alerts(views.alerts(seen.state), say("live.alerts_none"))
+                say("live.alerts"), elements.alerts(views.alerts(seen.state), say("live.alerts_none"))
             ),
         }
         if broken or reading == READING:
@@ -221,9 +221,9 @@ class LiveTab(Tab):
     def reported(run: str | None, language: str) -> str:
         say = words(language)
         try:
-            return markup.report(shared.report(run, language, say), f"{run}.html", say("live.report_save"))
+            return elements.report(shared.report(run, language, say), f"{run}.html", say("live.report_save"))
         except TrainerError as error:
-            return markup.notice(str(error), "g-wrong")
+            return elements.notice(str(error), "g-wrong")
 
     @staticmethod
     def forced(run: str | None, language: str, asking: str | None) -> tuple[str, str]:
@@ -243,9 +243,9 @@ def _asks(name: str) -> Callable[[str | None, str], str]:
 
 def _told(action: Callable[[str | None, Words], str], run: str | None, say: Words, kind: str = "g-right") -> str:
     try:
-        return markup.notice(action(run, say), kind)
+        return elements.notice(action(run, say), kind)
     except TrainerError as error:
-        return markup.notice(str(error), "g-wrong")
+        return elements.notice(str(error), "g-wrong")
 
 
 def _choices(say: Words, name: str) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ def clone(run: str, words: Words) -> str:
     """For Frame.change. Raises RunError when there is no such run or its settings are not known."""
     rundir = actions.opened(run, words)
     rundir.read_spec()
-    if launch.judge(rundir) == "imported":
+    if launch.status_of(rundir) == "imported":
         raise RunError(imported_problem(rundir))
     return train_change(rundir.name, [])
 

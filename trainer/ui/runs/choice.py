@@ -17,7 +17,7 @@ MOST_COMPARED = 8  # as many lines as a chart has colours
 
 
 @dataclass(frozen=True)
-class Choice:
+class RunChoice:
     """opened: name of a run or "". state: of the runs that are listed; "" for all."""
 
     ticked: tuple[str, ...] = ()
@@ -29,16 +29,16 @@ class Choice:
         return json.dumps({"ticked": self.ticked, "opened": self.opened, "state": self.state})
 
 
-def read(text: str | None) -> Choice:
+def read(text: str | None) -> RunChoice:
     """A choice from its text; whatever is not as it should be counts as not chosen."""
     try:
         told: Any = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        return Choice()
+        return RunChoice()
     if not isinstance(told, dict):
-        return Choice()
+        return RunChoice()
     opened, state = told.get("opened"), told.get("state")
-    return Choice(
+    return RunChoice(
         ticked=names(told.get("ticked")),
         opened=next(iter(names([opened])), ""),
         state=state if isinstance(state, str) and state in get_args(Status) else "",

@@ -14,8 +14,8 @@ from typing import Any
 from trainer.errors import TrainerError
 from trainer.show import forms
 from trainer.ui import actions as shared
-from trainer.ui import markup
-from trainer.ui.markup import element, escape
+from trainer.ui import elements
+from trainer.ui.elements import element, escape
 from trainer.ui.runs import actions, choice
 from trainer.ui.runs.actions import MOST_STEPS
 from trainer.ui.runs.views import button
@@ -73,7 +73,7 @@ def show(wish: Wish, words: Words) -> str:
             return _delete(wish, words)
         if wish.do == "report":
             text = shared.report(wish.run, words.language, words)
-            shown = markup.report(text, f"{wish.run}.html", words("runs.report_save"))
+            shown = elements.report(text, f"{wish.run}.html", words("runs.report_save"))
             title = words("runs.report_of", run=wish.run)
             return _box(title, f'<div class="g-report">{shown}</div>', words)
         if wish.do == "compare":
@@ -85,7 +85,7 @@ def show(wish: Wish, words: Words) -> str:
 
 
 def wrong(error: TrainerError, words: Words) -> str:
-    return _box(words("runs.refused"), markup.notice(str(error), "g-wrong"), words)
+    return _box(words("runs.refused"), elements.notice(str(error), "g-wrong"), words)
 
 
 def _delete(wish: Wish, words: Words) -> str:
@@ -109,7 +109,7 @@ def _extend(wish: Wish, words: Words) -> str:
     except TrainerError as error:
         if wish.steps is None:
             return wrong(error, words)
-        below = markup.notice(str(error), "g-wrong")
+        below = elements.notice(str(error), "g-wrong")
     else:
         told = str(found.steps)
         before, after = f"{found.before:,}", f"{found.after:,}"

@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.labels import Labels
 from trainer.ui.runs import actions, choice, panel, views
-from trainer.ui.runs.choice import Choice
+from trainer.ui.runs.choice import RunChoice
 from trainer.ui.runs.panel import Wish
 from trainer.ui.tab import Frame, Look, Tab
 from trainer.ui.text import words
@@ -79,13 +79,13 @@ class RunsTab(Tab):
         told, text = (*chosen, None, None)[:2]
         chosen_now = choice.read(told)
         return {
-            "question": markup.element("h2", look.say("runs.question")),
+            "question": elements.element("h2", look.say("runs.question")),
             "text": len(look.table.rows) > views.MANY,
             "table": self._table(look, chosen_now, str(text or "")[:MOST_TEXT]),
         }
 
     @staticmethod
-    def _table(look: Look, now: Choice, text: str) -> str:
+    def _table(look: Look, now: RunChoice, text: str) -> str:
         deeds: list[views.Deed] = []
         if now.opened in {row.name for row in look.table.rows}:
             try:
@@ -151,7 +151,7 @@ class RunsTab(Tab):
             try:
                 change, here = actions.clone(name, say), "train"
             except TrainerError as error:
-                gr.Warning(markup.escape(str(error)))
+                gr.Warning(elements.escape(str(error)))
         elif deed == "close":
             wish = ""
         elif deed == "compare":

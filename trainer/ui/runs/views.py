@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from trainer.run.status import LIVE, Status
 from trainer.show import forms
-from trainer.ui import markup
-from trainer.ui.known_runs import Row, Seen, Table
+from trainer.ui import elements
+from trainer.ui.elements import element, escape
+from trainer.ui.known_runs import RunRow, RunTable, Seen
 from trainer.ui.live import buttons
-from trainer.ui.markup import element, escape
-from trainer.ui.runs.choice import MOST_COMPARED, Choice
+from trainer.ui.runs.choice import MOST_COMPARED, RunChoice
 from trainer.ui.sparkline import sparkline
 from trainer.ui.text import Words
 
@@ -31,7 +31,7 @@ class Deed:
     text: str
 
 
-def cells(row: Row, words: Words) -> list[str]:
+def cells(row: RunRow, words: Words) -> list[str]:
     """A row of the table as text: name, state, model, steps, reward, held-out rows, duration, started."""
     status: Status | None = row.status
     if status is None:
@@ -55,7 +55,7 @@ def _from_to(pair: tuple[float | None, float | None], form: Callable[[float], st
     return f"{form(first)} {ARROW} {UNKNOWN if last is None else form(last)}"
 
 
-def wanted(rows: Sequence[Row], choice: Choice, text: str) -> list[Row]:
+def wanted(rows: Sequence[RunRow], choice: RunChoice, text: str) -> list[RunRow]:
     """Rows that match both filters. Ticked ones stay in sight: they are about to be compared."""
     sought = text.strip().lower()
     return [
@@ -66,7 +66,9 @@ def wanted(rows: Sequence[Row], choice: Choice, text: str) -> list[Row]:
     ]
 
 
-def table(known: Table, choice: Choice, text: str, chosen: str | None, deeds: Sequence[Deed], words: Words) -> str:
+def table(
+    known: RunTable, choice: RunChoice, text: str, chosen: str | None, deeds: Sequence[Deed], words: Words
+) -> str:
     """The whole table. chosen: the run that other tabs show. deeds: of the run whose actions are shown."""
     if not known.rows:
         return element("p", words("runs.none"), "g-empty")
@@ -82,7 +84,7 @@ def table(known: Table, choice: Choice, text: str, chosen: str | None, deeds: Se
     )
 
 
-def _bar(rows: Sequence[Row], choice: Choice, words: Words) -> str:
+def _bar(rows: Sequence[RunRow], choice: RunChoice, words: Words) -> str:
     """Compare, and a filter by state where there are many runs."""
     ticked = [row.name for row in rows if row.name in choice.ticked]
     count = len(ticked)
@@ -104,7 +106,7 @@ def _bar(rows: Sequence[Row], choice: Choice, words: Words) -> str:
 
 def _chip(status: Status | None, name: str, count: int, pressed: bool) -> str:
     said = f'aria-pressed="{str(pressed).lower()}" data-do="state" data-state="{status or ""}"'
-    return f'<button type="button" {said}>{markup.dot(status)}{escape(name)} <b>{count}</b></button>'
+    return f'<button type="button" {said}>{elements.dot(status)}{escape(name)} <b>{count}</b></button>'
 
 
 def button(deed: str, label: str, on: bool = True, run: str = "", more: str = "") -> str:
@@ -116,7 +118,7 @@ def button(deed: str, label: str, on: bool = True, run: str = "", more: str = ""
     )
 
 
-def _row(row: Row, choice: Choice, chosen: bool, deeds: Sequence[Deed], words: Words) -> str:
+def _row(row: RunRow, choice: RunChoice, chosen: bool, deeds: Sequence[Deed], words: Words) -> str:
     name, *texts = cells(row, words)
     opened = row.name == choice.opened and bool(deeds)
     mark = ' class="g-chosen" aria-current="true"' if chosen else ""
@@ -130,7 +132,7 @@ def _row(row: Row, choice: Choice, chosen: bool, deeds: Sequence[Deed], words: W
     tds = [f'<td class="g-cell-tick">{tick}</td>', f'<td class="g-cell-run">{first}{title}</td>']
     for column, text in zip(COLUMNS[1:], texts, strict=True):
         label = words(f"runs.column_{column}")
-        before = markup.dot(row.status) if column == "state" else ""
+        before = elements.dot(row.status) if column == "state" else ""
         after = sparkline(row.curve, f"{label}: {text}") if column == "reward" else ""
         cell = f"{before}{escape(text)}"
         tds.append(f'<td class="g-cell-{column}" data-label="{escape(label)}"><div>{after}{cell}</div></td>')

@@ -12,7 +12,7 @@ from trainer.machine import environment, gpu
 from trainer.memory import formats
 from trainer.presets import PresetInfo
 from trainer.spec import RunSpec
-from trainer.ui.markup import element, escape
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 
 Fit = Literal["fits", "tight", "no", "unknown"]
@@ -21,7 +21,7 @@ _ORDER: tuple[Fit, ...] = ("fits", "tight", "unknown", "no")
 
 
 @dataclass(frozen=True)
-class Card:
+class PresetCard:
     """method: `lora`, `qlora` or `whole`. needs_gib, has_gib: the estimate, and what it is compared with."""
 
     info: PresetInfo
@@ -32,7 +32,7 @@ class Card:
     on_gpu: bool = True
 
 
-def cards() -> list[Card]:
+def cards() -> list[PresetCard]:
     """Every preset, what fits this machine first, then what was measured."""
     card = gpu.chosen()
     total = card.total_gib if card is not None else None
@@ -41,18 +41,18 @@ def cards() -> list[Card]:
 
 
 @functools.lru_cache(maxsize=256)
-def _card(info: PresetInfo, changed: int, total_gib: float | None) -> Card:
+def _card(info: PresetInfo, changed: int, total_gib: float | None) -> PresetCard:
     """changed and total_gib: what the answer depends on beside the name."""
     if info.error:
-        return Card(info)
+        return PresetCard(info)
     try:
         spec = presets.load(info.path)
         plan = launch.plan_here(spec, None)
     except TrainerError as error:
-        return Card(PresetInfo(info.name, info.path, info.title, info.model, info.gpu, info.measured, str(error)))
+        return PresetCard(PresetInfo(info.name, info.path, info.title, info.model, info.gpu, info.measured, str(error)))
     verdicts: dict[str, Fit] = {"fits": "fits", "tight": "tight", "does not fit": "no"}
     fit = verdicts.get(plan.memory_verdict, "unknown")
-    return Card(info, method(spec), fit, plan.memory_total_gib, plan.memory_limit_gib, plan.memory_on == "GPU")
+    return PresetCard(info, method(spec), fit, plan.memory_total_gib, plan.memory_limit_gib, plan.memory_on == "GPU")
 
 
 def method(spec: RunSpec) -> str:
@@ -68,12 +68,12 @@ def machine(say: Words) -> str:
     return say("train.your_cpu", ram=environment.ram_gib())
 
 
-def rendered(found: list[Card], say: Words) -> str:
+def rendered(found: list[PresetCard], say: Words) -> str:
     """A radio button a card: one is chosen, the arrow keys move."""
     return "".join(_rendered(card, say) for card in found)
 
 
-def _rendered(card: Card, say: Words) -> str:
+def _rendered(card: PresetCard, say: Words) -> str:
     info = card.info
     model = info.model.rpartition("/")[2]
     if info.error:
@@ -92,7 +92,7 @@ def _rendered(card: Card, say: Words) -> str:
     )
 
 
-def _fit(card: Card, say: Words) -> str:
+def _fit(card: PresetCard, say: Words) -> str:
     if card.needs_gib is None:
         return say("train.fit_unknown")
     if card.fit == "unknown" or card.has_gib is None:

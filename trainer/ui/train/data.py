@@ -1,6 +1,6 @@
 """The rows of a form shown: as they stand in the file, as prompts, how long they are, what is odd about them.
 
-HTML from trainer.ui.markup; no gradio. Local files are read here, the first rows only where they are large; a Hub
+HTML from trainer.ui.elements; no gradio. Local files are read here, the first rows only where they are large; a Hub
 dataset and all rows of a large file are read by a process of its own (aside.py).
 """
 
@@ -15,7 +15,7 @@ from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns
 from trainer.errors import DataError
 from trainer.spec import RunSpec
-from trainer.ui.markup import element, escape
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 from trainer.ui.train import aside, rows, tokens
 from trainer.ui.train import form as forms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.ui.markup import element, escape
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 from trainer.ui.train import cards, controls
 

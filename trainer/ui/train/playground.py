@@ -1,7 +1,7 @@
 """The rewards of a form tried on a few rows, before anything is trained: what do they pay for what?
 
 In a process of its own (aside.py): rewards are a person's code or hold a model. HTML from trainer.rewards import check
-from trainer.ui.markup; no gradio.
+from trainer.ui.elements; no gradio.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trainer.errors import Problem, SpecError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check
 from trainer.show import forms as numbers
-from trainer.ui.markup import element, escape
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 from trainer.ui.train import actions, aside, rows
 from trainer.ui.train import form as forms

@@ -10,8 +10,8 @@ from trainer import presets
 from trainer.errors import Problem, TrainerError
 from trainer.plan import MemoryPart, RunPlan
 from trainer.presets import explain
-from trainer.ui import markup
-from trainer.ui.markup import element, escape
+from trainer.ui import elements
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 from trainer.ui.train import cards, controls, fields, fixes, labels, page, toml
 from trainer.ui.train import form as forms
@@ -69,7 +69,7 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "built": checked.is_built,
         "errors": [{"where": one.where, "html": html}
                    for one, html in zip(checked.problems, _errors(checked, mending, say), strict=True)],
-        "verdict": verdict(checked, mending, say),
+        "verdict": readiness(checked, mending, say),
         "ways": [[_sent(way) for way in of_one] for of_one in mending],
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
         "right": not checked.problems,
@@ -128,11 +128,11 @@ def _link(text: str) -> str:
 # ---- problems
 
 
-def verdict(checked: Checked, mending: list[list[Way]], say: Words) -> str:
+def readiness(checked: Checked, mending: list[list[Way]], say: Words) -> str:
     """What stands above Start: that it can start, or why not and what mends it."""
     count = len(checked.problems)
     if not count:
-        return markup.notice(say("train.ready", name=checked.next_name))
+        return elements.notice(say("train.ready", name=checked.next_name))
     htmls = _errors(checked, mending, say)
     return _problems(_counted(count, checked.held_back, say), checked.problems, htmls)
 
@@ -208,7 +208,7 @@ def plan(checked: Checked, say: Words) -> str:
     if made.warnings:
         shown = "".join(element("li", text) for text in made.warnings)
         pieces.append(f"{element('h4', say('train.warnings'))}<ul class='t-list'>{shown}</ul>")
-    return "".join(pieces) + markup.folded(say("train.card"), checked.card)
+    return "".join(pieces) + elements.folded(say("train.card"), checked.card)
 
 
 def _numbers(made: RunPlan, say: Words) -> str:

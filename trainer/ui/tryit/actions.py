@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.run.best import best
+from trainer.run.best import find_best
 from trainer.run.checkpoints import listed
 from trainer.run.rundir import RunDir
 from trainer.tryit import exporting, parent, reading
@@ -19,7 +19,7 @@ SHOWN = 24  # questions that are read: prompts, and those of a conversation
 def chosen_step(seen: Seen, wanted: str | None, loaded: int | None) -> int | None:
     """The checkpoint that is tried: the wanted one, else the loaded, the best, the newest; None without any."""
     steps = [checkpoint.step for checkpoint in listed(seen.rundir.checkpoints)]
-    found = best(seen.rundir, seen.state)
+    found = find_best(seen.rundir, seen.state)
     for step in (_step(wanted), loaded, found.step if found else None):
         if step in steps:
             return step

@@ -12,11 +12,11 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
-from trainer.run.best import best
+from trainer.run.best import find_best
 from trainer.run.checkpoints import listed
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.request import MOST_TEXT, SIDES
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.actions import opened
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import KnownRuns, Seen
@@ -134,13 +134,13 @@ class TryItTab(Tab):
 
     def _nothing(self, why: str, say: Words) -> dict[str, Any]:
         empty: dict[str, Any] = dict.fromkeys(self.outputs, "")
-        question = markup.element("h2", say("tryit.question")) + markup.element("p", why, "g-empty")
+        question = elements.element("h2", say("tryit.question")) + elements.element("p", why, "g-empty")
         off = dict.fromkeys(_BUTTONS, False)
         return empty | off | {"status": question, "answers": views.answers(None, {}, say), "timer": False}
 
     def _run(self, seen: Seen, say: Words, now: float, wanted: str | None) -> dict[str, Any]:
         rundir = seen.rundir
-        found = best(rundir, seen.state)
+        found = find_best(rundir, seen.state)
         process, prompts, talk = actions.look(rundir)
         step = actions.chosen_step(seen, wanted, process.step if process.at_work else None)
         steps = [checkpoint.step for checkpoint in reversed(listed(rundir.checkpoints))]
@@ -152,17 +152,17 @@ class TryItTab(Tab):
         missing = exporting.missing_tools()
         reasons = [] if lora else [say("tryit.export.no_adapter")]
         reasons += [say("tryit.export.no_tool", what=str(problem)) for problem in missing[:1]]
-        heading = markup.element("h2", say("tryit.question"))
+        heading = elements.element("h2", say("tryit.question"))
         loaded = process.step if process.at_work else None
         return {
             "status": heading + views.status(process, step, seen.spec, say),
             "answers": views.answers(prompts[-1] if prompts else None, colours, say),
             "earlier": views.earlier(prompts[-EARLIER - 1 : -1], say),
             "talk": views.conversation(talk, seen.spec, say),
-            "title": markup.element("h3", say("tryit.chat.title")),
+            "title": elements.element("h3", say("tryit.chat.title")),
             "table": weights.checkpoints(steps, weights.scores(seen.state.evals), found, step, loaded, say),
-            "hints": markup.element("h3", say("tryit.export.title", step=f"{step:,}"))
-            + "".join(markup.element("p", reason, "try-foot") for reason in reasons),
+            "hints": elements.element("h3", say("tryit.export.title", step=f"{step:,}"))
+            + "".join(elements.element("p", reason, "try-foot") for reason in reasons),
             "exports": weights.exports(rundir.name, exporting.listed(rundir)[:6], exporting.finished(rundir), now, say),
             "ask": True,
             "next": seen.spec is not None and seen.spec.data.has_held_out_rows,
@@ -270,7 +270,7 @@ class TryItTab(Tab):
             given = {"temperature": temperature, "max_new_tokens": tokens, "system": system, "seed": seed or 0}
             actions.ask(run, self._step(run, step), values | given, say)
         except TrainerError as error:
-            told = markup.problems(say("tryit.failed"), error.problems, say("train.type_this"))
+            told = elements.problems(say("tryit.failed"), error.problems, say("train.type_this"))
         return [told, *self.streamed(run, language, step, seen)]
 
     def _step(self, run: str, wanted: str | None) -> int | None:
@@ -298,9 +298,9 @@ class TryItTab(Tab):
 
     def _done(self, action: Any, run: str, language: str, step: str, seen: Any) -> list[Any]:
         try:
-            told = markup.notice(action())
+            told = elements.notice(action())
         except TrainerError as error:
-            told = markup.notice(str(error), "g-wrong")
+            told = elements.notice(str(error), "g-wrong")
         return [told, *self.streamed(run, language, step, seen)]
 
     def streamed(self, run: str, language: str, step: str, seen: dict[str, int] | None) -> list[Any]:
@@ -338,9 +338,9 @@ class TryItTab(Tab):
             number = self._step(run, step)
             actions.export(run, kind, number, repo, private is not False, say)
             what = say("tryit.export.started", step=f"{number or 0:,}", kind=say(f"tryit.export.kind_{kind}"))
-            told = markup.notice(what)
+            told = elements.notice(what)
         except TrainerError as error:
-            told = markup.problems(say("tryit.failed"), error.problems, say("train.type_this"))
+            told = elements.problems(say("tryit.failed"), error.problems, say("train.type_this"))
         return [told, self._shown(self.runs, run or None, say, _now(), step)["exports"]]
 
 

@@ -14,8 +14,8 @@ from trainer.spec import RunSpec
 from trainer.tryit.parent import IDLE_S
 from trainer.tryit.reading import Answered, Process, Side
 from trainer.tryit.request import SIDES
-from trainer.ui import markup
-from trainer.ui.markup import element, escape
+from trainer.ui import elements
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 
 _DOTS = {"ready": "running", "answering": "running", "starting": "starting", "loading": "starting", "lost": "lost"}
@@ -32,7 +32,7 @@ def status(found: Process, step: int, spec: RunSpec | None, words: Words) -> str
     shown = found.step if found.step is not None else step
     text = words(f"tryit.state.{key}", step=f"{shown:,}", device=device, idle=words.duration(IDLE_S))
     kind = _DOTS.get(found.state, "stopped")
-    parts = [f'<p class="try-state">{markup.dot(kind)}{escape(text)}</p>']  # type: ignore[arg-type]
+    parts = [f'<p class="try-state">{elements.dot(kind)}{escape(text)}</p>']  # type: ignore[arg-type]
     if found.at_work and found.device == "cuda":
         parts.append(element("p", words("tryit.state.busy"), "g-more"))
     if spec is not None and not spec.data.chat:
@@ -78,7 +78,7 @@ def answers(one: Answered | None, colours: Mapping[str, Style], words: Words) ->
     above = question(one, words)
     verdict = _verdict(one, words)
     if one is not None and one.problems:
-        verdict += markup.problems(words("tryit.failed"), one.problems, words("train.type_this"))
+        verdict += elements.problems(words("tryit.failed"), one.problems, words("train.type_this"))
     return f'<div class="try-asked">{above}</div>{verdict}<div class="try-pair">{cards}</div>'
 
 
@@ -185,7 +185,7 @@ def conversation(found: Sequence[Answered], spec: RunSpec | None, words: Words) 
         said = one.sides.get(side)
         foot = "".join(element("p", line, "try-foot") for line in _feet(one, side, said, words))
         body = _text(said.text) if said is not None and said.text else ""
-        body += markup.problems(words("tryit.failed"), one.problems, words("train.type_this")) if one.problems else ""
+        body += elements.problems(words("tryit.failed"), one.problems, words("train.type_this")) if one.problems else ""
         turns.append(f'<div class="try-turn">{element("p", words(f"tryit.{side}"), "try-role")}{body}{foot}</div>')
     return f'<div class="try-talk" tabindex="0">{"".join(turns)}</div>'
 

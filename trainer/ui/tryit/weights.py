@@ -10,8 +10,8 @@ from typing import Any
 from trainer.run.best import Best
 from trainer.show import forms
 from trainer.tryit.exporting import Export, File
-from trainer.ui import exported, markup
-from trainer.ui.markup import element, escape
+from trainer.ui import elements, exported
+from trainer.ui.elements import element, escape
 from trainer.ui.text import Words
 
 
@@ -101,12 +101,12 @@ def _export(one: Export, now: float, words: Words) -> str:
     if one.state == "running":
         text = words("tryit.export.running", time=words.duration(max(1.0, round(now - one.t))), **values)
         newest = element("p", forms.printable(one.lines[-1])[:200], "try-foot") if one.lines else ""
-        return f'<div class="try-export"><p>{markup.dot("running")}{escape(text)}</p>{newest}</div>'
+        return f'<div class="try-export"><p>{elements.dot("running")}{escape(text)}</p>{newest}</div>'
     if one.state == "done":
         where = one.where if one.kind == "hub" else one.where.replace("\\", "/").rpartition("/")[2]
         text = words("tryit.export.done", where=forms.printable(where), **values)
-        return f'<div class="try-export"><p>{markup.dot("finished")}{escape(text)}</p></div>'
-    head = f"<p>{markup.dot('failed')}{escape(words('tryit.export.failed', **values))}</p>"
+        return f'<div class="try-export"><p>{elements.dot("finished")}{escape(text)}</p></div>'
+    head = f"<p>{elements.dot('failed')}{escape(words('tryit.export.failed', **values))}</p>"
     lines = "\n".join(forms.printable(line) for line in one.lines[-6:])
     return f'<div class="try-export">{head}<div class="try-text">{escape(lines)}</div></div>'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.mirrors.rows import HOLD_S, Row, Rows
+from trainer.mirrors.metric_rows import HOLD_S, MetricRow, Rows
 
 LATER = 1e9
 
@@ -166,6 +166,6 @@ def test_rows_grow_with_what_is_not_sent_only() -> None:
     rows, event = begun()
     for step in range(1, 200):
         take(rows, event("rollouts", step=step), event("step", step=step, of=1000), event("span", step=step, spans=[]))
-        sent: list[Row] = list(rows.ready(0.0))
+        sent: list[MetricRow] = list(rows.ready(0.0))
         assert len(sent) == (step > 1)
     assert len(rows._rows) == 1

@@ -45,7 +45,7 @@ _BATCH = frozenset(
 
 
 @dataclass(frozen=True)
-class Settings:
+class KnownSettings:
     """spec: valid. known: `section.key` of what is known; refused: values of the config that do not fit a RunSpec."""
 
     spec: RunSpec
@@ -59,13 +59,13 @@ class Settings:
         return self.whole or set(self.known) >= _BATCH
 
 
-def of_preset(preset: str, overrides: Sequence[str]) -> Settings:
+def of_preset(preset: str, overrides: Sequence[str]) -> KnownSettings:
     """Raises PresetError or SpecError with every problem."""
     spec = presets.load(preset, overrides)
-    return Settings(spec, _set_keys(spec), whole=True)
+    return KnownSettings(spec, _set_keys(spec), whole=True)
 
 
-def of_config(path: Path | None, overrides: Sequence[str], title: str, rewards: Sequence[str]) -> Settings:
+def of_config(path: Path | None, overrides: Sequence[str], title: str, rewards: Sequence[str]) -> KnownSettings:
     """The settings a W&B config names, with overrides; without a config the overrides alone.
 
     rewards: names of the components that were logged. Raises DataError for the file, SpecError for the overrides.
@@ -88,7 +88,7 @@ def of_config(path: Path | None, overrides: Sequence[str], title: str, rewards: 
             if found is not None:
                 spec, raw, known = found, tried, known | {key}
         waiting = refused
-    return Settings(spec, sorted(known), len({key for key, _ in waiting} - known))
+    return KnownSettings(spec, sorted(known), len({key for key, _ in waiting} - known))
 
 
 def _with_placeholders(raw: Mapping[str, Any], title: str, rewards: Sequence[str], where: str) -> RunSpec:

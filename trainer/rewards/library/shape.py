@@ -8,7 +8,7 @@ from typing import Any
 from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
 from trainer.rewards.library.extract import Pattern
 from trainer.rewards.library.korean import normalise_answer, tokenizer
-from trainer.rewards.library.rows import each_row
+from trainer.rewards.library.row_by_row import each_row
 
 
 def format_regex(pattern: str, normalise: bool = False, search: bool = False) -> RewardFunction:

@@ -38,7 +38,7 @@ Record = dict[str, Any]
 
 
 @dataclass
-class Row:
+class ExportedRow:
     """One call of wandb.log, or one place on the x axis of a panel.
 
     order: W&B's own step, which counts calls. step: the trainer's, as far as the row has it. time: unix seconds.
@@ -57,7 +57,7 @@ class Row:
 class History:
     """All rows of all files. run: the name of the run, where a panel says it. ignored: {what: how many}."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ExportedRow] = field(default_factory=list)
     run: str | None = None
     ignored: Counter[str] = field(default_factory=Counter)
 
@@ -65,7 +65,7 @@ class History:
 def read(paths: Sequence[Path], run: str | None = None) -> History:
     """The rows of the files. run: which one, where a panel has several. Raises DataError with every problem."""
     history, problems = History(), list[Problem]()
-    panels, whole = list[Row](), list[Row]()
+    panels, whole = list[ExportedRow](), list[ExportedRow]()
     for path in paths:
         try:
             records = _records(path)
@@ -176,7 +176,7 @@ def _one_run(path: Path, records: list[Record], wanted: str | None) -> tuple[lis
     return [{kept[name]: cell for name, cell in record.items() if name in kept} for record in records], chosen
 
 
-def _rows(path: Path, records: list[Record], panel: bool, ignored: Counter[str]) -> Iterator[Row]:
+def _rows(path: Path, records: list[Record], panel: bool, ignored: Counter[str]) -> Iterator[ExportedRow]:
     columns = list(dict.fromkeys(name for record in records for name in record))
     if not any(name in columns for name in (*_STEPS, *_ORDERS)):
         raise DataError(_without_step(path, columns, panel))
@@ -186,7 +186,7 @@ def _rows(path: Path, records: list[Record], panel: bool, ignored: Counter[str])
             ignored["parts of tables and media"] += sum(name.startswith(media) for name in record)
             record = {name: cell for name, cell in record.items() if not name.startswith(media)}
         numbers = {name: value for name, cell in record.items() if (value := _number(cell, ignored)) is not None}
-        row = Row({}, panel=panel)
+        row = ExportedRow({}, panel=panel)
         row.step = next((numbers[name] for name in _STEPS if name in numbers), None)
         row.order = next((numbers[name] for name in _ORDERS if name in numbers), None)
         row.runtime, row.time = numbers.get("_runtime"), numbers.get("_timestamp")
@@ -235,7 +235,7 @@ def _without_step(path: Path, columns: Sequence[str], panel: bool) -> Problem:
     return Problem(path.name, what, f"one of {', '.join((GLOBAL_STEP, '_step', 'Step'))}")
 
 
-def _mixed(rows: Sequence[Row], paths: Sequence[Path]) -> list[Problem]:
+def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:
     """Rows of which some have only W&B's step and others only the trainer's can not be put in one order."""
     only_order = any(row.order is not None and row.step is None for row in rows)
     if not only_order or not any(row.order is None and row.step is not None for row in rows):
@@ -247,10 +247,10 @@ def _mixed(rows: Sequence[Row], paths: Sequence[Path]) -> list[Problem]:
     return [Problem(names, what, "export all of them with the same x axis")]
 
 
-def _in_order(rows: Sequence[Row], ignored: Counter[str]) -> list[Row]:
+def _in_order(rows: Sequence[ExportedRow], ignored: Counter[str]) -> list[ExportedRow]:
     """In the order they were logged in where W&B's step says it; rows of one place of several files as one row."""
-    ordered: dict[float, Row] = {}
-    shown: dict[float, Row] = {}
+    ordered: dict[float, ExportedRow] = {}
+    shown: dict[float, ExportedRow] = {}
     rest = []
     for row in rows:
         home, key = (ordered, row.order) if row.order is not None else (shown, row.step if row.panel else None)
@@ -263,7 +263,7 @@ def _in_order(rows: Sequence[Row], ignored: Counter[str]) -> list[Row]:
     return [*(ordered[key] for key in sorted(ordered)), *rest, *(shown[key] for key in sorted(shown))]
 
 
-def _merge(there: Row, row: Row, ignored: Counter[str]) -> None:
+def _merge(there: ExportedRow, row: ExportedRow, ignored: Counter[str]) -> None:
     twice = [name for name, value in row.numbers.items() if there.numbers.get(name, value) != value]
     ignored["values said twice (the later one counts)"] += len(twice)
     there.numbers |= row.numbers

@@ -1,4 +1,4 @@
-"""trainer.grpo.guard: what transformers does without it, and that the state is put back."""
+"""trainer.grpo.generation_guard: what transformers does without it, and that the state is put back."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
-from trainer.grpo.guard import generation_mode, guard_generate
+from trainer.grpo.generation_guard import generation_mode, guard_generate
 from trainer.grpo.spans import Spans
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trainer.rewards.library.form import format_regex, length_penalty, overlong, repetition
+from trainer.rewards.library.shape import format_regex, length_penalty, overlong, repetition
 
 TAGS = r"<answer>([^<]*)</answer>"
 QUOTED = r'"[^"]+"(?:가|이) 옳다\. .+'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.machine.cards import NAMES, card_named
+from trainer.machine.gpu_models import NAMES, gpu_model_named
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ from trainer.machine.cards import NAMES, card_named
     ],
 )
 def test_a_card_is_known_by_its_drivers_and_its_common_name(name: str, card: str, gb_s: float) -> None:
-    found = card_named(name)
+    found = gpu_model_named(name)
     assert found is not None and (found.name, found.bandwidth_gb_s) == (card, gb_s)
 
 
@@ -71,12 +71,12 @@ def test_a_card_is_known_by_its_drivers_and_its_common_name(name: str, card: str
     ],
 )
 def test_of_any_other_nothing_is_guessed(name: str | None) -> None:
-    assert card_named(name) is None
+    assert gpu_model_named(name) is None
 
 
 def test_every_card_is_found_by_its_own_name() -> None:
     assert len(set(NAMES)) == len(NAMES)
     for name in NAMES:
-        found = card_named(name)
+        found = gpu_model_named(name)
         assert found is not None and found.name == name
         assert 200 < found.bandwidth_gb_s < 10_000 and 20 < found.tflops < 3_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Card:
+class GpuModel:
     """One GPU model. bandwidth_gb_s: of its memory, 10^9 bytes a second. tflops: dense 16-bit tensor arithmetic with
     32-bit accumulation, 10^12 operations a second; that of the data sheet, without sparsity."""
 
@@ -24,8 +24,8 @@ class Card:
 
 
 # Vendor's data sheets. Longer names first where one is part of another: the first that fits counts.
-_CARDS: tuple[tuple[str, Card], ...] = tuple(
-    (pattern, Card(name, bandwidth, tflops))
+_CARDS: tuple[tuple[str, GpuModel], ...] = tuple(
+    (pattern, GpuModel(name, bandwidth, tflops))
     for pattern, name, bandwidth, tflops in (
         (r"\bgb200\b", "GB200", 8000, 2500),
         (r"\bb200\b", "B200", 8000, 2250),
@@ -88,7 +88,7 @@ _LESS = re.compile(r"laptop|mobile|max q|\bmig\b|\bgrid\b|5090 d\b")
 NAMES: tuple[str, ...] = tuple(card.name for _, card in _CARDS)
 
 
-def card_named(name: str | None) -> Card | None:
+def gpu_model_named(name: str | None) -> GpuModel | None:
     """The card of that name; None when it is not in the table, or is less than the card of that name."""
     text = re.sub(r"[-_]", " ", (name or "").lower())
     if not text or _LESS.search(text):

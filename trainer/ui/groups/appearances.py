@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from trainer.run.groups import Completion, Group
 from trainer.show import charts, forms
 from trainer.show.downsampling import picture
-from trainer.ui import markup
+from trainer.ui import elements
 from trainer.ui.groups.cards import chip
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.listing import SHAPES
@@ -27,19 +27,21 @@ def history(
     found: Sequence[Appearance], share: float, step: int, pair: tuple[int | None, int | None], texts: Texts, say: Words
 ) -> str:
     """found: in order. share: of the files that is read. step: the one that is looked at."""
-    reading = "" if share >= 1 else markup.element("p", say("groups.reading", share=share), "gg-reading")
-    title = markup.element("h3", say("groups.history")) + reading
+    reading = "" if share >= 1 else elements.element("p", say("groups.reading", share=share), "gg-reading")
+    title = elements.element("h3", say("groups.history")) + reading
     if not found:
         return f'<div class="gg-history">{title}</div>'
     if len(found) == 1 and share >= 1:
-        once = markup.element("p", say("groups.history_once", step=found[0].step), "g-empty")
+        once = elements.element("p", say("groups.history_once", step=found[0].step), "g-empty")
         return f'<div class="gg-history">{title}{once}</div>'
     shown = sampled(found, MOST_ROWS)
     left, right = sides(found, pair)
     picture = charts.render(_chart(found, step, say), say("chart.step"), say("groups.history_none"))
-    some = markup.element("p", say("groups.history_some", shown=len(shown), count=len(found)), "g-empty")
+    some = elements.element("p", say("groups.history_some", shown=len(shown), count=len(found)), "g-empty")
     rows = "".join(_row(one, one.step == step, (left, right), texts, say) for one in shown)
-    head = "".join(markup.element("th", say(f"groups.history_{name}")) for name in ("step", "paid", "best", "compare"))
+    head = "".join(
+        elements.element("th", say(f"groups.history_{name}")) for name in ("step", "paid", "best", "compare")
+    )
     table = f'<table class="gg-times"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     table = f'<div class="gg-scroll" tabindex="0">{table}</div>'
     below = some if len(shown) < len(found) else ""
@@ -87,20 +89,20 @@ def _best(one: Appearance, texts: Texts) -> Completion | None:
 def _row(one: Appearance, here: bool, pair: tuple[Appearance, Appearance], texts: Texts, say: Words) -> str:
     best = _best(one, texts)
     text = say("groups.history_gone") if best is None else plain(best.text, _SHORT) or say("groups.text_empty")
-    paid = "" if best is None else markup.element("b", forms.number(best.reward)) + " "
+    paid = "" if best is None else elements.element("b", forms.number(best.reward)) + " "
     mark = ' class="gg-current" aria-current="true"' if here else ""
     go = f'<button type="button" class="gg-link" data-step="{one.step}" data-group="{one.place}">{one.step:,}</button>'
     told = say("groups.row", mean=forms.number(one.mean), spread=forms.number(one.std))
     outcome = f"{SHAPES[one.outcome]} {say(f'groups.{one.outcome}')}"
     picks = "".join(
         f'<button type="button" class="gg-pick" data-side="{side}" data-at="{one.step}" '
-        f'aria-pressed="{str(one is chosen).lower()}">{markup.escape(say(f"groups.side_{side}"))}</button>'
+        f'aria-pressed="{str(one is chosen).lower()}">{elements.escape(say(f"groups.side_{side}"))}</button>'
         for side, chosen in zip(("left", "right"), pair, strict=True)
     )
-    state = markup.element("span", outcome, f"gg-outcome gg-{one.outcome}")
+    state = elements.element("span", outcome, f"gg-outcome gg-{one.outcome}")
     return (
-        f"<tr{mark}><td>{go}</td><td>{markup.escape(told)}<br>{state}</td>"
-        f'<td class="gg-short">{paid}<span dir="auto">{markup.escape(text)}</span></td><td>{picks}</td></tr>'
+        f"<tr{mark}><td>{go}</td><td>{elements.escape(told)}<br>{state}</td>"
+        f'<td class="gg-short">{paid}<span dir="auto">{elements.escape(text)}</span></td><td>{picks}</td></tr>'
     )
 
 
@@ -108,14 +110,14 @@ def _beside(left: Appearance, right: Appearance, texts: Texts, say: Words) -> st
     if left is right:
         return ""
     made = "".join(_side(one, texts, say) for one in (left, right))
-    return markup.element("h4", say("groups.beside")) + f'<div class="gg-beside">{made}</div>'
+    return elements.element("h4", say("groups.beside")) + f'<div class="gg-beside">{made}</div>'
 
 
 def _side(one: Appearance, texts: Texts, say: Words) -> str:
     best = _best(one, texts)
-    head = markup.element("b", say("groups.side", step=f"{one.step:,}"))
+    head = elements.element("b", say("groups.side", step=f"{one.step:,}"))
     if best is None:
-        return f"<div>{head}{markup.element('p', say('groups.history_gone'), 'g-empty')}</div>"
-    head += markup.element("span", forms.number(best.reward), "gg-paid") + chip(best.advantage, say)
+        return f"<div>{head}{elements.element('p', say('groups.history_gone'), 'g-empty')}</div>"
+    head += elements.element("span", forms.number(best.reward), "gg-paid") + chip(best.advantage, say)
     shown = inert(best.text[:_SIDE]) + ("\u2026" if len(best.text) > _SIDE else "")
     return f'<div><p class="gg-card-head">{head}</p><div class="gg-text" dir="auto" tabindex="0">{shown}</div></div>'

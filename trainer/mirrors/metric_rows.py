@@ -33,7 +33,7 @@ _READINGS = {
 
 
 @dataclass
-class Row:
+class MetricRow:
     """What belongs to one step. rollouts: its completions are in the run's folder."""
 
     step: int
@@ -59,7 +59,7 @@ class Rows:
         """Steps that were made again and not sent again."""
         self.late: dict[str, Any] = {}
         """Evaluations whose step was sent before they were there; they go with the next row."""
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, MetricRow] = {}
         self._readings: dict[str, float] = {}
         self._tokens = 0
         self._without_eval: set[int] = set()  # sent by this object
@@ -81,7 +81,7 @@ class Rows:
         elif step > self.sent and kind == "rollouts":
             self._row(step, event).rollouts = True
 
-    def ready(self, now: float, ended: bool = False) -> Iterator[Row]:
+    def ready(self, now: float, ended: bool = False) -> Iterator[MetricRow]:
         """Rows to send, the earlier first; they are forgotten. now: unix seconds. ended: nothing more will come."""
         if not self.begun:
             return
@@ -103,12 +103,12 @@ class Rows:
                 self._without_eval.add(step)
             yield row
 
-    def _row(self, step: int, event: Event) -> Row:
-        row = self._rows.setdefault(step, Row(step))
+    def _row(self, step: int, event: Event) -> MetricRow:
+        row = self._rows.setdefault(step, MetricRow(step))
         row.t = max(row.t, event["t"])
         return row
 
-    def _awaited(self, row: Row) -> bool:
+    def _awaited(self, row: MetricRow) -> bool:
         """Is an evaluation of that step still to come?"""
         due = row.last or bool(self.eval_steps and row.step and row.step % self.eval_steps == 0)
         return due and not row.evaluated
