@@ -114,9 +114,9 @@ def test_an_error_of_ours_is_a_line_and_any_other_a_traceback(capsys: Capture) -
 
         return call
 
-    assert exit_code(raising(RunError([Problem("a", "b", "c"), Problem("d", "e")]))) == 2
+    assert exit_code(raising(RunError([Problem.plain("a", "b", "c"), Problem.plain("d", "e")]))) == 2
     assert capsys.readouterr().err == "error: a: b  ->  c\nerror: d: e\n"
-    assert exit_code(raising(WorkError(Problem("a", "b")))) == 1
+    assert exit_code(raising(WorkError(Problem.plain("a", "b")))) == 1
     assert exit_code(raising(KeyboardInterrupt())) == 130
     with pytest.raises(ZeroDivisionError):
         exit_code(raising(ZeroDivisionError()))

@@ -16,30 +16,99 @@
        `- EventLogError          the event log can not be written
 
 Rule for a new class: it also is the standard-library type it replaces, and it is constructed from problems, so that
-every message says what, where, what was seen, what is allowed and what to type. Imports nothing.
+every message says what, where, what was seen, what is allowed and what to type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from trainer import text
+from trainer.text import Words
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    where: a key (`optim.learning_rate`), a place (`data.jsonl:17`) or a thing (`run tiny-3`).
-    what: the rule that was broken, with the value seen.
-    fix: what to type instead; empty when nothing can be typed.
-    """
+class Said(NamedTuple):
+    """A problem in the words of one language."""
 
     where: str
     what: str
-    fix: str = ""
+    fix: str
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f"  ->  {self.fix}" if self.fix else "")
+
+
+class Problem:
+    """One thing that is wrong, as a key with values: Problem("spec.bound", "optim.learning_rate", seen=3, most=1).
+
+    Its words are in trainer/text under `problem.<key>`: `what` is the rule that was broken with the value seen, `fix`
+    what to type instead (none where nothing can be typed), `where` a thing such as "run {name}". place: a setting's
+    key (`optim.learning_rate`) or a place (`data.jsonl:17`); it stands instead of the words' `where`.
+    """
+
+    def __init__(self, key: str, place: str = "", /, **values: Any) -> None:
+        self.key, self.place, self.values = key, place, values
+        self._english: Said | None = None
+
+    @classmethod
+    def plain(cls, where: str, what: str, fix: str = "") -> Self:
+        """Of words that are nobody's but a library's, a person's or an older version's."""
+        return cls("plain", where, what=what, fix=fix)
+
+    def said(self, words: Words) -> Said:
+        """In that language."""
+        head = f"problem.{self.key}"
+        if f"{head}.what" not in words and self._english is not None:
+            return self._english
+        where, what, fix = (
+            words.said(text.Message(f"{head}.{part}", **self.values)) if f"{head}.{part}" in words else ""
+            for part in ("where", "what", "fix")
+        )
+        return Said(self.place or where, what, fix)
+
+    @property
+    def where(self) -> str:
+        return self.said(text.words(text.DEFAULT)).where
+
+    @property
+    def what(self) -> str:
+        return self.said(text.words(text.DEFAULT)).what
+
+    @property
+    def fix(self) -> str:
+        return self.said(text.words(text.DEFAULT)).fix
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON, with its English: in the event log, or on its way from another process."""
+        said = self.said(text.words(text.DEFAULT))
+        return {**said._asdict(), "key": self.key, "place": self.place, "values": text.storable(self.values)}
+
+    @classmethod
+    def read(cls, stored: Any) -> Self:
+        """What `stored` made, or {where, what, fix} of an older version."""
+        found: dict[str, Any] = stored if isinstance(stored, dict) else {}
+        english = Said(*(str(found.get(part) or "") for part in Said._fields))
+        if not isinstance(found.get("key"), str):
+            return cls.plain(*english)
+        problem = cls(found["key"], str(found.get("place") or ""), **text.readable(found.get("values")))
+        problem._english = english
+        return problem
+
+    def __str__(self) -> str:
+        """In English: for logs and tracebacks."""
+        return str(self.said(text.words(text.DEFAULT)))
+
+    def __repr__(self) -> str:
+        return f"Problem({self.key!r}, {self.place!r}, **{self.values!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Problem):
+            return NotImplemented
+        return (self.key, self.place, self.values) == (other.key, other.place, other.values)
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.place))
 
 
 class TrainerError(Exception):

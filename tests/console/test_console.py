@@ -21,7 +21,7 @@ from trainer import launch
 from trainer.console import headless, lines
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold, state_of
-from trainer.show import forms
+from trainer.text import forms
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]

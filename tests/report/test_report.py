@@ -19,7 +19,7 @@ from trainer.report import markdown, material, sections
 from trainer.report.document import Report
 from trainer.report.sections.telling import words
 from trainer.run.rundir import RunDir
-from trainer.show import forms
+from trainer.text import forms
 
 Events = list[dict[str, Any]]
 LANGUAGES = ("en", "ko")

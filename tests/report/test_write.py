@@ -74,25 +74,6 @@ def test_a_run_without_a_step_has_no_step_to_show(capsys: pytest.CaptureFixture[
     assert "has finished no step yet" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("environment", "language"),
-    [
-        ({"LANG": "ko_KR.UTF-8"}, "ko"),
-        ({"LANG": "ko_KR.UTF-8", "LC_ALL": "C"}, "en"),
-        ({"LANG": "fr_FR"}, "en"),
-        ({}, "en"),
-    ],
-)
-def test_the_language_is_the_machines(
-    environment: dict[str, str], language: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert reports.language_here() == language
-
-
 def test_a_run_that_ended_leaves_every_language_and_form(run: RunDir) -> None:
     reports.after_run(run)
     assert sorted(path.name for path in run.report.iterdir()) == [

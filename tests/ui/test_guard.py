@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 
 from tests.ui.conftest import Server
 from trainer.errors import InputError
+from trainer.text import words
 from trainer.ui import server as serving
 from trainer.ui.guard import Guard
-from trainer.ui.text import words
 
 MULTIPART = (
     b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n'

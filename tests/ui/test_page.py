@@ -16,9 +16,9 @@ from tests.ui.events import began, write_run
 from trainer import launch
 from trainer.errors import RunError
 from trainer.run.rundir import outputs_dir
+from trainer.text import words
 from trainer.ui import actions as shared
 from trainer.ui.live import actions as steering
-from trainer.ui.text import words
 from trainer.ui.train import actions
 from trainer.ui.train.form import Form
 

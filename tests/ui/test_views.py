@@ -10,9 +10,9 @@ import pytest
 from trainer.errors import Problem
 from trainer.run.rundir import RunDir
 from trainer.show import charts
+from trainer.text import languages, preferred, words
 from trainer.ui import elements, heading
 from trainer.ui.known_runs import RunRow
-from trainer.ui.text import languages, preferred, words
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
@@ -99,7 +99,7 @@ def test_what_a_model_wrote_stays_text(text: str) -> None:
     pieces = [
         elements.pre([text], ""),
         elements.alerts([(text, text)], ""),
-        elements.problems(text, [Problem(text, text, text)], text),
+        elements.problems(text, [Problem.plain(text, text, text)], text),
         elements.facts([(text, text)]),
         charts.render(charts.Chart(text, [charts.Line(text, "faint", [(1, 1.0)])]), text, text),
     ]

@@ -18,12 +18,12 @@ from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunState, state_of
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
+from trainer.text import words
 from trainer.tryit.chat import opened
 from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.live import board, buttons, drawing, views
 from trainer.ui.runs.views import cells
-from trainer.ui.text import words
 from trainer.wandb_import.bring import Imported, bring
 
 GENERATE = "profiling/Time taken: CustomGRPOTrainer.transformers.generate"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from trainer import launch
 from trainer.errors import TrainerError
 from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
-from trainer.show import forms
+from trainer.text import forms
 
 
 def exit_code(call: Callable[[], int]) -> int:

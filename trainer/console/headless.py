@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any, Self, TextIO
 
-from trainer import launch, mirrors
+from trainer import launch, mirrors, text
 from trainer.console import lines
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
@@ -32,7 +32,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
-from trainer.show import forms
+from trainer.text import forms
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again
@@ -231,7 +231,7 @@ def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
     deadline = time.monotonic() + REPORT_S
     while afterwards.at_work(rundir) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-    written = rundir.report_file(reports.language_here(), "html")
+    written = rundir.report_file(text.here().language, "html")
     if written.is_file():
         screen.line(f"report {written}")
 

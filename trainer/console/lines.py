@@ -12,7 +12,7 @@ from typing import Any
 from trainer.run.events import Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
-from trainer.show.forms import duration, number, percent, size
+from trainer.text.forms import duration, number, percent, size
 
 LEGEND = (
     "",

@@ -15,8 +15,8 @@ from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check, own_file
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.show import forms
 from trainer.spec import RunSpec
+from trainer.text import forms
 
 CELL = 48
 
@@ -30,10 +30,10 @@ def spec_of(
     """
     if file is None and preset is None:
         raise InputError(
-            Problem("rewards check", "has neither FILE nor --preset", "rewards check my.py --data rows.jsonl")
+            Problem.plain("rewards check", "has neither FILE nor --preset", "rewards check my.py --data rows.jsonl")
         )
     if file is not None and preset is None and data is None:
-        raise InputError(Problem("rewards check", f"has no rows to try {file.name} on", "--data rows.jsonl"))
+        raise InputError(Problem.plain("rewards check", f"has no rows to try {file.name} on", "--data rows.jsonl"))
     path = [] if data is None else [f"data.path={data}", *(f"data.{key}=" for key in _OTHER_ROWS)]
     if preset is not None:
         without = ["model.warm_start="] if data is not None else []  # it has other rows, under other names
@@ -58,7 +58,7 @@ def _components(file: Path, functions: Sequence[str]) -> list[dict[str, Any]]:
         raise InputError(error.problems) from error
     if not found:
         what = "has no function that takes completions"
-        raise InputError(Problem(str(file), what, "def reward(prompts, completions, **columns): ..."))
+        raise InputError(Problem.plain(str(file), what, "def reward(prompts, completions, **columns): ..."))
     return [{"function": name, "file": str(file.absolute())} for name in found]
 
 

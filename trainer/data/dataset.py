@@ -109,7 +109,7 @@ def load(spec: RunSpec, tokenizer: Any, folder: Path | None = None) -> Prepared:
     for kind, left, dropped in (("", kept.count, report.dropped), ("held-out ", len(held), report.eval_dropped)):
         if dropped and not left:
             what = f"all {dropped} {kind}prompts are longer than {spec.data.max_prompt_length} tokens"
-            raise DataError(Problem("data", what, "--set data.max_prompt_length=N"))
+            raise DataError(Problem.plain("data", what, "--set data.max_prompt_length=N"))
     report.rows, report.eval_rows = kept.count, len(held)
     report.duplicates, report.leaked = found.duplicates, found.leaked
     report.columns, report.warnings = list(kept.columns), [str(warning) for warning in found.warnings]
@@ -123,9 +123,9 @@ def _refuse_chat_without_template(spec: RunSpec, tokenizer: Any, messages: bool)
         fix = "the instruct model of the same family"
         if messages:
             what = "holds chat messages as prompts, and the tokenizer of this model has no chat template"
-            raise DataError(Problem("data", what, f"{fix}, or rows with a text as prompt and data.chat=false"))
+            raise DataError(Problem.plain("data", what, f"{fix}, or rows with a text as prompt and data.chat=false"))
         what = "is true, and the tokenizer of this model has no chat template"
-        raise DataError(Problem("data.chat", what, f"--set data.chat=false, or {fix}"))
+        raise DataError(Problem.plain("data.chat", what, f"--set data.chat=false, or {fix}"))
 
 
 def feeds(spec: RunSpec) -> tuple[Feed, Feed | None]:
@@ -145,7 +145,7 @@ def _of_hub(spec: RunSpec, split: str, limit: int | None = None) -> Feed:
         dataset = load_dataset(data.name, data.config, split=split)
     except (OSError, ValueError) as error:  # not found, gated, no network, no such config or split
         fix = "--set data.path=FILE.jsonl for a local file; check data.name, data.config, data.split and the network"
-        raise DataError(Problem("data.name", f"{data.name} ({split}) can not be read: {error}", fix)) from error
+        raise DataError(Problem.plain("data.name", f"{data.name} ({split}) can not be read: {error}", fix)) from error
     return Feed(
         f"{data.name} {split}",
         "data.path" if split == data.split else "data.eval_path",
@@ -269,7 +269,9 @@ def _fitting(rows: Numbered, spec: RunSpec, tokenizer: Any, report: DataReport) 
         if tokens > limit:
             if spec.data.overlong == "error":
                 fix = f"--set data.max_prompt_length={tokens} or --set data.overlong=drop"
-                raise DataError(Problem("data.overlong", f"a prompt has {tokens} tokens, {limit} are allowed", fix))
+                raise DataError(
+                    Problem.plain("data.overlong", f"a prompt has {tokens} tokens, {limit} are allowed", fix)
+                )
             report.dropped += 1
             continue
         if tokens > report.longest_prompt_tokens:

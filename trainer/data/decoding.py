@@ -33,7 +33,7 @@ Found = Record | Problem
 
 
 def _refuse(where: str, what: str, fix: str = "") -> NoReturn:
-    raise DataError(Problem(where, what, fix))
+    raise DataError(Problem.plain(where, what, fix))
 
 
 def _constant(name: str) -> NoReturn:
@@ -63,10 +63,10 @@ def not_json(error: Exception, where: str) -> Problem:
     """The problem of a text that DECODER refused."""
     if isinstance(error, json.JSONDecodeError):
         what = f"is not JSON: {error.msg} at column {error.colno}"
-        return Problem(where, what, "one JSON object a line, in double quotes")
+        return Problem.plain(where, what, "one JSON object a line, in double quotes")
     if isinstance(error, RecursionError):
-        return Problem(where, "is not JSON: nested too deeply")
-    return Problem(where, f"is not JSON: {error}")
+        return Problem.plain(where, "is not JSON: nested too deeply")
+    return Problem.plain(where, f"is not JSON: {error}")
 
 
 def an_object(value: Any, line: int, name: str) -> Found:
@@ -74,7 +74,7 @@ def an_object(value: Any, line: int, name: str) -> Found:
     if isinstance(value, dict):
         return Record(line, value)
     what = f"is {type(value).__name__}, not an object"
-    return Problem(f"{name}:{line}", what, 'write {"prompt": "...", "answer": "..."}')
+    return Problem.plain(f"{name}:{line}", what, 'write {"prompt": "...", "answer": "..."}')
 
 
 def _decoded(line: bytes, where: str) -> str:

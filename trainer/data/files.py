@@ -147,7 +147,7 @@ def _csv(file: BinaryIO, name: str) -> Iterator[Found]:
         header = next(csv.reader([first], delimiter=delimiter))
         if len(set(header)) != len(header) or not all(column.strip() for column in header):
             fix = f"a first line with the names of the columns, e.g. prompt{delimiter}answer"
-            yield Problem(f"{name}:{start}", f"has no name or one name twice in its header: {header}"[:200], fix)
+            yield Problem.plain(f"{name}:{start}", f"has no name or one name twice in its header: {header}"[:200], fix)
             return
         texts = (text for _, text in numbered)
         yield from _csv_rows(csv.reader(texts, delimiter=delimiter, strict=True), header, name, start)
@@ -165,13 +165,13 @@ def _csv_rows(reader: Any, header: list[str], name: str, start: int) -> Iterator
             return
         except csv.Error as error:
             fix = 'a text with quotes is written "He said ""yes"""; every opening quote needs its end'
-            yield Problem(f"{name}:{line}", f"is not CSV: {error}", fix)
+            yield Problem.plain(f"{name}:{line}", f"is not CSV: {error}", fix)
             return
         if not any(values):
             continue
         if len(values) != len(header):
             what = f"has {len(values)} cells, the header has {len(header)}"
-            yield Problem(f"{name}:{line}", what, "put a text that holds the delimiter in double quotes")
+            yield Problem.plain(f"{name}:{line}", what, "put a text that holds the delimiter in double quotes")
         else:
             yield Record(line, dict(zip(header, values, strict=True)))
 
@@ -187,7 +187,9 @@ def _parquet(file: BinaryIO, name: str) -> Iterator[Found]:
                 number += 1
                 yield Record(number, columns)
     except (pyarrow.ArrowException, OSError) as error:
-        yield Problem(f"{name}:{number + 1}", f"is no Parquet: {str(error).splitlines()[0]}", "write the file again")
+        yield Problem.plain(
+            f"{name}:{number + 1}", f"is no Parquet: {str(error).splitlines()[0]}", "write the file again"
+        )
 
 
 _READERS: dict[str, Callable[[BinaryIO, str], Iterator[Found]]] = {

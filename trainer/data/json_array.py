@@ -39,7 +39,7 @@ class _Window:
             self.text, self.place = rest + self._decoder.decode(chunk, self.ended), 0
         except UnicodeDecodeError as error:
             line = self.line + rest.count("\n") + chunk[: error.start].count(b"\n")
-            raise DataError(Problem(f"{self._name}:{line}", "is not UTF-8", "save the file as UTF-8")) from error
+            raise DataError(Problem.plain(f"{self._name}:{line}", "is not UTF-8", "save the file as UTF-8")) from error
 
     def move(self, place: int) -> None:
         self.line += self.text.count("\n", self.place, place)
@@ -82,7 +82,7 @@ def elements(file: BinaryIO, name: str) -> Iterator[Found]:
         line = window.line + window.text.count("\n", window.place, error.pos)
         before = window.text.rfind("\n", 0, error.pos)
         fix = "double quotes, and a comma between two elements but not after the last"
-        yield Problem(f"{name}:{line}", f"is not JSON: {error.msg} at column {error.pos - before}", fix)
+        yield Problem.plain(f"{name}:{line}", f"is not JSON: {error.msg} at column {error.pos - before}", fix)
     except (ValueError, RecursionError) as error:
         yield not_json(error, f"{name}:{window.line}")
 
@@ -100,7 +100,9 @@ def _elements(window: _Window, name: str) -> Iterator[Found]:
         window.move(window.place + 1)
     else:
         if first:
-            yield Problem(f"{name}:{window.line}", "is no JSON array", '[{"prompt": "...", "answer": "..."}, ...]')
+            yield Problem.plain(
+                f"{name}:{window.line}", "is no JSON array", '[{"prompt": "...", "answer": "..."}, ...]'
+            )
         return
     done = window.next() == "]"
     while not done:
@@ -110,7 +112,7 @@ def _elements(window: _Window, name: str) -> Iterator[Found]:
         mark = window.next()
         if mark not in {",", "]"}:
             what = f"ends in the middle of the array, after the element of line {line}" if not mark else "has no comma"
-            yield Problem(f"{name}:{window.line}", what, "end the array with ]; commas between its elements")
+            yield Problem.plain(f"{name}:{window.line}", what, "end the array with ]; commas between its elements")
             return
         done = mark == "]"
         window.move(window.place + (0 if done else 1))
@@ -119,7 +121,7 @@ def _elements(window: _Window, name: str) -> Iterator[Found]:
     window.move(window.place + int(wrapped and closed))
     if window.next() or not closed:
         what = "has more than one key around its rows" if wrapped else "has more behind the array"
-        yield Problem(f"{name}:{window.line}", what, "keep the array of the rows alone")
+        yield Problem.plain(f"{name}:{window.line}", what, "keep the array of the rows alone")
 
 
 def _no_array(window: _Window, name: str) -> Problem:
@@ -131,5 +133,7 @@ def _no_array(window: _Window, name: str) -> Problem:
         several = False
     stem = name.rpartition(".")[0]
     if several:
-        return Problem(f"{name}:1", "is one object after another, not a JSON array", f"rename it to {stem}.jsonl")
-    return Problem(f"{name}:1", "is an object, not an array of objects", '[{"prompt": "...", "answer": "..."}, ...]')
+        return Problem.plain(f"{name}:1", "is one object after another, not a JSON array", f"rename it to {stem}.jsonl")
+    return Problem.plain(
+        f"{name}:1", "is an object, not an array of objects", '[{"prompt": "...", "answer": "..."}, ...]'
+    )

@@ -54,7 +54,7 @@ def refuse_one_prompt(keys: Keys) -> None:
     if len(keys.exact) > 1 and np.all(of(keys.exact) == keys.exact[0]):
         what = f"all {len(keys.exact)} rows have the same prompt"
         fix = "data.prompt_template must name the column that differs; is data.columns right?"
-        raise DataError(Problem(keys.name, what, fix))
+        raise DataError(Problem.plain(keys.name, what, fix))
 
 
 def _repeated(keys: array[int]) -> list[int]:
@@ -71,11 +71,11 @@ def duplicates(keys: Keys) -> tuple[int, list[Problem]]:
     share = len(again) / max(len(keys.exact), 1)
     if share > MANY_DUPLICATES:
         what = f"{len(again)} of {len(keys.exact)} rows ({share:.0%}) have a prompt that was there before"
-        warnings.append(Problem(keys.where(again[0]), what, "leave them out: they count double in training"))
+        warnings.append(Problem.plain(keys.where(again[0]), what, "leave them out: they count double in training"))
     nearly = sorted(set(_repeated(keys.alike)) - set(again))
     if nearly:
         what = f"{len(nearly)} rows equal one before {BUT_FOR} ({keys.first(nearly)})"
-        warnings.append(Problem(keys.where(nearly[0]), what, "leave them out where they ask the same"))
+        warnings.append(Problem.plain(keys.where(nearly[0]), what, "leave them out where they ask the same"))
     return len(again), warnings
 
 
@@ -99,7 +99,7 @@ def roles_of(spec: RunSpec, keys: Keys) -> bytearray:
             break
     if held == len(roles):
         what = f"is {fraction}: of {held} row{'s' if held > 1 else ''} none is left to train on"
-        raise DataError(Problem("data.eval_fraction", what, "more rows that differ, or a smaller fraction"))
+        raise DataError(Problem.plain("data.eval_fraction", what, "more rows that differ, or a smaller fraction"))
     np.frombuffer(roles, np.uint8)[drawn[group]] = HELD_OUT
     return roles
 
@@ -132,11 +132,11 @@ def leaks(data: Data, keys: Keys, held: Keys, roles: bytearray) -> tuple[int, li
             raise DataError(shortened(listed, keys.name, len(same)))
         warnings += listed[:3]
         if len(same) > 3:
-            warnings.append(Problem(keys.name, f"and {len(same) - 3} more rows that are also held out"))
+            warnings.append(Problem.plain(keys.name, f"and {len(same) - 3} more rows that are also held out"))
     if nearly:
         what = f"{len(nearly)} training rows equal a held-out row {BUT_FOR} ({keys.first(nearly)})"
         fix = "--set data.leaks=drop leaves them out; nothing to do where they ask something else"
-        warnings.append(Problem(keys.where(nearly[0]), what, fix))
+        warnings.append(Problem.plain(keys.where(nearly[0]), what, fix))
     return len(same), warnings
 
 
@@ -144,14 +144,14 @@ def _dropped(keys: Keys, roles: bytearray, places: list[int], nearly: int) -> tu
     for place in places:
         roles[place] = LEAKED
     if TRAIN not in roles:
-        raise DataError(Problem(keys.name, f"all {len(places)} training rows are also held out", "other rows"))
+        raise DataError(Problem.plain(keys.name, f"all {len(places)} training rows are also held out", "other rows"))
     what = f"{len(places)} training rows are left out: their prompts are held out"
     what += f", {nearly} of them {BUT_FOR}" if nearly else ""
-    return len(places), [Problem(keys.where(places[0]), f"{what} ({keys.first(places)})", "nothing to do")]
+    return len(places), [Problem.plain(keys.where(places[0]), f"{what} ({keys.first(places)})", "nothing to do")]
 
 
 def _leak(keys: Keys, held: Keys, place: int) -> Problem:
     """Which held-out row a training row equals."""
     what = f"its prompt is also held out, in {held.where(held.exact.index(keys.exact[place]))}"
     fix = "--set data.leaks=drop leaves it out of the training rows, data.leaks=warn trains on it"
-    return Problem(keys.where(place), what, fix)
+    return Problem.plain(keys.where(place), what, fix)

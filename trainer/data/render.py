@@ -137,7 +137,7 @@ class Pool:
             return
         if len(self._known) > MAX_TYPES:
             what = f"column {self.few_shot.by} has more than {MAX_TYPES} values: it names no types"
-            raise DataError(Problem(f"{name}:{row.line}", what, "--set data.few_shot.by=COLUMN"))
+            raise DataError(Problem.plain(f"{name}:{row.line}", what, "--set data.few_shot.by=COLUMN"))
         heap = self._heaps.setdefault(kind, [])
         rank = -key_of(f"{self.seed} {keys[0]}")  # the root of a heap is its lowest: the highest hash leaves first
         if len(heap) == POOL and rank < heap[0][0]:
@@ -165,7 +165,7 @@ class Pool:
             return None
         of_type = f" of type {self.type_of(columns)!r}" if self.few_shot.by else ""
         what = f"there are {others} other examples{of_type}, {count} are wanted"
-        return Problem(where, what, f"--set data.few_shot.count={max(others, 1)}, or add examples")
+        return Problem.plain(where, what, f"--set data.few_shot.count={max(others, 1)}, or add examples")
 
     def draw(self, columns: dict[str, Any]) -> str:
         """The text of a row's examples: the same for the same seed and contents, whatever the order of the rows.

@@ -88,7 +88,7 @@ def shortened(problems: list[Problem], name: str, count: int | None = None) -> l
     """The first ten in the order of their lines, and how many more of `count` there are."""
     first = sorted(problems, key=_place)[:MAX_PROBLEMS]
     rest = (len(problems) if count is None else count) - len(first)
-    return first if rest <= 0 else [*first, Problem(name, f"and {rest} more bad rows")]
+    return first if rest <= 0 else [*first, Problem.plain(name, f"and {rest} more bad rows")]
 
 
 def _place(problem: Problem) -> int:
@@ -145,7 +145,7 @@ class Checker:
             self._problems.append(problem)
 
     def _note(self, what: str, where: str) -> None:
-        count, line = self._notes.get(what, (0, _place(Problem(where, ""))))
+        count, line = self._notes.get(what, (0, _place(Problem.plain(where, ""))))
         self._notes[what] = (count + 1, line)
 
     def _look_for_missing(self, columns: dict[str, Any], where: str) -> bool:
@@ -153,7 +153,7 @@ class Checker:
         for name in missing:
             listed, count = self._missing.get(name, ([], 0))
             if len(listed) < MAX_PROBLEMS:
-                listed.append(Problem(where, f"has no column {name}", _mapping(name, columns)))
+                listed.append(Problem.plain(where, f"has no column {name}", _mapping(name, columns)))
             self._missing[name] = (listed, count + 1)
         return bool(missing)
 
@@ -166,7 +166,7 @@ class Checker:
             except Unusable as error:
                 what = f"is {word(kind)}, in line {line} it is {word(known)}"
                 what = what if word(kind) != word(known) else f"{error}, counted from line {line} on"
-                self._add(Problem(where, f"column {column} {what}", "one type a column: put numbers in quotes"))
+                self._add(Problem.plain(where, f"column {column} {what}", "one type a column: put numbers in quotes"))
 
     def _of(self, columns: dict[str, Any], where: str, kinds: dict[str, Kind]) -> Iterator[Problem]:
         """Puts the kinds of the values into `kinds`."""
@@ -174,7 +174,7 @@ class Checker:
         for name, value in columns.items():
             if name in self._reserved:
                 fix = f'--set data.columns.my_{name}="{name}"'
-                yield Problem(where, f"column {name} is a word kept for what rewards are given", fix)
+                yield Problem.plain(where, f"column {name} is a word kept for what rewards are given", fix)
             if name == "prompt" and not self._judges(value):
                 kinds[name] = "str"  # what is made of the template takes its place
                 continue
@@ -184,16 +184,16 @@ class Checker:
                     raise Unusable("is an image, and models are trained on text here: leave the column out")
                 kinds[name] = kind_of(value, name in self.needed)
             except Unusable as error:
-                yield Problem(where, f"column {printable(name)} {error}")
+                yield Problem.plain(where, f"column {printable(name)} {error}")
                 continue
             if "\0" in texts(value):
                 self._note(f"column {name} holds NUL characters (\\x00)", where)
         for name in self.needed:
             value = columns.get(name, "?")
             if value is None:
-                yield Problem(where, f"column {name} is null", "leave the row out or fill it in")
+                yield Problem.plain(where, f"column {name} is null", "leave the row out or fill it in")
             elif name in self._paid and isinstance(value, dict):
-                yield Problem(where, f"column {name} is an object, and a reward reads it", "a text or a number")
+                yield Problem.plain(where, f"column {name} is an object, and a reward reads it", "a text or a number")
             elif name in self._paid and isinstance(value, str) and not value.strip():
                 self._note(f"column {name}, which a reward reads, is empty", where)
         if self._count == before:
@@ -209,17 +209,17 @@ class Checker:
         elif isinstance(prompt, list):
             if self._made:
                 what = "prompt is a list of messages, which take no instruction or few_shot"
-                yield Problem(where, what, "a text as prompt, and data.prompt_template around it")
+                yield Problem.plain(where, what, "a text as prompt, and data.prompt_template around it")
             elif data.system_prompt or data.prompt_template != "{prompt}":
                 self._note("prompt is a list of messages: data.system_prompt and prompt_template are not used", where)
         elif not self._asks and not any(str(columns.get(name, "?")).strip() for name in self._asked()):
-            yield Problem(where, "prompt is empty: all columns of data.prompt_template are")
+            yield Problem.plain(where, "prompt is empty: all columns of data.prompt_template are")
         if data.instruction is not None and columns.get(data.instruction.by) is not None:
             kind = str(columns[data.instruction.by])
             if kind not in data.instruction.texts:
                 known = ", ".join(data.instruction.texts)
                 what = f"column {data.instruction.by} is {kind[:60]!r}, and data.instruction has no text for it"
-                yield Problem(where, what, f"one of: {known}")
+                yield Problem.plain(where, what, f"one of: {known}")
 
     def _judges(self, prompt: Any) -> bool:
         """Whether the column `prompt` is sent: messages always are, anything else where a template names it."""
@@ -236,7 +236,7 @@ class Checker:
     def warnings(self) -> list[Problem]:
         """What is legal and odd, with the first line it was seen in."""
         return [
-            Problem(f"{self.name}:{line}", f"{what} ({count} row{'s' if count > 1 else ''})", "look at them")
+            Problem.plain(f"{self.name}:{line}", f"{what} ({count} row{'s' if count > 1 else ''})", "look at them")
             for what, (count, line) in self._notes.items()
         ]
 
@@ -251,7 +251,7 @@ class Checker:
             raise DataError(shortened(problems, self.name, count))
         if not self.rows:
             fix = 'one object a line: {"prompt": "...", "answer": "..."}'
-            raise DataError(Problem(self.key, f"{self.name} has no rows", fix))
+            raise DataError(Problem.plain(self.key, f"{self.name} has no rows", fix))
 
 
 def checked(found: Iterable[Found], checker: Checker, limit: int | None = None) -> Iterator[Row]:
@@ -274,16 +274,16 @@ def _mapping(name: str, columns: dict[str, Any]) -> str:
 def _prompt_problem(prompt: Any, where: str) -> Problem | None:
     """A prompt is text, or chat messages the last of which is not the assistant's."""
     if isinstance(prompt, str):
-        return None if prompt.strip() else Problem(where, "prompt is empty")
+        return None if prompt.strip() else Problem.plain(where, "prompt is empty")
     if isinstance(prompt, list) and prompt and all(isinstance(message, dict) for message in prompt):
         if not all({"role", "content"} <= message.keys() for message in prompt):
-            return Problem(where, "a message of prompt has no role or no content")
+            return Problem.plain(where, "a message of prompt has no role or no content")
         if not all(isinstance(message["content"], str) and message["content"].strip() for message in prompt):
-            return Problem(where, "a message of prompt has no text as its content")
+            return Problem.plain(where, "a message of prompt has no text as its content")
         strange = next((message["role"] for message in prompt if message["role"] not in ROLES), None)
         if strange is not None:
-            return Problem(where, f"a message of prompt has the role {strange!r}", f"one of: {', '.join(ROLES)}")
+            return Problem.plain(where, f"a message of prompt has the role {strange!r}", f"one of: {', '.join(ROLES)}")
         if prompt[-1]["role"] == "assistant":
-            return Problem(where, "the last message of prompt is the assistant's", "end with a user message")
+            return Problem.plain(where, "the last message of prompt is the assistant's", "end with a user message")
         return None
-    return Problem(where, f"prompt is {type(prompt).__name__}", "text, or a list of {role, content}")
+    return Problem.plain(where, f"prompt is {type(prompt).__name__}", "text, or a list of {role, content}")

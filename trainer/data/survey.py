@@ -147,7 +147,7 @@ def _say_left_out(found: Survey, name: str, what: str, lines: list[int]) -> None
     if lines:
         first = ", ".join(map(str, lines[:3]))
         said = f"{len(lines)} {what} are left out: their questions are held out (lines {first})"
-        found.warnings.append(Problem(f"{name}:{lines[0]}", said, "nothing to do"))
+        found.warnings.append(Problem.plain(f"{name}:{lines[0]}", said, "nothing to do"))
 
 
 def _second_reading(spec: RunSpec, train: Feed, own: Keys, has_file: bool, found: Survey, overlap: Overlap) -> None:
@@ -176,7 +176,7 @@ def _second_reading(spec: RunSpec, train: Feed, own: Keys, has_file: bool, found
     if overlap.rows:
         lines = ", ".join(str(line) for line in overlap.first)
         what = f"{overlap.rows} training rows share {RUN} words in a row with a held-out row (lines {lines})"
-        found.warnings.append(Problem(f"{own.name}:{overlap.first[0]}", what, "look whether the test was copied"))
+        found.warnings.append(Problem.plain(f"{own.name}:{overlap.first[0]}", what, "look whether the test was copied"))
     if pool is not None:
         pool.freeze()
         found.pool = pool
@@ -211,7 +211,7 @@ def _refuse_few(pool: Pool, own: Keys | None, held: Keys | None) -> None:
                 of_type = f" of type {kind!r}" if pool.few_shot.by else ""
                 what = f"there are {max(have, 0)} other examples{of_type}, {pool.few_shot.count} are wanted"
                 fix = f"--set data.few_shot.count={max(have, 1)}, or add rows"
-                problems.append(Problem(f"{part.name if part else ''}:{line}", what, fix))
+                problems.append(Problem.plain(f"{part.name if part else ''}:{line}", what, fix))
     if problems:
         raise DataError(shortened(problems, problems[0].where.rpartition(":")[0]))
 
@@ -230,7 +230,7 @@ def _warm_start(spec: RunSpec, feed: Feed, found: Survey) -> None:
             short.look(found.pool, row)
     short.finish()
     if len(held) == rows:
-        raise DataError(Problem(WARM_START, f"all {rows} rows of {feed.name} are held out", "other rows"))
+        raise DataError(Problem.plain(WARM_START, f"all {rows} rows of {feed.name} are held out", "other rows"))
     if spec.model.warm_start is not None and spec.model.warm_start.path != spec.data.path:
         _say_left_out(found, feed.name, "rows of the warm start", held)
 

@@ -26,7 +26,7 @@ def resolve(spec: RunSpec) -> Choice:
     device = spec.model.device if spec.model.device != "auto" else ("cuda" if has_gpu else "cpu")
     if device == "cuda" and not has_gpu:
         fix = "python -m trainer doctor, or --set model.device=cpu"
-        raise EngineError(Problem("model.device", "cuda was asked for, torch sees no GPU", fix))
+        raise EngineError(Problem.plain("model.device", "cuda was asked for, torch sees no GPU", fix))
     dtype = spec.model.dtype
     if dtype == "auto":
         # Not float16 on older GPUs: neither whole weights nor QLoRA can be trained in it (trainer/spec/rules.py).
@@ -46,7 +46,7 @@ def _engine(spec: RunSpec, device: str) -> tuple[str, str]:
         return "unsloth", f"Unsloth {unsloth}, " + ("as the preset says" if spec.model.engine == "unsloth" else "auto")
     if spec.model.engine == "unsloth":
         fix = 'model.engine = "transformers"'
-        raise EngineError(Problem("model.engine", f'is "unsloth" and {missing}', fix))
+        raise EngineError(Problem.plain("model.engine", f'is "unsloth" and {missing}', fix))
     return "transformers", f"auto: {missing}"
 
 

@@ -38,7 +38,9 @@ def checked(tokenizer: Any, spec: RunSpec) -> Any:
     """The tokenizer. Raises EngineError when the data is chat and it has no chat template."""
     if spec.data.chat and not tokenizer.chat_template:
         fix = "--set data.chat=false, or take the instruction-tuned version of the model"
-        raise EngineError(Problem("model.name", f"{spec.model.name} has no chat template and the data is chat", fix))
+        raise EngineError(
+            Problem.plain("model.name", f"{spec.model.name} has no chat template and the data is chat", fix)
+        )
     return tokenizer
 
 
@@ -48,4 +50,4 @@ def unloadable(spec: RunSpec, error: Exception) -> EngineError:
     fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
     if not isinstance(error, OSError | ValueError):  # a library at work, not a file that is missing
         fix = 'the log has all of it; model.engine = "transformers" loads without Unsloth and vLLM'
-    return EngineError(Problem("model.name", f"{spec.model.name} can not be loaded: {said}", fix))
+    return EngineError(Problem.plain("model.name", f"{spec.model.name} can not be loaded: {said}", fix))

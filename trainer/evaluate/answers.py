@@ -77,7 +77,7 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         fix = f"free disk space; {checkpoint.name} itself is intact"
-        raise CheckpointError(Problem(str(target), f"can not be written: {error.strerror}", fix)) from error
+        raise CheckpointError(Problem.plain(str(target), f"can not be written: {error.strerror}", fix)) from error
     return target
 
 

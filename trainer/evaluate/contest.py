@@ -105,7 +105,7 @@ class Scorer:
         missing = [column for column in function.columns if column not in columns]
         if missing:
             what = f"has no column {missing[0]} in every row, and {name} reads it"
-            raise DataError(Problem("--labels", what, f"rows with question, answer and {missing[0]}"))
+            raise DataError(Problem.plain("--labels", what, f"rows with question, answer and {missing[0]}"))
         arguments = {column: columns[column] for column in function.columns}
         try:
             answer = Here({name: function}).run([Call(name, len(texts), {"completions": texts, **arguments})])[name]
@@ -115,7 +115,9 @@ class Scorer:
         if len(known) < len(texts):
             row, said = next((row, value) for row, value in enumerate(answer.values) if not isinstance(value, float))
             reason = said.reason if isinstance(said, Failure) else "gave no value (is the label empty?)"
-            raise InputError(Problem(f"{file}, row {row}", f"{name} {reason}", "mend the label, or the component"))
+            raise InputError(
+                Problem.plain(f"{file}, row {row}", f"{name} {reason}", "mend the label, or the component")
+            )
         return known
 
     def _reward(self, values: Mapping[str, Sequence[Value]]) -> float:
@@ -130,7 +132,7 @@ def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpe
     if not found:
         what = f"has no inference_epochE.json in {folder}"
         fix = "--set eval.answers=true, when the run is started, writes one at every save"
-        raise RunError(Problem(folder.name, what, fix))
+        raise RunError(Problem.plain(folder.name, what, fix))
     labels = _asked_for(labels, next(iter(found.values())), too_long(folder))
     for path in found.values():  # the last file's mistake is not worth waiting for
         answers_to(labels, path)
@@ -172,7 +174,7 @@ def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
         raise DataError(problems[:MAX_PROBLEMS])
     rows = [rename(record.columns, spec.data) for record in records if isinstance(record, decoding.Record)]
     if not rows:
-        raise DataError(Problem("--labels", f"{path} has no rows", 'rows with "question" and "answer"'))
+        raise DataError(Problem.plain("--labels", f"{path} has no rows", 'rows with "question" and "answer"'))
     return rows
 
 
@@ -207,7 +209,7 @@ def _component(spec: RunSpec, function: str) -> Component:
     found = [leaf for leaf in spec.reward.leaves() if leaf.function == function and leaf.file is None]
     if not found or any(leaf.params != found[0].params for leaf in found):
         what = f"has {len(found) or 'no'} components {function}{' that differ' if found else ''}"
-        raise RunError(Problem("reward.components", what, "--preset malpyeong takes that preset's"))
+        raise RunError(Problem.plain("reward.components", what, "--preset malpyeong takes that preset's"))
     return found[0]
 
 
@@ -221,19 +223,23 @@ def answers_to(labels: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
     for row, entry in enumerate(_entries(path)):
         name = str(entry.get("id", row))
         if name in answers:
-            problems.append(Problem(f"{path.name}, row {row}", f"id {name} stands there twice"))
+            problems.append(Problem.plain(f"{path.name}, row {row}", f"id {name} stands there twice"))
         answers[name] = entry
     wanted = {str(label.get("id", row)): label for row, label in enumerate(labels)}
     for name, label in wanted.items():
         if name not in answers:
-            problems.append(Problem(f"{path.name}, id {name}", "is in the labels and has no answer", "other labels?"))
+            problems.append(
+                Problem.plain(f"{path.name}, id {name}", "is in the labels and has no answer", "other labels?")
+            )
         elif not _same_question(answers[name], label):
             seen = str(answers[name].get("question"))[:60]
-            problems.append(Problem(f"{path.name}, id {name}", f"answers another question than the label: {seen!r}"))
+            problems.append(
+                Problem.plain(f"{path.name}, id {name}", f"answers another question than the label: {seen!r}")
+            )
     for name in answers.keys() - wanted.keys():
-        problems.append(Problem(f"{path.name}, id {name}", f"has no label ({len(labels)} rows)", "other labels?"))
+        problems.append(Problem.plain(f"{path.name}, id {name}", f"has no label ({len(labels)} rows)", "other labels?"))
     if len(wanted) < len(labels):
-        problems.append(Problem("--labels", "an id stands there twice"))
+        problems.append(Problem.plain("--labels", "an id stands there twice"))
     if problems:
         raise RunError(problems[:MAX_PROBLEMS])
     return [answers[name]["answer"] for name in wanted]
@@ -243,14 +249,14 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise RunError(Problem(path.name, f"can not be read as JSON: {error}")) from error
+        raise RunError(Problem.plain(path.name, f"can not be read as JSON: {error}")) from error
     if not isinstance(entries, list) or not entries:
         raise RunError(
-            Problem(path.name, "is not a list of answers", '[{"id": 0, "question": "...", "answer": "..."}]')
+            Problem.plain(path.name, "is not a list of answers", '[{"id": 0, "question": "...", "answer": "..."}]')
         )
     for row, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("answer"), str):
-            raise RunError(Problem(f"{path.name}, row {row}", 'has no text "answer"'))
+            raise RunError(Problem.plain(f"{path.name}, row {row}", 'has no text "answer"'))
     return entries
 
 
@@ -280,7 +286,7 @@ def opened(name: str, labels: Path | None, preset: str | None) -> tuple[Path, Ru
         return folder, spec, labels, read_labels(labels, spec)[:used]
     if own is None or own.data.eval_path is None:
         what = f"{name} is no run with data.eval_path, which would say what is right"
-        raise DataError(Problem("--labels", what, "--labels FILE"))
+        raise DataError(Problem.plain("--labels", what, "--labels FILE"))
     path = Path(own.data.eval_path)
     return folder, spec, path, read_labels(path, own)[:used]
 

@@ -57,7 +57,9 @@ def export(
     assert kind == "hub", kind
     what = upload or ("adapter" if found.lora else "merged")
     if what == "adapter" and dtype is not None:
-        raise ExportRefused(Problem("--dtype", "is of merged weights, the adapter is uploaded", "--upload merged"))
+        raise ExportRefused(
+            Problem.plain("--dtype", "is of merged weights, the adapter is uploaded", "--upload merged")
+        )
     made = _to_upload(found, what, out, dtype or DTYPES[0], say)
     return Exported(made.path, made.step, made.facts, hub_upload.upload(account, made.path, private, found.label, say))
 
@@ -77,7 +79,7 @@ def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Call
         other = [key for key in ("kind", "weights", "dtype") if facts.get(key) != wanted.get(key)]
         if other:
             what = f"holds another export (other {other[0]})"
-            raise ExportRefused(Problem(str(path), what, "--out ANOTHER_FOLDER, or delete it"))
+            raise ExportRefused(Problem.plain(str(path), what, "--out ANOTHER_FOLDER, or delete it"))
         say(f"{path}: is there already")
         return Exported(path, found.step, facts)
     return adapter.export(found, path) if kind == "adapter" else merged.export(found, path, dtype, say)

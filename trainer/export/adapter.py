@@ -19,7 +19,7 @@ def export(source: Source, target: Path) -> Exported:
     """
     if not source.lora:
         what = "trained whole weights (lora.enabled = false): there is no adapter"
-        raise ExportRefused(Problem(f"run {source.rundir.name}", what, "--to merged"))
+        raise ExportRefused(Problem.plain(f"run {source.rundir.name}", what, "--to merged"))
     with staging.staged(target) as draft:
         files = [source.path / ADAPTER, *source.tokenizer_files]
         staging.need_room(target, sum(path.stat().st_size for path in files))

@@ -84,13 +84,13 @@ def find_tools(quants: Sequence[str]) -> Tools:
     missing = [CONVERTER] * (convert is None) + [QUANTIZER] * (needed and quantize is None)
     if missing or convert is None:
         where = f"not in ${VARIABLE}, on PATH or in Unsloth's folder"
-        raise ExportRefused(Problem(name, f"of llama.cpp is {where}", INSTALL) for name in missing)
+        raise ExportRefused(Problem.plain(name, f"of llama.cpp is {where}", INSTALL) for name in missing)
     # The converter imports gguf, numpy, sentencepiece and more: better to know now than after the merge.
     asked = subprocess.run([sys.executable, str(convert), "--help"], capture_output=True, text=True)
     if asked.returncode != 0:
         last = (asked.stderr.strip().splitlines() or ["no message"])[-1]
         fix = f"{Path(sys.executable).name} -m pip install -r {convert.parent / 'requirements.txt'}"
-        raise ExportRefused(Problem(str(convert), f"does not start: {last}", fix))
+        raise ExportRefused(Problem.plain(str(convert), f"does not start: {last}", fix))
     return Tools(convert, quantize)
 
 
@@ -141,14 +141,14 @@ def _call(command: list[str]) -> None:
     if done.returncode != 0:
         name = next(Path(part).name for part in command if Path(part).name != Path(sys.executable).name)
         what = f"ended with code {done.returncode}: {done.stdout.strip()[-_TAIL:]}"
-        raise ExportError(Problem(name, what, "a newer llama.cpp may know this model"))
+        raise ExportError(Problem.plain(name, what, "a newer llama.cpp may know this model"))
 
 
 def _check_header(path: Path) -> None:
     """Magic, version and tensor count (ggml docs/gguf.md): a file without tensors is no model."""
     header = _head(path)
     if len(header) < 16 or header[:4] != b"GGUF" or struct.unpack("<Q", header[8:16])[0] == 0:
-        raise ExportError(Problem(path.name, "the tool reported success, but this is no GGUF file with tensors"))
+        raise ExportError(Problem.plain(path.name, "the tool reported success, but this is no GGUF file with tensors"))
 
 
 def _head(path: Path) -> bytes:
@@ -164,7 +164,9 @@ def _checked(quants: Sequence[str]) -> list[str]:
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ExportRefused(
-            Problem("--quant", f"{name!r} is not known here", f"one of {', '.join(nearest(name, known, 3) or known)}")
+            Problem.plain(
+                "--quant", f"{name!r} is not known here", f"one of {', '.join(nearest(name, known, 3) or known)}"
+            )
             for name in wrong
         )
     return names

@@ -31,14 +31,14 @@ def prepare(repo: str | None) -> Account:
     try:
         validate_repo_id(repo or "")
     except HFValidationError as error:
-        problems.append(Problem("--repo", str(error)))
+        problems.append(Problem.plain("--repo", str(error)))
     if not repo or repo.count("/") != 1:
-        problems = [Problem("--repo", f"{repo!r} is not USER/NAME", "for example --repo me/my-model")]
+        problems = [Problem.plain("--repo", f"{repo!r} is not USER/NAME", "for example --repo me/my-model")]
     token = huggingface_hub.get_token()
     if not token:
         what = "there is no token of the Hugging Face Hub"
         fix = "hf auth login, or HF_TOKEN in the environment; one with write access, huggingface.co/settings/tokens"
-        problems.append(Problem("HF_TOKEN", what, fix))
+        problems.append(Problem.plain("HF_TOKEN", what, fix))
     if problems:
         raise ExportRefused(problems)
     assert repo
@@ -58,11 +58,11 @@ def upload(account: Account, folder: Path, private: bool, label: str, say: Calla
         # One that was there keeps its visibility: create_repo says nothing about it.
         if private and not api.repo_info(account.repo).private:
             fix = "--public to upload all the same, or --repo with another name"
-            raise ExportRefused(Problem(account.repo, "exists and is public", fix))
+            raise ExportRefused(Problem.plain(account.repo, "exists and is public", fix))
         say(f"uploading to {account.repo}")
         done: Any = api.upload_folder(repo_id=account.repo, folder_path=str(folder), commit_message=label)
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         text = str(error).replace(account.token, "***")
         fix = f"the export is complete in {folder}; the same command uploads it again"
-        raise ExportError(Problem(account.repo, f"the upload failed: {text}", fix)) from None
+        raise ExportError(Problem.plain(account.repo, f"the upload failed: {text}", fix)) from None
     return str(done.commit_url)

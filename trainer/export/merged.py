@@ -142,7 +142,7 @@ def load_adapted(source: Source, device: str = "cpu") -> Any:
     lost = keys ^ set(get_peft_model_state_dict(adapted))
     if lost:
         what = f"{len(lost)} of the adapter's {len(keys)} weights do not fit {base.shown}, among them {min(lost)}"
-        raise ExportError(Problem("adapter", what, "is it the base the run trained on?"))
+        raise ExportError(Problem.plain("adapter", what, "is it the base the run trained on?"))
     return adapted.eval()
 
 
@@ -165,7 +165,7 @@ def merge(adapted: Any, dtype: Any) -> Any:
                 difference = float((layer(probe) - before).abs().max() / before.abs().max())
                 if not difference < MERGE_TOLERANCE:
                     what = f"the merged layer differs from the unmerged by {difference:.2g} of its largest output"
-                    raise ExportError(Problem(name, what))
+                    raise ExportError(Problem.plain(name, what))
         cast(inner, dtype)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="All adapters are already merged")
@@ -199,7 +199,7 @@ def _base_config(source: Source, base: Base) -> Any:
 
 def _not_loaded(base: Base, error: Exception) -> ExportError:
     fix = "check the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-    return ExportError(Problem("model.name", f"{base.shown} can not be loaded: {error}", fix))
+    return ExportError(Problem.plain("model.name", f"{base.shown} can not be loaded: {error}", fix))
 
 
 def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
@@ -230,7 +230,7 @@ def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
         return _dequantised(model, dtype)
     except NotImplementedError as error:
         what = f"{base.shown} is quantised in a way transformers can not undo"
-        raise ExportError(Problem("model.name", what, "--to adapter")) from error
+        raise ExportError(Problem.plain("model.name", what, "--to adapter")) from error
 
 
 def _dequantised(model: Any, dtype: Any) -> Any:
@@ -258,7 +258,7 @@ def _complete(loader: Any, place: str | Path, **options: Any) -> Any:
     lost = sorted(report["missing_keys"])
     if lost:
         what = f"{len(lost)} weights that {type(model).__name__} needs are not in {Path(place).name}, as {lost[0]}"
-        raise ExportError(Problem("model.name", what, "plain transformers does not read it; --to adapter"))
+        raise ExportError(Problem.plain("model.name", what, "plain transformers does not read it; --to adapter"))
     return model
 
 

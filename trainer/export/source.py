@@ -131,7 +131,7 @@ class Source:
         shown = self.shown()
         if not HUB_ID.fullmatch(shown):
             what = f"the folder {shown} that was trained on is not there"
-            raise ExportError(Problem("model.name", what, "put it back where spec.json of the run says it is"))
+            raise ExportError(Problem.plain("model.name", what, "put it back where spec.json of the run says it is"))
         return Base(shown, self.commit() or self.spec.model.revision, shown, True)
 
     def compute_dtype(self) -> str:
@@ -140,7 +140,7 @@ class Source:
         dtype = named[-1] if named else self.spec.model.dtype
         if dtype == "auto":
             what = "events.jsonl does not say in which dtype the base model was loaded"
-            raise RunError(Problem(f"run {self.rundir.name}", what, "restore events.jsonl from a copy"))
+            raise RunError(Problem.plain(f"run {self.rundir.name}", what, "restore events.jsonl from a copy"))
         return str(dtype)
 
     def prompts(self, count: int) -> list[tuple[Any, str]]:
@@ -175,10 +175,10 @@ def _without_checkpoint(rundir: RunDir) -> Problem:
         return imported_problem(rundir)
     if status == "finished":
         fix = "put its checkpoints back from a copy, or train again with --preset, under another --name"
-        return Problem(where, f"is finished and {what}", fix)
+        return Problem.plain(where, f"is finished and {what}", fix)
     if status in LIVE:
-        return Problem(where, f"is {status} and {what} yet", "wait for its first one: python -m trainer runs")
-    return Problem(where, what, f"let it run to its first checkpoint: --resume {rundir.name}")
+        return Problem.plain(where, f"is {status} and {what} yet", "wait for its first one: python -m trainer runs")
+    return Problem.plain(where, what, f"let it run to its first checkpoint: --resume {rundir.name}")
 
 
 def _step(path: Path) -> int:
@@ -207,6 +207,6 @@ def _built_in(spec: RunSpec, trained_on: str) -> Path:
             return builtin.ensure(spec)
     except OSError as error:
         what = f"{spec.model.name} can not be made again: {error}"
-        raise ExportError(Problem("model.name", what, "put that file back")) from error
+        raise ExportError(Problem.plain("model.name", what, "put that file back")) from error
     what = f"{spec.model.name} as this run trained it ({trained_on}) is not in {builtin.cache_dir()}; now it is {key}"
-    raise ExportError(Problem("model.name", what, "install the versions in env.json of the run"))
+    raise ExportError(Problem.plain("model.name", what, "install the versions in env.json of the run"))

@@ -23,7 +23,7 @@ _STALE_S = 24 * 3600  # left by a process that was killed; no export takes that 
 def refuse_taken(target: Path) -> None:
     """Raises ExportRefused when there is something at `target`."""
     if target.exists() or target.is_symlink():
-        raise ExportRefused(Problem(str(target), "exists already", "--out ANOTHER_FOLDER, or delete it"))
+        raise ExportRefused(Problem.plain(str(target), "exists already", "--out ANOTHER_FOLDER, or delete it"))
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def staged(target: Path) -> Iterator[Path]:
             draft.mkdir()
         except OSError as error:
             fix = "--out FOLDER in a place that can be written"
-            raise ExportRefused(Problem(str(target), f"can not be made: {error.strerror}", fix)) from error
+            raise ExportRefused(Problem.plain(str(target), f"can not be made: {error.strerror}", fix)) from error
         try:
             yield draft
             _sync(draft)
@@ -53,7 +53,7 @@ def staged(target: Path) -> Iterator[Path]:
             if not _of_the_disk(error, draft):
                 raise
             fix = "--out FOLDER on another disk, or mend this one"
-            raise ExportError(Problem(str(target), f"can not be written: {error.strerror}", fix)) from error
+            raise ExportError(Problem.plain(str(target), f"can not be written: {error.strerror}", fix)) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         for folder in reversed(made):
@@ -68,7 +68,7 @@ def need_room(target: Path, need_bytes: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < need_bytes + SPARE_BYTES:
         what = f"its disk has {free / 2**30:.2f} GiB free, the export needs {(need_bytes + SPARE_BYTES) / 2**30:.2f}"
-        raise ExportRefused(Problem(str(target), what, "free some, or --out FOLDER on another disk"))
+        raise ExportRefused(Problem.plain(str(target), what, "free some, or --out FOLDER on another disk"))
 
 
 def _of_the_disk(error: OSError, draft: Path) -> bool:

@@ -120,5 +120,5 @@ def check(trained: list[Any], stored: list[Any], loaded: list[Any], dtype: str) 
     if not bool(same[decided].all()):
         wrong.append(f"{int((~same & decided).sum())} decided positions have another most likely token")
     if wrong:
-        raise ExportError(Problem("verification", what) for what in wrong)
+        raise ExportError(Problem.plain("verification", what) for what in wrong)
     return figures

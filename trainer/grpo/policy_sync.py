@@ -62,7 +62,7 @@ def check(trainer: Any, rows: list[dict[str, Any]]) -> float:
             f"the rollouts do not follow the weights that are trained: after a change of the weights they were still "
             f"written by the old ones ({evidence:+.1f} nats in {tokens} tokens)"
         )
-        raise EngineError(Problem("model.engine", what, 'model.engine = "transformers", and please report it'))
+        raise EngineError(Problem.plain("model.engine", what, 'model.engine = "transformers", and please report it'))
     return evidence / tokens
 
 
@@ -135,7 +135,7 @@ class _Noise:
         best = max(moved, key=lambda strength: moved[strength])
         if moved[best] < SHAKEN_AT_LEAST_NATS:
             what = "the policy does not change when the trained weights do: nothing could be learnt"
-            raise EngineError(Problem("lora.target_modules", what, 'lora.target_modules = "all-linear"'))
+            raise EngineError(Problem.plain("lora.target_modules", what, 'lora.target_modules = "all-linear"'))
         return best
 
 

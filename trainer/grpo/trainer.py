@@ -189,7 +189,7 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             free = shutil.disk_usage(self.args.output_dir).free / 2**20
             fix = "free disk space, then resume the run: checkpoints saved before are intact"
             what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
-            raise CheckpointError(Problem(f"checkpoint-{step}", what, fix)) from error
+            raise CheckpointError(Problem.plain(f"checkpoint-{step}", what, fix)) from error
         self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:

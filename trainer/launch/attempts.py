@@ -63,7 +63,7 @@ def start(
     """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume."""
     with Lock(rundir.start_lock) as starting:
         if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
-            raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
+            raise RunError(Problem.plain(f"run {rundir.name}", "is being started by another process"))
         follower = RunFollower(rundir)
         deadline = time.monotonic() + _START_WAIT_S
         while (status := status_of(rundir, follower)) not in LIVE and time.monotonic() < deadline:
@@ -156,4 +156,4 @@ def _finished(rundir: RunDir) -> RunError:
         f"more steps: python -m trainer extend {rundir.name} --steps N; a new run with --preset, under another --name; "
         "or go on from an older one: --checkpoint STEP"
     )
-    return RunError(Problem(f"run {rundir.name}", "is finished: no steps are left to train", fix))
+    return RunError(Problem.plain(f"run {rundir.name}", "is finished: no steps are left to train", fix))

@@ -130,16 +130,16 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
     Raises RunError when the run is live, or a process (also one in another container on these files) holds its locks.
     """
     if not rundir.spec.is_file():
-        raise RunError(Problem(f"run {rundir.name}", "is not there any more"))
+        raise RunError(Problem.plain(f"run {rundir.name}", "is not there any more"))
     with Lock(rundir.start_lock) as starting, Lock(rundir.worker_lock) as working:
         if not starting.take(f"pid {os.getpid()}", _ASK_S):
-            raise RunError(Problem(f"run {rundir.name}", "is being started by another process"))
+            raise RunError(Problem.plain(f"run {rundir.name}", "is being started by another process"))
         follower = RunFollower(rundir)
         status = status_of(rundir, follower)
         if status in LIVE or not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
             what = f"is {status}" if status in LIVE else f"is held by another process ({working.note()})"
             fix = f"end it first: python -m trainer pause {rundir.name}"
-            raise RunError(Problem(f"run {rundir.name}", what, fix))
+            raise RunError(Problem.plain(f"run {rundir.name}", what, fix))
         yield follower
 
 
@@ -149,7 +149,7 @@ def _running(rundir: RunDir) -> RunFollower:
     if status == "imported":
         raise RunError(imported_problem(rundir))
     if status not in LIVE:
-        raise RunError(Problem(f"run {rundir.name}", f"is not running, it is {status}"))
+        raise RunError(Problem.plain(f"run {rundir.name}", f"is not running, it is {status}"))
     return follower
 
 

@@ -59,7 +59,7 @@ def delete(rundir: RunDir) -> None:
         return  # somebody else has swept it away
     except OSError as error:
         what = f"is gone from the list, but {error.filename} could not be removed: {error.strerror}"
-        raise RunError(Problem(f"run {rundir.name}", what, f"remove {hidden} by hand")) from error
+        raise RunError(Problem.plain(f"run {rundir.name}", what, f"remove {hidden} by hand")) from error
 
 
 def _refuse_at_work(rundir: RunDir) -> None:
@@ -68,7 +68,9 @@ def _refuse_at_work(rundir: RunDir) -> None:
     while (busy := _busy(rundir)) and time.monotonic() < deadline:
         time.sleep(0.1)
     if busy:
-        raise RunError(Problem(f"run {rundir.name}", f"is in use: {busy}", "end that, or try again when it is done"))
+        raise RunError(
+            Problem.plain(f"run {rundir.name}", f"is in use: {busy}", "end that, or try again when it is done")
+        )
 
 
 def _busy(rundir: RunDir) -> str:

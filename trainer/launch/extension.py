@@ -97,7 +97,7 @@ def extension_notes(spec: RunSpec, old_total: int, new_total: int) -> list[str]:
 def _planned(rundir: RunDir, state: RunState, steps: int) -> tuple[int, int, int | None]:
     """(planned now, planned then, rows). Rows as the worker counted them, else as the plan did."""
     if steps < 1:
-        raise RunError(Problem("--steps", f"is {steps}", "1 or more"))
+        raise RunError(Problem.plain("--steps", f"is {steps}", "1 or more"))
     if imported(state) is not None:
         raise RunError(imported_problem(rundir))
     stored: dict[str, Any] = state.plan or read_json(rundir.plan) or {}
@@ -106,7 +106,7 @@ def _planned(rundir: RunDir, state: RunState, steps: int) -> tuple[int, int, int
     if now.optimizer_steps is None:
         what = "has no number of steps yet: it follows from its rows, which are counted when it starts"
         fix = f"first start it: python app.py --headless --resume {rundir.name}"
-        raise RunError(Problem(f"run {rundir.name}", what, fix))
+        raise RunError(Problem.plain(f"run {rundir.name}", what, fix))
     return now.optimizer_steps, next_whole(now.optimizer_steps + steps, now.updates_per_phase), now.rows
 
 

@@ -29,7 +29,7 @@ def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "
         owner = lock.note() or "another run"
         name = owner.split(",")[0].split()[-1]
         fix = f"wait for it, or stop it: python -m trainer stop {name}" if owner.startswith("run ") else "end it first"
-        raise RunError(Problem(f"GPU {uuid}", f"is in use by {owner}", fix))
+        raise RunError(Problem.plain(f"GPU {uuid}", f"is in use by {owner}", fix))
     return lock
 
 
@@ -47,4 +47,4 @@ def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:
     word = status if status in LIVE else "running"
     fix = f"follow it on the page, or stop it: python -m trainer stop {rundir.name}"
     holder = f" ({lock.note()})" if lock.note() else ""
-    return Problem(f"run {rundir.name}", f"has a worker already, it is {word}{holder}", fix)
+    return Problem.plain(f"run {rundir.name}", f"has a worker already, it is {word}{holder}", fix)

@@ -37,7 +37,7 @@ def batch_problems(batch: Batch) -> Iterator[Problem]:
     """At most one problem: each one changes what the next would say, and every fix mends them "
     "all."""
     if batch.rows == 0:
-        yield Problem(
+        yield Problem.plain(
             "data",
             "has no training rows",
             "check data.path, data.max_rows and data.max_prompt_length",
@@ -48,7 +48,7 @@ def batch_problems(batch: Batch) -> Iterator[Problem]:
         return
     where, what = problem
     fix = ", or ".join(in_words(change) for change in nearest_possible(batch))
-    yield Problem(where, what, fix or f"at least {_rows_needed(batch)} rows")
+    yield Problem.plain(where, what, fix or f"at least {_rows_needed(batch)} rows")
 
 
 def _first_problem(batch: Batch) -> tuple[str, str] | None:
@@ -99,7 +99,7 @@ def length_problems(spec: RunSpec) -> Iterator[Problem]:
     if context is None or context >= prompt + completion:
         return
     what = f"is {context} tokens: max_prompt_length {prompt} + max_completion_length {completion} do not fit"
-    yield Problem("model.max_seq_length", what, ", or ".join(in_words(change) for change in length_changes(spec)))
+    yield Problem.plain("model.max_seq_length", what, ", or ".join(in_words(change) for change in length_changes(spec)))
 
 
 def length_changes(spec: RunSpec) -> list[dict[str, int]]:

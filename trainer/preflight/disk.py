@@ -37,7 +37,7 @@ def problems(spec: RunSpec, plan: RunPlan, to_download: int) -> Iterator[Problem
     elif need > free:
         copies = f"two checkpoints take {_size(need)}" if _saves(plan) > 1 else f"a checkpoint takes {_size(need)}"
         fix = f"{OUTPUTS_VARIABLE}=FOLDER on a larger disk" + (", or a smaller lora.r" if spec.lora.enabled else "")
-        yield Problem("checkpoint", f"{copies} and {outputs} has {_size(free)} free", fix)
+        yield Problem.plain("checkpoint", f"{copies} and {outputs} has {_size(free)} free", fix)
     if to_download:
         yield from _download(spec, hub, to_download, need if _same_disk(outputs, hub) and need <= free else 0)
 
@@ -58,7 +58,7 @@ def _not_writable(outputs: Path) -> Problem | None:
     except OSError as error:
         below = f": {place}" if place != outputs.absolute() else ""
         fix = f"{OUTPUTS_VARIABLE}=FOLDER in a place that can be written"
-        return Problem(str(outputs), f"can not be written{below}: {error.strerror}", fix)
+        return Problem.plain(str(outputs), f"can not be written{below}: {error.strerror}", fix)
 
 
 def _saves(plan: RunPlan) -> int:
@@ -76,7 +76,7 @@ def _download(spec: RunSpec, hub: Path, to_download: int, also: int) -> Iterator
         return
     beside = f", the checkpoints on the same disk {_size(also)}" if also else ""
     what = f"{spec.model.name} is {_size(to_download)} to download{beside}, and {hub} has {_size(free)} free"
-    yield Problem("model.name", what, "HF_HOME=FOLDER on a larger disk, or a smaller model")
+    yield Problem.plain("model.name", what, "HF_HOME=FOLDER on a larger disk, or a smaller model")
 
 
 def _existing(folder: Path) -> Path:

@@ -72,7 +72,7 @@ def _illegal(name: str) -> Problem | None:
         validate_repo_id(name)
     except HFValidationError:
         what = f'is "{repo_id.short(name)}", which can be neither a Hub id (owner/model) nor a folder here'
-        return Problem(WHERE, what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./")
+        return Problem.plain(WHERE, what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./")
     return None
 
 
@@ -116,7 +116,7 @@ def _when_offline(spec: RunSpec, fault: Problem) -> Problem:
         return fault
     revision = f" --revision {spec.model.revision}" if spec.model.revision else ""
     fix = f"unset HF_HUB_OFFLINE, or with a network: .venv/bin/hf download {spec.model.name}{revision}"
-    return Problem(WHERE, f"{fault.what}, and HF_HUB_OFFLINE keeps this off the network", fix)
+    return Problem.plain(WHERE, f"{fault.what}, and HF_HUB_OFFLINE keeps this off the network", fix)
 
 
 # ---- the Hub
@@ -144,7 +144,7 @@ def _within(seconds: float, ask: Callable[[], Found]) -> Found:
 
 def _unreachable(cached: str, what: str) -> Problem:
     fix = "check the network (and HF_ENDPOINT, if it is set); --preset tiny trains without"
-    return Problem(WHERE, f"{cached}, and {endpoint()} {what}", fix)
+    return Problem.plain(WHERE, f"{cached}, and {endpoint()} {what}", fix)
 
 
 def _ask(spec: RunSpec, has_gpu: bool, cached: str) -> Found:
@@ -205,26 +205,26 @@ def _refused(spec: RunSpec, error: Any) -> Problem | None:
     if isinstance(error, errors.GatedRepoError):
         ask = f"accept its terms at {endpoint()}/{name}"
         if has_token:
-            return Problem(
+            return Problem.plain(
                 WHERE,
                 f'"{name}" is gated, and the token here has no access to it',
                 f"{ask} with the account of the token",
             )
-        return Problem(WHERE, f'"{name}" is gated, and no token is set here', f"{ask}, then {login}")
+        return Problem.plain(WHERE, f'"{name}" is gated, and no token is set here', f"{ask}, then {login}")
     if isinstance(error, errors.RevisionNotFoundError):
         what = f'is "{spec.model.revision}", which "{name}" does not have'
-        return Problem("model.revision", what, "--set model.revision= takes the newest")
+        return Problem.plain("model.revision", what, "--set model.revision= takes the newest")
     if isinstance(error, errors.RepositoryNotFoundError) or (status == 401 and not has_token):
         hidden = "the token here may not read it" if has_token else "it is private and no token is set here"
         fix = f"check the spelling; private: {login}; a folder starts with / or ./"
-        return Problem(WHERE, f'there is no "{name}" on the Hub, or {hidden}', fix)
+        return Problem.plain(WHERE, f'there is no "{name}" on the Hub, or {hidden}', fix)
     if isinstance(error, errors.DisabledRepoError):
-        return Problem(WHERE, f'the Hub has disabled "{name}"', "take another model")
+        return Problem.plain(WHERE, f'the Hub has disabled "{name}"', "take another model")
     if status == 401:
-        return Problem(WHERE, f'the Hub does not accept the token here (asked for "{name}")', login)
+        return Problem.plain(WHERE, f'the Hub does not accept the token here (asked for "{name}")', login)
     if status == 403:
         told = " ".join((error.server_message or "no reason given").split())
-        return Problem(WHERE, f'the Hub refuses to give "{name}": {told}', f"a token that may read it: {login}")
+        return Problem.plain(WHERE, f'the Hub refuses to give "{name}": {told}', f"a token that may read it: {login}")
     return None
 
 
@@ -237,7 +237,7 @@ def _not_now(status: int, cached: str) -> Problem | None:
     limited = status == 429 and get_token() is None
     fix = "try again later" + ("; with a token more is allowed: .venv/bin/hf auth login" if limited else "")
     why = " (too many requests)" if status == 429 else ""
-    return Problem(WHERE, f"{cached}, and the Hub ({endpoint()}) answers {status}{why}", fix)
+    return Problem.plain(WHERE, f"{cached}, and the Hub ({endpoint()}) answers {status}{why}", fix)
 
 
 def _base_model(config: dict[str, Any], card: Any) -> str | None:

@@ -52,12 +52,14 @@ def inside(spec: RunSpec, folder: Path, place: str, has_gpu: bool) -> Iterator[P
         config = _read_json(folder / model_files.CONFIG)
         if config is None:
             what = f"{place} has a {model_files.CONFIG} that is not a JSON object"
-            yield Incomplete("model.name", what, "fetch the file again")
+            yield Incomplete.plain("model.name", what, "fetch the file again")
         else:
             yield from model_files.quantised(spec, config, has_gpu)
         yield from _weights(folder, names, place)
     except OSError as error:
-        yield Problem("model.name", f"{place} can not be read: {error.strerror}", "make it readable for this user")
+        yield Problem.plain(
+            "model.name", f"{place} can not be read: {error.strerror}", "make it readable for this user"
+        )
 
 
 # ---- the folder itself
@@ -69,18 +71,20 @@ def _not_a_folder(name: str, place: Path) -> Problem | None:
         full = os.path.expanduser(name)
         there = "" if os.path.isdir(full) else "not "
         fix = _typed(Path(full)) if os.path.isdir(full) else "write the full path of a folder that is there"
-        return Problem(where, f'is "{shown}": ~ is not replaced here, and {repo_id.short(full)} is {there}there', fix)
+        return Problem.plain(
+            where, f'is "{shown}": ~ is not replaced here, and {repo_id.short(full)} is {there}there', fix
+        )
     if name.lower().endswith(".gguf"):
-        return Problem(where, f'"{shown}" is a GGUF file, which can not be trained', model_files.GGUF_FIX)
+        return Problem.plain(where, f'"{shown}" is a GGUF file, which can not be trained', model_files.GGUF_FIX)
     if os.path.isdir(place):  # unlike Path.is_dir, False also for a name too long or a folder that is closed
         return None
     if os.path.isfile(place):
-        return Problem(where, f'"{shown}" is a file, not the folder of a model', _typed(place.parent))
+        return Problem.plain(where, f'"{shown}" is a file, not the folder of a model', _typed(place.parent))
     here = Path.cwd() / name
     if os.path.isdir(here):
         what = f'there is no folder "{shown}" in {PROJECT}, where a run looks'
-        return Problem(where, what, _typed(here.resolve()))
-    return Problem(where, f'there is no folder "{shown}"', _nearest(place))
+        return Problem.plain(where, what, _typed(here.resolve()))
+    return Problem.plain(where, f'there is no folder "{shown}"', _nearest(place))
 
 
 def _typed(folder: Path) -> str:
@@ -136,19 +140,21 @@ def _weights(folder: Path, names: set[str], place: str) -> Iterator[Problem]:
         index = _read_json(folder / chosen) or {}
         listed = index.get("weight_map")
         if not isinstance(listed, dict) or not listed:
-            yield Incomplete("model.name", f"{place} has a {chosen} that names no weights", "fetch the file again")
+            yield Incomplete.plain(
+                "model.name", f"{place} has a {chosen} that names no weights", "fetch the file again"
+            )
             return
         parts = sorted({str(part) for part in listed.values()})
         absent = [part for part in parts if part not in names]
         if absent:
             more = f" and {len(absent) - 1} more" if absent[1:] else ""
             what = f"{place} lacks {absent[0]}{more} of {len(parts)} parts"
-            yield Incomplete("model.name", what, "fetch what is missing, or the whole model again")
+            yield Incomplete.plain("model.name", what, "fetch what is missing, or the whole model again")
     broken = [part for part in parts if part in names and not _whole(folder / part)]
     if broken:
         more = f" and {len(broken) - 1} more" if broken[1:] else ""
         what = f"{place} holds {broken[0]}{more} cut short or not as weights"
-        yield Incomplete("model.name", what, "fetch it again, whole (for a git clone: git lfs pull)")
+        yield Incomplete.plain("model.name", what, "fetch it again, whole (for a git clone: git lfs pull)")
 
 
 def _whole(path: Path) -> bool:

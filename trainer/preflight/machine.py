@@ -79,7 +79,7 @@ def without_unsloth(spec: RunSpec) -> str:
 def _device(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.model.device == "cuda" and not has_gpu:
         fix = "--set model.device=cpu for a small model; python -m trainer doctor says what is missing"
-        yield Problem("model.device", f'is "cuda" and this machine has {NO_GPU}', fix)
+        yield Problem.plain("model.device", f'is "cuda" and this machine has {NO_GPU}', fix)
 
 
 def _unsloth(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
@@ -90,29 +90,29 @@ def _unsloth(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if not has_gpu:
         also = f" (and {_not_installed(absent)})" if absent else ""
         fix = f"{flags} trains without it; on a machine with a GPU: make setup"
-        yield Problem("model.engine", f'is "unsloth" and this machine has {NO_GPU}{also}', fix)
+        yield Problem.plain("model.engine", f'is "unsloth" and this machine has {NO_GPU}{also}', fix)
     elif spec.model.device == "cpu":
         what = 'is "unsloth", which needs a GPU, and model.device is "cpu"'
-        yield Problem("model.engine", what, f"{flags}, or --set model.device=cuda")
+        yield Problem.plain("model.engine", what, f"{flags}, or --set model.device=cuda")
     elif absent:
-        yield Problem("model.engine", f'is "unsloth" and {_not_installed(absent)}', f"make setup, or {flags}")
+        yield Problem.plain("model.engine", f'is "unsloth" and {_not_installed(absent)}', f"make setup, or {flags}")
     elif spec.model.dtype == "float32":
         what = 'is "float32" with model.engine = "unsloth", which trains in bfloat16 where the GPU has it'
-        yield Problem("model.dtype", what, f"--set model.dtype=auto, or {flags}")
+        yield Problem.plain("model.dtype", what, f"--set model.dtype=auto, or {flags}")
 
 
 def _fast_inference(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.model.fast_inference:
         lacks = _lacks_for_vllm(has_gpu)
         if lacks:
-            yield Problem("model.fast_inference", f"is true and {lacks}", "--set model.fast_inference=false")
+            yield Problem.plain("model.fast_inference", f"is true and {lacks}", "--set model.fast_inference=false")
 
 
 def _vllm_through_trl(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.trl.get("use_vllm") is True:
         lacks = _lacks_for_vllm(has_gpu)
         if lacks:
-            yield Problem("trl.use_vllm", f"is true and {lacks}", "--set trl.use_vllm=false")
+            yield Problem.plain("trl.use_vllm", f"is true and {lacks}", "--set trl.use_vllm=false")
 
 
 def _lacks_for_vllm(has_gpu: bool) -> str:
@@ -129,19 +129,19 @@ def _flash_attention(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     where, fix = "model.attn_implementation", "--set model.attn_implementation=sdpa"
     if not has_gpu or spec.model.device == "cpu":
         reason = f"this machine has {NO_GPU}" if not has_gpu else 'model.device is "cpu"'
-        yield Problem(where, f'is "flash_attention_2", which needs a GPU, and {reason}', fix)
+        yield Problem.plain(where, f'is "flash_attention_2", which needs a GPU, and {reason}', fix)
     elif len(missing("flash_attn", "kernels")) == 2:
-        yield Problem(where, f'is "flash_attention_2" and {_not_installed(["flash_attn"])}', fix)
+        yield Problem.plain(where, f'is "flash_attention_2" and {_not_installed(["flash_attn"])}', fix)
 
 
 def _packages(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.load_in_4bit and missing("bitsandbytes"):
-        yield Problem("model.load_in_4bit", f"is true and {_not_installed(['bitsandbytes'])}", "make setup")
+        yield Problem.plain("model.load_in_4bit", f"is true and {_not_installed(['bitsandbytes'])}", "make setup")
     name = spec.optim.optim
     package = next((of for start, of in OPTIMIZER_PACKAGES.items() if name.startswith(start)), None)
     if package is not None and missing(package):
         what = f'is "{name}" and {_not_installed([package])}'
-        yield Problem("optim.optim", what, "--set optim.optim=adamw_torch")
+        yield Problem.plain("optim.optim", what, "--set optim.optim=adamw_torch")
 
 
 def _not_installed(names: list[str]) -> str:
@@ -163,7 +163,7 @@ def _ram(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
         f"the run needs about {gib(need)} on the CPU, {gib(largest.gib)} of it for {largest.name}; "
         f"this machine has {gib(there)} of memory"
     )
-    yield Problem("memory", what, _suggested(plan) or _smaller(spec, plan, there))
+    yield Problem.plain("memory", what, _suggested(plan) or _smaller(spec, plan, there))
 
 
 def _suggested(plan: RunPlan) -> str:

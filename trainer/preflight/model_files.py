@@ -47,17 +47,21 @@ def problem(spec: RunSpec, names: Collection[str], base: str | None, place: str)
     if CONFIG not in names:
         if ADAPTER_CONFIG in names:
             of, typed = (f" (of {base})", f"--set model.name={base}") if base else ("", "--set model.name=ITS_BASE")
-            return Problem(where, f"{place} is an adapter{of}, not a base model", typed)
+            return Problem.plain(where, f"{place} is an adapter{of}, not a base model", typed)
         if gguf:
-            return Problem(where, f"{place} holds GGUF files, which can not be trained", GGUF_FIX)
+            return Problem.plain(where, f"{place} holds GGUF files, which can not be trained", GGUF_FIX)
         if "model_index.json" in names:
-            return Problem(where, f"{place} is a diffusion pipeline, not a language model", "take a language model")
-        return Incomplete(where, f"{place} has no {CONFIG}", "take a folder or repository written by save_pretrained")
+            return Problem.plain(
+                where, f"{place} is a diffusion pipeline, not a language model", "take a language model"
+            )
+        return Incomplete.plain(
+            where, f"{place} has no {CONFIG}", "take a folder or repository written by save_pretrained"
+        )
     if not any(name in names for name in WEIGHTS):
         return _no_weights(names, place, gguf)
     if not spec.model.trust_remote_code and not _any(names, TOKENIZERS):
         fix = "copy tokenizer.json and tokenizer_config.json of the base model into it"
-        return Incomplete(where, f"{place} has no tokenizer (tokenizer.json or tokenizer.model)", fix)
+        return Incomplete.plain(where, f"{place} has no tokenizer (tokenizer.json or tokenizer.model)", fix)
     return None
 
 
@@ -66,10 +70,12 @@ def _no_weights(names: Collection[str], place: str, gguf: bool) -> Problem:
     shards = _any(names, SHARDS)
     if shards:
         index = SAFE_INDEX if shards.endswith(".safetensors") else BIN_INDEX
-        return Incomplete(where, f"{place} has weights in parts and no {index}", f"fetch {index} as well")
+        return Incomplete.plain(where, f"{place} has weights in parts and no {index}", f"fetch {index} as well")
     if gguf:
-        return Problem(where, f"{place} holds its weights as GGUF only, which can not be trained", GGUF_FIX)
-    return Incomplete(where, f"{place} has no weights ({WEIGHTS[0]} or {SAFE_INDEX})", "fetch the *.safetensors files")
+        return Problem.plain(where, f"{place} holds its weights as GGUF only, which can not be trained", GGUF_FIX)
+    return Incomplete.plain(
+        where, f"{place} has no weights ({WEIGHTS[0]} or {SAFE_INDEX})", "fetch the *.safetensors files"
+    )
 
 
 def quantised(spec: RunSpec, config: Mapping[str, Any], has_gpu: bool) -> Iterator[Problem]:
@@ -84,17 +90,17 @@ def quantised(spec: RunSpec, config: Mapping[str, Any], has_gpu: bool) -> Iterat
     method = str(stored.get("quant_method") or ("bitsandbytes" if packed else "")).lower()
     if method in ("bitsandbytes", *QUANTISED_WITH) and not spec.lora.enabled:
         what = f"is false, and the weights of {spec.model.name} are quantised ({method}): only adapters can be trained"
-        yield Problem("lora.enabled", what, "--set lora.enabled=true")
+        yield Problem.plain("lora.enabled", what, "--set lora.enabled=true")
     if method not in QUANTISED_WITH:
         return
     if spec.model.load_in_4bit:
         what = f"is true, and the weights of {spec.model.name} are quantised with {method} already"
-        yield Problem("model.load_in_4bit", what, "--set model.load_in_4bit=false")
+        yield Problem.plain("model.load_in_4bit", what, "--set model.load_in_4bit=false")
     absent = machine.missing(*QUANTISED_WITH[method])
     if absent:
         what = f"{spec.model.name} is quantised with {method}, which needs {' and '.join(absent)}: not installed"
         fix = "the same model unquantised with --set model.load_in_4bit=true takes about as little memory"
-        yield Problem("model.name", what, fix)
+        yield Problem.plain("model.name", what, fix)
 
 
 def _any(names: Collection[str], patterns: Collection[str]) -> str:

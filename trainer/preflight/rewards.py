@@ -65,7 +65,7 @@ def tried(spec: RunSpec) -> list[Problem]:
     except RewardError as error:
         return error.problems
     fix = "mend it; python -m trainer rewards check shows every value"
-    return [Problem(*check.place(text), fix) for text in found.problems]
+    return [Problem.plain(*check.place(text), fix) for text in found.problems]
 
 
 def _sandbox(where: str) -> Iterator[Problem]:
@@ -73,14 +73,16 @@ def _sandbox(where: str) -> Iterator[Problem]:
 
     why_not = sandbox.available()
     if why_not is not None:
-        yield Problem(where, f"runs code that a model wrote, and here is no sandbox: {why_not}", "use another reward")
+        yield Problem.plain(
+            where, f"runs code that a model wrote, and here is no sandbox: {why_not}", "use another reward"
+        )
 
 
 def _key(component: Component, where: str) -> Iterator[Problem]:
     """A judge elsewhere wants a key; one on this machine or in its network seldom does."""
     name = component.params.get("api_key_env", "OPENAI_API_KEY")
     if not os.environ.get(name) and not _is_near(urlsplit(str(component.params.get("base_url", ""))).hostname or ""):
-        yield Problem(where, f"the environment has no {name}, the judge's key", f"export {name}=...")
+        yield Problem.plain(where, f"the environment has no {name}, the judge's key", f"export {name}=...")
 
 
 def _is_near(host: str) -> bool:
@@ -97,4 +99,4 @@ def _folder(component: Component, where: str) -> Iterator[Problem]:
     param = MODELS[component.function]
     name = str(component.params.get(param, ""))
     if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
-        yield Problem(f"{where}: {param}", f"there is no model in {name} (no config.json)", "check the path")
+        yield Problem.plain(f"{where}: {param}", f"there is no model in {name} (no config.json)", "check the path")

@@ -92,9 +92,9 @@ def find(name_or_path: str | Path) -> Path:
             return files[name.removesuffix(".toml")]
         if "/" in name or path.exists():
             what = "is a folder" if path.is_dir() else "there is no such file"
-            raise PresetError(Problem(f"preset {name}", what, _known(path.stem, files)))
+            raise PresetError(Problem.plain(f"preset {name}", what, _known(path.stem, files)))
     raise PresetError(
-        Problem(
+        Problem.plain(
             f"preset {name}",
             f"there is no preset of this name in {PRESETS_DIR}",
             _known(name, files),
@@ -114,10 +114,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise PresetError(Problem(str(path), f"can not be read: {error.strerror}")) from error
+        raise PresetError(Problem.plain(str(path), f"can not be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:
         bad_line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise PresetError(Problem(f"{path}:{bad_line}", "is not UTF-8 text", "save the file as UTF-8")) from error
+        raise PresetError(Problem.plain(f"{path}:{bad_line}", "is not UTF-8 text", "save the file as UTF-8")) from error
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -127,7 +127,7 @@ def read(path: Path) -> dict[str, Any]:
         seen = text.splitlines()[int(line) - 1].strip() if place and text.splitlines() else ""
         fix = _syntax_fix(seen)
         what = f"not TOML: {what}" + (f", in the line {explain.shown(seen)}" if seen else " at the end of the file")
-        raise PresetError(Problem(f"{path}:{line}:{column}", what, fix)) from error
+        raise PresetError(Problem.plain(f"{path}:{line}:{column}", what, fix)) from error
 
 
 def _syntax_fix(line: str) -> str:
@@ -169,7 +169,7 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     key = key.strip()
     path: explain.Path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
     if not equals or not all(str(step) for step in path):
-        return Problem(
+        return Problem.plain(
             f"--set {override}",
             "is not of the form section.key=value",
             "--set optim.learning_rate=1e-6",
@@ -185,17 +185,17 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
         last = place == len(path) - 1
         if isinstance(step, int):
             if not isinstance(here, list):
-                return Problem(key, f"{done} is not a list", "")
+                return Problem.plain(key, f"{done} is not a list", "")
             if not step < len(here):
                 count = f"{len(here)} of them, counted from 0" if here else "none"
-                return Problem(
+                return Problem.plain(
                     key,
                     f"{done} has no number {step}: there are {count}",
                     f"add it to the preset's {done}",
                 )
         elif not isinstance(here, dict):
             fix = f"{done}.0.{step}" if isinstance(here, list) else ""
-            return Problem(key, f"{done} is {'a list' if isinstance(here, list) else 'not a table'}", fix)
+            return Problem.plain(key, f"{done} is {'a list' if isinstance(here, list) else 'not a table'}", fix)
         if last and value is _LEFT_OUT and isinstance(here, dict):
             here.pop(step, None)
         elif last:
@@ -275,7 +275,7 @@ def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -
 
 
 def _taken_out(problem: Problem) -> Problem:
-    return Problem(
+    return Problem.plain(
         problem.where, f"is needed, and --set {problem.where}= removed it", f"leave --set {problem.where}= out"
     )
 

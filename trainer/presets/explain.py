@@ -114,7 +114,7 @@ def unknown_key(path: Path) -> Problem:
         fix = f"it is called {other}" if is_exact else f"did you mean {other}?"
     else:
         fix = f"known here: {', '.join(known)}" if known else ""
-    return Problem(dotted(path), f"unknown {kind}", fix)
+    return Problem.plain(dotted(path), f"unknown {kind}", fix)
 
 
 def _names_at(parents: Path) -> list[str]:
@@ -305,9 +305,9 @@ def problems(error: ValidationError, raw: Mapping[str, Any], where: str) -> list
         elif missing:
             table = field is not None and section_class(field.annotation) is not None
             what = f"the {'section' if table and len(path) == 1 else 'key'} is missing in {where}"
-            found[path] = Problem(key, what, _missing_fix(path, field))
+            found[path] = Problem.plain(key, what, _missing_fix(path, field))
         elif field is None:
-            found[path] = Problem(key, f"{shown(item['input'])}: {item['msg']}")
+            found[path] = Problem.plain(key, f"{shown(item['input'])}: {item['msg']}")
         else:
             found[path] = _refused(key, path, item["input"], field)
     # A wrong element of a list is also an error of the list: keep the one that says which element.
@@ -317,8 +317,8 @@ def problems(error: ValidationError, raw: Mapping[str, Any], where: str) -> list
 
 def _refused(key: str, path: Path, value: object, field: FieldInfo) -> Problem:
     if isinstance(path[-1], int):  # one element of a list: the rule of the list says what its elements are
-        return Problem(key, f"is {shown(value)}; {dotted(path[:-1])} must be {rule(field)}")
-    return Problem(key, f"is {shown(value)}, must be {rule(field)}", _fix(key, value, field))
+        return Problem.plain(key, f"is {shown(value)}; {dotted(path[:-1])} must be {rule(field)}")
+    return Problem.plain(key, f"is {shown(value)}, must be {rule(field)}", _fix(key, value, field))
 
 
 _EXAMPLES = {

@@ -18,9 +18,9 @@ from trainer.report.rules.evaluation import SURE, error, evals
 from trainer.report.sections.metrics import curve
 from trainer.report.sections.overview import inside
 from trainer.report.sections.telling import words
-from trainer.show import forms
 from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line
-from trainer.show.words import Words
+from trainer.text import forms
+from trainer.text.words import Words
 
 CURVES = (
     ("chart_reward_alone", "train/reward"),

@@ -9,24 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from trainer import text as texts
 from trainer.errors import Problem, RunError
 from trainer.report import compare, html, markdown, material, sections
 from trainer.report.document import Report
 from trainer.report.material import Material
-from trainer.report.sections.telling import TEXT
 from trainer.run.rundir import RunDir
-from trainer.show.words import DEFAULT, languages_in
 
 Form = Literal["html", "md"]
 FORMS: dict[Form, Callable[[Report], str]] = {"html": html.render, "md": markdown.render}
-LANGUAGES: tuple[str, ...] = languages_in(TEXT)
-
-
-def language_here() -> str:
-    """The one this machine is set to (LC_ALL, LC_MESSAGES, LANG), if there is a report in it."""
-    named = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
-    code = named.partition("_")[0].partition(".")[0].lower()
-    return code if code in LANGUAGES else DEFAULT
 
 
 def write(
@@ -42,13 +33,13 @@ def write(
     step: the one to show up close. out: instead of the report folder of the (first) run. Raises RunError for a step
     the run has not made, or a file that can not be written.
     """
-    language = language or language_here()
+    language = language or texts.here().language
     text = text_of(rundirs, language, form, step)
     place = out or rundirs[0].report_file(language, form, step, [rundir.name for rundir in rundirs[1:]])
     try:
         _store(place, text)
     except OSError as error:
-        raise RunError(Problem(str(place), f"can not be written: {error.strerror}", "--out FILE")) from error
+        raise RunError(Problem.plain(str(place), f"can not be written: {error.strerror}", "--out FILE")) from error
     return place
 
 
@@ -72,10 +63,10 @@ def _build(found: Sequence[Material], language: str, step: int | None) -> Report
     m = found[0]
     if step is not None and step not in m.state.steps:
         if not m.state.steps:
-            raise RunError(Problem("--step", f"run {m.name} has finished no step yet"))
+            raise RunError(Problem.plain("--step", f"run {m.name} has finished no step yet"))
         nearest = min(m.state.steps, key=lambda known: abs(known - step))
         allowed = f"{m.state.steps[0]} to {m.state.last_step}, the nearest is {nearest}"
-        raise RunError(Problem("--step", f"{step} is no finished step of run {m.name}", allowed))
+        raise RunError(Problem.plain("--step", f"{step} is no finished step of run {m.name}", allowed))
     return sections.build(m, language, step)
 
 
@@ -91,7 +82,7 @@ def after_run(rundir: RunDir) -> None:
         m = material.of(rundir)
         if m.live:  # the next attempt is at work: its end is the run's
             return
-        for language in LANGUAGES:
+        for language in texts.languages():
             report = sections.build(m, language)
             for form, render in FORMS.items():
                 _store(rundir.report_file(language, form), render(report))

@@ -58,7 +58,7 @@ def make(component: Named) -> RewardFunction:
         return REWARDS[component.function](**component.params)
     except (TypeError, ValueError, re.error) as error:
         what = f"params do not fit {component.function}: {error}"
-        raise RewardError(Problem(f"reward component {component.title}", what)) from error
+        raise RewardError(Problem.plain(f"reward component {component.title}", what)) from error
 
 
 def reads(function: RewardFunction, component: Named) -> set[str]:

@@ -103,10 +103,10 @@ def _listed(raw: Any, rows: int, name: str, each: str) -> list[Any]:
     # A dict would be read as its keys, a set has no order, a text is a list of letters.
     if raw is None or isinstance(raw, (str, bytes, dict, set, frozenset)) or not isinstance(raw, Iterable):
         seen = "a dict: its keys would be taken for rewards" if isinstance(raw, dict) else _seen(raw)
-        raise RewardError(Problem(where, f"returned {seen}", wanted))
+        raise RewardError(Problem.plain(where, f"returned {seen}", wanted))
     values = list(raw)
     if len(values) != rows:
-        raise RewardError(Problem(where, f"returned {len(values)} values for {rows} {each}s", wanted))
+        raise RewardError(Problem.plain(where, f"returned {len(values)} values for {rows} {each}s", wanted))
     return values
 
 
@@ -115,7 +115,7 @@ def _value(value: Any, name: str, row: int) -> Value:
         return value
     if isinstance(value, (str, bytes)) or _is_list(value) or not hasattr(value, "__float__"):
         what = f"returned {_seen(value)} for completion {row}, which is not a number"
-        raise RewardError(Problem(f"reward {name}", what, "return int or float, or None where it can not judge"))
+        raise RewardError(Problem.plain(f"reward {name}", what, "return int or float, or None where it can not judge"))
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:  # a tensor of several elements, an int beyond float64

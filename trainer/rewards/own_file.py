@@ -30,7 +30,9 @@ def read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise RewardError(Problem(path, f"can not be read: {error.strerror}", "check the component's file")) from error
+        raise RewardError(
+            Problem.plain(path, f"can not be read: {error.strerror}", "check the component's file")
+        ) from error
 
 
 def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardFunction:
@@ -40,7 +42,7 @@ def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardF
     if not callable(function):
         own = functions_in(module)
         fix = f"one of: {', '.join(own)}" if own else "def reward(prompts, completions, **columns): ..."
-        raise RewardError(Problem(f"{path}", f"has no function {name}", fix))
+        raise RewardError(Problem.plain(f"{path}", f"has no function {name}", fix))
     _refuse_unknown(function, params, f"{path}: {name}")
     return RewardFunction(_called(function, params), rowwise=False)
 
@@ -54,15 +56,15 @@ def problems(path: str, name: str, key: str) -> list[Problem]:
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
-        return [Problem(key, f"{path} can not be read: {error.strerror}", "check the path of the file")]
+        return [Problem.plain(key, f"{path} can not be read: {error.strerror}", "check the path of the file")]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        return [Problem(f"{path}:{line}" if line else path, f"is not Python: {error}", "mend the file")]
+        return [Problem.plain(f"{path}:{line}" if line else path, f"is not Python: {error}", "mend the file")]
     names = {found for node in tree.body for found in _bound(node)}
     if name not in names and "*" not in names:
         functions = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
         fix = f"one of: {', '.join(functions)}" if functions else f"def {name}(prompts, completions, **columns): ..."
-        return [Problem(key, f"{file.name} has no function {name}", fix)]
+        return [Problem.plain(key, f"{file.name} has no function {name}", fix)]
     return []
 
 
@@ -113,7 +115,9 @@ def _run(path: Path, source: bytes) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:
-        raise RewardError(Problem(_place(path, error), f"{type(error).__name__}: {error}", "mend the file")) from error
+        raise RewardError(
+            Problem.plain(_place(path, error), f"{type(error).__name__}: {error}", "mend the file")
+        ) from error
     return module
 
 
@@ -150,7 +154,7 @@ def _refuse_unknown(function: Callable[..., Any], params: dict[str, Any], where:
     unknown = [] if others else [name for name in params if name not in named]
     if unknown:
         what = f"takes no argument {', '.join(unknown)}; it takes {', '.join(sorted(named))}"
-        raise RewardError(Problem(where, what, "mend the component's params, or add **kwargs to the function"))
+        raise RewardError(Problem.plain(where, what, "mend the component's params, or add **kwargs to the function"))
 
 
 def _called(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..., Any]:

@@ -173,7 +173,7 @@ class Pool:
                 raise _slow_start() from None
             if message is None:
                 what = f"ended the process it was loaded in ({child.ending()})"
-                raise RewardError(Problem("reward functions", what, "call no exit() in your reward file"))
+                raise RewardError(Problem.plain("reward functions", what, "call no exit() in your reward file"))
             _refuse_unmade(message)
             child.ready = True
 
@@ -307,7 +307,7 @@ class _Batch:
             return
         child.task = None
         if kind == "broken":
-            raise RewardError(Problem(*problem) for problem in rest[0])
+            raise RewardError(Problem.plain(*problem) for problem in rest[0])
         if kind == "raised":
             self._failed(task, rest[0])
             return
@@ -373,18 +373,20 @@ def _unsendable(call: Call, error: Exception) -> RewardError:
         except (TypeError, AttributeError, pickle.PicklingError):
             names.append(name)
     what = f"can not be given the column {', '.join(names)}: {error}"
-    return RewardError(Problem(f"reward {call.name}", what, "leave the column out of the data, or store it as text"))
+    return RewardError(
+        Problem.plain(f"reward {call.name}", what, "leave the column out of the data, or store it as text")
+    )
 
 
 def _slow_start() -> RewardError:
     what = f"took longer than {START_S:.0f} s to start"
-    return RewardError(Problem("reward functions", what, "import less in your reward file"))
+    return RewardError(Problem.plain("reward functions", what, "import less in your reward file"))
 
 
 def _refuse_unmade(message: list[Any]) -> None:
     reasons = [reason for reason in message[1] if reason is not None]
     if reasons:
-        raise RewardError(Problem("reward functions", reason) for reason in reasons)
+        raise RewardError(Problem.plain("reward functions", reason) for reason in reasons)
 
 
 def _environment(recipes: Sequence[Recipe]) -> dict[str, str]:

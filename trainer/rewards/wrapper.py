@@ -189,19 +189,21 @@ class ComponentRewardWrapper:
             where = f"reward component {name}"
             if self.reward.on_error == "fail":
                 what = f"{reason}; prompt: {_short(prompts[rows[0]])}"
-                raise RewardError(Problem(where, what, "mend it, or --set reward.on_error=none"))
+                raise RewardError(Problem.plain(where, what, "mend it, or --set reward.on_error=none"))
             if len(rows) == len(prompts):
                 self._silent[name] = self._silent.get(name, 0) + 1
                 if name not in self._judged or self._silent[name] >= BATCHES:
                     first = "its first batch" if name not in self._judged else f"{BATCHES} batches in a row"
                     what = f"could judge no completion of {first} ({len(rows)} of {len(rows)}): it {reason}"
-                    raise RewardError(Problem(where, what, "python -m trainer rewards check shows each row"))
+                    raise RewardError(Problem.plain(where, what, "python -m trainer rewards check shows each row"))
 
     def _refuse_unpaid(self, paid: Sequence[float | None]) -> None:
         self._unpaid = 0 if any(value is not None for value in paid) else self._unpaid + 1
         if self._unpaid >= BATCHES:
             what = f"no completion had a reward for {BATCHES} batches in a row: nothing can be learnt"
-            raise RewardError(Problem("reward", what, "python -m trainer rewards check shows what each component says"))
+            raise RewardError(
+                Problem.plain("reward", what, "python -m trainer rewards check shows what each component says")
+            )
 
     # ---- telling
 

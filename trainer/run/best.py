@@ -99,11 +99,11 @@ def resolve_checkpoint(rundir: RunDir, state: RunState, which: str | None, say: 
     """
     known = {str(checkpoint.step): checkpoint for checkpoint in checkpoints.listed(rundir.checkpoints)}
     if not known:
-        raise RunError(Problem(f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"))
+        raise RunError(Problem.plain(f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"))
     found = find_best(rundir, state) if which in (BEST, None) else None
     if found is None and which == BEST:
         what = f"no checkpoint of run {rundir.name} was evaluated on held-out rows"
-        raise RunError(Problem("--checkpoint", what, f"latest, or one of {', '.join(known)}"))
+        raise RunError(Problem.plain("--checkpoint", what, f"latest, or one of {', '.join(known)}"))
     if found is not None:
         say(str(found))
     elif which in (LATEST, None):
@@ -111,18 +111,18 @@ def resolve_checkpoint(rundir: RunDir, state: RunState, which: str | None, say: 
     chosen = known.get(str(found.step) if found else str(which))
     if chosen is None:
         allowed = f"best, latest, or one of {', '.join(known)}"
-        raise RunError(Problem("--checkpoint", f"{which!r} is no checkpoint of this run", allowed))
+        raise RunError(Problem.plain("--checkpoint", f"{which!r} is no checkpoint of this run", allowed))
     wrong = checkpoints.verify(chosen.path)
     if wrong is not None:
-        raise CheckpointError(Problem(chosen.path.name, wrong, "--checkpoint latest takes the newest good one"))
+        raise CheckpointError(Problem.plain(chosen.path.name, wrong, "--checkpoint latest takes the newest good one"))
     return chosen
 
 
 def _newest(rundir: RunDir, say: Callable[[str], None]) -> Checkpoint:
     newest, skipped = checkpoints.newest_verified(rundir.checkpoints)
     if newest is None:
-        problems = [Problem(name, wrong) for name, wrong in skipped]
-        raise CheckpointError([*problems, Problem(f"run {rundir.name}", "no checkpoint verifies")])
+        problems = [Problem.plain(name, wrong) for name, wrong in skipped]
+        raise CheckpointError([*problems, Problem.plain(f"run {rundir.name}", "no checkpoint verifies")])
     for name, wrong in skipped:
         say(f"{name}: not taken, {wrong}")
     return newest

@@ -51,7 +51,7 @@ def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
     files = {str(path.relative_to(staged)): _describe(path) for path in _files(staged)}
     missing = _missing(files)
     if missing:
-        raise CheckpointError(Problem(staged.name, f"was saved without {', '.join(missing)}"))
+        raise CheckpointError(Problem.plain(staged.name, f"was saved without {', '.join(missing)}"))
     manifest = {"schema": SCHEMA, **facts, "files": files}
     with (staged / MANIFEST).open("w", encoding="utf-8") as out:
         json.dump(manifest, out, indent=1)
@@ -160,7 +160,7 @@ def make_room(
         if len(present) <= keep:
             fix = f"free {need / 2**30:.1f} GiB, then resume the run"
             raise CheckpointError(
-                Problem(
+                Problem.plain(
                     "disk",
                     f"{free / 2**30:.2f} GiB free, a save needs {need / 2**30:.2f}",
                     fix,

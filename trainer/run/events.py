@@ -164,7 +164,7 @@ class EventWriter:
     def _error(self, error: OSError) -> EventLogError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = f"{'free disk space' if full else 'make it writable'}, then resume the run"
-        return EventLogError(Problem(str(self.path), f"can not be written: {error.strerror}", fix))
+        return EventLogError(Problem.plain(str(self.path), f"can not be written: {error.strerror}", fix))
 
 
 class EventReader:

@@ -69,7 +69,7 @@ def outputs_problem(outputs: Path) -> Problem | None:
         return None
     named = OUTPUTS_VARIABLE if os.environ.get(OUTPUTS_VARIABLE) else str(outputs)
     what = f"is {there}, a file, and must be a folder" if there == outputs else f"lies in {there}, which is a file"
-    return Problem(named, what, f"{OUTPUTS_VARIABLE}=FOLDER")
+    return Problem.plain(named, what, f"{OUTPUTS_VARIABLE}=FOLDER")
 
 
 class RunDir:
@@ -291,7 +291,7 @@ class RunDir:
             broken = error.errors()[0]["type"] == "json_invalid"
             what = "spec.json is not JSON any more" if broken else "spec.json is of another version of this project"
             fix = "restore it from a copy" if broken else "use the commit in its env.json"
-            raise RunError(Problem(f"run {self.name}", what, fix)) from error
+            raise RunError(Problem.plain(f"run {self.name}", what, fix)) from error
 
     @classmethod
     def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:
@@ -329,7 +329,7 @@ class RunDir:
             names = [known.name for known in list_runs(outputs)]
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
             fix = f"one of: {', '.join(near)}" if near else "start one: --headless --preset NAME"
-            raise RunError(Problem(f"run {name}", f"there is no such run in {outputs}", fix))
+            raise RunError(Problem.plain(f"run {name}", f"there is no such run in {outputs}", fix))
         return run
 
 
@@ -363,17 +363,17 @@ def next_name(outputs: Path, preset: str) -> str:
 def _checked(outputs: Path, name: str) -> Path:
     """outputs/<name>, if that is a legal name and stays inside outputs."""
     if not NAME.fullmatch(name):
-        raise RunError(Problem("run name", f"{name!r} is not {NAME_RULE}", "for example tiny-1"))
+        raise RunError(Problem.plain("run name", f"{name!r} is not {NAME_RULE}", "for example tiny-1"))
     path = outputs / name
     # The folder itself may be a link to another disk; a run inside it may not lead elsewhere.
     if path.is_symlink() or path.resolve().parent != outputs.resolve():
-        raise RunError(Problem(f"run {name}", f"leads out of {outputs}", "remove the link"))
+        raise RunError(Problem.plain(f"run {name}", f"leads out of {outputs}", "remove the link"))
     return path
 
 
 def _taken(path: Path) -> RunError:
     ways = f"--name with another name, --resume {path.name} to go on with it, or delete {path}"
-    return RunError(Problem(f"run {path.name}", "exists already", ways))
+    return RunError(Problem.plain(f"run {path.name}", "exists already", ways))
 
 
 def _sweep(outputs: Path) -> None:

@@ -50,7 +50,7 @@ def imported(state: RunState) -> dict[str, Any] | None:
 def imported_problem(rundir: RunDir) -> Problem:
     """For everything that needs a worker or weights."""
     what = "was imported: it was trained elsewhere, and no weights or completions of it are here"
-    return Problem(f"run {rundir.name}", what, f"python -m trainer report {rundir.name}")
+    return Problem.plain(f"run {rundir.name}", what, f"python -m trainer report {rundir.name}")
 
 
 def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:

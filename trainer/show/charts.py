@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trainer.show import forms
 from trainer.show.markup import element, escape
+from trainer.text import forms
 
 # c1 to c8 are the colours of Okabe and Ito, told apart by colour-blind eyes; "joined" shows every point.
 Style = Literal[

@@ -85,11 +85,11 @@ class Answerer:
     def _refuse_too_long(self, ids: list[int], request: Request) -> None:
         most = self.chat.context_tokens
         if not ids:
-            raise RunError(Problem("prompt", "has no token that this model knows", "type something else"))
+            raise RunError(Problem.plain("prompt", "has no token that this model knows", "type something else"))
         if most is not None and len(ids) + request.max_new_tokens > most:
             wanted = f"{len(ids):,} tokens and {request.max_new_tokens:,} for the answer"
             what = f"{wanted} are more than the {most:,} it can read"
-            raise RunError(Problem("prompt", what, "shorten it, or allow fewer tokens"))
+            raise RunError(Problem.plain("prompt", what, "shorten it, or allow fewer tokens"))
 
     # ---- held-out rows
 
@@ -147,11 +147,11 @@ class Answerer:
             if not self.chat.spec.data.has_held_out_rows:
                 what = f"run {self.chat.source.rundir.name} has no held-out rows"
                 raise RunError(
-                    Problem("data", what, "type a prompt; data.eval_path or data.eval_fraction holds some out")
+                    Problem.plain("data", what, "type a prompt; data.eval_path or data.eval_fraction holds some out")
                 )
             self._rows = dataset.load(self.chat.spec, self.chat.tokenizer).held_out
         if not self._rows:
-            raise RunError(Problem("data", "no held-out row fits data.max_prompt_length"))
+            raise RunError(Problem.plain("data", "no held-out row fits data.max_prompt_length"))
         return self._rows
 
     def _rewards(self) -> ComponentRewardWrapper:

@@ -71,9 +71,9 @@ def start(
     rundir.export_processes.mkdir(parents=True, exist_ok=True)
     with Lock(rundir.export_processes / "start.lock") as starting:
         if not starting.take(f"pid {os.getpid()}", _WAIT_S):
-            raise ExportRefused(Problem(f"run {rundir.name}", "another page is starting an export", "try again"))
+            raise ExportRefused(Problem.plain(f"run {rundir.name}", "another page is starting an export", "try again"))
         if any(one.state == "running" and (one.kind, one.step) == (kind, step) for one in listed(rundir)):
-            raise ExportRefused(Problem(f"{kind}-{step}", "is being exported already", "wait for it"))
+            raise ExportRefused(Problem.plain(f"{kind}-{step}", "is being exported already", "wait for it"))
         name = f"{time.time_ns():020d}-{kind}-{step}"
         arguments = ["trainer", "export", rundir.name, "--to", kind, "--checkpoint", str(step)]
         if kind == "hub":
@@ -91,18 +91,22 @@ def start(
 
 def _refuse(rundir: RunDir, kind: str, step: int, repo: str | None) -> None:
     if kind not in KINDS:
-        raise ExportRefused(Problem("export", f"{str(kind)[:40]!r} is no kind of export", f"one of {', '.join(KINDS)}"))
+        raise ExportRefused(
+            Problem.plain("export", f"{str(kind)[:40]!r} is no kind of export", f"one of {', '.join(KINDS)}")
+        )
     steps = [checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)]
     if step not in steps:
-        raise ExportRefused(Problem("checkpoint", f"{step} is no checkpoint of this run"))
+        raise ExportRefused(Problem.plain("checkpoint", f"{step} is no checkpoint of this run"))
     if kind == "hub":
         from trainer.export import hub_upload
 
         if repo is None or not REPO.fullmatch(repo):
-            raise ExportRefused(Problem("repository", f"{str(repo or '')[:80]!r} is not USER/NAME", "me/my-model"))
+            raise ExportRefused(
+                Problem.plain("repository", f"{str(repo or '')[:80]!r} is not USER/NAME", "me/my-model")
+            )
         hub_upload.prepare(repo)
     elif (rundir.exports / f"{kind}-{step}").exists():
-        raise ExportRefused(Problem(f"{kind}-{step}", "exists already", "download it, or delete its folder"))
+        raise ExportRefused(Problem.plain(f"{kind}-{step}", "exists already", "download it, or delete its folder"))
     if kind == "gguf" and (missing := missing_tools()):
         raise ExportRefused(missing)
 

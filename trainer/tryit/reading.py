@@ -179,7 +179,7 @@ def _side(line: journal.Line) -> Side:
 
 def _problem(raw: Any) -> Problem:
     raw = raw if isinstance(raw, dict) else {}
-    return Problem(*(str(raw.get(name, "")) for name in ("where", "what", "fix")))
+    return Problem.read(raw)
 
 
 def _state(said: dict[str, Any]) -> State:

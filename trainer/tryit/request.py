@@ -80,9 +80,9 @@ def checked(raw: Mapping[str, Any]) -> Request:
     for name, pattern in (("id", ID), ("thread", THREAD)):
         value = given[name]
         if not (value is None and name == "thread") and not (isinstance(value, str) and pattern.fullmatch(value)):
-            found.append(Problem(name, f"{str(value)[:40]!r} is not one"))
+            found.append(Problem.plain(name, f"{str(value)[:40]!r} is not one"))
     if not found and not given["turns"] and given["row"] is None:
-        found.append(Problem("prompt", "is empty", "type something to answer"))
+        found.append(Problem.plain("prompt", "is empty", "type something to answer"))
     if found:
         raise RunError(found)
     return Request(**given)
@@ -91,21 +91,23 @@ def checked(raw: Mapping[str, Any]) -> Request:
 def _turns(value: Any, found: list[Problem]) -> list[Turn]:
     """Messages of user and assistant in turn, the first and the last of the user."""
     if not isinstance(value, list | tuple) or not all(isinstance(turn, dict) for turn in value):
-        found.append(Problem("prompt", "is not a list of messages"))
+        found.append(Problem.plain("prompt", "is not a list of messages"))
         return []
     turns = []
     for number, turn in enumerate(value):
         role, content = turn.get("role"), _text("prompt", turn.get("content"), found)
         if role != ("user", "assistant")[number % 2] or content is None:
-            found.append(Problem("prompt", "user and assistant do not take turns"))
+            found.append(Problem.plain("prompt", "user and assistant do not take turns"))
             return []
         turns.append({"role": role, "content": content})
     if turns and (len(turns) % 2 == 0 or not turns[-1]["content"].strip()):
-        found.append(Problem("prompt", "is empty", "type something to answer"))
+        found.append(Problem.plain("prompt", "is empty", "type something to answer"))
     if len(turns) > MOST_TURNS + 1:
-        found.append(Problem("prompt", f"the conversation has more than {MOST_TURNS} turns", "begin a new one"))
+        found.append(Problem.plain("prompt", f"the conversation has more than {MOST_TURNS} turns", "begin a new one"))
     if sum(len(turn["content"]) for turn in turns) > MOST_ALL:
-        found.append(Problem("prompt", f"the conversation has more than {MOST_ALL:,} characters", "begin a new one"))
+        found.append(
+            Problem.plain("prompt", f"the conversation has more than {MOST_ALL:,} characters", "begin a new one")
+        )
     return turns
 
 
@@ -113,10 +115,10 @@ def _text(name: str, value: Any, found: list[Problem]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        found.append(Problem(name, "is not a text"))
+        found.append(Problem.plain(name, "is not a text"))
         return ""
     if len(value) > MOST_TEXT:
-        found.append(Problem(name, f"has {len(value):,} characters, {MOST_TEXT:,} are allowed", "shorten it"))
+        found.append(Problem.plain(name, f"has {len(value):,} characters, {MOST_TEXT:,} are allowed", "shorten it"))
         return ""
     return value.encode("utf-8", "replace").decode()  # half a surrogate pair is no text that a tokenizer takes
 
@@ -124,16 +126,16 @@ def _text(name: str, value: Any, found: list[Problem]) -> str | None:
 def _sides(value: Any, found: list[Problem]) -> list[str]:
     wanted = [side for side in SIDES if isinstance(value, list | tuple) and side in value]
     if not wanted or len(wanted) != len(value):
-        found.append(Problem("sides", f"{str(value)[:40]!r} is not base, tuned or both"))
+        found.append(Problem.plain("sides", f"{str(value)[:40]!r} is not base, tuned or both"))
     return wanted
 
 
 def _number(name: str, value: Any, most: float, found: list[Problem]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        found.append(Problem(name, f"{str(value)[:40]!r} is not a number"))
+        found.append(Problem.plain(name, f"{str(value)[:40]!r} is not a number"))
         return 0.0
     if not 0 <= value <= most:
-        found.append(Problem(name, f"{value} is not between 0 (greedy) and {most:g}"))
+        found.append(Problem.plain(name, f"{value} is not between 0 (greedy) and {most:g}"))
     return float(value)
 
 
@@ -141,7 +143,7 @@ def _whole(name: str, value: Any, least: int, most: int, found: list[Problem]) -
     if isinstance(value, float) and value.is_integer():  # a number field of a browser
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        found.append(Problem(name, f"{str(value)[:40]!r} is not a whole number from {least} to {most:,}"))
+        found.append(Problem.plain(name, f"{str(value)[:40]!r} is not a whole number from {least} to {most:,}"))
         return least
     return value
 

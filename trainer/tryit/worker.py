@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict
 from types import FrameType
 
 from trainer import launch
@@ -140,7 +139,7 @@ class Worker:
         self._forget(request.id)
 
     def _end(self, id: str, state: str, problems: list[Problem]) -> None:
-        self.journal.write("end", id, state=state, problems=[asdict(problem) for problem in problems])
+        self.journal.write("end", id, state=state, problems=[problem.stored() for problem in problems])
         self._forget(id)
         self._last = time.monotonic()
 
@@ -202,7 +201,7 @@ class Worker:
         """Those who asked until it ended, and are not answered any more."""
         for request in reading.waiting(self.rundir):
             self._failed(
-                request, [self.problem or Problem("question", "the process that answers was ended", "ask again")]
+                request, [self.problem or Problem.plain("question", "the process that answers was ended", "ask again")]
             )
 
     def _end_lost(self) -> None:
@@ -216,7 +215,7 @@ class Worker:
         for request in reading.waiting(self.rundir):
             if time.time() - request.t > TOO_OLD_S:
                 what = "was asked when nobody was there to answer, and is too old now"
-                self._failed(request, [Problem("question", what, "ask again")])
+                self._failed(request, [Problem.plain("question", what, "ask again")])
 
 
 def main(rundir: RunDir, idle_s: float) -> int:
@@ -251,8 +250,8 @@ def _note(line: str) -> None:
 
 def _out_of_memory(error: BaseException) -> Problem:
     said = out_of_memory.shortened(error)
-    return Problem("memory", f"ran out: {said}", "fewer tokens, a shorter prompt, or end what else uses it")
+    return Problem.plain("memory", f"ran out: {said}", "fewer tokens, a shorter prompt, or end what else uses it")
 
 
 def _unknown(error: BaseException) -> Problem:
-    return Problem(type(error).__name__, str(error)[:500] or "no message", "see logs/tryit.log of the run")
+    return Problem.plain(type(error).__name__, str(error)[:500] or "no message", "see logs/tryit.log of the run")

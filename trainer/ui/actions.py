@@ -10,8 +10,8 @@ from trainer.errors import Problem, RunError
 from trainer.launch import WorkerHandle
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
+from trainer.text import Words
 from trainer.tryit import parent, reading
-from trainer.ui.text import Words
 
 
 class Child(Protocol):
@@ -38,7 +38,7 @@ def reap() -> None:
 def opened(run: str | None, words: Words) -> RunDir:
     """The run of that name, as a browser sent it. Raises RunError when there is none."""
     if not run:
-        raise RunError(Problem(words("page.run"), words("page.run_none")))
+        raise RunError(Problem.plain(words("page.run"), words("page.run_none")))
     return RunDir.open(outputs_dir(), run)
 
 

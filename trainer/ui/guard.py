@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from trainer.ui.text import preferred, words
+from trainer.text import preferred, words
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

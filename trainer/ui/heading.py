@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from trainer.console import lines
 from trainer.run.status import LIVE
+from trainer.text import Words
 from trainer.ui.known_runs import RunRow, Seen
 from trainer.ui.live.views import phase, planned
-from trainer.ui.text import Words
 
 
 def chosen(rows: Sequence[RunRow], wanted: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from trainer.ui.text import DEFAULT, Words, words
+from trainer.text import DEFAULT, Words, words
 
 Made = TypeVar("Made")
 

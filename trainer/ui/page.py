@@ -15,6 +15,7 @@ import gradio as gr
 from trainer.machine import gpu
 from trainer.run.status import LIVE
 from trainer.show import charts
+from trainer.text import Words, languages, preferred, words
 from trainer.ui import actions, elements, heading
 from trainer.ui.groups.tab import GroupsTab
 from trainer.ui.health.tab import HealthTab
@@ -23,7 +24,6 @@ from trainer.ui.labels import Labels
 from trainer.ui.live.tab import LiveTab
 from trainer.ui.runs.tab import RunsTab
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import Words, languages, preferred, words
 from trainer.ui.train.tab import TrainTab
 from trainer.ui.tryit.tab import TryItTab
 

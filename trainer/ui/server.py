@@ -48,7 +48,7 @@ def serve(host: str, port: int, auth: str | None) -> int:
 
 def check_port(port: int) -> None:
     if not 1 <= port <= 65535:
-        raise SpecError(Problem("--port", f"{port} is not between 1 and 65535", "--port 7860"))
+        raise SpecError(Problem.plain("--port", f"{port} is not between 1 and 65535", "--port 7860"))
 
 
 def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
@@ -57,7 +57,7 @@ def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
         if is_loopback(host):
             return None
         raise SpecError(
-            Problem(
+            Problem.plain(
                 f"--host {host}",
                 "other machines could start runs here without a password",
                 f"--host {host} --auth USER:PASSWORD; or leave --host out and come through ssh -L 7860:localhost:7860",
@@ -66,7 +66,7 @@ def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
     user, colon, password = auth.partition(":")
     if not (colon and user.strip() and password):
         what = "needs a user and a password with ':' between them"
-        raise SpecError(Problem("--auth", what, "--auth me:a-long-password"))
+        raise SpecError(Problem.plain("--auth", what, "--auth me:a-long-password"))
     return user.strip(), password  # Gradio strips the user's name as well
 
 
@@ -101,7 +101,7 @@ def _take_port(host: str, port: int) -> None:
         family, kind, proto, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
         what = "is no address of this machine"
-        raise RunError(Problem(f"--host {host}", what, "--host 127.0.0.1")) from error
+        raise RunError(Problem.plain(f"--host {host}", what, "--host 127.0.0.1")) from error
     with socket.socket(family, kind, proto) as probe:
         if os.name != "nt":  # there it would allow a port that is in use
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,10 +115,10 @@ def _port_problem(host: str, port: int, error: OSError) -> Problem:
     if error.errno == errno.EADDRINUSE:
         fix = f"--port {port + 1 if port < 65535 else 7860}"
         what = "is in use: is the page open already? (or another program has it)"
-        return Problem(f"port {port}", what, fix)
+        return Problem.plain(f"port {port}", what, fix)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Problem(f"port {port}", "only root may listen on it", "--port 7860")
-    return Problem(f"--host {host}", f"can not be listened on: {error.strerror}", "--host 127.0.0.1")
+        return Problem.plain(f"port {port}", "only root may listen on it", "--port 7860")
+    return Problem.plain(f"--host {host}", f"can not be listened on: {error.strerror}", "--host 127.0.0.1")
 
 
 class BrowserLeft(logging.Filter):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.text import Words
 from trainer.ui.known_runs import KnownRuns, RunTable
-from trainer.ui.text import Words
 
 
 @dataclass(frozen=True)

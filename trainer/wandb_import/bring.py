@@ -61,7 +61,9 @@ def bring(
     """
     problems = _gpu_problems(gpu)
     if preset is not None and config_file is not None:
-        problems.append(Problem("--config", "means nothing with --preset: both say the settings", "leave one out"))
+        problems.append(
+            Problem.plain("--config", "means nothing with --preset: both say the settings", "leave one out")
+        )
     read = _collected(lambda: exported_files.read(paths, run), problems)
     told = history.training(read.rows) if read else None
     if told is not None and not told.useful:
@@ -117,7 +119,9 @@ def _gpu_problems(gpu: str | None) -> list[Problem]:
     close = [short.get(name, name) for name in nearest(gpu, [*short, *NAMES], count=3)]
     known = ", ".join(dict.fromkeys(close or NAMES))
     return [
-        Problem("--gpu", f"{gpu!r} is not in the table of cards", f"{'did you mean' if close else 'one of'}: {known}")
+        Problem.plain(
+            "--gpu", f"{gpu!r} is not in the table of cards", f"{'did you mean' if close else 'one of'}: {known}"
+        )
     ]
 
 
@@ -126,7 +130,9 @@ def _no_metrics(paths: Sequence[Path], rows: Sequence[exported_files.ExportedRow
     seen = ", ".join(map(repr, names[:_SHOWN])) or "no column of numbers"
     close = [f"train/{found}" for name in names for found in nearest(name.rpartition("/")[2], history.TRL_NAMES)]
     fix = f"did you mean {', '.join(dict.fromkeys(close))}?" if close else "train/reward, train/loss, ..."
-    return Problem(", ".join(path.name for path in paths), f"no metric of a training is in it; it has {seen}", fix)
+    return Problem.plain(
+        ", ".join(path.name for path in paths), f"no metric of a training is in it; it has {seen}", fix
+    )
 
 
 def _settings(

@@ -77,7 +77,7 @@ def read(paths: Sequence[Path], run: str | None = None) -> History:
         (panels if name is not None else whole).extend(rows)
         if name is not None and history.run not in (None, name):
             what = f"is of the run {name!r}, the files before it of {history.run!r}"
-            problems.append(Problem(path.name, what, "import them one after the other"))
+            problems.append(Problem.plain(path.name, what, "import them one after the other"))
         history.run = name or history.run
     problems += _mixed([*whole, *panels], paths)
     if problems:
@@ -92,17 +92,17 @@ def _records(path: Path) -> list[Record]:
         text = "" if content.startswith(_PARQUET) else content.decode("utf-8-sig")
     except OSError as error:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else f"can not be read: {error.strerror}"
-        raise DataError(Problem(str(path), what, "the path of a file that W&B exported")) from error
+        raise DataError(Problem.plain(str(path), what, "the path of a file that W&B exported")) from error
     except UnicodeDecodeError as error:
-        raise DataError(Problem(str(path), "is not UTF-8 text", "export it again as CSV or JSON")) from error
+        raise DataError(Problem.plain(str(path), "is not UTF-8 text", "export it again as CSV or JSON")) from error
     if content.startswith(_PARQUET):  # what W&B gives where a CSV would be too long
         fix = f"pandas.read_parquet({path.name!r}).to_csv({path.stem + '.csv'!r})"
-        raise DataError(Problem(str(path), "is Parquet", fix))
+        raise DataError(Problem.plain(str(path), "is Parquet", fix))
     if not text.strip():
-        raise DataError(Problem(str(path), "is empty", "export it again"))
+        raise DataError(Problem.plain(str(path), "is empty", "export it again"))
     records = _json(path, text) if text.lstrip()[0] in "[{" else _csv(path, text)
     if not records:
-        raise DataError(Problem(str(path), "has no rows", "export it again"))
+        raise DataError(Problem.plain(str(path), "has no rows", "export it again"))
     return records
 
 
@@ -113,7 +113,7 @@ def _csv(path: Path, text: str) -> list[Record]:
         records = [{key: cell for key, cell in row.items() if key} for row in reader]
     except csv.Error as error:
         fix = "export only the columns of numbers, without tables"
-        raise DataError(Problem(f"{path}:{reader.line_num}", f"is not CSV: {error}", fix)) from error
+        raise DataError(Problem.plain(f"{path}:{reader.line_num}", f"is not CSV: {error}", fix)) from error
     return [record for record in records if record]
 
 
@@ -132,7 +132,7 @@ def _json(path: Path, text: str) -> list[Record]:
         value = [value]
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         fix = f"a list of objects, JSON lines, or an object with {', '.join(_HOLDERS)}"
-        raise DataError(Problem(str(path), "is JSON, but no list of rows", fix))
+        raise DataError(Problem.plain(str(path), "is JSON, but no list of rows", fix))
     return value
 
 
@@ -143,7 +143,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Any]:
                 yield json.loads(line)
             except ValueError as error:
                 fix = "a list of objects, or one object a line"
-                raise DataError(Problem(f"{path}:{number}", f"is not JSON: {error}", fix)) from error
+                raise DataError(Problem.plain(f"{path}:{number}", f"is not JSON: {error}", fix)) from error
 
 
 def _one_run(path: Path, records: list[Record], wanted: str | None) -> tuple[list[Record], str | None]:
@@ -159,14 +159,14 @@ def _one_run(path: Path, records: list[Record], wanted: str | None) -> tuple[lis
     if not runs or len(axis) != 1:
         if wanted is not None:
             what = f"means nothing to {path.name}, a history of one run"
-            raise DataError(Problem("--run", what, "leave --run out"))
+            raise DataError(Problem.plain("--run", what, "leave --run out"))
         return records, None
     if wanted is None and len(runs) > 1:
         names = _listed(runs)
-        raise DataError(Problem(path.name, f"has {len(runs)} runs: {names}", f"--run {runs[0]!r} takes one"))
+        raise DataError(Problem.plain(path.name, f"has {len(runs)} runs: {names}", f"--run {runs[0]!r} takes one"))
     chosen = wanted if wanted is not None else runs[0]
     if chosen not in runs:
-        raise DataError(Problem("--run", f"{path.name} has no run {chosen!r}", f"one of: {_listed(runs)}"))
+        raise DataError(Problem.plain("--run", f"{path.name} has no run {chosen!r}", f"one of: {_listed(runs)}"))
     kept = {
         column: metric
         for column, (run, metric) in placed.items()
@@ -229,10 +229,12 @@ def _without_step(path: Path, columns: Sequence[str], panel: bool) -> Problem:
     what = f"has no column that says the step; it has {_listed(columns)}"
     if {"Name", "State"} <= set(columns):
         what = "is a table of runs, one row a run, and no history"
-        return Problem(path.name, what, "export a chart of the run as CSV, or run.scan_history()")
+        return Problem.plain(path.name, what, "export a chart of the run as CSV, or run.scan_history()")
     if panel:
-        return Problem(path.name, what, "set the x axis of the chart to Step or train/global_step and export it again")
-    return Problem(path.name, what, f"one of {', '.join((GLOBAL_STEP, '_step', 'Step'))}")
+        return Problem.plain(
+            path.name, what, "set the x axis of the chart to Step or train/global_step and export it again"
+        )
+    return Problem.plain(path.name, what, f"one of {', '.join((GLOBAL_STEP, '_step', 'Step'))}")
 
 
 def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:
@@ -244,7 +246,7 @@ def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:
         return []  # some rows know both: the others are placed by what they have
     names = ", ".join(path.name for path in paths)
     what = f"some count W&B's steps, others {GLOBAL_STEP}: which belong together is not known"
-    return [Problem(names, what, "export all of them with the same x axis")]
+    return [Problem.plain(names, what, "export all of them with the same x axis")]
 
 
 def _in_order(rows: Sequence[ExportedRow], ignored: Counter[str]) -> list[ExportedRow]:

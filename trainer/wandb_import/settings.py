@@ -114,11 +114,11 @@ def _read(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else f"can not be read: {error.strerror}"
-        raise DataError(Problem(str(path), what, fix)) from error
+        raise DataError(Problem.plain(str(path), what, fix)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(Problem(str(path), "is neither YAML nor JSON", fix)) from error
+        raise DataError(Problem.plain(str(path), "is neither YAML nor JSON", fix)) from error
     if not isinstance(found, dict):
-        raise DataError(Problem(str(path), "is not a config: an object of names and values", fix))
+        raise DataError(Problem.plain(str(path), "is not a config: an object of names and values", fix))
     inner = {"value", "desc"}
     return {
         str(key): value["value"] if isinstance(value, dict) and "value" in value and value.keys() <= inner else value

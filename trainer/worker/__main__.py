@@ -63,14 +63,14 @@ def _main(rundir: RunDir, module: str) -> int:
                 if isinstance(error, TrainerError):
                     _emit_failed(session, error, error.problems, error.exit_code)
                     return error.exit_code
-                problem = Problem(
+                problem = Problem.plain(
                     type(error).__name__,
                     str(error) or "no message",
                     "see the log; the run can be resumed",
                 )
                 if isinstance(error, MemoryError):
                     fix = "close other programs, or take fewer rows (data.max_rows) or a smaller model"
-                    problem = Problem("memory of the machine", "ran out (not the GPU's)", fix)
+                    problem = Problem.plain("memory of the machine", "ran out (not the GPU's)", fix)
                 _emit_failed(session, error, [problem], launch.EXIT_FAILED)
                 return launch.EXIT_FAILED
             finally:
@@ -138,9 +138,11 @@ def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, str]]]:
     checkpoints.clear_staging(rundir.staging)
     found, skipped = checkpoints.newest_verified(rundir.checkpoints)
     if found is None and skipped:
-        problems = [Problem(name, reason) for name, reason in skipped]
+        problems = [Problem.plain(name, reason) for name, reason in skipped]
         fix = f"restore them from a copy, or delete {rundir.checkpoints} to train from the start"
-        raise CheckpointError([*problems, Problem(f"run {rundir.name}", "no checkpoint can be resumed from", fix)])
+        raise CheckpointError(
+            [*problems, Problem.plain(f"run {rundir.name}", "no checkpoint can be resumed from", fix)]
+        )
     for name, _ in skipped:  # newer than the one that is good: they must not count as the newest any more
         checkpoints.set_aside(rundir.checkpoints, name)
     return found, skipped
@@ -186,7 +188,7 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
         retry = _start_next_attempt(session, module)
     tried = f" after {times} {'try' if times == 1 else 'tries'} in smaller pieces" if times else ""
     memory = "GPU memory" if session.device == "cuda" else "memory"
-    problem = Problem(memory, f"ran out {place}{tried}: {said}", recovery.advice(where, spec))
+    problem = Problem.plain(memory, f"ran out {place}{tried}: {said}", recovery.advice(where, spec))
     _emit_failed(session, error, [problem], launch.EXIT_OUT_OF_MEMORY, retry=retry)
     return launch.EXIT_OUT_OF_MEMORY
 
@@ -213,7 +215,7 @@ def _emit_failed(
         "run_failed",
         step=state_of(session.rundir).last_step,
         error=type(error).__name__,
-        problems=[{"where": problem.where, "what": problem.what, "fix": problem.fix} for problem in problems],
+        problems=[problem.stored() for problem in problems],
         traceback_tail=text[-TRACEBACK_CHARACTERS:],
         exit_code=exit_code,
         retry=retry,

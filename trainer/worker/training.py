@@ -144,7 +144,7 @@ class Training:
         self.spans.drain()
         if found.problems:
             fix = "mend it; python -m trainer rewards check shows every value"
-            raise RewardError(Problem(*reward_check.place(text), fix) for text in found.problems)
+            raise RewardError(Problem.plain(*reward_check.place(text), fix) for text in found.problems)
         for text in found.warnings:
             self.session.events.emit("alert", level="warn", title="rewards", text=text)
 
@@ -205,11 +205,13 @@ class Training:
         saved = checkpoints.read_manifest(resumed.path)
         if saved["data"] != self.data.report.fingerprint:
             fix = "put the old data back, or start a new run"
-            raise CheckpointError(Problem("data", f"the rows have changed since {resumed.path.name} was saved", fix))
+            raise CheckpointError(
+                Problem.plain("data", f"the rows have changed since {resumed.path.name} was saved", fix)
+            )
         if saved["model"] != self.manifest["model"]:
             fix = "put those weights back, or start a new run"
             what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on {saved['model']}"
-            raise CheckpointError(Problem("model.name", what, fix))
+            raise CheckpointError(Problem.plain("model.name", what, fix))
         if saved.get("held_out", self.manifest["held_out"]) != self.manifest["held_out"]:
             text = f"since {resumed.path.name}: scores before and after, and the best of them, are of other questions"
             self.session.events.emit("alert", level="warn", title="held-out rows changed", text=text)
@@ -269,7 +271,7 @@ def _refuse_others(args: Any, wanted: dict[str, Any]) -> None:
     wrong = config.differences(args, wanted)
     if wrong:
         raise EngineError(
-            Problem(f"GRPOConfig.{name}", f"holds {found!r}, the preset chose {value!r}")
+            Problem.plain(f"GRPOConfig.{name}", f"holds {found!r}, the preset chose {value!r}")
             for name, value, found in wrong
         )
 

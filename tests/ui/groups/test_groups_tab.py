@@ -12,7 +12,7 @@ from tests.ui.conftest import Server, look
 from tests.ui.events import began, step, write_run
 from tests.ui.groups.made import HOSTILE, completion, line, run_with_groups
 from trainer.run.rundir import RunDir
-from trainer.ui.text import words
+from trainer.text import words
 
 EN = words("en")
 RUN = "groups-1"

@@ -15,11 +15,11 @@ from trainer.rewards.library.extract import finder
 from trainer.run.groups import Completion
 from trainer.run.rundir import RunDir
 from trainer.spec import Component
+from trainer.text import words
 from trainer.ui.groups import appearances, cards, credit, listing, panel, strip
 from trainer.ui.groups.choice import GroupChoice, chosen
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.known import Known
-from trainer.ui.text import words
 
 EN = words("en")
 ANSWER = "<answer>([^<]*)</answer>"

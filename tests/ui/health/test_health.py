@@ -23,9 +23,9 @@ from trainer.report.sections import telling
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
 from trainer.show.markup import escape
+from trainer.text import words
 from trainer.ui.health import views, watch
 from trainer.ui.health.watch import Diagnoses, Diagnosis, diagnosis
-from trainer.ui.text import words
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
@@ -86,7 +86,7 @@ def test_every_finding_that_can_be_has_a_value_in_words_or_none() -> None:
     """A text whose numbers a finding lacks must not break the page."""
     for signal in BOUNDS:
         keys = telling.words("en").keys()
-        for key in (key for key in keys if key.startswith(f"finding.{signal}.")):
+        for key in (key for key in keys if key.startswith(f"report.finding.{signal}.")):
             for say in (EN, KO):
                 assert views.value(Finding(signal, "amber", key.rpartition(".")[2], {"other": 1}), say) == ""
 

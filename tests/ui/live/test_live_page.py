@@ -62,8 +62,8 @@ def test_a_log_is_sent_only_to_who_reads_it(server: Server) -> None:
 def test_without_a_run_the_board_is_empty_and_of_the_same_size(server: Server) -> None:
     full = look(server, "live", "tiny-1", "ko")["live.board"]
     live = next(tab for tab in page().tabs if tab.name == "live")
+    from trainer.text import words
     from trainer.ui.live import board
-    from trainer.ui.text import words
 
     assert board.empty(words("ko")).count("g-cell") == full.count("g-cell")
     assert live.outputs.keys() == set(live.names)

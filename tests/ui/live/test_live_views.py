@@ -17,12 +17,12 @@ from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
 from trainer.show import charts
 from trainer.spec import Component, Data, Model, Reward, RunSpec
+from trainer.text import words
 from trainer.ui import heading
 from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.live import actions as steering
 from trainer.ui.live import board, buttons, cards, drawing, log, pieces, views
 from trainer.ui.live.headline import Headlines
-from trainer.ui.text import words
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]

@@ -14,10 +14,10 @@ from tests.ui.events import began, finished, step
 from trainer import launch
 from trainer.errors import RunError, TrainerError
 from trainer.run.rundir import RunDir
+from trainer.text import words
 from trainer.ui import actions as shared
 from trainer.ui.runs import actions, panel
 from trainer.ui.runs.panel import Wish
-from trainer.ui.text import words
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]

@@ -11,11 +11,11 @@ import pytest
 
 from tests.ui.events import began, checkpoint, finished, step, write_run
 from trainer.run.rundir import RunDir, outputs_dir
+from trainer.text import words
 from trainer.ui.known_runs import KnownRuns, RunRow, RunTable
 from trainer.ui.runs import choice, views
 from trainer.ui.runs.choice import RunChoice
 from trainer.ui.sparkline import sparkline
-from trainer.ui.text import words
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]

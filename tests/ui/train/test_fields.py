@@ -11,7 +11,7 @@ from trainer.presets import explain
 from trainer.presets.explain import field_at
 from trainer.rewards.check import GOLD, JUNK
 from trainer.spec import RunSpec
-from trainer.ui.text import languages, words
+from trainer.text import languages, words
 from trainer.ui.train import controls, page
 from trainer.ui.train.fields import COLUMNS, COMPONENTS, every, help_keys, help_of, shown, values
 

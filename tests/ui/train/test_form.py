@@ -15,7 +15,7 @@ from trainer import launch, presets
 from trainer.errors import SpecError, TrainerError
 from trainer.machine import gpu
 from trainer.run.rundir import RunDir, outputs_dir
-from trainer.ui.text import words
+from trainer.text import words
 from trainer.ui.train import actions, fixes, views
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked

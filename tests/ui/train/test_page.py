@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.ui.conftest import Server
-from trainer.ui.text import words
+from trainer.text import words
 
 KO = words("ko")
 

@@ -10,7 +10,7 @@ from trainer import presets
 from trainer.machine import gpu
 from trainer.machine.gpu import GPU
 from trainer.preflight import machine
-from trainer.ui.text import languages, words
+from trainer.text import languages, words
 from trainer.ui.train import actions, cards, views
 from trainer.ui.train.form import Form
 

@@ -14,7 +14,7 @@ from trainer import presets
 from trainer.data import preview
 from trainer.errors import DataError, WorkError
 from trainer.spec import RunSpec
-from trainer.ui.text import words
+from trainer.text import words
 from trainer.ui.train import aside, data, rows, tokens
 from trainer.ui.train.form import Form
 

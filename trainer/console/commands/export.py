@@ -67,4 +67,4 @@ def _foreign(name: str, value: Any, kind: str) -> Problem:
 
     typed = {"quants": "quant", "private": "private" if value else "public"}.get(name, name)
     ways = " or ".join(f"--to {known}" for known in kinds.BELONGS[name])
-    return Problem(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {ways}")
+    return Problem.plain(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {ways}")

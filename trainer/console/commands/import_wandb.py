@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 def import_wandb(paths: Sequence[Path], **options: Any) -> int:
     """Make a run directory of an exported W&B history and say what was in it; options as trainer.wandb_import.bring."""
     from trainer import launch
-    from trainer.show import forms
+    from trainer.text import forms
     from trainer.wandb_import import bring
 
     made = bring.bring(paths, **options)

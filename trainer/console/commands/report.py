@@ -27,22 +27,22 @@ def add(commands: Any) -> None:
 
 def report(names: Sequence[str], *, step: int | None, lang: str | None, form: Form, out: str | None) -> int:
     """Write the report of a run, or the comparison of several, and say where; out "-": to standard output."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.errors import Problem, RunError
     from trainer.report import write as reports
     from trainer.run.rundir import RunDir, outputs_dir
 
-    if lang is not None and lang not in reports.LANGUAGES:
-        raise RunError(Problem("--lang", f"there is no report in {lang!r}", " or ".join(reports.LANGUAGES)))
+    if lang is not None and lang not in text.languages():
+        raise RunError(Problem.plain("--lang", f"there is no report in {lang!r}", " or ".join(text.languages())))
     if len(set(names)) < len(names):
-        raise RunError(Problem("report", "a run can not be compared with itself", "different runs"))
+        raise RunError(Problem.plain("report", "a run can not be compared with itself", "different runs"))
     if len(names) > 1 and step is not None:
-        raise RunError(Problem("--step", "shows a step of one run", "leave it out, or name one run"))
+        raise RunError(Problem.plain("--step", "shows a step of one run", "leave it out, or name one run"))
     rundirs = [RunDir.open(outputs_dir(), name) for name in names]
     if out == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe may have an encoding without Korean, or without curves
             sys.stdout.reconfigure(encoding="utf-8", errors="replace")
-        sys.stdout.write(reports.text_of(rundirs, lang or reports.language_here(), form, step))
+        sys.stdout.write(reports.text_of(rundirs, lang or text.here().language, form, step))
     else:
         print(reports.write(rundirs, language=lang, form=form, step=step, out=Path(out) if out else None))
     return launch.EXIT_FINISHED

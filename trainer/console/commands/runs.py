@@ -40,7 +40,7 @@ def runs() -> int:
     from trainer.run.rundir import list_runs, outputs_dir
     from trainer.run.state import RunFollower
     from trainer.run.summary import summary
-    from trainer.show import forms
+    from trainer.text import forms
 
     rows = [("RUN", "STATE", "TITLE", "STEPS", "REWARD", "TIME", "STARTED")]
     for rundir in list_runs(outputs_dir()):
@@ -84,7 +84,7 @@ def stop(run: str, force: bool) -> int:
     rundir = RunDir.open(outputs_dir(), run)
     if force:
         if not launch.kill(rundir):
-            raise RunError(Problem(f"run {run}", f"is not running, it is {launch.status_of(rundir)}"))
+            raise RunError(Problem.plain(f"run {run}", f"is not running, it is {launch.status_of(rundir)}"))
         print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
         return launch.EXIT_FINISHED
     launch.stop(rundir)
@@ -104,7 +104,7 @@ def pause(run: str) -> int:
 def _wait(rundir: RunDir, word: str) -> int:
     from trainer import launch
     from trainer.run.status import LIVE
-    from trainer.show import forms
+    from trainer.text import forms
 
     run, patience = rundir.name, launch.FORCE_AFTER_S
     print(f"{run}: asked to save and {word}, waiting up to {forms.duration(patience)}", flush=True)
@@ -156,7 +156,7 @@ def delete(run: str, yes: bool) -> int:
     """Delete a run with all its files; unless yes, say what would be lost and what to type."""
     from trainer import launch
     from trainer.run.rundir import RunDir, outputs_dir
-    from trainer.show import forms
+    from trainer.text import forms
 
     rundir = RunDir.open(outputs_dir(), run)
     if not yes:

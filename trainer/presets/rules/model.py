@@ -15,7 +15,7 @@ from trainer.spec import RunSpec
 def _four_bit_needs_lora(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.load_in_4bit and not spec.lora.enabled:
         what = "is true with lora.enabled = false: only adapters can be trained on 4-bit weights"
-        yield Problem("model.load_in_4bit", what, "lora.enabled = true, or model.load_in_4bit = false")
+        yield Problem.plain("model.load_in_4bit", what, "lora.enabled = true, or model.load_in_4bit = false")
 
 
 @rule("model.name")
@@ -23,21 +23,21 @@ def _builtin_model_exists(spec: RunSpec) -> Iterator[Problem]:
     name = spec.model.name
     if name.startswith(BUILTIN) and name not in BUILTIN_CONFIGS:
         fix = f"one of: {', '.join(BUILTIN_CONFIGS)}"
-        yield Problem("model.name", f"there is no built-in model {shown(name)}", fix)
+        yield Problem.plain("model.name", f"there is no built-in model {shown(name)}", fix)
 
 
 @rule("model.name", "model.warm_start")
 def _warm_start_is_for_builtin_models(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.warm_start is not None and not spec.model.name.startswith(BUILTIN):
         what = f"is only for a builtin/ model; model.name is {shown(spec.model.name)}"
-        yield Problem("model.warm_start", what, "leave it out; on the command line: --set model.warm_start=")
+        yield Problem.plain("model.warm_start", what, "leave it out; on the command line: --set model.warm_start=")
 
 
 @rule("model.gradient_checkpointing", "model.engine")
 def _unsloth_checkpointing_needs_unsloth(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.gradient_checkpointing == "unsloth" and spec.model.engine != "unsloth":
         what = f'is "unsloth" with model.engine = "{spec.model.engine}"'
-        yield Problem("model.gradient_checkpointing", what, "model.gradient_checkpointing = true")
+        yield Problem.plain("model.gradient_checkpointing", what, "model.gradient_checkpointing = true")
 
 
 @rule("model.fast_inference", "model.engine", "lora.enabled")
@@ -47,10 +47,10 @@ def _fast_inference_serves_the_adapter(spec: RunSpec) -> Iterator[Problem]:
         return
     if spec.model.engine != "unsloth":
         what = f'is true with model.engine = "{spec.model.engine}": Unsloth shares its weights with vLLM'
-        yield Problem("model.fast_inference", what, 'model.engine = "unsloth"')
+        yield Problem.plain("model.fast_inference", what, 'model.engine = "unsloth"')
     if not spec.lora.enabled:
         what = "is true with lora.enabled = false: vLLM would go on with the untrained weights"
-        yield Problem("model.fast_inference", what, "lora.enabled = true, or model.fast_inference = false")
+        yield Problem.plain("model.fast_inference", what, "lora.enabled = true, or model.fast_inference = false")
 
 
 @rule("trl", "lora.enabled")
@@ -58,14 +58,14 @@ def _adapters_are_not_merged_each_step(spec: RunSpec) -> Iterator[Problem]:
     """TRL 1.14.2 `sync_weights` merges the adapter into the weights and unmerges it, at every generation."""
     if spec.trl.get("use_vllm") is True and spec.lora.enabled:
         what = "is true with LoRA: TRL merges the adapter into the weights each step, which rounds them more and more"
-        yield Problem("trl.use_vllm", what, 'model.fast_inference = true with model.engine = "unsloth"')
+        yield Problem.plain("trl.use_vllm", what, 'model.fast_inference = true with model.engine = "unsloth"')
 
 
 @rule("trl", "model.engine")
 def _unsloth_has_no_router_loss(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.engine == "unsloth" and spec.trl.get("router_aux_loss_coef"):
         what = f"is {shown(spec.trl['router_aux_loss_coef'])}; Unsloth can not compute the loss of a router"
-        yield Problem("trl.router_aux_loss_coef", what, 'leave it out, or model.engine = "transformers"')
+        yield Problem.plain("trl.router_aux_loss_coef", what, 'leave it out, or model.engine = "transformers"')
 
 
 @rule("model.dtype", "model.device", "model.load_in_4bit", "lora.enabled")
@@ -78,4 +78,4 @@ def _float16_can_be_trained(spec: RunSpec) -> Iterator[Problem]:
             "with lora.enabled = false: whole weights can not be trained in it": not spec.lora.enabled,
         }
         for reason in (reason for reason, applies in reasons.items() if applies):
-            yield Problem("model.dtype", f'is "float16" {reason}', 'model.dtype = "auto"')
+            yield Problem.plain("model.dtype", f'is "float16" {reason}', 'model.dtype = "auto"')

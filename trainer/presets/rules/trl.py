@@ -49,19 +49,19 @@ def _trl_argument(key: str, value: Any) -> Problem | None:
     if home is None:
         close = nearest(key, trl_table())
         fix = f"did you mean {trl_homes()[close[0]]}?" if close else ""
-        return Problem(where, "TRL's GRPOConfig has no such argument", fix)
+        return Problem.plain(where, "TRL's GRPOConfig has no such argument", fix)
     if key in SET_ELSEWHERE or home != where:
-        return Problem(where, f"is set by {home}", f"leave it out of [trl] and use {home}")
+        return Problem.plain(where, f"is set by {home}", f"leave it out of [trl] and use {home}")
     if key in FIXED:
         right, reason = FIXED[key]
         if value != right or isinstance(value, bool) != isinstance(right, bool):
-            return Problem(where, f"is {shown(value)}, must be {shown(right)}: {reason}", f"leave {where} out")
+            return Problem.plain(where, f"is {shown(value)}, must be {shown(right)}: {reason}", f"leave {where} out")
         return None
     kinds = trl_table()[key]
     kind = _kind(value)
     if kind not in kinds and not (kind == "int" and "float" in kinds):
         words = " or ".join(_KIND_WORDS[name] for name in kinds if name in _KIND_WORDS)
-        return Problem(where, f"is {shown(value)}, must be {words}")
+        return Problem.plain(where, f"is {shown(value)}, must be {words}")
     if isinstance(value, float) and not math.isfinite(value):
-        return Problem(where, f"is {value}, must be a finite number")
+        return Problem.plain(where, f"is {value}, must be a finite number")
     return None

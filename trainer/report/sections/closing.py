@@ -10,7 +10,7 @@ from trainer.report.finding import Advice, Finding
 from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import Telling
-from trainer.show import forms
+from trainer.text import forms
 
 MOST_ALERTS = 12
 # Green says little about these: they are the absence of a fault.

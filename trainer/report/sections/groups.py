@@ -14,7 +14,7 @@ from trainer.report.material import prompt_text
 from trainer.report.sections.metrics import shortened
 from trainer.report.sections.overview import signed
 from trainer.report.sections.telling import Telling
-from trainer.show import forms
+from trainer.text import forms
 
 MOST_FILES = 200  # rollout files read for patterns: of a long run evenly chosen ones
 MOST_PROMPTS = 5

@@ -12,9 +12,10 @@ from trainer.report.material import GENERATE, Material
 from trainer.report.rules.evaluation import evals
 from trainer.report.sections.telling import Telling
 from trainer.run.state import PROFILED
-from trainer.show import downsampling, forms
+from trainer.show import downsampling
 from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line, Style, window
-from trainer.show.words import Words
+from trainer.text import forms
+from trainer.text.words import Words
 
 # The names in W&B, in the order people look at them. Components come after the reward.
 NAMES = (

@@ -13,8 +13,8 @@ from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Group, Material
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import Telling
-from trainer.show import forms
-from trainer.show.words import Words
+from trainer.text import forms
+from trainer.text.words import Words
 
 MOST_LOOKED_AT = 6  # findings in the summary
 

@@ -10,9 +10,9 @@ from trainer.report.material import Material, prompt_text
 from trainer.report.rules import time as clock
 from trainer.report.sections.metrics import drawn, shortened, thin, two_lines
 from trainer.report.sections.telling import Telling
-from trainer.show import forms
 from trainer.show.charts import COLOURS, Chart
 from trainer.show.charts import Line as Drawn
+from trainer.text import forms
 
 MOST_PEAKS = 5
 

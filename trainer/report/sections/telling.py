@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from trainer import text
 from trainer.report.document import Said, Sayings
 from trainer.report.finding import Finding
 from trainer.report.material import Material
-from trainer.show.words import Words, words_in
-
-TEXT = Path(__file__).parents[1] / "text"
+from trainer.text import Words
 
 
 def words(language: str) -> Words:
     """The report's words in a language."""
-    return words_in(TEXT, language)
+    return text.words(language).under("report")
 
 
 @dataclass(frozen=True)

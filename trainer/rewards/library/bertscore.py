@@ -180,7 +180,7 @@ class Scorer:
         chosen = _usual_layer(self.encoder, layers) if self.layer is None else self.layer
         if chosen > layers:
             what = f"num_layers is {chosen} and the encoder has {layers} layers"
-            raise RewardError(Problem(f"reward bertscore, {self.encoder}", what, f"num_layers = {layers}"))
+            raise RewardError(Problem.plain(f"reward bertscore, {self.encoder}", what, f"num_layers = {layers}"))
         stack: Any = getattr(model, "encoder", None)
         if hasattr(stack, "layer"):  # BERT and its kin: what lies above the chosen layer is neither kept nor run
             stack.layer = stack.layer[:chosen]

@@ -171,4 +171,4 @@ class Classifier:
             return names.index(str(self.label))
         seen = "no label was named" if self.label is None else f"it has no label {self.label!r}"
         what = f"{seen}; its labels are {', '.join(f'{index} = {name}' for index, name in enumerate(names))}"
-        raise RewardError(Problem(f"reward model {self.name}", what, f'label = "{names[-1]}"'))
+        raise RewardError(Problem.plain(f"reward model {self.name}", what, f'label = "{names[-1]}"'))

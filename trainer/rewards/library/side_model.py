@@ -24,7 +24,7 @@ def pick_device(asked: str) -> str:
         return "cuda" if has_gpu else "cpu"
     if asked.startswith("cuda") and not has_gpu:
         fix = 'device = "auto" in the component\'s params'
-        raise RewardError(Problem("reward model", f"device {asked} was asked for, torch sees no GPU", fix))
+        raise RewardError(Problem.plain("reward model", f"device {asked} was asked for, torch sees no GPU", fix))
     return asked
 
 
@@ -53,11 +53,11 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     except Exception as error:  # of any of the libraries that read configs, weights and vocabularies
         said = " ".join(str(error).split())[:300]
         fix = "check the name, the network and (for a gated model) HF_TOKEN"
-        raise RewardError(Problem(f"reward model {name}", f"can not be loaded: {said}", fix)) from error
+        raise RewardError(Problem.plain(f"reward model {name}", f"can not be loaded: {said}", fix)) from error
     missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in NOT_USED))
     if missing:
         what = f"its checkpoint has no {', '.join(missing[:3])}: as {kind} these weights would be random"
-        raise RewardError(Problem(f"reward model {name}", what, "name a checkpoint that was trained for this"))
+        raise RewardError(Problem.plain(f"reward model {name}", what, "name a checkpoint that was trained for this"))
     return model.eval().requires_grad_(False), tokenizer
 
 

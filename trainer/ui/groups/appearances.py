@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from trainer.run.groups import Completion, Group
-from trainer.show import charts, forms
+from trainer.show import charts
 from trainer.show.downsampling import picture
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.cards import chip
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.listing import SHAPES
 from trainer.ui.groups.safe_text import inert, plain
-from trainer.ui.text import Words
 
 MOST_ROWS = 24  # whose best completion is shown
 _SHORT = 160

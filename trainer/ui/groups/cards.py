@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainer.run.groups import Completion, Group, Step
-from trainer.show import forms
 from trainer.show.charts import Style
 from trainer.spec import Component
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.credit import Span, spans
 from trainer.ui.groups.safe_text import inert, plain
-from trainer.ui.text import Words
 
 FEW = 8  # completions that have room for long texts
 CHARACTERS, CHARACTERS_OF_MANY = 3000, 1000  # shown of a text before "show all"

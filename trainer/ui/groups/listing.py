@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from trainer.run.groups import Group
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.choice import GroupChoice
 from trainer.ui.groups.safe_text import plain
-from trainer.ui.text import Words
 
 MOST_ROWS = 200
 SHAPES = {"spread": "\u25c6", "all_right": "\u2713", "all_wrong": "\u2715", "constant": "="}

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.run.groups import Group, Message
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups import cards
 from trainer.ui.groups.choice import PROMPT, GroupChoice
 from trainer.ui.groups.known import Known
 from trainer.ui.groups.listing import SHAPES
 from trainer.ui.groups.safe_text import inert, plain
-from trainer.ui.text import Words
 
 LINES = 12  # of a prompt before it is folded
 _LINE = 110  # characters about as wide as the box

@@ -10,10 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.known import Known
-from trainer.ui.text import Words
 
 MOST_MARKS = 240
 MOST_RUNS = 500

@@ -12,6 +12,7 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.run.groups import Group
+from trainer.text import Words, words
 from trainer.ui import elements
 from trainer.ui.groups import appearances, listing, panel, strip
 from trainer.ui.groups.choice import CARDS, KINDS, MOST_CHARACTERS, MOST_SEARCH, ORDERS, GroupChoice, chosen
@@ -21,7 +22,6 @@ from trainer.ui.groups.step_files import StepFile, StepFiles
 from trainer.ui.known_runs import RunTable
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import Words, words
 
 _HERE = Path(__file__).parent
 _SCRIPT = (_HERE / "groups.js").read_text(encoding="utf-8")

@@ -9,13 +9,13 @@ import gradio as gr
 from trainer.errors import TrainerError
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.status import LIVE
+from trainer.text import words
 from trainer.ui import elements
 from trainer.ui.health import views
 from trainer.ui.health.watch import Diagnoses
 from trainer.ui.labels import Labels
 from trainer.ui.runs.actions import train_change
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import words
 
 # Tells which advice was clicked; what it changes is looked up by the server.
 _ADVICE = """element.addEventListener("click", (event) => {

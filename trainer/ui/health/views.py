@@ -17,11 +17,11 @@ from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections import telling
 from trainer.run.status import LIVE
+from trainer.text import Words
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
 from trainer.ui.health.watch import Diagnosis
 from trainer.ui.sparkline import sparkline
-from trainer.ui.text import Words
 
 State = Level | Literal["quiet"]
 """quiet: the rule has nothing to say about this run."""

@@ -18,8 +18,8 @@ from trainer.report.rules.evaluation import evals
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import Status
-from trainer.show import forms
 from trainer.show.downsampling import Points, smooth
+from trainer.text import forms
 from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on

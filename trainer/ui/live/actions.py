@@ -6,8 +6,8 @@ import time
 
 from trainer import launch
 from trainer.errors import Problem, RunError
+from trainer.text import Words
 from trainer.ui import actions
-from trainer.ui.text import Words
 
 
 def stop(run: str | None, words: Words) -> str:
@@ -40,9 +40,9 @@ def force(run: str | None, confirmed: str | None, words: Words) -> str:
     rundir = actions.opened(run, words)
     where = f"run {rundir.name}"
     if confirmed != rundir.name:
-        raise RunError(Problem(where, words("live.forcing.unconfirmed")))
+        raise RunError(Problem.plain(where, words("live.forcing.unconfirmed")))
     asked = launch.stop_asked(rundir)
     if asked is None or time.time() - asked.t < launch.FORCE_AFTER_S:
-        raise RunError(Problem(where, words("live.forcing.early", time=words.duration(launch.FORCE_AFTER_S))))
+        raise RunError(Problem.plain(where, words("live.forcing.early", time=words.duration(launch.FORCE_AFTER_S))))
     ended = launch.kill(rundir)
     return words("live.forcing.done" if ended else "live.forcing.gone", run=rundir.name)

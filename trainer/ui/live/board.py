@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from trainer.text import Words
 from trainer.ui import elements
 from trainer.ui.known_runs import Seen
 from trainer.ui.live import cards
 from trainer.ui.live.drawing import BACK, NOTHING, View
-from trainer.ui.text import Words
 
 KEEP = 8  # boards: browsers that look at different things
 

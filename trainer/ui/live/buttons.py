@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked
 from trainer.run.status import LIVE
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui.known_runs import Seen
 from trainer.ui.live.views import EARLY, RECENT, device
-from trainer.ui.text import Words
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from trainer.report.sections import telling
 from trainer.run.columns import Column
 from trainer.run.state import PROFILED, RunState
 from trainer.run.status import Status
-from trainer.show import charts, forms
+from trainer.show import charts
 from trainer.show.charts import COLOURS, Chart, Format, Line, Style
 from trainer.spec import Component, RunSpec
+from trainer.text import Words, forms
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
 from trainer.ui.live.drawing import Pen, Points, View
-from trainer.ui.text import Words
 
 MOST_EVALS = 240
 _DEAD: dict[str, Style] = {"all_right": "c3", "all_wrong": "c6", "constant": "c8"}

@@ -18,8 +18,8 @@ from trainer.report.sections import telling
 from trainer.run.columns import Column, Table
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
+from trainer.text import Words
 from trainer.ui.known_runs import Seen
-from trainer.ui.text import Words
 
 KEEP = 8  # runs
 MOST_STEPS = 600  # a rule looks at

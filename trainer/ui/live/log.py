@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from trainer.show import forms
+from trainer.text import forms
 
 MOST_LINES = 200
 MOST_BYTES = 64 * 1024  # that are read

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.console import headless
+from trainer.text import Words
 from trainer.ui import elements
 from trainer.ui.known_runs import Seen
 from trainer.ui.live import log as logs
 from trainer.ui.live import views
 from trainer.ui.live.buttons import Action
-from trainer.ui.text import Words
 
 
 def head(seen: Seen, said: list[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
+from trainer.text import Words, words
 from trainer.ui import actions as shared
 from trainer.ui import elements, heading
 from trainer.ui.known_runs import Seen
@@ -17,7 +18,6 @@ from trainer.ui.live import actions, board, buttons, drawing, pieces, views
 from trainer.ui.live.buttons import Action
 from trainer.ui.live.headline import Headlines
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import Words, words
 
 BUTTONS = ("stop", "pause", "save", "resume", "report", "force")
 # Two of the page's own values, in the browser: no event has to go to the server for it.

@@ -15,9 +15,8 @@ from trainer.machine.json_files import read_json
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui.known_runs import Seen
-from trainer.ui.text import Words
 
 RECENT = 10  # steps a sentence speaks of, and lines shown
 EARLY = ("load", "warm_start", "data", "rewards", "memory_probe")  # phases before the first step
@@ -193,8 +192,8 @@ def problems(seen: Seen) -> list[Problem]:
     if seen.status != "failed" or final is None:
         return []
     told = [problem for problem in final.get("problems") or [] if isinstance(problem, dict)]
-    found = [Problem(*(str(problem.get(name) or "") for name in ("where", "what", "fix"))) for problem in told]
-    return found or [Problem(str(final.get("error")), f"at step {final.get('step')}")]
+    found = [Problem.read(problem) for problem in told]
+    return found or [Problem.plain(str(final.get("error")), f"at step {final.get('step')}")]
 
 
 def traceback_tail(seen: Seen) -> str:

@@ -14,10 +14,10 @@ from trainer.report import compare as comparison
 from trainer.report import html, material
 from trainer.run.rundir import RunDir
 from trainer.run.status import imported_problem
+from trainer.text import Words
 from trainer.tryit import parent
 from trainer.ui import actions
 from trainer.ui.runs.choice import MOST_COMPARED
-from trainer.ui.text import Words
 
 MOST_STEPS = 1_000_000  # that a run can be extended by at once
 
@@ -71,7 +71,7 @@ def checked_steps(told: Any, words: Words) -> int:
     text = str(told).strip()[:20]
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_STEPS):
         what = words("runs.steps_rule", seen=repr(text), most=MOST_STEPS)
-        raise RunError(Problem(words("runs.steps"), what, "100"))
+        raise RunError(Problem.plain(words("runs.steps"), what, "100"))
     return int(text)
 
 
@@ -87,12 +87,12 @@ def delete(run: str, words: Words) -> None:
     try:
         launch.delete(rundir)
     except OSError as error:
-        raise RunError(Problem(words("page.run"), f"{run}: {error.strerror}")) from error
+        raise RunError(Problem.plain(words("page.run"), f"{run}: {error.strerror}")) from error
 
 
 def compare(runs: Sequence[str], language: str, words: Words) -> str:
     """Two runs or more beside each other, as HTML with the page's look. Raises RunError for fewer, more or unknown."""
     found: list[RunDir] = [actions.opened(run, words) for run in dict.fromkeys(runs)]
     if not 2 <= len(found) <= MOST_COMPARED:
-        raise RunError(Problem(words("runs.compare_where"), words("runs.compare_rule", most=MOST_COMPARED)))
+        raise RunError(Problem.plain(words("runs.compare_where"), words("runs.compare_rule", most=MOST_COMPARED)))
     return html.sections(comparison.build([material.of(rundir) for rundir in found], language))

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import TrainerError
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui import actions as shared
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
 from trainer.ui.runs import actions, choice
 from trainer.ui.runs.actions import MOST_STEPS
 from trainer.ui.runs.views import button
-from trainer.ui.text import Words
 
 DONE = ("resume", "extended", "deleted")  # wishes that are carried out and not only shown
 SHOWN = ("extend", "delete", "report", "compare")

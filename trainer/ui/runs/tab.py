@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
+from trainer.text import words
 from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.labels import Labels
@@ -16,7 +17,6 @@ from trainer.ui.runs import actions, choice, panel, views
 from trainer.ui.runs.choice import RunChoice
 from trainer.ui.runs.panel import Wish
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import words
 
 MOST_TEXT = 100  # characters of the filter
 # A click on a button tells what it says of itself, and which boxes are ticked: a box is ticked at once, the answer may

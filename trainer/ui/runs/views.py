@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trainer.run.status import LIVE, Status
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
 from trainer.ui.known_runs import RunRow, RunTable, Seen
 from trainer.ui.live import buttons
 from trainer.ui.runs.choice import MOST_COMPARED, RunChoice
 from trainer.ui.sparkline import sparkline
-from trainer.ui.text import Words
 
 MANY = 8  # runs from which on a filter is worth its room
 ARROW, UNKNOWN = "\u2192", "?"

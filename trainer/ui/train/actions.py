@@ -22,8 +22,8 @@ from trainer.preflight import machine
 from trainer.run import rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
+from trainer.text import Words
 from trainer.ui import actions
-from trainer.ui.text import Words
 from trainer.ui.train import aside, rows, toml
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
@@ -129,19 +129,19 @@ def _name_problems(name: str | None, say: Words) -> Iterator[Problem]:
     where, fix = say("problem.name"), say("problem.name_fix")
     if not rundir.NAME.fullmatch(name):
         what = say("problem.name_rule", name=repr(name[:80]))
-        yield Problem(where, what, rundir.next_name(outputs_dir(), name))
+        yield Problem.plain(where, what, rundir.next_name(outputs_dir(), name))
     elif os.path.lexists(outputs_dir() / name):
-        yield Problem(where, say("problem.name_taken", name=name), fix)
+        yield Problem.plain(where, say("problem.name_taken", name=name), fix)
 
 
 def file_problems(raw: dict[str, Any], say: Words) -> Iterator[Problem]:
     """Paths whose folder is not known, and reward code that came in through the page."""
     for key, value in forms.relative_files(raw):
         likely = forms.likely_place(value)
-        yield Problem(key, say("problem.relative", path=repr(value[:200])), str(likely or ""))
+        yield Problem.plain(key, say("problem.relative", path=repr(value[:200])), str(likely or ""))
     for key, value in forms.reward_files(raw):
         if is_uploaded(value):
-            yield Problem(key, say("problem.uploaded_code"), say("problem.uploaded_code_fix"))
+            yield Problem.plain(key, say("problem.uploaded_code"), say("problem.uploaded_code_fix"))
 
 
 def is_uploaded(path: str) -> bool:

@@ -32,7 +32,7 @@ _free = threading.BoundedSemaphore(MOST_AT_ONCE)
 def run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dict[str, Any]:
     """What the process found. Raises TrainerError: its problems, or that it took too long or died."""
     if not _free.acquire(timeout=limit_s):
-        raise WorkError(Problem("page", "is busy with other previews", "try again in a moment"))
+        raise WorkError(Problem.plain("page", "is busy with other previews", "try again in a moment"))
     try:
         return _run(mode, spec, asked, limit_s)
     finally:
@@ -55,14 +55,14 @@ def _run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dic
         out, err = process.communicate(json.dumps({"spec": spec.model_dump(mode="json"), **asked}), limit_s)
     except subprocess.TimeoutExpired:
         _end(process)
-        raise WorkError(Problem(mode, f"took more than {limit_s:.0f} s and was ended", "fewer rows")) from None
+        raise WorkError(Problem.plain(mode, f"took more than {limit_s:.0f} s and was ended", "fewer rows")) from None
     try:
         found = json.loads(out)
     except ValueError:
         last = (err.strip().splitlines() or ["no word"])[-1][:300]
-        raise WorkError(Problem(mode, f"ended with {process.returncode}: {last}")) from None
+        raise WorkError(Problem.plain(mode, f"ended with {process.returncode}: {last}")) from None
     if "problems" in found:
-        raise WorkError([Problem(*each) for each in found["problems"]])
+        raise WorkError([Problem.read(each) for each in found["problems"]])
     answer: dict[str, Any] = found
     return answer
 
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str]) -> int:
         found = modes[arguments[0]](RunSpec.model_validate_json(json.dumps(asked["spec"])), asked)
         text = json.dumps(found)
         if len(text) > MOST_BYTES:
-            raise WorkError(Problem(arguments[0], "the answer is too large to be shown", "fewer rows"))
+            raise WorkError(Problem.plain(arguments[0], "the answer is too large to be shown", "fewer rows"))
     except TrainerError as error:
-        text = json.dumps({"problems": [[each.where, each.what, each.fix] for each in error.problems]})
+        text = json.dumps({"problems": [problem.stored() for problem in error.problems]})
     out.write(text)
     out.close()
     return 0
@@ -129,7 +129,9 @@ def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # whatever its loader raises, it is told
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         fix = "check data.name, data.config, data.split and the network"
-        raise WorkError(Problem("data.name", f"{data.name} ({data.split}) can not be read: {first}", fix)) from error
+        raise WorkError(
+            Problem.plain("data.name", f"{data.name} ({data.split}) can not be read: {first}", fix)
+        ) from error
     return {"rows": json.loads(json.dumps(rows, default=str))}
 
 

@@ -12,8 +12,8 @@ from trainer.machine import environment, gpu
 from trainer.memory import formats
 from trainer.presets import PresetInfo
 from trainer.spec import RunSpec
+from trainer.text import Words
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 
 Fit = Literal["fits", "tight", "no", "unknown"]
 SIGNS: dict[Fit, str] = {"fits": "\u2713", "tight": "\u25b3", "no": "\u2715", "unknown": "?"}

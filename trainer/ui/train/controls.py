@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trainer.rewards.library import REWARDS
+from trainer.text import Words
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 from trainer.ui.train import fields
 from trainer.ui.train.fields import Field
 

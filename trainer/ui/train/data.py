@@ -15,8 +15,8 @@ from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns
 from trainer.errors import DataError
 from trainer.spec import RunSpec
+from trainer.text import Words
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 from trainer.ui.train import aside, rows, tokens
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form

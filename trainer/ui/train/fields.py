@@ -22,7 +22,7 @@ from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
-from trainer.ui.text import Words
+from trainer.text import Words
 from trainer.ui.train import toml
 
 Kind = Literal["text", "lines", "number", "flag", "choice", "value", "group"]

@@ -26,7 +26,7 @@ from trainer.presets import explain, rules
 from trainer.presets.rules.registry import RULES
 from trainer.rewards.library import REWARDS
 from trainer.spec import RunSpec, trl_homes
-from trainer.ui.text import Words
+from trainer.text import Words
 from trainer.ui.train import fields, rows
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked, file_problems, machine_problems

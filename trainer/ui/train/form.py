@@ -21,7 +21,7 @@ from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
 from trainer.presets import explain
 from trainer.run.rundir import RunDir, outputs_dir
-from trainer.ui.text import Words
+from trainer.text import Words
 from trainer.ui.train import toml
 
 MOST_TEXT = 100_000  # characters of a form a browser may send
@@ -75,7 +75,7 @@ def read(text: Any, say: Words, must_be_there: bool = False) -> tuple[Form, dict
     if not text and not must_be_there:
         return first(), {}
     if not isinstance(text, str) or len(text) > MOST_TEXT:
-        raise SpecError(Problem(say("problem.text_long_where"), say("problem.text_long", most=MOST_TEXT)))
+        raise SpecError(Problem.plain(say("problem.text_long_where"), say("problem.text_long", most=MOST_TEXT)))
     try:
         sent = json.loads(text)
         text.encode()
@@ -96,7 +96,7 @@ def read(text: Any, say: Words, must_be_there: bool = False) -> tuple[Form, dict
 
 
 def _no_form(say: Words) -> Problem:
-    return Problem(say("problem.form"), say("problem.form_what"), say("problem.form_fix"))
+    return Problem.plain(say("problem.form"), say("problem.form_what"), say("problem.form_fix"))
 
 
 def _as_toml(change: str) -> str:
@@ -121,7 +121,7 @@ def source(form: Form, say: Words) -> Source:
         info = next((info for info in presets.list_presets() if info.name == form.base), None)
         if info is None:
             what = say("problem.preset_unknown", preset=repr(form.base[:80]))
-            raise SpecError(Problem(say("problem.preset"), what, say("problem.preset_fix")))
+            raise SpecError(Problem.plain(say("problem.preset"), what, say("problem.preset_fix")))
         return Source(presets.tables(info.path), str(info.path))
     if form.kind == "run":
         run = RunDir.open(outputs_dir(), form.base)
@@ -130,7 +130,7 @@ def source(form: Form, say: Words) -> Source:
         except TrainerError:
             raise
         except (OSError, ValueError) as error:  # damaged, or written by another version
-            raise SpecError(Problem(f"run {form.base}", say("runs.unreadable"))) from error
+            raise SpecError(Problem.plain(f"run {form.base}", say("runs.unreadable"))) from error
     return Source(_tables(form, say), form.file or "TOML")
 
 
@@ -138,11 +138,11 @@ def _tables(form: Form, say: Words) -> dict[str, Any]:
     """An uploaded text. Its folder is not known here: no path in it may be relative to it, unless a change mends it."""
     where = form.file or "TOML"
     if len(form.base) > MOST_TOML:
-        raise SpecError(Problem(where, say("problem.text_long", most=MOST_TOML)))
+        raise SpecError(Problem.plain(where, say("problem.text_long", most=MOST_TOML)))
     try:
         raw = tomllib.loads(form.base)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(Problem(where, say("problem.toml", error=str(error)), say("problem.toml_fix"))) from error
+        raise SpecError(Problem.plain(where, say("problem.toml", error=str(error)), say("problem.toml_fix"))) from error
     return raw
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainer.ui.text import Words
+from trainer.text import Words
 from trainer.ui.train import fields
 from trainer.ui.train.fixes import Way, key_of
 

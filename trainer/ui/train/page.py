@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trainer.text import Words
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 from trainer.ui.train import cards, controls
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from trainer.errors import Problem, SpecError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check
-from trainer.show import forms as numbers
+from trainer.text import Words
+from trainer.text import forms as numbers
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 from trainer.ui.train import actions, aside, rows
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
@@ -34,7 +34,7 @@ def shown(form: Form, typed: Any, say: Words) -> str:
     if problems:
         raise SpecError(problems)
     if spec.data.path is None and rows.fetched(spec) is None:
-        raise SpecError(Problem("data.name", say("train.fetch_first"), say("train.fetch")))
+        raise SpecError(Problem.plain("data.name", say("train.fetch_first"), say("train.fetch")))
     own = [typed[:MOST_TYPED]] if isinstance(typed, str) and typed.strip() else []
     found = aside.run("trial", spec, {"rows": rows.glanced(spec).rows[:ROWS], "typed": own}, LIMIT_S)
     return _verdict(found, say) + _table(found["tries"], say)

@@ -15,9 +15,9 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
+from trainer.text import Words, words
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import Words, words
 from trainer.ui.train import actions, data, playground, views
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form

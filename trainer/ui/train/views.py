@@ -10,9 +10,9 @@ from trainer import presets
 from trainer.errors import Problem, TrainerError
 from trainer.plan import MemoryPart, RunPlan
 from trainer.presets import explain
+from trainer.text import Words
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 from trainer.ui.train import cards, controls, fields, fixes, labels, page, toml
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked

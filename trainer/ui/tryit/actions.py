@@ -7,11 +7,11 @@ from typing import Any
 from trainer.run.best import find_best
 from trainer.run.checkpoints import listed
 from trainer.run.rundir import RunDir
+from trainer.text import Words
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.reading import Answered, Process
 from trainer.ui.actions import opened, started
 from trainer.ui.known_runs import Seen
-from trainer.ui.text import Words
 
 SHOWN = 24  # questions that are read: prompts, and those of a conversation
 

@@ -14,6 +14,7 @@ import gradio as gr
 from trainer.errors import TrainerError
 from trainer.run.best import find_best
 from trainer.run.checkpoints import listed
+from trainer.text import Words, words
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.request import MOST_TEXT, SIDES
 from trainer.ui import elements
@@ -22,7 +23,6 @@ from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.text import Words, words
 from trainer.ui.tryit import actions, views, weights
 
 STREAM_S = 0.4

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.show import forms
 from trainer.show.charts import Style
 from trainer.spec import RunSpec
+from trainer.text import Words, forms
 from trainer.tryit.parent import IDLE_S
 from trainer.tryit.reading import Answered, Process, Side
 from trainer.tryit.request import SIDES
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 
 _DOTS = {"ready": "running", "answering": "running", "starting": "starting", "loading": "starting", "lost": "lost"}
 

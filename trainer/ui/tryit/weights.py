@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.run.best import Best
-from trainer.show import forms
+from trainer.text import Words, forms
 from trainer.tryit.exporting import Export, File
 from trainer.ui import elements, exported
 from trainer.ui.elements import element, escape
-from trainer.ui.text import Words
 
 
 @dataclass(frozen=True)
