@@ -13,7 +13,7 @@
        |- RewardError            a reward function
        |- CheckpointError        saving or loading a checkpoint
        |- ExportError            making, verifying or uploading an export
-       `- EventLogError          the event log can not be written
+       `- EventLogError          the event log cannot be written
 
 Rule for a new class: it also is the standard-library type it replaces, and it is constructed from problems, so that
 every message says what, where, what was seen, what is allowed and what to type.

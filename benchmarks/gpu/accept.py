@@ -71,7 +71,7 @@ def _words(name: str, default: str) -> list[str]:
 
 
 def _usable(names: list[str], setup: parts.Setup) -> tuple[list[str], list[str]]:
-    """(presets that can be run, why the others can not)."""
+    """(presets that can be run, why the others cannot)."""
     usable, not_run = [], []
     for name in names:
         try:
@@ -84,7 +84,7 @@ def _usable(names: list[str], setup: parts.Setup) -> tuple[list[str], list[str]]
 
 
 def _why_not(engine: str, setup: parts.Setup) -> str:
-    """Why this engine can not run here; empty when it can."""
+    """Why this engine cannot run here; empty when it can."""
     if setup.device == "cuda" and gpu.chosen() is None:
         return "no NVIDIA GPU was found"
     if engine == "unsloth" and importlib.util.find_spec("unsloth") is None:

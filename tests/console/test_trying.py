@@ -73,7 +73,7 @@ def test_a_reward_that_hangs_is_shown_and_ends_in_time(file: Path) -> None:
         (("FILE",), 2, "has no rows to try mine.py on"),
         (("FILE", "--data", "nowhere.jsonl"), 2, "nowhere.jsonl"),
         (("FILE", "--data", ROWS, "--function", "wrong"), 2, "mine.py has no function wrong  ->  one of: right"),
-        (("nowhere.py", "--data", ROWS), 2, "nowhere.py can not be read"),
+        (("nowhere.py", "--data", ROWS), 2, "nowhere.py cannot be read"),
         (("--preset", "gemma27b"), 2, "lies on the Hub"),
     ],
 )

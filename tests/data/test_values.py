@@ -1,4 +1,4 @@
-"""trainer.data.values: one kind a column all the way down, and nothing that Arrow or a tokenizer can not take."""
+"""trainer.data.values: one kind a column all the way down, and nothing that Arrow or a tokenizer cannot take."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_any_folder_is_scored_with_a_presets_rewards(
 
 
 def preset(folder: Path) -> Path:
-    """A preset that pays more than the contest's formula: its total can not be had from the texts."""
+    """A preset that pays more than the contest's formula: its total cannot be had from the texts."""
     path = folder / "own.toml"
     parts = {
         "bertscore": {"encoder": tiny_bert.NAME, **PARTS},

@@ -148,7 +148,7 @@ def test_more_tries_than_samples_are_refused(k: int) -> None:
 
 
 def test_what_can_not_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="can not be right"):
+    with pytest.raises(ValueError, match="cannot be right"):
         pass_at(5, 4, 1)
     with pytest.raises(ValueError, match="judgements"):
         maj_at(["A"], [True, False], 1)

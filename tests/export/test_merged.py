@@ -246,7 +246,7 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(runs: Path, tmp_path: 
     (tmp_path / "base" / "config.json").write_text(json.dumps(config))
     rundir = RunDir(tmp_path / "lora")
     rundir.spec.write_text(make_spec({"name": str(tmp_path / "base")}).model_dump_json())
-    with pytest.raises(ExportError, match=r"weights do not fit base|can not be loaded"):
+    with pytest.raises(ExportError, match=r"weights do not fit base|cannot be loaded"):
         export(rundir, "merged", say=silent)
 
 

@@ -267,13 +267,13 @@ def test_a_target_that_can_not_be_made_is_one_line_without_the_hidden_folder(
     assert main(["export", "lora", "--to", kind, "--out", str(out)]) == launch.EXIT_INPUT
     said = capsys.readouterr()
     fix = "--out FOLDER in a place that can be written"
-    assert said.err == f"error: {out}: can not be made: {os.strerror(number)}  ->  {fix}\n"
+    assert said.err == f"error: {out}: cannot be made: {os.strerror(number)}  ->  {fix}\n"
     assert not out.parent.exists()
 
 
 def test_a_target_below_a_file_is_refused(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ExportRefused, match=r"file.x: can not be made: "):
+    with pytest.raises(ExportRefused, match=r"file.x: cannot be made: "):
         export(RunDir(runs / "lora"), "adapter", out=tmp_path / "file" / "x", say=silent)
 
 
@@ -284,7 +284,7 @@ def test_a_disk_that_fails_while_the_export_is_written_is_named_by_the_target(
         raise OSError(errno.EIO, "Input/output error", str(target))
 
     monkeypatch.setattr(shutil, "copyfile", fail)
-    with pytest.raises(ExportError, match=r"x: can not be written: Input/output error") as raised:
+    with pytest.raises(ExportError, match=r"x: cannot be written: Input/output error") as raised:
         export(RunDir(runs / "lora"), "adapter", out=tmp_path / "x", say=silent)
     assert staging.PREFIX not in str(raised.value)
     assert list(tmp_path.iterdir()) == []

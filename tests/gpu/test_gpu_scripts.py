@@ -88,7 +88,7 @@ def test_nf4_gemma_loads_with_plain_transformers_and_generates(gemma: Path, tmp_
         wanted = exact.get_submodule(name).weight
         assert torch.nn.functional.cosine_similarity(weight.flatten(), wanted.flatten(), dim=0) > 0.99, name
 
-    # The names transformers itself gives to the same content. It can not save a model it has loaded from NF4 files.
+    # The names transformers itself gives to the same content. It cannot save a model it has loaded from NF4 files.
     quantised = AutoModelForCausalLM.from_pretrained(plain_folder, quantization_config=model.config.quantization_config)
     quantised.save_pretrained(tmp_path / "saved")
     index = json.loads((gemma / "model.safetensors.index.json").read_text())["weight_map"]

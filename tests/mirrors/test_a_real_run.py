@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, list[Even
     command = [sys.executable, str(PROJECT / "app.py"), "--headless", "--preset", "tiny", "--name", "real", *sets]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "can not be reached" in done.stdout
+    assert "cannot be reached" in done.stdout
     run = RunDir(home / "outputs" / "real")
     # The console waited for the mirror: what is not written now never will be.
     (folder,) = offline.folders(run.wandb)

@@ -48,7 +48,7 @@ def test_an_address_where_nobody_listens_means_offline(train: Train, monkeypatch
     found = train()
     recorded_offline(found)
     assert found.alert["level"] == "warn"
-    assert "127.0.0.1 can not be reached: Connection refused" in found.alert["text"]
+    assert "127.0.0.1 cannot be reached: Connection refused" in found.alert["text"]
     assert found.delay_s < 10
 
 

@@ -81,7 +81,7 @@ def test_an_outputs_folder_that_can_not_be_written(
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**30, 2**30, 0))  # what is free there is no matter
     line = refused()
-    assert line.startswith(f"error: {outputs_dir()}: can not be written: {outputs_dir().parent}: Read-only file system")
+    assert line.startswith(f"error: {outputs_dir()}: cannot be written: {outputs_dir().parent}: Read-only file system")
     assert "ONEGRPO_OUTPUTS=FOLDER" in line
 
 

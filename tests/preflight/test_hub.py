@@ -205,7 +205,7 @@ def test_a_revision_that_is_not_there_is_told(hub: Hub, make_spec: MakeSpec, loo
             "is an adapter (of Qwen/Qwen3-8B)",
             "--set model.name=Qwen/Qwen3-8B",
         ),
-        (["README.md", "model-Q4_K_M.gguf"], {}, "GGUF files, which can not be trained", "*.safetensors"),
+        (["README.md", "model-Q4_K_M.gguf"], {}, "GGUF files, which cannot be trained", "*.safetensors"),
         (["config.json", "model-Q8.gguf"], {}, "weights as GGUF only", "*.safetensors"),
         (["model_index.json", "unet/x.safetensors"], {}, "a diffusion pipeline", "language model"),
         (["README.md"], {}, "has no config.json", "repository"),
@@ -316,7 +316,7 @@ def test_nobody_there_is_told_at_once(
     started = time.monotonic()
     [found] = look(spec)
     assert "is not in the local cache" in found.what
-    assert f"127.0.0.1:{port} can not be reached (ConnectError)" in found.what
+    assert f"127.0.0.1:{port} cannot be reached (ConnectError)" in found.what
     assert time.monotonic() - started < 2
 
 

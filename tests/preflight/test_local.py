@@ -63,7 +63,7 @@ def test_a_whole_folder_passes_quickly(
         ),
         ({"config.json": None, "adapter_config.json": {}}, "is an adapter, not a base model", "--set model.name="),
         ({"config.json": None, "adapter_config.json": b"{"}, "is an adapter, not a base model", "--set model.name="),
-        ({"config.json": None, "x-Q4_K.gguf": b"GGUF"}, "GGUF files, which can not be trained", "*.safetensors"),
+        ({"config.json": None, "x-Q4_K.gguf": b"GGUF"}, "GGUF files, which cannot be trained", "*.safetensors"),
         ({"model.safetensors": None, "x.gguf": b"GGUF"}, "weights as GGUF only", "*.safetensors"),
         ({"config.json": None, "model_index.json": {}}, "a diffusion pipeline", "language model"),
         ({"model.safetensors": None}, f"has no weights (model.safetensors or {INDEX})", "*.safetensors"),
@@ -213,7 +213,7 @@ def test_a_closed_folder_is_told(make_spec: MakeSpec, make_model: MakeModel) -> 
         [found] = local.problems(make_spec(model={"name": str(folder)}), has_gpu=False)
     finally:
         folder.chmod(0o700)
-    assert "can not be read" in found.what
+    assert "cannot be read" in found.what
 
 
 # ---- quantised elsewhere

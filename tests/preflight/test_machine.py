@@ -55,7 +55,7 @@ def test_looking_imports_no_torch(model: str) -> None:
     )
     told = done.stdout.splitlines()
     assert (told[-1], done.stderr) == ("[]", "")
-    assert ("can not be reached" in told[0]) is (model == "owner/model")
+    assert ("cannot be reached" in told[0]) is (model == "owner/model")
 
 
 def test_cuda_with_a_gpu_is_fine(make_spec: MakeSpec, look: Look, with_gpu: None) -> None:

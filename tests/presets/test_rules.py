@@ -63,7 +63,7 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("an optimizer that is not there", ["optim.optim=adamm"], "which transformers does not have"),
     ("a reference that is in no checkpoint", ["trl.sync_ref_model=true"], "a resumed run would differ"),
     ("float16 on a CPU", ["model.dtype=float16", "model.device=cpu"], "it overflows there"),
-    ("float16 whole weights", ["model.dtype=float16", "lora.enabled=false"], "whole weights can not be trained"),
+    ("float16 whole weights", ["model.dtype=float16", "lora.enabled=false"], "whole weights cannot be trained"),
     ("float16 adapters on 4 bits", ["model.dtype=float16", "model.load_in_4bit=true"], 'model.dtype = "auto"'),
     ("a template with an open brace", ["data.prompt_template={prompt"], "data.prompt_template: is"),
     ("a template with a conversion", ["data.prompt_template={prompt!z}"], "more than the name of a column"),

@@ -52,7 +52,7 @@ def test_scores_of_other_rows_are_not_compared(tmp_path: Path) -> None:
 def test_rewards_of_other_functions_are_not_compared(tmp_path: Path) -> None:
     components = [{"function": "numeric", "name": "correct"}]
     one, other = two(tmp_path, {"evals": []}, {"evals": [], "spec": {"reward": {"components": components}}})
-    assert verdicts(one, other) == ["one and other have different rewards: reward numbers can not be compared."]
+    assert verdicts(one, other) == ["one and other have different rewards: reward numbers cannot be compared."]
 
 
 def test_only_trained_weights_are_compared(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_settings_of_another_version_and_damaged_lines_are_said(tmp_path: Path) 
     with made.rundir.events.open("a") as log:
         log.write("not an event\n")
     text = markdown.render(report(made.rundir))
-    assert "can not be read by this version" in text and "1 lines of the event log" in text
+    assert "cannot be read by this version" in text and "1 lines of the event log" in text
     assert "train/reward" in text
 
 

@@ -58,7 +58,7 @@ def test_every_signal_has_a_name_a_meaning_and_a_rule_in_both_languages() -> Non
 
 
 def test_a_rule_names_every_bound_it_has() -> None:
-    """A threshold that is not in the text of its rule can not be checked by a reader."""
+    """A threshold that is not in the text of its rule cannot be checked by a reader."""
     for signal, bounds in BOUNDS.items():
         for language in LANGUAGES:
             template = words(language)(f"signal.{signal}.rule")

@@ -56,9 +56,9 @@ def test_a_step_gets_a_file_of_its_own(run: RunDir, capsys: pytest.CaptureFixtur
         (["run-1", "--lang", "xx"], "--lang: there is no report in 'xx'  ->  en or ko"),
         (["run-9"], "run run-9: there is no such run in"),
         (["../run-1"], "run name: '../run-1' is not 1 to 64 letters"),
-        (["run-1", "run-1"], "report: a run can not be compared with itself"),
+        (["run-1", "run-1"], "report: a run cannot be compared with itself"),
         (["run-1", "run-2", "--step", "3"], "--step: shows a step of one run"),
-        (["run-1", "--out", "/proc/none/r.html"], "/proc/none/r.html: can not be written"),
+        (["run-1", "--out", "/proc/none/r.html"], "/proc/none/r.html: cannot be written"),
     ],
 )
 def test_what_can_not_be_done_is_said(

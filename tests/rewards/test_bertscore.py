@@ -220,7 +220,7 @@ def test_the_builtin_encoder_prefers_shared_characters() -> None:
 
 
 def test_an_encoder_that_is_not_there_is_named_with_a_fix(tmp_path: Path) -> None:
-    with pytest.raises(RewardError, match=r"nothing-here: can not be loaded: .* ->  check the name"):
+    with pytest.raises(RewardError, match=r"nothing-here: cannot be loaded: .* ->  check the name"):
         pay(["a"], ["b"], tmp_path / "nothing-here")
 
 

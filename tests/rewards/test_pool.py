@@ -179,7 +179,7 @@ def test_what_a_function_says_need_not_fit_json(make: Callable[..., Pool]) -> No
 
 
 def test_a_column_that_can_not_be_sent_is_named(make: Callable[..., Pool]) -> None:
-    with pytest.raises(RewardError, match="reward length: can not be given the column lock: cannot pickle"):
+    with pytest.raises(RewardError, match="reward length: cannot be given the column lock: cannot pickle"):
         ask(make("length"), "length", ["a"], lock=[threading.Lock()], fine=[1])
 
 

@@ -158,7 +158,7 @@ def test_a_language_model_without_head_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_named_with_a_fix(tmp_path: Path) -> None:
-    with pytest.raises(RewardError, match=r"nothing-here: can not be loaded: .* ->  check the name"):
+    with pytest.raises(RewardError, match=r"nothing-here: cannot be loaded: .* ->  check the name"):
         pay(tmp_path / "nothing-here", ["a"], ["b"])
 
 

@@ -224,7 +224,7 @@ def test_threads_do_not_mix_their_lines(log: Path) -> None:
 
 
 def test_a_log_that_can_not_be_written_stops_the_run(log: Path) -> None:
-    with pytest.raises(EventLogError, match="can not be written"):
+    with pytest.raises(EventLogError, match="cannot be written"):
         EventWriter(log / "no" / "folder", 1)
     with EventWriter(log, 1) as events:
         log.unlink()

@@ -145,7 +145,7 @@ def _of_hub(spec: RunSpec, split: str, limit: int | None = None) -> Feed:
         dataset = load_dataset(data.name, data.config, split=split)
     except (OSError, ValueError) as error:  # not found, gated, no network, no such config or split
         fix = "--set data.path=FILE.jsonl for a local file; check data.name, data.config, data.split and the network"
-        raise DataError(Problem.plain("data.name", f"{data.name} ({split}) can not be read: {error}", fix)) from error
+        raise DataError(Problem.plain("data.name", f"{data.name} ({split}) cannot be read: {error}", fix)) from error
     return Feed(
         f"{data.name} {split}",
         "data.path" if split == data.split else "data.eval_path",

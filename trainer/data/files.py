@@ -46,7 +46,7 @@ def records(path: str | Path, key: str) -> Iterator[Found]:
             _refuse_contradiction(path, head)
             yield from _READERS[path.suffix.lower()](file, path.name)
     except OSError as error:
-        _refuse(key, f"{path} can not be read: {error.strerror or error}", f"--set {key}=PATH of a readable file")
+        _refuse(key, f"{path} cannot be read: {error.strerror or error}", f"--set {key}=PATH of a readable file")
     if stamp(path, key) != before:
         refuse_changed(str(path), key)
 
@@ -63,7 +63,7 @@ def stamp(path: Path, key: str) -> tuple[int, int, int]:
     except FileNotFoundError:
         _refuse(key, f"no file {path}", fix)
     except (OSError, ValueError) as error:  # a loop of links, no permission, a name with NUL
-        _refuse(key, f"{path} can not be read: {getattr(error, 'strerror', None) or error}", fix)
+        _refuse(key, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}", fix)
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
         _refuse(key, f"{path} is {kind}, not a file", fix)

@@ -75,4 +75,4 @@ def _rendered(spec: RunSpec, train: Feed, found: Survey) -> Any:
 
 def _on_the_hub(spec: RunSpec) -> Problem:
     fix = "--set data.path=FILE.jsonl; rows of the Hub are read when the run starts"
-    return Problem.plain("data.name", f"{spec.data.name} lies on the Hub and can not be shown", fix)
+    return Problem.plain("data.name", f"{spec.data.name} lies on the Hub and cannot be shown", fix)

@@ -1,4 +1,4 @@
-"""What kind of value a column holds, all the way down: Arrow stores one kind a column, and nothing it can not store
+"""What kind of value a column holds, all the way down: Arrow stores one kind a column, and nothing it cannot store
 may pass the first look at a file. Standard library only.
 
 A kind is None (nothing known: null, an empty list), the name of a scalar's type, ("list", kind of its elements) or

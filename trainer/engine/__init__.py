@@ -37,7 +37,7 @@ def resolve(spec: RunSpec) -> Choice:
 
 
 def _engine(spec: RunSpec, device: str) -> tuple[str, str]:
-    """(engine, why). Unsloth where `auto` can have it; what it can not do is said."""
+    """(engine, why). Unsloth where `auto` can have it; what it cannot do is said."""
     unsloth = package_version("unsloth")
     if spec.model.engine == "transformers":
         return "transformers", "as the preset says"

@@ -90,7 +90,7 @@ def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = n
 def cache_key(spec: RunSpec) -> str:
     """Hash of all that the weights depend on: recipe, config, tokenizer, warm start, its rows, torch.
 
-    Raises DataError where the rows of the run can not be read: they say which ones are held out of the warm start.
+    Raises DataError where the rows of the run cannot be read: they say which ones are held out of the warm start.
     """
     warm = spec.model.warm_start
     parts = {

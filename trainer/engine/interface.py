@@ -50,4 +50,4 @@ def unloadable(spec: RunSpec, error: Exception) -> EngineError:
     fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
     if not isinstance(error, OSError | ValueError):  # a library at work, not a file that is missing
         fix = 'the log has all of it; model.engine = "transformers" loads without Unsloth and vLLM'
-    return EngineError(Problem.plain("model.name", f"{spec.model.name} can not be loaded: {said}", fix))
+    return EngineError(Problem.plain("model.name", f"{spec.model.name} cannot be loaded: {said}", fix))

@@ -13,7 +13,7 @@ from trainer.spec import Lora, RunSpec
 
 
 def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
-    """name: Hub id or local folder. Raises EngineError when it can not be loaded."""
+    """name: Hub id or local folder. Raises EngineError when it cannot be loaded."""
     options: dict[str, Any] = {
         "revision": spec.model.revision,
         "trust_remote_code": spec.model.trust_remote_code,

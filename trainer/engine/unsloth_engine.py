@@ -46,7 +46,7 @@ def prepare(spec: RunSpec) -> None:
     except Exception as error:  # ImportError, NotImplementedError without a GPU, whatever a broken package raises
         said = " ".join(str(error).split())[:300]
         fix = 'python -m trainer doctor, or model.engine = "transformers"'
-        raise EngineError(Problem.plain("model.engine", f"unsloth can not be imported: {said}", fix)) from error
+        raise EngineError(Problem.plain("model.engine", f"unsloth cannot be imported: {said}", fix)) from error
     import trl
 
     if trl.GRPOTrainer.__name__ != PATCHED:
@@ -56,7 +56,7 @@ def prepare(spec: RunSpec) -> None:
 
 
 def load(spec: RunSpec, choice: Choice) -> Loaded:
-    """The model with its adapter, ready for UnslothGRPOTrainer. Raises EngineError when it can not be loaded."""
+    """The model with its adapter, ready for UnslothGRPOTrainer. Raises EngineError when it cannot be loaded."""
     from unsloth import FastLanguageModel
 
     try:

@@ -60,7 +60,7 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
     """Copy the trained weights, their config and the tokenizer of a published checkpoint to epoch_{label}/.
 
     That is the adapter, for PeftModel.from_pretrained, or all weights of a run without one. A folder of that name is
-    replaced: a resumed run reaches the same epoch again. Raises CheckpointError when it can not be written.
+    replaced: a resumed run reaches the same epoch again. Raises CheckpointError when it cannot be written.
     """
     target = rundir.epoch_folder(label)
     draft = rundir.staging / target.name
@@ -77,7 +77,7 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         fix = f"free disk space; {checkpoint.name} itself is intact"
-        raise CheckpointError(Problem.plain(str(target), f"can not be written: {error.strerror}", fix)) from error
+        raise CheckpointError(Problem.plain(str(target), f"cannot be written: {error.strerror}", fix)) from error
     return target
 
 

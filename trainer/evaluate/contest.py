@@ -1,7 +1,7 @@
 """Scoring of inference files against the right answers, and the best of the epochs.
 
 The contest's figures are ROUGE-1, BERTScore and exact match (EM), each the mean over all rows of what the run's own
-reward component of that function says, and their mean. A row that one of them can not judge is an error: leaving it
+reward component of that function says, and their mean. A row that one of them cannot judge is an error: leaving it
 out would flatter. Torch-free until a component brings torch.
 """
 
@@ -74,7 +74,7 @@ class Scorer:
     def score(self, path: Path, labels: Sequence[Mapping[str, Any]], step: int | None = None) -> EpochScore:
         """The figures of one inference file; labels: see read_labels.
 
-        Raises RunError for a file that does not fit the labels, InputError where a component can not judge them.
+        Raises RunError for a file that does not fit the labels, InputError where a component cannot judge them.
         """
         texts = answers_to(labels, path)
         columns = self._columns(labels)
@@ -109,7 +109,7 @@ class Scorer:
         arguments = {column: columns[column] for column in function.columns}
         try:
             answer = Here({name: function}).run([Call(name, len(texts), {"completions": texts, **arguments})])[name]
-        except RewardError as error:  # of a model that can not be loaded: nothing of the score can be had
+        except RewardError as error:  # of a model that cannot be loaded: nothing of the score can be had
             raise InputError(error.problems) from error
         known = [value for value in answer.values if isinstance(value, float)]
         if len(known) < len(texts):
@@ -249,7 +249,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise RunError(Problem.plain(path.name, f"can not be read as JSON: {error}")) from error
+        raise RunError(Problem.plain(path.name, f"cannot be read as JSON: {error}")) from error
     if not isinstance(entries, list) or not entries:
         raise RunError(
             Problem.plain(path.name, "is not a list of answers", '[{"id": 0, "question": "...", "answer": "..."}]')

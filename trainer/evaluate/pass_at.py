@@ -57,7 +57,7 @@ def maj_at(answers: Sequence[str | None], right: Sequence[bool], k: int) -> floa
 def _won_with(top: int, classes: Sequence[tuple[int, int]], samples: int, k: int) -> Fraction:
     """Credit of the k-subsets whose winners have exactly `top` votes.
 
-    classes: (size, credit). A class smaller than `top` can not win, so all of those, and the answers that vote for
+    classes: (size, credit). A class smaller than `top` cannot win, so all of those, and the answers that vote for
     nobody, are chosen from together.
     """
     able = [(size, credit) for size, credit in classes if size >= top]
@@ -86,4 +86,4 @@ def _check(correct: int, samples: int, k: int) -> None:
     if not 1 <= k <= samples:
         raise ValueError(f"k is {k}, and must be 1 to {samples}, the number of samples")
     if not 0 <= correct <= samples:
-        raise ValueError(f"{correct} of {samples} samples can not be right")
+        raise ValueError(f"{correct} of {samples} samples cannot be right")

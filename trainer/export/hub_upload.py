@@ -22,7 +22,7 @@ class Account:
 
 
 def prepare(repo: str | None) -> Account:
-    """Raises ExportRefused when the repository's name or the token is missing or can not be one."""
+    """Raises ExportRefused when the repository's name or the token is missing or cannot be one."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id

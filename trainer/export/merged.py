@@ -199,7 +199,7 @@ def _base_config(source: Source, base: Base) -> Any:
 
 def _not_loaded(base: Base, error: Exception) -> ExportError:
     fix = "check the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-    return ExportError(Problem.plain("model.name", f"{base.shown} can not be loaded: {error}", fix))
+    return ExportError(Problem.plain("model.name", f"{base.shown} cannot be loaded: {error}", fix))
 
 
 def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
@@ -229,7 +229,7 @@ def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
     try:
         return _dequantised(model, dtype)
     except NotImplementedError as error:
-        what = f"{base.shown} is quantised in a way transformers can not undo"
+        what = f"{base.shown} is quantised in a way transformers cannot undo"
         raise ExportError(Problem.plain("model.name", what, "--to adapter")) from error
 
 

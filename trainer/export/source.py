@@ -121,7 +121,7 @@ class Source:
         return commit if name and name == self.shown() else None
 
     def base(self) -> Base:
-        """Raises ExportError when the weights that were trained on can not be had any more."""
+        """Raises ExportError when the weights that were trained on cannot be had any more."""
         name, trained_on = self.spec.model.name, str(self.manifest.get("model", ""))
         if name.startswith(BUILTIN):
             return Base(str(_built_in(self.spec, trained_on)), None, name, False)
@@ -206,7 +206,7 @@ def _built_in(spec: RunSpec, trained_on: str) -> Path:
                 torch.set_num_threads(spec.model.cpu_threads)
             return builtin.ensure(spec)
     except OSError as error:
-        what = f"{spec.model.name} can not be made again: {error}"
+        what = f"{spec.model.name} cannot be made again: {error}"
         raise ExportError(Problem.plain("model.name", what, "put that file back")) from error
     what = f"{spec.model.name} as this run trained it ({trained_on}) is not in {builtin.cache_dir()}; now it is {key}"
     raise ExportError(Problem.plain("model.name", what, "install the versions in env.json of the run"))

@@ -30,7 +30,7 @@ def refuse_taken(target: Path) -> None:
 def staged(target: Path) -> Iterator[Path]:
     """A hidden folder beside `target` that takes its name when the body ends, and is gone when the body fails.
 
-    Raises ExportRefused when the target is taken, before or after the body, or can not be made; ExportError when the
+    Raises ExportRefused when the target is taken, before or after the body, or cannot be made; ExportError when the
     disk fails while the body writes.
     """
     made: list[Path] = []
@@ -43,7 +43,7 @@ def staged(target: Path) -> Iterator[Path]:
             draft.mkdir()
         except OSError as error:
             fix = "--out FOLDER in a place that can be written"
-            raise ExportRefused(Problem.plain(str(target), f"can not be made: {error.strerror}", fix)) from error
+            raise ExportRefused(Problem.plain(str(target), f"cannot be made: {error.strerror}", fix)) from error
         try:
             yield draft
             _sync(draft)
@@ -53,7 +53,7 @@ def staged(target: Path) -> Iterator[Path]:
             if not _of_the_disk(error, draft):
                 raise
             fix = "--out FOLDER on another disk, or mend this one"
-            raise ExportError(Problem.plain(str(target), f"can not be written: {error.strerror}", fix)) from error
+            raise ExportError(Problem.plain(str(target), f"cannot be written: {error.strerror}", fix)) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         for folder in reversed(made):
@@ -64,7 +64,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def need_room(target: Path, need_bytes: int) -> None:
-    """Raises ExportRefused when the disk that `target` will be on can not take that much and some spare."""
+    """Raises ExportRefused when the disk that `target` will be on cannot take that much and some spare."""
     free = shutil.disk_usage(target.parent).free
     if free < need_bytes + SPARE_BYTES:
         what = f"its disk has {free / 2**30:.2f} GiB free, the export needs {(need_bytes + SPARE_BYTES) / 2**30:.2f}"

@@ -20,7 +20,7 @@ MAX_ABS_DIFF = 1e-3  # of logits that come from the same weights: sums in anothe
 # A 16-bit weight is off by up to 2^-9 (bfloat16) of itself, independently of the others: a layer's output by about
 # 0.2 %, sixty layers by about 2 %. Over 5 % of the spread of the logits something else is wrong.
 ROUNDING_SHARE = 0.05
-DECISIVE_SHARE = 10 * ROUNDING_SHARE  # a lead of half the spread of the logits: rounding can not turn it round
+DECISIVE_SHARE = 10 * ROUNDING_SHARE  # a lead of half the spread of the logits: rounding cannot turn it round
 
 
 def sequences(source: Source, tokenizer: Any, vocabulary: int) -> list[list[int]]:

@@ -59,7 +59,7 @@ def choose(
             "vllm_importance_sampling_mode": spec.trl.get("vllm_importance_sampling_mode", "token_truncate"),
         }
     if engine == "unsloth" and "router_aux_loss_coef" not in spec.trl:
-        chosen["router_aux_loss_coef"] = 0.0  # None takes the model's own, and Unsloth can not compute that loss
+        chosen["router_aux_loss_coef"] = 0.0  # None takes the model's own, and Unsloth cannot compute that loss
     if spec.grpo.beta > 0 and not spec.lora.enabled:  # TRL loads the reference by name; as the policy, under autocast
         chosen["model_init_kwargs"] = {"dtype": "float32", "revision": spec.model.revision} | (
             {"attn_implementation": spec.model.attn_implementation} if spec.model.attn_implementation else {}

@@ -45,7 +45,7 @@ def guard_generate(model: Any, spans: Spans, pieces: int = 1) -> None:
     """Replace `model.generate` by itself in generation mode, timed as `transformers.generate`.
 
     The cache is asked for in the caller's own config, or by argument, which wins over the model's config.
-    pieces: generate that many parts of a batch one after the other, for a GPU that can not hold the whole KV cache.
+    pieces: generate that many parts of a batch one after the other, for a GPU that cannot hold the whole KV cache.
     """
     inner = model.generate
 

@@ -45,7 +45,7 @@ def delete(rundir: RunDir) -> None:
 
     A crash in between leaves a hidden folder in outputs/, which the next run that is created there removes. Raises
     RunError while the run is live or another process works on its files (its report, copy, export or answers); OSError
-    when it can not be moved.
+    when it cannot be moved.
     """
     rundir = RunDir.open(rundir.path.parent, rundir.name)  # a name, a run and no link, whoever made the object
     with at_rest(rundir):

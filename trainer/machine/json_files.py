@@ -57,4 +57,4 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, dict | list | str):
         return value
-    raise TypeError(f"can not be written as JSON: {type(value).__name__}")
+    raise TypeError(f"cannot be written as JSON: {type(value).__name__}")

@@ -79,7 +79,7 @@ class Identity:
         except OSError:  # a sandbox without pidfd: a tiny race is left between check and signal
             return self.alive() and _quiet(os.kill, self.pid, number)
         try:
-            # The handle is of whoever had the pid just now. Checked after it was taken, it can not
+            # The handle is of whoever had the pid just now. Checked after it was taken, it cannot
             # come to mean another process any more.
             return self.alive() and _quiet(signal.pidfd_send_signal, handle, number)
         finally:

@@ -23,7 +23,7 @@ _QUERY = json.dumps({"query": "query { viewer { id } }"}).encode()
 
 
 def trouble(base_url: str, key: str | None, seconds: float = PROBE_S) -> str | None:
-    """Why it can not be used, in words; None when it can, or when only wandb itself can tell.
+    """Why it cannot be used, in words; None when it can, or when only wandb itself can tell.
 
     key: None when the right to write comes from somewhere else and is not looked at.
     """
@@ -76,8 +76,8 @@ def _in_words(reason: object, host: str, seconds: float) -> str | None:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return None  # Python may lack certificates that wandb's own program finds
     if isinstance(reason, socket.gaierror):
-        return f"the name {host} can not be looked up: no network?"
+        return f"the name {host} cannot be looked up: no network?"
     if isinstance(reason, TimeoutError):
         return f"{host} did not answer within {seconds:g} s"
     said = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    return f"{host} can not be reached: {said}"
+    return f"{host} cannot be reached: {said}"

@@ -25,7 +25,7 @@ def newest_step(rundir: RunDir, run_id: str) -> int | None:
 
 
 def remove_empty(rundir: RunDir, run_id: str) -> None:
-    """Remove folders without any row: what a kill left of an attempt, `wandb sync` can not read it."""
+    """Remove folders without any row: what a kill left of an attempt, `wandb sync` cannot read it."""
     for folder in list(_folders(rundir, run_id)):
         if _newest(folder) < 0:
             shutil.rmtree(folder, ignore_errors=True)

@@ -71,7 +71,7 @@ class WandbRun:
         self._config = config
         rundir.wandb.mkdir(exist_ok=True)  # wandb would quietly take a temporary folder instead
         if not os.access(rundir.wandb, os.W_OK):
-            raise PermissionError(f"{rundir.wandb} can not be written")
+            raise PermissionError(f"{rundir.wandb} cannot be written")
         self.run: Any = wandb.init(
             dir=str(rundir.path),
             project=chosen.project,

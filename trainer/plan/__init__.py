@@ -282,7 +282,7 @@ def _estimate(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
 
 
 def _memory_notes(spec: RunSpec, batch: Batch, machine: Machine, fitting: dict[str, Any]) -> Iterator[str]:
-    """What the card's table can not say: vLLM would not start, or nothing that can be set makes the run fit."""
+    """What the card's table cannot say: vLLM would not start, or nothing that can be set makes the run fit."""
     if not vllm_starts(spec, batch, machine):
         yield (
             "vLLM would not start: its share of the GPU does not hold the weights and one sequence. Raise "

@@ -58,7 +58,7 @@ def _not_writable(outputs: Path) -> Problem | None:
     except OSError as error:
         below = f": {place}" if place != outputs.absolute() else ""
         fix = f"{OUTPUTS_VARIABLE}=FOLDER in a place that can be written"
-        return Problem.plain(str(outputs), f"can not be written{below}: {error.strerror}", fix)
+        return Problem.plain(str(outputs), f"cannot be written{below}: {error.strerror}", fix)
 
 
 def _saves(plan: RunPlan) -> int:

@@ -123,7 +123,7 @@ def _when_offline(spec: RunSpec, fault: Problem) -> Problem:
 
 
 def _within(seconds: float, ask: Callable[[], Found]) -> Found:
-    """What `ask` finds within the time, or nothing; a thread, because a search for an address can not be cut short."""
+    """What `ask` finds within the time, or nothing; a thread, because a search for an address cannot be cut short."""
     answers: list[Found | Exception] = []
 
     def work() -> None:
@@ -167,7 +167,7 @@ def _ask(spec: RunSpec, has_gpu: bool, cached: str) -> Found:
     except httpx.ReadTimeout:
         return Found()  # it is there and slow: the worker waits longer
     except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled, OSError) as error:
-        return Found([_unreachable(cached, f"can not be reached ({type(error).__name__})")])
+        return Found([_unreachable(cached, f"cannot be reached ({type(error).__name__})")])
     except (ValueError, TypeError, KeyError, AttributeError):  # a page where JSON should be: a hotel's login
         return Found([_unreachable(cached, "answers with something that is not the Hub's")])
     config = info.get("config") if isinstance(info.get("config"), dict) else {}

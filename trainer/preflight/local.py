@@ -57,9 +57,7 @@ def inside(spec: RunSpec, folder: Path, place: str, has_gpu: bool) -> Iterator[P
             yield from model_files.quantised(spec, config, has_gpu)
         yield from _weights(folder, names, place)
     except OSError as error:
-        yield Problem.plain(
-            "model.name", f"{place} can not be read: {error.strerror}", "make it readable for this user"
-        )
+        yield Problem.plain("model.name", f"{place} cannot be read: {error.strerror}", "make it readable for this user")
 
 
 # ---- the folder itself
@@ -75,7 +73,7 @@ def _not_a_folder(name: str, place: Path) -> Problem | None:
             where, f'is "{shown}": ~ is not replaced here, and {repo_id.short(full)} is {there}there', fix
         )
     if name.lower().endswith(".gguf"):
-        return Problem.plain(where, f'"{shown}" is a GGUF file, which can not be trained', model_files.GGUF_FIX)
+        return Problem.plain(where, f'"{shown}" is a GGUF file, which cannot be trained', model_files.GGUF_FIX)
     if os.path.isdir(place):  # unlike Path.is_dir, False also for a name too long or a folder that is closed
         return None
     if os.path.isfile(place):
@@ -119,7 +117,7 @@ def _nearest(place: Path) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in the file; None when it holds none. OSError when it can not be read."""
+    """The object in the file; None when it holds none. OSError when it cannot be read."""
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError):

@@ -62,7 +62,7 @@ def is_unsloth(spec: RunSpec, has_gpu: bool) -> bool:
 
 
 def missing(*names: str) -> list[str]:
-    """Those of the packages that can not be imported, without importing them."""
+    """Those of the packages that cannot be imported, without importing them."""
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 

@@ -49,7 +49,7 @@ def problem(spec: RunSpec, names: Collection[str], base: str | None, place: str)
             of, typed = (f" (of {base})", f"--set model.name={base}") if base else ("", "--set model.name=ITS_BASE")
             return Problem.plain(where, f"{place} is an adapter{of}, not a base model", typed)
         if gguf:
-            return Problem.plain(where, f"{place} holds GGUF files, which can not be trained", GGUF_FIX)
+            return Problem.plain(where, f"{place} holds GGUF files, which cannot be trained", GGUF_FIX)
         if "model_index.json" in names:
             return Problem.plain(
                 where, f"{place} is a diffusion pipeline, not a language model", "take a language model"
@@ -72,7 +72,7 @@ def _no_weights(names: Collection[str], place: str, gguf: bool) -> Problem:
         index = SAFE_INDEX if shards.endswith(".safetensors") else BIN_INDEX
         return Incomplete.plain(where, f"{place} has weights in parts and no {index}", f"fetch {index} as well")
     if gguf:
-        return Problem.plain(where, f"{place} holds its weights as GGUF only, which can not be trained", GGUF_FIX)
+        return Problem.plain(where, f"{place} holds its weights as GGUF only, which cannot be trained", GGUF_FIX)
     return Incomplete.plain(
         where, f"{place} has no weights ({WEIGHTS[0]} or {SAFE_INDEX})", "fetch the *.safetensors files"
     )

@@ -114,7 +114,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise PresetError(Problem.plain(str(path), f"can not be read: {error.strerror}")) from error
+        raise PresetError(Problem.plain(str(path), f"cannot be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:
         bad_line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise PresetError(Problem.plain(f"{path}:{bad_line}", "is not UTF-8 text", "save the file as UTF-8")) from error

@@ -27,7 +27,7 @@ def warnings(spec: RunSpec) -> list[str]:
         )
     if not spec.data.has_held_out_rows and (spec.eval.at_start or spec.eval.at_end):
         found.append(
-            "No held-out rows (data.eval_path, eval_split or eval_fraction): the run can not say "
+            "No held-out rows (data.eval_path, eval_split or eval_fraction): the run cannot say "
             "whether it got better on rows it did not train on."
         )
     missing = {"rouge1", "bertscore", "exact_match"} - {leaf.function for leaf in spec.reward.leaves()}

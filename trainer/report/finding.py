@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Level = Literal["red", "amber", "green", "note", "unknown", "na"]
 """red: it fails or learns nothing. amber: look at it. green: as it should be. note: a fact, neither good nor bad.
-unknown: this run did not record it. na: it can not be anything else with these settings."""
+unknown: this run did not record it. na: it cannot be anything else with these settings."""
 WORST_FIRST: tuple[Level, ...] = ("red", "amber", "note", "green", "unknown", "na")
 
 

@@ -11,7 +11,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~])")
 
 
 def render(report: Report) -> str:
-    """The whole report; what the model wrote stands in code fences and can not become markup."""
+    """The whole report; what the model wrote stands in code fences and cannot become markup."""
     parts = [f"# {inline(report.title)}", inline(report.subtitle)]
     for section in report.sections:
         inside = [part for block in section.blocks for part in _block(block)]

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 WINDOW = 41  # steps whose median is the usual level at a step
 SIGMAS = 4.5  # of the noise: in 200 steps of independent noise hardly ever, as tests/report/test_series.py measures
-LEAST_FOR_AWAY = 30  # values: from fewer the noise can not be told
+LEAST_FOR_AWAY = 30  # values: from fewer the noise cannot be told
 SHARE_OF_RANGE = 0.25  # and this much of all the series did: where there is no noise, nothing small counts
 NORMAL = 1.4826  # median absolute deviation -> standard deviation of a normal distribution
 LEAST_FOR_TREND = 10  # values

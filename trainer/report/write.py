@@ -31,7 +31,7 @@ def write(
     """The report of one run, or the comparison of several, as a file; where it lies.
 
     step: the one to show up close. out: instead of the report folder of the (first) run. Raises RunError for a step
-    the run has not made, or a file that can not be written.
+    the run has not made, or a file that cannot be written.
     """
     language = language or texts.here().language
     text = text_of(rundirs, language, form, step)
@@ -39,7 +39,7 @@ def write(
     try:
         _store(place, text)
     except OSError as error:
-        raise RunError(Problem.plain(str(place), f"can not be written: {error.strerror}", "--out FILE")) from error
+        raise RunError(Problem.plain(str(place), f"cannot be written: {error.strerror}", "--out FILE")) from error
     return place
 
 

@@ -51,7 +51,7 @@ class Trial:
     tries: list[Try] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    """Why the rewards can not be used."""
+    """Why the rewards cannot be used."""
     warnings: list[str] = field(default_factory=list)
 
     def slow(self, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """What a reward function is given and what it may return.
 
-The contract is TRL's: fn(prompts, completions, **columns) -> one number a completion, or None for one it can not judge.
+The contract is TRL's: fn(prompts, completions, **columns) -> one number a completion, or None for one it cannot judge.
 A completion is text, or a list with one assistant message. Beyond TRL a value may be a Failure, which says why the row
 could not be judged, and with process supervision a list with one value a step.
 
@@ -95,7 +95,7 @@ def _is_list(value: Any) -> bool:
 
 def _listed(raw: Any, rows: int, name: str, each: str) -> list[Any]:
     where = f"reward {name}"
-    wanted = f"return a list of {rows} numbers, one a {each} (None where it can not judge)"
+    wanted = f"return a list of {rows} numbers, one a {each} (None where it cannot judge)"
     if hasattr(raw, "detach"):  # a tensor, perhaps with a gradient
         raw = raw.detach()
     if hasattr(raw, "tolist"):
@@ -115,7 +115,7 @@ def _value(value: Any, name: str, row: int) -> Value:
         return value
     if isinstance(value, (str, bytes)) or _is_list(value) or not hasattr(value, "__float__"):
         what = f"returned {_seen(value)} for completion {row}, which is not a number"
-        raise RewardError(Problem.plain(f"reward {name}", what, "return int or float, or None where it can not judge"))
+        raise RewardError(Problem.plain(f"reward {name}", what, "return int or float, or None where it cannot judge"))
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:  # a tensor of several elements, an int beyond float64

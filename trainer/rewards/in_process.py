@@ -34,7 +34,7 @@ class Here:
         return answers
 
     def _answer(self, call: Call) -> Answer:
-        """A batch that raises is tried row by row, so that the row that can not be judged is found."""
+        """A batch that raises is tried row by row, so that the row that cannot be judged is found."""
         try:
             return ask(self.functions[call.name], call)
         except RewardError:

@@ -1,6 +1,6 @@
 """Reward functions from a person's own Python file.
 
-Contract as in TRL: fn(prompts, completions, **columns) -> one number a completion, None where it can not judge; `async`
+Contract as in TRL: fn(prompts, completions, **columns) -> one number a completion, None where it cannot judge; `async`
 functions too. A function is given only the arguments it names, so `**kwargs` may be left out; `params` of the component
 are added. The file is run like any script of yours, in a process of its own: it is trusted, model-written code is not.
 
@@ -31,7 +31,7 @@ def read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise RewardError(
-            Problem.plain(path, f"can not be read: {error.strerror}", "check the component's file")
+            Problem.plain(path, f"cannot be read: {error.strerror}", "check the component's file")
         ) from error
 
 
@@ -56,7 +56,7 @@ def problems(path: str, name: str, key: str) -> list[Problem]:
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
-        return [Problem.plain(key, f"{path} can not be read: {error.strerror}", "check the path of the file")]
+        return [Problem.plain(key, f"{path} cannot be read: {error.strerror}", "check the path of the file")]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [Problem.plain(f"{path}:{line}" if line else path, f"is not Python: {error}", "mend the file")]

@@ -97,7 +97,7 @@ class _Child:
         printed.close()
 
     def send(self, *message: Any) -> None:
-        """Raises RewardError for a column that can not be sent."""
+        """Raises RewardError for a column that cannot be sent."""
         try:
             data = pickle.dumps(message)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
@@ -144,7 +144,7 @@ class _Child:
 
 
 class Pool:
-    """Processes that know the functions of `components`. Raises RewardError when a function can not be made."""
+    """Processes that know the functions of `components`. Raises RewardError when a function cannot be made."""
 
     def __init__(self, components: Sequence[Named], deadline_s: float, size: int | None = None) -> None:
         self.recipes = [Recipe.of(component) for component in components]
@@ -372,7 +372,7 @@ def _unsendable(call: Call, error: Exception) -> RewardError:
             pickle.dumps(values)
         except (TypeError, AttributeError, pickle.PicklingError):
             names.append(name)
-    what = f"can not be given the column {', '.join(names)}: {error}"
+    what = f"cannot be given the column {', '.join(names)}: {error}"
     return RewardError(
         Problem.plain(f"reward {call.name}", what, "leave the column out of the data, or store it as text")
     )

@@ -47,7 +47,7 @@ class ComponentRewardWrapper:
         self.supervision = reward.supervision
         self.spans = spans
         self.leaves = {leaf.title: leaf for leaf in reward.leaves()}
-        # A person's own file is only ever run in its own process: what it does there can not hurt the training.
+        # A person's own file is only ever run in its own process: what it does there cannot hurt the training.
         known = {name: building.make(leaf) for name, leaf in self.leaves.items() if leaf.file is None or not pooled}
         self._reads = {name: building.reads(function, self.leaves[name]) for name, function in known.items()}
         self._here = {name: function for name, function in known.items() if not pooled or function.runs_in == "trainer"}
@@ -177,7 +177,7 @@ class ComponentRewardWrapper:
         return paid
 
     def _refuse_broken(self, prompts: Sequence[Any], training: bool) -> None:
-        """Note who has ever judged a row; while training, raise RewardError where a failure can not be lived with."""
+        """Note who has ever judged a row; while training, raise RewardError where a failure cannot be lived with."""
         for name in self.leaves:
             rows = [row for row, failed in enumerate(self.last_failures) if name in failed]
             if len(rows) < len(prompts):

@@ -144,7 +144,7 @@ def clear_staging(staging: Path) -> None:
 def make_room(
     folder: Path, keep: int = 1, best: int | None = None, beside: Callable[[Path], int] | None = None
 ) -> list[str]:
-    """Before a save: delete the oldest beyond `keep` while the disk can not take one more; names of the deleted.
+    """Before a save: delete the oldest beyond `keep` while the disk cannot take one more; names of the deleted.
 
     The one of step `best` goes last, the newest never. beside: bytes that are written beside a checkpoint like the
     newest. Raises CheckpointError when even that leaves too little.

@@ -98,7 +98,7 @@ class EventWriter:
     """Appends events. Safe to use from several threads; one process only.
 
     clock: says the time of an event; of a run that is imported, the time at which it happened.
-    Raises EventLogError when the log can not be written: a run nobody can see must stop.
+    Raises EventLogError when the log cannot be written: a run nobody can see must stop.
     """
 
     def __init__(self, path: Path, attempt: int, clock: Callable[[], float] = time.time) -> None:
@@ -164,7 +164,7 @@ class EventWriter:
     def _error(self, error: OSError) -> EventLogError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = f"{'free disk space' if full else 'make it writable'}, then resume the run"
-        return EventLogError(Problem.plain(str(self.path), f"can not be written: {error.strerror}", fix))
+        return EventLogError(Problem.plain(str(self.path), f"cannot be written: {error.strerror}", fix))
 
 
 class EventReader:

@@ -207,7 +207,7 @@ def _measured(values: Floats, start: int, size: int) -> Floats:
 
 
 def _raw(column: Column, start: int, end: int) -> Floats:
-    """A copy, since a column can not grow while its buffer is held. NaN for all that is not finite."""
+    """A copy, since a column cannot grow while its buffer is held. NaN for all that is not finite."""
     return _finite(np.array(memoryview(column.values)[start:end], dtype=np.float64))
 
 

@@ -61,7 +61,7 @@ FIXED: dict[str, tuple[Scalar, str]] = {
     ),
     "save_only_model": (
         False,
-        "a checkpoint without optimizer and random state can not be resumed",
+        "a checkpoint without optimizer and random state cannot be resumed",
     ),
     "enable_jit_checkpoint": (False, "it saves inside a step: resuming gives other weights"),
     "sync_ref_model": (False, "the moved reference is in no checkpoint: a resumed run would differ"),

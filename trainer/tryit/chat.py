@@ -26,7 +26,7 @@ OnToken = Callable[[], None]
 
 @dataclass(frozen=True)
 class ChatSettings:
-    """temperature: 0 is greedy. max_new_tokens: after which an answer is cut. Raises RunError when they can not be."""
+    """temperature: 0 is greedy. max_new_tokens: after which an answer is cut. Raises RunError when they cannot be."""
 
     temperature: float = 0.7
     max_new_tokens: int = 512

@@ -61,7 +61,7 @@ def new_id() -> str:
 
 
 def checked(raw: Mapping[str, Any]) -> Request:
-    """A request of plain values. Raises RunError with every value that can not be."""
+    """A request of plain values. Raises RunError with every value that cannot be."""
     found: list[Problem] = []
     known = set(Request.__dataclass_fields__)
     values = {name: value for name, value in raw.items() if name in known}

@@ -85,7 +85,7 @@ class Worker:
                     following = self._next()
                 return following
         except TrainerError as error:
-            # The model can not be had (damaged, no room, GPU in use): who asked is told, and nothing is held meanwhile.
+            # The model cannot be had (damaged, no room, GPU in use): who asked is told, and nothing is held meanwhile.
             self._failed(request, error.problems)
         except Exception as error:
             if not out_of_memory.is_out_of_memory(error) and not isinstance(error, MemoryError):

@@ -114,7 +114,7 @@ class Guard:
 
 
 def _is_address(name: str) -> bool:
-    """A numeric address can not be pointed elsewhere by a DNS server, a name can."""
+    """A numeric address cannot be pointed elsewhere by a DNS server, a name can."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -38,7 +38,7 @@ class Seen:
 
     rundir: RunDir
     spec: RunSpec | None
-    """None when spec.json can not be read."""
+    """None when spec.json cannot be read."""
     state: RunState
     status: Status
     total: int | None
@@ -47,7 +47,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class RunRow:
-    """A line of the table. status None: not read yet. title, model None: spec.json can not be read."""
+    """A line of the table. status None: not read yet. title, model None: spec.json cannot be read."""
 
     name: str
     status: Status | None = None

@@ -31,7 +31,7 @@ _WRONG_PASSWORD_S = 1.0  # Gradio limits no tries
 
 
 def serve(host: str, port: int, auth: str | None) -> int:
-    """Blocks until Ctrl-C or SIGTERM, then returns 0. Raises InputError when it can not start."""
+    """Blocks until Ctrl-C or SIGTERM, then returns 0. Raises InputError when it cannot start."""
     check_port(port)
     login = check_access(host, auth)
     _take_port(host, port)
@@ -95,7 +95,7 @@ def set_environment(host: str) -> None:
 
 
 def _take_port(host: str, port: int) -> None:
-    """One clear line, not Gradio's traceback, when the port can not be had."""
+    """One clear line, not Gradio's traceback, when the port cannot be had."""
     address = host.strip("[]")
     try:
         family, kind, proto, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
@@ -118,7 +118,7 @@ def _port_problem(host: str, port: int, error: OSError) -> Problem:
         return Problem.plain(f"port {port}", what, fix)
     if error.errno in (errno.EACCES, errno.EPERM):
         return Problem.plain(f"port {port}", "only root may listen on it", "--port 7860")
-    return Problem.plain(f"--host {host}", f"can not be listened on: {error.strerror}", "--host 127.0.0.1")
+    return Problem.plain(f"--host {host}", f"cannot be listened on: {error.strerror}", "--host 127.0.0.1")
 
 
 class BrowserLeft(logging.Filter):

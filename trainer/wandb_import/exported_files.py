@@ -91,7 +91,7 @@ def _records(path: Path) -> list[Record]:
         content = path.read_bytes()
         text = "" if content.startswith(_PARQUET) else content.decode("utf-8-sig")
     except OSError as error:
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"can not be read: {error.strerror}"
+        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise DataError(Problem.plain(str(path), what, "the path of a file that W&B exported")) from error
     except UnicodeDecodeError as error:
         raise DataError(Problem.plain(str(path), "is not UTF-8 text", "export it again as CSV or JSON")) from error
@@ -238,7 +238,7 @@ def _without_step(path: Path, columns: Sequence[str], panel: bool) -> Problem:
 
 
 def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:
-    """Rows of which some have only W&B's step and others only the trainer's can not be put in one order."""
+    """Rows of which some have only W&B's step and others only the trainer's cannot be put in one order."""
     only_order = any(row.order is not None and row.step is None for row in rows)
     if not only_order or not any(row.order is None and row.step is not None for row in rows):
         return []

@@ -9,7 +9,7 @@ The rule, for what transformers and TRL log (transformers 5.17, TRL 1.14, wandb 
   (`define_metric("*", step_metric="train/global_step", step_sync=True)`).
 - Profiled seconds of one step are summed; of every other value the last word counts, also of a step said twice.
 - Steps that are evenly apart (logging_steps above 1): profiled seconds are divided by the distance. Unevenly apart
-  (run.history() keeps 500 rows): they can not be placed and are left out.
+  (run.history() keeps 500 rows): they cannot be placed and are left out.
 - Rows with eval/ alone are an evaluation; what was profiled before one was profiled in it.
 - Without train/global_step a step is the `_step` of its row. Without train/ metrics every row is of the step it names.
 - A chart over train/global_step shows what was profiled one step early, for the reason above, which its points before

@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"can not be read: {error.strerror}"
+        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise DataError(Problem.plain(str(path), what, fix)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(Problem.plain(str(path), "is neither YAML nor JSON", fix)) from error

@@ -139,7 +139,7 @@ class Training:
         )
 
     def check_rewards(self) -> None:
-        """Try the rewards on rows of the data. Raises RewardError where they can not be used; warns of the rest."""
+        """Try the rewards on rows of the data. Raises RewardError where they cannot be used; warns of the rest."""
         found = reward_check.trial(self.wrapper, [self.data.train[row] for row in range(min(3, len(self.data.train)))])
         self.spans.drain()
         if found.problems:

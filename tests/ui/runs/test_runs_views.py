@@ -37,7 +37,7 @@ def test_the_table_lists_every_run_newest_first_and_reads_a_broken_one_as_such(m
     assert rows["first"][1:7] == [
         "finished", "builtin/tiny-qwen3", "40 / 40", "0.138 \u2192 0.887", "25 % \u2192 75 %", "44 s"
     ]  # fmt: skip
-    assert "can not be read" in rows["third"][2]
+    assert "cannot be read" in rows["third"][2]
     assert rows["second"][1] == "lost"
     shown = views.table(known, NOTHING, "", "first", [], EN)
     assert "<b>bold</b>" not in shown and "&lt;b&gt;bold&lt;/b&gt;" in shown

@@ -35,7 +35,7 @@ def report(names: Sequence[str], *, step: int | None, lang: str | None, form: Fo
     if lang is not None and lang not in text.languages():
         raise RunError(Problem.plain("--lang", f"there is no report in {lang!r}", " or ".join(text.languages())))
     if len(set(names)) < len(names):
-        raise RunError(Problem.plain("report", "a run can not be compared with itself", "different runs"))
+        raise RunError(Problem.plain("report", "a run cannot be compared with itself", "different runs"))
     if len(names) > 1 and step is not None:
         raise RunError(Problem.plain("--step", "shows a step of one run", "leave it out, or name one run"))
     rundirs = [RunDir.open(outputs_dir(), name) for name in names]

@@ -43,7 +43,7 @@ def check(
     rows: int,
     texts: Sequence[str],
 ) -> int:
-    """Try rewards on rows of data; exit code 1 when they can not be used."""
+    """Try rewards on rows of data; exit code 1 when they cannot be used."""
     from trainer import launch
     from trainer.console import trying
 

@@ -43,7 +43,7 @@ def dry_run(preset: str, overrides: Sequence[str]) -> int:
     try:
         preflight.check(spec, plan)
     except SpecError as error:
-        print("\nThis machine can not run it")
+        print("\nThis machine cannot run it")
         for problem in error.problems:
             print(f"  - {problem}")
     return launch.EXIT_FINISHED

@@ -64,7 +64,7 @@ def _adapters_are_not_merged_each_step(spec: RunSpec) -> Iterator[Problem]:
 @rule("trl", "model.engine")
 def _unsloth_has_no_router_loss(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.engine == "unsloth" and spec.trl.get("router_aux_loss_coef"):
-        what = f"is {shown(spec.trl['router_aux_loss_coef'])}; Unsloth can not compute the loss of a router"
+        what = f"is {shown(spec.trl['router_aux_loss_coef'])}; Unsloth cannot compute the loss of a router"
         yield Problem.plain("trl.router_aux_loss_coef", what, 'leave it out, or model.engine = "transformers"')
 
 
@@ -75,7 +75,7 @@ def _float16_can_be_trained(spec: RunSpec) -> Iterator[Problem]:
         reasons = {
             'with model.device = "cpu": it overflows there within a few steps': spec.model.device == "cpu",
             "with model.load_in_4bit: TRL trains those adapters in bfloat16": spec.model.load_in_4bit,
-            "with lora.enabled = false: whole weights can not be trained in it": not spec.lora.enabled,
+            "with lora.enabled = false: whole weights cannot be trained in it": not spec.lora.enabled,
         }
         for reason in (reason for reason, applies in reasons.items() if applies):
             yield Problem.plain("model.dtype", f'is "float16" {reason}', 'model.dtype = "auto"')

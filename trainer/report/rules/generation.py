@@ -16,7 +16,7 @@ from trainer.report.material import Material
 
 RED, AMBER = 50.0, 10.0  # times the floor; transformers' own generate is usually within ten, vLLM within three
 LIKE_NO_CACHE = 5.0  # factor between the time measured and the one without a cache that counts as alike
-LEAST_SPREAD = 1.5  # longest over shortest completions: with less, time can not be told apart by length
+LEAST_SPREAD = 1.5  # longest over shortest completions: with less, time cannot be told apart by length
 GROWS = 0.5  # seconds a token grow as the context to this power; 0 with a cache, 1 without
 LEAST_STEPS = 15
 SURE = 3.0  # standard errors

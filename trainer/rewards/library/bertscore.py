@@ -186,7 +186,7 @@ class Scorer:
             stack.layer = stack.layer[:chosen]
         bounds = [self.max_length, self.tokenizer.model_max_length, side_model.longest_input(model)]
         shortest = min(bound for bound in bounds if bound is not None)
-        # Tokenizers without a bound say 1e30, which theirs can not count to.
+        # Tokenizers without a bound say 1e30, which theirs cannot count to.
         self.max_length = shortest if shortest < sys.maxsize else None
         # These two tell the first word of a text from the others unless a space comes before it.
         self.prefix = " " if type(self.tokenizer).__name__.startswith(("GPT2", "Roberta")) else ""

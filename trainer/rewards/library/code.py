@@ -24,7 +24,7 @@ LEAST_MEMORY_MB = 64
 _FENCE = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _PREPARES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 
-# What the program prints goes nowhere, and it can not read. The word is written after the test returned, at once
+# What the program prints goes nowhere, and it cannot read. The word is written after the test returned, at once
 # followed by the end: threads that still run do not hold it. An early exit leaves without the word.
 _HARNESS = """
 import json, os, sys, types
@@ -59,14 +59,14 @@ def code(
     `extract`, a regular expression with one group, finds it otherwise. It has the standard library only, see sandbox.
     style `stdin`: the column holds a list of {"input": text, "output": text}. The program passes when it ends with
     exit code 0 and its output is the expected one, white space at line ends and around the whole aside. Compared out
-    here, where no program reaches: it can not be faked.
+    here, where no program reaches: it cannot be faked.
     style `assert`: the column holds one Python text or a list of them (HumanEval, MBPP), run after the program in its
     namespace (`__name__` is not "__main__"). A test passes when it returns. Early exits and imitated output fail, but
     program and test share one interpreter: a program that returns objects equal to everything, replaces a builtin the
     test calls, or looks for the harness in its own memory can pass. Prefer `stdin` where the task allows it.
     timeout_s: wall clock of all tests of a completion together; tests that do not fit are not passed. memory_mb:
     address space of the program. A test costs a sandbox of its own, 23 ms on a free core (trivial program).
-    A row whose tests can not be read is a Failure. The first call raises RewardError where the sandbox does not work;
+    A row whose tests cannot be read is a Failure. The first call raises RewardError where the sandbox does not work;
     sandbox.available() tells it beforehand for a component whose function is `code`.
     """
     if language != "python":

@@ -63,7 +63,7 @@ def llm_judge(
     cache: the same question is asked once; false asks anew for every completion, which a temperature above 0 wants.
 
     The completion is written by the model that is trained, and may learn to ask for grades. It is put between markers
-    it can not foresee (a hash of itself), and the judge is told that what stands there is data. That makes it harder;
+    it cannot foresee (a hash of itself), and the judge is told that what stands there is data. That makes it harder;
     it is no guarantee, so read the best paid completions.
     """
     fields = _fields(prompt)
@@ -127,7 +127,7 @@ def _question(template: str, values: dict[str, str], completion: str, low: float
     mark = "text-" + hashlib.sha256(completion.encode("utf-8", "replace")).hexdigest()[:16]
     task = template.format_map(values | {"completion": f"<{mark}>\n{completion}\n</{mark}>"})
     question = FRAME.format(mark=mark, task=task, low=low, high=high)
-    return question.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair can not be sent
+    return question.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be sent
 
 
 class _TryAgain(Exception):
@@ -209,7 +209,7 @@ class Judge:
         return Failure(f"the judge {reason}, {self.retries + 1} times")
 
     async def _attempt(self, client: Any, question: str, key: str) -> float | Failure:
-        """Raises _TryAgain. Error texts of httpx are not shown: of a header it can not send they quote the key."""
+        """Raises _TryAgain. Error texts of httpx are not shown: of a header it cannot send they quote the key."""
         import asyncio
 
         import httpx

@@ -21,7 +21,7 @@ def exact_match(
     extract, gold_extract: regular expressions with one group that find the answer in the completion and in the
     column; of several matches the last counts. A completion in which `extract` finds nothing gets 0.
     Several accepted answers are separated by `#`; with gold_extract inside what it found: `####\\s*(\\S+)` finds 42
-    in "6 * 7 = 42 #### 42". A row without a gold answer can not be judged.
+    in "6 * 7 = 42 #### 42". A row without a gold answer cannot be judged.
     normalise: compare both sides as normalise_answer returns them, and let both patterns see them so: labels cut off,
     plain quotation marks, one line.
     """

@@ -29,7 +29,7 @@ def math_answer(
     The completion is read as text: its last \\boxed{}, formula between $ signs or plain number counts. With `extract`,
     a regular expression with one group, what it finds is the answer and is read like the gold; nothing found gets 0.
     The gold is one answer, bare (`1/2`, `\\frac{1}{2}`, `{1, 2}`) or between $ signs; gold_extract finds it in a longer
-    text. A row whose gold can not be read can not be judged; `hello` and `답은 없다` can not, `5 dollars` is 5.
+    text. A row whose gold cannot be read cannot be judged; `hello` and `답은 없다` cannot, `5 dollars` is 5.
     Numbers are equal to six decimals; a formula that is too hard within LIMIT_S counts as wrong. That limit works in
     the main thread of a POSIX process only; elsewhere the deadline of the rewards has to do.
     """

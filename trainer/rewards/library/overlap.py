@@ -27,7 +27,7 @@ def rouge1(
     extract, gold_extract: regular expressions with one group that find the part to judge, e.g. the reason after the
     answer. A text in which they find nothing is judged whole.
     normalise: both texts as normalise_answer returns them, before the patterns see them.
-    tokens: `word` or `syllable`, see tokenizer. A row whose gold has no token can not be judged.
+    tokens: `word` or `syllable`, see tokenizer. A row whose gold has no token cannot be judged.
     """
     find, find_gold = finder(extract, normalise), finder(gold_extract, normalise)
     split = tokenizer(tokens)

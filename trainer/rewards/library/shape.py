@@ -53,7 +53,7 @@ def overlong(max_tokens: int, buffer: int) -> RewardFunction:
 
     0 up to max_tokens - buffer, falling in a straight line to -1 at max_tokens, -1 beyond. The paper takes 20480 and
     4096; here max_tokens is at most generation.max_completion_length, or -1 is never reached. Without the tokens (a
-    text that no model wrote) a row can not be judged.
+    text that no model wrote) a row cannot be judged.
     """
     if not 0 < buffer <= max_tokens:
         raise ValueError(f"buffer is {buffer} and max_tokens is {max_tokens}: 0 < buffer <= max_tokens")

@@ -33,7 +33,7 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
 
     kind: the class of transformers, `AutoModel` or `AutoModelForSequenceClassification`. name: Hub id or local folder.
     Random numbers drawn while loading are put back, so that a run with a reward model samples as one without.
-    Raises RewardError when it can not be loaded, or when the checkpoint lacks weights: transformers would fill them
+    Raises RewardError when it cannot be loaded, or when the checkpoint lacks weights: transformers would fill them
     with random numbers, and a random head pays random rewards.
     """
     import torch
@@ -53,7 +53,7 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     except Exception as error:  # of any of the libraries that read configs, weights and vocabularies
         said = " ".join(str(error).split())[:300]
         fix = "check the name, the network and (for a gated model) HF_TOKEN"
-        raise RewardError(Problem.plain(f"reward model {name}", f"can not be loaded: {said}", fix)) from error
+        raise RewardError(Problem.plain(f"reward model {name}", f"cannot be loaded: {said}", fix)) from error
     missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in NOT_USED))
     if missing:
         what = f"its checkpoint has no {', '.join(missing[:3])}: as {kind} these weights would be random"

@@ -201,7 +201,7 @@ class LiveTab(Tab):
         frame.run.change(self.turned, [frame.run, self.about], left, api_name=False, **quiet)
 
     def _again(self, frame: Frame) -> Callable[..., list[Any]]:
-        """The same as a tick, of this tab, for an event that can not wait for it."""
+        """The same as a tick, of this tab, for an event that cannot wait for it."""
 
         def again(run: str | None, language: str, *chosen: Any) -> list[Any]:
             table = frame.runs.table()

@@ -61,7 +61,7 @@ def extension(run: str, steps: Any, words: Words) -> Extension:
 
 
 def extend(run: str, steps: Any, words: Words) -> None:
-    """Plan so many steps more and go on. Raises TrainerError; when it can not go on, the longer plan stays."""
+    """Plan so many steps more and go on. Raises TrainerError; when it cannot go on, the longer plan stays."""
     launch.extend(actions.opened(run, words), checked_steps(steps, words))
     actions.resume(run, words)
 
@@ -81,7 +81,7 @@ def contents(run: str, words: Words) -> launch.Contents:
 
 
 def delete(run: str, words: Words) -> None:
-    """Raises RunError while somebody works on it, or when its files can not be removed."""
+    """Raises RunError while somebody works on it, or when its files cannot be removed."""
     rundir = actions.opened(run, words)
     parent.end(rundir)  # its model may still be there to be tried
     try:

@@ -149,7 +149,7 @@ def is_uploaded(path: str) -> bool:
     try:
         return Path(path).expanduser().resolve().is_relative_to((launch.state_dir() / "page").resolve())
     except (OSError, ValueError, RuntimeError):
-        return True  # a path that can not be followed is not run either
+        return True  # a path that cannot be followed is not run either
 
 
 def start(form: Form, say: Words) -> RunDir:

@@ -130,7 +130,7 @@ def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         fix = "check data.name, data.config, data.split and the network"
         raise WorkError(
-            Problem.plain("data.name", f"{data.name} ({data.split}) can not be read: {first}", fix)
+            Problem.plain("data.name", f"{data.name} ({data.split}) cannot be read: {first}", fix)
         ) from error
     return {"rows": json.loads(json.dumps(rows, default=str))}
 

@@ -233,7 +233,7 @@ def _once(ways: Iterator[Way]) -> Iterator[Way]:
 
 
 def columns_of(spec: RunSpec) -> list[str]:
-    """Columns of the data file, as they are called there; [] when it can not be read."""
+    """Columns of the data file, as they are called there; [] when it cannot be read."""
     try:
         found = preview.first_records(str(spec.data.path), 1)
     except DataError:

@@ -254,7 +254,7 @@ function settle(name, html, buttons) {
 function lookAgain() {
     const parts = Object.entries(answer.values).filter(([key]) => key.startsWith("data.") || key === "model.name");
     const now = JSON.stringify([still.language, state.base, parts]);
-    // While other settings are wrong the rows can not be read: what is shown is of the settings before.
+    // While other settings are wrong the rows cannot be read: what is shown is of the settings before.
     markFormer(!answer.built && now !== rowsShown);
     if (now === rowsShown || !answer.built) return;
     rowsShown = now;

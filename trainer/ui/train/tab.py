@@ -82,7 +82,7 @@ class TrainTab(Tab):
 
     @staticmethod
     def started(language: str, text: str) -> list[Any]:
-        """Start a run and turn to it; or say here why it can not be started."""
+        """Start a run and turn to it; or say here why it cannot be started."""
         say, sent = words(language), dict[str, Any]()
         try:
             form, sent = forms.read(text, say, must_be_there=True)
@@ -108,7 +108,7 @@ class TrainTab(Tab):
 
 
 def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, Any], Words], str]) -> str:
-    """What `show` makes of a form, or why it can not."""
+    """What `show` makes of a form, or why it cannot."""
     say, sent = words(language), dict[str, Any]()
     try:
         form, sent = forms.read(text, say, must_be_there=True)
