@@ -81,7 +81,7 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
     begin = launch.start
     monkeypatch.setattr(launch, "start", lambda run, *others: begin(run, FAKE_WORKER))
     monkeypatch.setenv("FAKE_WORKER", "obey")
-    run = actions.start(Form("preset", "tiny", changes=("optim.max_steps=4",)), EN)
+    run = actions.start(Form("preset", "tiny", changes=("optim.max_steps=4",)))
     assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)
     with pytest.raises(RunError, match="has a worker already"):
         steering.resume("tiny-1", EN)

@@ -39,7 +39,7 @@ def write(
     try:
         _store(place, text)
     except OSError as error:
-        raise RunError(Problem.plain(str(place), f"cannot be written: {error.strerror}", "--out FILE")) from error
+        raise RunError(Problem("report.not_written", str(place), said=error.strerror or str(error))) from error
     return place
 
 
@@ -63,10 +63,10 @@ def _build(found: Sequence[Material], language: str, step: int | None) -> Report
     m = found[0]
     if step is not None and step not in m.state.steps:
         if not m.state.steps:
-            raise RunError(Problem.plain("--step", f"run {m.name} has finished no step yet"))
+            raise RunError(Problem("report.no_step", "--step", run=m.name))
         nearest = min(m.state.steps, key=lambda known: abs(known - step))
-        allowed = f"{m.state.steps[0]} to {m.state.last_step}, the nearest is {nearest}"
-        raise RunError(Problem.plain("--step", f"{step} is no finished step of run {m.name}", allowed))
+        values = {"seen": step, "first": m.state.steps[0], "last": m.state.last_step, "nearest": nearest}
+        raise RunError(Problem("report.other_step", "--step", run=m.name, **values))
     return sections.build(m, language, step)
 
 
@@ -76,7 +76,7 @@ def text_of(rundirs: Sequence[RunDir], language: str, form: Form, step: int | No
 
 
 def after_run(rundir: RunDir) -> None:
-    """Every language and form, once a run has ended. What goes wrong here is said on stderr and is nobody's failure:
+    """Every language and form, once a run has ended. What goes wrong here is said on stderr and fails nothing:
     how the run ended is in its event log already."""
     try:
         m = material.of(rundir)
@@ -87,4 +87,5 @@ def after_run(rundir: RunDir) -> None:
             for form, render in FORMS.items():
                 _store(rundir.report_file(language, form), render(report))
     except Exception as error:  # whatever a log may hold, a report is not worth a run
-        print(f"the report could not be written: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        said = f"{type(error).__name__}: {error}"
+        print(texts.here()("report.not_made", said=said), file=sys.stderr, flush=True)

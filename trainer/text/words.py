@@ -175,7 +175,9 @@ class _Formatter(string.Formatter):
             "word": lambda name: self.words(f"word.{name}"),
         }
         if isinstance(value, Message):
-            return self.words.said(value)
+            value = self.words.said(value)
+        elif hasattr(value, "said"):  # a problem: this room does not know it
+            value = str(value.said(self.words))
         if format_spec in PARTICLES:
             return with_particle(str(value), format_spec)
         form = written.get(format_spec)

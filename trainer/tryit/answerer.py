@@ -85,16 +85,15 @@ class Answerer:
     def _refuse_too_long(self, ids: list[int], request: Request) -> None:
         most = self.chat.context_tokens
         if not ids:
-            raise RunError(Problem.plain("prompt", "has no token that this model knows", "type something else"))
+            raise RunError(Problem("tryit.no_token", "prompt"))
         if most is not None and len(ids) + request.max_new_tokens > most:
-            wanted = f"{len(ids):,} tokens and {request.max_new_tokens:,} for the answer"
-            what = f"{wanted} are more than the {most:,} it can read"
-            raise RunError(Problem.plain("prompt", what, "shorten it, or allow fewer tokens"))
+            values = {"tokens": len(ids), "answer": request.max_new_tokens, "most": most}
+            raise RunError(Problem("tryit.context", "prompt", **values))
 
     # ---- held-out rows
 
     def _held_out(self, request: Request) -> None:
-        """Both answers to a row, with what the rewards pay for them."""
+        """Both answers to a row, with the reward of each."""
         from trainer.evaluate import answering
 
         rows = self._held_out_rows()
@@ -145,13 +144,10 @@ class Answerer:
 
         if self._rows is None:
             if not self.chat.spec.data.has_held_out_rows:
-                what = f"run {self.chat.source.rundir.name} has no held-out rows"
-                raise RunError(
-                    Problem.plain("data", what, "type a prompt; data.eval_path or data.eval_fraction holds some out")
-                )
+                raise RunError(Problem("tryit.no_held_out", "data", run=self.chat.source.rundir.name))
             self._rows = dataset.load(self.chat.spec, self.chat.tokenizer).held_out
         if not self._rows:
-            raise RunError(Problem.plain("data", "no held-out row fits data.max_prompt_length"))
+            raise RunError(Problem("tryit.none_fits", "data"))
         return self._rows
 
     def _rewards(self) -> ComponentRewardWrapper:

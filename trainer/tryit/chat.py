@@ -33,9 +33,9 @@ class ChatSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
-            raise RunError(Problem.plain("--temperature", f"{self.temperature} is not between 0 (greedy) and 10"))
+            raise RunError(Problem("tryit.temperature", "--temperature", seen=self.temperature, most=10))
         if self.max_new_tokens < 1:
-            raise RunError(Problem.plain("--max-new-tokens", f"{self.max_new_tokens} is not 1 or more"))
+            raise RunError(Problem("tryit.no_tokens", "--max-new-tokens", seen=self.max_new_tokens))
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,7 @@ class Dialogue:
     def __post_init__(self) -> None:
         data = self.chat.spec.data
         if self.system is not None and not data.chat:
-            what = f"the prompts of run {self.chat.source.rundir.name} are plain text (data.chat = false)"
-            raise RunError(Problem.plain("--system", what, "write it into the prompt"))
+            raise RunError(Problem("tryit.system", "--system", run=self.chat.source.rundir.name))
         self.system = self.system if self.system is not None else data.system_prompt
 
     def say(self, text: str, on_text: OnText, on_token: OnToken = lambda: None) -> Answer:
@@ -259,7 +258,7 @@ def _with_gpu(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if device == "cuda":
-        raise RunError(Problem.plain("--device", "is cuda and torch sees no GPU", "--device cpu"))
+        raise RunError(Problem("tryit.no_gpu", "--device"))
     return "cpu"
 
 
@@ -271,8 +270,7 @@ def _template_errors() -> Iterator[None]:
     try:
         yield
     except TemplateError as error:
-        what = f"the model's chat template refuses it: {error}"
-        raise RunError(Problem.plain("prompt", what, "leave out --system; roles must alternate")) from error
+        raise RunError(Problem("tryit.template", "prompt", said=str(error))) from error
 
 
 class Streamer:

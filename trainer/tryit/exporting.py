@@ -26,6 +26,7 @@ from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import checkpoints
 from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir
+from trainer.text import DEFAULT, LANGUAGE_VARIABLE
 
 KEEP = 12  # exports that are remembered
 TOOLS_S = 30.0
@@ -61,19 +62,20 @@ class File:
 
 
 def start(
-    rundir: RunDir, kind: str, step: int, repo: str | None = None, private: bool = True
+    rundir: RunDir, kind: str, step: int, repo: str | None = None, private: bool = True, language: str = DEFAULT
 ) -> subprocess.Popen[bytes]:
     """Start exporting the checkpoint of that step; the child. Raises ExportRefused before anything is started.
 
-    repo, private: for kind hub; the token is the environment's. Room on the disk is looked at by the export itself.
+    repo, private: for kind hub; the token is the environment's. language: of its output, which the page shows. Room on
+    the disk is looked at by the export itself.
     """
     _refuse(rundir, kind, step, repo)
     rundir.export_processes.mkdir(parents=True, exist_ok=True)
     with Lock(rundir.export_processes / "start.lock") as starting:
         if not starting.take(f"pid {os.getpid()}", _WAIT_S):
-            raise ExportRefused(Problem.plain(f"run {rundir.name}", "another page is starting an export", "try again"))
+            raise ExportRefused(Problem("tryit.export_starting", run=rundir.name))
         if any(one.state == "running" and (one.kind, one.step) == (kind, step) for one in listed(rundir)):
-            raise ExportRefused(Problem.plain(f"{kind}-{step}", "is being exported already", "wait for it"))
+            raise ExportRefused(Problem("tryit.exporting", f"{kind}-{step}"))
         name = f"{time.time_ns():020d}-{kind}-{step}"
         arguments = ["trainer", "export", rundir.name, "--to", kind, "--checkpoint", str(step)]
         if kind == "hub":
@@ -81,7 +83,7 @@ def start(
         child = spawn.detached(
             arguments,
             rundir.export_log(name),
-            {**os.environ, OUTPUTS_VARIABLE: str(rundir.path.parent)},
+            {**os.environ, OUTPUTS_VARIABLE: str(rundir.path.parent), LANGUAGE_VARIABLE: language},
             append=False,
             note=rundir.export_processes / f"{name}.json",
         )
@@ -91,22 +93,18 @@ def start(
 
 def _refuse(rundir: RunDir, kind: str, step: int, repo: str | None) -> None:
     if kind not in KINDS:
-        raise ExportRefused(
-            Problem.plain("export", f"{str(kind)[:40]!r} is no kind of export", f"one of {', '.join(KINDS)}")
-        )
+        raise ExportRefused(Problem("tryit.export_kind", seen=str(kind)[:40], kinds=KINDS))
     steps = [checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)]
     if step not in steps:
-        raise ExportRefused(Problem.plain("checkpoint", f"{step} is no checkpoint of this run"))
+        raise ExportRefused(Problem("tryit.other_checkpoint", "checkpoint", seen=step, known=steps))
     if kind == "hub":
         from trainer.export import hub_upload
 
         if repo is None or not REPO.fullmatch(repo):
-            raise ExportRefused(
-                Problem.plain("repository", f"{str(repo or '')[:80]!r} is not USER/NAME", "me/my-model")
-            )
+            raise ExportRefused(Problem("tryit.repository", seen=str(repo or "")[:80]))
         hub_upload.prepare(repo)
     elif (rundir.exports / f"{kind}-{step}").exists():
-        raise ExportRefused(Problem.plain(f"{kind}-{step}", "exists already", "download it, or delete its folder"))
+        raise ExportRefused(Problem("tryit.exported", f"{kind}-{step}"))
     if kind == "gguf" and (missing := missing_tools()):
         raise ExportRefused(missing)
 

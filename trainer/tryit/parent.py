@@ -41,8 +41,7 @@ def ask(
     request = checked({**raw, "id": new_id()})
     _refuse_without_checkpoint(rundir, request)
     if len(reading.waiting(rundir)) >= MOST_WAITING:
-        what = f"{MOST_WAITING} questions wait already"
-        raise RunError(Problem.plain(f"run {rundir.name}", what, "wait for their answers, or cancel some"))
+        raise RunError(Problem("tryit.many_waiting", run=rundir.name, count=MOST_WAITING))
     rundir.tryit_requests.mkdir(parents=True, exist_ok=True)
     write_json(rundir.tryit_requests / f"{request.id}.json", request.stored())
     return request, start(rundir, idle_s)
@@ -51,11 +50,9 @@ def ask(
 def _refuse_without_checkpoint(rundir: RunDir, request: Request) -> None:
     steps = [checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)]
     if not steps:
-        fix = "let it run to its first checkpoint"
-        raise RunError(Problem.plain(f"run {rundir.name}", "has no checkpoint to try", fix))
+        raise RunError(Problem("tryit.no_checkpoint", run=rundir.name))
     if request.checkpoint is not None and request.checkpoint not in steps:
-        what = f"{request.checkpoint} is no checkpoint of this run"
-        raise RunError(Problem.plain("checkpoint", what, f"one of {', '.join(map(str, steps))}"))
+        raise RunError(Problem("tryit.other_checkpoint", "checkpoint", seen=request.checkpoint, known=steps))
 
 
 def start(rundir: RunDir, idle_s: float = IDLE_S) -> subprocess.Popen[bytes] | None:
@@ -63,7 +60,7 @@ def start(rundir: RunDir, idle_s: float = IDLE_S) -> subprocess.Popen[bytes] | N
     rundir.tryit.mkdir(exist_ok=True)
     with Lock(rundir.tryit_lock("start")) as starting:
         if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
-            raise RunError(Problem.plain(f"run {rundir.name}", "is being made ready by another page", "ask again"))
+            raise RunError(Problem("tryit.starting", run=rundir.name))
         if reading.process(rundir).at_work:
             return None
         return spawn.detached(

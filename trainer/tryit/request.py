@@ -80,9 +80,9 @@ def checked(raw: Mapping[str, Any]) -> Request:
     for name, pattern in (("id", ID), ("thread", THREAD)):
         value = given[name]
         if not (value is None and name == "thread") and not (isinstance(value, str) and pattern.fullmatch(value)):
-            found.append(Problem.plain(name, f"{str(value)[:40]!r} is not one"))
+            found.append(Problem("tryit.no_name", name, seen=str(value)[:40]))
     if not found and not given["turns"] and given["row"] is None:
-        found.append(Problem.plain("prompt", "is empty", "type something to answer"))
+        found.append(Problem("tryit.empty", "prompt"))
     if found:
         raise RunError(found)
     return Request(**given)
@@ -91,23 +91,21 @@ def checked(raw: Mapping[str, Any]) -> Request:
 def _turns(value: Any, found: list[Problem]) -> list[Turn]:
     """Messages of user and assistant in turn, the first and the last of the user."""
     if not isinstance(value, list | tuple) or not all(isinstance(turn, dict) for turn in value):
-        found.append(Problem.plain("prompt", "is not a list of messages"))
+        found.append(Problem("tryit.no_messages", "prompt"))
         return []
     turns = []
     for number, turn in enumerate(value):
         role, content = turn.get("role"), _text("prompt", turn.get("content"), found)
         if role != ("user", "assistant")[number % 2] or content is None:
-            found.append(Problem.plain("prompt", "user and assistant do not take turns"))
+            found.append(Problem("tryit.turns", "prompt"))
             return []
         turns.append({"role": role, "content": content})
     if turns and (len(turns) % 2 == 0 or not turns[-1]["content"].strip()):
-        found.append(Problem.plain("prompt", "is empty", "type something to answer"))
+        found.append(Problem("tryit.empty", "prompt"))
     if len(turns) > MOST_TURNS + 1:
-        found.append(Problem.plain("prompt", f"the conversation has more than {MOST_TURNS} turns", "begin a new one"))
+        found.append(Problem("tryit.many_turns", "prompt", most=MOST_TURNS))
     if sum(len(turn["content"]) for turn in turns) > MOST_ALL:
-        found.append(
-            Problem.plain("prompt", f"the conversation has more than {MOST_ALL:,} characters", "begin a new one")
-        )
+        found.append(Problem("tryit.many_characters", "prompt", most=MOST_ALL))
     return turns
 
 
@@ -115,10 +113,10 @@ def _text(name: str, value: Any, found: list[Problem]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        found.append(Problem.plain(name, "is not a text"))
+        found.append(Problem("tryit.no_text", name))
         return ""
     if len(value) > MOST_TEXT:
-        found.append(Problem.plain(name, f"has {len(value):,} characters, {MOST_TEXT:,} are allowed", "shorten it"))
+        found.append(Problem("tryit.long", name, count=len(value), most=MOST_TEXT))
         return ""
     return value.encode("utf-8", "replace").decode()  # half a surrogate pair is no text that a tokenizer takes
 
@@ -126,16 +124,16 @@ def _text(name: str, value: Any, found: list[Problem]) -> str | None:
 def _sides(value: Any, found: list[Problem]) -> list[str]:
     wanted = [side for side in SIDES if isinstance(value, list | tuple) and side in value]
     if not wanted or len(wanted) != len(value):
-        found.append(Problem.plain("sides", f"{str(value)[:40]!r} is not base, tuned or both"))
+        found.append(Problem("tryit.sides", "sides", seen=str(value)[:40]))
     return wanted
 
 
 def _number(name: str, value: Any, most: float, found: list[Problem]) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        found.append(Problem.plain(name, f"{str(value)[:40]!r} is not a number"))
+        found.append(Problem("tryit.no_number", name, seen=str(value)[:40]))
         return 0.0
     if not 0 <= value <= most:
-        found.append(Problem.plain(name, f"{value} is not between 0 (greedy) and {most:g}"))
+        found.append(Problem("tryit.temperature", name, seen=value, most=most))
     return float(value)
 
 
@@ -143,7 +141,7 @@ def _whole(name: str, value: Any, least: int, most: int, found: list[Problem]) -
     if isinstance(value, float) and value.is_integer():  # a number field of a browser
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        found.append(Problem.plain(name, f"{str(value)[:40]!r} is not a whole number from {least} to {most:,}"))
+        found.append(Problem("tryit.no_whole", name, seen=str(value)[:40], least=least, most=most))
         return least
     return value
 

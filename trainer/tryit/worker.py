@@ -200,9 +200,7 @@ class Worker:
     def tell_waiting(self) -> None:
         """Those who asked until it ended, and are not answered any more."""
         for request in reading.waiting(self.rundir):
-            self._failed(
-                request, [self.problem or Problem.plain("question", "the process that answers was ended", "ask again")]
-            )
+            self._failed(request, [self.problem or Problem("tryit.ended")])
 
     def _end_lost(self) -> None:
         """Answers in which the process before this one was killed."""
@@ -214,8 +212,7 @@ class Worker:
         """Those left by a process that was killed."""
         for request in reading.waiting(self.rundir):
             if time.time() - request.t > TOO_OLD_S:
-                what = "was asked when nobody was there to answer, and is too old now"
-                self._failed(request, [Problem.plain("question", what, "ask again")])
+                self._failed(request, [Problem("tryit.too_old")])
 
 
 def main(rundir: RunDir, idle_s: float) -> int:
@@ -249,9 +246,8 @@ def _note(line: str) -> None:
 
 
 def _out_of_memory(error: BaseException) -> Problem:
-    said = out_of_memory.shortened(error)
-    return Problem.plain("memory", f"ran out: {said}", "fewer tokens, a shorter prompt, or end what else uses it")
+    return Problem("tryit.out_of_memory", "memory", said=out_of_memory.shortened(error))
 
 
 def _unknown(error: BaseException) -> Problem:
-    return Problem.plain(type(error).__name__, str(error)[:500] or "no message", "see logs/tryit.log of the run")
+    return Problem("tryit.unknown", type(error).__name__, said=str(error)[:500] or "-")

@@ -10,7 +10,6 @@ from trainer.errors import Problem, RunError
 from trainer.launch import WorkerHandle
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
-from trainer.text import Words
 from trainer.tryit import parent, reading
 
 
@@ -35,25 +34,25 @@ def reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def opened(run: str | None, words: Words) -> RunDir:
+def opened(run: str | None) -> RunDir:
     """The run of that name, as a browser sent it. Raises RunError when there is none."""
     if not run:
-        raise RunError(Problem.plain(words("page.run"), words("page.run_none")))
+        raise RunError(Problem("page.no_run"))
     return RunDir.open(outputs_dir(), run)
 
 
-def resume(run: str | None, words: Words) -> WorkerHandle:
+def resume(run: str | None) -> WorkerHandle:
     """Start another attempt. Raises RunError when it is running or finished."""
-    rundir = opened(run, words)
+    rundir = opened(run)
     free_gpu()
     handle = launch.resume(rundir)
     started(handle)
     return handle
 
 
-def report(run: str | None, language: str, words: Words) -> str:
+def report(run: str | None, language: str) -> str:
     """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
-    return reports.text_of([opened(run, words)], language, "html")
+    return reports.text_of([opened(run)], language, "html")
 
 
 def free_gpu() -> None:

@@ -1,6 +1,6 @@
 """The page's small pieces of HTML. Every text goes through `escape`: what a model wrote stays inert.
 
-Class names are those of style.css. No gradio.
+Class names are those of page.css. No gradio.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 
-from trainer.errors import Problem
+from trainer.errors import Problem, TrainerError
 from trainer.run.status import Status
 from trainer.show.markup import element, escape
+from trainer.text import Words
 
 __all__ = [
     "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",
-    "report", "shape",
+    "refused", "report", "shape", "told",
 ]  # fmt: skip
 
 # Never colour alone: each state also has a shape, and its word stands beside it.
@@ -74,19 +75,28 @@ def folded(title: str, text: str) -> str:
     return f"<details>{element('summary', title)}{pre([text], '')}</details>"
 
 
-def problems(sentence: str, found: Iterable[Problem], type_this: str) -> str:
+def problems(sentence: str, found: Iterable[Problem], type_this: str, say: Words) -> str:
     """Every problem: where, what, what to type instead."""
     items = []
     for problem in found:
-        fix = ""
-        if problem.fix:
-            fix = f'<div class="g-fix">{escape(type_this)}: {element("code", problem.fix)}</div>'
-        items.append(f"<li>{element('b', problem.where)} {escape(problem.what)}{fix}</li>")
+        fix, told = "", problem.said(say)
+        if told.fix:
+            fix = f'<div class="g-fix">{escape(type_this)}: {element("code", told.fix)}</div>'
+        items.append(f"<li>{element('b', told.where)} {escape(told.what)}{fix}</li>")
     return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
 
 
 def notice(text: str, kind: str = "g-right") -> str:
     return f'<div class="{kind}" role="status">{element("p", text)}</div>' if text else ""
+
+
+def told(error: TrainerError, say: Words) -> str:
+    """Why something was not done, as text: a line a problem."""
+    return "\n".join(str(problem.said(say)) for problem in error.problems)
+
+
+def refused(error: TrainerError, say: Words) -> str:
+    return notice(told(error, say), "g-wrong")
 
 
 def report(text: str, name: str, save: str) -> str:

@@ -18,7 +18,7 @@ import time
 import traceback
 from typing import Any
 
-from trainer import launch
+from trainer import launch, text
 from trainer.console.headless import Interrupts
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
@@ -42,13 +42,13 @@ def serve(host: str, port: int, auth: str | None) -> int:
         while not pressed.count and page.is_running:
             time.sleep(_POLL_S)
         page.close(verbose=False)
-    print("page closed; runs that are going go on", flush=True)
+    print(text.here()("page.closed"), flush=True)
     return launch.EXIT_FINISHED
 
 
 def check_port(port: int) -> None:
     if not 1 <= port <= 65535:
-        raise SpecError(Problem.plain("--port", f"{port} is not between 1 and 65535", "--port 7860"))
+        raise SpecError(Problem("page.port_range", "--port", seen=port))
 
 
 def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
@@ -56,17 +56,10 @@ def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
     if auth is None:
         if is_loopback(host):
             return None
-        raise SpecError(
-            Problem.plain(
-                f"--host {host}",
-                "other machines could start runs here without a password",
-                f"--host {host} --auth USER:PASSWORD; or leave --host out and come through ssh -L 7860:localhost:7860",
-            )
-        )
+        raise SpecError(Problem("page.no_password", f"--host {host}", host=host))
     user, colon, password = auth.partition(":")
     if not (colon and user.strip() and password):
-        what = "needs a user and a password with ':' between them"
-        raise SpecError(Problem.plain("--auth", what, "--auth me:a-long-password"))
+        raise SpecError(Problem("page.no_login", "--auth"))
     return user.strip(), password  # Gradio strips the user's name as well
 
 
@@ -100,8 +93,7 @@ def _take_port(host: str, port: int) -> None:
     try:
         family, kind, proto, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        what = "is no address of this machine"
-        raise RunError(Problem.plain(f"--host {host}", what, "--host 127.0.0.1")) from error
+        raise RunError(Problem("page.host_unknown", f"--host {host}")) from error
     with socket.socket(family, kind, proto) as probe:
         if os.name != "nt":  # there it would allow a port that is in use
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,12 +105,10 @@ def _take_port(host: str, port: int) -> None:
 
 def _port_problem(host: str, port: int, error: OSError) -> Problem:
     if error.errno == errno.EADDRINUSE:
-        fix = f"--port {port + 1 if port < 65535 else 7860}"
-        what = "is in use: is the page open already? (or another program has it)"
-        return Problem.plain(f"port {port}", what, fix)
+        return Problem("page.port_taken", port=port, instead=port + 1 if port < 65535 else 7860)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Problem.plain(f"port {port}", "only root may listen on it", "--port 7860")
-    return Problem.plain(f"--host {host}", f"cannot be listened on: {error.strerror}", "--host 127.0.0.1")
+        return Problem("page.port_root", port=port)
+    return Problem("page.host_refused", f"--host {host}", said=error.strerror or str(error))
 
 
 class BrowserLeft(logging.Filter):
@@ -194,13 +184,9 @@ def _checker(user: str, password: str) -> Any:
 def _say(host: str, port: int, locked: bool) -> None:
     shown = "localhost" if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
-    print(f"page  http://{shown}:{port}", flush=True)
-    print(f"runs  {outputs_dir()}", flush=True)
+    say = text.here()
+    print(f"page  http://{shown}:{port}", flush=True)  # programs look for this line: the same in every language
+    print(say("page.runs_in", folder=outputs_dir()), flush=True)
     if locked and not is_loopback(host):
-        print(
-            "note  the password crosses the network unencrypted: on a network you do not trust "
-            f"leave --host out and use ssh -L {port}:localhost:{port}",
-            file=sys.stderr,
-            flush=True,
-        )
-    print("Ctrl-C closes the page; runs that are going go on", flush=True)
+        print(say("page.unencrypted", port=port), file=sys.stderr, flush=True)
+    print(say("page.how_to_close"), flush=True)

@@ -24,24 +24,25 @@ from trainer.plan import RunPlan
 from trainer.presets.explain import nearest
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir, next_name, outputs_dir
+from trainer.text import Message
 from trainer.wandb_import import exported_files, history, settings
 from trainer.wandb_import.history import Evaluation, History, LoggedStep
 from trainer.wandb_import.settings import KnownSettings
 
-_SHOWN = 12  # names an error lists
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What was made, for the person who asked. ignored: {what: how many}."""
+    """What was made, for the person who asked. ignored: {kind: how many}, the kinds those of `wandb_import.ignored` in
+    trainer/text."""
 
     rundir: RunDir
     training: History
     run: str | None
     known: list[str]
     ignored: dict[str, int]
-    notes: list[str]
+    notes: list[Message]
 
 
 def bring(
@@ -61,14 +62,12 @@ def bring(
     """
     problems = _gpu_problems(gpu)
     if preset is not None and config_file is not None:
-        problems.append(
-            Problem.plain("--config", "means nothing with --preset: both say the settings", "leave one out")
-        )
+        problems.append(Problem("wandb_import.two_settings", "--config"))
     read = _collected(lambda: exported_files.read(paths, run), problems)
     told = history.training(read.rows) if read else None
     if told is not None and not told.useful:
         problems.append(_no_metrics(paths, read.rows if read else []))
-    title = f"imported from W&B: {read.run if read and read.run else paths[0].stem}"
+    title = f"W&B: {read.run if read and read.run else paths[0].stem}"
     settings = _collected(lambda: _settings(preset, overrides, config_file, title, told), problems)
     if problems or read is None or told is None or settings is None:
         raise DataError(problems)
@@ -76,12 +75,10 @@ def bring(
     plan, notes = _plan(settings, card.name if card else None)
     numbers = [step.number for step in told.steps]
     if told.counted_by != exported_files.GLOBAL_STEP and any(b - a != 1 for a, b in itertools.pairwise(numbers)):
-        notes.append(
-            f"{told.counted_by} counts calls of wandb.log, not steps of the training: those are "
-            f"{exported_files.GLOBAL_STEP}"
-        )
+        values = {"column": told.counted_by, "step": exported_files.GLOBAL_STEP}
+        notes.append(Message("wandb_import.counts_calls", **values))
     if settings.refused:
-        told.ignored["values of the config that do not fit here"] = settings.refused
+        told.ignored["config"] = settings.refused
     ignored = {what: count for what, count in sorted((read.ignored + told.ignored).items()) if count}
     outputs = outputs_dir()
     env = {"imported_on": environment.describe()}  # not the machine it ran on
@@ -117,22 +114,20 @@ def _gpu_problems(gpu: str | None) -> list[Problem]:
         return []
     short = {name.removeprefix("RTX "): name for name in NAMES}
     close = [short.get(name, name) for name in nearest(gpu, [*short, *NAMES], count=3)]
-    known = ", ".join(dict.fromkeys(close or NAMES))
-    return [
-        Problem.plain(
-            "--gpu", f"{gpu!r} is not in the table of cards", f"{'did you mean' if close else 'one of'}: {known}"
-        )
-    ]
+    key = "wandb_import.gpu_near" if close else "wandb_import.gpu"
+    return [Problem(key, "--gpu", seen=gpu, known=list(dict.fromkeys(close or NAMES)))]
 
 
 def _no_metrics(paths: Sequence[Path], rows: Sequence[exported_files.ExportedRow]) -> Problem:
     names = list(dict.fromkeys(name for row in rows for name in row.numbers))
-    seen = ", ".join(map(repr, names[:_SHOWN])) or "no column of numbers"
+    files = ", ".join(path.name for path in paths)
+    if not names:
+        return Problem("wandb_import.no_numbers", files)
     close = [f"train/{found}" for name in names for found in nearest(name.rpartition("/")[2], history.TRL_NAMES)]
-    fix = f"did you mean {', '.join(dict.fromkeys(close))}?" if close else "train/reward, train/loss, ..."
-    return Problem.plain(
-        ", ".join(path.name for path in paths), f"no metric of a training is in it; it has {seen}", fix
-    )
+    seen = exported_files.quoted(names)
+    if not close:
+        return Problem("wandb_import.no_metric", files, seen=seen)
+    return Problem("wandb_import.no_metric_near", files, seen=seen, near=list(dict.fromkeys(close)))
 
 
 def _settings(
@@ -146,14 +141,14 @@ def _settings(
     return settings.of_config(config_file, overrides, title, rewards)
 
 
-def _plan(settings: KnownSettings, gpu: str | None) -> tuple[dict[str, Any], list[str]]:
+def _plan(settings: KnownSettings, gpu: str | None) -> tuple[dict[str, Any], list[Message]]:
     """The plan as far as it is known: of a batch that is not, nothing is computed. And what is to be said."""
     if settings.batch_known:
         try:
             made = planning.make(settings.spec, rows=None, gpu_name=gpu)
         except PlanError as error:
             # Another version of TRL counted the batch in prompts: what was possible there may not be here.
-            return {"gpu_name": gpu}, [f"no plan of these settings: {problem}" for problem in error.problems]
+            return {"gpu_name": gpu}, [Message("wandb_import.no_plan", problem=problem) for problem in error.problems]
         return made.model_dump(mode="json"), []
     return {"gpu_name": gpu}, []
 

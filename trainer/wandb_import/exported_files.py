@@ -30,7 +30,6 @@ _HOLDERS = ("history", "data", "rows")
 _BANDS = ("__MIN", "__MAX")
 _MISSING = {"", "nan", "null", "none", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 MOST_CELL = 131_072  # characters of a cell: larger ones are tables, which no history has
-_SHOWN = 12  # names an error lists
 _PARQUET = b"PAR1"
 _MILLISECONDS = 1e11  # a time above it is not in seconds
 
@@ -55,7 +54,8 @@ class ExportedRow:
 
 @dataclass
 class History:
-    """All rows of all files. run: the name of the run, where a panel says it. ignored: {what: how many}."""
+    """All rows of all files. run: the name of the run, where a panel says it. ignored: {kind: how many}, the
+    kinds those of `wandb_import.ignored` in trainer/text."""
 
     rows: list[ExportedRow] = field(default_factory=list)
     run: str | None = None
@@ -76,8 +76,7 @@ def read(paths: Sequence[Path], run: str | None = None) -> History:
             continue
         (panels if name is not None else whole).extend(rows)
         if name is not None and history.run not in (None, name):
-            what = f"is of the run {name!r}, the files before it of {history.run!r}"
-            problems.append(Problem.plain(path.name, what, "import them one after the other"))
+            problems.append(Problem("wandb_import.other_run", path.name, run=name, before=history.run))
         history.run = name or history.run
     problems += _mixed([*whole, *panels], paths)
     if problems:
@@ -91,18 +90,16 @@ def _records(path: Path) -> list[Record]:
         content = path.read_bytes()
         text = "" if content.startswith(_PARQUET) else content.decode("utf-8-sig")
     except OSError as error:
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise DataError(Problem.plain(str(path), what, "the path of a file that W&B exported")) from error
+        raise DataError(_unreadable(path, error)) from error
     except UnicodeDecodeError as error:
-        raise DataError(Problem.plain(str(path), "is not UTF-8 text", "export it again as CSV or JSON")) from error
+        raise DataError(Problem("wandb_import.no_text", str(path))) from error
     if content.startswith(_PARQUET):  # what W&B gives where a CSV would be too long
-        fix = f"pandas.read_parquet({path.name!r}).to_csv({path.stem + '.csv'!r})"
-        raise DataError(Problem.plain(str(path), "is Parquet", fix))
+        raise DataError(Problem("wandb_import.parquet", str(path), name=path.name, csv=f"{path.stem}.csv"))
     if not text.strip():
-        raise DataError(Problem.plain(str(path), "is empty", "export it again"))
+        raise DataError(Problem("wandb_import.empty", str(path)))
     records = _json(path, text) if text.lstrip()[0] in "[{" else _csv(path, text)
     if not records:
-        raise DataError(Problem.plain(str(path), "has no rows", "export it again"))
+        raise DataError(Problem("wandb_import.no_rows", str(path)))
     return records
 
 
@@ -112,8 +109,7 @@ def _csv(path: Path, text: str) -> list[Record]:
     try:
         records = [{key: cell for key, cell in row.items() if key} for row in reader]
     except csv.Error as error:
-        fix = "export only the columns of numbers, without tables"
-        raise DataError(Problem.plain(f"{path}:{reader.line_num}", f"is not CSV: {error}", fix)) from error
+        raise DataError(Problem("wandb_import.no_csv", f"{path}:{reader.line_num}", said=str(error))) from error
     return [record for record in records if record]
 
 
@@ -131,8 +127,7 @@ def _json(path: Path, text: str) -> list[Record]:
     elif isinstance(value, dict):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        fix = f"a list of objects, JSON lines, or an object with {', '.join(_HOLDERS)}"
-        raise DataError(Problem.plain(str(path), "is JSON, but no list of rows", fix))
+        raise DataError(Problem("wandb_import.no_list", str(path), holders=_HOLDERS))
     return value
 
 
@@ -142,8 +137,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Any]:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                fix = "a list of objects, or one object a line"
-                raise DataError(Problem.plain(f"{path}:{number}", f"is not JSON: {error}", fix)) from error
+                raise DataError(Problem("wandb_import.no_json", f"{path}:{number}", said=str(error))) from error
 
 
 def _one_run(path: Path, records: list[Record], wanted: str | None) -> tuple[list[Record], str | None]:
@@ -158,15 +152,14 @@ def _one_run(path: Path, records: list[Record], wanted: str | None) -> tuple[lis
     axis = [column for column in columns if column not in placed]
     if not runs or len(axis) != 1:
         if wanted is not None:
-            what = f"means nothing to {path.name}, a history of one run"
-            raise DataError(Problem.plain("--run", what, "leave --run out"))
+            raise DataError(Problem("wandb_import.one_run", "--run", file=path.name))
         return records, None
     if wanted is None and len(runs) > 1:
-        names = _listed(runs)
-        raise DataError(Problem.plain(path.name, f"has {len(runs)} runs: {names}", f"--run {runs[0]!r} takes one"))
+        values = {"count": len(runs), "names": quoted(runs), "first": runs[0]}
+        raise DataError(Problem("wandb_import.several_runs", path.name, **values))
     chosen = wanted if wanted is not None else runs[0]
     if chosen not in runs:
-        raise DataError(Problem.plain("--run", f"{path.name} has no run {chosen!r}", f"one of: {_listed(runs)}"))
+        raise DataError(Problem("wandb_import.no_run", "--run", file=path.name, seen=chosen, names=quoted(runs)))
     kept = {
         column: metric
         for column, (run, metric) in placed.items()
@@ -183,7 +176,7 @@ def _rows(path: Path, records: list[Record], panel: bool, ignored: Counter[str])
     media = tuple(f"{name.removesuffix('._type')}." for name in columns if name.endswith("._type"))  # a table's columns
     for record in records:
         if media:
-            ignored["parts of tables and media"] += sum(name.startswith(media) for name in record)
+            ignored["media"] += sum(name.startswith(media) for name in record)
             record = {name: cell for name, cell in record.items() if not name.startswith(media)}
         numbers = {name: value for name, cell in record.items() if (value := _number(cell, ignored)) is not None}
         row = ExportedRow({}, panel=panel)
@@ -194,7 +187,7 @@ def _rows(path: Path, records: list[Record], panel: bool, ignored: Counter[str])
             row.time /= 1000
         for name, value in numbers.items():
             if name.startswith(("system.", "system/")):
-                ignored["system metrics"] += 1
+                ignored["system"] += 1
             elif name not in _STEPS and name not in _ORDERS and not name.startswith("_"):
                 row.numbers[name] = value
         yield row
@@ -205,36 +198,39 @@ def _number(cell: Any, ignored: Counter[str]) -> float | None:
     if isinstance(cell, str):
         text = cell.strip()
         if text.lower() in _MISSING:
-            ignored["values that are not finite"] += bool(text) and text.lower() not in ("null", "none")
+            ignored["not_finite"] += bool(text) and text.lower() not in ("null", "none")
             return None
         try:
             cell = float(text) if "_" not in text else None
         except ValueError:
             cell = None
         if cell is None:
-            ignored["cells that are no numbers"] += 1
+            ignored["no_number"] += 1
             return None
     if cell is None:
         return None
     if isinstance(cell, bool) or not isinstance(cell, int | float):
-        ignored["cells that are no numbers"] += 1
+        ignored["no_number"] += 1
         return None
     if not math.isfinite(cell):
-        ignored["values that are not finite"] += 1
+        ignored["not_finite"] += 1
         return None
     return float(cell)
 
 
 def _without_step(path: Path, columns: Sequence[str], panel: bool) -> Problem:
-    what = f"has no column that says the step; it has {_listed(columns)}"
     if {"Name", "State"} <= set(columns):
-        what = "is a table of runs, one row a run, and no history"
-        return Problem.plain(path.name, what, "export a chart of the run as CSV, or run.scan_history()")
+        return Problem("wandb_import.table_of_runs", path.name)
     if panel:
-        return Problem.plain(
-            path.name, what, "set the x axis of the chart to Step or train/global_step and export it again"
-        )
-    return Problem.plain(path.name, what, f"one of {', '.join((GLOBAL_STEP, '_step', 'Step'))}")
+        return Problem("wandb_import.chart_without_step", path.name, columns=quoted(columns), step=GLOBAL_STEP)
+    known = (GLOBAL_STEP, "_step", "Step")
+    return Problem("wandb_import.no_step_column", path.name, columns=quoted(columns), known=known)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if isinstance(error, FileNotFoundError):
+        return Problem("wandb_import.no_file", str(path))
+    return Problem("wandb_import.unreadable", str(path), said=error.strerror or str(error))
 
 
 def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:
@@ -245,8 +241,7 @@ def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:
     if any(row.order is not None and row.step is not None for row in rows):
         return []  # some rows know both: the others are placed by what they have
     names = ", ".join(path.name for path in paths)
-    what = f"some count W&B's steps, others {GLOBAL_STEP}: which belong together is not known"
-    return [Problem.plain(names, what, "export all of them with the same x axis")]
+    return [Problem("wandb_import.mixed_steps", names, step=GLOBAL_STEP)]
 
 
 def _in_order(rows: Sequence[ExportedRow], ignored: Counter[str]) -> list[ExportedRow]:
@@ -267,13 +262,13 @@ def _in_order(rows: Sequence[ExportedRow], ignored: Counter[str]) -> list[Export
 
 def _merge(there: ExportedRow, row: ExportedRow, ignored: Counter[str]) -> None:
     twice = [name for name, value in row.numbers.items() if there.numbers.get(name, value) != value]
-    ignored["values said twice (the later one counts)"] += len(twice)
+    ignored["twice"] += len(twice)
     there.numbers |= row.numbers
     there.step = row.step if row.step is not None else there.step
     there.time = row.time if row.time is not None else there.time
     there.runtime = row.runtime if row.runtime is not None else there.runtime
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+def quoted(names: Sequence[str]) -> list[str]:
+    """Names as a problem lists them: blanks in them can be seen."""
+    return [repr(name) for name in names]

@@ -113,7 +113,7 @@ def training(rows: Sequence[ExportedRow]) -> History:
     reading = _Reading(counted_by == GLOBAL_STEP, any(_trained(row) for row in named))
     for row in _moved_back(named):
         reading.take(row)
-    reading.ignored["values logged after the last step"] += len(reading.pending)
+    reading.ignored["after_last"] += len(reading.pending)
     steps = [reading.steps[number] for number in sorted(reading.steps)]
     _place_profiled(steps, reading)
     for step in steps:
@@ -185,7 +185,7 @@ class _Reading:
             self.eval_times[at] = row.time
             self._newest = row
         if evaluated and not stands:
-            self.ignored["seconds profiled in evaluations"] += len(self.pending)
+            self.ignored["in_evaluations"] += len(self.pending)
             self.pending.clear()
         elif number is None or not stands:
             self._wait(values)
@@ -208,7 +208,7 @@ class _Reading:
             elif inner.startswith("rewards/") and inner.endswith("/mean"):
                 components[inner[len("rewards/") : -len("/mean")]] = value
             else:
-                self.ignored["other values of evaluations"] += 1
+                self.ignored["of_evaluations"] += 1
         return Evaluation(step, fields | {"components": components}, self.eval_times[step])
 
     def _wait(self, values: dict[str, float]) -> None:
@@ -226,9 +226,9 @@ class _Reading:
                 step.metrics[name] = value + (step.metrics.get(name, 0.0) if name.startswith(PROFILED) else 0.0)
             return
         twice = values.keys() & step.metrics.keys()
-        self.ignored["values said twice (the later one counts)"] += len(twice)
+        self.ignored["twice"] += len(twice)
         if number < self._last or twice:  # after a resume: what was profiled since the newest row is of two steps
-            self.ignored["values logged around a resume"] += len(self.pending)
+            self.ignored["around_resume"] += len(self.pending)
             self.pending.clear()
             step.began, step.ended = None, row
         elif number > self._last:
@@ -255,7 +255,7 @@ def _place_profiled(steps: Sequence[LoggedStep], reading: _Reading) -> None:
             step.over = gap
             step.metrics = {name: value / gap for name, value in step.profiled.items()} | step.metrics
         else:
-            reading.ignored["seconds profiled in steps that the export left out"] += len(step.profiled)
+            reading.ignored["left_out_steps"] += len(step.profiled)
         before = step.number
 
 

@@ -109,16 +109,16 @@ def _set_keys(spec: RunSpec) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     """{key: value}: W&B writes {key: {value: ..}} to config.yaml, and the plain values where its API is asked."""
-    fix = "config.yaml of the run's folder, or json.dumps(run.config)"
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise DataError(Problem.plain(str(path), what, fix)) from error
+        missing = isinstance(error, FileNotFoundError)
+        key = "wandb_import.no_config_file" if missing else "wandb_import.config_unreadable"
+        raise DataError(Problem(key, str(path), said=error.strerror or str(error))) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(Problem.plain(str(path), "is neither YAML nor JSON", fix)) from error
+        raise DataError(Problem("wandb_import.config_syntax", str(path))) from error
     if not isinstance(found, dict):
-        raise DataError(Problem.plain(str(path), "is not a config: an object of names and values", fix))
+        raise DataError(Problem("wandb_import.no_config", str(path)))
     inner = {"value", "desc"}
     return {
         str(key): value["value"] if isinstance(value, dict) and "value" in value and value.keys() <= inner else value

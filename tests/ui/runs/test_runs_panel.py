@@ -66,7 +66,7 @@ def test_extend_says_what_it_would_do_first() -> None:
 def test_a_number_of_steps_that_is_none_is_refused_with_the_rule(make_run: MakeRun, steps: Any) -> None:
     make_run("tiny-1", *finished())
     with pytest.raises(TrainerError, match="1000000"):
-        actions.extend("tiny-1", steps, EN)
+        actions.extend("tiny-1", steps)
     if steps is not None:
         shown = panel.show(Wish("extend", "tiny-1", steps=steps), EN)
         assert 'data-do="extended"' not in shown and "1000000" in shown and "<b>" not in shown
@@ -77,7 +77,7 @@ def test_extend_plans_more_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "start", lambda run, module, *others: begin(run, FAKE_WORKER, *others))
     monkeypatch.setenv("FAKE_WORKER", "finish")
     run = planned_run(began(), step(1, of=4), {"kind": "run_stopped", "step": 1})
-    planned = actions.extension("tiny-1", 3, EN)
+    planned = actions.extension("tiny-1", 3)
     assert panel.carry_out(Wish("extended", "tiny-1", steps="3"), EN) == ""
     assert run.read_spec().optim.max_steps == planned.after == planned.before + 3
     wait_for(lambda: launch.status_of(run) == "finished" and not _left())
@@ -124,13 +124,13 @@ def test_the_same_wish_again_is_another_text_with_the_same_meaning() -> None:
 
 def test_a_clone_tells_train_which_run_and_a_run_without_settings_is_none(make_run: MakeRun) -> None:
     make_run("tiny-1", *finished())
-    told = [json.loads(actions.clone("tiny-1", EN)) for _ in range(2)]
+    told = [json.loads(actions.clone("tiny-1")) for _ in range(2)]
     assert [(each["base"], each["changes"]) for each in told] == [({"run": "tiny-1"}, [])] * 2
     assert told[0] != told[1]
     make_run("broken").spec.write_text("{")
     for name in ("broken", "../up", ""):
         with pytest.raises(TrainerError):
-            actions.clone(name, EN)
+            actions.clone(name)
 
 
 def _left() -> list[Any]:

@@ -28,12 +28,12 @@ ROWS = "".join(json.dumps({"question": f"What is {n} + 1?", "label": str(n + 1)}
 
 
 def checked(*changes: str, preset: str = "tiny", name: str | None = None) -> Checked:
-    return actions.check(Form("preset", preset, changes=changes, name=name), EN)
+    return actions.check(Form("preset", preset, changes=changes, name=name))
 
 
 def mended(found: Checked, way: Way) -> Checked:
     form = found.form
-    return actions.check(Form(form.kind, form.base, form.file, way.applied(form.changes), form.name), EN)
+    return actions.check(Form(form.kind, form.base, form.file, way.applied(form.changes), form.name))
 
 
 # ---------------------------------------------------------------------------------- reading it
@@ -49,19 +49,19 @@ def mended(found: Checked, way: Way) -> Checked:
 )  # fmt: skip
 def test_what_is_no_form_is_refused_in_words(text: str) -> None:
     with pytest.raises(TrainerError):
-        form, _ = forms.read(text, EN)
-        forms.source(form, EN)
+        form, _ = forms.read(text)
+        forms.source(form)
 
 
 def test_an_empty_form_is_a_new_one_but_starts_nothing() -> None:
-    assert forms.read("", EN)[0] == Form("preset", "tiny")
+    assert forms.read("")[0] == Form("preset", "tiny")
     with pytest.raises(SpecError):
-        forms.read("", EN, must_be_there=True)
+        forms.read("", must_be_there=True)
 
 
 def test_tables_may_be_typed_as_json_too() -> None:
     change = 'reward.components.0.params={"extract": "(a)", "deep": {"b": [1, 2]}}'
-    form, _ = forms.read(json.dumps({"base": {"preset": "tiny"}, "changes": [change]}), EN)
+    form, _ = forms.read(json.dumps({"base": {"preset": "tiny"}, "changes": [change]}))
     assert form.changes == ('reward.components.0.params={extract = "(a)", deep = {b = [1, 2]}}',)
 
 
@@ -81,7 +81,7 @@ def test_every_problem_of_a_form_is_listed_and_nothing_is_written() -> None:
     assert all(key in told for key in ("optim.learning_rate", "nowhere", "../up"))
     assert found.card == "" and found.toml == ""
     with pytest.raises(ValueError, match="learning_rate"):
-        actions.start(found.form, EN)
+        actions.start(found.form)
     assert not outputs_dir().exists()
 
 
@@ -116,7 +116,7 @@ def test_a_large_file_is_not_read_whole_while_somebody_types(tmp_path: Path, mon
     assert not found.problems and found.plan is not None
     assert found.plan.rows is None and found.data is None
     with pytest.raises(TrainerError, match="has no column"):  # it is read whole before a run is made
-        actions.start(found.form, EN)
+        actions.start(found.form)
     assert not outputs_dir().exists()
 
 
@@ -127,7 +127,7 @@ def test_the_settings_of_a_run_are_a_base_with_changes() -> None:
     plan = checked().plan
     assert plan is not None
     run = RunDir.create(outputs_dir(), "tiny-7", presets.load("tiny"), plan, {})
-    found = actions.check(Form("run", "tiny-7", changes=("optim.learning_rate=1e-5",)), EN)
+    found = actions.check(Form("run", "tiny-7", changes=("optim.learning_rate=1e-5",)))
     assert not found.problems and found.spec is not None
     expected = run.read_spec()
     assert found.spec == expected.model_copy(
@@ -145,28 +145,28 @@ def test_a_run_whose_settings_can_not_be_read_is_no_base(make_run: MakeRun) -> N
             else RunDir.open(outputs_dir(), "broken-1")
         )
         run.spec.write_text(text)
-        found = actions.check(Form("run", "broken-1"), EN)
+        found = actions.check(Form("run", "broken-1"))
         assert found.problems and found.spec is None
 
 
 @pytest.mark.parametrize("name", ["../up", "no-such-run", "", "/etc", "a" * 300, "tiny\n", "\0"])
 def test_a_run_that_is_none_is_no_base(name: str) -> None:
-    found = actions.check(Form("run", name), EN)
+    found = actions.check(Form("run", name))
     assert found.problems and found.spec is None
 
 
 def test_a_saved_toml_is_loaded_as_the_same_settings() -> None:
     first = checked("optim.max_steps=5")
-    found = actions.check(Form("toml", first.toml, "mine.toml"), EN)
+    found = actions.check(Form("toml", first.toml, "mine.toml"))
     assert not found.problems and found.spec == first.spec
     assert found.next_name == "mine-1"
 
 
 def test_a_relative_path_in_an_upload_is_refused_with_the_file_it_may_mean() -> None:
     text = (presets.PRESETS_DIR / "tiny.toml").read_text()
-    found = actions.check(Form("toml", text, "tiny.toml"), EN)
+    found = actions.check(Form("toml", text, "tiny.toml"))
     assert {problem.where for problem in found.problems} >= {"data.path", "data.eval_path", "model.warm_start.path"}
-    for ways in fixes.ways(found, EN):
+    for ways in fixes.ways(found):
         found = mended(found, ways[0])
     assert not found.problems
     assert found.spec == presets.load("tiny")
@@ -174,7 +174,7 @@ def test_a_relative_path_in_an_upload_is_refused_with_the_file_it_may_mean() -> 
 
 @pytest.mark.parametrize("text", ["a = ", "[model", "x" * 70_000, "\0", "a = 1\na = 2"])
 def test_an_upload_that_is_no_toml_is_refused(text: str) -> None:
-    found = actions.check(Form("toml", text, "x.toml"), EN)
+    found = actions.check(Form("toml", text, "x.toml"))
     assert found.problems[0].where == "x.toml" and found.spec is None
 
 
@@ -222,7 +222,7 @@ def test_reward_code_that_came_through_the_page_is_not_run(tmp_path: Path) -> No
 def test_every_way_mends_its_problem(changes: tuple[str, ...], first: tuple[str, ...]) -> None:
     found = checked(*changes)
     assert len({problem.what for problem in found.problems}) == 1
-    (way, *others), *_ = fixes.ways(found, EN)
+    (way, *others), *_ = fixes.ways(found)
     assert way.changes == first and (first or way.undo)
     for each in (way, *others):
         after = mended(found, each)
@@ -233,9 +233,9 @@ def test_every_way_mends_its_problem(changes: tuple[str, ...], first: tuple[str,
 def test_two_problems_are_mended_one_by_one() -> None:
     found = checked("optim.learning_rate=5", "lora.r=0")
     assert len(found.problems) == 2
-    found = mended(found, fixes.ways(found, EN)[0][0])
+    found = mended(found, fixes.ways(found)[0][0])
     assert len(found.problems) == 1
-    assert not mended(found, fixes.ways(found, EN)[0][0]).problems
+    assert not mended(found, fixes.ways(found)[0][0]).problems
 
 
 def test_a_way_is_offered_though_it_brings_others_to_light() -> None:
@@ -247,7 +247,7 @@ def test_a_way_is_offered_though_it_brings_others_to_light() -> None:
     )
     assert found.held_back and "at least 1 thing has" in views.readiness(found, [[]], EN)
     assert len(found.problems) == 1
-    ways = fixes.ways(found, EN)[0]
+    ways = fixes.ways(found)[0]
     assert ways
     after = mended(found, ways[0])
     assert after.is_built and found.problems[0] not in after.problems and after.problems
@@ -260,7 +260,7 @@ def test_every_problem_has_its_buttons_until_all_are_mended() -> None:
     )
     for _ in range(len(found.form.changes)):
         if found.problems:
-            ways = fixes.ways(found, EN)
+            ways = fixes.ways(found)
             assert all(ways)
             found = mended(found, ways[0][0])
     assert not found.problems
@@ -280,7 +280,7 @@ def test_what_this_machine_refuses_is_said_before_start_with_buttons(monkeypatch
     found = checked(preset="qwen3-8b")
     assert [problem.where for problem in found.problems] == ["model.device", "model.engine"]
     assert found.plan is not None and found.toml and "Ready" not in views.answer(found, EN)["verdict"]
-    ways = fixes.ways(found, EN)
+    ways = fixes.ways(found)
     assert all(ways) and "model.engine=transformers" in ways[1][0].changes
     for place, of_one in enumerate(ways):
         assert found.problems[place] not in mended(found, of_one[0]).problems
@@ -297,7 +297,7 @@ def test_columns_of_a_file_that_are_called_otherwise_are_proposed(tmp_path: Path
     for _ in range(3):
         if not found.problems:
             break
-        ways: list[Any] = [each for each in fixes.ways(found, EN) if each]
+        ways: list[Any] = [each for each in fixes.ways(found) if each]
         found = mended(found, ways[0][0])
     assert not found.problems
     assert {"data.columns.prompt=Prompt", "data.columns.answer=Answer"} <= set(found.form.changes)
@@ -305,4 +305,4 @@ def test_columns_of_a_file_that_are_called_otherwise_are_proposed(tmp_path: Path
 
 def test_the_name_of_a_run_is_mended_by_no_setting() -> None:
     found = checked(name="../up")
-    assert fixes.ways(found, EN) == [[]]
+    assert fixes.ways(found) == [[]]

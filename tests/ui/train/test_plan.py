@@ -56,10 +56,10 @@ def test_a_run_that_does_not_fit_is_offered_what_makes_it_fit(language: str, mon
     on_gpu(monkeypatch, 8.0)
     monkeypatch.setattr(machine, "missing", lambda *names: [])
     say = words(language)
-    found = views.answer(actions.check(Form("preset", "qwen3-4b"), say), say)
+    found = views.answer(actions.check(Form("preset", "qwen3-4b")), say)
     assert found["right"] and "t-fit t-no" in found["plan"] and 'data-fits="0"' in found["plan"]
     way = found["fits"][0]
-    after = actions.check(Form("preset", "qwen3-4b", changes=tuple(way["changes"])), say)
+    after = actions.check(Form("preset", "qwen3-4b", changes=tuple(way["changes"])))
     assert after.plan is not None and after.plan.memory_verdict in ("fits", "tight")
 
 
@@ -67,6 +67,6 @@ def test_a_run_that_does_not_fit_is_offered_what_makes_it_fit(language: str, mon
 @pytest.mark.parametrize("language", languages())
 def test_every_preset_can_be_shown(name: str, language: str) -> None:
     say = words(language)
-    found = views.answer(actions.check(Form("preset", name), say), say)
+    found = views.answer(actions.check(Form("preset", name)), say)
     assert found["plan"] and found["values"]["model.name"] and found["components"]
     assert not found["right"] or found["toml"]

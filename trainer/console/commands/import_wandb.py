@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.text import Words
 
 
 def add(commands: Any) -> None:
@@ -22,23 +25,31 @@ def add(commands: Any) -> None:
 
 def import_wandb(paths: Sequence[Path], **options: Any) -> int:
     """Make a run directory of an exported W&B history and say what was in it; options as trainer.wandb_import.bring."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.text import forms
     from trainer.wandb_import import bring
 
-    made = bring.bring(paths, **options)
+    made, say = bring.bring(paths, **options), text.here().under("wandb_import")
     told, name = made.training, made.rundir.name
     first, last = (told.steps[0].number, told.steps[-1].number) if told.steps else (0, 0)
-    said = f"{len(told.steps)} steps, {first} to {last}, counted by {told.counted_by}"
-    evaluations = f", {len(told.evals)} evaluations" if told.evals else ""
-    print(f"{forms.printable(name)}: {said}{evaluations}")
-    print(f"metrics: {forms.printable(', '.join(told.metrics))}")
-    ours = [key for key in made.known if not key.startswith("trl.")]
-    more = f" and {len(made.known) - len(ours)} of [trl]" if len(made.known) > len(ours) else ""
-    print(f"settings that are known: {', '.join(ours) or 'none; --preset, --config or --set say them'}{more}")
-    for what, count in made.ignored.items():
-        print(f"left out: {count} {what}")
+    counts = {"steps": len(told.steps), "first": first, "last": last, "column": told.counted_by}
+    print(forms.printable(say("made", run=name, **counts)))
+    if told.evals:
+        print(say("evaluations", count=len(told.evals)))
+    print(forms.printable(say("metrics", names=", ".join(told.metrics))))
+    for line in _known(made.known, say):
+        print(line)
+    for kind, count in made.ignored.items():
+        print(say("left_out", count=count, what=say(f"ignored.{kind}")))
     for note in made.notes:
-        print(f"note: {forms.printable(note)}")
+        print(forms.printable(say("note", text=note)))
     print(f"python -m trainer report {name}")
     return launch.EXIT_FINISHED
+
+
+def _known(keys: Sequence[str], say: Words) -> Iterator[str]:
+    """Which settings are known; those of [trl] are counted."""
+    ours = [key for key in keys if not key.startswith("trl.")]
+    yield say("known", keys=", ".join(ours)) if ours else say("known_none")
+    if len(keys) > len(ours):
+        yield say("known_trl", count=len(keys) - len(ours))

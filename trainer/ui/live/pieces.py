@@ -44,7 +44,7 @@ def question(seen: Seen, lost: str, say: Words) -> str:
 def cause(seen: Seen, say: Words) -> str:
     """Of a run that failed or was lost: every problem with what to do, where in the code, the end of its log."""
     found, tail = views.problems(seen), headless.log_tail(_log_file(seen))
-    parts = [elements.problems(say("live.cause"), found, say("live.fix"))] if found else []
+    parts = [elements.problems(say("live.cause"), found, say("live.fix"), say)] if found else []
     if seen.status == "lost":
         said = [line for line in tail if line.startswith("error: ")]  # it could not write its last event
         parts += [elements.element("p", say("live.cause_lost")) + elements.pre(said[-1:], "")] if said else []

@@ -221,9 +221,9 @@ class LiveTab(Tab):
     def reported(run: str | None, language: str) -> str:
         say = words(language)
         try:
-            return elements.report(shared.report(run, language, say), f"{run}.html", say("live.report_save"))
+            return elements.report(shared.report(run, language), f"{run}.html", say("live.report_save"))
         except TrainerError as error:
-            return elements.notice(str(error), "g-wrong")
+            return elements.refused(error, say)
 
     @staticmethod
     def forced(run: str | None, language: str, asking: str | None) -> tuple[str, str]:
@@ -245,7 +245,7 @@ def _told(action: Callable[[str | None, Words], str], run: str | None, say: Word
     try:
         return elements.notice(action(run, say), kind)
     except TrainerError as error:
-        return elements.notice(str(error), "g-wrong")
+        return elements.refused(error, say)
 
 
 def _choices(say: Words, name: str) -> list[tuple[str, str]]:

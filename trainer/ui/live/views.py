@@ -1,7 +1,7 @@
 """What Live says of one run: RunState -> words. Pure functions but for one small file; no gradio.
 
-Numbers come from report.fold and are formatted by trainer.console.lines, as on the console, so that page
-and console say the same.
+Numbers come from run.state and are formatted by trainer.console.lines, as on the console, so that page and console
+say the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def told(seen: Seen, headline: str, words: Words) -> list[str]:
     said = sentences(seen, words)
     if seen.status == "failed":
         step, total = f"{seen.state.last_step:,}", planned(seen)
-        first = problems(seen)[0]
+        first = problems(seen)[0].said(words)
         why = forms.printable(f"{first.where}: {first.what}")
         why = why if len(why) <= _MOST_CAUSE else f"{why[:_MOST_CAUSE]}\u2026"
         return [words("sentence.failed_why", step=step, total=total, why=why), *said[1:]]
@@ -193,7 +193,7 @@ def problems(seen: Seen) -> list[Problem]:
         return []
     told = [problem for problem in final.get("problems") or [] if isinstance(problem, dict)]
     found = [Problem.read(problem) for problem in told]
-    return found or [Problem.plain(str(final.get("error")), f"at step {final.get('step')}")]
+    return found or [Problem("page.run_ended", error=str(final.get("error")), step=final.get("step"))]
 
 
 def traceback_tail(seen: Seen) -> str:

@@ -54,12 +54,12 @@ def read(text: str | None) -> Wish:
 def carry_out(wish: Wish, words: Words) -> str:
     """Do it; what is said afterwards. Raises TrainerError."""
     if wish.do == "deleted":
-        actions.delete(wish.run, words)
+        actions.delete(wish.run)
         return _box(words("runs.deleted", run=wish.run), "", words)
     if wish.do == "extended":
-        actions.extend(wish.run, wish.steps, words)
+        actions.extend(wish.run, wish.steps)
     else:
-        shared.resume(wish.run, words)
+        shared.resume(wish.run)
     return ""  # the page turns to the run, which says the rest
 
 
@@ -71,12 +71,12 @@ def show(wish: Wish, words: Words) -> str:
         if wish.do == "delete":
             return _delete(wish, words)
         if wish.do == "report":
-            text = shared.report(wish.run, words.language, words)
+            text = shared.report(wish.run, words.language)
             shown = elements.report(text, f"{wish.run}.html", words("runs.report_save"))
             title = words("runs.report_of", run=wish.run)
             return _box(title, f'<div class="g-report">{shown}</div>', words)
         if wish.do == "compare":
-            found = actions.compare(wish.runs, words.language, words)
+            found = actions.compare(wish.runs, words.language)
             return _box(words("runs.compared", runs=", ".join(wish.runs)), f'<div class="g-read">{found}</div>', words)
     except TrainerError as error:
         return wrong(error, words)
@@ -84,11 +84,11 @@ def show(wish: Wish, words: Words) -> str:
 
 
 def wrong(error: TrainerError, words: Words) -> str:
-    return _box(words("runs.refused"), elements.notice(str(error), "g-wrong"), words)
+    return _box(words("runs.refused"), elements.refused(error, words), words)
 
 
 def _delete(wish: Wish, words: Words) -> str:
-    found = actions.contents(wish.run, words)
+    found = actions.contents(wish.run)
     lost = words(
         "runs.delete_lost",
         steps=f"{found.steps:,}",
@@ -104,11 +104,11 @@ def _extend(wish: Wish, words: Words) -> str:
     told = "" if wish.steps is None else str(wish.steps)[:20]
     confirm = ""
     try:
-        found = actions.extension(wish.run, wish.steps, words)
+        found = actions.extension(wish.run, wish.steps)
     except TrainerError as error:
         if wish.steps is None:
             return wrong(error, words)
-        below = elements.notice(str(error), "g-wrong")
+        below = elements.refused(error, words)
     else:
         told = str(found.steps)
         before, after = f"{found.before:,}", f"{found.after:,}"

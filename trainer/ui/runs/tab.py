@@ -149,9 +149,9 @@ class RunsTab(Tab):
             other, here = name, "live"
         elif deed == "clone":
             try:
-                change, here = actions.clone(name, say), "train"
+                change, here = actions.clone(name), "train"
             except TrainerError as error:
-                gr.Warning(elements.escape(str(error)))
+                gr.Warning(elements.escape(elements.told(error, say)))
         elif deed == "close":
             wish = ""
         elif deed == "compare":

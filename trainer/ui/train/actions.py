@@ -1,7 +1,4 @@
-"""Check a form and start the run it stands for. Everything a browser sends is checked here again; no gradio.
-
-The words of problems that launch, presets and plan find are theirs (English).
-"""
+"""Check a form and start the run it stands for. Everything a browser sends is checked here again; no gradio."""
 
 from __future__ import annotations
 
@@ -22,7 +19,6 @@ from trainer.preflight import machine
 from trainer.run import rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
-from trainer.text import Words
 from trainer.ui import actions
 from trainer.ui.train import aside, rows, toml
 from trainer.ui.train import form as forms
@@ -81,16 +77,16 @@ class Checked:
         return self.form.name or rundir.next_name(outputs_dir(), self.form.stem)
 
 
-def check(form: Form, say: Words) -> Checked:
+def check(form: Form) -> Checked:
     """Find all that can be wrong with a form; writes nothing, asks no network."""
-    problems = list(_name_problems(form.name, say))
+    problems = list(_name_problems(form.name))
     try:
-        base = forms.source(form, say)
+        base = forms.source(form)
     except TrainerError as error:
         found = [*problems, *error.problems]
         return Checked(form, {}, {}, None, None, found, held_back=True, is_built=False)
     draft = presets.draft(base.raw, form.changes, base.where)
-    of_files = list(file_problems(draft.raw, say))
+    of_files = list(file_problems(draft.raw))
     problems += [*draft.problems, *of_files]
     if draft.spec is None or of_files:  # a path that is not known here is not read
         return Checked(form, base.raw, draft.raw, None, None, problems, held_back=True, is_built=False)
@@ -123,25 +119,26 @@ def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem
     return data, plan, problems
 
 
-def _name_problems(name: str | None, say: Words) -> Iterator[Problem]:
+def _name_problems(name: str | None) -> Iterator[Problem]:
     if name is None:
         return
-    where, fix = say("problem.name"), say("problem.name_fix")
     if not rundir.NAME.fullmatch(name):
-        what = say("problem.name_rule", name=repr(name[:80]))
-        yield Problem.plain(where, what, rundir.next_name(outputs_dir(), name))
+        yield Problem("page.name_rule", name=name[:80], instead=rundir.next_name(outputs_dir(), name))
     elif os.path.lexists(outputs_dir() / name):
-        yield Problem.plain(where, say("problem.name_taken", name=name), fix)
+        yield Problem("page.name_taken", name=name)
 
 
-def file_problems(raw: dict[str, Any], say: Words) -> Iterator[Problem]:
+def file_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     """Paths whose folder is not known, and reward code that came in through the page."""
     for key, value in forms.relative_files(raw):
         likely = forms.likely_place(value)
-        yield Problem.plain(key, say("problem.relative", path=repr(value[:200])), str(likely or ""))
+        if likely is not None:
+            yield Problem("page.relative_found", key, path=value[:200], found=str(likely))
+        else:
+            yield Problem("page.relative", key, path=value[:200])
     for key, value in forms.reward_files(raw):
         if is_uploaded(value):
-            yield Problem.plain(key, say("problem.uploaded_code"), say("problem.uploaded_code_fix"))
+            yield Problem("page.uploaded_code", key)
 
 
 def is_uploaded(path: str) -> bool:
@@ -152,9 +149,9 @@ def is_uploaded(path: str) -> bool:
         return True  # a path that cannot be followed is not run either
 
 
-def start(form: Form, say: Words) -> RunDir:
+def start(form: Form) -> RunDir:
     """Create the run and start its worker. Raises InputError with every problem."""
-    checked = check(form, say)
+    checked = check(form)
     if checked.spec is None or checked.plan is None:
         raise (forms.HeldBack if checked.held_back else SpecError)(checked.problems)
     spec, plan = checked.spec, checked.plan

@@ -23,6 +23,7 @@ from trainer.errors import Problem, TrainerError, WorkError
 from trainer.machine import spawn
 from trainer.machine.project import PROJECT
 from trainer.spec import RunSpec
+from trainer.text import Message, storable
 
 MOST_AT_ONCE = 2
 MOST_BYTES = 4 * 2**20  # of an answer
@@ -32,7 +33,7 @@ _free = threading.BoundedSemaphore(MOST_AT_ONCE)
 def run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dict[str, Any]:
     """What the process found. Raises TrainerError: its problems, or that it took too long or died."""
     if not _free.acquire(timeout=limit_s):
-        raise WorkError(Problem.plain("page", "is busy with other previews", "try again in a moment"))
+        raise WorkError(Problem("page.busy"))
     try:
         return _run(mode, spec, asked, limit_s)
     finally:
@@ -55,16 +56,20 @@ def _run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dic
         out, err = process.communicate(json.dumps({"spec": spec.model_dump(mode="json"), **asked}), limit_s)
     except subprocess.TimeoutExpired:
         _end(process)
-        raise WorkError(Problem.plain(mode, f"took more than {limit_s:.0f} s and was ended", "fewer rows")) from None
+        raise WorkError(Problem("page.task_slow", task=_task(mode), limit=limit_s)) from None
     try:
         found = json.loads(out)
     except ValueError:
-        last = (err.strip().splitlines() or ["no word"])[-1][:300]
-        raise WorkError(Problem.plain(mode, f"ended with {process.returncode}: {last}")) from None
+        last = (err.strip().splitlines() or ["-"])[-1][:300]
+        raise WorkError(Problem("page.task_ended", task=_task(mode), code=process.returncode, said=last)) from None
     if "problems" in found:
         raise WorkError([Problem.read(each) for each in found["problems"]])
     answer: dict[str, Any] = found
     return answer
+
+
+def _task(mode: str) -> Message:
+    return Message(f"page.task.{mode}")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -91,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         found = modes[arguments[0]](RunSpec.model_validate_json(json.dumps(asked["spec"])), asked)
         text = json.dumps(found)
         if len(text) > MOST_BYTES:
-            raise WorkError(Problem.plain(arguments[0], "the answer is too large to be shown", "fewer rows"))
+            raise WorkError(Problem("page.task_large", task=_task(arguments[0])))
     except TrainerError as error:
         text = json.dumps({"problems": [problem.stored() for problem in error.problems]})
     out.write(text)
@@ -112,10 +117,11 @@ def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
         wrapper.close()
     tries = [
         {"row": one.row, "what": one.what, "completion": one.completion[:400], "reward": one.reward,
-         "components": one.components, "failures": one.failures}
+         "components": one.components, "failures": storable(one.failures)}
         for one in found.tries
     ]  # fmt: skip
-    return {"tries": tries, "wrong": found.problems, "warnings": found.warnings, "seconds": found.seconds}
+    wrong, warnings = storable(found.problems), storable(found.warnings)
+    return {"tries": tries, "wrong": wrong, "warnings": warnings, "seconds": found.seconds}
 
 
 def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
@@ -126,11 +132,10 @@ def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     try:
         found = load_dataset(data.name, data.config, split=data.split, streaming=True)
         rows = [dict(row) for row in islice(found, asked["count"])]
-    except Exception as error:  # whatever its loader raises, it is told
+    except Exception as error:  # whatever its loader raises is shown
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        fix = "check data.name, data.config, data.split and the network"
         raise WorkError(
-            Problem.plain("data.name", f"{data.name} ({data.split}) cannot be read: {first}", fix)
+            Problem("page.hub_unreadable", "data.name", name=data.name, split=data.split, said=first)
         ) from error
     return {"rows": json.loads(json.dumps(rows, default=str))}
 
@@ -142,7 +147,7 @@ def _survey(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     found = survey(spec, *sources.feeds(spec))
     return {
         "rows": found.rows, "held_out": found.held_out, "duplicates": found.duplicates, "leaked": found.leaked,
-        "warnings": [str(each) for each in found.warnings],
+        "warnings": [each.stored() for each in found.warnings],
     }  # fmt: skip
 
 

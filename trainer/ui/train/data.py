@@ -13,7 +13,7 @@ from trainer import presets
 from trainer.data import preview
 from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns
-from trainer.errors import DataError
+from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
 from trainer.text import Words
 from trainer.ui.elements import element, escape
@@ -33,7 +33,7 @@ def shown(form: Form, ask: Any, say: Words) -> str:
 
     Raises TrainerError for settings that are wrong elsewhere than in the data.
     """
-    spec = _spec(form, say)
+    spec = _spec(form)
     told = ""
     if spec.data.path is None and rows.fetched(spec) is None:
         if ask != "fetch":
@@ -47,7 +47,8 @@ def shown(form: Form, ask: Any, say: Words) -> str:
         wrong = ""
     except DataError as error:
         glance = None
-        items = "".join(f"<li>{element('b', each.where)} {escape(each.what)}</li>" for each in error.problems)
+        said = [each.said(say) for each in error.problems]
+        items = "".join(f"<li>{element('b', each.where)} {escape(each.what)}</li>" for each in said)
         wrong = f'<div class="g-wrong"><p>{escape(say("train.rows_wrong"))}</p><ul>{items}</ul></div>'
     raw = _raw(spec)
     pieces = [wrong, told, _mapping(spec, raw, say), _table(raw, say)]
@@ -56,9 +57,9 @@ def shown(form: Form, ask: Any, say: Words) -> str:
     return "".join(pieces)
 
 
-def _spec(form: Form, say: Words) -> RunSpec:
+def _spec(form: Form) -> RunSpec:
     """The settings, with the rows unread."""
-    base = forms.source(form, say)
+    base = forms.source(form)
     draft = presets.draft(base.raw, form.changes, base.where)
     if draft.spec is None:
         raise forms.HeldBack(draft.problems)
@@ -133,13 +134,14 @@ def _counts(spec: RunSpec, glance: Glance, told: bool, say: Words) -> str:
     shown = element("p", say(key, **numbers))
     if not is_all and spec.data.path is not None and not told:
         shown += _button("all", say)
-    return shown + _listed([str(each) for each in found.warnings])
+    return shown + _listed([str(each.said(say)) for each in found.warnings])
 
 
 def _survey(found: dict[str, Any], say: Words) -> str:
     numbers = {"rows": found["rows"] or 0, "held": found["held_out"] or 0}
     told = say("train.all_rows", **numbers, twice=found["duplicates"], leaked=found["leaked"])
-    return f'<div class="g-right">{element("p", told)}{_listed(found["warnings"])}</div>'
+    warnings = [str(Problem.read(each).said(say)) for each in found["warnings"]]
+    return f'<div class="g-right">{element("p", told)}{_listed(warnings)}</div>'
 
 
 def _listed(texts: Sequence[str]) -> str:

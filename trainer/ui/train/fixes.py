@@ -26,7 +26,6 @@ from trainer.presets import explain, rules
 from trainer.presets.rules.registry import RULES
 from trainer.rewards.library import REWARDS
 from trainer.spec import RunSpec, trl_homes
-from trainer.text import Words
 from trainer.ui.train import fields, rows
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked, file_problems, machine_problems
@@ -53,21 +52,21 @@ def key_of(change: str) -> str:
     return change.partition("=")[0].strip()
 
 
-def ways(checked: Checked, say: Words) -> list[list[Way]]:
-    """For each problem of a form, what mends it; [] where nothing is known to."""
+def ways(checked: Checked) -> list[list[Way]]:
+    """For each problem of a form, what would fix it; [] where nothing is known to."""
     if not checked.problems:
         return []
     try:
-        base = forms.source(checked.form, say)
+        base = forms.source(checked.form)
     except TrainerError:
         return [[] for _ in checked.problems]
-    trial = _Trial(checked, base, say)
+    trial = _Trial(checked, base)
     return [trial.found(problem) for problem in checked.problems]
 
 
 class _Trial:
-    def __init__(self, checked: Checked, base: forms.Source, say: Words) -> None:
-        self.changes, self.base, self.raw, self.say = checked.form.changes, base, checked.raw, say
+    def __init__(self, checked: Checked, base: forms.Source) -> None:
+        self.changes, self.base, self.raw = checked.form.changes, base, checked.raw
         self.is_built, self.plan = checked.is_built, checked.plan
         self.deadline = time.monotonic() + BUDGET_S
         self.spec = _valid(checked.raw)
@@ -78,7 +77,7 @@ class _Trial:
 
     def found(self, problem: Problem) -> list[Way]:
         clean: list[Way] = []
-        mending: list[Way] = []
+        fixing: list[Way] = []
         seen: list[Any] = []
         if (problem.where, problem.what) not in self.before:
             return []  # it does not come from the settings: the name of the run
@@ -89,10 +88,10 @@ class _Trial:
             if (problem.where, problem.what) in after or settings in seen or self._makes_worse(problem, way, after):
                 continue
             seen.append(settings)
-            mending.append(way)
+            fixing.append(way)
             if not after - self.before or not self.is_built:
                 clean.append(way)
-        return (clean or mending)[:MOST]
+        return (clean or fixing)[:MOST]
 
     def _makes_worse(self, problem: Problem, way: Way, after: set[tuple[str, str]]) -> bool:
         """Does a way bring a problem of its own? Others that only come to light are no fault of the way: much is not
@@ -103,7 +102,7 @@ class _Trial:
     def _after(self, changes: tuple[str, ...]) -> tuple[set[tuple[str, str]], Any]:
         """((where, what) of every problem that is left with these changes, what the settings then are)."""
         draft = presets.draft(self.base.raw, changes, self.base.where)
-        of_files = list(file_problems(draft.raw, self.say))
+        of_files = list(file_problems(draft.raw))
         found = [*draft.problems, *of_files]
         if draft.spec is not None and not of_files:
             batch = batch_of(draft.spec, self.rows, 1)

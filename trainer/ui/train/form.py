@@ -21,7 +21,6 @@ from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
 from trainer.presets import explain
 from trainer.run.rundir import RunDir, outputs_dir
-from trainer.text import Words
 from trainer.ui.train import toml
 
 MOST_TEXT = 100_000  # characters of a form a browser may send
@@ -67,7 +66,7 @@ def first() -> Form:
     return Form("preset", FIRST if FIRST in names or not names else names[0])
 
 
-def read(text: Any, say: Words, must_be_there: bool = False) -> tuple[Form, dict[str, Any]]:
+def read(text: Any, must_be_there: bool = False) -> tuple[Form, dict[str, Any]]:
     """The form in a browser's JSON, and everything else that stands beside it; an empty one is a new form.
 
     Raises SpecError for what is none, and for an empty one that must be there.
@@ -75,28 +74,24 @@ def read(text: Any, say: Words, must_be_there: bool = False) -> tuple[Form, dict
     if not text and not must_be_there:
         return first(), {}
     if not isinstance(text, str) or len(text) > MOST_TEXT:
-        raise SpecError(Problem.plain(say("problem.text_long_where"), say("problem.text_long", most=MOST_TEXT)))
+        raise SpecError(Problem("page.changes_long", most=MOST_TEXT))
     try:
         sent = json.loads(text)
         text.encode()
     except (ValueError, RecursionError):
-        raise SpecError(_no_form(say)) from None
+        raise SpecError(Problem("page.form")) from None
     if not isinstance(sent, dict):
-        raise SpecError(_no_form(say))
+        raise SpecError(Problem("page.form"))
     base, changes, name = sent.get("base"), sent.get("changes", []), sent.get("name") or None
     if not isinstance(base, dict) or not isinstance(changes, list) or not isinstance(name, str | None):
-        raise SpecError(_no_form(say))
+        raise SpecError(Problem("page.form"))
     kind = next((kind for kind in ("preset", "run", "toml") if isinstance(base.get(kind), str)), None)
     if kind is None or len(changes) > MOST_CHANGES or not all(isinstance(change, str) for change in changes):
-        raise SpecError(_no_form(say))
+        raise SpecError(Problem("page.form"))
     file = base.get("file")
     named = Path(file.replace("\\", "/")).name[:80] if isinstance(file, str) else ""
     made = tuple(_as_toml(change) for change in changes)
     return Form(kind, base[kind], named, made, name.strip() or None if name else None), sent
-
-
-def _no_form(say: Words) -> Problem:
-    return Problem.plain(say("problem.form"), say("problem.form_what"), say("problem.form_fix"))
 
 
 def _as_toml(change: str) -> str:
@@ -114,14 +109,13 @@ def _as_toml(change: str) -> str:
     return change
 
 
-def source(form: Form, say: Words) -> Source:
+def source(form: Form) -> Source:
     """The settings a form starts from. Raises TrainerError with what is wrong with them."""
     if form.kind == "preset":
         # presets.find would also read any .toml on this disk: a page gets only what it was offered.
         info = next((info for info in presets.list_presets() if info.name == form.base), None)
         if info is None:
-            what = say("problem.preset_unknown", preset=repr(form.base[:80]))
-            raise SpecError(Problem.plain(say("problem.preset"), what, say("problem.preset_fix")))
+            raise SpecError(Problem("page.no_preset", preset=form.base[:80]))
         return Source(presets.tables(info.path), str(info.path))
     if form.kind == "run":
         run = RunDir.open(outputs_dir(), form.base)
@@ -130,19 +124,20 @@ def source(form: Form, say: Words) -> Source:
         except TrainerError:
             raise
         except (OSError, ValueError) as error:  # damaged, or written by another version
-            raise SpecError(Problem.plain(f"run {form.base}", say("runs.unreadable"))) from error
-    return Source(_tables(form, say), form.file or "TOML")
+            raise SpecError(Problem("page.run_unreadable", run=form.base)) from error
+    return Source(_tables(form), form.file or "TOML")
 
 
-def _tables(form: Form, say: Words) -> dict[str, Any]:
-    """An uploaded text. Its folder is not known here: no path in it may be relative to it, unless a change mends it."""
+def _tables(form: Form) -> dict[str, Any]:
+    """An uploaded text. Its folder is not known here: no path in it may be relative to it, unless a change
+    names another."""
     where = form.file or "TOML"
     if len(form.base) > MOST_TOML:
-        raise SpecError(Problem.plain(where, say("problem.text_long", most=MOST_TOML)))
+        raise SpecError(Problem("page.toml_long", where, most=MOST_TOML))
     try:
         raw = tomllib.loads(form.base)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SpecError(Problem.plain(where, say("problem.toml", error=str(error)), say("problem.toml_fix"))) from error
+        raise SpecError(Problem("page.toml", where, said=str(error))) from error
     return raw
 
 

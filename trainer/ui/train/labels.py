@@ -1,4 +1,4 @@
-"""The words on the buttons that mend a problem. No gradio."""
+"""The words on the buttons that fix a problem. No gradio."""
 
 from __future__ import annotations
 

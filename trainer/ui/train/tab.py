@@ -72,10 +72,10 @@ class TrainTab(Tab):
         """What the form comes to; with all words and controls where the browser has those of another language."""
         say = words(language)
         try:
-            form, sent = forms.read(text, say)
+            form, sent = forms.read(text)
         except TrainerError as error:
             return _sent({"kind": "refused", "verdict": views.refused(error, say)})
-        found = views.answer(actions.check(form, say), say)
+        found = views.answer(actions.check(form), say)
         if sent.get("have") != say.language:
             found["still"] = views.still(say)
         return _sent({"kind": "checked", **_echo(sent), **found})
@@ -85,8 +85,8 @@ class TrainTab(Tab):
         """Start a run and turn to it; or say here why it cannot be started."""
         say, sent = words(language), dict[str, Any]()
         try:
-            form, sent = forms.read(text, say, must_be_there=True)
-            run = actions.start(form, say)
+            form, sent = forms.read(text, must_be_there=True)
+            run = actions.start(form)
         except TrainerError as error:
             return [
                 _sent({"kind": "refused", **_echo(sent), "verdict": views.refused(error, say)}),
@@ -111,7 +111,7 @@ def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, 
     """What `show` makes of a form, or why it cannot."""
     say, sent = words(language), dict[str, Any]()
     try:
-        form, sent = forms.read(text, say, must_be_there=True)
+        form, sent = forms.read(text, must_be_there=True)
         found = show(form, sent, say)
     except TrainerError as error:
         found = views.refused(error, say)

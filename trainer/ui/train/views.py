@@ -1,13 +1,14 @@
-"""What the form of Train is told about itself: values, problems with what mends them, plan, command. No gradio."""
+"""What the form of Train is told about itself: values, problems with their fixes, plan, command. No gradio."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from trainer import presets
-from trainer.errors import Problem, TrainerError
+from trainer.errors import Said, TrainerError
 from trainer.plan import MemoryPart, RunPlan
 from trainer.presets import explain
 from trainer.text import Words
@@ -51,7 +52,7 @@ _SCRIPT_WORDS = (
 
 def answer(checked: Checked, say: Words) -> dict[str, Any]:
     """What the settings come to. Whatever is HTML is escaped."""
-    mending = fixes.ways(checked, say)
+    ways = fixes.ways(checked)
     found = fields.values(checked.raw) if checked.raw else {}
     components = _components(checked.raw)
     trl, trl_before = _lines(checked.raw.get("trl")), _lines(checked.base.get("trl"))
@@ -68,9 +69,9 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "shape": _shape(components),
         "built": checked.is_built,
         "errors": [{"where": one.where, "html": html}
-                   for one, html in zip(checked.problems, _errors(checked, mending, say), strict=True)],
-        "verdict": readiness(checked, mending, say),
-        "ways": [[_sent(way) for way in of_one] for of_one in mending],
+                   for one, html in zip(checked.problems, _errors(checked, ways, say), strict=True)],
+        "verdict": readiness(checked, ways, say),
+        "ways": [[_sent(way) for way in of_one] for of_one in ways],
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
         "right": not checked.problems,
         "plan": plan(checked, say),
@@ -128,20 +129,21 @@ def _link(text: str) -> str:
 # ---- problems
 
 
-def readiness(checked: Checked, mending: list[list[Way]], say: Words) -> str:
-    """What stands above Start: that it can start, or why not and what mends it."""
+def readiness(checked: Checked, ways: list[list[Way]], say: Words) -> str:
+    """What stands above Start: that it can start, or why not and what would fix it."""
     count = len(checked.problems)
     if not count:
         return elements.notice(say("train.ready", name=checked.next_name))
-    htmls = _errors(checked, mending, say)
-    return _problems(_counted(count, checked.held_back, say), checked.problems, htmls)
+    htmls = _errors(checked, ways, say)
+    return _problems(_counted(count, checked.held_back, say), [one.said(say).where for one in checked.problems], htmls)
 
 
 def refused(error: TrainerError, say: Words) -> str:
     """Why something was not done."""
-    found = error.problems
+    found = [problem.said(say) for problem in error.problems]
     htmls = [_error(one.what, one.fix, "", say) for one in found]
-    return _problems(_counted(len(found), isinstance(error, forms.HeldBack), say), found, htmls)
+    sentence = _counted(len(found), isinstance(error, forms.HeldBack), say)
+    return _problems(sentence, [one.where for one in found], htmls)
 
 
 def _counted(count: int, is_least: bool, say: Words) -> str:
@@ -149,17 +151,18 @@ def _counted(count: int, is_least: bool, say: Words) -> str:
     return say(f"train.problems_{least}{'one' if count == 1 else 'many'}", count=count)
 
 
-def _problems(sentence: str, found: Sequence[Problem], htmls: Sequence[str]) -> str:
-    items = [f"<li>{element('b', one.where)} {html}</li>" for one, html in zip(found, htmls, strict=True)]
+def _problems(sentence: str, places: Sequence[str], htmls: Sequence[str]) -> str:
+    items = [f"<li>{element('b', place)} {html}</li>" for place, html in zip(places, htmls, strict=True)]
     return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
 
 
-def _errors(checked: Checked, mending: list[list[Way]], say: Words) -> list[str]:
-    """For each problem a sentence, and a button for each way to mend it."""
+def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
+    """For each problem a sentence, and a button for each way to fix it."""
     before = fields.values(checked.base) if checked.base else {}
+    found = [problem.said(say) for problem in checked.problems]
     return [
-        _error(_as_typed(one, checked), one.fix, _buttons(one, place, mending[place], before, say), say)
-        for place, one in enumerate(checked.problems)
+        _error(_as_typed(one, checked), one.fix, _buttons(one, place, ways[place], before, say), say)
+        for place, one in enumerate(found)
     ]
 
 
@@ -169,17 +172,17 @@ def _error(what: str, fix: str, buttons: str, say: Words) -> str:
     return f"{escape(what)}{typed if fix and not buttons else ''}<div>{buttons}</div>"
 
 
-def _as_typed(one: Problem, checked: Checked) -> str:
+def _as_typed(one: Said, checked: Checked) -> str:
     """What is wrong, with a number as somebody typed it: 1e9, not 1000000000.0."""
     typed = next((change.partition("=")[2] for change in checked.form.changes if fixes.key_of(change) == one.where), "")
     try:
-        seen = f"is {explain.shown(float(typed))}, "
+        seen = explain.shown(float(typed))
     except ValueError:
         return one.what
-    return f"is {typed.strip()}, {one.what.removeprefix(seen)}" if one.what.startswith(seen) else one.what
+    return re.sub(rf"(?<![\w.]){re.escape(seen)}(?![\w.])", lambda _: typed.strip(), one.what, count=1)
 
 
-def _buttons(one: Problem, place: int, ways: list[Way], before: dict[str, str], say: Words) -> str:
+def _buttons(one: Said, place: int, ways: list[Way], before: dict[str, str], say: Words) -> str:
     return "".join(
         f'<button type="button" class="t-fix" data-fix="{place}.{number}">'
         f"{escape(labels.of_way(way, one.where, before, say))}</button>"

@@ -7,7 +7,6 @@ from typing import Any
 from trainer.run.best import find_best
 from trainer.run.checkpoints import listed
 from trainer.run.rundir import RunDir
-from trainer.text import Words
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.reading import Answered, Process
 from trainer.ui.actions import opened, started
@@ -30,9 +29,9 @@ def _step(text: str | None) -> int | None:
     return int(text) if text and len(text) <= 12 and text.isascii() and text.isdigit() else None
 
 
-def ask(run: str | None, step: int | None, values: dict[str, Any], words: Words) -> None:
+def ask(run: str | None, step: int | None, values: dict[str, Any]) -> None:
     """Put a question to a run: `values` are those of a Request. Raises RunError with all that is wrong."""
-    rundir = opened(run, words)
+    rundir = opened(run)
     length = values.get("max_new_tokens") or rundir.read_spec().generation.max_completion_length
     system = values.get("system") or None
     given = values | {"checkpoint": step, "max_new_tokens": length, "system": system}
@@ -67,18 +66,18 @@ def look(rundir: RunDir) -> tuple[Process, list[Answered], list[Answered]]:
     return process, prompts, [one for one in found if one.request.thread == thread]
 
 
-def stop(run: str | None, words: Words) -> int:
+def stop(run: str | None) -> int:
     """Cancel every question that is open; how many."""
-    rundir = opened(run, words)
+    rundir = opened(run)
     _, prompts, talk = look(rundir)
     return sum(parent.cancel(rundir, one.request.id) for one in (*prompts, *talk) if one.open)
 
 
-def end(run: str | None, words: Words) -> bool:
-    return parent.end(opened(run, words))
+def end(run: str | None) -> bool:
+    return parent.end(opened(run))
 
 
-def export(run: str | None, kind: str, step: int | None, repo: str | None, private: bool, words: Words) -> None:
+def export(run: str | None, kind: str, step: int | None, repo: str | None, private: bool, language: str) -> None:
     """Raises ExportRefused with what stands in the way."""
-    rundir = opened(run, words)
-    started(exporting.start(rundir, kind, -1 if step is None else step, (repo or "").strip() or None, private))
+    wanted = -1 if step is None else step
+    started(exporting.start(opened(run), kind, wanted, (repo or "").strip() or None, private, language))

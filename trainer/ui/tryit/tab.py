@@ -151,7 +151,7 @@ class TryItTab(Tab):
         lora = seen.spec is not None and seen.spec.lora.enabled
         missing = exporting.missing_tools()
         reasons = [] if lora else [say("tryit.export.no_adapter")]
-        reasons += [say("tryit.export.no_tool", what=str(problem)) for problem in missing[:1]]
+        reasons += [say("tryit.export.no_tool", what=str(problem.said(say))) for problem in missing[:1]]
         heading = elements.element("h2", say("tryit.question"))
         loaded = process.step if process.at_work else None
         return {
@@ -239,7 +239,7 @@ class TryItTab(Tab):
         self, run: str, language: str, step: str, seen: Any, temperature: Any, tokens: Any, system: str, seed: Any
     ) -> list[Any]:
         def row() -> dict[str, Any]:
-            return {"row": actions.next_row(actions.look(opened(run, words(language)))[1]), "turns": []}
+            return {"row": actions.next_row(actions.look(opened(run))[1]), "turns": []}
 
         return self._ask(run, language, step, seen, row, (temperature, tokens, None, seed))
 
@@ -248,7 +248,7 @@ class TryItTab(Tab):
         system: str, seed: Any,
     ) -> list[Any]:  # fmt: skip
         def talk() -> dict[str, Any]:
-            rundir = opened(run, words(language))
+            rundir = opened(run)
             _, _, found = actions.look(rundir)
             said = actions.turns(found, side)
             turns = [*said, {"role": "user", "content": message or ""}]
@@ -268,9 +268,9 @@ class TryItTab(Tab):
         try:
             values = what() if callable(what) else what
             given = {"temperature": temperature, "max_new_tokens": tokens, "system": system, "seed": seed or 0}
-            actions.ask(run, self._step(run, step), values | given, say)
+            actions.ask(run, self._step(run, step), values | given)
         except TrainerError as error:
-            told = elements.problems(say("tryit.failed"), error.problems, say("train.type_this"))
+            told = views.refused(error.problems, say)
         return [told, *self.streamed(run, language, step, seen)]
 
     def _step(self, run: str, wanted: str | None) -> int | None:
@@ -280,18 +280,16 @@ class TryItTab(Tab):
 
     def stopped(self, run: str, language: str, step: str, seen: Any) -> list[Any]:
         say = words(language)
-        return self._done(
-            lambda: "" if actions.stop(run, say) else say("tryit.state.stop_none"), run, language, step, seen
-        )
+        return self._done(lambda: "" if actions.stop(run) else say("tryit.state.stop_none"), run, language, step, seen)
 
     def ended(self, run: str, language: str, step: str, seen: Any) -> list[Any]:
         say = words(language)
         sent, none = say("tryit.state.end_sent"), say("tryit.state.end_none")
-        return self._done(lambda: sent if actions.end(run, say) else none, run, language, step, seen)
+        return self._done(lambda: sent if actions.end(run) else none, run, language, step, seen)
 
     def begun(self, run: str, language: str, step: str, seen: Any) -> list[Any]:
         def fresh() -> str:
-            parent.new_thread(opened(run, words(language)))
+            parent.new_thread(opened(run))
             return ""
 
         return self._done(fresh, run, language, step, seen)
@@ -300,7 +298,7 @@ class TryItTab(Tab):
         try:
             told = elements.notice(action())
         except TrainerError as error:
-            told = elements.notice(str(error), "g-wrong")
+            told = elements.refused(error, words(language))
         return [told, *self.streamed(run, language, step, seen)]
 
     def streamed(self, run: str, language: str, step: str, seen: dict[str, int] | None) -> list[Any]:
@@ -336,11 +334,11 @@ class TryItTab(Tab):
         say = words(language)
         try:
             number = self._step(run, step)
-            actions.export(run, kind, number, repo, private is not False, say)
+            actions.export(run, kind, number, repo, private is not False, language)
             what = say("tryit.export.started", step=f"{number or 0:,}", kind=say(f"tryit.export.kind_{kind}"))
             told = elements.notice(what)
         except TrainerError as error:
-            told = elements.problems(say("tryit.failed"), error.problems, say("train.type_this"))
+            told = views.refused(error.problems, say)
         return [told, self._shown(self.runs, run or None, say, _now(), step)["exports"]]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.errors import Problem
 from trainer.show.charts import Style
 from trainer.spec import RunSpec
-from trainer.text import Words, forms
+from trainer.text import Message, Words, forms
 from trainer.tryit.parent import IDLE_S
 from trainer.tryit.reading import Answered, Process, Side
 from trainer.tryit.request import SIDES
@@ -77,8 +78,13 @@ def answers(one: Answered | None, colours: Mapping[str, Style], words: Words) ->
     above = question(one, words)
     verdict = _verdict(one, words)
     if one is not None and one.problems:
-        verdict += elements.problems(words("tryit.failed"), one.problems, words("train.type_this"))
+        verdict += refused(one.problems, words)
     return f'<div class="try-asked">{above}</div>{verdict}<div class="try-pair">{cards}</div>'
+
+
+def refused(found: Sequence[Problem], words: Words) -> str:
+    """Why a question was not answered, or an export not started."""
+    return elements.problems(words("tryit.failed"), found, words("train.type_this"), words)
 
 
 def _verdict(one: Answered | None, words: Words) -> str:
@@ -146,9 +152,9 @@ def _scores(said: Side, colours: Mapping[str, Style], words: Words) -> str:
         f'<tr class="try-total"><th>{escape(words("tryit.reward"))}</th><td>{escape(mark)}</td>'
         f"<td>{escape(total)}</td></tr>"
     )
+    failures = [f"{name}: {words.said(Message.read(why))}" for name, why in said.failures.items()]
     failed = "".join(
-        element("p", words("tryit.unjudged", why=forms.printable(f"{name}: {why}")[:300]), "try-foot")
-        for name, why in said.failures.items()
+        element("p", words("tryit.unjudged", why=forms.printable(why)[:300]), "try-foot") for why in failures
     )
     return f'<table class="try-scores"><tbody>{"".join(rows)}</tbody></table>{failed}'
 
@@ -184,7 +190,7 @@ def conversation(found: Sequence[Answered], spec: RunSpec | None, words: Words) 
         said = one.sides.get(side)
         foot = "".join(element("p", line, "try-foot") for line in _feet(one, side, said, words))
         body = _text(said.text) if said is not None and said.text else ""
-        body += elements.problems(words("tryit.failed"), one.problems, words("train.type_this")) if one.problems else ""
+        body += refused(one.problems, words) if one.problems else ""
         turns.append(f'<div class="try-turn">{element("p", words(f"tryit.{side}"), "try-role")}{body}{foot}</div>')
     return f'<div class="try-talk" tabindex="0">{"".join(turns)}</div>'
 
