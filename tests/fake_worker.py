@@ -1,7 +1,7 @@
 """Looks like trainer.worker from outside, without a model: python -m tests.fake_worker RUN
 
 $FAKE_WORKER says how: finish, fail, refuse, obey (train until SIGTERM, then stop or pause), deaf (ignores
-SIGTERM), die (SIGKILL), leave (no last word), parent (obey, with a child in its group), restart (as a step that was
+SIGTERM), die (SIGKILL), leave (no final event), parent (obey, with a child in its group), restart (as a step that was
 too large for the GPU: the next attempt finishes).
 """
 

@@ -173,7 +173,7 @@ def test_a_killed_run_is_lost_and_resumes_to_the_same_weights(outputs: Path, who
     os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGKILL)
     code, summary, printed = finish(process)
     assert (code, summary["status"]) == (1, "lost"), printed
-    assert "ended without a last word" in run.report_file("en", "md").read_text(encoding="utf-8")
+    assert "disappeared without reporting an end" in run.report_file("en", "md").read_text(encoding="utf-8")
     code, summary, printed = finish(start(outputs, "--headless", "--resume", "killed"))
     assert (code, summary["status"], summary["steps"]) == (0, "finished", 12), printed
     assert weights_hash(run) == weights_hash(whole[0])

@@ -52,7 +52,7 @@ def test_a_step_gets_a_file_of_its_own(run: RunDir, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["run-1", "--step", "99"], "--step: 99 is no finished step of run run-1  ->  1 to 24, the nearest is 24"),
+        (["run-1", "--step", "99"], "--step: 99 is not a finished step of run run-1  ->  1 to 24, the nearest is 24"),
         (["run-1", "--lang", "xx"], "--lang: there is no report in 'xx'  ->  en or ko"),
         (["run-9"], "run run-9: there is no such run in"),
         (["../run-1"], "run name: '../run-1' is not 1 to 64 letters"),
@@ -71,7 +71,7 @@ def test_what_can_not_be_done_is_said(
 def test_a_run_without_a_step_has_no_step_to_show(capsys: pytest.CaptureFixture[str]) -> None:
     make_run(outputs_dir(), "run-0", steps=0, evals=[], end=None)
     assert report("run-0", "--step", "1") == 2
-    assert "has finished no step yet" in capsys.readouterr().err
+    assert "has not finished a step yet" in capsys.readouterr().err
 
 
 def test_a_run_that_ended_leaves_every_language_and_form(run: RunDir) -> None:

@@ -342,7 +342,7 @@ def test_without_settings_nothing_is_claimed_and_the_spec_is_valid(tmp_path: Pat
     assert (spec.model.name, spec.data.path) == ("unknown", "unknown")
     assert [leaf.title for leaf in spec.reward.leaves()] == ["exact"]
     assert (spec.grpo.beta, made.known) == (0.04, ["grpo.beta"])
-    assert spec.title == "imported from W&B: rows"
+    assert spec.title == "W&B: rows"
 
 
 def test_of_a_preset_every_key_that_it_says_is_known(tmp_path: Path) -> None:
@@ -440,15 +440,15 @@ def broken(path: Path, name: str, content: str | bytes) -> Path:
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         (b"PAR1\xff", "is Parquet  ->  pandas.read_parquet('x.csv')"),
         ('{"a": 1}\n{"a": \n', ":2: is not JSON"),
-        ("[1, 2]", "is JSON, but no list of rows"),
-        ("time,train/reward\n1,2\n", "has no column that says the step; it has 'time', 'train/reward'"),
-        ("Name,State,train/reward\nx,finished,1\n", "is a table of runs, one row a run, and no history"),
+        ("[1, 2]", "is JSON, but not a list of rows"),
+        ("time,train/reward\n1,2\n", "no column gives the step; it has 'time', 'train/reward'"),
+        ("Name,State,train/reward\nx,finished,1\n", "is a table of runs, one row a run, and not a history"),
         ('Relative Time (Process),"x - train/reward"\n1,2\n', "set the x axis of the chart to Step"),
         (
             "_step,rewrd,other\n1,2,3\n",
-            "no metric of a training is in it; it has 'rewrd', 'other'  ->  did you mean train/",
+            "no training metric is in it; it has 'rewrd', 'other'  ->  did you mean train/",
         ),
-        ("_step,train/reward\n1,NaN\n", "no metric of a training is in it; it has no column of numbers"),
+        ("_step,train/reward\n1,NaN\n", "no training metric is in it; it has no column of numbers"),
         ('_step,train/reward\n1,"' + "x" * 200_000 + '"\n', "is not CSV: field larger than field limit"),
     ],
 )
@@ -481,7 +481,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, capsys: pytest
 def test_charts_of_two_runs_or_two_axes_are_not_mixed(tmp_path: Path) -> None:
     one = panel(tmp_path / "1.csv", "train/reward", {1: 0.5}, runs=("one",))
     two = panel(tmp_path / "2.csv", "train/loss", {1: 0.5}, runs=("two",))
-    with pytest.raises(InputError, match=r"2\.csv: is of the run 'two', the files before it of 'one'"):
+    with pytest.raises(InputError, match=r"2\.csv: is from run 'two', the files before it from 'one'"):
         bring([one, two])
     three = panel(tmp_path / "3.csv", "train/loss", {1: 0.5}, "train/global_step", runs=("one",))
     with pytest.raises(InputError, match="which belong together is not known"):

@@ -44,7 +44,7 @@ def test_the_newest_step_is_shown_first(server: Server, run: RunDir) -> None:
 def test_a_chosen_step_and_group_are_shown(server: Server, run: RunDir) -> None:
     told = shown(server, step=1, group=1)
     assert "Step 1:" in told["question"] and "dead one" in told["panel"]
-    assert "All two were paid the same. This group taught nothing." in told["panel"]
+    assert "All two got the same reward. This group taught nothing." in told["panel"]
     assert 'data-following="0"' in told["strip"]
 
 

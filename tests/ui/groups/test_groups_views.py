@@ -114,9 +114,9 @@ def test_the_list_marks_the_chosen_and_is_bounded() -> None:
 def test_a_group_that_taught_nothing_says_so_and_why() -> None:
     same = [completion(reward=0.0) for _ in range(4)]
     shown = panel.band(group(completions=same, outcome="all_wrong"), EN)
-    assert "All four were paid the same. This group taught nothing." in shown
+    assert "All four got the same reward. This group taught nothing." in shown
     assert EN("groups.why_all_wrong").split("'")[0][:40] in shown
-    assert "All 40 were" in panel.band(group(completions=same * 10, outcome="constant"), EN)
+    assert "All 40 got" in panel.band(group(completions=same * 10, outcome="constant"), EN)
     assert panel.band(group(), EN) == ""
     nobody = [completion(reward=None, failed={"right": "it raised"}) for _ in range(2)]
     assert "No component could judge" in panel.band(group(completions=nobody, outcome="constant"), EN)
@@ -164,7 +164,7 @@ def test_a_card_says_what_was_paid_by_sign_word_and_colour() -> None:
     paid = completion(reward=1.5, advantage=0.39, components={"right": 1.0, "form": -2.0}, truncated=True)
     lost = completion("x", None, advantage=-0.5, components={"right": None}, failed={"right": "<b>it raised"})
     shown = dealt(group(completions=[lost, paid, completion(advantage=0.0)]))
-    assert shown.index("1.50") < shown.index("not paid")  # best first
+    assert shown.index("1.50") < shown.index("no reward")  # best first
     assert '<span class="gg-chip gg-up">+0.39 more likely</span>' in shown
     assert '<span class="gg-chip gg-down">\u22120.50 less likely</span>' in shown
     assert '<span class="gg-chip gg-zero">0 no change</span>' in shown
@@ -222,7 +222,7 @@ def test_credit_is_marked_where_it_was_earned() -> None:
     earned = first(text="so <answer>1</answer>", components={"right": 1.0, "form": 0.0})
     assert credit.spans(earned, LEAVES) == [credit.Span(11, 12, "right", True)]
     shown = dealt(group(completions=[completion("so <answer>1</answer>", components={"right": 1.0})]))
-    assert '<mark class="gg-read gg-earned gg-c1" title="right paid for this">1</mark>' in shown
+    assert '<mark class="gg-read gg-earned gg-c1" title="right rewarded this">1</mark>' in shown
     missed = dealt(group(completions=[completion("so <answer>1</answer>", components={"right": 0.0})]))
     assert "gg-read gg-read gg-c1" in missed
 

@@ -79,8 +79,8 @@ def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
         "Finished: 40 steps in 2 min.",
         "Reward: 0.138 in the first steps, 0.887 in the last ones.",
         "Held-out rows answered right: 25 % before, 75 % after, of 128.",
-        "In the last 10 steps 25 % of the groups taught nothing (all their completions were paid "
-        "the same: 12 % because everything was right, 12 % because everything was wrong).",
+        "In the last 10 steps 25 % of the groups taught nothing (all their completions got the "
+        "same reward: 12 % because everything was right, 12 % because everything was wrong).",
     ]
     assert told == ["It has learnt, and what it learnt holds on rows it never saw.", *said]
     assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
@@ -145,7 +145,7 @@ def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) 
     make_run("tiny-1", began(), step(1), checkpoint(1), step(2))
     with KnownRuns().look("tiny-1") as seen:
         assert seen.status == "lost"
-        assert views.told(seen, "something", EN)[0].startswith("The worker is gone")
+        assert views.told(seen, "something", EN)[0].startswith("The worker disappeared")
         can = buttons.actions(seen, EN, time.time())
     assert not can["stop"].on and not can["pause"].on and not can["save"].on
     assert can["resume"].on and "checkpoint-1" in can["resume"].text

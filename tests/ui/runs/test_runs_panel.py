@@ -65,16 +65,17 @@ def test_extend_says_what_it_would_do_first() -> None:
 @pytest.mark.parametrize("steps", ["", "0", "-3", "1e3", "7.5", "\u0663", "9" * 400, None, [1], "<b>"])
 def test_a_number_of_steps_that_is_none_is_refused_with_the_rule(make_run: MakeRun, steps: Any) -> None:
     make_run("tiny-1", *finished())
-    with pytest.raises(TrainerError, match="1000000"):
+    with pytest.raises(TrainerError, match="1,000,000"):
         actions.extend("tiny-1", steps)
     if steps is not None:
         shown = panel.show(Wish("extend", "tiny-1", steps=steps), EN)
-        assert 'data-do="extended"' not in shown and "1000000" in shown and "<b>" not in shown
+        assert 'data-do="extended"' not in shown and "1,000,000" in shown and "<b>" not in shown
 
 
 def test_extend_plans_more_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = launch.start
-    monkeypatch.setattr(launch, "start", lambda run, module, *others: begin(run, FAKE_WORKER, *others))
+    patched = lambda run, module, *others: begin(run, FAKE_WORKER, *others)  # noqa: E731
+    monkeypatch.setattr("trainer.launch.attempts.start", patched)
     monkeypatch.setenv("FAKE_WORKER", "finish")
     run = planned_run(began(), step(1, of=4), {"kind": "run_stopped", "step": 1})
     planned = actions.extension("tiny-1", 3)

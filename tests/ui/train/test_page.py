@@ -82,13 +82,13 @@ def test_the_rows_are_shown_as_they_will_be_sent_and_stay_text(server: Server, t
 
 def test_rows_of_the_hub_are_not_asked_for_by_themselves(server: Server) -> None:
     found = ask(server, "look", "data.path=", "data.name=someone/rows", "data.eval_path=")["html"]
-    assert "lie on the Hub" in found and 'data-ask="fetch"' in found
+    assert "is on the Hub" in found and 'data-ask="fetch"' in found
 
 
 def test_rewards_are_tried_on_rows(server: Server) -> None:
     found = ask(server, "attempt", typed="<answer>x</answer><script>")["html"]
-    assert "Nothing to complain of" in found
+    assert "No problems found" in found
     assert "right answer" in found and "yours" in found and "&lt;script&gt;" in found and "<script>" not in found
     found = ask(server, "attempt", "reward.components.0.weight=0", "reward.components.1.weight=-1")["html"]
     assert "is paid" in found
-    assert "has to be mended" in ask(server, "attempt", "lora.r=0")["html"]
+    assert "Fix 1 problem" in ask(server, "attempt", "lora.r=0")["html"]
