@@ -193,7 +193,7 @@ def problems(seen: Seen) -> list[Problem]:
         return []
     told = [problem for problem in final.get("problems") or [] if isinstance(problem, dict)]
     found = [Problem.read(problem) for problem in told]
-    return found or [Problem("page.run_ended", error=str(final.get("error")), step=final.get("step"))]
+    return found or [Problem.plain(str(final.get("error")), f"at step {final.get('step')}")]
 
 
 def traceback_tail(seen: Seen) -> str:

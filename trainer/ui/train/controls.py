@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from trainer.rewards.library import REWARDS
-from trainer.text import Words
+from trainer.text import DEFAULT, Words
 from trainer.ui.elements import element, escape
 from trainer.ui.train import fields
 from trainer.ui.train.fields import Field
@@ -54,7 +54,7 @@ def control(field: Field, say: Words, key: str = "", help_key: str = "") -> str:
     if field.kind == "group":
         return _group(field, say)
     name = f"t-{key}"
-    label = say(f"field.{key}") if f"field.{key}" in say else field.name.replace("_", " ")
+    label = _label(field, key, say)
     term = f" <code>{escape(field.name)}</code>" if label.lower().replace(" ", "_") != field.name else ""
     about = fields.help_of(help_key or key, say)
     hint = " ".join(filter(None, (about, _bounds(field, say))))
@@ -66,6 +66,13 @@ def control(field: Field, say: Words, key: str = "", help_key: str = "") -> str:
         f'<p class="t-help" id="{escape(name)}-help">{escape(hint)}</p>'
         f'<div class="t-error" id="{escape(name)}-error" hidden></div></div>'
     )
+
+
+def _label(field: Field, key: str, say: Words) -> str:
+    """Its words; else its name, in English as words."""
+    if f"field.{key}" in say:
+        return say(f"field.{key}")
+    return field.name.replace("_", " ") if say.language == DEFAULT else field.name
 
 
 def _bounds(field: Field, say: Words) -> str:
