@@ -8,7 +8,10 @@ from __future__ import annotations
 import html
 import json
 import string
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from typing import Any
 from tests.report import synthetic
 from tests.ui.conftest import Server, end_server, look, start_server
 from tests.ui.events import began, checkpoint, finished, step, write_run
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
+from trainer.run.rundir import RunDir
 from trainer.text import words
 from trainer.ui.runs.panel import Wish
 
@@ -107,14 +113,28 @@ def served(folder: Path) -> Iterator[World]:
     """A server on this folder, ended afterwards."""
     (folder / "outputs").mkdir()
     files = {**_data_files(folder), **_reward_files(folder)}
-    _runs(folder / "outputs")
+    make_runs(folder / "outputs")
     environment = {
         **{"LANG": "ko_KR.UTF-8", "LC_ALL": "", "LC_MESSAGES": "", "PATH": str(folder), "LLAMA_CPP": ""},
         **{"UNSLOTH_LLAMA_CPP_PATH": str(folder), "HF_TOKEN": "", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)},
     }
-    server = start_server(folder, **environment)
-    yield World(server, files)
-    end_server(server)
+    with _somebody(folder / "outputs" / "going"):
+        server = start_server(folder, **environment)
+        yield World(server, files)
+        end_server(server)
+
+
+@contextmanager
+def _somebody(path: Path) -> Iterator[None]:
+    """A process that this run's worker could be: nothing is asked of it here."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as process:
+        identity = Identity.of(process.pid)
+        assert identity is not None
+        write_json(RunDir(path).identity, identity.stored() | {"t": 100.0})
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def _data_files(folder: Path) -> dict[str, Path]:
@@ -154,7 +174,7 @@ def _reward_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _runs(outputs: Path) -> None:
+def make_runs(outputs: Path) -> None:
     """A run for every way to end, one with every alert, one with everything a rule may find."""
     steps = [step(number) for number in range(1, 5)]
     checkpoints = outputs / "saved" / "checkpoints"
@@ -166,10 +186,18 @@ def _runs(outputs: Path) -> None:
     write_run(outputs, "stopped", [began(), *steps, _end("run_stopped", checkpoint=None, reason="SIGTERM")], TITLE)
     write_run(outputs, "paused", [began(), *steps, _end("run_paused", checkpoint="checkpoint-4")], TITLE)
     write_run(outputs, "lost", [began(), *steps], TITLE)
+    write_run(outputs, "going", [began(), *steps], TITLE).control.mkdir(exist_ok=True)
     write_run(outputs, "failed", [began(), *steps, _failed(list(_problems()))], TITLE)
     write_run(outputs, "failed-old", [began(), *steps, _failed([])], TITLE)
     write_run(outputs, "alerts", [began(), *steps, *_alerts(), *finished(4)[-1:]], TITLE)
-    origin = {"from": "wandb", "files": ["x.csv"], "known": ["grpo.beta"], "run": None, "gpu": None, "ignored": {}}
+    origin: dict[str, Any] = {
+        "from": "wandb",
+        "files": ["x.csv"],
+        "known": ["grpo.beta"],
+        "run": None,
+        "gpu": None,
+        "ignored": {},
+    }
     write_run(outputs, "imported", [began() | {"imported": origin | {"counted_by": "_step"}}, *steps], TITLE)
     broken = write_run(outputs, "broken", finished(4), TITLE)
     broken.spec.write_text('{"none": 1}')

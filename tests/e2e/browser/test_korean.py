@@ -1,0 +1,54 @@
+"""The Korean page in a real browser: every tab of runs that went wrong, and a form with mistakes, without English."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e import latin
+from tests.e2e.browser.conftest import Site, open_tab, set_field, setting, tab_names
+from tests.e2e.browser.test_canaries import settle, unfold
+from tests.e2e.served import TITLE, make_runs
+from trainer.text import words
+
+KO = words("ko")
+RUNS = ("failed", "alerts")
+KNOWN = (TITLE, "Synthetic", "Hugging Face Hub")
+# What is on the screen, as HTML: the browser's own state of what is unfolded and hidden is the page's.
+SHOWN = "document.querySelector('gradio-app').innerHTML"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _made(site: Site) -> Iterator[None]:
+    make_runs(site.outputs)
+    yield
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_tab_of_a_run_is_korean(site: Site, new_page: Any, run: str) -> None:
+    page = new_page(site, lang="ko", run=run)
+    found: dict[str, list[str]] = {}
+    for name in tab_names(page):
+        open_tab(page, name)
+        settle(page)
+        unfold(page)
+        found |= {name: english} if (english := latin.sentences(page.evaluate(SHOWN), KNOWN)) else {}
+    assert not found, "\n".join(f"{name}: {english}" for name, english in found.items())
+
+
+def test_a_form_with_mistakes_is_korean(site: Site, new_page: Any) -> None:
+    from playwright.sync_api import expect
+
+    page = new_page(site, lang="ko", tab="train")
+    expect(setting(page, "optim.learning_rate")).to_be_visible()
+    for key, value in (
+        ("optim.learning_rate", "abc"),
+        ("generation.num_generations", "7"),
+        ("data.path", "/no/x.jsonl"),
+    ):
+        set_field(page, key, value)
+    expect(page.locator(".g-wrong").first).to_be_visible()
+    settle(page)
+    assert latin.sentences(page.evaluate(SHOWN), KNOWN) == []
