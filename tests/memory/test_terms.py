@@ -178,7 +178,7 @@ def test_with_standby_the_share_follows_from_the_gpu_and_is_given_back(total: fl
 def test_share_of_an_unknown_gpu_is_said_to_be_unknown() -> None:
     made = load(unsloth=True, vllm=Vllm(0.6, standby=True))
     assert part(made, "vLLM") == memory.kv_cache_gib(made, 1)
-    assert "not known" in next(term.how for term in memory.parts(made) if term.name == "vLLM")
+    assert "not known" in next(str(term.how) for term in memory.parts(made) if term.name == "vLLM")
     assert memory.vllm_starts(made)
 
 

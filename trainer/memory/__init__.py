@@ -43,7 +43,6 @@ from trainer.memory.static import (
     trainable_params,
     weights_gib,
 )
-
 from trainer.text import Message
 
 __all__ = [

@@ -16,7 +16,8 @@ _GPU = re.compile(r"(\d+) GB or more")
 _NO_GPU = "none needed"
 _MEASURED = re.compile(
     r"(?P<device>[^,]+), (?P<date>\d{4}-\d\d-\d\d), commit (?P<commit>\w+): (?P<seconds>[\d.]+) s a step, "
-    r"(?P<gib>[\d.]+) GiB, reward (?P<before>[-\d.]+) -> (?P<after>[-\d.]+) of (?P<most>[\d.]+) in (?P<steps>\d+) steps\.?"
+    r"(?P<gib>[\d.]+) GiB, reward (?P<before>[-\d.]+) -> (?P<after>[-\d.]+) of (?P<most>[\d.]+) "
+    r"in (?P<steps>\d+) steps\.?"
 )
 _CORES = re.compile(r"(\d+) CPU cores")
 

@@ -175,7 +175,8 @@ class _Formatter(string.Formatter):
             "word": lambda name: self.words(f"word.{name}"),
         }
         if isinstance(value, Message):
-            return self.words.said(value)
+            value = self.words.said(value)
+            return with_particle(value, format_spec) if format_spec in PARTICLES else value
         if format_spec in PARTICLES:
             return with_particle(str(value), format_spec)
         form = written.get(format_spec)

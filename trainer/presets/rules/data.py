@@ -62,7 +62,9 @@ def _one_source_of_held_out_rows(spec: RunSpec) -> Iterator[Problem]:
     chosen = [key for key in ("eval_path", "eval_split", "eval_fraction") if getattr(spec.data, key) is not None]
     if len(chosen) > 1:
         keys = [f"data.{key}" for key in chosen]
-        yield Problem("presets.two_sources_of_held_out_rows", "data", keys=chain("presets.fix.and", keys), first=keys[0])
+        yield Problem(
+            "presets.two_sources_of_held_out_rows", "data", keys=chain("presets.fix.and", keys), first=keys[0]
+        )
 
 
 @rule("data.path", "data.eval_path")

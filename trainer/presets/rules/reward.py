@@ -104,7 +104,9 @@ def _correct_names_a_component(spec: RunSpec) -> Iterator[Problem]:
         close = nearest(spec.reward.correct, names) or names
         called = ", ".join(map(shown, names))
         seen = shown(spec.reward.correct)
-        yield Problem("presets.correct_is_no_component", "reward.correct", seen=seen, names=called, near=shown(close[0]))
+        yield Problem(
+            "presets.correct_is_no_component", "reward.correct", seen=seen, names=called, near=shown(close[0])
+        )
 
 
 @rule("reward.gold_template")

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer import presets
 from trainer.errors import Problem, TrainerError
-from trainer.plan import MemoryPart, RunPlan
+from trainer.plan import MemoryPart, RunPlan, card
 from trainer.presets import explain
 from trainer.text import Words
 from trainer.ui import elements
@@ -134,14 +134,14 @@ def readiness(checked: Checked, mending: list[list[Way]], say: Words) -> str:
     if not count:
         return elements.notice(say("train.ready", name=checked.next_name))
     htmls = _errors(checked, mending, say)
-    return _problems(_counted(count, checked.held_back, say), checked.problems, htmls)
+    return _problems(_counted(count, checked.held_back, say), checked.problems, htmls, say)
 
 
 def refused(error: TrainerError, say: Words) -> str:
     """Why something was not done."""
     found = error.problems
-    htmls = [_error(one.what, one.fix, "", say) for one in found]
-    return _problems(_counted(len(found), isinstance(error, forms.HeldBack), say), found, htmls)
+    htmls = [_error(one.said(say).what, one.said(say).fix, "", say) for one in found]
+    return _problems(_counted(len(found), isinstance(error, forms.HeldBack), say), found, htmls, say)
 
 
 def _counted(count: int, is_least: bool, say: Words) -> str:
@@ -149,8 +149,8 @@ def _counted(count: int, is_least: bool, say: Words) -> str:
     return say(f"train.problems_{least}{'one' if count == 1 else 'many'}", count=count)
 
 
-def _problems(sentence: str, found: Sequence[Problem], htmls: Sequence[str]) -> str:
-    items = [f"<li>{element('b', one.where)} {html}</li>" for one, html in zip(found, htmls, strict=True)]
+def _problems(sentence: str, found: Sequence[Problem], htmls: Sequence[str], say: Words) -> str:
+    items = [f"<li>{element('b', one.said(say).where)} {html}</li>" for one, html in zip(found, htmls, strict=True)]
     return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
 
 
@@ -158,7 +158,7 @@ def _errors(checked: Checked, mending: list[list[Way]], say: Words) -> list[str]
     """For each problem a sentence, and a button for each way to mend it."""
     before = fields.values(checked.base) if checked.base else {}
     return [
-        _error(_as_typed(one, checked), one.fix, _buttons(one, place, mending[place], before, say), say)
+        _error(_as_typed(one, checked, say), one.said(say).fix, _buttons(one, place, mending[place], before, say), say)
         for place, one in enumerate(checked.problems)
     ]
 
@@ -169,14 +169,15 @@ def _error(what: str, fix: str, buttons: str, say: Words) -> str:
     return f"{escape(what)}{typed if fix and not buttons else ''}<div>{buttons}</div>"
 
 
-def _as_typed(one: Problem, checked: Checked) -> str:
+def _as_typed(one: Problem, checked: Checked, say: Words) -> str:
     """What is wrong, with a number as somebody typed it: 1e9, not 1000000000.0."""
+    said = one.said(say).what
     typed = next((change.partition("=")[2] for change in checked.form.changes if fixes.key_of(change) == one.where), "")
     try:
-        seen = f"is {explain.shown(float(typed))}, "
+        is_seen = one.values.get("seen") == explain.shown(float(typed))
     except ValueError:
-        return one.what
-    return f"is {typed.strip()}, {one.what.removeprefix(seen)}" if one.what.startswith(seen) else one.what
+        return said
+    return Problem(one.key, one.place, **one.values | {"seen": typed.strip()}).said(say).what if is_seen else said
 
 
 def _buttons(one: Problem, place: int, ways: list[Way], before: dict[str, str], say: Words) -> str:
@@ -201,14 +202,16 @@ def plan(checked: Checked, say: Words) -> str:
     if made.optimizer_steps is None:
         pieces.append(element("p", say("train.steps_unknown"), "t-small"))
     if checked.form.kind == "preset":
-        measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), "")
+        measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
         told = say("train.measured_as", measured=measured) if measured else say("train.not_measured")
         pieces.append(element("p", told, "t-small"))
     pieces += [_memory(made, say), _fitting(made, say)]
     if made.warnings:
-        shown = "".join(element("li", text) for text in made.warnings)
+        shown = "".join(element("li", say.said(warning)) for warning in made.warnings)
         pieces.append(f"{element('h4', say('train.warnings'))}<ul class='t-list'>{shown}</ul>")
-    return "".join(pieces) + elements.folded(say("train.card"), checked.card)
+    return "".join(pieces) + elements.folded(
+        say("train.card"), card.render(checked.spec, made, say) if checked.spec else ""
+    )
 
 
 def _numbers(made: RunPlan, say: Words) -> str:
@@ -232,7 +235,7 @@ def _memory(made: RunPlan, say: Words) -> str:
     """The terms of the larger phase beside each other, against what the machine has."""
     total, limit = made.memory_total_gib, made.memory_limit_gib
     if total is None:
-        return element("p", say("train.memory_unknown", why=made.memory_unknown), "t-small")
+        return element("p", say("train.memory_unknown", why=made.memory_unknown or ""), "t-small")
     larger = "generation" if (made.memory_generation_gib or 0) > (made.memory_update_gib or 0) else "update"
     parts = [part for part in made.memory if part.phase in ("always", larger) and part.gib > 0]
     scale = max(total, limit or 0)
@@ -263,8 +266,7 @@ def _memory(made: RunPlan, say: Words) -> str:
 
 
 def _part(part: MemoryPart, say: Words) -> str:
-    key = f"train.part.{part.name.lower().replace(' ', '_')}"
-    return say(key) if key in say else part.name
+    return say(f"train.part.{part.key}")
 
 
 def _fitting(made: RunPlan, say: Words) -> str:
@@ -274,7 +276,7 @@ def _fitting(made: RunPlan, say: Words) -> str:
     items = "".join(
         f'<li><button type="button" class="t-fix" data-fits="{place}">'
         f"{escape(labels.of_way(Way(_typed(each.changes)), '', {}, say))}</button> "
-        f"{escape(say('train.comes_to', gib=each.total_gib))} {escape(each.effect)}</li>"
+        f"{escape(say('train.comes_to', gib=each.total_gib))} {escape(each.effect(say))}</li>"
         for place, each in enumerate(made.suggestions)
     )
     return f"{element('h4', say('train.make_it_fit'))}<ul class='t-list'>{items}</ul>"
