@@ -442,7 +442,8 @@ def test_load_and_plan_import_nothing_heavy() -> None:
         "import sys\n"
         "from trainer import plan, presets\n"
         "from trainer.plan import card\n"
-        "spec = presets.load('gemma27b'); card.render(spec, plan.make(spec, 7473))\n"
+        "from trainer.text import words\n"
+        "spec = presets.load('gemma27b'); card.render(spec, plan.make(spec, 7473), words('ko'))\n"
         "heavy = {'torch', 'trl', 'transformers', 'unsloth', 'datasets', 'gradio', 'numpy', 'sympy', 'httpx'}\n"
         "print(heavy & set(sys.modules))\n"
     )
