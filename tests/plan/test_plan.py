@@ -155,9 +155,9 @@ def test_every_suggestion_is_itself_accepted(values: dict[str, Any]) -> None:
     names = {key: name for name, key in batches.KEYS.items()}
     for change in found:
         assert change
-        mended = dataclasses.replace(batch, **{names[key]: value for key, value in change.items()})
-        assert batches.is_possible(mended)
-        assert 2 <= mended.group <= batches.MAX_GROUP
+        fixed = dataclasses.replace(batch, **{names[key]: value for key, value in change.items()})
+        assert batches.is_possible(fixed)
+        assert 2 <= fixed.group <= batches.MAX_GROUP
 
 
 def test_what_the_error_says_to_type_is_accepted() -> None:

@@ -139,6 +139,8 @@ def test_another_title_is_not_said_as_it_was_in_other_languages() -> None:
     assert presets.load("tiny", ["title=Mine"]).title_in("ko") == "Mine"
     both = presets.load("tiny", ["title=Mine", "titles.ko=Own"])
     assert (both.title_in("en"), both.title_in("ko")) == ("Mine", "Own")
+    assert presets.load("tiny", ["titles.ko=Own", "title=Mine"]) == both
+    assert presets.load("tiny", ["titles={ko = 'Own'}"]).title_in("ko") == "Own"
 
 
 def test_what_was_measured_is_said_in_korean() -> None:

@@ -124,7 +124,7 @@ def test_unmeasured_presets_say_so_and_hub_presets_plan_without_their_rows(name:
 
 @pytest.mark.parametrize("name", FROM_HUB)
 def test_own_data_command_in_the_comments_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exact answer must also be paid: a gold answer in which nothing is found would be 0 for ever."""
+    """An exact answer must be rewarded as well: a gold answer in which nothing is found would be 0 for ever."""
     ((preset, arguments),) = OWN_DATA.findall(presets.find(name).read_text(encoding="utf-8"))
     assert preset == name
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_own_data_command_in_the_comments_works(name: str, tmp_path: Path, monke
     spec = presets.load(name, [word for word in arguments.split() if word != "--set"])
     assert sources.inspect(spec) == sources.Inspection(rows=90, eval_rows=10)
     assert plan.make(spec, 90).rows == 90
-    assert paid(spec, "Three and four are seven.\n#### 7", "7") == [1.0, 1.0]
+    assert rewarded(spec, "Three and four are seven.\n#### 7", "7") == [1.0, 1.0]
 
 
 GOLD = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 7"  # the form of GSM8K's answers
@@ -142,14 +142,14 @@ GOLD = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 7"  # the form of GSM8K's answers
 @pytest.mark.parametrize("name", FROM_HUB)
 def test_rewards_tell_right_wrong_and_shapeless_apart(name: str) -> None:
     spec = presets.load(name)
-    assert paid(spec, "Three and four are seven.\n#### 7", GOLD) == [1.0, 1.0]
-    assert paid(spec, "First I wrote #### 9, but:\n#### $7\n", GOLD) == [1.0, 1.0]
-    assert paid(spec, "Three and four are eight.\n#### 8", GOLD) == [0.0, 1.0]
-    assert paid(spec, "The answer is 7.", GOLD) == [0.0, 0.0]
-    assert paid(spec, "", GOLD) == [0.0, 0.0]
+    assert rewarded(spec, "Three and four are seven.\n#### 7", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "First I wrote #### 9, but:\n#### $7\n", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "Three and four are eight.\n#### 8", GOLD) == [0.0, 1.0]
+    assert rewarded(spec, "The answer is 7.", GOLD) == [0.0, 0.0]
+    assert rewarded(spec, "", GOLD) == [0.0, 0.0]
 
 
-def paid(spec: RunSpec, text: str, gold: str) -> list[float | None]:
+def rewarded(spec: RunSpec, text: str, gold: str) -> list[float | None]:
     """Value of each component, before its weight."""
     parts = spec.reward.components
     completion = [{"role": "assistant", "content": text}]
@@ -160,9 +160,9 @@ def paid(spec: RunSpec, text: str, gold: str) -> list[float | None]:
 def test_gpt_oss_is_paid_for_both_forms_its_completions_may_have() -> None:
     """Channels decoded as one text without their markers, or the final channel alone."""
     spec = presets.load("gpt-oss-20b")
-    assert paid(spec, "analysisAdd: 3+4=7. End with ####.assistantfinal#### 7", GOLD) == [1.0, 1.0]
-    assert paid(spec, "#### 7", GOLD) == [1.0, 1.0]
-    assert paid(spec, "analysisAdd: 3+4=7, so #### 7 will be", GOLD) == [1.0, 0.0]
+    assert rewarded(spec, "analysisAdd: 3+4=7. End with ####.assistantfinal#### 7", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "#### 7", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "analysisAdd: 3+4=7, so #### 7 will be", GOLD) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("name", FROM_HUB)

@@ -164,6 +164,9 @@ def _merged(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str,
         problem = _put(merged, override)
         if problem is not None:
             problems.append(problem)
+    keys = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
+    if "title" in keys and "titles" not in keys:
+        merged.pop("titles", None)  # they say what the title said before
     return merged, problems
 
 
@@ -201,8 +204,6 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
             here[step] = value
         else:
             here = here[step] if isinstance(step, int) else here.setdefault(step, {})
-    if path == ("title",):
-        merged.pop("titles", None)  # they say what the title said before
     return None
 
 
@@ -217,7 +218,7 @@ def _key_exists(path: explain.Path) -> bool:
     if isinstance(path[0], int):
         return False
     if explain.field_at(path) is not None:
-        return len(path) > 1 or explain.section_at(path) is not None or path == ("title",)
+        return len(path) > 1 or explain.section_at(path) is not None or path in (("title",), ("titles",))
     free = (("trl",), ("data", "columns"), ("titles",))
     names = tuple(step for step in path if isinstance(step, str))
     return any(names[: len(head)] == head and len(names) > len(head) for head in free) or (

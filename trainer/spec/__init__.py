@@ -219,7 +219,7 @@ class Checkpoint(Section):
 
 
 class Eval(Section):
-    """Greedy answers on held-out rows, paid by the same rewards."""
+    """Greedy answers on held-out rows, scored by the same rewards."""
 
     at_start: bool = True
     """Evaluate the untrained model."""
