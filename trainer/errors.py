@@ -79,6 +79,16 @@ class Problem:
     def fix(self) -> str:
         return self.said(text.words(text.DEFAULT)).fix
 
+    def message(self) -> text.Message:
+        """The whole problem as one sentence: where a problem is a warning among others."""
+        english = text.words(text.DEFAULT)
+        said, head = self.said(english), f"problem.{self.key}"
+        parts: dict[str, Any] = said._asdict()
+        for name in parts:
+            if f"{head}.{name}" in english and not (name == "where" and self.place):
+                parts[name] = text.Message(f"{head}.{name}", **self.values)
+        return text.Message("plain.problem_with_fix" if said.fix else "plain.problem", **parts)
+
     def stored(self) -> dict[str, Any]:
         """As JSON, with its English: in the event log, or on its way from another process."""
         said = self.said(text.words(text.DEFAULT))

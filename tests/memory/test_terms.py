@@ -122,7 +122,7 @@ def test_experts_are_quantised_only_where_the_loader_packs_them() -> None:
     stacked = dataclasses.replace(packed, experts_packed=False)
     saved = experts * (2 - memory.nf4_bits(double_quant=True) / 8) / GIB
     assert part(stacked, "weights") - part(packed, "weights") == pytest.approx(saved)
-    assert "experts and rest 16 bit" in memory.parts(stacked)[0].how
+    assert "experts and rest 16 bit" in str(memory.parts(stacked)[0].how)
     assert part(packed, "weights") < 12.5
 
 
@@ -178,7 +178,7 @@ def test_with_standby_the_share_follows_from_the_gpu_and_is_given_back(total: fl
 def test_share_of_an_unknown_gpu_is_said_to_be_unknown() -> None:
     made = load(unsloth=True, vllm=Vllm(0.6, standby=True))
     assert part(made, "vLLM") == memory.kv_cache_gib(made, 1)
-    assert "not known" in next(term.how for term in memory.parts(made) if term.name == "vLLM")
+    assert "not known" in next(str(term.how) for term in memory.parts(made) if term.name == "vLLM")
     assert memory.vllm_starts(made)
 
 

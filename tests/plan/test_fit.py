@@ -17,6 +17,9 @@ from trainer.memory import shapes
 from trainer.plan import card, estimate, fit, levers
 from trainer.plan.estimate import Machine
 from trainer.spec import RunSpec
+from trainer.text import words as words_of
+
+EN = words_of("en")
 
 RAW: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-8B", "device": "cuda"},
@@ -122,10 +125,11 @@ def test_every_suggestion_typed_as_shown_is_legal_and_fits(
         assert after.memory_verdict in ("fits", "tight")
         assert after.memory_verdict == "fits" or before.memory_verdict == "does not fit"
         assert after.memory_total_gib == pytest.approx(suggestion.total_gib, rel=1e-4)
-        assert suggestion.changes and suggestion.effect
+        assert suggestion.changes and suggestion.effects
     if before.memory_verdict == "does not fit" and not before.suggestions:
         assert any(
-            "no change of settings makes it fit" in note or "vLLM would not start" in note for note in before.notes
+            "no change of settings makes it fit" in str(note) or "vLLM would not start" in str(note)
+            for note in before.notes
         )
 
 
@@ -145,7 +149,7 @@ def test_smaller_micro_batch_with_the_same_optimizer_step_comes_first() -> None:
     after = plan.make(spec(*sizes, *typed(found)), 5000)
     assert after.completions_per_update == before.completions_per_update == 32
     assert after.completions_per_phase == before.completions_per_phase
-    assert found.effect == "the same optimizer step in more, smaller passes"
+    assert found.effect(EN) == "the same optimizer step in more, smaller passes"
 
 
 def test_fewer_completions_at_once_where_generation_is_the_peak() -> None:
@@ -224,13 +228,13 @@ def test_a_run_on_a_cpu_is_compared_with_ram() -> None:
     planned = plan.make(spec("model.device=cpu"), 500, gpu_total_gib=79.6, ram_gib=15.6)
     assert (planned.memory_on, planned.memory_limit_gib, planned.memory_verdict) == ("RAM", 15.6, "does not fit")
     assert planned.fits_gb == []
-    assert "RAM: 15.6 GiB -> does not fit" in card.render(spec(), planned)
+    assert "RAM: 15.6 GiB -> does not fit" in card.render(spec(), planned, EN)
 
 
 def test_without_a_gpu_the_sizes_that_hold_it_are_named() -> None:
     planned = plan.make(presets.load("gemma27b"), 7473)
     assert planned.fits_gb == [24, 48, 80]
-    text = card.render(presets.load("gemma27b"), planned)
+    text = card.render(presets.load("gemma27b"), planned, EN)
     assert "no GPU here" in text
     assert "held by GPUs of 24, 48, 80 GB (counted as 0.98 GiB for each GB)" in flat(text)
     assert planned.suggestions == []
@@ -264,14 +268,14 @@ def test_vllm_that_would_not_start_is_said() -> None:
                 "model.gpu_memory_utilization=0.3")  # fmt: skip
     planned = plan.make(made, 500, gpu_total_gib=47.0)
     assert planned.memory_verdict == "does not fit"
-    assert any("vLLM would not start" in note for note in planned.notes)
+    assert any("vLLM would not start" in str(note) for note in planned.notes)
     assert planned.suggestions
 
 
 def test_when_nothing_helps_the_smallest_is_said() -> None:
     planned = plan.make(spec("model.name=openai/gpt-oss-20b"), 500, gpu_total_gib=7.8)
     assert planned.suggestions == []
-    note = next(note for note in planned.notes if "no change of settings makes it fit" in note)
+    note = next(str(note) for note in planned.notes if "no change of settings makes it fit" in str(note))
     least = fit.smallest(spec("model.name=openai/gpt-oss-20b"), plan.batch_of(spec(), 500), Machine(gpu_total_gib=7.8))
     assert f"{least:.1f} GiB" in note
     assert least is not None and 7.8 < least < planned.memory_total_gib  # type: ignore[operator]
@@ -288,25 +292,25 @@ def test_unknown_model_has_no_suggestions() -> None:
 def test_card_says_what_a_repositorys_name_says_about_its_weights() -> None:
     for name, words in (("Qwen/Qwen3-8B-FP8", "FP8 weights"), ("unsloth/Qwen3-8B-bnb-4bit", "4-bit weights")):
         made = spec(f"model.name={name}")
-        assert words in card.render(made, plan.make(made, 500))
+        assert words in card.render(made, plan.make(made, 500), EN)
 
 
 @pytest.mark.parametrize("gpu", [7.8, 15.0, 23.6])
 def test_card_shows_suggestions_as_lines_to_type(gpu: float) -> None:
     made = presets.load("gemma27b")
     planned = plan.make(made, 7473, gpu_total_gib=gpu)
-    text = card.render(made, planned)
+    text = card.render(made, planned, EN)
     assert planned.suggestions
     assert [line for line in text.splitlines() if len(line) > 80] == []
     shown = flat(text.replace("\\\n", " "))
     for suggestion in planned.suggestions:
         assert " ".join(suggestion.typed()) in shown
-        assert f"-> {suggestion.total_gib:.1f} GiB: {suggestion.effect}" in shown
+        assert f"-> {suggestion.total_gib:.1f} GiB: {suggestion.effect(EN)}" in shown
 
 
 def test_long_suggestions_are_continued_for_the_shell() -> None:
     sizes = ("optim.per_device_train_batch_size=16", "optim.gradient_accumulation_steps=2")
     made = spec(*sizes)
-    text = card.render(made, plan.make(made, 500, gpu_total_gib=31.0, has_unsloth=False))
+    text = card.render(made, plan.make(made, 500, gpu_total_gib=31.0, has_unsloth=False), EN)
     assert "  --set optim.per_device_train_batch_size=" in text
     assert " \\\n  --set optim.gradient_accumulation_steps=" in text

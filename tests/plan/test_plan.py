@@ -15,6 +15,9 @@ from trainer import plan, presets
 from trainer.errors import PlanError
 from trainer.plan import batches, card
 from trainer.spec import RunSpec
+from trainer.text import words as words_of
+
+EN = words_of("en")
 
 BASE: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-0.6B"},
@@ -152,9 +155,9 @@ def test_every_suggestion_is_itself_accepted(values: dict[str, Any]) -> None:
     names = {key: name for name, key in batches.KEYS.items()}
     for change in found:
         assert change
-        mended = dataclasses.replace(batch, **{names[key]: value for key, value in change.items()})
-        assert batches.is_possible(mended)
-        assert 2 <= mended.group <= batches.MAX_GROUP
+        fixed = dataclasses.replace(batch, **{names[key]: value for key, value in change.items()})
+        assert batches.is_possible(fixed)
+        assert 2 <= fixed.group <= batches.MAX_GROUP
 
 
 def test_what_the_error_says_to_type_is_accepted() -> None:
@@ -213,25 +216,25 @@ def test_part_of_an_epoch_is_raised_to_whole_phases() -> None:
     assert planned.optimizer_steps == 8  # 0.6 x 3 phases x 4 updates = 7.2, 8 is 2 phases
     planned = plan.make(made, 4)
     assert planned.optimizer_steps == 4
-    assert any("raised to 4" in note for note in planned.notes)
+    assert any("raised to 4" in str(note) for note in planned.notes)
 
 
 def test_save_steps_are_raised_to_whole_phases() -> None:
     made = batch_spec(1, 4, 4, "generation.steps_per_generation=16", "checkpoint.save_steps=50")
     planned = plan.make(made, 400)
     assert planned.save_steps == 52
-    assert any("raised from 50 to 52" in note for note in planned.notes)
+    assert any("raised from 50 to 52" in str(note) for note in planned.notes)
 
 
 def test_checkpoints_further_apart_than_the_run_are_noted() -> None:
     planned = plan.make(batch_spec(8, 1, 8, "optim.max_steps=10"), 100)
-    assert any("only the final checkpoint is written" in note for note in planned.notes)
+    assert any("only the final checkpoint is written" in str(note) for note in planned.notes)
 
 
 def test_steps_are_not_known_before_the_data_is_read() -> None:
     planned = plan.make(batch_spec(8, 1, 8), None)
     assert planned.optimizer_steps is None
-    assert any("known once the data is read" in note for note in planned.notes)
+    assert any("known once the data is read" in str(note) for note in planned.notes)
     planned = plan.make(batch_spec(8, 1, 8, "optim.max_steps=10"), None)
     assert (planned.optimizer_steps, planned.rollout_phases, planned.epochs) == (10, 10, None)
 
@@ -239,12 +242,12 @@ def test_steps_are_not_known_before_the_data_is_read() -> None:
 def test_rows_that_fill_no_phase_are_counted() -> None:
     planned = plan.make(batch_spec(32, 1, 8), 10)
     assert planned.rows_unused_per_epoch == 2
-    assert any("2 of 10 rows are left out of each epoch" in note for note in planned.notes)
+    assert any("2 of 10 rows are left out of each epoch" in str(note) for note in planned.notes)
 
 
 def test_sequence_level_on_policy_is_noted_as_the_same_gradient() -> None:
     planned = plan.make(batch_spec(8, 1, 8, "grpo.importance_sampling_level=sequence"), 10)
-    assert any("every ratio is 1" in note for note in planned.notes)
+    assert any("every ratio is 1" in str(note) for note in planned.notes)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +289,7 @@ def test_max_steps_error_offers_the_two_nearest() -> None:
 def test_unknown_model_is_not_estimated() -> None:
     planned = plan.make(spec("model.name=somebody/new-model"), 100)
     assert planned.memory_total_gib is None
-    assert planned.memory_unknown == "not estimated: unknown model somebody/new-model"
+    assert str(planned.memory_unknown) == "not estimated: unknown model somebody/new-model"
 
 
 def test_micro_batch_costs_the_update_and_rows_cost_generation() -> None:
@@ -300,7 +303,7 @@ def test_micro_batch_costs_the_update_and_rows_cost_generation() -> None:
 def test_verdict_for_gemma27b(gpu: float, word: str) -> None:
     made = presets.load("gemma27b")
     planned = plan.make(made, 7473, gpu_total_gib=gpu, gpu_name="A GPU")
-    text = card.render(made, planned)
+    text = card.render(made, planned, EN)
     assert f"A GPU: {gpu:.1f} GiB -> {word}" in text
     assert bool(planned.suggestions) == (word != "fits")
 
@@ -326,7 +329,7 @@ CASES = [
 @pytest.mark.parametrize(("made", "rows", "more"), CASES)
 def test_card_fits_80_columns_and_names_every_part(made: RunSpec, rows: int | None, more: dict[str, Any]) -> None:
     planned = plan.make(made, rows, **more)
-    text = card.render(made, planned)
+    text = card.render(made, planned, EN)
     assert [line for line in text.splitlines() if len(line) > 80] == []
     for word in (
         "One optimizer step",
@@ -340,13 +343,13 @@ def test_card_fits_80_columns_and_names_every_part(made: RunSpec, rows: int | No
     for part in planned.memory:
         assert part.name in text
     flat = re.sub(r"\s+", " ", text)
-    assert all(re.sub(r"\s+", " ", note) in flat for note in planned.notes + planned.warnings)
+    assert all(re.sub(r"\s+", " ", str(note)) in flat for note in planned.notes + planned.warnings)
     assert ("no GPU here" in text) == (planned.gpu_total_gib is None)
 
 
 def test_card_says_what_group_and_micro_batch_cost() -> None:
     made = presets.load("gemma27b")
-    flat = re.sub(r"\s+", " ", card.render(made, plan.make(made, 7473)))
+    flat = re.sub(r"\s+", " ", card.render(made, plan.make(made, 7473), EN))
     words = "One more in num_generations, with the same prompts, is 1 more completion per rollout phase"
     assert f"{words}: up to 762 more tokens" in flat
     assert re.search(r"one more in per_device_train_batch_size is \d\.\d\d GiB in the update", flat)

@@ -17,6 +17,7 @@ from trainer.plan import batches, card, estimate, fit, smaller
 from trainer.plan.batches import Batch
 from trainer.plan.estimate import Machine
 from trainer.spec import RunSpec
+from trainer.text import words
 
 RAW: dict[str, Any] = {
     "model": {"name": "Qwen/Qwen3-0.6B"},
@@ -163,7 +164,7 @@ def test_wherever_a_legal_plan_fits_a_suggestion_is_given(
     assert least is not None
     assert planned.suggestions or least > limit
     if least <= limit:
-        assert not any(NOTHING in note for note in planned.notes)
+        assert not any(NOTHING in str(note) for note in planned.notes)
 
 
 # ---- as typed
@@ -185,7 +186,7 @@ LONG = ("generation.num_generations=16", "generation.max_completion_length=20000
 def test_free_levers_together_are_enough(preset: str, overrides: tuple[str, ...]) -> None:
     before = plan.make(presets.load(preset, overrides), 5000, ram_gib=23.5)
     assert before.memory_verdict == "does not fit"
-    assert not any(NOTHING in note for note in before.notes)
+    assert not any(NOTHING in str(note) for note in before.notes)
     changed = [f"{key}={value}" for key, value in before.suggestions[0].changes]
     after = plan.make(presets.load(preset, [*overrides, *changed]), 5000, ram_gib=23.5)
     assert after.memory_verdict in ("fits", "tight")
@@ -207,7 +208,7 @@ def test_a_prime_micro_batch_is_not_cut_to_one() -> None:
 
 def test_thousands_of_gib_are_written_with_a_comma() -> None:
     made = presets.load("tiny", ["optim.per_device_train_batch_size=8192", "generation.max_completion_length=200000"])
-    text = card.render(made, plan.make(made, None, ram_gib=1.0))
+    text = card.render(made, plan.make(made, None, ram_gib=1.0), words("en"))
     assert "40,6" in text
     assert not any(part.isdigit() and len(part) > 3 for line in text.splitlines() if "GiB" in line
                    for part in line.split(".")[0].split())  # fmt: skip

@@ -33,7 +33,7 @@ GPU_CLASSES = (8, 12, 16, 24, 48, 80)  # GB
 ROOM_FRAC = 0.85  # of the GPU: activations may be 30 % off, and a screen takes its part
 # The reference run's values are not ours to shrink: its estimate is allowed to be tight.
 TIGHT = {"gemma27b": 0.95}
-ON_GPU = [info for info in presets.list_presets() if info.gpu != "none needed"]
+ON_GPU = [info for info in presets.list_presets() if info.gpu is not None and info.gpu.key != "presets.gpu_none"]
 FROM_HUB = [info.name for info in presets.list_presets() if presets.load(info.name).data.name is not None]
 OWN_DATA = re.compile(r"python app\.py --dry-run --preset (\S+) (.*data\.path=my\.jsonl.*)")
 
@@ -58,7 +58,7 @@ def with_set(*overrides: str) -> list[str]:
 def test_presets_were_found() -> None:
     assert len(ALL) == 17  # also those in sub-folders: none may drop out unnoticed
     assert len(presets.list_presets()) == len(ALL)
-    assert [info.error for info in presets.list_presets() if info.error] == []
+    assert [info.problems for info in presets.list_presets() if info.problems] == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -96,13 +96,13 @@ def test_memory_estimate_fits_the_gpu_in_the_header(info: presets.PresetInfo) ->
     spec = presets.load(info.name)
     made = plan.make(spec, None, gpu_total_gib=float(gpu_gb))
     assert spec.model.engine == "unsloth"
-    assert made.memory_unknown == ""
+    assert made.memory_unknown is None
     assert made.memory_total_gib is not None
     assert made.memory_total_gib <= TIGHT.get(info.name, ROOM_FRAC) * gpu_gb
 
 
 def gpu_class(info: presets.PresetInfo) -> int:
-    found = re.fullmatch(r"(\d+) GB or more", info.gpu)
+    found = re.fullmatch(r"(\d+) GB or more", str(info.gpu))
     assert found, info.gpu
     return int(found[1])
 
@@ -124,7 +124,7 @@ def test_unmeasured_presets_say_so_and_hub_presets_plan_without_their_rows(name:
 
 @pytest.mark.parametrize("name", FROM_HUB)
 def test_own_data_command_in_the_comments_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exact answer must also be paid: a gold answer in which nothing is found would be 0 for ever."""
+    """An exact answer must be rewarded as well: a gold answer in which nothing is found would be 0 for ever."""
     ((preset, arguments),) = OWN_DATA.findall(presets.find(name).read_text(encoding="utf-8"))
     assert preset == name
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_own_data_command_in_the_comments_works(name: str, tmp_path: Path, monke
     spec = presets.load(name, [word for word in arguments.split() if word != "--set"])
     assert sources.inspect(spec) == sources.Inspection(rows=90, eval_rows=10)
     assert plan.make(spec, 90).rows == 90
-    assert paid(spec, "Three and four are seven.\n#### 7", "7") == [1.0, 1.0]
+    assert rewarded(spec, "Three and four are seven.\n#### 7", "7") == [1.0, 1.0]
 
 
 GOLD = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 7"  # the form of GSM8K's answers
@@ -142,14 +142,14 @@ GOLD = "She has 3 + 4 = <<3+4=7>>7 eggs.\n#### 7"  # the form of GSM8K's answers
 @pytest.mark.parametrize("name", FROM_HUB)
 def test_rewards_tell_right_wrong_and_shapeless_apart(name: str) -> None:
     spec = presets.load(name)
-    assert paid(spec, "Three and four are seven.\n#### 7", GOLD) == [1.0, 1.0]
-    assert paid(spec, "First I wrote #### 9, but:\n#### $7\n", GOLD) == [1.0, 1.0]
-    assert paid(spec, "Three and four are eight.\n#### 8", GOLD) == [0.0, 1.0]
-    assert paid(spec, "The answer is 7.", GOLD) == [0.0, 0.0]
-    assert paid(spec, "", GOLD) == [0.0, 0.0]
+    assert rewarded(spec, "Three and four are seven.\n#### 7", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "First I wrote #### 9, but:\n#### $7\n", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "Three and four are eight.\n#### 8", GOLD) == [0.0, 1.0]
+    assert rewarded(spec, "The answer is 7.", GOLD) == [0.0, 0.0]
+    assert rewarded(spec, "", GOLD) == [0.0, 0.0]
 
 
-def paid(spec: RunSpec, text: str, gold: str) -> list[float | None]:
+def rewarded(spec: RunSpec, text: str, gold: str) -> list[float | None]:
     """Value of each component, before its weight."""
     parts = spec.reward.components
     completion = [{"role": "assistant", "content": text}]
@@ -160,16 +160,16 @@ def paid(spec: RunSpec, text: str, gold: str) -> list[float | None]:
 def test_gpt_oss_is_paid_for_both_forms_its_completions_may_have() -> None:
     """Channels decoded as one text without their markers, or the final channel alone."""
     spec = presets.load("gpt-oss-20b")
-    assert paid(spec, "analysisAdd: 3+4=7. End with ####.assistantfinal#### 7", GOLD) == [1.0, 1.0]
-    assert paid(spec, "#### 7", GOLD) == [1.0, 1.0]
-    assert paid(spec, "analysisAdd: 3+4=7, so #### 7 will be", GOLD) == [1.0, 0.0]
+    assert rewarded(spec, "analysisAdd: 3+4=7. End with ####.assistantfinal#### 7", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "#### 7", GOLD) == [1.0, 1.0]
+    assert rewarded(spec, "analysisAdd: 3+4=7, so #### 7 will be", GOLD) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("name", FROM_HUB)
 def test_thinking_is_chosen_for_qwen3_and_nothing_biases_the_samples(name: str) -> None:
     spec = presets.load(name)
     assert ("enable_thinking" in spec.trl.get("chat_template_kwargs", {})) == ("qwen3" in spec.model.name.lower())
-    assert [warning for warning in plan.make(spec, None).warnings if "bias" in warning] == []
+    assert [warning for warning in plan.make(spec, None).warnings if "bias" in str(warning)] == []
 
 
 def test_gspo_is_the_batch_guide_on_one_gpu() -> None:
@@ -201,8 +201,8 @@ def test_gemma27b_holds_the_values_of_the_reference_run() -> None:
 def test_list_shows_model_and_gpu() -> None:
     info = next(info for info in presets.list_presets() if info.name == "gemma27b")
     assert info.model == "unsloth/gemma-3-27b-it-unsloth-bnb-4bit"
-    assert info.gpu == "24 GB or more"
-    assert info.error == ""
+    assert str(info.gpu) == "24 GB or more"
+    assert info.problems == ()
 
 
 def test_list_shows_what_is_wrong_with_a_broken_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_list_shows_what_is_wrong_with_a_broken_preset(tmp_path: Path, monkeypat
     monkeypatch.setattr(presets, "PRESETS_DIR", tmp_path)
     (info,) = presets.list_presets()
     assert info.title == "Broken"
-    assert "broken.toml:2" in info.error
+    assert "broken.toml:2" in str(info.problems[0])
 
 
 # ---- find and read
@@ -442,7 +442,8 @@ def test_load_and_plan_import_nothing_heavy() -> None:
         "import sys\n"
         "from trainer import plan, presets\n"
         "from trainer.plan import card\n"
-        "spec = presets.load('gemma27b'); card.render(spec, plan.make(spec, 7473))\n"
+        "from trainer.text import words\n"
+        "spec = presets.load('gemma27b'); card.render(spec, plan.make(spec, 7473), words('ko'))\n"
         "heavy = {'torch', 'trl', 'transformers', 'unsloth', 'datasets', 'gradio', 'numpy', 'sympy', 'httpx'}\n"
         "print(heavy & set(sys.modules))\n"
     )

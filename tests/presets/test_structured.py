@@ -1,4 +1,4 @@
-"""What is wrong with a spec and what mends it, as data: for a form that has to apply it."""
+"""What is wrong with a spec and what fixes it, as data: for a form that has to apply it."""
 
 from __future__ import annotations
 

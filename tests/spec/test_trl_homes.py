@@ -53,7 +53,7 @@ def test_every_trl_argument_has_one_home() -> None:
     homes = trl_homes()
     assert homes.keys() == trl_table().keys()
     for argument, home in homes.items():
-        assert home.startswith(("trl.", "--", "HF_TOKEN ")) or explain.field_at(tuple(home.split("."))), (
+        assert home.startswith(("trl.", "--", "$HF_TOKEN")) or explain.field_at(tuple(home.split("."))), (
             argument,
             home,
         )

@@ -12,6 +12,7 @@ from typing import Any
 from trainer.run.events import Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
+from trainer.text import Message, here
 from trainer.text.forms import duration, number, percent, size
 
 LEGEND = (
@@ -28,7 +29,7 @@ def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
     """What is about to run, before the first event."""
     spec = rundir.read_spec()
     tuned = f"LoRA r {spec.lora.r}" if spec.lora.enabled else "all weights"
-    yield f"run    {rundir.name}" + (f": {spec.title}" if spec.title else "")
+    yield f"run    {rundir.name}" + (f": {title}" if (title := spec.title_in(here().language)) else "")
     yield f"model  {spec.model.name}, {tuned}{', 4-bit' if spec.model.load_in_4bit else ''}"
     prompts = plan.get("prompts_per_update")
     text = (
@@ -42,7 +43,7 @@ def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
     yield text + (f", about {number(memory)} GiB of memory" if memory is not None else "")
     yield f"reward {spec.reward.formula()}"
     for warning in plan.get("warnings") or []:
-        yield f"note   {warning}"
+        yield f"note   {here().said(Message.read(warning))}"
     yield f"files  {rundir.path}"
     yield from LEGEND
 

@@ -19,6 +19,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 from trainer.run.status import imported, imported_problem
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 # transformers 5.17, optimization.py: schedules of these names are a function of num_training_steps
 _FOLLOWS_TOTAL = frozenset(
@@ -58,8 +59,9 @@ def extend(rundir: RunDir, steps: int) -> RunPlan:
         _, total, rows = _planned(rundir, follower.state, steps)
         spec = _with_total(rundir, total)
         plan = plan_here(spec, rows)
-        said = (read_json(rundir.plan) or {}).get("warnings") or []  # of the rows too, which were looked at then
-        warnings = [*plan.warnings, *(text for text in said if text not in plan.warnings)]
+        # Of the rows too, which were looked at then.
+        said = [Message.read(stored) for stored in (read_json(rundir.plan) or {}).get("warnings") or []]
+        warnings = [*plan.warnings, *(warning for warning in said if str(warning) not in map(str, plan.warnings))]
         plan = plan.model_copy(update={"warnings": warnings})
         rundir.replace_settings(spec, plan)
         return plan

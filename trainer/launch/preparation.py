@@ -20,7 +20,9 @@ def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     spec = presets.load(preset, overrides)
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
-    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *map(str, found.warnings)]})
+    return spec, plan.model_copy(
+        update={"warnings": [*plan.warnings, *(problem.message() for problem in found.warnings)]}
+    )
 
 
 def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:

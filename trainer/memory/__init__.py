@@ -43,6 +43,7 @@ from trainer.memory.static import (
     trainable_params,
     weights_gib,
 )
+from trainer.text import Message
 
 __all__ = [
     "GIB", "Load", "Part", "Phase", "Vllm", "activations_gib", "dequantised_gib", "gib_per_generated_row",
@@ -63,12 +64,12 @@ PROCESS_GIB = 0.56
 
 @dataclass(frozen=True)
 class Part:
-    """One term: `gib` GiB (1024^3 bytes) during `phase`, and how it was worked out."""
+    """One term: `gib` GiB (1024^3 bytes) during `phase`, and how it was worked out. name: names it, in no language."""
 
     name: str
     phase: Phase
     gib: float
-    how: str
+    how: Message
 
 
 def parts(load: Load) -> list[Part]:
@@ -80,28 +81,33 @@ def _always(load: Load) -> Iterator[Part]:
     trained, each = trainable_params(load), trainable_bytes(load)
     yield Part("weights", "always", weights_gib(load), _weights_how(load))
     if load.lora_rank:
-        yield Part("LoRA adapters", "always", trained * each / GIB, _short(trained))
+        yield Part("LoRA adapters", "always", trained * each / GIB, _count(trained))
     elif load.reference:
         # TRL loads a second copy of the model when there is no adapter to switch off.
-        yield Part("reference model", "always", weights_gib(load), "a frozen copy, because beta > 0")
+        yield Part("reference model", "always", weights_gib(load), Message("memory.how.reference"))
     if buffer := dequantised_gib(load):
-        yield Part("dequantised", "always", buffer, "buffer: the largest NF4 matrix, unpacked")
+        yield Part("dequantised", "always", buffer, Message("memory.how.dequantised"))
     state_bytes = optimizer_bytes(load.optimizer, each)
-    how = f"{load.optimizer}, {state_bytes:g} bytes a weight"
+    how = Message("memory.how.optimizer", name=load.optimizer, bytes=f"{state_bytes:g}")
     yield Part("optimizer states", "always", trained * state_bytes / GIB, how)
     if load.on_gpu:
-        yield Part("CUDA context", "always", CUDA_CONTEXT_GIB, "1.0 to 1.4 GiB, upper end")
+        yield Part("CUDA context", "always", CUDA_CONTEXT_GIB, Message("memory.how.cuda"))
     else:
-        yield Part("Python and libraries", "always", PROCESS_GIB, "measured, before any weight")
+        yield Part("Python and libraries", "always", PROCESS_GIB, Message("memory.how.process"))
 
 
-def _weights_how(load: Load) -> str:
+def _weights_how(load: Load) -> Message:
     rest_bits = 8 * (load.compute_bytes if load.lora_rank else trainable_bytes(load))
+    count = _count(load.shape.params())
     if not quantised_params(load):
-        return f"{_short(load.shape.params())}, {rest_bits} bit"
-    what = {"nf4": "NF4", "fp8": "FP8", "mxfp4": "MXFP4 experts"}[load.weights]
-    left = "" if load.experts_packed or load.weights != "nf4" or not load.shape.experts else "experts and "
-    return f"{_short(load.shape.params())}, {quantised_bits(load):.2f} bit {what}, {left}rest {rest_bits} bit"
+        return Message("memory.how.weights", weights=count, bits=rest_bits)
+    is_experts = load.shape.experts and load.weights == "nf4" and not load.experts_packed
+    if load.weights == "mxfp4":
+        key = "memory.how.quantised_experts"
+    else:
+        key = "memory.how.quantised_without_experts" if is_experts else "memory.how.quantised"
+    bits = f"{quantised_bits(load):.2f}"
+    return Message(key, weights=count, bits=bits, format=load.weights.upper(), rest=rest_bits)
 
 
 def _generation(load: Load) -> Iterator[Part]:
@@ -110,34 +116,39 @@ def _generation(load: Load) -> Iterator[Part]:
         yield Part("vLLM", "generation" if load.vllm.standby else "always", vllm_gib(load), _vllm_how(load))
         return
     rows = load.answered_rows
-    what = "completions" if rows == load.generation_rows else "rows of the evaluation"
-    yield Part("KV cache", "generation", kv_cache_gib(load, rows), f"{rows} {what} x {load.tokens:,} tokens")
-    yield Part("prompt reading", "generation", prefill_gib(load, rows), f"{rows} x {load.prompt_tokens:,} tokens")
+    key = "memory.how.cache" if rows == load.generation_rows else "memory.how.cache_of_the_evaluation"
+    yield Part("KV cache", "generation", kv_cache_gib(load, rows), Message(key, rows=rows, tokens=load.tokens))
+    how = Message("memory.how.prompts", rows=rows, tokens=load.prompt_tokens)
+    yield Part("prompt reading", "generation", prefill_gib(load, rows), how)
 
 
-def _vllm_how(load: Load) -> str:
+def _vllm_how(load: Load) -> Message:
     assert load.vllm is not None
     if load.gpu_total_gib is None:
-        return "at least: its share of an unknown GPU is not known"
+        return Message("memory.how.vllm_unknown")
     share = vllm_share(load.gpu_total_gib, load.vllm.utilization, load.vllm.standby)
-    whose = "set by standby" if load.vllm.standby else "gpu_memory_utilization"
-    return f"{share:.0%} of {load.gpu_total_gib:.1f} GiB ({whose}), less the shared weights"
+    key = "memory.how.vllm_standby" if load.vllm.standby else "memory.how.vllm"
+    return Message(key, share=share, gib=load.gpu_total_gib)
 
 
 def _update(load: Load) -> Iterator[Part]:
     each = trainable_bytes(load)
-    how = "checkpointed" if load.gradient_checkpointing else "all layers kept"
-    yield Part("gradients", "update", trainable_params(load) * each / GIB, f"{each} bytes a trained weight")
-    activations_how = f"{load.micro_batch} x {load.tokens:,} tokens, {how}"
-    yield Part("activations", "update", activations_gib(load), activations_how)
-    tokens = unsloth_logit_tokens(load) if load.unsloth else load.completion_tokens
-    chunks = f", chunks of {unsloth_chunk_tokens(load):,}" if load.unsloth else ""
-    logits_how = f"{load.micro_batch} x {tokens:,} x {load.shape.vocab:,} vocabulary{chunks}"
-    yield Part("logits", "update", logits_gib(load), logits_how)
+    how = Message("memory.how.gradients", bytes=each)
+    yield Part("gradients", "update", trainable_params(load) * each / GIB, how)
+    key = "memory.how.activations_checkpointed" if load.gradient_checkpointing else "memory.how.activations"
+    yield Part("activations", "update", activations_gib(load), Message(key, rows=load.micro_batch, tokens=load.tokens))
+    sizes = {"rows": load.micro_batch, "tokens": load.completion_tokens, "vocab": load.shape.vocab}
+    how = Message("memory.how.logits", **sizes)
+    if load.unsloth:
+        sizes["tokens"] = unsloth_logit_tokens(load)
+        how = Message("memory.how.logits_in_chunks", **sizes, chunk=unsloth_chunk_tokens(load))
+    yield Part("logits", "update", logits_gib(load), how)
 
 
-def _short(weights: int) -> str:
-    return f"{weights / 1e9:.2f} B weights" if weights >= 1e9 else f"{weights / 1e6:.2f} M weights"
+def _count(weights: int) -> Message:
+    if weights >= 1e9:
+        return Message("memory.billions", count=f"{weights / 1e9:.2f}")
+    return Message("memory.millions", count=f"{weights / 1e6:.2f}")
 
 
 # ---- sums

@@ -7,17 +7,16 @@ Pure functions of the spec, the number of rows and the machine's numbers; never 
     batches   what a batch means, and which are possible    levers  changes that need less memory
     checks    what is said beside the numbers               fit     which of them make the run fit
     estimate  memory, and what it has to fit into           card    the plan as text
-    smaller   legal batches that need less memory
+    smaller   legal batches that need less memory           stored  messages as fields of the plan
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from trainer import memory
 from trainer.errors import PlanError
@@ -26,8 +25,10 @@ from trainer.plan.batches import Batch
 from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
 from trainer.plan.estimate import Machine, batch_of, holding_gb, limit_gib, memory_load, runs_on_gpu, vllm_starts
 from trainer.plan.fit import Suggestion
+from trainer.plan.stored import StoredMessage
 from trainer.presets import advice
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 __all__ = ["MemoryPart", "RunPlan", "Suggestion", "VerlBatch", "batch_of", "make", "memory_load"]
 
@@ -42,7 +43,12 @@ class MemoryPart(_Frozen):
     name: str
     phase: memory.Phase
     gib: float
-    how: str
+    how: StoredMessage
+
+    @property
+    def key(self) -> str:
+        """Its name in the keys of texts: kv_cache."""
+        return self.name.lower().replace(" ", "_")
 
 
 class VerlBatch(_Frozen):
@@ -109,8 +115,8 @@ class RunPlan(_Frozen):
     """Peak in an optimizer step."""
     memory_total_gib: float | None
     """The larger of the two; None when the model is not known."""
-    memory_unknown: str
-    """Why there is no estimate; empty when there is one."""
+    memory_unknown: StoredMessage | None
+    """Why there is no estimate; None when there is one."""
     gib_per_generated_completion: float | None
     """One more completion in the rollout phase, while generating."""
     gib_per_micro_batch_completion: float | None
@@ -129,8 +135,14 @@ class RunPlan(_Frozen):
     suggestions: list[Suggestion]
     """Changes of settings that make it fit, cheapest for the learning first; empty when it fits."""
 
-    notes: list[str]
-    warnings: list[str]
+    notes: list[StoredMessage]
+    warnings: list[StoredMessage]
+
+    @field_validator("memory_unknown", mode="before")
+    @classmethod
+    def _of_older_versions(cls, stored: Any) -> Any:
+        """They had an empty text for none."""
+        return stored or None
 
 
 def make(
@@ -264,30 +276,27 @@ def _estimate(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
         names = ("generation_gib", "update_gib", "total_gib")
         return {f"memory_{name}": None for name in names} | {
             "memory": [],
-            "memory_unknown": f"not estimated: unknown model {spec.model.name}",
+            "memory_unknown": Message("plan.unknown_model", name=spec.model.name),
             "gib_per_generated_completion": None,
             "gib_per_micro_batch_completion": None,
         }
     parts = memory.parts(load)
     generation, update = memory.peaks_gib(parts)
     return {
-        "memory": [MemoryPart(**dataclasses.asdict(part)) for part in parts],
+        "memory": [MemoryPart(**vars(part)) for part in parts],
         "memory_generation_gib": generation,
         "memory_update_gib": update,
         "memory_total_gib": max(generation, update),
-        "memory_unknown": "",
+        "memory_unknown": None,
         "gib_per_generated_completion": memory.gib_per_generated_row(load),
         "gib_per_micro_batch_completion": memory.gib_per_micro_row(load),
     }
 
 
-def _memory_notes(spec: RunSpec, batch: Batch, machine: Machine, fitting: dict[str, Any]) -> Iterator[str]:
+def _memory_notes(spec: RunSpec, batch: Batch, machine: Machine, fitting: dict[str, Any]) -> Iterator[Message]:
     """What the card's table cannot say: vLLM would not start, or nothing that can be set makes the run fit."""
     if not vllm_starts(spec, batch, machine):
-        yield (
-            "vLLM would not start: its share of the GPU does not hold the weights and one sequence. Raise "
-            "model.gpu_memory_utilization, or set model.fast_inference = false."
-        )
+        yield Message("plan.note.vllm_does_not_start")
     elif fitting["memory_verdict"] == "does not fit" and not fitting["suggestions"]:
         least = fit.smallest(spec, batch, machine)
         if least is not None:

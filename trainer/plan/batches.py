@@ -14,7 +14,7 @@ Words and facts of TRL 1.14.2 (grpo_config.py `__post_init__`, `_get_train_sampl
 A phase must hold whole optimizer steps, or an optimizer step whole phases: otherwise completions
 would be generated inside an optimizer step, and no checkpoint could ever lie between two phases.
 
-Pure functions on integers. Imports the standard library only.
+Pure functions on integers. Imports the standard library and text only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+from trainer.text.chain import Part, chain
 
 KEYS = {
     "micro": "optim.per_device_train_batch_size",
@@ -141,12 +143,9 @@ def nearest_possible(batch: Batch, limit: int = 4) -> list[dict[str, int]]:
         if now is None:
             continue
         for candidates in (_below(batch, name, now), _above(batch, now)):
-            mended = next(
-                (fit for value in candidates if (fit := _mended(batch, name, value)) is not None),
-                None,
-            )
-            if mended is not None:
-                found.append((_distance(batch, mended), changes(batch, mended)))
+            fit = next((fit for value in candidates if (fit := _changed(batch, name, value)) is not None), None)
+            if fit is not None:
+                found.append((_distance(batch, fit), changes(batch, fit)))
     if not found:
         found = [(0.0, changes(batch, fit)) for fit in _always_possible(batch)]
     return [change for _, change in sorted(found, key=lambda item: (len(item[1]), item[0]))][:limit]
@@ -178,7 +177,7 @@ def _value(batch: Batch, name: str) -> int | None:
     return value
 
 
-def _mended(batch: Batch, name: str, value: int) -> Batch | None:
+def _changed(batch: Batch, name: str, value: int) -> Batch | None:
     """The batch with one value changed, if that is possible (with max_steps made whole)."""
     if name == "group" and not 2 <= value <= MAX_GROUP:
         return None
@@ -229,6 +228,6 @@ def _distance(before: Batch, after: Batch) -> float:
     )
 
 
-def in_words(change: dict[str, int]) -> str:
+def typed(change: dict[str, int]) -> Part:
     """`optim.gradient_accumulation_steps = 4 and optim.max_steps = 8`"""
-    return " and ".join(f"{key} = {value}" for key, value in change.items())
+    return chain("presets.fix.and", [f"{key} = {value}" for key, value in change.items()])

@@ -1,189 +1,218 @@
 """The run plan as text for a terminal of 80 columns: what `--dry-run` prints.
 
-Imports the standard library, plan and the names of stored formats. Computes nothing that is not in the plan.
+Computes nothing that is not in the plan. Imports plan, the words and the names of stored formats.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from trainer.memory import Phase, formats
 from trainer.plan import RunPlan
 from trainer.plan.checks import gib
 from trainer.plan.estimate import GIB_PER_NOMINAL_GB, NOMINAL_GB
 from trainer.spec import RunSpec
+from trainer.text import Message, Words
+from trainer.text.layout import left, shortened, width, wrapped
 
 WIDTH = 80
-_PHASES: tuple[tuple[Phase, str], ...] = (
-    ("always", "all the time"),
-    ("generation", "while generating"),
-    ("update", "in the update"),
-)
+_NAME, _VALUE = 18, 12  # columns of a line's name and number
+_PHASES: tuple[Phase, ...] = ("always", "generation", "update")
+_FITTING = {"does not fit": "make_it_fit", "tight": "make_room"}
 
 
-_FITTING = {
-    "does not fit": "To make it fit, add one of these to the command",
-    "tight": "To make it fit with room to spare, add one of these to the command",
-}
+def render(spec: RunSpec, plan: RunPlan, say: Words) -> str:
+    """The card in that language, without a final line break."""
+    return _Card(spec, plan, say).text()
 
 
-def render(spec: RunSpec, plan: RunPlan) -> str:
-    """The card, without a final line break."""
-    blocks = [
-        _block(spec.title or "Run plan", _model(spec)),
-        _block("One optimizer step", _update(plan)),
-        _block("One rollout phase", _phase(plan)),
-        _block("The whole run", _run(plan)),
-        _block("Memory (estimated, not measured)", _memory(plan)),
-        _block(_FITTING.get(plan.memory_verdict, ""), _suggestions(plan)),
-        _block("What the numbers cost", _costs(plan)),
-        _block("In verl's words", _verl(plan)),
-        _block("Notes", _bullets(plan.notes)),
-        _block("Warnings", _bullets(plan.warnings)),
-    ]
-    return "\n\n".join(block for block in blocks if block)
+class _Card:
+    def __init__(self, spec: RunSpec, plan: RunPlan, words: Words) -> None:
+        self.spec, self.plan, self.words = spec, plan, words
+        self.say = words.under("plan.card")
+
+    def text(self) -> str:
+        plan, say = self.plan, self.say
+        fitting = _FITTING.get(plan.memory_verdict)
+        blocks = [
+            _block(self.spec.title_in(say.language) or say("title"), self._model()),
+            _block(say("update"), self._update()),
+            _block(say("phase"), self._phase()),
+            _block(say("run"), self._run()),
+            _block(say("memory"), self._memory()),
+            _block(say(fitting) if fitting else "", self._suggestions()),
+            _block(say("costs"), self._costs()),
+            _block(say("verl"), self._verl()),
+            _block(say("notes"), self._bullets(plan.notes)),
+            _block(say("warnings"), self._bullets(plan.warnings)),
+        ]
+        return "\n\n".join(block for block in blocks if block)
+
+    # ---- what is trained
+
+    def _model(self) -> Iterator[str]:
+        spec, model, lora, grpo = self.spec, self.spec.model, self.spec.lora, self.spec.grpo
+        yield self._named("model", model.name)
+        stored = "nf4" if model.load_in_4bit else formats.of(model.name).format
+        kind = self.say({"nf4": "weights_4bit", "fp8": "weights_fp8"}.get(stored, "weights_plain"), dtype=model.dtype)
+        how = self.say("lora", r=lora.r) if lora.enabled else self.say("whole")
+        where = self.say("on" if model.engine == "auto" else "on_with", device=model.device, engine=model.engine)
+        yield self._named("training", f"{how}, {kind}, {where}")
+        data = spec.data.path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split)))
+        yield self._named("data", data)
+        yield self._named("reward", spec.reward.formula())
+        level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""
+        rate = self.say("rate", loss=f"{level}{grpo.loss_type}", beta=grpo.beta, rate=spec.optim.learning_rate)
+        yield self._named("objective", rate)
+
+    def _named(self, key: str, text: str) -> str:
+        return f"  {left(self.say(f'name.{key}'), 10)}{shortened(text, WIDTH - 12)}"
+
+    # ---- counts
+
+    def _update(self) -> Iterator[str]:
+        plan, say = self.plan, self.say
+        yield self._line("prompts", _number(plan.prompts_per_update), say("distinct_prompts"))
+        yield self._line("group", _number(plan.num_generations), say("completions_per_prompt"))
+        key = "made_on_devices" if plan.world_size > 1 else "made"
+        sizes = {"micro": plan.per_device_train_batch_size, "accumulation": plan.gradient_accumulation_steps}
+        made = say(key, **sizes, devices=plan.world_size)
+        yield self._line("completions", _number(plan.completions_per_update), made)
+        each = say("at_most", prompt=plan.max_prompt_tokens, completion=plan.max_tokens_per_completion)
+        yield self._line("tokens", _number(plan.max_tokens_per_update), each)
+
+    def _phase(self) -> Iterator[str]:
+        plan, say = self.plan, self.say
+        yield self._line("prompts", _number(plan.prompts_per_phase))
+        yield self._line("completions", _number(plan.completions_per_phase), say("at_once"))
+        if plan.phases_per_update > 1:
+            remark = say("phases_make_a_step", count=plan.phases_per_update)
+            yield self._line("steps", f"1/{plan.phases_per_update}", remark)
+            return
+        policy = say("on_policy" if plan.on_policy else "off_policy")
+        passes = f", {say('passes', count=plan.num_iterations)}" if plan.num_iterations > 1 else ""
+        yield self._line("steps", _number(plan.updates_per_phase), policy + passes)
+
+    def _run(self) -> Iterator[str]:
+        plan, say = self.plan, self.say
+        if plan.rows is None:
+            yield self._line("rows", say("not_read"), say("read_later"))
+        else:
+            yield self._line("rows", _number(plan.rows), self._rows_used())
+        if plan.optimizer_steps is None or plan.rollout_phases is None or plan.completions_total is None:
+            yield self._line("steps", say("not_known"), say("until_read"))
+        else:
+            epochs = say("epochs", count=f"{plan.epochs:.3g}") if plan.epochs is not None else ""
+            yield self._line("steps", _number(plan.optimizer_steps), epochs)
+            yield self._line("phases", _number(plan.rollout_phases))
+            tokens = say("tokens_at_most", count=plan.completions_total * plan.max_tokens_per_completion)
+            yield self._line("completions", _number(plan.completions_total), tokens)
+        yield self._line("save_steps", _number(plan.save_steps), say("and_at_the_end"))
+
+    def _rows_used(self) -> str:
+        plan = self.plan
+        if plan.rollout_phases is not None and plan.epochs is not None and plan.epochs < 1:
+            return self.say("rows_reached", count=plan.rollout_phases * plan.prompts_per_phase)
+        unused = plan.rows_unused_per_epoch or 0
+        return self.say("rows_unused", count=unused) if unused else self.say("rows_all_used")
+
+    # ---- memory
+
+    def _memory(self) -> Iterator[str]:
+        plan, say = self.plan, self.say
+        if plan.memory_total_gib is None:
+            why = self.words.said(plan.memory_unknown) if plan.memory_unknown else ""
+            yield f"  {shortened(why, WIDTH - 2)}"
+            yield from self._against()
+            return
+        for phase in _PHASES:
+            parts = [part for part in plan.memory if part.phase == phase]
+            yield _columns(say(f"while.{phase}"), gib(sum(part.gib for part in parts), 2))
+            for part in parts:
+                name = self.words(f"plan.part.{part.key}")
+                yield _columns(f"  {name}", gib(part.gib, 2).removesuffix(" GiB"), self.words.said(part.how))
+        larger = "generation" if (plan.memory_generation_gib or 0) > (plan.memory_update_gib or 0) else "update"
+        yield self._line("peak", gib(plan.memory_total_gib, 2), say(f"peak_{larger}"))
+        yield from self._against()
+
+    def _against(self) -> Iterator[str]:
+        """The estimate beside what it has to fit into."""
+        plan, say = self.plan, self.say
+        verdict = plan.memory_verdict.replace(" ", "_")
+        judged = f" -> {say(f'verdict.{verdict}')}" if verdict else ""
+        if plan.gpu_total_gib is None:
+            yield f"  {say('no_gpu')}"
+        elif plan.memory_on == "GPU":
+            yield f"  {plan.gpu_name or 'GPU'}: {gib(plan.gpu_total_gib)}{judged}"
+        if plan.memory_on == "RAM" and plan.memory_limit_gib is not None:
+            yield f"  RAM: {gib(plan.memory_limit_gib)}{judged}"
+        if plan.memory_on == "GPU" and plan.memory_total_gib is not None and plan.memory_verdict != "fits":
+            yield wrapped(self._sizes(), WIDTH, "  ", "  ")
+
+    def _sizes(self) -> str:
+        """Which GPUs hold the run as it is."""
+        each = f"{GIB_PER_NOMINAL_GB:g}"
+        if not self.plan.fits_gb:
+            return self.say("held_by_none", gb=NOMINAL_GB[-1], each=each)
+        return self.say("held_by", sizes=", ".join(map(str, self.plan.fits_gb)), each=each)
+
+    def _suggestions(self) -> Iterator[str]:
+        """One set of changes after the other, ready to be pasted behind the command."""
+        for suggestion in self.plan.suggestions:
+            yield from _joined(suggestion.typed())
+            remark = f"-> {gib(suggestion.total_gib)}: {suggestion.effect(self.words)}"
+            yield wrapped(remark, WIDTH, "      ", "         ")
+
+    # ---- in sentences
+
+    def _costs(self) -> Iterator[str]:
+        """What one more completion costs in generation and in the update, with this plan's numbers."""
+        plan, say = self.plan, self.say
+        per_row, per_micro = plan.gib_per_generated_completion, plan.gib_per_micro_batch_completion
+        prompts = plan.prompts_per_phase
+        rows = say("more_completions_one" if prompts == 1 else "more_completions_many", count=prompts)
+        tokens = prompts * plan.max_tokens_per_completion
+        if per_row:
+            gained = _gib(prompts * per_row / plan.world_size)
+            group = say("group_costs_memory", rows=rows, tokens=tokens, gib=gained)
+        else:
+            group = say("group_costs", rows=rows, tokens=tokens)
+        micro = say("micro_costs") if per_micro is None else say("micro_costs_memory", gib=_gib(per_micro))
+        yield wrapped(f"{group} {micro}", WIDTH, "  ", "  ")
+
+    def _verl(self) -> Iterator[str]:
+        verl = self.plan.verl
+        if verl.ppo_mini_batch_size is None:
+            mini = self.say("no_whole_prompts")
+        else:
+            mini = self.say("counts_prompts", count=verl.ppo_mini_batch_size)
+        parts = [
+            f"train_batch_size {self.say('counts_prompts', count=verl.train_batch_size)}",
+            f"rollout.n {verl.rollout_n}",
+            f"ppo_mini_batch_size {mini}",
+            f"ppo_micro_batch_size_per_gpu {self.say('counts_completions', count=verl.ppo_micro_batch_size_per_gpu)}",
+            f"ppo_epochs {verl.ppo_epochs}",
+        ]
+        yield wrapped(", ".join(parts), WIDTH, "  ", "  ")
+
+    def _bullets(self, sentences: Iterable[Message]) -> Iterator[str]:
+        for sentence in sentences:
+            yield wrapped(self.words.said(sentence), WIDTH, "  - ", "    ")
+
+    def _line(self, key: str, value: str, remark: str = "") -> str:
+        return _columns(self.say(f"name.{key}"), value, remark)
 
 
 def _block(title: str, lines: Iterator[str]) -> str:
     body = list(lines)
-    return "\n".join([textwrap.shorten(title, WIDTH, placeholder="..."), *body]) if body else ""
+    return "\n".join([shortened(title, WIDTH), *body]) if body else ""
 
 
-def _line(name: str, value: str, remark: str = "") -> str:
+def _columns(name: str, value: str, remark: str = "") -> str:
     """A name, a right-aligned number and what it means, on as many lines as the remark needs."""
-    head = f"  {name:<18}{value:>12}  "
-    rest = textwrap.wrap(remark, WIDTH - len(head), break_on_hyphens=False) or [""]
-    return "\n".join([(head + rest[0]).rstrip(), *(" " * len(head) + more for more in rest[1:])])
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
-
-
-def _count(number: float, one: str, many: str) -> str:
-    return f"{_number(number)} {one if number == 1 else many}"
-
-
-def _text(name: str, text: str) -> str:
-    return f"  {name:<10}{textwrap.shorten(text, WIDTH - 12, placeholder='...')}"
-
-
-def _model(spec: RunSpec) -> Iterator[str]:
-    yield _text("model", spec.model.name)
-    model = spec.model
-    where = model.device if model.engine == "auto" else f"{model.device} with {model.engine}"
-    stored = "nf4" if spec.model.load_in_4bit else formats.of(spec.model.name).format
-    kind = {"nf4": "4-bit weights", "fp8": "FP8 weights"}.get(stored, f"{spec.model.dtype} precision")
-    lora = spec.lora
-    how = f"LoRA rank {lora.r}" if lora.enabled else "all weights trained"
-    yield _text("training", f"{how}, {kind}, on {where}")
-    yield _text(
-        "data",
-        spec.data.path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split))),
-    )
-    yield _text("reward", spec.reward.formula())
-    grpo = spec.grpo
-    level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""
-    yield _text(
-        "objective",
-        f"{level}{grpo.loss_type}, beta {grpo.beta:g}, learning rate {spec.optim.learning_rate:g}",
-    )
-
-
-def _update(plan: RunPlan) -> Iterator[str]:
-    yield _line("prompts", _number(plan.prompts_per_update), "distinct prompts, one group each")
-    yield _line("group size", _number(plan.num_generations), "completions per prompt (num_generations)")
-    devices = f" x {plan.world_size} devices" if plan.world_size > 1 else ""
-    micro, accumulation = plan.per_device_train_batch_size, plan.gradient_accumulation_steps
-    made = f"micro-batch {micro} x accumulation {accumulation}"
-    yield _line("completions", _number(plan.completions_per_update), made + devices)
-    prompt, completion = plan.max_prompt_tokens, plan.max_tokens_per_completion
-    each = f"at most: {prompt:,} prompt + {completion:,} completion each"
-    yield _line("tokens", _number(plan.max_tokens_per_update), each)
-
-
-def _phase(plan: RunPlan) -> Iterator[str]:
-    yield _line("prompts", _number(plan.prompts_per_phase), "")
-    yield _line("completions", _number(plan.completions_per_phase), "generated at once")
-    if plan.phases_per_update > 1:
-        remark = f"{plan.phases_per_update} phases make one step: on-policy"
-        yield _line("optimizer steps", f"1/{plan.phases_per_update}", remark)
-        return
-    times = f", {plan.num_iterations} passes" if plan.num_iterations > 1 else ""
-    policy = "on-policy" if plan.on_policy else "off-policy after the first"
-    yield _line("optimizer steps", _number(plan.updates_per_phase), policy + times)
-
-
-def _run(plan: RunPlan) -> Iterator[str]:
-    if plan.rows is None:
-        yield _line("rows", "not read", "the data is read when the run starts")
-    else:
-        yield _line("rows", _number(plan.rows), _rows_used(plan))
-    if plan.optimizer_steps is None or plan.rollout_phases is None or plan.completions_total is None:
-        yield _line("optimizer steps", "not known", "until the data is read")
-    else:
-        epochs = f"{plan.epochs:.3g} epochs" if plan.epochs is not None else ""
-        yield _line("optimizer steps", _number(plan.optimizer_steps), epochs)
-        yield _line("rollout phases", _number(plan.rollout_phases))
-        tokens = f"up to {plan.completions_total * plan.max_tokens_per_completion:,} tokens to generate"
-        yield _line("completions", _number(plan.completions_total), tokens)
-    yield _line("checkpoint every", _number(plan.save_steps), "optimizer steps, and at the end")
-
-
-def _rows_used(plan: RunPlan) -> str:
-    if plan.rollout_phases is not None and plan.epochs is not None and plan.epochs < 1:
-        return f"{plan.rollout_phases * plan.prompts_per_phase:,} of them are reached"
-    unused = plan.rows_unused_per_epoch or 0
-    return f"{unused:,} of them unused in each epoch" if unused else "all used in each epoch"
-
-
-def _memory(plan: RunPlan) -> Iterator[str]:
-    if plan.memory_total_gib is None:
-        yield "  " + textwrap.shorten(plan.memory_unknown, WIDTH - 2, placeholder="...")
-        yield from _against(plan)
-        return
-    for phase, words in _PHASES:
-        parts = [part for part in plan.memory if part.phase == phase]
-        yield _line(words, gib(sum(part.gib for part in parts), 2))
-        for part in parts:
-            yield _line(f"  {part.name}", gib(part.gib, 2).removesuffix(" GiB"), part.how)
-    larger = "generating" if (plan.memory_generation_gib or 0) > (plan.memory_update_gib or 0) else "the update"
-    yield _line(
-        "peak",
-        gib(plan.memory_total_gib, 2),
-        f"all the time + {larger}",
-    )
-    yield from _against(plan)
-
-
-def _against(plan: RunPlan) -> Iterator[str]:
-    """The estimate beside what it has to fit into."""
-    judged = f" -> {plan.memory_verdict}" if plan.memory_verdict else ""
-    if plan.gpu_total_gib is None:
-        yield "  no GPU here"
-    elif plan.memory_on == "GPU":
-        yield f"  {plan.gpu_name or 'GPU'}: {gib(plan.gpu_total_gib)}{judged}"
-    if plan.memory_on == "RAM" and plan.memory_limit_gib is not None:
-        yield f"  RAM: {gib(plan.memory_limit_gib)}{judged}"
-    if plan.memory_on == "GPU" and plan.memory_total_gib is not None and plan.memory_verdict != "fits":
-        yield textwrap.fill(_sizes(plan), WIDTH, initial_indent="  ", subsequent_indent="  ")
-
-
-def _sizes(plan: RunPlan) -> str:
-    """Which GPUs hold the run as it is."""
-    counted = f"(counted as {GIB_PER_NOMINAL_GB:g} GiB for each GB)"
-    if not plan.fits_gb:
-        return f"a GPU of {NOMINAL_GB[-1]} GB does not hold it {counted}"
-    return f"held by GPUs of {', '.join(map(str, plan.fits_gb))} GB {counted}"
-
-
-def _suggestions(plan: RunPlan) -> Iterator[str]:
-    """One set of changes after the other, ready to be pasted behind the command."""
-    for suggestion in plan.suggestions:
-        yield from _joined(suggestion.typed())
-        remark = f"-> {gib(suggestion.total_gib)}: {suggestion.effect}"
-        yield textwrap.fill(remark, WIDTH, initial_indent="      ", subsequent_indent="         ")
+    room = max(_NAME + _VALUE - width(value), width(name) + 1)  # a long name may take what the number leaves free
+    head = f"  {left(name, room)}{value}"
+    return wrapped(remark, WIDTH, f"{head}  ", " " * (_NAME + _VALUE + 4))
 
 
 def _joined(typed: list[str]) -> Iterator[str]:
@@ -197,46 +226,9 @@ def _joined(typed: list[str]) -> Iterator[str]:
     yield f"  {line}"
 
 
-def _costs(plan: RunPlan) -> Iterator[str]:
-    """One sentence: what one more completion costs in generation and in the update, with this plan's numbers."""
-    per_row, per_micro = plan.gib_per_generated_completion, plan.gib_per_micro_batch_completion
-    prompts = plan.prompts_per_phase
-    rows = _count(prompts, "more completion", "more completions")
-    tokens = prompts * plan.max_tokens_per_completion
-    memory = "" if not per_row else f" and {_gib(prompts * per_row / plan.world_size)} of cache and prompt reading"
-    micro = "more memory in the update" if per_micro is None else f"{_gib(per_micro)} in the update"
-    sentence = (
-        f"One more in num_generations, with the same prompts, is {rows} per rollout phase: up to {tokens:,} more "
-        f"tokens to generate{memory}, nothing in the update; one more in per_device_train_batch_size is "
-        f"{micro} and fewer, "
-        "larger passes."
-    )
-    yield textwrap.fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
 def _gib(value: float) -> str:
     return gib(value, 2) if value >= 0.01 else f"{value * 1024:.2g} MiB"
-
-
-def _verl(plan: RunPlan) -> Iterator[str]:
-    verl = plan.verl
-    mini = "no whole number of prompts" if verl.ppo_mini_batch_size is None else str(verl.ppo_mini_batch_size)
-    words = (
-        f"train_batch_size {verl.train_batch_size} (prompts), rollout.n {verl.rollout_n}, "
-        f"ppo_mini_batch_size {mini}"
-        f"{'' if verl.ppo_mini_batch_size is None else ' (prompts)'}, ppo_micro_batch_size_per_gpu "
-        f"{verl.ppo_micro_batch_size_per_gpu} (completions), ppo_epochs {verl.ppo_epochs}"
-    )
-    yield textwrap.fill(words, WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-
-
-def _bullets(sentences: list[str]) -> Iterator[str]:
-    for sentence in sentences:
-        yield textwrap.fill(
-            sentence,
-            WIDTH,
-            initial_indent="  - ",
-            subsequent_indent="    ",
-            break_on_hyphens=False,
-            break_long_words=False,
-        )

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from trainer.errors import Problem
 from trainer.plan.batches import (
     KEYS,
     Batch,
     groups_are_whole,
-    in_words,
     nearest_possible,
     phases_and_updates_align,
     rows_fill_a_phase,
     size_fits_devices,
     steps_are_whole_phases,
+    typed,
     whole_phases,
 )
 from trainer.spec import RunSpec
+from trainer.text import Message
+from trainer.text.chain import Part, chain
 
 Verdict = Literal["fits", "tight", "does not fit", ""]
 
@@ -34,58 +36,43 @@ TIGHT_FRAC = 0.9
 
 
 def batch_problems(batch: Batch) -> Iterator[Problem]:
-    """At most one problem: each one changes what the next would say, and every fix mends them "
-    "all."""
+    """At most one problem: each one changes what the next would say, and every fix is for all of them."""
     if batch.rows == 0:
-        yield Problem.plain(
-            "data",
-            "has no training rows",
-            "check data.path, data.max_rows and data.max_prompt_length",
-        )
-        return
-    problem = _first_problem(batch)
-    if problem is None:
-        return
-    where, what = problem
-    fix = ", or ".join(in_words(change) for change in nearest_possible(batch))
-    yield Problem.plain(where, what, fix or f"at least {_rows_needed(batch)} rows")
+        yield Problem("plan.no_rows", "data")
+    elif (found := _first_problem(batch)) is not None:
+        key, place, values = found
+        yield Problem(key, place, **values, fix=_fix(batch))
 
 
-def _first_problem(batch: Batch) -> tuple[str, str] | None:
+def _fix(batch: Batch) -> Part:
+    possible = nearest_possible(batch)
+    if possible:
+        return chain("presets.fix.or", [typed(change) for change in possible])
+    return Message("presets.fix.rows_at_least", count=_rows_needed(batch))
+
+
+def _first_problem(batch: Batch) -> tuple[str, str, dict[str, Any]] | None:
+    """(key of the problem, the setting, what its words need)."""
     size, group = batch.completions_per_phase, batch.group
-    factors = f"{batch.micro} x {batch.devices} device(s)"
+    sizes: dict[str, Any] = {"size": size, "micro": batch.micro, "devices": batch.devices}
     if not size_fits_devices(batch):
-        what = f"is {size}: not a whole number of micro-batches ({KEYS['micro']} {factors})"
-        return KEYS["size"], what
+        return "plan.size_of_no_micro_batches", KEYS["size"], sizes
     if not groups_are_whole(batch):
-        made = "" if batch.size else f" = {factors} x {batch.steps_per_generation} steps_per_generation"
-        what = f"a rollout phase has {size} completions{made}: not a whole number of groups of {group}"
-        return KEYS["group"], what
+        if batch.size:
+            return "plan.groups_not_whole", KEYS["group"], {"size": size, "group": group}
+        steps = batch.steps_per_generation
+        return "plan.groups_not_whole_of", KEYS["group"], {**sizes, "steps": steps, "group": group}
     if not phases_and_updates_align(batch):
-        what = (
-            f"is {batch.accumulation} micro-batches, and a rollout phase has "
-            f"{batch.micro_steps_per_phase} "
-            f"(steps_per_generation {batch.steps_per_generation} x num_iterations "
-            f"{batch.iterations}): one must "
-            "divide the other, or completions would be generated inside an optimizer step and no "
-            "checkpoint "
-            "could be taken between phases"
-        )
-        return KEYS["accumulation"], what
+        factors = {"steps": batch.steps_per_generation, "iterations": batch.iterations}
+        counts = {"accumulation": batch.accumulation, "micro_steps": batch.micro_steps_per_phase}
+        return "plan.phases_and_updates", KEYS["accumulation"], {**factors, **counts}
     if not rows_fill_a_phase(batch):
-        what = (
-            f"{batch.rows} rows are fewer than the {batch.prompts_per_phase} prompts of one "
-            "rollout phase "
-            f"({size} completions / {group} per prompt): not one step could be taken"
-        )
-        return "data", what
+        return "plan.too_few_rows", "data", {
+            "rows": batch.rows, "prompts": batch.prompts_per_phase, "size": size, "group": group,
+        }  # fmt: skip
     if not steps_are_whole_phases(batch):
-        low_high = " or ".join(str(steps) for steps in whole_phases(batch))
-        what = (
-            f"is {batch.max_steps}: not a whole number of rollout phases of "
-            f"{batch.updates_per_phase} steps ({low_high} would be)"
-        )
-        return KEYS["max_steps"], what
+        whole = {"each": batch.updates_per_phase, "near": whole_phases(batch)}
+        return "plan.steps_not_whole", KEYS["max_steps"], {"steps": batch.max_steps, **whole}
     return None
 
 
@@ -98,8 +85,9 @@ def length_problems(spec: RunSpec) -> Iterator[Problem]:
     context = spec.model.max_seq_length
     if context is None or context >= prompt + completion:
         return
-    what = f"is {context} tokens: max_prompt_length {prompt} + max_completion_length {completion} do not fit"
-    yield Problem.plain("model.max_seq_length", what, ", or ".join(in_words(change) for change in length_changes(spec)))
+    fix = chain("presets.fix.or", [typed(change) for change in length_changes(spec)])
+    values = {"context": context, "prompt": prompt, "completion": completion}
+    yield Problem("plan.too_long", "model.max_seq_length", **values, fix=fix)
 
 
 def length_changes(spec: RunSpec) -> list[dict[str, int]]:
@@ -128,20 +116,10 @@ def fit_verdict(total_gib: float | None, limit_gib: float | None, starts: bool =
     return "tight" if total_gib > TIGHT_FRAC * limit_gib else "fits"
 
 
-def memory_note(total_gib: float, limit_gib: float, smallest_gib: float, where: str) -> str:
+def memory_note(total_gib: float, limit_gib: float, smallest_gib: float, where: str) -> Message:
     """What is left to say when no change of settings makes the run fit. `where`: GPU or RAM."""
-    has = f"the GPU's {gib(limit_gib)}" if where == "GPU" else f"this machine's {gib(limit_gib)} of RAM"
-    return (
-        f"The estimate of {gib(total_gib)} is more than {has}, and no change of settings makes it fit with as "
-        "many prompts in an optimizer step: with all of them together it still comes to "
-        f"{gib(smallest_gib)}. {_needed(total_gib, smallest_gib, where)}"
-    )
-
-
-def _needed(total_gib: float, smallest_gib: float, where: str) -> str:
-    if where == "RAM":
-        return f"It takes {gib(smallest_gib)} of RAM at least, or a machine with a GPU."
-    return f"It takes a GPU of more than {gib(smallest_gib)}, or of {gib(total_gib)} with the settings as they are."
+    key = "plan.note.too_large_for_ram" if where == "RAM" else "plan.note.too_large_for_gpu"
+    return Message(key, need=gib(total_gib), has=gib(limit_gib), least=gib(smallest_gib))
 
 
 def gib(value: float, digits: int = 1) -> str:
@@ -152,74 +130,42 @@ def gib(value: float, digits: int = 1) -> str:
 # ---- notes
 
 
-def notes(spec: RunSpec, batch: Batch, steps: int | None, save_steps: int) -> Iterator[str]:
+def notes(spec: RunSpec, batch: Batch, steps: int | None, save_steps: int) -> Iterator[Message]:
+    each = batch.updates_per_phase
     if steps is None:
-        yield "Optimizer steps are known once the data is read: optim.max_steps is not set."
+        yield Message("plan.note.steps_unknown")
     yield from _row_notes(spec, batch)
     yield from _policy_notes(spec, batch)
     if batch.max_steps is None and steps is not None and batch.updates_per_epoch is not None:
         asked = math.ceil(spec.optim.num_train_epochs * batch.updates_per_epoch)
         if asked != steps:
-            yield (
-                f"optim.num_train_epochs = {spec.optim.num_train_epochs:g} is {asked} optimizer "
-                "steps; raised to "
-                f"{steps}, whole rollout phases of {batch.updates_per_phase}."
-            )
+            epochs = f"{spec.optim.num_train_epochs:g}"
+            yield Message("plan.note.steps_raised", epochs=epochs, asked=asked, steps=steps, each=each)
     if save_steps != spec.checkpoint.save_steps:
-        yield (
-            f"checkpoint.save_steps raised from {spec.checkpoint.save_steps} to {save_steps}: a "
-            "checkpoint lies "
-            f"between two rollout phases of {batch.updates_per_phase} optimizer steps."
-        )
+        yield Message("plan.note.save_steps_raised", asked=spec.checkpoint.save_steps, steps=save_steps, each=each)
     if steps is not None and save_steps > steps:
-        yield (
-            f"checkpoint.save_steps = {save_steps} is more than {steps} steps: only the final checkpoint is written."
-        )
+        yield Message("plan.note.one_checkpoint", every=save_steps, steps=steps)
 
 
-def _row_notes(spec: RunSpec, batch: Batch) -> Iterator[str]:
+def _row_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:
     unused = batch.rows % batch.prompts_per_phase if batch.rows is not None else 0
     if unused:
-        which = "others each time" if spec.data.shuffle_dataset else "always the last ones"
-        yield (
-            f"{unused:,} of {batch.rows:,} rows are left out of each epoch, {which}: they do not "
-            "fill a rollout "
-            f"phase of {batch.prompts_per_phase:,} prompts."
-        )
+        key = "plan.note.rows_unused_others" if spec.data.shuffle_dataset else "plan.note.rows_unused_last"
+        yield Message(key, unused=unused, rows=batch.rows, prompts=batch.prompts_per_phase)
     if batch.completions_per_update == batch.group:
-        yield (
-            f"One prompt per optimizer step: whenever its {batch.group} completions are paid the "
-            "same, that step "
-            "learns nothing."
-        )
+        yield Message("plan.note.one_prompt", group=batch.group)
 
 
-def _policy_notes(spec: RunSpec, batch: Batch) -> Iterator[str]:
+def _policy_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:
     updates = batch.updates_per_phase
     if updates > 1:
-        yield (
-            f"{updates} optimizer steps are taken on each rollout phase: all but the first train "
-            "on completions of "
-            "an older policy, which the clip holds in check."
-        )
+        yield Message("plan.note.off_policy", updates=updates)
     elif batch.iterations > 1:
-        yield (
-            f"grpo.num_iterations = {batch.iterations} falls within one optimizer step: the same "
-            "gradient is "
-            "computed again. More optim.gradient_accumulation_steps than the phase needs; lower it."
-        )
+        yield Message("plan.note.same_gradient_again", iterations=batch.iterations)
     if updates == 1 and spec.grpo.importance_sampling_level == "sequence":
-        yield (
-            "One optimizer step per rollout phase: every ratio is 1, and sequence level has the "
-            "same gradient as "
-            "token level. GSPO takes several (raise generation.steps_per_generation)."
-        )
+        yield Message("plan.note.gspo_of_one_step")
     if batch.phases_per_update > 1:
-        yield (
-            f"An optimizer step takes {batch.phases_per_update} rollout phases; the last one of "
-            "an epoch may take "
-            "fewer."
-        )
+        yield Message("plan.note.phases_per_update", phases=batch.phases_per_update)
 
 
 def next_whole(value: int, unit: int) -> int:

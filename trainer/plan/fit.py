@@ -13,15 +13,18 @@ import math
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from trainer.plan.batches import KEYS, Batch, is_possible
 from trainer.plan.checks import TIGHT_FRAC, length_problems
 from trainer.plan.estimate import Machine, batch_of, limit_gib, peaks_gib, vllm_starts
 from trainer.plan.levers import FREE, LEVERS, VLLM, Changes, Lever, Value
+from trainer.plan.stored import StoredMessage
 from trainer.presets import rules
 from trainer.spec import RunSpec
+from trainer.text import Message, Words
 
 MOST = 4  # suggestions shown
 LEAST_GAIN_GIB = 1e-6  # below it a step of a lever is noise of the arithmetic
@@ -36,7 +39,20 @@ class Suggestion(BaseModel):
     """(key, value); the value None takes the key out of the preset."""
     total_gib: float
     """The estimate with these changes."""
-    effect: str
+    effects: tuple[StoredMessage, ...]
+    """What they cost, each change on its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_versions(cls, stored: Any) -> Any:
+        """They had all effects in one text."""
+        if isinstance(stored, dict) and "effect" in stored:
+            stored = {**stored, "effects": (stored["effect"],)}
+            del stored["effect"]
+        return stored
+
+    def effect(self, say: Words) -> str:
+        return "; ".join(map(say.said, self.effects))
 
     def typed(self) -> list[str]:
         """What to type, one `--set key=value` each."""
@@ -90,9 +106,9 @@ class _Pulled:
     """Settings after some levers, and what the levers that moved cost."""
 
     changes: Changes = field(default_factory=dict)
-    effects: tuple[str, ...] = ()
+    effects: tuple[Message, ...] = ()
 
-    def with_effect(self, changes: Changes, effect: str) -> _Pulled:
+    def with_effect(self, changes: Changes, effect: Message) -> _Pulled:
         return _Pulled(changes, tuple(dict.fromkeys((*self.effects, effect))))
 
 
@@ -230,7 +246,7 @@ class _Search:
         peaks = self.plans.peaks(made.changes)
         assert peaks is not None
         changes = tuple((key, value) for key, value in made.changes.items() if value != _at(self.plans.spec, key))
-        return Suggestion(changes=changes, total_gib=max(peaks), effect="; ".join(made.effects))
+        return Suggestion(changes=changes, total_gib=max(peaks), effects=made.effects)
 
 
 def _at(spec: RunSpec, key: str) -> Value:

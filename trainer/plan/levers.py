@@ -16,6 +16,7 @@ from trainer.plan.batches import Batch, changes
 from trainer.plan.estimate import Machine, evaluates, runs_on_gpu
 from trainer.spec import RunSpec
 from trainer.spec.choices import OPTIMIZERS
+from trainer.text import Message
 
 Value = bool | int | float | str | None
 Changes = dict[str, Value]
@@ -28,7 +29,7 @@ VLLM_SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # more room for its cach
 
 @dataclass(frozen=True)
 class Lever:
-    effect: str
+    effect: Message
     """What it costs, for a reader who has to choose."""
     steps: Callable[[RunSpec, Batch, Machine], Iterator[Changes]]
 
@@ -161,20 +162,20 @@ def smaller_models(name: str) -> list[str]:
 # Cheapest for the learning first. The first FREE leave every optimizer step as it is and cost time only.
 FREE = 3
 LEVERS = (
-    Lever("the evaluation takes more passes", _eval_rows),
-    Lever("the same optimizer step in more, smaller passes", _micro_batch),
-    Lever("fewer completions generated at once: slower", _rollout_phase),
-    Lever("vLLM gives its KV cache back for every update", _standby),
-    Lever("vLLM has another share of the GPU, and fewer completions under way at once if it is less", _vllm_share),
-    Lever("the same gradient, about 30 % more time in the update", _checkpointing),
-    Lever("completions are written without vLLM: much slower", _no_vllm),
-    Lever("optimizer states rounded to 8 bit", _optimizer),
-    Lever("weights rounded to 4 bit; only the adapters are trained", _four_bit),
-    Lever("longer answers are cut: watch completions/clipped_ratio", _completion),
-    Lever("longer prompts are left out or cut, as data.overlong says", _prompt),
-    Lever("fewer completions a prompt: a noisier baseline", _group),
-    Lever("smaller adapters learn less", _rank),
-    Lever("another, smaller model", _model),
+    Lever(Message("plan.effect.evaluation_passes"), _eval_rows),
+    Lever(Message("plan.effect.smaller_passes"), _micro_batch),
+    Lever(Message("plan.effect.smaller_phase"), _rollout_phase),
+    Lever(Message("plan.effect.standby"), _standby),
+    Lever(Message("plan.effect.vllm_share"), _vllm_share),
+    Lever(Message("plan.effect.checkpointing"), _checkpointing),
+    Lever(Message("plan.effect.no_vllm"), _no_vllm),
+    Lever(Message("plan.effect.optimizer_8bit"), _optimizer),
+    Lever(Message("plan.effect.four_bit"), _four_bit),
+    Lever(Message("plan.effect.shorter_completions"), _completion),
+    Lever(Message("plan.effect.shorter_prompts"), _prompt),
+    Lever(Message("plan.effect.smaller_groups"), _group),
+    Lever(Message("plan.effect.smaller_rank"), _rank),
+    Lever(Message("plan.effect.smaller_model"), _model),
 )
 # Levers of which one is enough: with standby the share has no meaning, and without vLLM neither has.
 VLLM = tuple(lever for lever in LEVERS if lever.steps in (_standby, _vllm_share, _no_vllm))

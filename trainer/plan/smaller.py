@@ -101,7 +101,7 @@ def _micro(batch: Batch, update: int, phase: int) -> int:
 
 
 def _made(batch: Batch, update: int, phase: int, micro: int) -> Batch:
-    """The batch of these sizes, told by the key that was used: `size`, `steps`, or neither where it needs neither."""
+    """The batch of these sizes, by the key that was used: `size`, `steps`, or neither where it needs neither."""
     size = None if batch.size is None else phase * batch.devices
     needs_steps = size is None and (batch.steps is not None or phase != update)
     steps = phase // micro if needs_steps else None

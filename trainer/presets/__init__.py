@@ -21,8 +21,16 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
-from trainer.presets import explain, rules
+from trainer.presets import explain, headers, rules
+from trainer.presets.headers import header
 from trainer.spec import RunSpec
+from trainer.text import Message
+from trainer.text.chain import Part
+
+__all__ = [
+    "FILE_KEYS", "PRESETS_DIR", "Draft", "PresetInfo", "draft", "explain", "find", "header", "list_presets", "load",
+    "merge", "parse", "read", "rules", "tables",
+]  # fmt: skip
 
 PRESETS_DIR = PROJECT / "presets"
 
@@ -57,19 +65,23 @@ class Draft:
 
 @dataclass(frozen=True)
 class PresetInfo:
-    """What a list of presets shows. `measured` is "" for an unmeasured preset; `error` is "" for a
-    sound one.
-    """
+    """What a list of presets shows of one."""
 
     name: str
     path: Path
     title: str
+    titles: tuple[tuple[str, str], ...]
+    """(language, title in it)."""
     model: str
-    gpu: str
-    """GPU class from the header, e.g. `24 GB or more`."""
-    measured: str
-    """GPU, date, commit and figures from the header."""
-    error: str = ""
+    gpu: Message | None
+    """The GPU it needs; None where its header does not say."""
+    measured: Message | None
+    """Device, date, commit and figures; None for an unmeasured preset."""
+    problems: tuple[Problem, ...] = ()
+    """Of a broken preset."""
+
+    def title_in(self, language: str) -> str:
+        return dict(self.titles).get(language) or self.title
 
 
 def _files() -> dict[str, Path]:
@@ -91,22 +103,16 @@ def find(name_or_path: str | Path) -> Path:
         if name.removesuffix(".toml") in files:
             return files[name.removesuffix(".toml")]
         if "/" in name or path.exists():
-            what = "is a folder" if path.is_dir() else "there is no such file"
-            raise PresetError(Problem.plain(f"preset {name}", what, _known(path.stem, files)))
-    raise PresetError(
-        Problem.plain(
-            f"preset {name}",
-            f"there is no preset of this name in {PRESETS_DIR}",
-            _known(name, files),
-        )
-    )
+            key = "presets.is_a_folder" if path.is_dir() else "presets.no_such_file"
+            raise PresetError(Problem(key, name=name, fix=_known(path.stem, files)))
+    raise PresetError(Problem("presets.no_such", name=name, folder=str(PRESETS_DIR), fix=_known(name, files)))
 
 
-def _known(name: str, files: Mapping[str, Path]) -> str:
+def _known(name: str, files: Mapping[str, Path]) -> Part:
     close = explain.nearest(name, files, count=3)
     if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"known: {', '.join(files)}" if files else ""
+        return Message("presets.fix.did_you_mean_one_of", names=close)
+    return Message("presets.fix.known", names=", ".join(files)) if files else ""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -114,10 +120,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise PresetError(Problem.plain(str(path), f"cannot be read: {error.strerror}")) from error
+        raise PresetError(Problem("presets.unreadable", str(path), said=error.strerror)) from error
     except UnicodeDecodeError as error:
         bad_line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise PresetError(Problem.plain(f"{path}:{bad_line}", "is not UTF-8 text", "save the file as UTF-8")) from error
+        raise PresetError(Problem("presets.not_utf8", f"{path}:{bad_line}")) from error
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -125,21 +131,21 @@ def read(path: Path) -> dict[str, Any]:
         line, column = place.groups() if place else (str(text.count("\n") + 1), "1")
         what = re.sub(r" \(at .*\)$", "", str(error))
         seen = text.splitlines()[int(line) - 1].strip() if place and text.splitlines() else ""
-        fix = _syntax_fix(seen)
-        what = f"not TOML: {what}" + (f", in the line {explain.shown(seen)}" if seen else " at the end of the file")
-        raise PresetError(Problem.plain(f"{path}:{line}:{column}", what, fix)) from error
+        name = "presets.not_toml" if seen else "presets.not_toml_at_the_end"
+        values = {"said": what, "seen": explain.shown(seen), "fix": _syntax_fix(seen)}
+        raise PresetError(Problem(name, f"{path}:{line}:{column}", **values)) from error
 
 
-def _syntax_fix(line: str) -> str:
+def _syntax_fix(line: str) -> Part:
     """What to type for the slips people make when they come from YAML or Python."""
     if re.match(r"^[\w.]+\s*:\s*\S", line):
-        return "write key = value, not key: value"
+        return Message("presets.fix.equals_sign")
     if re.search(r"=\s*(True|False)\b", line):
-        return "write true or false in small letters"
+        return Message("presets.fix.small_letters")
     if re.search(r"=\s*None\b", line):
-        return "leave the key out: TOML has no None"
+        return Message("presets.fix.no_none")
     if re.search(r"=\s*[A-Za-z_/][\w/.-]*\s*(#.*)?$", line):
-        return "put text in quotes"
+        return Message("presets.fix.quotes")
     return ""
 
 
@@ -158,6 +164,9 @@ def _merged(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str,
         problem = _put(merged, override)
         if problem is not None:
             problems.append(problem)
+    keys = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
+    if "title" in keys and "titles" not in keys:
+        merged.pop("titles", None)  # they say what the title said before
     return merged, problems
 
 
@@ -169,11 +178,7 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     key = key.strip()
     path: explain.Path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
     if not equals or not all(str(step) for step in path):
-        return Problem.plain(
-            f"--set {override}",
-            "is not of the form section.key=value",
-            "--set optim.learning_rate=1e-6",
-        )
+        return Problem("presets.no_override", f"--set {override}")
     if not _key_exists(path):
         return explain.unknown_key(path)
     value = _value(path, text.strip()) if text.strip() else _LEFT_OUT
@@ -181,21 +186,18 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
         value = str(Path(value).expanduser().absolute())
     here: Any = merged
     for place, step in enumerate(path):
-        done = explain.dotted(path[:place]) or "the spec"
+        done = explain.dotted(path[:place])
         last = place == len(path) - 1
         if isinstance(step, int):
             if not isinstance(here, list):
-                return Problem.plain(key, f"{done} is not a list", "")
+                return Problem("presets.no_list", key, of=done)
             if not step < len(here):
-                count = f"{len(here)} of them, counted from 0" if here else "none"
-                return Problem.plain(
-                    key,
-                    f"{done} has no number {step}: there are {count}",
-                    f"add it to the preset's {done}",
-                )
+                name = "presets.no_such_place" if here else "presets.empty_list"
+                return Problem(name, key, of=done, place=step, count=len(here))
+        elif isinstance(here, list):
+            return Problem("presets.is_a_list", key, of=done, step=step)
         elif not isinstance(here, dict):
-            fix = f"{done}.0.{step}" if isinstance(here, list) else ""
-            return Problem.plain(key, f"{done} is {'a list' if isinstance(here, list) else 'not a table'}", fix)
+            return Problem("presets.no_table", key, of=done)
         if last and value is _LEFT_OUT and isinstance(here, dict):
             here.pop(step, None)
         elif last:
@@ -213,9 +215,11 @@ def _names_reward_file(path: explain.Path) -> bool:
 
 def _key_exists(path: explain.Path) -> bool:
     """Whether a key is one of ours, or lies in a table with free keys ([trl], params, columns)."""
+    if isinstance(path[0], int):
+        return False
     if explain.field_at(path) is not None:
-        return len(path) > 1 or explain.section_at(path) is not None or path == ("title",)
-    free = (("trl",), ("data", "columns"))
+        return len(path) > 1 or explain.section_at(path) is not None or path in (("title",), ("titles",))
+    free = (("trl",), ("data", "columns"), ("titles",))
     names = tuple(step for step in path if isinstance(step, str))
     return any(names[: len(head)] == head and len(names) > len(head) for head in free) or (
         names[:2] == ("reward", "components")
@@ -270,14 +274,12 @@ def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -
         return (
             None,
             problems,
-        )  # too much is wrong: the rules across fields come after these are mended
+        )  # too much is wrong: the rules across fields come after these are fixed
     return None, problems + rules.problems(spec, paths)
 
 
 def _taken_out(problem: Problem) -> Problem:
-    return Problem.plain(
-        problem.where, f"is needed, and --set {problem.where}= removed it", f"leave --set {problem.where}= out"
-    )
+    return Problem("presets.taken_out", problem.place, key=problem.place)
 
 
 def _stand_in(rest: dict[str, Any], path: explain.Path) -> None:
@@ -357,16 +359,6 @@ def _removed(overrides: Sequence[str]) -> set[str]:
     return {key for key, text in texts.items() if not text}
 
 
-def header(text: str) -> list[str]:
-    """The comment lines a preset starts with, without their `#`."""
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.removeprefix("#").strip())
-    return lines
-
-
 def list_presets() -> list[PresetInfo]:
     """Every preset in presets/, broken ones too: those say what is wrong."""
     return [_info(name, path) for name, path in _files().items()]
@@ -374,10 +366,10 @@ def list_presets() -> list[PresetInfo]:
 
 def _info(name: str, path: Path) -> PresetInfo:
     lines = header(path.read_text(encoding="utf-8", errors="replace"))
-    gpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("GPU:")), "")
-    measured = next((line.partition(":")[2].strip() for line in lines if line.startswith("Measured:")), "")
+    gpu, measured = headers.gpu(lines), headers.measured(lines)
     try:
         spec = load(path)
     except TrainerError as error:
-        return PresetInfo(name, path, lines[0] if lines else "", "", gpu, measured, str(error))
-    return PresetInfo(name, path, spec.title or name, spec.model.name, gpu, measured)
+        title = lines[0] if lines else name
+        return PresetInfo(name, path, title, (), "", gpu, measured, tuple(error.problems))
+    return PresetInfo(name, path, spec.title or name, tuple(spec.titles.items()), spec.model.name, gpu, measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 # GSPO's paper (arXiv 2507.18071, section 5.1) clips the sequence ratio at 3e-4 and 4e-4; at 0.1
 # and above nothing is ever clipped, because the ratio is a mean over the tokens.
@@ -12,7 +13,7 @@ GSPO_WIDE_EPSILON = 0.1
 SUMMED_PER_TOKEN = ("bnpo", "dr_grpo", "dapo", "cispo")
 
 
-def warnings(spec: RunSpec) -> list[str]:
+def warnings(spec: RunSpec) -> list[Message]:
     """What is allowed and probably not what was meant; one sentence each, naming the key."""
     found = [*_sequence_level(spec)]
     biased = [
@@ -21,48 +22,27 @@ def warnings(spec: RunSpec) -> list[str]:
         if getattr(spec.generation, key) != off
     ]
     if biased:
-        found.append(
-            f"{', '.join(biased)}: completions are not samples of the policy itself, which "
-            "biases the importance ratios."
-        )
+        found.append(Message("presets.advice.biased_sampling", keys=", ".join(biased)))
     if not spec.data.has_held_out_rows and (spec.eval.at_start or spec.eval.at_end):
-        found.append(
-            "No held-out rows (data.eval_path, eval_split or eval_fraction): the run cannot say "
-            "whether it got better on rows it did not train on."
-        )
+        found.append(Message("presets.advice.no_held_out_rows"))
     missing = {"rouge1", "bertscore", "exact_match"} - {leaf.function for leaf in spec.reward.leaves()}
     if spec.eval.answers and missing:
-        found.append(
-            f"eval.answers: `python -m trainer evaluate` will not be able to score the answers by this run's rewards, "
-            f"which have no {', '.join(sorted(missing))}."
-        )
+        found.append(Message("presets.advice.unscored_answers", names=", ".join(sorted(missing))))
     if spec.model.attn_implementation and spec.model.engine == "unsloth":
-        found.append("model.attn_implementation may be ignored: Unsloth has attention of its own for Llama and Qwen3.")
+        found.append(Message("presets.advice.attention_ignored"))
     if spec.model.trust_remote_code:
-        found.append("model.trust_remote_code runs Python code of the model's repository on this machine.")
+        found.append(Message("presets.advice.remote_code"))
     return found
 
 
-def _sequence_level(spec: RunSpec) -> Iterator[str]:
+def _sequence_level(spec: RunSpec) -> Iterator[Message]:
     grpo = spec.grpo
     if grpo.importance_sampling_level == "sequence":
         if grpo.loss_type in SUMMED_PER_TOKEN:
-            yield (
-                f'grpo.importance_sampling_level = "sequence" with loss_type = "{grpo.loss_type}" '
-                "sums "
-                "the loss over tokens, so long completions weigh more; GSPO uses loss_type = "
-                '"grpo".'
-            )
+            yield Message("presets.advice.gspo_sums_tokens", loss=grpo.loss_type)
         if grpo.epsilon >= GSPO_WIDE_EPSILON:
-            yield (
-                f'grpo.epsilon = {grpo.epsilon:g} with importance_sampling_level = "sequence" '
-                "clips "
-                "almost nothing; GSPO uses epsilon = 3e-4 and epsilon_high = 4e-4."
-            )
+            yield Message("presets.advice.gspo_wide_clip", epsilon=f"{grpo.epsilon:g}")
     elif grpo.loss_type == "luspo":
-        yield 'grpo.loss_type = "luspo" is meant for importance_sampling_level = "sequence".'
+        yield Message("presets.advice.luspo_by_token")
     if grpo.loss_type == "vespo" and grpo.importance_sampling_level != "token":
-        yield (
-            'grpo.loss_type = "vespo" weighs whole sequences itself and is meant for '
-            'importance_sampling_level = "token".'
-        )
+        yield Message("presets.advice.vespo_by_sequence")

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 
-def why_not_unsloth(spec: RunSpec, on_gpu: bool, has_unsloth: bool) -> str | None:
-    """Why Unsloth does not load this model here, as the end of a sentence; None when it does.
+def why_not_unsloth(spec: RunSpec, on_gpu: bool, has_unsloth: bool) -> Message | None:
+    """Why Unsloth does not load this model here, without a full stop; None when it does.
 
     on_gpu: the run uses an NVIDIA GPU. has_unsloth: the package is installed.
     """
     if not on_gpu:
-        return "there is no NVIDIA GPU"
+        return Message("presets.no_gpu")
     if not has_unsloth:
-        return "unsloth is not installed"
+        return Message("presets.no_unsloth")
     if spec.model.name.startswith(BUILTIN):
-        return "the built-in model is too small to gain"
+        return Message("presets.too_small_for_unsloth")
     if spec.model.dtype == "float32":
-        return "float32 was asked for and Unsloth trains in bfloat16"
+        return Message("presets.unsloth_has_no_float32")
     return None

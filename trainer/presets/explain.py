@@ -1,8 +1,7 @@
-"""What is wrong with a raw spec, in plain words: pydantic's errors and unknown keys as Problems.
+"""What is wrong with a raw spec: pydantic's errors and unknown keys as Problems.
 
-Each key gets one problem: the value seen, the rule of its field in words, and what to type.
-Nearest names are looked for in the key's own section first, then in every other section and among
-TRL's arguments.
+Each key gets one problem: the value seen, the rule of its field, and what to type. Nearest names are looked for in the
+key's own section first, then in every other section and among TRL's arguments.
 
 Imports pydantic and spec. Knows nothing about files or about rules across fields.
 """
@@ -22,9 +21,17 @@ from pydantic.fields import FieldInfo
 
 from trainer.errors import Problem
 from trainer.spec import RunSpec, trl_homes
+from trainer.text import Message
+from trainer.text.chain import Part, chain
 
 Path = tuple[str | int, ...]
-_WORDS = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number"}
+_KINDS = {
+    str: Message("presets.rule.text"),
+    bool: Message("presets.rule.flag"),
+    int: Message("presets.rule.whole"),
+    float: Message("presets.rule.number"),
+}
+_TABLE = Message("presets.rule.table")
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -38,7 +45,7 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         text = '"' + value.replace("\n", "\\n") + '"'
     elif isinstance(value, Mapping):
-        text = "a table" if value else "an empty table"
+        text = "{...}" if value else "{}"
     else:
         text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -108,13 +115,13 @@ def unknown_key(path: Path) -> Problem:
     """An unknown section or key, with the nearest name."""
     *parents, _ = path
     known = _names_at(tuple(parents))
-    kind = "key" if parents else "section or key"
     other, is_exact = meant(path)
+    fix: Part = ""
     if other:
-        fix = f"it is called {other}" if is_exact else f"did you mean {other}?"
-    else:
-        fix = f"known here: {', '.join(known)}" if known else ""
-    return Problem.plain(dotted(path), f"unknown {kind}", fix)
+        fix = Message("presets.fix.is_called" if is_exact else "presets.fix.did_you_mean", name=other)
+    elif known:
+        fix = Message("presets.fix.known_here", names=", ".join(known))
+    return Problem("presets.unknown_key" if parents else "presets.unknown_section", dotted(path), fix=fix)
 
 
 def _names_at(parents: Path) -> list[str]:
@@ -137,24 +144,24 @@ def meant(path: Path) -> tuple[str, bool]:
     return (close[0], False) if close else ("", False)
 
 
-def _limits(field: FieldInfo) -> tuple[float | None, float | None, str]:
-    """(lowest allowed value or None, highest or None, the bounds in words)."""
+def _limits(field: FieldInfo) -> tuple[float | None, float | None, list[Message]]:
+    """(lowest allowed value or None, highest or None, the bounds)."""
     low = high = None
-    words = []
+    said = []
     for bound in field.metadata:
         if isinstance(bound, bounds.Ge):
             low = float(typing.cast(float, bound.ge))
-            words.append(f"at least {low:g}")
+            said.append(Message("presets.rule.at_least", bound=f"{low:g}"))
         elif isinstance(bound, bounds.Gt):
-            words.append(f"above {bound.gt}")
+            said.append(Message("presets.rule.above", bound=f"{bound.gt}"))
         elif isinstance(bound, bounds.Le):
             high = float(typing.cast(float, bound.le))
-            words.append(f"at most {high:g}")
+            said.append(Message("presets.rule.at_most", bound=f"{high:g}"))
         elif isinstance(bound, bounds.Lt):
-            words.append(f"below {bound.lt}")
+            said.append(Message("presets.rule.below", bound=f"{bound.lt}"))
         elif isinstance(bound, bounds.MinLen):
-            words.append(f"with at least {bound.min_length} of them")
-    return low, high, " and ".join(words)
+            said.append(Message("presets.rule.at_least_so_many", count=bound.min_length))
+    return low, high, said
 
 
 def _inner(annotation: object) -> object:
@@ -167,40 +174,40 @@ def _inner(annotation: object) -> object:
     return annotation
 
 
-def _words(annotation: object) -> str:
+def _kind(annotation: object) -> Part:
+    """What a field takes, without its bounds."""
     annotation = _inner(annotation)
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         values = [shown(value) for value in args]
-        return values[0] if len(values) == 1 else "one of " + ", ".join(values)
+        return values[0] if len(values) == 1 else Message("presets.rule.one_of", values=", ".join(values))
     if origin in (typing.Union, types.UnionType):
-        return ", or ".join(_words(part) for part in args)
+        return chain("presets.rule.either", [_kind(part) for part in args])
     if origin is list:
-        return "a list of tables" if section_class(args[0]) is not None else f"a list, each {_words(args[0])}"
+        is_tables = section_class(args[0]) is not None
+        return Message("presets.rule.tables") if is_tables else Message("presets.rule.list", each=_kind(args[0]))
     if origin is tuple:
-        return f"a list of {len(args)} numbers"
-    if origin is dict:
-        return "a table"
-    if section_class(annotation) is not None:
-        return "a table"
-    return _WORDS.get(typing.cast(type, annotation), "a value")
+        return Message("presets.rule.numbers", count=len(args))
+    if origin is dict or section_class(annotation) is not None:
+        return _TABLE
+    return _KINDS.get(typing.cast(type, annotation), Message("presets.rule.anything"))
 
 
-def rule(field: FieldInfo) -> str:
-    """The rule of a field in words: `a number, above 0 and at most 1`."""
-    words = _words(field.annotation)
-    limits = _metadata_limits(field)[2]
-    return f"{words}, {limits}" if limits else words
+def rule(field: FieldInfo) -> Part:
+    """The rule of a field: `a number, above 0 and at most 1`."""
+    kind = _kind(field.annotation)
+    said = _metadata_limits(field)[2]
+    return Message("presets.rule.bounded", kind=kind, bounds=chain("presets.rule.both", said)) if said else kind
 
 
-def _metadata_limits(field: FieldInfo) -> tuple[float | None, float | None, str]:
+def _metadata_limits(field: FieldInfo) -> tuple[float | None, float | None, list[Message]]:
     """Bounds of the field itself or, for `Annotated[int, Field(ge=1)] | None`, of the part that has them."""
     if field.metadata:
         return _limits(field)
     for part in typing.get_args(field.annotation):
         if typing.get_origin(part) is typing.Annotated:
             return _limits(FieldInfo.from_annotation(part))
-    return None, None, ""
+    return None, None, []
 
 
 def limits(field: FieldInfo) -> list[tuple[str, float]]:
@@ -243,36 +250,37 @@ def _unquoted(value: object, field: FieldInfo) -> str | None:
     return text if kind is float else str(int(number))
 
 
-def _fix(key: str, value: object, field: FieldInfo) -> str:
+def _fix(key: str, value: object, field: FieldInfo) -> Part:
     """What to type: the same value without quotes, the nearest choice, the nearest bound, or the default."""
-    text, remark = instead(value, field)
+    text, written = instead(value, field)
     if text:
-        return f"{key} = {text}{remark}"
-    return f"leave {key} out" if not field.is_required() else ""
+        return Message(written, key=key, value=text)
+    return Message("presets.fix.leave_out", key=key) if not field.is_required() else ""
 
 
 def instead(value: object, field: FieldInfo) -> tuple[str, str]:
-    """(a value a field takes in place of a refused one, as TOML; a remark on it); two empty texts when none is near."""
+    """(a value a field takes in place of a refused one, as TOML; the key of the text that says so, of {key} and
+    {value}); two empty texts when none is near."""
     bare = _unquoted(value, field)
     if bare is not None:
-        return bare, " (without quotes)"
+        return bare, "presets.fix.type_unquoted"
     kind = _inner(field.annotation)
     choices = _choices(field.annotation)
     if isinstance(value, str) and (close := nearest(value, choices)):
-        return shown(close[0]), ""
+        return shown(close[0]), "presets.fix.type"
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return f'"{value}"', ""
+        return f'"{value}"', "presets.fix.type"
     low, high, _ = _metadata_limits(field)
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     if number is not None and math.isfinite(number):
         if kind is int and isinstance(value, float):
-            return f"{max(round(number), int(low or 0))}", ""
+            return f"{max(round(number), int(low or 0))}", "presets.fix.type"
         limit = low if low is not None and number < low else high if high is not None and number > high else None
         if limit is not None:
-            return f"{limit:g}", ""
+            return f"{limit:g}", "presets.fix.type"
     default = field.get_default(call_default_factory=False)
     if isinstance(default, bool | int | float | str) and default != "":
-        return shown(default), " (the default)"
+        return shown(default), "presets.fix.type_default"
     return "", ""
 
 
@@ -303,11 +311,11 @@ def problems(error: ValidationError, raw: Mapping[str, Any], where: str) -> list
         if item["type"] == "extra_forbidden":
             found[path] = unknown_key(path)
         elif missing:
-            table = field is not None and section_class(field.annotation) is not None
-            what = f"the {'section' if table and len(path) == 1 else 'key'} is missing in {where}"
-            found[path] = Problem.plain(key, what, _missing_fix(path, field))
+            is_section = field is not None and section_class(field.annotation) is not None and len(path) == 1
+            name = "presets.missing_section" if is_section else "presets.missing_key"
+            found[path] = Problem(name, key, file=where, fix=_missing_fix(path, field))
         elif field is None:
-            found[path] = Problem.plain(key, f"{shown(item['input'])}: {item['msg']}")
+            found[path] = Problem("presets.refused_by_pydantic", key, seen=shown(item["input"]), said=item["msg"])
         else:
             found[path] = _refused(key, path, item["input"], field)
     # A wrong element of a list is also an error of the list: keep the one that says which element.
@@ -317,24 +325,24 @@ def problems(error: ValidationError, raw: Mapping[str, Any], where: str) -> list
 
 def _refused(key: str, path: Path, value: object, field: FieldInfo) -> Problem:
     if isinstance(path[-1], int):  # one element of a list: the rule of the list says what its elements are
-        return Problem.plain(key, f"is {shown(value)}; {dotted(path[:-1])} must be {rule(field)}")
-    return Problem.plain(key, f"is {shown(value)}, must be {rule(field)}", _fix(key, value, field))
+        return Problem("presets.refused_element", key, seen=shown(value), of=dotted(path[:-1]), rule=rule(field))
+    return Problem("presets.refused", key, seen=shown(value), rule=rule(field), fix=_fix(key, value, field))
 
 
 _EXAMPLES = {
-    "model": '[model] with name = "<Hub id or folder>"',
-    "model.name": 'model.name = "<Hub id or folder>"',
-    "data": '[data] with path = "<.jsonl, .json, .csv or .parquet>" or name = "<Hub dataset>"',
-    "reward": '[[reward.components]] with function = "exact_match"',
-    "reward.components": '[[reward.components]] with function = "exact_match"',
+    "model": Message("presets.fix.add_model_section"),
+    "model.name": Message("presets.fix.add_model_name"),
+    "data": Message("presets.fix.add_data_section"),
+    "reward": Message("presets.fix.add_component"),
+    "reward.components": Message("presets.fix.add_component"),
 }
 
 
-def _missing_fix(path: Path, field: FieldInfo | None) -> str:
+def _missing_fix(path: Path, field: FieldInfo | None) -> Part:
     key = dotted(path)
     if key in _EXAMPLES:
         return _EXAMPLES[key]
-    return f"add {key}: {rule(field)}" if field is not None else ""
+    return Message("presets.fix.add", key=key, rule=rule(field)) if field is not None else ""
 
 
 def kind_of(field: FieldInfo) -> tuple[object, bool]:

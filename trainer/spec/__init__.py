@@ -43,32 +43,23 @@ SET_ELSEWHERE = {
     "eval_on_start": "eval.at_start",
     "model_init_kwargs": "model.attn_implementation",
     "reward_weights": "reward.components",
-    "hub_token": "HF_TOKEN in the environment",
+    "hub_token": "$HF_TOKEN",
 }
-# Arguments with one right value here, each with the reason. [trl] refuses any other value.
+# Arguments with one right value here, each with the key of the text that says why. [trl] refuses any other value.
 FIXED: dict[str, tuple[Scalar, str]] = {
-    "logging_strategy": ("steps", "the event log holds one step event for every optimizer step"),
-    "logging_steps": (1, "the event log holds one step event for every optimizer step"),
-    "logging_first_step": (True, "the event log holds one step event for every optimizer step"),
-    "logging_nan_inf_filter": (
-        False,
-        "a loss that is not a number must be seen, not averaged away",
-    ),
-    "disable_tqdm": (True, "the log is a file; progress comes from the events"),
-    "save_strategy": (
-        "steps",
-        "a checkpoint must lie between two rollout phases: checkpoint.save_steps",
-    ),
-    "save_only_model": (
-        False,
-        "a checkpoint without optimizer and random state cannot be resumed",
-    ),
-    "enable_jit_checkpoint": (False, "it saves inside a step: resuming gives other weights"),
-    "sync_ref_model": (False, "the moved reference is in no checkpoint: a resumed run would differ"),
-    "load_best_model_at_end": (False, "the best checkpoint is named, the last weights are kept"),
-    "auto_find_batch_size": (False, "GRPO needs whole groups: TRL refuses it"),
-    "push_to_hub": (False, "checkpoints are staged locally; publishing is a step of its own"),
-    "remove_unused_columns": (False, "reward functions read the columns of the data"),
+    "logging_strategy": ("steps", "spec.fixed.one_event_a_step"),
+    "logging_steps": (1, "spec.fixed.one_event_a_step"),
+    "logging_first_step": (True, "spec.fixed.one_event_a_step"),
+    "logging_nan_inf_filter": (False, "spec.fixed.nan_is_seen"),
+    "disable_tqdm": (True, "spec.fixed.log_is_a_file"),
+    "save_strategy": ("steps", "spec.fixed.saved_between_phases"),
+    "save_only_model": (False, "spec.fixed.saved_whole"),
+    "enable_jit_checkpoint": (False, "spec.fixed.not_inside_a_step"),
+    "sync_ref_model": (False, "spec.fixed.reference_stays"),
+    "load_best_model_at_end": (False, "spec.fixed.last_weights"),
+    "auto_find_batch_size": (False, "spec.fixed.whole_groups"),
+    "push_to_hub": (False, "spec.fixed.saved_here"),
+    "remove_unused_columns": (False, "spec.fixed.columns_stay"),
 }
 
 
@@ -228,7 +219,7 @@ class Checkpoint(Section):
 
 
 class Eval(Section):
-    """Greedy answers on held-out rows, paid by the same rewards."""
+    """Greedy answers on held-out rows, scored by the same rewards."""
 
     at_start: bool = True
     """Evaluate the untrained model."""
@@ -276,6 +267,8 @@ class RunSpec(Section):
 
     title: str = ""
     """One line for lists: what this preset teaches."""
+    titles: dict[str, str] = Field(default_factory=dict)
+    """The title in other languages: titles.ko beside title."""
     model: Model
     lora: Lora = Lora()
     data: Data
@@ -289,6 +282,10 @@ class RunSpec(Section):
     run: Run = Run()
     trl: dict[str, Any] = Field(default_factory=dict)
     """Any other argument of TRL's GRPOConfig, by its own name."""
+
+    def title_in(self, language: str) -> str:
+        """The title in that language, where the preset has it."""
+        return self.titles.get(language) or self.title
 
     def trl_arguments(self) -> dict[str, Any]:
         """Arguments of GRPOConfig this spec chooses by name: {argument: value}, without derived ones."""

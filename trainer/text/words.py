@@ -176,7 +176,8 @@ class _Formatter(string.Formatter):
         }
         if isinstance(value, Message):
             value = self.words.said(value)
-        elif hasattr(value, "said"):  # a problem: this room does not know it
+            return with_particle(value, format_spec) if format_spec in PARTICLES else value
+        if hasattr(value, "said"):  # a problem: this room does not know it
             value = str(value.said(self.words))
         if format_spec in PARTICLES:
             return with_particle(str(value), format_spec)

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trainer import launch
@@ -66,6 +66,8 @@ class RunRow:
     seconds: float | None = None
     """That its attempts took, without the time between them."""
     started: float | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """The title in other languages."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def _row(seen: Seen) -> RunRow:
         name=seen.rundir.name,
         status=seen.status,
         title=None if spec is None else spec.title or spec.model.name,
+        titles={} if spec is None else spec.titles,
         model=None if spec is None else spec.model.name,
         steps=state.last_step,
         total=seen.total,

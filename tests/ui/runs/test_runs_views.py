@@ -67,6 +67,15 @@ def test_two_to_eight_ticked_runs_can_be_compared(count: int) -> None:
     assert shown.count('aria-checked="true"') == count
 
 
+def test_a_run_is_called_by_its_title_in_the_language_of_the_page() -> None:
+    own = "\ub2e8\uc5b4"
+    row = RunRow("tiny-1", "finished", "Reverse a word", "a/model", titles={"ko": own})
+    table = RunTable([row], 0)
+    assert "Reverse a word" in views.table(table, RunChoice(), "", None, [], words("en"))
+    assert own in views.table(table, RunChoice(), "", None, [], words("ko"))
+    assert views.wanted([row], RunChoice(), own) == views.wanted([row], RunChoice(), "reverse") == [row]
+
+
 def test_what_is_off_says_why_and_what_is_on_says_its_effect(make_run: MakeRun) -> None:
     make_run("done", *finished())
     make_run("gone", began(), step(1), checkpoint(1), step(2))

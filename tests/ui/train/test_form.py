@@ -70,7 +70,7 @@ def test_tables_may_be_typed_as_json_too() -> None:
 
 def test_a_preset_as_it_is_can_start() -> None:
     found = checked()
-    assert not found.problems and found.plan is not None and "One optimizer step" in found.card
+    assert not found.problems and found.plan is not None and "One optimizer step" in views.answer(found, EN)["plan"]
     assert found.next_name == "tiny-1"
     assert found.command == "python app.py --headless --preset tiny"
 
@@ -79,7 +79,7 @@ def test_every_problem_of_a_form_is_listed_and_nothing_is_written() -> None:
     found = checked("optim.learning_rate=5", "nowhere.key=1", name="../up")
     told = " ".join(str(problem) for problem in found.problems)
     assert all(key in told for key in ("optim.learning_rate", "nowhere", "../up"))
-    assert found.card == "" and found.toml == ""
+    assert found.plan is None and found.toml == ""
     with pytest.raises(ValueError, match="learning_rate"):
         actions.start(found.form)
     assert not outputs_dir().exists()

@@ -40,8 +40,10 @@ def runs() -> int:
     from trainer.run.rundir import list_runs, outputs_dir
     from trainer.run.state import RunFollower
     from trainer.run.summary import summary
-    from trainer.text import forms
+    from trainer.text import forms, here
+    from trainer.text.layout import shortened
 
+    language = here().language
     rows = [("RUN", "STATE", "TITLE", "STEPS", "REWARD", "TIME", "STARTED")]
     for rundir in list_runs(outputs_dir()):
         follower = RunFollower(rundir)
@@ -61,7 +63,7 @@ def runs() -> int:
             (
                 rundir.name,
                 status,
-                forms.printable(spec.title or spec.model.name)[:40],
+                shortened(forms.printable(spec.title_in(language) or spec.model.name), 40),
                 f"{found['steps']}{of}",
                 reward,
                 forms.duration(found["wall_seconds"]),

@@ -34,12 +34,12 @@ def resume(run: str, checkpoint: str | None = None) -> int:
 
 def dry_run(preset: str, overrides: Sequence[str]) -> int:
     """Print the plan card; nothing is written."""
-    from trainer import launch, preflight
+    from trainer import launch, preflight, text
     from trainer.errors import SpecError
     from trainer.plan import card
 
     spec, plan = launch.prepare(preset, overrides)
-    print(card.render(spec, plan))
+    print(card.render(spec, plan, text.here()))
     try:
         preflight.check(spec, plan)
     except SpecError as error:
@@ -51,11 +51,12 @@ def dry_run(preset: str, overrides: Sequence[str]) -> int:
 
 def show_presets() -> int:
     """A table of all presets, with why one cannot be read."""
-    from trainer import launch, presets
+    from trainer import launch, presets, text
 
+    say = text.here()
     rows = [("PRESET", "GPU", "MODEL", "TITLE")]
     for info in presets.list_presets():
-        broken = f"broken: {info.error.splitlines()[0]}" if info.error else info.title
-        rows.append((info.name, info.gpu or "-", info.model or "-", broken))
+        broken = f"broken: {info.problems[0].said(say)}" if info.problems else info.title_in(say.language)
+        rows.append((info.name, say.said(info.gpu) if info.gpu else "-", info.model or "-", broken))
     print_table(rows)
     return launch.EXIT_FINISHED

@@ -9,30 +9,28 @@ from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
+from trainer.text import Message
 
 
 @rule("generation.steps_per_generation", "generation.generation_batch_size")
 def _one_size_of_generation_batch(spec: RunSpec) -> Iterator[Problem]:
     steps, size = spec.generation.steps_per_generation, spec.generation.generation_batch_size
     if steps is not None and size is not None:
-        what = f"steps_per_generation is {steps} and generation_batch_size is {size}: only one of them"
-        yield Problem.plain("generation", what, "leave generation.generation_batch_size out")
+        yield Problem("presets.two_generation_sizes", "generation", steps=steps, size=size)
 
 
 @rule("grpo.epsilon", "grpo.epsilon_high")
 def _upper_clip_is_not_below_the_lower(spec: RunSpec) -> Iterator[Problem]:
     low, high = spec.grpo.epsilon, spec.grpo.epsilon_high
     if high is not None and high < low:
-        fix = f"grpo.epsilon_high = {low:g} or more"
-        yield Problem.plain("grpo.epsilon_high", f"is {high:g}, below grpo.epsilon = {low:g}", fix)
+        yield Problem("presets.clip_reversed", "grpo.epsilon_high", high=high, low=low)
 
 
 @rule("grpo.delta", "grpo.epsilon", "grpo.epsilon_high")
 def _cap_is_above_the_clip(spec: RunSpec) -> Iterator[Problem]:
     upper = spec.grpo.epsilon if spec.grpo.epsilon_high is None else spec.grpo.epsilon_high
     if spec.grpo.delta is not None and spec.grpo.delta <= 1 + upper:
-        what = f"is {spec.grpo.delta:g}, must be above 1 + the upper clip = {1 + upper:g}"
-        yield Problem.plain("grpo.delta", what, "leave grpo.delta out, or grpo.delta = 4")
+        yield Problem("presets.cap_inside_clip", "grpo.delta", delta=spec.grpo.delta, least=1 + upper)
 
 
 @rule("optim.optim")
@@ -48,5 +46,6 @@ def _scheduler_exists(spec: RunSpec) -> Iterator[Problem]:
 def _one_of(key: str, value: str, known: Sequence[str]) -> Iterator[Problem]:
     if value not in known:
         close = nearest(value, known)
-        fix = f"{key} = {shown(close[0])}" if close else "one of " + ", ".join(known)
-        yield Problem.plain(key, f"is {shown(value)}, which transformers does not have", fix)
+        fix = Message("presets.fix.type", key=key, value=shown(close[0])) if close else ""
+        fix = fix or Message("presets.fix.one_of", names=", ".join(known))
+        yield Problem("presets.not_of_transformers", key, seen=shown(value), fix=fix)

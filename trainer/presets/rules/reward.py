@@ -15,6 +15,7 @@ from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec
+from trainer.text import Message
 
 
 def _placed(components: Sequence[Component], prefix: str = "reward.components") -> Iterator[tuple[str, Component]]:
@@ -29,12 +30,11 @@ def _sums_and_functions_are_told_apart(spec: RunSpec) -> Iterator[Problem]:
     for key, component in _placed(spec.reward.components):
         if component.function == SUM and component.file is None:
             if not component.components:
-                yield Problem.plain(f"{key}.components", "a sum adds up nothing", f"[[{_table(key)}.components]]")
+                yield Problem("presets.empty_sum", f"{key}.components", table=_table(key))
             if component.params:
-                yield Problem.plain(f"{key}.params", "a sum takes no params", "give them to its components")
+                yield Problem("presets.params_of_a_sum", f"{key}.params")
         elif component.components:
-            what = f"belong to a sum, and function is {shown(component.function)}"
-            yield Problem.plain(f"{key}.components", what, f'function = "{SUM}"')
+            yield Problem("presets.parts_without_sum", f"{key}.components", function=shown(component.function))
 
 
 def _table(key: str) -> str:
@@ -52,9 +52,9 @@ def _reward_functions_exist(spec: RunSpec) -> Iterator[Problem]:
     for key, component in _library(spec):
         if component.function not in REWARDS:
             close = nearest(component.function, REWARDS)
-            fix = f"did you mean {shown(close[0])}?" if close else f"known: {', '.join(REWARDS)}"
-            what = f"no reward function is called {shown(component.function)}"
-            yield Problem.plain(f"{key}.function", what, f'{fix} (one of your own: file = "rewards.py")')
+            near = Message("presets.fix.did_you_mean", name=shown(close[0])) if close else None
+            near = near or Message("presets.fix.known", names=", ".join(REWARDS))
+            yield Problem("presets.no_such_reward", f"{key}.function", name=shown(component.function), near=near)
 
 
 @rule("reward.components")
@@ -65,26 +65,23 @@ def _params_fit_their_function(spec: RunSpec) -> Iterator[Problem]:
                 REWARDS[component.function](**component.params)
             except (TypeError, ValueError, re.error) as error:
                 known = ", ".join(inspect.signature(REWARDS[component.function]).parameters)
-                yield Problem.plain(f"{key}.params", f"do not fit {component.function}: {error}", f"known: {known}")
+                values = {"function": component.function, "said": str(error)}
+                yield Problem("presets.params_do_not_fit", f"{key}.params", known=known, **values)
 
 
 @rule("reward.components")
 def _component_names_differ(spec: RunSpec) -> Iterator[Problem]:
     for name, count in Counter(part.title for _, part in _placed(spec.reward.components)).items():
         if name == "ComponentRewardWrapper":
-            yield Problem.plain(
-                "reward.components", f"one is called {name}, as the sum of all of them", 'name = "another"'
-            )
+            yield Problem("presets.name_of_the_total", "reward.components", name=name)
         if count > 1:
-            what = f"{count} components are called {shown(name)}: their metrics would be one"
-            yield Problem.plain("reward.components", what, f'give one of them another name, e.g. name = "{name}_2"')
+            yield Problem("presets.one_name_twice", "reward.components", count=count, name=name)
 
 
 @rule("reward.components")
 def _some_component_counts(spec: RunSpec) -> Iterator[Problem]:
     if all(component.weight * component.scale == 0 for component in spec.reward.components):
-        what = "every weight (or scale) is 0: all completions would be paid the same"
-        yield Problem.plain("reward.components", what, "reward.components.0.weight = 1")
+        yield Problem("presets.no_weight", "reward.components")
 
 
 @rule("reward.components")
@@ -93,13 +90,11 @@ def _clips_are_ranges(spec: RunSpec) -> Iterator[Problem]:
         for name, clip in (("clip", component.clip), ("clip_percentiles", component.clip_percentiles)):
             if clip is not None and not clip[0] < clip[1]:
                 low, high = clip
-                fix = f"{name} = [{high:g}, {low:g}]" if low > high else f"leave {name} out"
-                what = f"is [{low:g}, {high:g}]: the first number must be below the second"
-                yield Problem.plain(f"{key}.{name}", what, fix)
+                reason = "presets.clip_range_reversed" if low > high else "presets.clip_range_empty"
+                yield Problem(reason, f"{key}.{name}", low=low, high=high, name=name)
         if component.clip_percentiles is not None and not all(0 <= p <= 100 for p in component.clip_percentiles):
             low, high = component.clip_percentiles
-            what = f"is [{low:g}, {high:g}]: percentiles lie between 0 and 100"
-            yield Problem.plain(f"{key}.clip_percentiles", what, "clip_percentiles = [5, 95]")
+            yield Problem("presets.no_percentiles", f"{key}.clip_percentiles", low=low, high=high)
 
 
 @rule("reward.components", "reward.correct")
@@ -108,22 +103,24 @@ def _correct_names_a_component(spec: RunSpec) -> Iterator[Problem]:
     if spec.reward.correct is not None and spec.reward.correct not in names:
         close = nearest(spec.reward.correct, names) or names
         called = ", ".join(map(shown, names))
-        what = f"is {shown(spec.reward.correct)}; the components are called {called}"
-        yield Problem.plain("reward.correct", what, f"reward.correct = {shown(close[0])}")
+        seen = shown(spec.reward.correct)
+        yield Problem(
+            "presets.correct_is_no_component", "reward.correct", seen=seen, names=called, near=shown(close[0])
+        )
 
 
 @rule("reward.gold_template")
 def _gold_template_is_readable(spec: RunSpec) -> Iterator[Problem]:
-    template, fix = spec.reward.gold_template, 'reward.gold_template = "{answer}"; a brace itself is {{ or }}'
+    template = spec.reward.gold_template
     try:
         fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
-        yield Problem.plain("reward.gold_template", f"is {shown(template)}: {error}", fix)
+        yield Problem("presets.gold_template_unreadable", "reward.gold_template", seen=shown(template), said=str(error))
         return
     for name, width, conversion in fields:
         if not (name or "").isidentifier() or width or conversion:
-            what = f"is {shown(template)}: {{{name}}} is more than the name of a column"
-            yield Problem.plain("reward.gold_template", what, fix)
+            values = {"seen": shown(template), "field": f"{{{name}}}"}
+            yield Problem("presets.gold_template_field", "reward.gold_template", **values)
 
 
 @rule("reward.components", "reward.supervision")
@@ -131,14 +128,12 @@ def _steps_are_judged_with_process_supervision(spec: RunSpec) -> Iterator[Proble
     for key, part in _placed(spec.reward.components):
         reads = _reads_steps(part)
         if part.per_step and (part.components or reads):
-            what = "is true, and the function judges steps by itself" if reads else "is true for a sum"
-            yield Problem.plain(
-                f"{key}.per_step", what, "leave it out" if reads else "give it to the components of the sum"
-            )
-        elif spec.reward.supervision != "process" and (part.per_step or reads):
-            where, what = (f"{key}.per_step", "is true") if part.per_step else (key, f"{part.function} judges steps")
-            what += f" with reward.supervision = {shown(spec.reward.supervision)}"
-            yield Problem.plain(where, what, 'reward.supervision = "process"')
+            yield Problem("presets.judges_steps_itself" if reads else "presets.per_step_of_a_sum", f"{key}.per_step")
+        elif spec.reward.supervision != "process" and part.per_step:
+            yield Problem("presets.per_step_of_outcomes", f"{key}.per_step", supervision=spec.reward.supervision)
+        elif spec.reward.supervision != "process" and reads:
+            values = {"function": part.function, "supervision": spec.reward.supervision}
+            yield Problem("presets.steps_of_outcomes", key, **values)
 
 
 def _reads_steps(component: Component) -> bool:
@@ -153,12 +148,11 @@ def _step_split_is_an_expression(spec: RunSpec) -> Iterator[Problem]:
     try:
         regex.compile(spec.reward.step_split)
     except regex.error as error:
-        what = f"is {shown(spec.reward.step_split)}, no regular expression: {error}"
-        yield Problem.plain("reward.step_split", what, 'reward.step_split = "line"')
+        seen = shown(spec.reward.step_split)
+        yield Problem("presets.step_split_unreadable", "reward.step_split", seen=seen, said=str(error))
         return
     if regex.search(spec.reward.step_split, "") is not None:
-        what = f"is {shown(spec.reward.step_split)}, which matches where nothing stands: every letter would be a step"
-        yield Problem.plain("reward.step_split", what, 'reward.step_split = "line"')
+        yield Problem("presets.step_split_matches_nothing", "reward.step_split", seen=shown(spec.reward.step_split))
 
 
 @rule("reward.components", "reward.supervision")
@@ -168,8 +162,7 @@ def _somebody_judges_steps(spec: RunSpec) -> Iterator[Problem]:
     if spec.reward.supervision == "process" and not any(
         part.per_step or part.file is not None or _reads_steps(part) for part in parts
     ):
-        what = 'is "process", and no component judges steps: it would be the same as "outcome"'
-        yield Problem.plain("reward.supervision", what, "reward.components.0.per_step = true")
+        yield Problem("presets.no_step_is_judged", "reward.supervision")
 
 
 @rule("reward.supervision", "grpo.importance_sampling_level", "grpo.loss_type", "trl")
@@ -181,10 +174,7 @@ def _the_loss_tells_steps_apart(spec: RunSpec) -> Iterator[Problem]:
         return
     level, loss = spec.grpo.importance_sampling_level, spec.grpo.loss_type
     if level == "sequence" and loss not in ("cispo", "vespo"):
-        what = (
-            f'is "sequence" with reward.supervision = "process": the loss {shown(loss)} would see one mean of all steps'
-        )
-        yield Problem.plain("grpo.importance_sampling_level", what, 'grpo.importance_sampling_level = "token"')
+        yield Problem("presets.loss_of_whole_sequences", "grpo.importance_sampling_level", loss=shown(loss))
     if spec.trl.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
-        what = f'is {shown(spec.trl["multi_objective_aggregation"])} with reward.supervision = "process"'
-        yield Problem.plain("trl.multi_objective_aggregation", what, "leave it out")
+        seen = shown(spec.trl["multi_objective_aggregation"])
+        yield Problem("presets.aggregation_of_steps", "trl.multi_objective_aggregation", seen=seen)

@@ -10,6 +10,8 @@ from trainer.errors import Problem
 from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import FIXED, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
+from trainer.text import Message
+from trainer.text.chain import chain
 
 
 def _kind(value: object) -> str:
@@ -26,13 +28,13 @@ def _kind(value: object) -> str:
     return "another kind"
 
 
-_KIND_WORDS = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text in quotes",
-    "list": "a list",
-    "dict": "a table",
+_KINDS = {
+    "bool": Message("presets.rule.flag"),
+    "int": Message("presets.rule.whole"),
+    "float": Message("presets.rule.number"),
+    "str": Message("presets.rule.text"),
+    "list": Message("presets.rule.any_list"),
+    "dict": Message("presets.rule.table"),
 }
 
 
@@ -48,20 +50,21 @@ def _trl_argument(key: str, value: Any) -> Problem | None:
     where, home = f"trl.{key}", trl_homes().get(key)
     if home is None:
         close = nearest(key, trl_table())
-        fix = f"did you mean {trl_homes()[close[0]]}?" if close else ""
-        return Problem.plain(where, "TRL's GRPOConfig has no such argument", fix)
+        fix = Message("presets.fix.did_you_mean", name=trl_homes()[close[0]]) if close else ""
+        return Problem("presets.no_such_trl_argument", where, fix=fix)
     if key in SET_ELSEWHERE or home != where:
-        return Problem.plain(where, f"is set by {home}", f"leave it out of [trl] and use {home}")
+        return Problem("presets.set_elsewhere", where, home=home)
     if key in FIXED:
         right, reason = FIXED[key]
         if value != right or isinstance(value, bool) != isinstance(right, bool):
-            return Problem.plain(where, f"is {shown(value)}, must be {shown(right)}: {reason}", f"leave {where} out")
+            values = {"seen": shown(value), "right": shown(right), "why": Message(reason), "key": where}
+            return Problem("presets.fixed", where, **values)
         return None
     kinds = trl_table()[key]
     kind = _kind(value)
     if kind not in kinds and not (kind == "int" and "float" in kinds):
-        words = " or ".join(_KIND_WORDS[name] for name in kinds if name in _KIND_WORDS)
-        return Problem.plain(where, f"is {shown(value)}, must be {words}")
+        known = [_KINDS[name] for name in kinds if name in _KINDS]
+        return Problem("presets.refused", where, seen=shown(value), rule=chain("presets.rule.or", known), fix="")
     if isinstance(value, float) and not math.isfinite(value):
-        return Problem.plain(where, f"is {value}, must be a finite number")
+        return Problem("presets.refused", where, seen=f"{value}", rule=Message("presets.rule.finite"), fix="")
     return None

@@ -60,9 +60,12 @@ def wanted(rows: Sequence[RunRow], choice: RunChoice, text: str) -> list[RunRow]
     return [
         row
         for row in rows
-        if row.name in choice.ticked
-        or (choice.state in ("", row.status) and sought in f"{row.name} {row.title or ''} {row.model or ''}".lower())
+        if row.name in choice.ticked or (choice.state in ("", row.status) and sought in " ".join(_named(row)).lower())
     ]
+
+
+def _named(row: RunRow) -> list[str]:
+    return [row.name, row.title or "", *row.titles.values(), row.model or ""]
 
 
 def table(
@@ -126,7 +129,8 @@ def _row(row: RunRow, choice: RunChoice, chosen: bool, deeds: Sequence[Deed], wo
         f'aria-checked="{str(name in choice.ticked).lower()}" '
         f'aria-label="{escape(words("runs.tick", run=name))}"></button>'
     )
-    title = element("span", forms.printable(row.title), "g-sub") if row.title and row.title != row.model else ""
+    called = row.titles.get(words.language) or row.title
+    title = element("span", forms.printable(called), "g-sub") if called and called != row.model else ""
     first = f'<button type="button" class="g-name" data-do="open" data-run="{escape(name)}">{escape(name)}</button>'
     tds = [f'<td class="g-cell-tick">{tick}</td>', f'<td class="g-cell-run">{first}{title}</td>']
     for column, text in zip(COLUMNS[1:], texts, strict=True):

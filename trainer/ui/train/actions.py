@@ -14,11 +14,12 @@ from trainer import launch, presets
 from trainer.data.survey import Survey
 from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
 from trainer.machine import gpu
-from trainer.plan import RunPlan, card
+from trainer.plan import RunPlan
 from trainer.preflight import machine
 from trainer.run import rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
+from trainer.text import Message
 from trainer.ui import actions
 from trainer.ui.train import aside, rows, toml
 from trainer.ui.train import form as forms
@@ -45,10 +46,6 @@ class Checked:
     """Whether there is a spec at all, so that its rows can be read."""
     data: Survey | None = None
     """None where the rows were not, or not all, looked at."""
-
-    @property
-    def card(self) -> str:
-        return card.render(self.spec, self.plan) if self.spec and self.plan else ""
 
     @property
     def toml_name(self) -> str:
@@ -115,7 +112,7 @@ def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem
     except PlanError as error:
         problems += error.problems
     if plan is not None and data is not None:
-        plan = plan.model_copy(update={"warnings": [*plan.warnings, *map(str, data.warnings)]})
+        plan = plan.model_copy(update={"warnings": [*plan.warnings, *(problem.message() for problem in data.warnings)]})
     return data, plan, problems
 
 
@@ -167,4 +164,4 @@ def _counted(spec: RunSpec) -> RunPlan:
     """The plan with all rows of large files read, by a process of its own. Raises TrainerError."""
     found = aside.run("survey", spec, {}, SURVEY_S)
     plan = launch.plan_here(spec, found["rows"])
-    return plan.model_copy(update={"warnings": [*plan.warnings, *found["warnings"]]})
+    return plan.model_copy(update={"warnings": [*plan.warnings, *map(Message.read, found["warnings"])]})

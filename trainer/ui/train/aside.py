@@ -147,7 +147,7 @@ def _survey(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     found = survey(spec, *sources.feeds(spec))
     return {
         "rows": found.rows, "held_out": found.held_out, "duplicates": found.duplicates, "leaked": found.leaked,
-        "warnings": [each.stored() for each in found.warnings],
+        "warnings": [each.message().stored() for each in found.warnings],
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainer import launch, presets
@@ -43,13 +43,13 @@ def cards() -> list[PresetCard]:
 @functools.lru_cache(maxsize=256)
 def _card(info: PresetInfo, changed: int, total_gib: float | None) -> PresetCard:
     """changed and total_gib: what the answer depends on beside the name."""
-    if info.error:
+    if info.problems:
         return PresetCard(info)
     try:
         spec = presets.load(info.path)
         plan = launch.plan_here(spec, None)
     except TrainerError as error:
-        return PresetCard(PresetInfo(info.name, info.path, info.title, info.model, info.gpu, info.measured, str(error)))
+        return PresetCard(replace(info, problems=tuple(error.problems)))
     verdicts: dict[str, Fit] = {"fits": "fits", "tight": "tight", "does not fit": "no"}
     fit = verdicts.get(plan.memory_verdict, "unknown")
     return PresetCard(info, method(spec), fit, plan.memory_total_gib, plan.memory_limit_gib, plan.memory_on == "GPU")
@@ -76,18 +76,19 @@ def rendered(found: list[PresetCard], say: Words) -> str:
 def _rendered(card: PresetCard, say: Words) -> str:
     info = card.info
     model = info.model.rpartition("/")[2]
-    if info.error:
-        lines = [element("span", say("train.broken", error=info.error.splitlines()[0]), "t-fit t-no")]
+    gpu_class = say.said(info.gpu) if info.gpu else say("train.needs_unknown")
+    if info.problems:
+        lines = [element("span", say("train.broken", error=str(info.problems[0].said(say))), "t-fit t-no")]
     else:
         lines = [
             element("span", f"{model} \u00b7 {say(f'train.method_{card.method}')}"),
             element("span", f"{SIGNS[card.fit]} {_fit(card, say)}", f"t-fit t-{card.fit}"),
-            element("span", say("train.gpu_class", gpu=info.gpu or say("train.needs_unknown")), "t-small"),
+            element("span", say("train.gpu_class", gpu=gpu_class), "t-small"),
             element("span", say("train.was_measured") if info.measured else say("train.unmeasured"), "t-small"),
         ]
     return (
         f'<label class="t-card"><input type="radio" name="t-preset" value="{escape(info.name)}">'
-        f"{element('b', info.title or info.name)}{''.join(lines)}"
+        f"{element('b', info.title_in(say.language) or info.name)}{''.join(lines)}"
         f'<span class="t-chosen" aria-hidden="true">{escape(say("train.chosen"))}</span></label>'
     )
 

@@ -32,7 +32,7 @@ def parts(say: Words) -> dict[str, str]:
         "reward_more": _folded("reward", rest("reward"), say),
         "reward_add": _add_reward(say),
         "basic": _all((by_key[key] for key in fields.BASIC), say),
-        "advanced": "".join(advanced) + _trl(say),
+        "advanced": "".join(advanced) + _trl(say) + control(by_key["titles"], say),
         "title": control(by_key["title"], say),
     }
 

@@ -22,7 +22,7 @@ from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
-from trainer.text import Words
+from trainer.text import Message, Words
 from trainer.ui.train import toml
 
 Kind = Literal["text", "lines", "number", "flag", "choice", "value", "group"]
@@ -54,11 +54,11 @@ KNOWN: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Field:
-    """parts: the fields of a `group`. rule: in English. bounds: of a number, as signs: `> 0, <= 1`."""
+    """parts: the fields of a `group`. bounds: of a number, as signs: `> 0, <= 1`."""
 
     key: str
     kind: Kind
-    rule: str
+    rule: Message | str
     bounds: str
     is_whole: bool
     default: str

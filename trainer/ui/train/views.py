@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from trainer import presets
-from trainer.errors import Said, TrainerError
-from trainer.plan import MemoryPart, RunPlan
+from trainer.errors import Problem, Said, TrainerError
+from trainer.plan import MemoryPart, RunPlan, card
 from trainer.presets import explain
 from trainer.text import Words
 from trainer.ui import elements
@@ -159,9 +158,9 @@ def _problems(sentence: str, places: Sequence[str], htmls: Sequence[str]) -> str
 def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
     """For each problem a sentence, and a button for each way to fix it."""
     before = fields.values(checked.base) if checked.base else {}
-    found = [problem.said(say) for problem in checked.problems]
+    found = [_as_typed(problem, checked).said(say) for problem in checked.problems]
     return [
-        _error(_as_typed(one, checked), one.fix, _buttons(one, place, ways[place], before, say), say)
+        _error(one.what, one.fix, _buttons(one, place, ways[place], before, say), say)
         for place, one in enumerate(found)
     ]
 
@@ -172,14 +171,14 @@ def _error(what: str, fix: str, buttons: str, say: Words) -> str:
     return f"{escape(what)}{typed if fix and not buttons else ''}<div>{buttons}</div>"
 
 
-def _as_typed(one: Said, checked: Checked) -> str:
-    """What is wrong, with a number as somebody typed it: 1e9, not 1000000000.0."""
-    typed = next((change.partition("=")[2] for change in checked.form.changes if fixes.key_of(change) == one.where), "")
+def _as_typed(one: Problem, checked: Checked) -> Problem:
+    """The problem with its number as somebody typed it: 1e9, not 1000000000.0."""
+    typed = next((change.partition("=")[2] for change in checked.form.changes if fixes.key_of(change) == one.place), "")
     try:
-        seen = explain.shown(float(typed))
+        is_seen = one.values.get("seen") == explain.shown(float(typed))
     except ValueError:
-        return one.what
-    return re.sub(rf"(?<![\w.]){re.escape(seen)}(?![\w.])", lambda _: typed.strip(), one.what, count=1)
+        return one
+    return Problem(one.key, one.place, **one.values | {"seen": typed.strip()}) if is_seen else one
 
 
 def _buttons(one: Said, place: int, ways: list[Way], before: dict[str, str], say: Words) -> str:
@@ -204,14 +203,16 @@ def plan(checked: Checked, say: Words) -> str:
     if made.optimizer_steps is None:
         pieces.append(element("p", say("train.steps_unknown"), "t-small"))
     if checked.form.kind == "preset":
-        measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), "")
+        measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
         told = say("train.measured_as", measured=measured) if measured else say("train.not_measured")
         pieces.append(element("p", told, "t-small"))
     pieces += [_memory(made, say), _fitting(made, say)]
     if made.warnings:
-        shown = "".join(element("li", text) for text in made.warnings)
+        shown = "".join(element("li", say.said(warning)) for warning in made.warnings)
         pieces.append(f"{element('h4', say('train.warnings'))}<ul class='t-list'>{shown}</ul>")
-    return "".join(pieces) + elements.folded(say("train.card"), checked.card)
+    return "".join(pieces) + elements.folded(
+        say("train.card"), card.render(checked.spec, made, say) if checked.spec else ""
+    )
 
 
 def _numbers(made: RunPlan, say: Words) -> str:
@@ -235,7 +236,7 @@ def _memory(made: RunPlan, say: Words) -> str:
     """The terms of the larger phase beside each other, against what the machine has."""
     total, limit = made.memory_total_gib, made.memory_limit_gib
     if total is None:
-        return element("p", say("train.memory_unknown", why=made.memory_unknown), "t-small")
+        return element("p", say("train.memory_unknown", why=made.memory_unknown or ""), "t-small")
     larger = "generation" if (made.memory_generation_gib or 0) > (made.memory_update_gib or 0) else "update"
     parts = [part for part in made.memory if part.phase in ("always", larger) and part.gib > 0]
     scale = max(total, limit or 0)
@@ -266,8 +267,7 @@ def _memory(made: RunPlan, say: Words) -> str:
 
 
 def _part(part: MemoryPart, say: Words) -> str:
-    key = f"train.part.{part.name.lower().replace(' ', '_')}"
-    return say(key) if key in say else part.name
+    return say(f"train.part.{part.key}")
 
 
 def _fitting(made: RunPlan, say: Words) -> str:
@@ -277,7 +277,7 @@ def _fitting(made: RunPlan, say: Words) -> str:
     items = "".join(
         f'<li><button type="button" class="t-fix" data-fits="{place}">'
         f"{escape(labels.of_way(Way(_typed(each.changes)), '', {}, say))}</button> "
-        f"{escape(say('train.comes_to', gib=each.total_gib))} {escape(each.effect)}</li>"
+        f"{escape(say('train.comes_to', gib=each.total_gib))} {escape(each.effect(say))}</li>"
         for place, each in enumerate(made.suggestions)
     )
     return f"{element('h4', say('train.make_it_fit'))}<ul class='t-list'>{items}</ul>"

@@ -1,0 +1,57 @@
+"""The comment a preset starts with: what it needs and what was measured, as messages.
+
+    GPU: 24 GB or more | none needed
+    Measured: 2 CPU cores, 2026-11-20, commit d913a61: 0.41 s a step, 0.79 GiB, reward 0.60 -> 1.42 of 1.5 in 150 steps.
+
+A line of another form is what a person wrote, and is shown as it is. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from trainer.text import Message
+
+_GPU = re.compile(r"(\d+) GB or more")
+_NO_GPU = "none needed"
+_MEASURED = re.compile(
+    r"(?P<device>[^,]+), (?P<date>\d{4}-\d\d-\d\d), commit (?P<commit>\w+): (?P<seconds>[\d.]+) s a step, "
+    r"(?P<gib>[\d.]+) GiB, reward (?P<before>[-\d.]+) -> (?P<after>[-\d.]+) of (?P<most>[\d.]+) "
+    r"in (?P<steps>\d+) steps\.?"
+)
+_CORES = re.compile(r"(\d+) CPU cores")
+
+
+def header(text: str) -> list[str]:
+    """The comment lines a preset starts with, without their `#`."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+def gpu(lines: list[str]) -> Message | None:
+    """The GPU it needs; None where the header does not say."""
+    said = _after("GPU:", lines)
+    if found := _GPU.fullmatch(said):
+        return Message("presets.gpu_at_least", gb=int(found[1]))
+    if said == _NO_GPU:
+        return Message("presets.gpu_none")
+    return Message.read(said) if said else None
+
+
+def measured(lines: list[str]) -> Message | None:
+    """Device, date, commit and figures; None for an unmeasured preset."""
+    said = _after("Measured:", lines)
+    found = _MEASURED.fullmatch(said)
+    if found is None:
+        return Message.read(said) if said else None
+    cores = _CORES.fullmatch(found["device"])
+    device = Message("presets.cpu_cores", count=int(cores[1])) if cores else found["device"]
+    return Message("presets.measured", **found.groupdict() | {"device": device})
+
+
+def _after(head: str, lines: list[str]) -> str:
+    return next((line.removeprefix(head).strip() for line in lines if line.startswith(head)), "")
