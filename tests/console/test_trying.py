@@ -74,7 +74,7 @@ def test_a_reward_that_hangs_is_shown_and_ends_in_time(file: Path) -> None:
         (("FILE", "--data", "nowhere.jsonl"), 2, "nowhere.jsonl"),
         (("FILE", "--data", ROWS, "--function", "wrong"), 2, "mine.py has no function wrong  ->  one of: right"),
         (("nowhere.py", "--data", ROWS), 2, "nowhere.py cannot be read"),
-        (("--preset", "gemma27b"), 2, "lies on the Hub"),
+        (("--preset", "gemma27b"), 2, "is on the Hub"),
     ],
 )
 def test_what_can_not_be_tried_is_said_in_a_line(file: Path, words: tuple[str, ...], code: int, text: str) -> None:

@@ -22,7 +22,7 @@ from trainer.preflight import machine
 from trainer.run import rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
-from trainer.text import Words
+from trainer.text import Message, Words
 from trainer.ui import actions
 from trainer.ui.train import aside, rows, toml
 from trainer.ui.train import form as forms
@@ -170,4 +170,6 @@ def _counted(spec: RunSpec) -> RunPlan:
     """The plan with all rows of large files read, by a process of its own. Raises TrainerError."""
     found = aside.run("survey", spec, {}, SURVEY_S)
     plan = launch.plan_here(spec, found["rows"])
-    return plan.model_copy(update={"warnings": [*plan.warnings, *found["warnings"]]})
+    return plan.model_copy(
+        update={"warnings": [*plan.warnings, *(str(Message.read(each)) for each in found["warnings"])]}
+    )

@@ -23,6 +23,7 @@ from trainer.errors import Problem, TrainerError, WorkError
 from trainer.machine import spawn
 from trainer.machine.project import PROJECT
 from trainer.spec import RunSpec
+from trainer.text import storable
 
 MOST_AT_ONCE = 2
 MOST_BYTES = 4 * 2**20  # of an answer
@@ -142,7 +143,7 @@ def _survey(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     found = survey(spec, *sources.feeds(spec))
     return {
         "rows": found.rows, "held_out": found.held_out, "duplicates": found.duplicates, "leaked": found.leaked,
-        "warnings": [str(each) for each in found.warnings],
+        "warnings": storable(found.warnings),
     }  # fmt: skip
 
 
