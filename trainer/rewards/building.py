@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trainer.errors import Problem, RewardError
+from trainer.errors import Problem, RewardError, reason
 from trainer.rewards import own_file
 from trainer.rewards.contract import RewardFunction
 from trainer.rewards.library import REWARDS
@@ -57,8 +57,8 @@ def make(component: Named) -> RewardFunction:
     try:
         return REWARDS[component.function](**component.params)
     except (TypeError, ValueError, re.error) as error:
-        what = f"params do not fit {component.function}: {error}"
-        raise RewardError(Problem.plain(f"reward component {component.title}", what)) from error
+        asked = {"name": component.title, "function": component.function}
+        raise RewardError(Problem("rewards.params", why=reason(error), **asked)) from error
 
 
 def reads(function: RewardFunction, component: Named) -> set[str]:

@@ -1,4 +1,5 @@
-"""What is asked of a reward function and what it answers. It is asked here (here.py) or elsewhere (pool.py).
+"""What is asked of a reward function and what it answers. It is asked in this process (in_process.py) or in
+another one (pool.py).
 
 Standard library only.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trainer.rewards.contract import Failure, RewardFunction, Values, checked
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ def failure(error: BaseException) -> Failure:
     # Where the function is, not the inside of a library it has called.
     own = [frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix, "<frozen"))]
     frame = (own or frames)[-1] if frames else None
-    place = f" ({frame.filename.rpartition('/')[2]}:{frame.lineno})" if frame else ""
+    place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" if frame else "?"
     if isinstance(error, SystemExit):
-        return Failure(f"called sys.exit({error.code!r}){place}")
+        return Failure(Message("rewards.failed.exited", code=repr(error.code), place=place))
     text = str(error).strip().splitlines()
-    return Failure(f"raised {type(error).__name__}{': ' + text[0][:200] if text else ''}{place}")
+    said = type(error).__name__ + (f": {text[0][:200]}" if text else "")
+    return Failure(Message("rewards.failed.raised", said=said, place=place))

@@ -19,6 +19,7 @@ from trainer.rewards.contract import Completion, Failure, Value, text_of
 from trainer.rewards.in_process import Here
 from trainer.rewards.pool import Pool
 from trainer.spec import Component, Reward
+from trainer.text import Message
 
 BATCHES = 3
 """Batches in a row without a single value of a component, or without a single reward, after which the run ends."""
@@ -32,7 +33,8 @@ class ComponentRewardWrapper:
     last_components  {name of a function: value, scaled and clipped, before its weight; with steps their sum}
     last_correct     did the component that tells right from wrong reach reward.correct_at; None when it said nothing
     last_seconds     {name of a function: seconds inside it, summed over processes}
-    last_failures    {name of a function: why it could not judge the row}; empty when all is well
+    last_reasons     {name of a function: why it could not judge the row}; empty when all is well
+    last_failures    the same in English, as rollout files keep it
     last_steps       with process supervision the texts of the completion's steps, else []
     last_step_rewards  and what each step is paid; a value for the whole completion counts at its last step
     """
@@ -65,6 +67,7 @@ class ComponentRewardWrapper:
         self.last_components: dict[str, list[float | None]] = {}
         self.last_correct: list[bool | None] = []
         self.last_seconds: dict[str, float] = {}
+        self.last_reasons: list[dict[str, Message]] = []
         self.last_failures: list[dict[str, str]] = []
         self.last_steps: list[list[str]] = []
         self.last_step_rewards: list[list[float | None]] = []
@@ -150,10 +153,11 @@ class ComponentRewardWrapper:
     def _pay(self, prompts: Sequence[Any], answers: dict[str, Answer], training: bool) -> list[float | None]:
         self.last_seconds = {name: answer.seconds for name, answer in answers.items()}
         values: dict[str, list[Any]] = {name: list(answer.values) for name, answer in answers.items()}
-        self.last_failures = [
-            {name: reason for name, column in values.items() if (reason := _reason(column[row])) is not None}
+        self.last_reasons = [
+            {name: why for name, column in values.items() if (why := _why(column[row])) is not None}
             for row in range(len(prompts))
         ]
+        self.last_failures = [{name: str(why) for name, why in failed.items()} for failed in self.last_reasons]
         self._refuse_broken(prompts, training)
         if self.reward.on_error == "zero":
             values = {name: [_zeroed(value) for value in column] for name, column in values.items()}
@@ -185,25 +189,19 @@ class ComponentRewardWrapper:
                 self._silent[name] = 0
             if not rows or not training:
                 continue
-            reason = self.last_failures[rows[0]][name]
-            where = f"reward component {name}"
+            why = self.last_reasons[rows[0]][name]
             if self.reward.on_error == "fail":
-                what = f"{reason}; prompt: {_short(prompts[rows[0]])}"
-                raise RewardError(Problem.plain(where, what, "mend it, or --set reward.on_error=none"))
+                raise RewardError(Problem("rewards.failed_on", name=name, why=why, prompt=_short(prompts[rows[0]])))
             if len(rows) == len(prompts):
                 self._silent[name] = self._silent.get(name, 0) + 1
                 if name not in self._judged or self._silent[name] >= BATCHES:
-                    first = "its first batch" if name not in self._judged else f"{BATCHES} batches in a row"
-                    what = f"could judge no completion of {first} ({len(rows)} of {len(rows)}): it {reason}"
-                    raise RewardError(Problem.plain(where, what, "python -m trainer rewards check shows each row"))
+                    key = "rewards.silent" if name in self._judged else "rewards.silent_first"
+                    raise RewardError(Problem(key, name=name, rows=len(rows), batches=BATCHES, why=why))
 
     def _refuse_unpaid(self, paid: Sequence[float | None]) -> None:
         self._unpaid = 0 if any(value is not None for value in paid) else self._unpaid + 1
         if self._unpaid >= BATCHES:
-            what = f"no completion had a reward for {BATCHES} batches in a row: nothing can be learnt"
-            raise RewardError(
-                Problem.plain("reward", what, "python -m trainer rewards check shows what each component says")
-            )
+            raise RewardError(Problem("rewards.none", batches=BATCHES))
 
     # ---- telling
 
@@ -244,10 +242,10 @@ def _like(text: str, completion: Completion) -> Completion:
     return text if isinstance(completion, str) else [*completion[:-1], completion[-1] | {"content": text}]
 
 
-def _reason(value: Any) -> str | None:
+def _why(value: Any) -> Message | None:
     """Why a row failed, in whole or at one of its steps."""
     parts = value if isinstance(value, list) else [value]
-    return next((part.reason for part in parts if isinstance(part, Failure)), None)
+    return next((part.why for part in parts if isinstance(part, Failure)), None)
 
 
 def _zeroed(value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from trainer.errors import Problem, RewardError
+from trainer.errors import Problem, RewardError, Unfit, reason
 from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
 from trainer.rewards.library import side_model, tiny_bert
 from trainer.rewards.library.extract import finder
@@ -65,7 +65,7 @@ def bertscore(
     Differs from bert-score in one case: where every token's best similarity is negative it depends on the batch there.
     """
     if batch_size < 1 or (num_layers is not None and num_layers < 0) or (max_length is not None and max_length < 3):
-        raise ValueError("batch_size must be at least 1, num_layers at least 0 and max_length at least 3")
+        raise Unfit("rewards.unfit.bertscore_sizes")
     prepare, prepare_gold = _preparing(extract, normalise), _preparing(gold_extract, normalise)
     scorer = Scorer(encoder, num_layers, revision, batch_size, device, max_length)
 
@@ -77,7 +77,7 @@ def bertscore(
                 if gold is not None:
                     pairs[row] = prepare(text_of(completion)), prepare_gold(str(gold))
             except TimeoutError as error:
-                values[row] = Failure(str(error))
+                values[row] = Failure(reason(error))
         for row, value in zip(pairs, scorer.f1(list(pairs.values())), strict=True):
             values[row] = value
         return values
@@ -179,8 +179,7 @@ class Scorer:
         layers = model.config.get_text_config().num_hidden_layers
         chosen = _usual_layer(self.encoder, layers) if self.layer is None else self.layer
         if chosen > layers:
-            what = f"num_layers is {chosen} and the encoder has {layers} layers"
-            raise RewardError(Problem.plain(f"reward bertscore, {self.encoder}", what, f"num_layers = {layers}"))
+            raise RewardError(Problem("rewards.layers", encoder=self.encoder, seen=chosen, most=layers))
         stack: Any = getattr(model, "encoder", None)
         if hasattr(stack, "layer"):  # BERT and its kin: what lies above the chosen layer is neither kept nor run
             stack.layer = stack.layer[:chosen]

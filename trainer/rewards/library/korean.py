@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import regex
 
+from trainer.errors import Unfit
+
 DOUBLE_QUOTES = (
     "\u201c\u201d\u201e\u201f\u301d\u301e\u301f\uff02"  # curly, low, primes of East Asian type, full-width
     "\u300c\u300d\u300e\u300f\uff62\uff63"  # corner brackets: white, black, half-width
@@ -65,6 +67,6 @@ def tokenizer(tokens: str = "word") -> Callable[[str], list[str]]:
     Raises ValueError for another name.
     """
     if tokens not in _TOKENS:
-        raise ValueError(f"tokens is {tokens!r}, must be one of: {', '.join(_TOKENS)}")
+        raise Unfit("rewards.unfit.one_of", name="tokens", seen=repr(tokens), known=list(_TOKENS))
     find = _TOKENS[tokens].findall
     return lambda text: find(unicodedata.normalize("NFC", text.lower()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.errors import Problem, RewardError
+from trainer.errors import Problem, RewardError, Unfit
 from trainer.rewards.contract import Completion, RewardFunction, text_of
 from trainer.rewards.library import side_model
 
@@ -93,9 +93,9 @@ class Classifier:
         activation: str,
     ) -> None:
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}, and it is one of {', '.join(ACTIVATIONS)}")
+            raise Unfit("rewards.unfit.activation", seen=repr(activation), known=list(ACTIVATIONS))
         if batch_size < 1 or max_length < 1:
-            raise ValueError(f"batch_size and max_length must be at least 1, not {batch_size} and {max_length}")
+            raise Unfit("rewards.unfit.classifier_sizes", batch=batch_size, length=max_length)
         self.name, self.revision, self.device, self.trust_remote_code = name, revision, device, trust_remote_code
         self.batch_size, self.max_length = batch_size, max_length
         self.label, self.activation = label, activation
@@ -169,6 +169,8 @@ class Classifier:
             return self.label
         if self.label in names:
             return names.index(str(self.label))
-        seen = "no label was named" if self.label is None else f"it has no label {self.label!r}"
-        what = f"{seen}; its labels are {', '.join(f'{index} = {name}' for index, name in enumerate(names))}"
-        raise RewardError(Problem.plain(f"reward model {self.name}", what, f'label = "{names[-1]}"'))
+        known = ", ".join(f"{index} = {name}" for index, name in enumerate(names))
+        found: dict[str, Any] = {"name": self.name, "known": known, "last": names[-1]}
+        if self.label is None:
+            raise RewardError(Problem("rewards.label_missing", **found))
+        raise RewardError(Problem("rewards.label_unknown", label=repr(self.label), **found))

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
-    """What the rewards pay on rows for gold, empty, junk and typed answers."""
+    """The rewards of gold, empty, junk and typed answers on rows."""
     from trainer.rewards import check
     from trainer.rewards.wrapper import ComponentRewardWrapper
 
@@ -113,10 +113,11 @@ def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
         wrapper.close()
     tries = [
         {"row": one.row, "what": one.what, "completion": one.completion[:400], "reward": one.reward,
-         "components": one.components, "failures": one.failures}
+         "components": one.components, "failures": storable(one.failures)}
         for one in found.tries
     ]  # fmt: skip
-    return {"tries": tries, "wrong": found.problems, "warnings": found.warnings, "seconds": found.seconds}
+    wrong = [problem.stored() for problem in found.problems]
+    return {"tries": tries, "wrong": wrong, "warnings": storable(found.warnings), "seconds": found.seconds}
 
 
 def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The rewards of a form tried on a few rows, before anything is trained: what do they pay for what?
+"""The rewards of a form tried on a few rows, before anything is trained: which answer gets which reward?
 
-In a process of its own (aside.py): rewards are a person's code or hold a model. HTML from trainer.rewards import check
-from trainer.ui.elements; no gradio.
+In a process of its own (aside.py): rewards are a person's code or hold a model. HTML from trainer.ui.elements; no
+gradio.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from trainer.errors import Problem, SpecError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check
-from trainer.text import Words
+from trainer.text import Message, Words
 from trainer.text import forms as numbers
 from trainer.ui.elements import element, escape
 from trainer.ui.train import actions, aside, rows
@@ -41,7 +41,9 @@ def shown(form: Form, typed: Any, say: Words) -> str:
 
 
 def _verdict(found: dict[str, Any], say: Words) -> str:
-    told = [*found["wrong"], *found["warnings"]]
+    problems = [Problem.read(each).said(say) for each in found["wrong"]]
+    told = [f"{one.where}: {one.what}" for one in problems]
+    told += [say.said(Message.read(each)) for each in found["warnings"]]
     if not told:
         return f'<div class="g-right" role="status">{element("p", say("train.try_good"))}</div>'
     items = "".join(element("li", text) for text in told)
@@ -57,16 +59,16 @@ def _table(tries: Sequence[dict[str, Any]], say: Words) -> str:
             "train.try_typed_one" if one["what"] == check.TYPED else f"train.try_{one['what'].replace(' ', '_')}"
         )
         answer = f"{element('b', kind)} {escape(one['completion'][:80])}"
-        cells = [str(one["row"] + 1), None, _number(one["reward"]), *(_of(one, name) for name in names)]
+        cells = [str(one["row"] + 1), None, _number(one["reward"]), *(_of(one, name, say) for name in names)]
         tds = "".join(f"<td>{answer}</td>" if cell is None else element("td", cell) for cell in cells)
         body.append(f"<tr>{tds}</tr>")
     head = "".join(element("th", name) for name in heads)
     return f'<div class="t-scroll" tabindex="0"><table class="t-rows"><tr>{head}</tr>{"".join(body)}</table></div>'
 
 
-def _of(one: dict[str, Any], name: str) -> str:
+def _of(one: dict[str, Any], name: str, say: Words) -> str:
     failed = one["failures"].get(name)
-    return f"! {failed}" if failed else _number(one["components"].get(name))
+    return f"! {say.said(Message.read(failed))}" if failed else _number(one["components"].get(name))
 
 
 def _number(value: float | None) -> str:
