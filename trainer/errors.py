@@ -67,6 +67,10 @@ class Problem:
         )
         return Said(self.place or where, what, fix)
 
+    def why(self) -> Message:
+        """What is wrong, as a value of another problem or message."""
+        return Message(f"problem.{self.key}.what", **self.values)
+
     @property
     def where(self) -> str:
         return self.said(text.words(text.DEFAULT)).where

@@ -33,7 +33,7 @@ from trainer.errors import RewardError
 from trainer.rewards.building import Recipe, make
 from trainer.rewards.calls import Call, ask, failure
 from trainer.rewards.contract import Failure, RewardFunction
-from trainer.text import Message, storable
+from trainer.text import storable
 
 LENGTH = struct.Struct("<Q")
 
@@ -105,8 +105,7 @@ def _row(functions: dict[str, RewardFunction], task: int, call: Call, row: int) 
     try:
         value: Any = ask(functions[call.name], call.of([row])).values[0]
     except RewardError as error:
-        problem = error.problems[0]
-        value = Failure(Message(f"problem.{problem.key}.what", **problem.values))
+        value = Failure(error.problems[0].why())
     except (Exception, SystemExit) as error:
         value = failure(error)
     return ["row", task, row, _plain(value), time.perf_counter() - started]
