@@ -1,7 +1,7 @@
 """What is remembered of the rows of a file, and what is found by comparing it: duplicates, held-out rows, leaks.
 
 Hashes stand for texts. Equal but for white space around them is the same prompt; equal in normal form (render.py) may
-be another question - of spacing, of case, of code - and is only said. Standard library, spec and numpy.
+be another question - of spacing, of case, of code - and is only said. Imports numpy, the spec and rows.py.
 """
 
 from __future__ import annotations

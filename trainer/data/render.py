@@ -1,6 +1,6 @@
 """Rows as prompts: instruction, few-shot examples and template put together as they will be sent.
 
-Standard library only.
+Imports the spec and rows.py; nothing heavy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a row must have, checked row by row in bounded memory; every problem names file:line.
 
-Standard library, spec and the (light) reward library only.
+Imports the spec and the (light) library of rewards.
 """
 
 from __future__ import annotations

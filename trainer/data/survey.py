@@ -4,7 +4,7 @@ Rows are streamed; what stays in memory is two hashes, a line and a flag: 21 byt
 few-shot examples 29), the pool of few-shot examples, and the runs of words of the held-out rows. The training file is
 read once more when there are held-out rows or few-shot examples.
 
-Standard library, spec and numpy.
+Imports numpy and the spec; no torch, no datasets.
 """
 
 from __future__ import annotations

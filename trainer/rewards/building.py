@@ -1,4 +1,7 @@
-"""Component -> the function it names: of the library, or of a person's own file."""
+"""Component -> the function it names: of the library, or of a person's own file.
+
+Imports the library of rewards, whose own imports are light: models and parsers come with a function's first call.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from trainer.rewards.contract import RewardFunction
 from trainer.rewards.library import REWARDS
 
 PER_ROW = ("prompts", "completions", "completion_ids", "steps")
-"""What a function may be given beside the columns of the data, one entry a completion."""
+"""What a function may be given beside the columns of the data, each (B,). All but `steps` are TRL's own arguments."""
 ALL_COLUMNS = "*"
 
 
@@ -65,5 +68,6 @@ def reads(function: RewardFunction, component: Named) -> set[str]:
     """Names of the arguments it looks at, so that no others travel to its process; ALL_COLUMNS when unknown."""
     if component.file is not None:
         return {ALL_COLUMNS, *PER_ROW}
+    # A whole column that is never read would be pickled for every process and batch.
     named = set(inspect.signature(function.call).parameters) & set(PER_ROW)
     return {"completions", *named, *function.columns, *function.from_trainer}

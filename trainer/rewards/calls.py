@@ -1,7 +1,7 @@
 """What is asked of a reward function and what it answers. It is asked in this process (in_process.py) or in
 another one (pool.py).
 
-Standard library only.
+Imports no library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.text import Message
 
 @dataclass(frozen=True)
 class Call:
-    """One component on one batch. arguments: lists with one entry a completion; shared: the same for all of them."""
+    """One component on one batch of `rows` completions. arguments: {name: (rows,)}; shared: the same for all rows."""
 
     name: str
     rows: int
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """values: one a completion (or a list, one a step). seconds: inside the function, summed over processes.
+    """values: (rows,), one a completion (or a list, one a step). seconds: inside the function, summed over processes.
     said: what the function told TRL's log_extra and log_metric, in order: (which, name, what)."""
 
     values: Values
@@ -59,6 +59,8 @@ def ask(function: RewardFunction, call: Call) -> Answer:
     # Copies: a function that edits what it is given must not change the data of the next one.
     arguments: dict[str, Any] = {key: list(values) for key, values in call.arguments.items()}
     arguments |= call.shared
+    # TRL passes both to every reward function that takes them. The function may be in another process, where the
+    # trainer is not: what it says is noted and repeated to the trainer by the wrapper.
     arguments["log_extra"] = lambda column, values: said.append(("log_extra", str(column), list(values)))
     arguments["log_metric"] = lambda name, value: said.append(("log_metric", str(name), float(value)))
     started = time.perf_counter()

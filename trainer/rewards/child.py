@@ -14,7 +14,7 @@ what the functions themselves print goes to stderr, which is the log of the run.
 
 A value is a number, null, a list with one value a step, or {"failed": why}; why is [key, values] of a Message.
 
-Standard library and the reward library.
+Imports the library of rewards, whose functions bring what they need at their first call.
 """
 
 from __future__ import annotations

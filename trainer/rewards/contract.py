@@ -1,10 +1,12 @@
 """What a reward function is given and what it may return.
 
-The contract is TRL's: fn(prompts, completions, **columns) -> one number a completion, or None for one it cannot judge.
-A completion is text, or a list with one assistant message. Beyond TRL a value may be a Failure, which says why the row
-could not be judged, and with process supervision a list with one value a step.
+The contract is TRL's (1.14.2, docs/source/grpo_trainer.md "Using a custom reward function"): fn(prompts, completions,
+**columns) -> one number a completion, or None for one it cannot judge. A completion is text, or a list with one
+assistant message. Every list has B entries, one a completion: a prompt and its columns are repeated for each of its G
+completions. Beyond TRL a value may be a Failure, which says why the row could not be judged, and with process
+supervision a list with one value a step.
 
-Standard library only.
+Imports no library.
 """
 
 from __future__ import annotations
@@ -76,12 +78,13 @@ def text_of(completion: Completion) -> str:
 
 
 def checked(raw: Any, rows: int, name: str, steps: Sequence[int] | None = None) -> Values:
-    """What a function returned as plain values. A row that is no finite number of sane size becomes a Failure.
+    """What a function returned as plain values, (B,). A row that is no finite number of sane size becomes a Failure.
 
-    rows: completions it was called with. steps: steps of each completion, for a function that judges steps; it may
-    still return one value a completion.
+    rows: B, the completions it was called with. steps: steps of each completion, for a function that judges steps; it
+    may still return one value a completion.
     Raises RewardError when the shape is wrong: then no value can be told to belong to a row.
     """
+    # A list of another length cannot be repaired by guessing: every value would go to somebody else's completion.
     values = _listed(raw, name, Message("rewards.asked.completions", count=rows), rows)
     if steps is None:
         return [_value(value, name, row) for row, value in enumerate(values)]
@@ -104,6 +107,7 @@ def _is_list(value: Any) -> bool:
 
 def _listed(raw: Any, name: str | Message, asked: Message, count: int) -> list[Any]:
     """asked: `count` completions or steps, in words."""
+    # Tensors and numpy arrays of shape (B,) are as good as lists; their own classes are not imported for that.
     if hasattr(raw, "detach"):  # a tensor, perhaps with a gradient
         raw = raw.detach()
     if hasattr(raw, "tolist"):
@@ -128,8 +132,9 @@ def _value(value: Any, name: str, row: int) -> Value:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:  # a tensor of several elements, an int beyond float64
         return Failure(Message("rewards.failed.no_number", seen=_seen(value), said=str(error)))
-    if math.isnan(number):  # TRL's own word for "no reward"
+    if math.isnan(number):  # TRL turns None into NaN before it sums the components: the two mean "no reward"
         return None
+    # Infinity too: one such reward makes mean and std of its group NaN, and with them every advantage of it.
     if not abs(number) <= LARGEST:
         return Failure(Message("rewards.failed.too_large", seen=f"{number:g}", most=f"{LARGEST:g}"))
     return number

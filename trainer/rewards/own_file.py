@@ -4,7 +4,7 @@ Contract as in TRL: fn(prompts, completions, **columns) -> one number a completi
 functions too. A function is given only the arguments it names, so `**kwargs` may be left out; `params` of the component
 are added. The file is run like any script of yours, in a process of its own: it is trusted, model-written code is not.
 
-Standard library only.
+Imports no library; what the file imports is its own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardF
         own = functions_in(module)
         raise RewardError(_no_function(path, "", name, own))
     _refuse_unknown(function, params, f"{path}: {name}")
+    # Not row by row: nobody knows whether it compares the completions of a batch, so a batch is never split.
     return RewardFunction(_called(function, params), rowwise=False)
 
 
@@ -91,6 +92,7 @@ def rewards_in(path: str) -> list[str]:
 
 def _bound(node: ast.stmt) -> Iterator[str]:
     """Names a top-level statement may give a value, as far as reading tells."""
+    # Assignments count: `reward = make_reward(3)` is a function too, and only running the file would tell.
     for part in ast.walk(node):
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield part.name
@@ -167,6 +169,7 @@ def _called(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..
     named, others = _parameters(function)
 
     def call(**arguments: Any) -> Any:
+        # TRL passes every column and asks for **kwargs; here a function may leave them out.
         given = arguments if others else {name: value for name, value in arguments.items() if name in named}
         found = function(**given | params)
         if not inspect.iscoroutine(found):

@@ -7,7 +7,10 @@ at most `deadline_s`, whatever happens; rows without an answer by then are Failu
 How the deadline is spent: a whole batch may take half of what is left of it, a single row a quarter, and a second or
 50 times the slowest row so far once there is one. So there is time to find several bad rows.
 
-Standard library only.
+The B rows of a call are split over processes where the function judges row by row. Requests travel as pickle, answers
+as JSON (child.py): code of a person may have made an answer, and unpickling runs code.
+
+Imports the library of rewards, which is light; what its functions need at a call is imported in the processes.
 """
 
 from __future__ import annotations
@@ -37,12 +40,12 @@ from trainer.rewards.child import LENGTH
 from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values
 from trainer.text import Message, here, readable
 
-MOST = 4
+MOST = 4  # processes, unless reward.workers says another number
 START_S = 60.0  # a person's own file may import what takes long
 END_S = 1.0  # for the kernel to end a process
-LEAST_ROW_S = 0.05
+LEAST_ROW_S = 0.05  # a row that had less would fail by the scheduler's doing
 PRINTED = 20_000  # bytes a process may print while it works on one task
-USUAL_ROW_S = 1.0
+USUAL_ROW_S = 1.0  # below it no row is called slow, whatever its neighbours took
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _PENDING = object()
 
@@ -366,8 +369,7 @@ def _value(raw: Any) -> Any:
 
 
 def _message(raw: list[Any]) -> Message:
-    key, values = raw
-    return Message(key, **readable(values))
+    return Message(raw[0], **readable(raw[1]))
 
 
 def _unsendable(call: Call, error: Exception) -> RewardError:

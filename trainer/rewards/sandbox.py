@@ -7,7 +7,7 @@ environment and its processes. It can start threads, but no second process. When
 There is no way around it: where bubblewrap does not work nothing is run. Not covered: holes in the Linux kernel, which
 the program shares with the host, and what can be learnt from timing.
 
-Standard library only. Linux only.
+Imports no library. Runs on Linux only.
 """
 
 from __future__ import annotations

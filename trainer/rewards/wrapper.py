@@ -2,6 +2,14 @@
 
 TRL names a reward by its class, so its metrics are `rewards/ComponentRewardWrapper/mean` and `/std`; mean, std and
 seconds of every component are logged beside them under its own name through TRL's `log_metric`.
+
+Why one function and not TRL's list of them with `reward_weights` (1.14.2): its nansum leaves out the None of
+one function in silence, an exception of one ends the run, and one that hangs holds it for ever; it knows no clip,
+scale or nested sum. TRL's own part stays: it takes the (B,) rewards that `__call__` returns, compares the G
+completions of each prompt and turns None into NaN.
+
+    B = P * G  completions of a call      S  steps of a completion, under process supervision
+    C  cells: B of them, or under process supervision the sum of all S; arithmetic.py works on cells
 """
 
 from __future__ import annotations
@@ -35,8 +43,8 @@ class ComponentRewardWrapper:
     last_seconds     {name of a function: seconds inside it, summed over processes}
     last_reasons     {name of a function: why it could not judge the row}; empty when all is well
     last_failures    the same in English, as rollout files keep it
-    last_steps       with process supervision the texts of the completion's steps, else []
-    last_step_rewards  and what each step is paid; a value for the whole completion counts at its last step
+    last_steps       with process supervision the texts of the completion's steps, (B, S), else []
+    last_step_rewards  (B, S), the reward of each step; a value for the whole completion counts at its last step
     """
 
     def __init__(
@@ -63,7 +71,7 @@ class ComponentRewardWrapper:
         self._judged: set[str] = set()  # components that have ever given a value
         self._silent: dict[str, int] = {}  # batches in a row in which a component failed for all rows
         self._gaps: set[str] = set()  # components that have left rows without a value
-        self._unpaid = 0  # batches in a row without any reward
+        self._without = 0  # batches in a row without any reward
         self.last_components: dict[str, list[float | None]] = {}
         self.last_correct: list[bool | None] = []
         self.last_seconds: dict[str, float] = {}
@@ -80,22 +88,26 @@ class ComponentRewardWrapper:
         log_extra: Callable[[str, list[Any]], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """What each completion is paid while training. Raises RewardError as `reward.on_error` wants."""
+        """(B,): the reward of each completion while training; None where nothing could judge it.
+
+        TRL calls it, with the columns of the data and its own arguments (trainer_state, log_metric, log_extra,
+        completion_ids) by name. Raises RewardError as `reward.on_error` wants.
+        """
         with self.spans(type(self).__name__):
             answers = self._ask(prompts, completions, columns)
-            paid = self._pay(prompts, answers, training=True)
+            rewards = self._weigh(prompts, answers, training=True)
         if log_metric is not None:
             self._log(answers, log_metric)
         for which, name, what in (word for answer in answers.values() for word in answer.said):
             listener = log_metric if which == "log_metric" else log_extra
             if listener is not None:
                 listener(name, what)
-        return paid
+        return rewards
 
     def score(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-        """The same outside of training: nothing is taken relative to the batch, and a failure is only put down."""
+        """(B,): the same outside of training: nothing is taken relative to the batch, and a failure is only noted."""
         with self.spans(type(self).__name__):
-            return self._pay(prompts, self._ask(prompts, completions, columns), training=False)
+            return self._weigh(prompts, self._ask(prompts, completions, columns), training=False)
 
     def answer_of(self, text: str) -> str | None:
         """The answer in a completion, for majority votes: what the deciding component looks at, else the whole text."""
@@ -114,7 +126,9 @@ class ComponentRewardWrapper:
         process = self.supervision == "process"
         self.last_steps = [steps.split(text_of(c), self.reward.step_split) for c in completions] if process else []
         arguments = {"prompts": prompts, "completions": completions}
+        # What TRL passes beside columns is no list of B (log_metric, environments): it belongs to no completion.
         arguments |= {name: values for name, values in columns.items() if _one_a_row(values, rows)}
+        # TRL hands over the live TrainerState; another process gets its numbers and words only.
         shared = {"trainer_state": _picklable(columns["trainer_state"])} if "trainer_state" in columns else {}
         if process:
             arguments["steps"] = self.last_steps
@@ -135,6 +149,7 @@ class ComponentRewardWrapper:
         counts = [len(texts) for texts in self.last_steps] or None
         if not self.leaves[name].per_step:
             return Call(name, rows, arguments, shared, counts)
+        # per_step: every step is asked as a completion of its own, (C,) rows, each with the columns of its completion.
         owner = [row for row, texts in enumerate(self.last_steps) for _ in texts]
         spread = {key: [values[row] for row in owner] for key, values in arguments.items() if key != "steps"}
         texts = [text for texts in self.last_steps for text in texts]
@@ -148,9 +163,9 @@ class ComponentRewardWrapper:
         nested: Any = [[next(values) for _ in texts] for texts in self.last_steps]
         return Answer(nested, answer.seconds)  # what it said is of steps, and TRL's tables are of completions
 
-    # ---- paying
+    # ---- weighing
 
-    def _pay(self, prompts: Sequence[Any], answers: dict[str, Answer], training: bool) -> list[float | None]:
+    def _weigh(self, prompts: Sequence[Any], answers: dict[str, Answer], training: bool) -> list[float | None]:
         self.last_seconds = {name: answer.seconds for name, answer in answers.items()}
         values: dict[str, list[Any]] = {name: list(answer.values) for name, answer in answers.items()}
         self.last_reasons = [
@@ -159,8 +174,11 @@ class ComponentRewardWrapper:
         ]
         self.last_failures = [{name: str(why) for name, why in failed.items()} for failed in self.last_reasons]
         self._refuse_broken(prompts, training)
+        # "zero" teaches the model to avoid what breaks the function, where 0 is the lowest reward. "none" leaves the
+        # row out of the group's mean and std (TRL's nanmean, nanstd). A row there was no time for is never made 0.
         if self.reward.on_error == "zero":
             values = {name: [_zeroed(value) for value in column] for name, column in values.items()}
+        # From here on (C,): steps of all completions one after the other, a completion without steps is one cell.
         cells = [len(texts) for texts in self.last_steps] or [1] * len(prompts)
         flat = {name: _flat(column, cells) for name, column in values.items()}
         plain = {node.title: _joined(arithmetic.plain(node, flat), cells) for node in _nodes(self.reward.components)}
@@ -168,17 +186,18 @@ class ComponentRewardWrapper:
         self.last_components = {name: plain[name] for name in self.leaves}
         self.last_correct = [None if v is None else v >= self.reward.correct_at for v in plain[self.correct_name]]
         sums = [_divided(v, self.reward.divide_by) for v in arithmetic.total(self.reward.components, flat, training)]
-        paid = _joined(sums, cells)
+        rewards = _joined(sums, cells)
         if self.last_steps:
             left = iter(sums)
             found = [[next(left) for _ in texts] for texts in self.last_steps]
+            # A completion without a reward has no rewards of steps either: its advantage must not come from half of it.
             self.last_step_rewards = [
                 [None if total is None or isinstance(v, Failure) else v for v in row]
-                for row, total in zip(found, paid, strict=True)
+                for row, total in zip(found, rewards, strict=True)
             ]
         if training:
-            self._refuse_unpaid(paid)
-        return paid
+            self._refuse_no_reward(rewards)
+        return rewards
 
     def _refuse_broken(self, prompts: Sequence[Any], training: bool) -> None:
         """Note who has ever judged a row; while training, raise RewardError where a failure cannot be lived with."""
@@ -198,9 +217,9 @@ class ComponentRewardWrapper:
                     key = "rewards.silent" if name in self._judged else "rewards.silent_first"
                     raise RewardError(Problem(key, name=name, rows=len(rows), batches=BATCHES, why=why))
 
-    def _refuse_unpaid(self, paid: Sequence[float | None]) -> None:
-        self._unpaid = 0 if any(value is not None for value in paid) else self._unpaid + 1
-        if self._unpaid >= BATCHES:
+    def _refuse_no_reward(self, rewards: Sequence[float | None]) -> None:
+        self._without = 0 if any(value is not None for value in rewards) else self._without + 1
+        if self._without >= BATCHES:
             raise RewardError(Problem("rewards.none", batches=BATCHES))
 
     # ---- telling

@@ -116,7 +116,7 @@ class Scorer:
         """{text: its vectors and weights}, the one used last at the end."""
 
     def f1(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """The value of each (candidate, reference)."""
+        """(n,): the value of each of n (candidate, reference), at most 1."""
         import torch
 
         texts = [(candidate.strip(), reference.strip()) for candidate, reference in pairs]
@@ -136,6 +136,7 @@ class Scorer:
 
     def _of_references(self, texts: set[str]) -> dict[str, Embedded]:
         """The completions of a group share one reference, and in the next epoch it comes again."""
+        # Sorted: the batches, and with them the last digits, must not depend on the hash seed of the process.
         fresh = sorted(texts - self.references.keys())
         for rows, embedded in self._embedded(fresh):
             for row, (vectors, weights) in zip(rows, embedded, strict=True):
@@ -161,8 +162,11 @@ class Scorer:
         ends = [end for end in (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id) if end is not None]
         for rows in side_model.by_length(ids, self.batch_size):
             batch = side_model.padded([ids[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
+            # The training may run under autocast in bfloat16: scores would then depend on the policy's dtype.
             with torch.no_grad(), torch.autocast(self.device.partition(":")[0], enabled=False):
+                # hidden_states: embeddings and then every layer, each (B, T, width); padding is at the end of T.
                 hidden = self.model(**batch, output_hidden_states=True).hidden_states[self.layer]
+            # [CLS] and [SEP] weigh nothing: they are in every text and match each other (bert-score, no idf).
             weights = ~torch.isin(batch["input_ids"], torch.tensor(ends, device=self.device))
             yield rows, [(hidden[at, : len(ids[row])], weights[at, : len(ids[row])]) for at, row in enumerate(rows)]
 
@@ -208,8 +212,11 @@ def greedy_f1(candidate: Embedded, reference: Embedded) -> Any:
     """
     import torch
 
+    # (T1, width) @ (width, T2) of vectors of length 1: every cosine at once, (T1, T2).
     one, other = (torch.nn.functional.normalize(vectors.double(), dim=-1) for vectors, _ in (candidate, reference))
     similar = one @ other.T
+    # Precision: each token of the candidate takes its best match in the reference; recall the other way round.
     precision = (similar.amax(dim=1) * candidate[1]).sum() / candidate[1].sum()
     recall = (similar.amax(dim=0) * reference[1]).sum() / reference[1].sum()
+    # 0 / 0 where a text has no token of weight, or where precision and recall cancel out.
     return torch.nan_to_num(2 * precision * recall / (precision + recall), nan=0.0, posinf=0.0, neginf=0.0)

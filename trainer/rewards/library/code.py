@@ -113,7 +113,7 @@ def _share(program: str, tests: list[Any], passes: Callable[..., bool], timeout_
         if left_s <= 0:
             break
         passed += passes(program, test, left_s, memory_mb)
-    return passed / len(tests)
+    return passed / len(tests)  # of all tests: those there was no time for count as failed
 
 
 def _answers(program: str, test: tuple[str, str], left_s: float, memory_mb: int) -> bool:
@@ -124,7 +124,7 @@ def _answers(program: str, test: tuple[str, str], left_s: float, memory_mb: int)
 
 
 def _returns(program: str, test: str, left_s: float, memory_mb: int) -> bool:
-    word = secrets.token_hex(16)
+    word = secrets.token_hex(16)  # a word the program cannot know: printing it is how a test says that it returned
     task = json.dumps({"word": word, "program": program, "test": test})
     result = sandbox.run(_HARNESS, stdin=task, timeout_s=left_s, memory_mb=memory_mb, output_bytes=SPARE_BYTES)
     return result.ok and result.stdout == word

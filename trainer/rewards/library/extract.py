@@ -56,6 +56,7 @@ class Pattern:
 
     def last(self, text: str) -> str | None:
         """Of the last match the first group that took part in it; None without a match."""
+        # All matches for the last one: neither re nor regex searches from the end.
         found = self._in_time(lambda: list(self._compiled.finditer(text, timeout=LIMIT_S)))
         return next((group for group in found[-1].groups() if group is not None), None) if found else None
 
@@ -73,6 +74,7 @@ def finder(pattern: str | None, normalise: bool = False) -> Callable[[str], str 
     normalise_answer returns it, which is one line, and what is found is normalised again.
     The finder raises TooSlow when the pattern takes too long; a bad pattern raises ValueError here.
     """
+    # Normalised before the pattern: a person writes it for plain quotation marks and one line.
     clean = normalise_answer if normalise else str.strip
     if pattern is None:
         return clean

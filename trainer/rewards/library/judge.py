@@ -126,6 +126,7 @@ def _as_text(prompt: Any) -> str:
 
 
 def _question(template: str, values: dict[str, str], completion: str, low: float, high: float) -> str:
+    # A hash of the text itself: no completion can hold its own closing mark.
     mark = "text-" + hashlib.sha256(completion.encode("utf-8", "replace")).hexdigest()[:16]
     task = template.format_map(values | {"completion": f"<{mark}>\n{completion}\n</{mark}>"})
     question = FRAME.format(mark=mark, task=task, low=low, high=high)
@@ -165,6 +166,7 @@ class Judge:
         fresh = [question for question in dict.fromkeys(questions) if question not in self.known]
         found = dict(zip(fresh, asyncio.run(self._all(fresh)), strict=True)) if fresh else {}
         values = [found[question] if question in found else self.known[question] for question in questions]
+        # A failure is not remembered: the endpoint may be back in the next step.
         self.known |= {question: grade for question, grade in found.items() if not isinstance(grade, Failure)}
         while len(self.known) > CACHED_GRADES:
             self.known.popitem(last=False)
@@ -243,6 +245,7 @@ class Judge:
         if "<think>" in said:
             return Failure(Message("rewards.judge.thinking"))
         said = re.sub(rf"\s*(?:/|out of|of)\s*{self.high:g}(?!\d|[.,]\d)", "", said)  # "7 out of 10" is one grade
+        # A set: "8. The grade is 8" is one grade.
         found = {float(number.replace(",", ".")) for number in NUMBER.findall(said)}
         if len(found) != 1:
             wrong = "rewards.judge.several_numbers" if found else "rewards.judge.no_number"
@@ -251,6 +254,7 @@ class Judge:
         if not self.low <= number <= self.high:
             scale = {"low": f"{self.low:g}", "high": f"{self.high:g}"}
             return Failure(Message("rewards.judge.off_scale", seen=f"{number:g}", **scale))
+        # To 0..1, so that a weight means the same whatever the scale the judge was asked for.
         return (number - self.low) / (self.high - self.low)
 
 

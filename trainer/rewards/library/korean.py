@@ -1,6 +1,6 @@
 """What has to be done to a text before Korean answers can be compared: one spelling, and tokens.
 
-Standard library and regex only.
+Imports regex, for its Unicode properties.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ def each_row(judge: Callable[..., Value], *columns: Iterable[Any]) -> list[Value
 
 
 def _judged(judge: Callable[..., Value], row: tuple[Any, ...]) -> Value:
+    # Anything else a function raises goes up: the pool, or in_process, finds the row and says where it was raised.
     try:
         return judge(*row)
     except TimeoutError as error:

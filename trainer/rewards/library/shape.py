@@ -59,6 +59,7 @@ def overlong(max_tokens: int, buffer: int) -> RewardFunction:
     if not 0 < buffer <= max_tokens:
         raise Unfit("rewards.unfit.buffer", buffer=buffer, most=max_tokens)
 
+    # TRL passes completion_ids, B lists of tokens without padding, to every reward function.
     def judge(
         completions: Sequence[Completion], completion_ids: Sequence[Sequence[int]] | None = None, **columns: Any
     ) -> list[Value]:
@@ -71,6 +72,7 @@ def overlong(max_tokens: int, buffer: int) -> RewardFunction:
 
 def _slope(length: float, start: float, end: float) -> float:
     """0 at `start` and before it, -1 at `end` and past it, a straight line between."""
+    # Works for end < start too: both differences change their sign.
     return max(-1.0, min(0.0, (start - length) / (end - start)))
 
 
@@ -87,6 +89,7 @@ def repetition(n: int = 4, tokens: str = "word") -> RewardFunction:
 
     def judge_row(completion: Completion) -> Value:
         words = split(text_of(completion))
+        # All n-grams: the list against itself, moved on by 1 to n - 1 words.
         grams = list(zip(*(words[place:] for place in range(n)), strict=False))
         return len(set(grams)) / len(grams) - 1 if grams else 0.0
 
