@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from trainer import text
-from trainer.text import Words
+from trainer.text import Message, Words
 
 
 class Said(NamedTuple):
@@ -62,10 +62,14 @@ class Problem:
         if f"{head}.what" not in words and self._english is not None:
             return self._english
         where, what, fix = (
-            words.said(text.Message(f"{head}.{part}", **self.values)) if f"{head}.{part}" in words else ""
+            words.said(Message(f"{head}.{part}", **self.values)) if f"{head}.{part}" in words else ""
             for part in ("where", "what", "fix")
         )
         return Said(self.place or where, what, fix)
+
+    def why(self) -> Message:
+        """What is wrong, as a value of another problem or message."""
+        return Message(f"problem.{self.key}.what", **self.values)
 
     @property
     def where(self) -> str:
@@ -119,6 +123,25 @@ class Problem:
 
     def __hash__(self) -> int:
         return hash((self.key, self.place))
+
+
+class Unfit(ValueError):
+    """A value that cannot be used, and why, as a message: Unfit("data.why.bytes"). Who catches it knows the place and
+    makes a Problem of it; nobody is shown it alone.
+    """
+
+    def __init__(self, key: str, /, **values: Any) -> None:
+        self.message = Message(key, **values)
+        super().__init__(key)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+def reason(error: BaseException) -> Message:
+    """Why, to be put into a problem: the message of what is ours, a library's text as it is."""
+    found = getattr(error, "message", None)
+    return found if isinstance(found, Message) else Message("plain.text", text=str(error))
 
 
 class TrainerError(Exception):

@@ -86,7 +86,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("37 assistant last", chat({"role": "assistant", "content": "a"}), "R", "the assistant's"),
     ("42 only bad rows", "[]\n", "R", "rename it to rows.json"),
     ("43 identical", f"{GOOD}\n" * 5, "R", "all 5 rows have the same prompt"),
-    ("44 duplicates", same(4), "W", "rows.jsonl:12: 3 of 14 rows (21%)"),
+    ("44 duplicates", same(4), "W", "rows.jsonl:12: 3 of 14 rows (21 %)"),
     ("44 few duplicates", same(2), "A", ""),
     ("47 completions", second('{"prompt": "a", "answer": "b", "completions": 1}'), "R", "a word kept for what rewards"),
     ("47 trainer_state", second('{"prompt": "a", "answer": "b", "trainer_state": 1}'), "R", "data.columns.my_trainer"),

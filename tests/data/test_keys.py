@@ -88,7 +88,7 @@ def test_without_duplicates_the_split_is_the_fraction_and_another_for_another_se
 
 
 @pytest.mark.parametrize(("prompts", "fraction", "message"), [
-    (["a"], 0.1, "is 0.1: of 1 row none is left"),
+    (["a"], 0.1, "is 0.1: of 1 rows none is left"),
     (["a", "b"], 0.99, "is 0.99: of 2 rows none is left"),
     (["a", "A", "a?"], 0.5, "is 0.5: of 3 rows none is left"),
 ])  # fmt: skip

@@ -153,7 +153,7 @@ def test_messages_take_no_template_and_no_system_prompt_and_that_is_said_once(
     path.write_text("".join(json.dumps(row) + "\n" for row in chat))
     said = [str(warning) for warning in sources.inspect(spec_for(path, **data)).warnings]
     assert len(said) == warns
-    assert all("data.system_prompt and prompt_template are not used (2 rows)" in text for text in said)
+    assert all("data.system_prompt and prompt_template are not used (rows: 2)" in text for text in said)
 
 
 def test_steps_is_a_word_of_its_own_with_process_supervision_only(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from trainer.rewards.arithmetic import percentile, plain, total
 from trainer.rewards.contract import Failure
 from trainer.spec import Component, Reward
+from trainer.text import Message
 
 
 def leaf(name: str, **settings: Any) -> Component:
@@ -73,14 +74,14 @@ def test_what_is_relative_to_the_batch_is_left_out_of_an_evaluation() -> None:
 
 def test_none_is_left_out_and_a_failure_spoils_the_whole_row() -> None:
     both = [leaf("a"), leaf("b")]
-    failed = Failure("hung")
+    failed = Failure(Message("plain.text", text="hung"))
     found = total(both, {"a": [1.0, None, failed, None], "b": [0.5, 0.5, 0.5, None]}, True)
     assert found == [1.5, 0.5, failed, None]
 
 
 def test_a_failure_inside_a_sum_spoils_the_row_too() -> None:
     nested = [leaf("a"), summed(leaf("b"), leaf("c"), weight=0.5)]
-    failed = Failure("hung")
+    failed = Failure(Message("plain.text", text="hung"))
     assert total(nested, {"a": [1.0, 1.0], "b": [1.0, failed], "c": [1.0, 1.0]}, True) == [2.0, failed]
 
 

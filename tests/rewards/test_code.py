@@ -154,7 +154,7 @@ def test_a_pattern_finds_the_program_and_without_a_match_nothing_is_paid() -> No
     ("params", "said"),
     [
         ({"language": "rust"}, "only 'python'"),
-        ({"style": "unittest"}, "'stdin' and 'assert'"),
+        ({"style": "unittest"}, "must be one of: stdin, assert"),
         ({"timeout_s": 0.0}, "above 0"),
         ({"memory_mb": 8}, "needs 64"),
         ({"extract": "x"}, "no group"),

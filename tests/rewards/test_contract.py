@@ -16,6 +16,7 @@ import torch
 
 from trainer.errors import RewardError
 from trainer.rewards.contract import Failure, checked, text_of
+from trainer.text import Message
 
 
 def twice(first: Any) -> list[Any]:
@@ -40,7 +41,10 @@ def twice(first: Any) -> list[Any]:
         (torch.tensor([1.0, 0.5], requires_grad=True), [1.0, 0.5]),
         ([torch.tensor(1.0), torch.tensor(0.5)], [1.0, 0.5]),
         (twice(Fraction(1, 4)), [0.25, 0.5]),
-        (twice(Failure("no answer")), [Failure("no answer"), 0.5]),
+        (
+            twice(Failure(Message("plain.text", text="no answer"))),
+            [Failure(Message("plain.text", text="no answer")), 0.5],
+        ),
     ],
 )
 def test_what_can_be_read_is_read(returned: Any, wanted: list[Any]) -> None:

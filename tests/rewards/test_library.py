@@ -71,7 +71,7 @@ def test_params_that_do_not_fit_are_refused_when_the_function_is_made(
 
 def test_a_pattern_that_never_ends_costs_one_second_and_that_row_only() -> None:
     slow, fine = pay("format_regex", {"pattern": NEVER_ENDS, "search": True}, [HANGS, "aa"], ["aa", "aa"])
-    assert slow == Failure("the pattern took longer than 1 s")
+    assert isinstance(slow, Failure) and slow.reason == "the pattern took longer than 1 s"
     assert fine == 1.0
 
 

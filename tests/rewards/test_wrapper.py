@@ -13,6 +13,7 @@ from trainer.rewards.contract import Failure, RewardFunction
 from trainer.rewards.library import REWARDS
 from trainer.rewards.wrapper import BATCHES, ComponentRewardWrapper
 from trainer.spec import Component, Reward
+from trainer.text import Message
 
 Make = Callable[..., ComponentRewardWrapper]
 
@@ -68,7 +69,7 @@ def test_a_row_that_fails_is_paid_as_the_policy_says(make: Make, policy: str, pa
 
 def test_a_row_that_was_not_reached_is_never_paid_0(make: Make) -> None:
     def late(completions: list[str], **columns: Any) -> list[Any]:
-        return [Failure("was not reached", tried=False), 1.0]
+        return [Failure(Message("plain.text", text="was not reached"), tried=False), 1.0]
 
     assert pay(make((late, {}), ([0.5, 0.5], {}), on_error="zero"), 2) == [None, 1.5]
 

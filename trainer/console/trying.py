@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer import presets
+from trainer import presets, text
 from trainer.data import preview
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
@@ -78,17 +78,19 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
         found = check.trial(wrapper, shown, typed)
     finally:
         wrapper.close()
-    for line in _aligned(check.table(found)):
+    words = text.here()
+    for line in _aligned(check.table(found, words)):
         print(line, file=out)
     print(file=out)
     for name, seconds in found.seconds.items():
-        print(f"{name}: {seconds / len(found.tries) * 1000:.2f} ms a completion", file=out)
-    for text in found.warnings:
-        print(f"warn: {forms.printable(text)}", file=out)
-    for text in found.problems:
-        print(f"error: {forms.printable(text)}", file=out)
+        print(words("rewards.try.time", name=name, ms=f"{seconds / len(found.tries) * 1000:.2f}"), file=out)
+    for note in found.warnings:
+        print(words("rewards.try.warning", text=forms.printable(words.said(note))), file=out)
+    for problem in found.problems:
+        said = problem.said(words)
+        print(words("rewards.try.error", text=forms.printable(f"{said.where}: {said.what}")), file=out)
     if not found.problems and not found.warnings:
-        print("nothing to complain of", file=out)
+        print(words("rewards.try.good"), file=out)
     return not found.problems
 
 

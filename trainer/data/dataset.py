@@ -26,11 +26,12 @@ from trainer.data.render import Renderer, with_prompt
 from trainer.data.survey import Feed, Survey, survey
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
+from trainer.text import Message, storable
 
 __all__ = ["DataReport", "Prepared", "load", "prompt_ids", "with_prompt"]
 
 IN_MEMORY_BYTES = 64 * 2**20
-"""JSON of the rendered rows up to which they stay in memory; the rows of more lie in files that are mapped."""
+"""JSON of the rendered rows up to which they stay in memory; the rows of more are in files that are mapped."""
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 """Rows with their number in their file, from 0."""
 
@@ -51,7 +52,7 @@ class DataReport:
     """Training rows whose prompt is also held out; left out when data.leaks is drop."""
     columns: list[str] = field(default_factory=list)
     """Of the training rows, `prompt` and what is made included."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
     longest_prompt_tokens: int = 0
     longest_prompt_row: int = 0
     fingerprint: str = ""
@@ -61,7 +62,8 @@ class DataReport:
     """The same of the held-out rows."""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON."""
+        return asdict(self) | {"warnings": storable(self.warnings)}
 
 
 class HeldOutRow(dict[str, Any]):
@@ -85,7 +87,7 @@ def load(spec: RunSpec, tokenizer: Any, folder: Path | None = None) -> Prepared:
     """Read, render and fit the rows of a run; memory is bounded by IN_MEMORY_BYTES and the held-out rows used.
 
     folder: where rows that do not fit into memory are put until the process ends; None is the system's for such files.
-    Raises DataError for what sources.inspect refuses (of a Hub dataset it is found here first), for chat without a
+    Raises DataError for what sources.inspect refuses (of a Hub dataset that is found here first), for chat without a
     chat template, and when nothing is left to train on, or to evaluate on where there are held-out rows.
     """
     train, held_out = feeds(spec)
@@ -106,13 +108,14 @@ def load(spec: RunSpec, tokenizer: Any, folder: Path | None = None) -> Prepared:
         HeldOutRow(row, number) for number, row in _fitting(first, spec, tokenizer, of_held_out)
     ]
     report.eval_dropped, report.eval_cut = of_held_out.dropped, of_held_out.cut
-    for kind, left, dropped in (("", kept.count, report.dropped), ("held-out ", len(held), report.eval_dropped)):
-        if dropped and not left:
-            what = f"all {dropped} {kind}prompts are longer than {spec.data.max_prompt_length} tokens"
-            raise DataError(Problem.plain("data", what, "--set data.max_prompt_length=N"))
+    limit = spec.data.max_prompt_length
+    if report.dropped and not kept.count:
+        raise DataError(Problem("data.all_long", "data", count=report.dropped, most=limit))
+    if report.eval_dropped and not held:
+        raise DataError(Problem("data.all_held_out_long", "data", count=report.eval_dropped, most=limit))
     report.rows, report.eval_rows = kept.count, len(held)
     report.duplicates, report.leaked = found.duplicates, found.leaked
-    report.columns, report.warnings = list(kept.columns), [str(warning) for warning in found.warnings]
+    report.columns, report.warnings = list(kept.columns), found.warnings
     report.fingerprint = kept.fingerprint()
     report.held_out_fingerprint = _Digest(held).hex() if held else ""
     return Prepared(kept.dataset(), held, report)
@@ -120,12 +123,9 @@ def load(spec: RunSpec, tokenizer: Any, folder: Path | None = None) -> Prepared:
 
 def _refuse_chat_without_template(spec: RunSpec, tokenizer: Any, messages: bool) -> None:
     if (spec.data.chat or messages) and not getattr(tokenizer, "chat_template", None):
-        fix = "the instruct model of the same family"
         if messages:
-            what = "holds chat messages as prompts, and the tokenizer of this model has no chat template"
-            raise DataError(Problem.plain("data", what, f"{fix}, or rows with a text as prompt and data.chat=false"))
-        what = "is true, and the tokenizer of this model has no chat template"
-        raise DataError(Problem.plain("data.chat", what, f"--set data.chat=false, or {fix}"))
+            raise DataError(Problem("data.messages_no_template", "data"))
+        raise DataError(Problem("data.no_template", "data.chat"))
 
 
 def feeds(spec: RunSpec) -> tuple[Feed, Feed | None]:
@@ -144,8 +144,8 @@ def _of_hub(spec: RunSpec, split: str, limit: int | None = None) -> Feed:
     try:
         dataset = load_dataset(data.name, data.config, split=split)
     except (OSError, ValueError) as error:  # not found, gated, no network, no such config or split
-        fix = "--set data.path=FILE.jsonl for a local file; check data.name, data.config, data.split and the network"
-        raise DataError(Problem.plain("data.name", f"{data.name} ({split}) cannot be read: {error}", fix)) from error
+        problem = Problem("data.hub_unreadable", "data.name", name=data.name, split=split, said=str(error))
+        raise DataError(problem) from error
     return Feed(
         f"{data.name} {split}",
         "data.path" if split == data.split else "data.eval_path",
@@ -268,10 +268,7 @@ def _fitting(rows: Numbered, spec: RunSpec, tokenizer: Any, report: DataReport) 
             report.cut += 1
         if tokens > limit:
             if spec.data.overlong == "error":
-                fix = f"--set data.max_prompt_length={tokens} or --set data.overlong=drop"
-                raise DataError(
-                    Problem.plain("data.overlong", f"a prompt has {tokens} tokens, {limit} are allowed", fix)
-                )
+                raise DataError(Problem("data.overlong", "data.overlong", tokens=tokens, most=limit))
             report.dropped += 1
             continue
         if tokens > report.longest_prompt_tokens:

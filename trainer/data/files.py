@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from trainer.data.decoding import BOM, DECODER, MAX_LINE, Found, Record, _decoded, _refuse, an_object, not_json
+from trainer.data.decoding import BOM, DECODER, MAX_LINE, Found, Record, an_object, decoded, not_json
 from trainer.errors import DataError, Problem
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 _HEAD = 4096  # bytes that are looked at to tell what a file really is
 _BINARY = {
-    b"\x1f\x8b": "gzip: unpack it (gunzip) first",
-    b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save the sheet as CSV",
-    b"\xff\xfe": "UTF-16: save the file as UTF-8",
-    b"\xfe\xff": "UTF-16: save the file as UTF-8",
+    b"\x1f\x8b": "data.is_gzip",
+    b"PK\x03\x04": "data.is_zip",
+    b"\xff\xfe": "data.is_utf16",
+    b"\xfe\xff": "data.is_utf16",
 }
 
 
@@ -46,55 +46,62 @@ def records(path: str | Path, key: str) -> Iterator[Found]:
             _refuse_contradiction(path, head)
             yield from _READERS[path.suffix.lower()](file, path.name)
     except OSError as error:
-        _refuse(key, f"{path} cannot be read: {error.strerror or error}", f"--set {key}=PATH of a readable file")
+        said = error.strerror or str(error)
+        raise DataError(Problem("data.unreadable", key, path=str(path), said=said, key=key)) from error
     if stamp(path, key) != before:
         refuse_changed(str(path), key)
 
 
 def refuse_changed(name: str, key: str) -> NoReturn:
-    _refuse(key, f"{name} was changed while it was read", "start again when nothing writes to it any more")
+    raise DataError(Problem("data.changed", key, name=name))
 
 
 def stamp(path: Path, key: str) -> tuple[int, int, int]:
     """What changes with a file's contents: inode, size, time of the last change. Raises DataError as records does."""
-    fix = f"--set {key}=PATH (relative paths start at {Path.cwd().name}/)"
+    asked = {"path": str(path), "key": key, "start": f"{Path.cwd().name}/"}
     try:
         found = path.stat()
     except FileNotFoundError:
-        _refuse(key, f"no file {path}", fix)
+        raise DataError(Problem("data.no_file", key, **asked)) from None
     except (OSError, ValueError) as error:  # a loop of links, no permission, a name with NUL
-        _refuse(key, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}", fix)
+        said = getattr(error, "strerror", None) or str(error)
+        raise DataError(Problem("data.unreachable", key, said=said, **asked)) from error
     if not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
-        _refuse(key, f"{path} is {kind}, not a file", fix)
+        folder = stat.S_ISDIR(found.st_mode)
+        raise DataError(Problem("data.is_folder" if folder else "data.is_device", key, **asked))
     if path.suffix.lower() not in SUFFIXES:
-        _refuse(key, f"{path.name} has the suffix {path.suffix or '(none)'}", f"one of: {', '.join(SUFFIXES)}")
+        raise DataError(Problem("data.suffix", key, name=path.name, seen=path.suffix or "-", known=list(SUFFIXES)))
     if not os.access(path, os.R_OK):
-        _refuse(key, f"{path} may not be read by this user", f"chmod u+r {path.name}")
+        raise DataError(Problem("data.forbidden", key, path=str(path), name=path.name))
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _refuse_contradiction(path: Path, head: bytes) -> None:
     """Raise DataError where the first bytes are those of another format than the suffix says."""
-    name, suffix = f"{path.name}:1", path.suffix.lower()
-    for magic, what in _BINARY.items():
+    where = f"{path.name}:1"
+    for magic, key in _BINARY.items():
         if head.startswith(magic):
-            _refuse(name, f"is {what.partition(':')[0]}", what.partition(":")[2].strip())
+            raise DataError(Problem(key, where))
+    if found := _contradiction(path.suffix.lower(), head):
+        key, right = found
+        raise DataError(Problem(key, where, name=f"{path.stem}{right}"))
+
+
+def _contradiction(suffix: str, head: bytes) -> tuple[str, str] | None:
+    """(key of the problem, suffix that would fit the contents)."""
     if (suffix == ".parquet") != head.startswith(b"PAR1"):
-        if suffix == ".parquet":
-            _refuse(name, "is no Parquet file", "rename it to what it is: .jsonl, .json or .csv")
-        _refuse(name, "is a Parquet file", f"rename it to {path.stem}.parquet")
+        return ("data.no_parquet", "") if suffix == ".parquet" else ("data.is_parquet", ".parquet")
     text = head.removeprefix(BOM).lstrip()
     first = text.partition(b"\n")[0].strip()
     if suffix == ".jsonl" and text.startswith(b"["):
-        _refuse(name, "is a JSON array, not one object a line", f"rename it to {path.stem}.json")
+        return "data.is_array", ".json"
     if suffix == ".jsonl" and first == b"{":
-        fix = f"write each object in one line, or put them in [ ] and rename it to {path.stem}.json"
-        _refuse(name, "is an object spread over several lines", fix)
+        return "data.is_spread", ".json"
     if suffix == ".jsonl" and re.match(rb'\s*(?:"[^"]*"|[A-Za-z_]\w*)\s*[,;\t]', first):
-        _refuse(name, "looks like CSV", f"rename it to {path.stem}.csv")
+        return "data.is_csv", ".csv"
     if suffix == ".csv" and re.match(rb"[\[{]\s*[\[{\"\]}]", first):
-        _refuse(name, "looks like JSON", f"rename it to {path.stem}.{'json' if first[:1] == b'[' else 'jsonl'}")
+        return "data.is_json", ".json" if first[:1] == b"[" else ".jsonl"
+    return None
 
 
 def lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
@@ -103,12 +110,8 @@ def lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
     while line := file.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
-            fix = "one record a line; is it a file without line ends?"
-            _refuse(f"{name}:{number}", f"is longer than {MAX_LINE // 2**20} MiB", fix)
+            raise DataError(Problem("data.line_long", f"{name}:{number}", most=MAX_LINE // 2**20))
         yield number, line.removeprefix(BOM) if number == 1 else line
-
-
-# ---- JSON values
 
 
 # ---- one reader a format
@@ -120,7 +123,7 @@ def _jsonl(file: BinaryIO, name: str) -> Iterator[Found]:
             if not line.strip():
                 continue
             try:
-                yield an_object(DECODER.decode(_decoded(line, f"{name}:{number}")), number, name)
+                yield an_object(DECODER.decode(decoded(line, f"{name}:{number}")), number, name)
             except DataError as error:
                 yield error.problems[0]
             except (ValueError, RecursionError) as error:
@@ -137,7 +140,7 @@ def _json(file: BinaryIO, name: str) -> Iterator[Found]:
 
 def _csv(file: BinaryIO, name: str) -> Iterator[Found]:
     csv.field_size_limit(MAX_LINE)
-    numbered = ((number, _decoded(line, f"{name}:{number}")) for number, line in lines(file, name))
+    numbered = ((number, decoded(line, f"{name}:{number}")) for number, line in lines(file, name))
     try:
         start, first = next(((number, text) for number, text in numbered if text.strip()), (0, ""))
         if not start:
@@ -146,8 +149,8 @@ def _csv(file: BinaryIO, name: str) -> Iterator[Found]:
         delimiter = max(",;\t", key=bare.count)  # the first of those that are equal
         header = next(csv.reader([first], delimiter=delimiter))
         if len(set(header)) != len(header) or not all(column.strip() for column in header):
-            fix = f"a first line with the names of the columns, e.g. prompt{delimiter}answer"
-            yield Problem.plain(f"{name}:{start}", f"has no name or one name twice in its header: {header}"[:200], fix)
+            example = f"prompt{delimiter}answer"
+            yield Problem("data.csv_header", f"{name}:{start}", header=str(header)[:160], example=example)
             return
         texts = (text for _, text in numbered)
         yield from _csv_rows(csv.reader(texts, delimiter=delimiter, strict=True), header, name, start)
@@ -164,14 +167,12 @@ def _csv_rows(reader: Any, header: list[str], name: str, start: int) -> Iterator
         except StopIteration:
             return
         except csv.Error as error:
-            fix = 'a text with quotes is written "He said ""yes"""; every opening quote needs its end'
-            yield Problem.plain(f"{name}:{line}", f"is not CSV: {error}", fix)
+            yield Problem("data.not_csv", f"{name}:{line}", said=str(error), example='"He said ""yes"""')
             return
         if not any(values):
             continue
         if len(values) != len(header):
-            what = f"has {len(values)} cells, the header has {len(header)}"
-            yield Problem.plain(f"{name}:{line}", what, "put a text that holds the delimiter in double quotes")
+            yield Problem("data.csv_cells", f"{name}:{line}", cells=len(values), wanted=len(header))
         else:
             yield Record(line, dict(zip(header, values, strict=True)))
 
@@ -187,9 +188,7 @@ def _parquet(file: BinaryIO, name: str) -> Iterator[Found]:
                 number += 1
                 yield Record(number, columns)
     except (pyarrow.ArrowException, OSError) as error:
-        yield Problem.plain(
-            f"{name}:{number + 1}", f"is no Parquet: {str(error).splitlines()[0]}", "write the file again"
-        )
+        yield Problem("data.bad_parquet", f"{name}:{number + 1}", said=str(error).splitlines()[0])
 
 
 _READERS: dict[str, Callable[[BinaryIO, str], Iterator[Found]]] = {

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from trainer.data.decoding import BOM, DECODER, MAX_LINE, Found, an_object, not_json
-from trainer.errors import DataError, Problem
+from trainer.data.decoding import BOM, DECODER, EXAMPLE, MAX_LINE, Found, an_object, not_json
+from trainer.errors import DataError, Problem, Unfit
 
 _CHUNK = 2**18
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -39,7 +39,7 @@ class _Window:
             self.text, self.place = rest + self._decoder.decode(chunk, self.ended), 0
         except UnicodeDecodeError as error:
             line = self.line + rest.count("\n") + chunk[: error.start].count(b"\n")
-            raise DataError(Problem.plain(f"{self._name}:{line}", "is not UTF-8", "save the file as UTF-8")) from error
+            raise DataError(Problem("data.array_not_utf8", f"{self._name}:{line}")) from error
 
     def move(self, place: int) -> None:
         self.line += self.text.count("\n", self.place, place)
@@ -67,7 +67,7 @@ class _Window:
                     self.move(end)
                     return found
             if len(self.text) - self.place > MAX_LINE:
-                raise ValueError(f"an element is longer than {MAX_LINE // 2**20} MiB")
+                raise Unfit("data.why.element_long", most=MAX_LINE // 2**20)
             self.more()
 
 
@@ -81,8 +81,7 @@ def elements(file: BinaryIO, name: str) -> Iterator[Found]:
     except json.JSONDecodeError as error:
         line = window.line + window.text.count("\n", window.place, error.pos)
         before = window.text.rfind("\n", 0, error.pos)
-        fix = "double quotes, and a comma between two elements but not after the last"
-        yield Problem.plain(f"{name}:{line}", f"is not JSON: {error.msg} at column {error.pos - before}", fix)
+        yield Problem("data.array_syntax", f"{name}:{line}", said=error.msg, column=error.pos - before)
     except (ValueError, RecursionError) as error:
         yield not_json(error, f"{name}:{window.line}")
 
@@ -100,9 +99,7 @@ def _elements(window: _Window, name: str) -> Iterator[Found]:
         window.move(window.place + 1)
     else:
         if first:
-            yield Problem.plain(
-                f"{name}:{window.line}", "is no JSON array", '[{"prompt": "...", "answer": "..."}, ...]'
-            )
+            yield Problem("data.no_array", f"{name}:{window.line}", example=f"[{EXAMPLE}, ...]")
         return
     done = window.next() == "]"
     while not done:
@@ -111,8 +108,8 @@ def _elements(window: _Window, name: str) -> Iterator[Found]:
         yield an_object(window.value(), line, name)
         mark = window.next()
         if mark not in {",", "]"}:
-            what = f"ends in the middle of the array, after the element of line {line}" if not mark else "has no comma"
-            yield Problem.plain(f"{name}:{window.line}", what, "end the array with ]; commas between its elements")
+            where = f"{name}:{window.line}"
+            yield Problem("data.array_comma", where) if mark else Problem("data.array_cut", where, line=line)
             return
         done = mark == "]"
         window.move(window.place + (0 if done else 1))
@@ -120,8 +117,7 @@ def _elements(window: _Window, name: str) -> Iterator[Found]:
     closed = not wrapped or window.next() == "}"
     window.move(window.place + int(wrapped and closed))
     if window.next() or not closed:
-        what = "has more than one key around its rows" if wrapped else "has more behind the array"
-        yield Problem.plain(f"{name}:{window.line}", what, "keep the array of the rows alone")
+        yield Problem("data.array_keys" if wrapped else "data.array_more", f"{name}:{window.line}")
 
 
 def _no_array(window: _Window, name: str) -> Problem:
@@ -133,7 +129,5 @@ def _no_array(window: _Window, name: str) -> Problem:
         several = False
     stem = name.rpartition(".")[0]
     if several:
-        return Problem.plain(f"{name}:1", "is one object after another, not a JSON array", f"rename it to {stem}.jsonl")
-    return Problem.plain(
-        f"{name}:1", "is an object, not an array of objects", '[{"prompt": "...", "answer": "..."}, ...]'
-    )
+        return Problem("data.several_objects", f"{name}:1", name=f"{stem}.jsonl")
+    return Problem("data.one_object", f"{name}:1", example=f"[{EXAMPLE}, ...]")

@@ -1,7 +1,7 @@
 """What is remembered of the rows of a file, and what is found by comparing it: duplicates, held-out rows, leaks.
 
 Hashes stand for texts. Equal but for white space around them is the same prompt; equal in normal form (render.py) may
-be another question - of spacing, of case, of code - and is only said. Standard library, spec and numpy.
+be another question - of spacing, of case, of code - and is only said. Imports numpy, the spec and rows.py.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from trainer.data.rows import MAX_PROBLEMS, shortened
 from trainer.errors import DataError, Problem
 from trainer.spec import Data, RunSpec
+from trainer.text import Message
 
 TRAIN, HELD_OUT, LEAKED = 0, 1, 2
 """Roles of the rows of the training feed."""
 MANY_DUPLICATES = 0.1  # share of the rows from which on duplicates are worth a warning
-BUT_FOR = "but for case, space or punctuation"
 
 
 @dataclass
@@ -36,14 +36,14 @@ class Keys:
     """The prompts are lists of messages."""
     types: dict[str, int] = field(default_factory=dict)
     """{type of few-shot examples: line of its first row}."""
-    warnings: list[Problem] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
 
     def where(self, place: int) -> str:
         return f"{self.name}:{self.lines[place]}"
 
-    def first(self, places: Any) -> str:
+    def first(self, places: Any) -> list[str]:
         """The lines of the first three rows, for a sentence."""
-        return "lines " + ", ".join(str(self.lines[place]) for place in places[:3])
+        return [str(self.lines[place]) for place in places[:3]]
 
 
 def of(values: array[int]) -> Any:
@@ -52,9 +52,7 @@ def of(values: array[int]) -> Any:
 
 def refuse_one_prompt(keys: Keys) -> None:
     if len(keys.exact) > 1 and np.all(of(keys.exact) == keys.exact[0]):
-        what = f"all {len(keys.exact)} rows have the same prompt"
-        fix = "data.prompt_template must name the column that differs; is data.columns right?"
-        raise DataError(Problem.plain(keys.name, what, fix))
+        raise DataError(Problem("data.one_prompt", keys.name, count=len(keys.exact)))
 
 
 def _repeated(keys: array[int]) -> list[int]:
@@ -65,17 +63,17 @@ def _repeated(keys: array[int]) -> list[int]:
     return again
 
 
-def duplicates(keys: Keys) -> tuple[int, list[Problem]]:
+def duplicates(keys: Keys) -> tuple[int, list[Message]]:
     """(rows whose prompt was there before, warnings)."""
     again, warnings = _repeated(keys.exact), []
     share = len(again) / max(len(keys.exact), 1)
     if share > MANY_DUPLICATES:
-        what = f"{len(again)} of {len(keys.exact)} rows ({share:.0%}) have a prompt that was there before"
-        warnings.append(Problem.plain(keys.where(again[0]), what, "leave them out: they count double in training"))
+        seen: dict[str, Any] = {"count": len(again), "rows": len(keys.exact), "share": share}
+        warnings.append(Message("data.note.duplicates", place=keys.where(again[0]), **seen))
     nearly = sorted(set(_repeated(keys.alike)) - set(again))
     if nearly:
-        what = f"{len(nearly)} rows equal one before {BUT_FOR} ({keys.first(nearly)})"
-        warnings.append(Problem.plain(keys.where(nearly[0]), what, "leave them out where they ask the same"))
+        seen = {"count": len(nearly), "lines": keys.first(nearly)}
+        warnings.append(Message("data.note.nearly_duplicates", place=keys.where(nearly[0]), **seen))
     return len(again), warnings
 
 
@@ -98,8 +96,7 @@ def roles_of(spec: RunSpec, keys: Keys) -> bytearray:
         if held == wanted:
             break
     if held == len(roles):
-        what = f"is {fraction}: of {held} row{'s' if held > 1 else ''} none is left to train on"
-        raise DataError(Problem.plain("data.eval_fraction", what, "more rows that differ, or a smaller fraction"))
+        raise DataError(Problem("data.nothing_left", "data.eval_fraction", fraction=fraction, count=held))
     np.frombuffer(roles, np.uint8)[drawn[group]] = HELD_OUT
     return roles
 
@@ -115,7 +112,7 @@ def held_out_keys(keys: Keys | None, held: Keys | None, roles: bytearray) -> fro
     return frozenset([*of(keys.alike)[chosen].tolist(), *shown])
 
 
-def leaks(data: Data, keys: Keys, held: Keys, roles: bytearray) -> tuple[int, list[Problem]]:
+def leaks(data: Data, keys: Keys, held: Keys, roles: bytearray) -> tuple[int, list[Message]]:
     """(training rows whose prompt is in the held-out file, warnings); data.leaks = drop makes them LEAKED in `roles`.
 
     Raises DataError as data.leaks says. What is equal in normal form only is dropped with them, else said.
@@ -123,35 +120,34 @@ def leaks(data: Data, keys: Keys, held: Keys, roles: bytearray) -> tuple[int, li
     alike = np.isin(of(keys.alike), of(held.alike))
     exact = np.isin(of(keys.exact), of(held.exact))
     same, nearly = np.flatnonzero(exact).tolist(), np.flatnonzero(alike & ~exact).tolist()
-    warnings = []
+    warnings: list[Message] = []
     if data.leaks == "drop" and (same or nearly):
         return _dropped(keys, roles, sorted(same + nearly), len(nearly))
     if same:
-        listed = [_leak(keys, held, place) for place in same[:MAX_PROBLEMS]]
+        pairs = [(keys.where(place), _place_of(keys.exact[place], held)) for place in same[:MAX_PROBLEMS]]
         if data.leaks == "error":
+            listed = [Problem("data.leak", place, held=other) for place, other in pairs]
             raise DataError(shortened(listed, keys.name, len(same)))
-        warnings += listed[:3]
+        warnings += [Message("data.note.leak", place=place, held=other) for place, other in pairs[:3]]
         if len(same) > 3:
-            warnings.append(Problem.plain(keys.name, f"and {len(same) - 3} more rows that are also held out"))
+            warnings.append(Message("data.note.more_leaks", place=keys.name, count=len(same) - 3))
     if nearly:
-        what = f"{len(nearly)} training rows equal a held-out row {BUT_FOR} ({keys.first(nearly)})"
-        fix = "--set data.leaks=drop leaves them out; nothing to do where they ask something else"
-        warnings.append(Problem.plain(keys.where(nearly[0]), what, fix))
+        seen = {"count": len(nearly), "lines": keys.first(nearly)}
+        warnings.append(Message("data.note.nearly_leaks", place=keys.where(nearly[0]), **seen))
     return len(same), warnings
 
 
-def _dropped(keys: Keys, roles: bytearray, places: list[int], nearly: int) -> tuple[int, list[Problem]]:
+def _dropped(keys: Keys, roles: bytearray, places: list[int], nearly: int) -> tuple[int, list[Message]]:
     for place in places:
         roles[place] = LEAKED
     if TRAIN not in roles:
-        raise DataError(Problem.plain(keys.name, f"all {len(places)} training rows are also held out", "other rows"))
-    what = f"{len(places)} training rows are left out: their prompts are held out"
-    what += f", {nearly} of them {BUT_FOR}" if nearly else ""
-    return len(places), [Problem.plain(keys.where(places[0]), f"{what} ({keys.first(places)})", "nothing to do")]
+        raise DataError(Problem("data.all_held_out", keys.name, count=len(places)))
+    seen = {"place": keys.where(places[0]), "count": len(places), "lines": keys.first(places)}
+    if nearly:
+        return len(places), [Message("data.note.dropped_nearly", nearly=nearly, **seen)]
+    return len(places), [Message("data.note.dropped", **seen)]
 
 
-def _leak(keys: Keys, held: Keys, place: int) -> Problem:
-    """Which held-out row a training row equals."""
-    what = f"its prompt is also held out, in {held.where(held.exact.index(keys.exact[place]))}"
-    fix = "--set data.leaks=drop leaves it out of the training rows, data.leaks=warn trains on it"
-    return Problem.plain(keys.where(place), what, fix)
+def _place_of(key: int, held: Keys) -> str:
+    """file:line of the first held-out row with that key."""
+    return held.where(held.exact.index(key))

@@ -30,7 +30,7 @@ class Glance:
 def preview(spec: RunSpec, count: int = 8) -> list[dict[str, Any]]:
     """The first `count` training rows: every column, `prompt` rendered as messages (data.chat) or text.
 
-    Raises DataError with all that sources.inspect refuses, and for a dataset that does not lie on this machine.
+    Raises DataError with all that sources.inspect refuses, and for a dataset that is not on this machine.
     """
     train, held_out = sources.feeds(spec)
     if train is None:
@@ -40,7 +40,7 @@ def preview(spec: RunSpec, count: int = 8) -> list[dict[str, Any]]:
 
 
 def glance(spec: RunSpec, most: int, records: Sequence[Found] | None = None) -> Glance:
-    """At most `most` records of each file, or the given ones of a dataset that does not lie on this machine.
+    """At most `most` records of each file, or the given ones of a dataset that is not on this machine.
 
     Raises DataError with what is wrong with these rows, and for a Hub dataset without `records`.
     """
@@ -74,5 +74,4 @@ def _rendered(spec: RunSpec, train: Feed, found: Survey) -> Any:
 
 
 def _on_the_hub(spec: RunSpec) -> Problem:
-    fix = "--set data.path=FILE.jsonl; rows of the Hub are read when the run starts"
-    return Problem.plain("data.name", f"{spec.data.name} lies on the Hub and cannot be shown", fix)
+    return Problem("data.on_hub", "data.name", name=spec.data.name)

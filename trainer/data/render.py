@@ -1,6 +1,6 @@
 """Rows as prompts: instruction, few-shot examples and template put together as they will be sent.
 
-Standard library only.
+Imports the spec and rows.py; nothing heavy.
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ class Pool:
         if not known.keys().isdisjoint(keys):  # a second example of one question would teach nothing
             return
         if len(self._known) > MAX_TYPES:
-            what = f"column {self.few_shot.by} has more than {MAX_TYPES} values: it names no types"
-            raise DataError(Problem.plain(f"{name}:{row.line}", what, "--set data.few_shot.by=COLUMN"))
+            raise DataError(
+                Problem("data.many_types", f"{name}:{row.line}", column=str(self.few_shot.by), most=MAX_TYPES)
+            )
         heap = self._heaps.setdefault(kind, [])
         rank = -key_of(f"{self.seed} {keys[0]}")  # the root of a heap is its lowest: the highest hash leaves first
         if len(heap) == POOL and rank < heap[0][0]:
@@ -163,9 +164,14 @@ class Pool:
         count, others = self.few_shot.count, self.others(columns)
         if others >= count:
             return None
-        of_type = f" of type {self.type_of(columns)!r}" if self.few_shot.by else ""
-        what = f"there are {others} other examples{of_type}, {count} are wanted"
-        return Problem.plain(where, what, f"--set data.few_shot.count={max(others, 1)}, or add examples")
+        return self.too_few(others, self.type_of(columns), where)
+
+    def too_few(self, others: int, kind: str, where: str) -> Problem:
+        """others: examples a row of that type can be shown."""
+        counted = {"others": max(others, 0), "wanted": self.few_shot.count, "most": max(others, 1)}
+        if not self.few_shot.by:
+            return Problem("data.few_examples", where, **counted)
+        return Problem("data.few_of_type", where, kind=repr(kind), **counted)
 
     def draw(self, columns: dict[str, Any]) -> str:
         """The text of a row's examples: the same for the same seed and contents, whatever the order of the rows.

@@ -1,6 +1,6 @@
 """What a row must have, checked row by row in bounded memory; every problem names file:line.
 
-Standard library, spec and the (light) reward library only.
+Imports the spec and the (light) library of rewards.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.data.decoding import Found
+from trainer.data.decoding import EXAMPLE, Found
 from trainer.data.values import Kind, Unusable, kind_of, merged, printable, refuse_half_characters, texts, word
 from trainer.errors import DataError, Problem
 from trainer.rewards.library import REWARDS
 from trainer.spec import Data, RunSpec
+from trainer.text import Message
 
 MAX_PROBLEMS = 10  # listed one by one; the rest is counted
 FEW_SHOT, WARM_START = "data.few_shot.path", "model.warm_start.path"
@@ -88,11 +89,11 @@ def shortened(problems: list[Problem], name: str, count: int | None = None) -> l
     """The first ten in the order of their lines, and how many more of `count` there are."""
     first = sorted(problems, key=_place)[:MAX_PROBLEMS]
     rest = (len(problems) if count is None else count) - len(first)
-    return first if rest <= 0 else [*first, Problem.plain(name, f"and {rest} more bad rows")]
+    return first if rest <= 0 else [*first, Problem("data.more_bad_rows", name, count=rest)]
 
 
 def _place(problem: Problem) -> int:
-    line = problem.where.rpartition(":")[2]
+    line = problem.place.rpartition(":")[2]
     return int(line) if line.isdecimal() else 0
 
 
@@ -111,11 +112,12 @@ class Checker:
     _missing: dict[str, tuple[list[Problem], int]] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
     _first: Row | None = None
-    _notes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _notes: dict[Message, tuple[int, int]] = field(default_factory=dict)
+    """{what is odd: (rows, line of the first)}."""
 
     def __post_init__(self) -> None:
         self.needed = needed_columns(self.spec, self.key)
-        self._paid = set(reward_columns(self.spec))
+        self._read_by_rewards = set(reward_columns(self.spec))
         self._made = self.spec.data.instruction is not None or self.spec.data.few_shot is not None
         self._asks = fields(self.spec.data.prompt_template) == ("prompt",)
         # With process supervision a function's argument `steps` is the steps of its completion.
@@ -133,7 +135,7 @@ class Checker:
         before = self._count
         where = f"{self.name}:{row.line}"
         kinds: dict[str, Kind] = {}
-        for problem in self._of(row.columns, where, kinds):
+        for problem in self._of(row.columns, row.line, kinds):
             self._add(problem)
         missing = self._look_for_missing(row.columns, where)
         self._compare(kinds, row.line, where)
@@ -144,16 +146,16 @@ class Checker:
         if len(self._problems) < MAX_PROBLEMS:
             self._problems.append(problem)
 
-    def _note(self, what: str, where: str) -> None:
-        count, line = self._notes.get(what, (0, _place(Problem.plain(where, ""))))
-        self._notes[what] = (count + 1, line)
+    def _note(self, odd: Message, line: int) -> None:
+        count, first = self._notes.get(odd, (0, line))
+        self._notes[odd] = (count + 1, first)
 
     def _look_for_missing(self, columns: dict[str, Any], where: str) -> bool:
         missing = [name for name in self.needed if name not in columns]
         for name in missing:
             listed, count = self._missing.get(name, ([], 0))
             if len(listed) < MAX_PROBLEMS:
-                listed.append(Problem.plain(where, f"has no column {name}", _mapping(name, columns)))
+                listed.append(_no_column(name, columns, where))
             self._missing[name] = (listed, count + 1)
         return bool(missing)
 
@@ -164,62 +166,64 @@ class Checker:
             try:
                 self.columns[column] = (merged(known, kind, column in self.needed), row if known is None else line)
             except Unusable as error:
-                what = f"is {word(kind)}, in line {line} it is {word(known)}"
-                what = what if word(kind) != word(known) else f"{error}, counted from line {line} on"
-                self._add(Problem.plain(where, f"column {column} {what}", "one type a column: put numbers in quotes"))
+                both = {"column": column, "line": line}
+                if word(kind) != word(known):
+                    self._add(Problem("data.two_kinds", where, kind=word(kind), first=word(known), **both))
+                else:
+                    self._add(Problem("data.kinds_inside", where, why=error.message, **both))
 
-    def _of(self, columns: dict[str, Any], where: str, kinds: dict[str, Kind]) -> Iterator[Problem]:
+    def _of(self, columns: dict[str, Any], line: int, kinds: dict[str, Kind]) -> Iterator[Problem]:
         """Puts the kinds of the values into `kinds`."""
-        before = self._count
+        before, where = self._count, f"{self.name}:{line}"
         for name, value in columns.items():
             if name in self._reserved:
-                fix = f'--set data.columns.my_{name}="{name}"'
-                yield Problem.plain(where, f"column {name} is a word kept for what rewards are given", fix)
+                yield Problem("data.reserved", where, column=name)
             if name == "prompt" and not self._judges(value):
                 kinds[name] = "str"  # what is made of the template takes its place
                 continue
             try:
                 refuse_half_characters(name)
                 if name in ("image", "images") and value is not None:
-                    raise Unusable("is an image, and models are trained on text here: leave the column out")
+                    raise Unusable("data.why.image")
                 kinds[name] = kind_of(value, name in self.needed)
             except Unusable as error:
-                yield Problem.plain(where, f"column {printable(name)} {error}")
+                yield Problem("data.unusable", where, column=printable(name), why=error.message)
                 continue
             if "\0" in texts(value):
-                self._note(f"column {name} holds NUL characters (\\x00)", where)
+                self._note(Message("data.odd.nul", column=name), line)
         for name in self.needed:
             value = columns.get(name, "?")
             if value is None:
-                yield Problem.plain(where, f"column {name} is null", "leave the row out or fill it in")
-            elif name in self._paid and isinstance(value, dict):
-                yield Problem.plain(where, f"column {name} is an object, and a reward reads it", "a text or a number")
-            elif name in self._paid and isinstance(value, str) and not value.strip():
-                self._note(f"column {name}, which a reward reads, is empty", where)
+                yield Problem("data.null", where, column=name)
+            elif name in self._read_by_rewards and isinstance(value, dict):
+                yield Problem("data.object_read", where, column=name)
+            elif name in self._read_by_rewards and isinstance(value, str) and not value.strip():
+                self._note(Message("data.odd.empty", column=name), line)
         if self._count == before:
-            yield from self._of_the_prompt(columns, where)
+            yield from self._of_the_prompt(columns, line)
 
-    def _of_the_prompt(self, columns: dict[str, Any], where: str) -> Iterator[Problem]:
+    def _of_the_prompt(self, columns: dict[str, Any], line: int) -> Iterator[Problem]:
         if self.key == FEW_SHOT:
             return
+        where = f"{self.name}:{line}"
         prompt, data = columns.get("prompt", "?"), self.spec.data
         problem = _prompt_problem(prompt, where) if self._judges(prompt) else None
         if problem:
             yield problem
         elif isinstance(prompt, list):
             if self._made:
-                what = "prompt is a list of messages, which take no instruction or few_shot"
-                yield Problem.plain(where, what, "a text as prompt, and data.prompt_template around it")
+                yield Problem("data.messages_made", where)
             elif data.system_prompt or data.prompt_template != "{prompt}":
-                self._note("prompt is a list of messages: data.system_prompt and prompt_template are not used", where)
+                self._note(Message("data.odd.messages"), line)
         elif not self._asks and not any(str(columns.get(name, "?")).strip() for name in self._asked()):
-            yield Problem.plain(where, "prompt is empty: all columns of data.prompt_template are")
+            yield Problem("data.all_empty", where)
         if data.instruction is not None and columns.get(data.instruction.by) is not None:
             kind = str(columns[data.instruction.by])
             if kind not in data.instruction.texts:
                 known = ", ".join(data.instruction.texts)
-                what = f"column {data.instruction.by} is {kind[:60]!r}, and data.instruction has no text for it"
-                yield Problem.plain(where, what, f"one of: {known}")
+                yield Problem(
+                    "data.no_instruction", where, column=data.instruction.by, seen=repr(kind[:60]), known=known
+                )
 
     def _judges(self, prompt: Any) -> bool:
         """Whether the column `prompt` is sent: messages always are, anything else where a template names it."""
@@ -233,11 +237,11 @@ class Checker:
         """The prompts are lists of messages."""
         return isinstance(self.columns.get("prompt", (None, 0))[0], tuple)
 
-    def warnings(self) -> list[Problem]:
+    def warnings(self) -> list[Message]:
         """What is legal and odd, with the first line it was seen in."""
         return [
-            Problem.plain(f"{self.name}:{line}", f"{what} ({count} row{'s' if count > 1 else ''})", "look at them")
-            for what, (count, line) in self._notes.items()
+            Message("data.note.odd", place=f"{self.name}:{line}", odd=odd, count=count)
+            for odd, (count, line) in self._notes.items()
         ]
 
     def finish(self) -> None:
@@ -250,8 +254,7 @@ class Checker:
         if problems:
             raise DataError(shortened(problems, self.name, count))
         if not self.rows:
-            fix = 'one object a line: {"prompt": "...", "answer": "..."}'
-            raise DataError(Problem.plain(self.key, f"{self.name} has no rows", fix))
+            raise DataError(Problem("data.no_rows", self.key, name=self.name, example=EXAMPLE))
 
 
 def checked(found: Iterable[Found], checker: Checker, limit: int | None = None) -> Iterator[Row]:
@@ -265,25 +268,26 @@ def checked(found: Iterable[Found], checker: Checker, limit: int | None = None) 
     checker.finish()
 
 
-def _mapping(name: str, columns: dict[str, Any]) -> str:
-    """What to type; a column that differs by case only is proposed outright."""
+def _no_column(name: str, columns: dict[str, Any], where: str) -> Problem:
+    """A column that differs by case only is proposed outright."""
     same = next((theirs for theirs in columns if theirs.lower() == name.lower()), "COLUMN")
-    return printable(f"--set data.columns.{name}={same}, one of: {', '.join(map(str, columns))}")
+    known = printable(", ".join(map(str, columns)))
+    return Problem("data.no_column", where, name=name, likely=printable(same), known=known)
 
 
 def _prompt_problem(prompt: Any, where: str) -> Problem | None:
     """A prompt is text, or chat messages the last of which is not the assistant's."""
     if isinstance(prompt, str):
-        return None if prompt.strip() else Problem.plain(where, "prompt is empty")
+        return None if prompt.strip() else Problem("data.prompt_empty", where)
     if isinstance(prompt, list) and prompt and all(isinstance(message, dict) for message in prompt):
         if not all({"role", "content"} <= message.keys() for message in prompt):
-            return Problem.plain(where, "a message of prompt has no role or no content")
+            return Problem("data.message_keys", where)
         if not all(isinstance(message["content"], str) and message["content"].strip() for message in prompt):
-            return Problem.plain(where, "a message of prompt has no text as its content")
+            return Problem("data.message_text", where)
         strange = next((message["role"] for message in prompt if message["role"] not in ROLES), None)
         if strange is not None:
-            return Problem.plain(where, f"a message of prompt has the role {strange!r}", f"one of: {', '.join(ROLES)}")
+            return Problem("data.message_role", where, seen=repr(strange), known=list(ROLES))
         if prompt[-1]["role"] == "assistant":
-            return Problem.plain(where, "the last message of prompt is the assistant's", "end with a user message")
+            return Problem("data.message_last", where)
         return None
-    return Problem.plain(where, f"prompt is {type(prompt).__name__}", "text, or a list of {role, content}")
+    return Problem("data.prompt_kind", where, kind=type(prompt).__name__)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from trainer.data.rows import Row, needed_columns, rename
 from trainer.data.survey import Feed, of_file, survey
-from trainer.errors import Problem
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 __all__ = ["Feed", "Inspection", "Row", "feeds", "inspect", "needed_columns", "read_rows", "rename"]
 
@@ -24,7 +24,7 @@ class Inspection:
 
     rows: int | None
     eval_rows: int | None
-    warnings: list[Problem] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
 
 
 def feeds(spec: RunSpec) -> tuple[Feed | None, Feed | None]:

@@ -4,7 +4,7 @@ Rows are streamed; what stays in memory is two hashes, a line and a flag: 21 byt
 few-shot examples 29), the pool of few-shot examples, and the runs of words of the held-out rows. The training file is
 read once more when there are held-out rows or few-shot examples.
 
-Standard library, spec and numpy.
+Imports numpy and the spec; no torch, no datasets.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trainer.data.render import Pool, alike, exactly, fill, keys_of, question
 from trainer.data.rows import FEW_SHOT, MAX_PROBLEMS, WARM_START, Checker, Row, checked, shortened
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Survey:
     leaked: int = 0
     messages: bool = False
     """Some prompts are lists of messages."""
-    warnings: list[Problem] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
     pool: Pool | None = None
     apart: frozenset[int] = frozenset()
     """Keys of the held-out rows (render.keys_of); only where there is a warm start or there are few-shot examples."""
@@ -139,15 +140,14 @@ def _examples_of_a_file(spec: RunSpec, path: str, found: Survey) -> Pool:
     few_shot, feed = spec.data.few_shot, of_file(path, FEW_SHOT)
     assert few_shot is not None
     pool = fill(Pool(few_shot, spec.data, spec.run.seed, found.apart), feed.rows(spec), feed.name)
-    _say_left_out(found, feed.name, "examples", pool.left_out)
+    if pool.left_out:
+        found.warnings.append(Message("data.note.examples_left_out", **_first(feed.name, pool.left_out)))
     return pool
 
 
-def _say_left_out(found: Survey, name: str, what: str, lines: list[int]) -> None:
-    if lines:
-        first = ", ".join(map(str, lines[:3]))
-        said = f"{len(lines)} {what} are left out: their questions are held out (lines {first})"
-        found.warnings.append(Problem.plain(f"{name}:{lines[0]}", said, "nothing to do"))
+def _first(name: str, lines: list[int]) -> dict[str, Any]:
+    """Where some rows of a file are: values of a note."""
+    return {"place": f"{name}:{lines[0]}", "count": len(lines), "lines": [str(line) for line in lines[:3]]}
 
 
 def _second_reading(spec: RunSpec, train: Feed, own: Keys, has_file: bool, found: Survey, overlap: Overlap) -> None:
@@ -174,9 +174,8 @@ def _second_reading(spec: RunSpec, train: Feed, own: Keys, has_file: bool, found
     short.finish()
     overlap.finish()
     if overlap.rows:
-        lines = ", ".join(str(line) for line in overlap.first)
-        what = f"{overlap.rows} training rows share {RUN} words in a row with a held-out row (lines {lines})"
-        found.warnings.append(Problem.plain(f"{own.name}:{overlap.first[0]}", what, "look whether the test was copied"))
+        seen = _first(own.name, overlap.first) | {"count": overlap.rows, "words": RUN}
+        found.warnings.append(Message("data.note.overlap", **seen))
     if pool is not None:
         pool.freeze()
         found.pool = pool
@@ -208,12 +207,9 @@ def _refuse_few(pool: Pool, own: Keys | None, held: Keys | None) -> None:
         for kind, line in (part.types if part else {}).items():
             have = pool.size(kind) - more
             if have < pool.few_shot.count:
-                of_type = f" of type {kind!r}" if pool.few_shot.by else ""
-                what = f"there are {max(have, 0)} other examples{of_type}, {pool.few_shot.count} are wanted"
-                fix = f"--set data.few_shot.count={max(have, 1)}, or add rows"
-                problems.append(Problem.plain(f"{part.name if part else ''}:{line}", what, fix))
+                problems.append(pool.too_few(have, kind, f"{part.name if part else ''}:{line}"))
     if problems:
-        raise DataError(shortened(problems, problems[0].where.rpartition(":")[0]))
+        raise DataError(shortened(problems, problems[0].place.rpartition(":")[0]))
 
 
 def _warm_start(spec: RunSpec, feed: Feed, found: Survey) -> None:
@@ -230,9 +226,9 @@ def _warm_start(spec: RunSpec, feed: Feed, found: Survey) -> None:
             short.look(found.pool, row)
     short.finish()
     if len(held) == rows:
-        raise DataError(Problem.plain(WARM_START, f"all {rows} rows of {feed.name} are held out", "other rows"))
-    if spec.model.warm_start is not None and spec.model.warm_start.path != spec.data.path:
-        _say_left_out(found, feed.name, "rows of the warm start", held)
+        raise DataError(Problem("data.warm_start_held_out", WARM_START, count=rows, name=feed.name))
+    if held and spec.model.warm_start is not None and spec.model.warm_start.path != spec.data.path:
+        found.warnings.append(Message("data.note.warm_start_left_out", **_first(feed.name, held)))
 
 
 def warm_start_rows(spec: RunSpec, path: str, found: Survey) -> Iterable[Row]:

@@ -1,5 +1,5 @@
 """What kind of value a column holds, all the way down: Arrow stores one kind a column, and nothing it cannot store
-may pass the first look at a file. Standard library only.
+may pass the first look at a file. No library.
 
 A kind is None (nothing known: null, an empty list), the name of a scalar's type, ("list", kind of its elements) or
 {key: kind} of an object.
@@ -8,6 +8,8 @@ A kind is None (nothing known: null, an empty list), the name of a scalar's type
 from __future__ import annotations
 
 from typing import Any
+
+from trainer.errors import Unfit
 
 MAX_DEPTH = 50
 """Lists and objects in one another."""
@@ -19,7 +21,7 @@ NUMBERS = {"int", "float"}
 Kind = None | str | tuple[str, Any] | dict[str, Any]
 
 
-class Unusable(ValueError):
+class Unusable(Unfit):
     """Why a value can be neither stored nor tokenised, as the end of a sentence that begins with its column."""
 
 
@@ -32,10 +34,10 @@ def kind_of(value: Any, strict: bool = True, depth: int = 0) -> Kind:
         return "str"
     if isinstance(value, int) and not isinstance(value, bool):
         if not -(2**63) <= value < 2**63:
-            raise Unusable("is a number of more than 64 bits: put it in quotes")
+            raise Unusable("data.why.bits")
         return "int" if -WHOLE <= value <= WHOLE else "int of more than 53 bits"
     if depth >= MAX_DEPTH:
-        raise Unusable(f"is nested more than {MAX_DEPTH} deep")
+        raise Unusable("data.why.deep", most=MAX_DEPTH)
     if isinstance(value, dict):
         return _of_object(value, strict, depth)
     if isinstance(value, list | tuple):
@@ -44,15 +46,15 @@ def kind_of(value: Any, strict: bool = True, depth: int = 0) -> Kind:
             kind = merged(kind, kind_of(element, strict, depth + 1), strict)
         return ("list", kind)
     if isinstance(value, bytes):
-        raise Unusable("is bytes, not text")
+        raise Unusable("data.why.bytes")
     if hasattr(value, "getbands"):
-        raise Unusable("is an image, and models are trained on text here: leave the column out")
+        raise Unusable("data.why.image")
     return type(value).__name__
 
 
 def _of_object(value: dict[Any, Any], strict: bool, depth: int) -> Kind:
     if {"bytes", "path"} <= value.keys():  # as the Hub and Arrow write one
-        raise Unusable("is an image, and models are trained on text here: leave the column out")
+        raise Unusable("data.why.image")
     for key in value:
         refuse_half_characters(str(key))
     return {str(key): kind_of(inner, strict, depth + 1) for key, inner in value.items()}
@@ -64,7 +66,7 @@ def refuse_half_characters(text: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise Unusable("holds half a character (a lone surrogate)") from None
+            raise Unusable("data.why.half") from None
 
 
 def merged(first: Kind, other: Kind, strict: bool = True) -> Kind:
@@ -76,7 +78,7 @@ def merged(first: Kind, other: Kind, strict: bool = True) -> Kind:
     if isinstance(first, dict) and isinstance(other, dict):
         names = first.keys() | other.keys()
         if len(names) > MAX_KEYS:
-            raise Unusable(f"is an object, with more than {MAX_KEYS} keys in all rows together: a list of objects")
+            raise Unusable("data.why.keys", most=MAX_KEYS)
         return {name: merged(first.get(name), other.get(name), strict) for name in names}
     if isinstance(first, tuple) and isinstance(other, tuple):
         return ("list", merged(first[1], other[1], strict))
@@ -85,7 +87,7 @@ def merged(first: Kind, other: Kind, strict: bool = True) -> Kind:
         return "float"
     if kinds == {"int", "int of more than 53 bits"}:
         return "int of more than 53 bits"
-    raise Unusable(f"holds {word(first)} and {word(other)}")
+    raise Unusable("data.why.kinds", first=word(first), other=word(other))
 
 
 def word(kind: Kind) -> str:

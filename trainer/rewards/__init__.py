@@ -1,1 +1,1 @@
-"""What a completion is paid: the library of functions and the wrapper that weighs them."""
+"""Rewards of completions: the library of functions, people's own files, and the wrapper that weighs them."""

@@ -1,4 +1,7 @@
-"""Component -> the function it names: of the library, or of a person's own file."""
+"""Component -> the function it names: of the library, or of a person's own file.
+
+Imports the library of rewards, whose own imports are light: models and parsers come with a function's first call.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from trainer.errors import Problem, RewardError
+from trainer.errors import Problem, RewardError, reason
 from trainer.rewards import own_file
 from trainer.rewards.contract import RewardFunction
 from trainer.rewards.library import REWARDS
 
 PER_ROW = ("prompts", "completions", "completion_ids", "steps")
-"""What a function may be given beside the columns of the data, one entry a completion."""
+"""What a function may be given beside the columns of the data, each (B,). All but `steps` are TRL's own arguments."""
 ALL_COLUMNS = "*"
 
 
@@ -57,13 +60,14 @@ def make(component: Named) -> RewardFunction:
     try:
         return REWARDS[component.function](**component.params)
     except (TypeError, ValueError, re.error) as error:
-        what = f"params do not fit {component.function}: {error}"
-        raise RewardError(Problem.plain(f"reward component {component.title}", what)) from error
+        asked = {"name": component.title, "function": component.function}
+        raise RewardError(Problem("rewards.params", why=reason(error), **asked)) from error
 
 
 def reads(function: RewardFunction, component: Named) -> set[str]:
     """Names of the arguments it looks at, so that no others travel to its process; ALL_COLUMNS when unknown."""
     if component.file is not None:
         return {ALL_COLUMNS, *PER_ROW}
+    # A whole column that is never read would be pickled for every process and batch.
     named = set(inspect.signature(function.call).parameters) & set(PER_ROW)
     return {"completions", *named, *function.columns, *function.from_trainer}

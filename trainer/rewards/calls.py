@@ -1,6 +1,7 @@
-"""What is asked of a reward function and what it answers. It is asked here (here.py) or elsewhere (pool.py).
+"""What is asked of a reward function and what it answers. It is asked in this process (in_process.py) or in
+another one (pool.py).
 
-Standard library only.
+Imports no library.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trainer.rewards.contract import Failure, RewardFunction, Values, checked
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
 class Call:
-    """One component on one batch. arguments: lists with one entry a completion; shared: the same for all of them."""
+    """One component on one batch of `rows` completions. arguments: {name: (rows,)}; shared: the same for all rows."""
 
     name: str
     rows: int
@@ -35,7 +37,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """values: one a completion (or a list, one a step). seconds: inside the function, summed over processes.
+    """values: (rows,), one a completion (or a list, one a step). seconds: inside the function, summed over processes.
     said: what the function told TRL's log_extra and log_metric, in order: (which, name, what)."""
 
     values: Values
@@ -57,6 +59,8 @@ def ask(function: RewardFunction, call: Call) -> Answer:
     # Copies: a function that edits what it is given must not change the data of the next one.
     arguments: dict[str, Any] = {key: list(values) for key, values in call.arguments.items()}
     arguments |= call.shared
+    # TRL passes both to every reward function that takes them. The function may be in another process, where the
+    # trainer is not: what it says is noted and repeated to the trainer by the wrapper.
     arguments["log_extra"] = lambda column, values: said.append(("log_extra", str(column), list(values)))
     arguments["log_metric"] = lambda name, value: said.append(("log_metric", str(name), float(value)))
     started = time.perf_counter()
@@ -71,8 +75,9 @@ def failure(error: BaseException) -> Failure:
     # Where the function is, not the inside of a library it has called.
     own = [frame for frame in frames if not frame.filename.startswith((sys.prefix, sys.base_prefix, "<frozen"))]
     frame = (own or frames)[-1] if frames else None
-    place = f" ({frame.filename.rpartition('/')[2]}:{frame.lineno})" if frame else ""
+    place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" if frame else "?"
     if isinstance(error, SystemExit):
-        return Failure(f"called sys.exit({error.code!r}){place}")
+        return Failure(Message("rewards.failed.exited", code=repr(error.code), place=place))
     text = str(error).strip().splitlines()
-    return Failure(f"raised {type(error).__name__}{': ' + text[0][:200] if text else ''}{place}")
+    said = type(error).__name__ + (f": {text[0][:200]}" if text else "")
+    return Failure(Message("rewards.failed.raised", said=said, place=place))

@@ -1,9 +1,10 @@
 """Rewards tried on real rows before they are trusted: the check before training and the playground.
 
 Each function is called as in training, in its own process with a deadline, on completions whose worth is known: the
-gold answer, nothing, junk, a very long text, other scripts. A reward that pays junk like gold teaches nothing.
+gold answer, nothing, junk, a very long text, other scripts. A reward that is the same for junk and gold teaches
+nothing.
 
-Standard library; what the functions themselves need.
+Imports no library of its own; the functions bring what they need into their processes.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.errors import Problem
 from trainer.rewards.contract import NOT_REACHED
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Reward
+from trainer.text import Message, Words
 
 GOLD = "gold"
 JUNK = {
@@ -27,13 +30,23 @@ JUNK = {
     "unclosed": "<answer><think>```python\n{{[[((\"'",
 }
 TYPED = "typed"
+KINDS = {
+    GOLD: "rewards.try.gold",
+    "empty": "rewards.try.empty",
+    "junk": "rewards.try.junk",
+    "long": "rewards.try.long",
+    "other scripts": "rewards.try.scripts",
+    "unclosed": "rewards.try.unclosed",
+}
+"""{Try.what: key of its name}."""
 SLOW_S = 5.0
-MESSAGES = '. A completion is a list with one message here: text = completion[-1]["content"], or data.chat = false'
+MESSAGES = 'text = completion[-1]["content"]'
+"""What a function that takes a chat completion for a text lacks."""
 
 
 @dataclass(frozen=True)
 class Try:
-    """One completion to one row and what it was paid."""
+    """One completion to one row, and its reward."""
 
     row: int
     what: str
@@ -41,7 +54,14 @@ class Try:
     completion: str
     reward: float | None
     components: dict[str, float | None]
-    failures: dict[str, str]
+    failures: dict[str, Message]
+
+    @property
+    def kind(self) -> Message:
+        """What it is, in words; of a typed one its beginning."""
+        if self.what == TYPED:
+            return Message("rewards.try.typed", text=self.completion[:20])
+        return Message(KINDS[self.what])
 
 
 @dataclass
@@ -50,13 +70,13 @@ class Trial:
 
     tries: list[Try] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     """Why the rewards cannot be used."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
 
     def slow(self, seconds: float) -> None:
         if seconds > SLOW_S:
-            self.warnings.append(f"{len(self.tries)} completions took {seconds:.1f} s")
+            self.warnings.append(Message("rewards.note.slow", count=len(self.tries), seconds=seconds))
 
 
 def gold(reward: Reward, row: Mapping[str, Any]) -> str | None:
@@ -74,18 +94,18 @@ def trial(wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], ty
         if text is not None
     ]
     found = Trial()
-    found.tries = _paid(wrapper, rows, asked)
+    found.tries = _scored(wrapper, rows, asked)
     again: list[Try] = []
     if not all(one.failures for one in found.tries):
         started = time.perf_counter()
-        again = _paid(wrapper, rows, asked)
+        again = _scored(wrapper, rows, asked)
         found.slow(time.perf_counter() - started)
     found.seconds = wrapper.last_seconds
     _judge(found, again, wrapper.reward, chat=not isinstance(rows[0]["prompt"], str))
     return found
 
 
-def _paid(
+def _scored(
     wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], asked: Sequence[tuple[int, str, str]]
 ) -> list[Try]:
     chat = not isinstance(rows[0]["prompt"], str)
@@ -93,13 +113,13 @@ def _paid(
     columns = {key: [rows[number][key] for number, _, _ in asked] for key in rows[0] if key != "prompt"}
     prompts = [rows[number]["prompt"] for number, _, _ in asked]
     ids = [list(range(len(text.split()))) for _, _, text in asked]  # tokens are not known here: words stand for them
-    paid = wrapper.score(prompts, completions, completion_ids=ids, **columns)
+    rewards = wrapper.score(prompts, completions, completion_ids=ids, **columns)
     return [
         Try(
             *asked[place],
-            paid[place],
+            rewards[place],
             {name: values[place] for name, values in wrapper.last_components.items()},
-            wrapper.last_failures[place],
+            wrapper.last_reasons[place],
         )
         for place in range(len(asked))
     ]
@@ -107,59 +127,68 @@ def _paid(
 
 def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> None:
     for leaf in reward.leaves():
-        _judge_one(found, leaf.title, MESSAGES if chat and leaf.file is not None else "")
+        _judge_one(found, leaf.title, of_messages=chat and leaf.file is not None)
     both = [(one, other) for one, other in zip(found.tries, again, strict=False) if not one.failures | other.failures]
     if any(one.components != other.components for one, other in both):
-        found.warnings.append("two calls gave different values: a resumed run will not be bit by bit the same")
+        found.warnings.append(Message("rewards.note.random"))
     _judge_gold(found, reward.gold_template)
 
 
-def _judge_one(found: Trial, name: str, of_messages: str) -> None:
-    failed = [one for one in found.tries if NOT_REACHED not in one.failures.get(name, NOT_REACHED)]
+def _judge_one(found: Trial, name: str, of_messages: bool) -> None:
+    # A row that there was no time for says nothing about the function.
+    failed = [one for one in found.tries if name in one.failures and one.failures[name].key != NOT_REACHED]
     on_gold = [one for one in failed if one.what == GOLD]
-    hint = of_messages if any("list" in one.failures[name] for one in failed) else ""
+    # Python's own words for what happens when a list is treated as a text: "'list' object has no attribute ...".
+    hint = of_messages and any("list" in str(one.failures[name]) for one in failed)
     if on_gold:
-        text = f"{name}: fails on the gold answer of row {on_gold[0].row}: {on_gold[0].failures[name]}"
-        found.problems.append(text + hint)
+        why = on_gold[0].failures[name]
+        key = "rewards.fails_on_gold_message" if hint else "rewards.fails_on_gold"
+        found.problems.append(Problem(key, name=name, row=on_gold[0].row, why=why, code=MESSAGES))
     elif failed and all(name in one.failures for one in found.tries):
-        found.problems.append(f"{name}: fails on everything: it {failed[0].failures[name]}{hint}")
+        key = "rewards.fails_on_all_messages" if hint else "rewards.fails_on_all"
+        found.problems.append(Problem(key, name=name, why=failed[0].failures[name], code=MESSAGES))
     elif failed:
-        kinds = ", ".join(dict.fromkeys(one.what for one in failed))
-        found.warnings.append(f"{name}: fails on {kinds}: it {failed[0].failures[name]}{hint}")
+        kinds = list(dict.fromkeys(one.kind for one in failed))
+        key = "rewards.note.fails_message" if hint else "rewards.note.fails"
+        found.warnings.append(Message(key, name=name, kinds=kinds, why=failed[0].failures[name], code=MESSAGES))
     values = {one.components[name] for one in found.tries if name not in one.failures}
     if len(values) == 1 and not failed:
-        text = f"{name}: gives {_shown(values.pop())} to gold and junk alike: it can teach nothing"
-        found.warnings.append(text + of_messages)
+        key = "rewards.note.alike_message" if of_messages else "rewards.note.alike"
+        found.warnings.append(Message(key, name=name, value=shown(values.pop()), code=MESSAGES))
 
 
 def _judge_gold(found: Trial, template: str) -> None:
     golds = {one.row: one.reward for one in found.tries if one.what == GOLD}
     if not golds and template != Reward.model_fields["gold_template"].default:
-        found.warnings.append("no row has what reward.gold_template names: gold answers were not tried")
+        found.warnings.append(Message("rewards.note.no_gold"))
     for other in found.tries:
         best = golds.get(other.row)
         if best is not None and other.what in JUNK and other.reward is not None and other.reward >= best:
-            text = f"row {other.row}: {other.what} is paid {_shown(other.reward)}, the gold answer {_shown(best)}"
-            found.warnings.append(f"{text}: does reward.gold_template say what a perfect completion looks like?")
+            both = {"reward": shown(other.reward), "best": shown(best)}
+            found.warnings.append(Message("rewards.note.junk_above_gold", row=other.row, kind=other.kind, **both))
             return  # one is enough: the table shows the others
 
 
-def _shown(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:g}"
+def shown(value: float | None) -> str | Message:
+    """A reward in a sentence."""
+    return Message("rewards.try.nothing") if value is None else f"{value:g}"
 
 
-def table(found: Trial) -> list[list[str]]:
-    """Rows of text for a terminal or a page, a heading first."""
+def table(found: Trial, words: Words) -> list[list[str]]:
+    """Rows of text for a terminal, a heading first."""
     names = list(found.tries[0].components) if found.tries else []
-    lines = [["ROW", "COMPLETION", "REWARD", *names]]
+    heads = [words("rewards.try.row"), words("rewards.try.completion"), words("rewards.try.reward")]
+    lines = [[*heads, *names]]
     for one in found.tries:
-        cells = [f"! {one.failures[name]}" if name in one.failures else _shown(one.components[name]) for name in names]
-        what = one.what if one.what != TYPED else f"typed: {one.completion[:20]}"
-        lines.append([str(one.row), what, _shown(one.reward), *cells])
+        cells = [_cell(one, name, words) for name in names]
+        lines.append([str(one.row), words.said(one.kind), _said(shown(one.reward), words), *cells])
     return lines
 
 
-def place(text: str) -> tuple[str, str]:
-    """(where, what) of one of a trial's problems."""
-    name, _, what = text.partition(": ")
-    return f"reward component {name}", what
+def _cell(one: Try, name: str, words: Words) -> str:
+    failed = one.failures.get(name)
+    return _said(shown(one.components[name]), words) if failed is None else f"! {words.said(failed)}"
+
+
+def _said(value: str | Message, words: Words) -> str:
+    return words.said(value) if isinstance(value, Message) else value

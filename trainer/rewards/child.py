@@ -6,13 +6,15 @@ what the functions themselves print goes to stderr, which is the log of the run.
     parent -> child   ("make", [Recipe])
                       ("call", task, Call)           the whole batch at once
                       ("rows", task, Call)           one row after the other, each answered when it is done
-    child -> parent   ["made", [reason or null]]     one a component, in order
+    child -> parent   ["made", [problems or null]]   one a component, in order
                       ["done", task, values, seconds, said]
                       ["row", task, row, value, seconds]
-                      ["raised", task, reason]       the batch raised; nobody knows yet because of which row
+                      ["raised", task, why]          the batch raised; nobody knows yet because of which row
                       ["broken", task, problems]     what came back has the wrong shape
 
-Standard library and the reward library.
+A value is a number, null, a list with one value a step, or {"failed": why}; why is [key, values] of a Message.
+
+Imports the library of rewards, whose functions bring what they need at their first call.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from trainer.errors import RewardError
 from trainer.rewards.building import Recipe, make
 from trainer.rewards.calls import Call, ask, failure
 from trainer.rewards.contract import Failure, RewardFunction
+from trainer.text import storable
 
 LENGTH = struct.Struct("<Q")
 
@@ -79,11 +82,11 @@ def _end_with_parent(requests: int, answers: int) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _made(functions: dict[str, RewardFunction], recipe: Recipe) -> str | None:
+def _made(functions: dict[str, RewardFunction], recipe: Recipe) -> list[Any] | None:
     try:
         functions[recipe.title] = make(recipe)
     except RewardError as error:
-        return str(error)
+        return [problem.stored() for problem in error.problems]
     return None
 
 
@@ -91,9 +94,9 @@ def _batch(functions: dict[str, RewardFunction], task: int, call: Call) -> list[
     try:
         answer = ask(functions[call.name], call)
     except RewardError as error:
-        return ["broken", task, [[p.where, p.what, p.fix] for p in error.problems]]
+        return ["broken", task, [problem.stored() for problem in error.problems]]
     except (Exception, SystemExit) as error:
-        return ["raised", task, failure(error).reason]
+        return ["raised", task, _why(failure(error))]
     return ["done", task, [_plain(value) for value in answer.values], answer.seconds, answer.said]
 
 
@@ -102,7 +105,7 @@ def _row(functions: dict[str, RewardFunction], task: int, call: Call, row: int) 
     try:
         value: Any = ask(functions[call.name], call.of([row])).values[0]
     except RewardError as error:
-        value = Failure(error.problems[0].what)
+        value = Failure(error.problems[0].why())
     except (Exception, SystemExit) as error:
         value = failure(error)
     return ["row", task, row, _plain(value), time.perf_counter() - started]
@@ -111,7 +114,12 @@ def _row(functions: dict[str, RewardFunction], task: int, call: Call, row: int) 
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
-    return {"failed": value.reason} if isinstance(value, Failure) else value
+    return {"failed": _why(value)} if isinstance(value, Failure) else value
+
+
+def _why(failed: Failure) -> list[Any]:
+    """Without its words: reading them would cost a process that hardly ever needs them 50 ms."""
+    return [failed.why.key, storable(failed.why.values)]
 
 
 def _send(answers: BinaryIO, message: list[Any]) -> None:

@@ -1,10 +1,12 @@
 """What a reward function is given and what it may return.
 
-The contract is TRL's: fn(prompts, completions, **columns) -> one number a completion, or None for one it cannot judge.
-A completion is text, or a list with one assistant message. Beyond TRL a value may be a Failure, which says why the row
-could not be judged, and with process supervision a list with one value a step.
+The contract is TRL's (1.14.2, docs/source/grpo_trainer.md "Using a custom reward function"): fn(prompts, completions,
+**columns) -> one number a completion, or None for one it cannot judge. A completion is text, or a list with one
+assistant message. Every list has B entries, one a completion: a prompt and its columns are repeated for each of its G
+completions. Beyond TRL a value may be a Failure, which says why the row could not be judged, and with process
+supervision a list with one value a step.
 
-Standard library only.
+Imports no library.
 """
 
 from __future__ import annotations
@@ -15,22 +17,29 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.errors import Problem, RewardError
+from trainer.text import Message
 
 Completion = str | list[dict[str, Any]]
 LARGEST = 1e9
 """Of a larger value the group's spread overflows float32, and the weights with it: no reward means that."""
 
-
-NOT_REACHED = "was not reached"
+NOT_REACHED = "rewards.failed.not_reached"
+"""Key of the reason of a row that there was no time for."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a row could not be judged: it raised, hung, or returned what is no number. In words for the user."""
+    """Why a row could not be judged: it raised, hung, or returned what is no number."""
 
-    reason: str
+    why: Message
+    """The end of a sentence that begins with the function's name."""
     tried: bool = True
     """False: there was no time left for it, so nothing is known against it."""
+
+    @property
+    def reason(self) -> str:
+        """In English, as rollout files keep it."""
+        return str(self.why)
 
 
 Value = float | None | Failure
@@ -69,13 +78,14 @@ def text_of(completion: Completion) -> str:
 
 
 def checked(raw: Any, rows: int, name: str, steps: Sequence[int] | None = None) -> Values:
-    """What a function returned as plain values. A row that is no finite number of sane size becomes a Failure.
+    """What a function returned as plain values, (B,). A row that is no finite number of sane size becomes a Failure.
 
-    rows: completions it was called with. steps: steps of each completion, for a function that judges steps; it may
-    still return one value a completion.
+    rows: B, the completions it was called with. steps: steps of each completion, for a function that judges steps; it
+    may still return one value a completion.
     Raises RewardError when the shape is wrong: then no value can be told to belong to a row.
     """
-    values = _listed(raw, rows, name, "completion")
+    # A list of another length cannot be repaired by guessing: every value would go to somebody else's completion.
+    values = _listed(raw, name, Message("rewards.asked.completions", count=rows), rows)
     if steps is None:
         return [_value(value, name, row) for row, value in enumerate(values)]
     return [_of_steps(value, steps[row], name, row) for row, value in enumerate(values)]
@@ -85,7 +95,9 @@ def _of_steps(value: Any, steps: int, name: str, row: int) -> Any:
     """A list with one value a step; a single value is of the whole completion and stays one."""
     if not _is_list(value):
         return _value(value, name, row)
-    return [_value(part, name, row) for part in _listed(value, steps, f"{name}, completion {row}", "step")]
+    where = Message("rewards.completion_of", name=name, row=row)
+    asked = Message("rewards.asked.steps", count=steps)
+    return [_value(part, name, row) for part in _listed(value, where, asked, steps)]
 
 
 def _is_list(value: Any) -> bool:
@@ -93,20 +105,21 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _listed(raw: Any, rows: int, name: str, each: str) -> list[Any]:
-    where = f"reward {name}"
-    wanted = f"return a list of {rows} numbers, one a {each} (None where it cannot judge)"
+def _listed(raw: Any, name: str | Message, asked: Message, count: int) -> list[Any]:
+    """asked: `count` completions or steps, in words."""
+    # Tensors and numpy arrays of shape (B,) are as good as lists; their own classes are not imported for that.
     if hasattr(raw, "detach"):  # a tensor, perhaps with a gradient
         raw = raw.detach()
     if hasattr(raw, "tolist"):
         raw = raw.tolist()
     # A dict would be read as its keys, a set has no order, a text is a list of letters.
     if raw is None or isinstance(raw, (str, bytes, dict, set, frozenset)) or not isinstance(raw, Iterable):
-        seen = "a dict: its keys would be taken for rewards" if isinstance(raw, dict) else _seen(raw)
-        raise RewardError(Problem.plain(where, f"returned {seen}", wanted))
+        if isinstance(raw, dict):
+            raise RewardError(Problem("rewards.returned_dict", name=name, asked=asked, count=count))
+        raise RewardError(Problem("rewards.returned_no_list", name=name, seen=_seen(raw), asked=asked, count=count))
     values = list(raw)
-    if len(values) != rows:
-        raise RewardError(Problem.plain(where, f"returned {len(values)} values for {rows} {each}s", wanted))
+    if len(values) != count:
+        raise RewardError(Problem("rewards.returned_count", name=name, got=len(values), asked=asked, count=count))
     return values
 
 
@@ -114,16 +127,16 @@ def _value(value: Any, name: str, row: int) -> Value:
     if value is None or isinstance(value, Failure):
         return value
     if isinstance(value, (str, bytes)) or _is_list(value) or not hasattr(value, "__float__"):
-        what = f"returned {_seen(value)} for completion {row}, which is not a number"
-        raise RewardError(Problem.plain(f"reward {name}", what, "return int or float, or None where it cannot judge"))
+        raise RewardError(Problem("rewards.returned_no_number", name=name, seen=_seen(value), row=row))
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:  # a tensor of several elements, an int beyond float64
-        return Failure(f"returned {_seen(value)}: {error}")
-    if math.isnan(number):  # TRL's own word for "no reward"
+        return Failure(Message("rewards.failed.no_number", seen=_seen(value), said=str(error)))
+    if math.isnan(number):  # TRL turns None into NaN before it sums the components: the two mean "no reward"
         return None
+    # Infinity too: one such reward makes mean and std of its group NaN, and with them every advantage of it.
     if not abs(number) <= LARGEST:
-        return Failure(f"returned {number:g}, and no reward may be beyond {LARGEST:g}")
+        return Failure(Message("rewards.failed.too_large", seen=f"{number:g}", most=f"{LARGEST:g}"))
     return number
 
 

@@ -1,7 +1,9 @@
 """Reward functions called in this process.
 
-No deadline, and a function that exits ends the process: for functions that hold a model, for scoring after a run, for
-tests. Standard library and memory.recovery.
+No deadline, and a function that exits ends the process: for functions that hold a model, which belongs on the GPU of
+the training, for scoring after a run, for tests.
+
+Imports no library; what the functions import is theirs.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Here:
         except Exception as error:
             if out_of_memory.is_out_of_memory(error):
                 raise  # the whole step is tried again in smaller pieces
+            # Twice the work, in the rare case only: a whole batch that raises does not say which row is to blame.
             if call.rows == 1:
                 return Answer([failure(error)], 0.0)
         answers = [self._answer(call.of([row])) for row in range(call.rows)]

@@ -4,7 +4,7 @@ Contract as in TRL: fn(prompts, completions, **columns) -> one number a completi
 functions too. A function is given only the arguments it names, so `**kwargs` may be left out; `params` of the component
 are added. The file is run like any script of yours, in a process of its own: it is trusted, model-written code is not.
 
-Standard library only.
+Imports no library; what the file imports is its own.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise RewardError(
-            Problem.plain(path, f"cannot be read: {error.strerror}", "check the component's file")
-        ) from error
+        raise RewardError(Problem("rewards.file_unreadable", path, said=str(error.strerror))) from error
 
 
 def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardFunction:
@@ -41,9 +39,9 @@ def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardF
     function = getattr(module, name, None)
     if not callable(function):
         own = functions_in(module)
-        fix = f"one of: {', '.join(own)}" if own else "def reward(prompts, completions, **columns): ..."
-        raise RewardError(Problem.plain(f"{path}", f"has no function {name}", fix))
+        raise RewardError(_no_function(path, "", name, own))
     _refuse_unknown(function, params, f"{path}: {name}")
+    # Not row by row: nobody knows whether it compares the completions of a batch, so a batch is never split.
     return RewardFunction(_called(function, params), rowwise=False)
 
 
@@ -56,16 +54,25 @@ def problems(path: str, name: str, key: str) -> list[Problem]:
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
-        return [Problem.plain(key, f"{path} cannot be read: {error.strerror}", "check the path of the file")]
+        return [Problem("rewards.no_file", key, path=path, said=str(error.strerror))]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        return [Problem.plain(f"{path}:{line}" if line else path, f"is not Python: {error}", "mend the file")]
+        return [Problem("rewards.not_python", f"{path}:{line}" if line else path, said=str(error))]
     names = {found for node in tree.body for found in _bound(node)}
     if name not in names and "*" not in names:
         functions = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        fix = f"one of: {', '.join(functions)}" if functions else f"def {name}(prompts, completions, **columns): ..."
-        return [Problem.plain(key, f"{file.name} has no function {name}", fix)]
+        return [_no_function(key, file.name, name, functions)]
     return []
+
+
+def _no_function(place: str, file: str, name: str, known: list[str]) -> Problem:
+    """file: its name where `place` does not say it."""
+    example = f"def {name}(prompts, completions, **columns): ..."
+    found: dict[str, Any] = {"name": name, "known": ", ".join(known)} if known else {"name": name, "example": example}
+    if file:
+        key = "rewards.file_lacks" if known else "rewards.file_is_empty"
+        return Problem(key, place, file=file, **found)
+    return Problem("rewards.no_function" if known else "rewards.no_functions", place, **found)
 
 
 def rewards_in(path: str) -> list[str]:
@@ -85,6 +92,7 @@ def rewards_in(path: str) -> list[str]:
 
 def _bound(node: ast.stmt) -> Iterator[str]:
     """Names a top-level statement may give a value, as far as reading tells."""
+    # Assignments count: `reward = make_reward(3)` is a function too, and only running the file would tell.
     for part in ast.walk(node):
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield part.name
@@ -115,9 +123,8 @@ def _run(path: Path, source: bytes) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:
-        raise RewardError(
-            Problem.plain(_place(path, error), f"{type(error).__name__}: {error}", "mend the file")
-        ) from error
+        said = f"{type(error).__name__}: {error}"
+        raise RewardError(Problem("rewards.file_raised", _place(path, error), said=said)) from error
     return module
 
 
@@ -153,14 +160,16 @@ def _refuse_unknown(function: Callable[..., Any], params: dict[str, Any], where:
     named, others = _parameters(function)
     unknown = [] if others else [name for name in params if name not in named]
     if unknown:
-        what = f"takes no argument {', '.join(unknown)}; it takes {', '.join(sorted(named))}"
-        raise RewardError(Problem.plain(where, what, "mend the component's params, or add **kwargs to the function"))
+        raise RewardError(
+            Problem("rewards.no_argument", where, names=", ".join(unknown), known=", ".join(sorted(named)))
+        )
 
 
 def _called(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..., Any]:
     named, others = _parameters(function)
 
     def call(**arguments: Any) -> Any:
+        # TRL passes every column and asks for **kwargs; here a function may leave them out.
         given = arguments if others else {name: value for name, value in arguments.items() if name in named}
         found = function(**given | params)
         if not inspect.iscoroutine(found):

@@ -7,7 +7,10 @@ at most `deadline_s`, whatever happens; rows without an answer by then are Failu
 How the deadline is spent: a whole batch may take half of what is left of it, a single row a quarter, and a second or
 50 times the slowest row so far once there is one. So there is time to find several bad rows.
 
-Standard library only.
+The B rows of a call are split over processes where the function judges row by row. Requests travel as pickle, answers
+as JSON (child.py): code of a person may have made an answer, and unpickling runs code.
+
+Imports the library of rewards, which is light; what its functions need at a call is imported in the processes.
 """
 
 from __future__ import annotations
@@ -35,13 +38,14 @@ from trainer.rewards.building import Named, Recipe, make
 from trainer.rewards.calls import Answer, Call
 from trainer.rewards.child import LENGTH
 from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values
+from trainer.text import Message, here, readable
 
-MOST = 4
+MOST = 4  # processes, unless reward.workers says another number
 START_S = 60.0  # a person's own file may import what takes long
 END_S = 1.0  # for the kernel to end a process
-LEAST_ROW_S = 0.05
+LEAST_ROW_S = 0.05  # a row that had less would fail by the scheduler's doing
 PRINTED = 20_000  # bytes a process may print while it works on one task
-USUAL_ROW_S = 1.0
+USUAL_ROW_S = 1.0  # below it no row is called slow, whatever its neighbours took
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _PENDING = object()
 
@@ -91,7 +95,7 @@ class _Child:
             kept = piece[: max(0, self.may_print)]
             sys.stderr.write(kept.decode("utf-8", "replace"))
             if 0 <= self.may_print < len(piece):
-                sys.stderr.write(f"\n[more than {PRINTED} bytes in one batch of rewards: the rest is left out]\n")
+                sys.stderr.write(f"\n[{here()('rewards.printed', most=PRINTED)}]\n")
             sys.stderr.flush()
             self.may_print -= len(piece)
         printed.close()
@@ -120,13 +124,15 @@ class _Child:
         answers.close()  # here and not in kill: closing waits for whoever reads
         inbox.put((self, None))
 
-    def ending(self) -> str:
+    def ending(self) -> Message:
         """How it ended, for one whose pipe is closed."""
         try:
             code = self.process.wait(END_S)
         except subprocess.TimeoutExpired:
-            return "it closed its files"
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            return Message("rewards.ending.closed")
+        if code < 0:
+            return Message("rewards.ending.signal", name=signal.Signals(-code).name)
+        return Message("rewards.ending.code", code=code)
 
     def kill(self) -> None:
         """End it and what it started. Waits for no reader: a process that has left the group may hold the pipe."""
@@ -172,8 +178,7 @@ class Pool:
             except queue.Empty:
                 raise _slow_start() from None
             if message is None:
-                what = f"ended the process it was loaded in ({child.ending()})"
-                raise RewardError(Problem.plain("reward functions", what, "call no exit() in your reward file"))
+                raise RewardError(Problem("rewards.ended_at_start", ending=child.ending()))
             _refuse_unmade(message)
             child.ready = True
 
@@ -217,8 +222,7 @@ class _Batch:
 
     @property
     def answers(self) -> dict[str, Answer]:
-        left = f"{NOT_REACHED}: other rows used up the {self.pool.deadline_s:g} s of reward.deadline_s"
-        late = Failure(left, tried=False)
+        late = Failure(Message(NOT_REACHED, seconds=f"{self.pool.deadline_s:g}"), tried=False)
         return {
             name: Answer([late if v is _PENDING else v for v in values], self.seconds[name], self.said[name])
             for name, values in self.values.items()
@@ -276,14 +280,14 @@ class _Batch:
             if task is not None and now >= task.limit:
                 self.pool.replace(child)
                 # What a function imports at its first call takes time from the first row: not that row's fault.
-                self._failed(task, "hung: it gave no answer and was ended", excuse=not child.answered)
+                self._failed(task, Message("rewards.failed.hung"), excuse=not child.answered)
 
     def _take(self, child: _Child, message: list[Any] | None) -> None:
         if message is None:
             task, ending = child.task, child.ending()
             self.pool.replace(child)
             if task is not None:
-                self._failed(task, f"ended its process ({ending})", excuse=True)
+                self._failed(task, Message("rewards.failed.ended", ending=ending), excuse=True)
             return
         kind, *rest = message
         if kind == "made":
@@ -307,9 +311,9 @@ class _Batch:
             return
         child.task = None
         if kind == "broken":
-            raise RewardError(Problem.plain(*problem) for problem in rest[0])
+            raise RewardError(Problem.read(problem) for problem in rest[0])
         if kind == "raised":
-            self._failed(task, rest[0])
+            self._failed(task, _message(rest[0]))
             return
         values, seconds, said = rest
         for row, value in enumerate(values):
@@ -320,7 +324,7 @@ class _Batch:
     def _put(self, task: _Task, row: int, value: Any) -> None:
         self.values[task.call.name][task.rows[row]] = _value(value)
 
-    def _failed(self, task: _Task, reason: str, excuse: bool = False) -> None:
+    def _failed(self, task: _Task, why: Message, excuse: bool = False) -> None:
         """Put down the row that is to blame, and queue the others.
 
         excuse: it may have been something else; such a row is tried once more, in another process.
@@ -333,7 +337,7 @@ class _Batch:
             if excuse and (name, left[0]) not in self.excused:
                 self.excused.add((name, left[0]))
             else:
-                self.values[name][left[0]] = Failure(reason)
+                self.values[name][left[0]] = Failure(why)
                 left = left[1:]
         for rows in _parts(len(left), len(self.pool.children)):
             self._queue(task.call, [left[row] for row in rows], one_by_one=True)
@@ -360,8 +364,12 @@ def _parts(rows: int, parts: int) -> list[list[int]]:
 def _value(raw: Any) -> Any:
     if isinstance(raw, list):
         return [_value(part) for part in raw]
-    value: Value = Failure(raw["failed"]) if isinstance(raw, dict) else raw
+    value: Value = Failure(_message(raw["failed"])) if isinstance(raw, dict) else raw
     return value
+
+
+def _message(raw: list[Any]) -> Message:
+    return Message(raw[0], **readable(raw[1]))
 
 
 def _unsendable(call: Call, error: Exception) -> RewardError:
@@ -372,21 +380,17 @@ def _unsendable(call: Call, error: Exception) -> RewardError:
             pickle.dumps(values)
         except (TypeError, AttributeError, pickle.PicklingError):
             names.append(name)
-    what = f"cannot be given the column {', '.join(names)}: {error}"
-    return RewardError(
-        Problem.plain(f"reward {call.name}", what, "leave the column out of the data, or store it as text")
-    )
+    return RewardError(Problem("rewards.unsendable", name=call.name, columns=names, said=str(error)))
 
 
 def _slow_start() -> RewardError:
-    what = f"took longer than {START_S:.0f} s to start"
-    return RewardError(Problem.plain("reward functions", what, "import less in your reward file"))
+    return RewardError(Problem("rewards.slow_start", seconds=START_S))
 
 
 def _refuse_unmade(message: list[Any]) -> None:
-    reasons = [reason for reason in message[1] if reason is not None]
-    if reasons:
-        raise RewardError(Problem.plain("reward functions", reason) for reason in reasons)
+    problems = [problem for found in message[1] if found is not None for problem in found]
+    if problems:
+        raise RewardError(Problem.read(problem) for problem in problems)
 
 
 def _environment(recipes: Sequence[Recipe]) -> dict[str, str]:

@@ -7,7 +7,7 @@ environment and its processes. It can start threads, but no second process. When
 There is no way around it: where bubblewrap does not work nothing is run. Not covered: holes in the Linux kernel, which
 the program shares with the host, and what can be learnt from timing.
 
-Standard library only. Linux only.
+Imports no library. Runs on Linux only.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def trouble() -> Problem | None:
         except RewardError as error:
             return error.problems[0]
         if trial.stdout != "42\n":
-            return Problem.plain("sandbox", f"a trial run failed ({trial.reason}): {trial.stderr[-200:]}", "try again")
+            return Problem("rewards.sandbox_trial", how=trial.reason, said=trial.stderr[-200:])
         _works = True
     return None
 
@@ -145,7 +145,7 @@ def available() -> str | None:
 def _command(program: int, rules: int, info: int, limits: dict[str, int]) -> list[str]:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
-        raise RewardError(Problem.plain("sandbox", "bubblewrap is not installed", "apt install bubblewrap"))
+        raise RewardError(Problem("rewards.sandbox_missing"))
     python = str(Path(sys.executable).resolve())
     command = [bwrap, "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session"]
     # With a process of its own in between bubblewrap leaves a zombie a run to the machine's init, and the first process
@@ -182,14 +182,12 @@ def _limits(timeout_s: float, memory_mb: int) -> dict[str, int]:
 
 def _rules() -> bytes:
     if not sys.platform.startswith("linux"):
-        raise RewardError(Problem.plain("sandbox", f"there is none on {sys.platform}", "use Linux or WSL"))
+        raise RewardError(Problem("rewards.sandbox_system", seen=sys.platform))
     try:
         return seccomp.rules()
     except KeyError as error:
-        known = " and ".join(seccomp.AUDIT_ARCH)
-        raise RewardError(
-            Problem.plain("sandbox", f"made for {known}, this is {error.args[0]}", "use such a machine")
-        ) from None
+        known = ", ".join(seccomp.AUDIT_ARCH)
+        raise RewardError(Problem("rewards.sandbox_machine", known=known, seen=str(error.args[0]))) from None
 
 
 @contextlib.contextmanager
@@ -269,14 +267,12 @@ def _end(process: subprocess.Popen[bytes], deadline: float) -> Reason:
 
 def _trouble_in(stderr: str) -> Problem:
     """What bubblewrap, or the launcher, said when the program could not be started."""
-    lines = stderr.strip().splitlines() or ["it ended without a word"]
-    what = f"bubblewrap does not work here: {lines[-1].removeprefix('bwrap: ')}"
+    lines = stderr.strip().splitlines()
+    if not lines:
+        return Problem("rewards.sandbox_silent")
+    said = lines[-1].removeprefix("bwrap: ")
     if "nknown option" in stderr:
-        return Problem.plain("sandbox", what, "install bubblewrap 0.6 or newer")
+        return Problem("rewards.sandbox_old", said=said)
     if "ermission denied" in stderr or "not permitted" in stderr or "namespace" in stderr:
-        fix = (
-            "allow user namespaces: sudo sysctl kernel.unprivileged_userns_clone=1 (Debian), "
-            "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or start the container with --privileged"
-        )
-        return Problem.plain("sandbox", what, fix)
-    return Problem.plain("sandbox", what, "type: bwrap --ro-bind / / true")
+        return Problem("rewards.sandbox_forbidden", said=said)
+    return Problem("rewards.sandbox_broken", said=said)

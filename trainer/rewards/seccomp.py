@@ -4,7 +4,7 @@ It closes what namespaces and rlimits leave open: RLIMIT_NPROC does not bind roo
 that runs as root), RLIMIT_AS counts one process and only what is mapped, and vsock is in no network namespace.
 
 Layout of instructions and data: Linux, Documentation/userspace-api/seccomp_filter.rst and linux/filter.h. Numbers:
-linux asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64). Standard library only.
+linux asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64). Imports no library.
 """
 
 from __future__ import annotations

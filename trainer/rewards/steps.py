@@ -4,7 +4,10 @@
     normalised           reward of each step -> (r - mean(R)) / std(R), R the rewards of all steps of the group
     advantages_of_steps  -> for each step the sum over it and the steps after it; every token of it has that advantage
 
-Standard library, and `regex` (for its time limit) where a rule is a regular expression.
+    P  prompts of a generation batch      G  completions of a prompt (num_generations); row p * G + g is the g-th of p
+    S  steps of a completion, another number in every row, so rows are lists and no tensors
+
+Imports `regex` (for its time limit) where a rule is a regular expression, else no library.
 """
 
 from __future__ import annotations
@@ -79,18 +82,19 @@ def _joined(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def has_spread(values: Sequence[float]) -> bool:
-    """Do these rewards differ by more than rounding? Only then do they teach anything."""
+    """Do these rewards (n,) differ by more than rounding? Only then do they teach anything."""
     return len(values) > 1 and statistics.stdev(values) > ZERO_SPREAD * max(1.0, *map(abs, values))
 
 
 def normalised(
     step_rewards: StepRewards, group_size: int, scale: Literal["group", "batch", "none"]
 ) -> list[list[float]]:
-    """The rewards of all steps of a group less their mean, divided by their standard deviation (of the sample).
+    """The rewards of all steps of a group less their mean, divided by their standard deviation (with n - 1, as
+    torch.std): DeepSeekMath section 4.1.3, where R holds the rewards of all steps of all G completions of a question.
 
-    step_rewards: P*G rows, group after group. scale: as TRL's `scale_rewards`, what is divided by: the deviation of
-    the group's steps, of all steps, or nothing. Steps without a reward count for nothing and become 0, and so does
-    every step of a group without spread.
+    step_rewards: (P*G, S), group after group; so is what is returned. scale: as TRL's `scale_rewards`, what is divided
+    by: the deviation of the group's steps, of all steps, or nothing (Dr. GRPO, arXiv:2503.20783). Steps without a
+    reward count for nothing and become 0, and so does every step of a group without spread.
     """
     everything = _known(step_rewards)
     of_batch = statistics.stdev(everything) if len(everything) > 1 else 0.0
@@ -98,11 +102,13 @@ def normalised(
     for first in range(0, len(step_rewards), group_size):
         group = step_rewards[first : first + group_size]
         known = _known(group)
+        # Without this, rounding of equal rewards divided by EPSILON would be an advantage.
         if not has_spread(known):
             rows += [[0.0] * len(row) for row in group]
             continue
         mean, divisor = statistics.fmean(known), 1.0
         if scale != "none":
+            # Without the mean of the batch, as in TRL: only what is divided by may be the batch's, never the baseline.
             divisor = EPSILON + (of_batch if scale == "batch" else statistics.stdev(known))
         rows += [[0.0 if reward is None else (reward - mean) / divisor for reward in row] for row in group]
     return rows
@@ -113,5 +119,9 @@ def _known(rows: StepRewards) -> list[float]:
 
 
 def advantages_of_steps(rewards: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Of each step the sum of the normalised rewards from it to the last: what follows from a step is to its credit."""
+    """(P*G, S) -> (P*G, S): of each step the sum of the normalised rewards from it to the last. What follows from a
+    step is to its credit; what came before it is not (DeepSeekMath, section 4.1.3: A_i,t sums over steps that end at
+    or after token t).
+    """
+    # A running sum from the end: for the rewards 1, -2, 3 of three steps 2, 1, 3.
     return [list(itertools.accumulate(reversed(row)))[::-1] for row in rewards]

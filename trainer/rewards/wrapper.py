@@ -2,6 +2,14 @@
 
 TRL names a reward by its class, so its metrics are `rewards/ComponentRewardWrapper/mean` and `/std`; mean, std and
 seconds of every component are logged beside them under its own name through TRL's `log_metric`.
+
+Why one function and not TRL's list of them with `reward_weights` (1.14.2): its nansum leaves out the None of
+one function in silence, an exception of one ends the run, and one that hangs holds it for ever; it knows no clip,
+scale or nested sum. TRL's own part stays: it takes the (B,) rewards that `__call__` returns, compares the G
+completions of each prompt and turns None into NaN.
+
+    B = P * G  completions of a call      S  steps of a completion, under process supervision
+    C  cells: B of them, or under process supervision the sum of all S; arithmetic.py works on cells
 """
 
 from __future__ import annotations
@@ -19,6 +27,7 @@ from trainer.rewards.contract import Completion, Failure, Value, text_of
 from trainer.rewards.in_process import Here
 from trainer.rewards.pool import Pool
 from trainer.spec import Component, Reward
+from trainer.text import Message
 
 BATCHES = 3
 """Batches in a row without a single value of a component, or without a single reward, after which the run ends."""
@@ -32,9 +41,10 @@ class ComponentRewardWrapper:
     last_components  {name of a function: value, scaled and clipped, before its weight; with steps their sum}
     last_correct     did the component that tells right from wrong reach reward.correct_at; None when it said nothing
     last_seconds     {name of a function: seconds inside it, summed over processes}
-    last_failures    {name of a function: why it could not judge the row}; empty when all is well
-    last_steps       with process supervision the texts of the completion's steps, else []
-    last_step_rewards  and what each step is paid; a value for the whole completion counts at its last step
+    last_reasons     {name of a function: why it could not judge the row}; empty when all is well
+    last_failures    the same in English, as rollout files keep it
+    last_steps       with process supervision the texts of the completion's steps, (B, S), else []
+    last_step_rewards  (B, S), the reward of each step; a value for the whole completion counts at its last step
     """
 
     def __init__(
@@ -61,10 +71,11 @@ class ComponentRewardWrapper:
         self._judged: set[str] = set()  # components that have ever given a value
         self._silent: dict[str, int] = {}  # batches in a row in which a component failed for all rows
         self._gaps: set[str] = set()  # components that have left rows without a value
-        self._unpaid = 0  # batches in a row without any reward
+        self._without = 0  # batches in a row without any reward
         self.last_components: dict[str, list[float | None]] = {}
         self.last_correct: list[bool | None] = []
         self.last_seconds: dict[str, float] = {}
+        self.last_reasons: list[dict[str, Message]] = []
         self.last_failures: list[dict[str, str]] = []
         self.last_steps: list[list[str]] = []
         self.last_step_rewards: list[list[float | None]] = []
@@ -77,22 +88,26 @@ class ComponentRewardWrapper:
         log_extra: Callable[[str, list[Any]], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """What each completion is paid while training. Raises RewardError as `reward.on_error` wants."""
+        """(B,): the reward of each completion while training; None where nothing could judge it.
+
+        TRL calls it, with the columns of the data and its own arguments (trainer_state, log_metric, log_extra,
+        completion_ids) by name. Raises RewardError as `reward.on_error` wants.
+        """
         with self.spans(type(self).__name__):
             answers = self._ask(prompts, completions, columns)
-            paid = self._pay(prompts, answers, training=True)
+            rewards = self._weigh(prompts, answers, training=True)
         if log_metric is not None:
             self._log(answers, log_metric)
         for which, name, what in (word for answer in answers.values() for word in answer.said):
             listener = log_metric if which == "log_metric" else log_extra
             if listener is not None:
                 listener(name, what)
-        return paid
+        return rewards
 
     def score(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
-        """The same outside of training: nothing is taken relative to the batch, and a failure is only put down."""
+        """(B,): the same outside of training: nothing is taken relative to the batch, and a failure is only noted."""
         with self.spans(type(self).__name__):
-            return self._pay(prompts, self._ask(prompts, completions, columns), training=False)
+            return self._weigh(prompts, self._ask(prompts, completions, columns), training=False)
 
     def answer_of(self, text: str) -> str | None:
         """The answer in a completion, for majority votes: what the deciding component looks at, else the whole text."""
@@ -111,7 +126,9 @@ class ComponentRewardWrapper:
         process = self.supervision == "process"
         self.last_steps = [steps.split(text_of(c), self.reward.step_split) for c in completions] if process else []
         arguments = {"prompts": prompts, "completions": completions}
+        # What TRL passes beside columns is no list of B (log_metric, environments): it belongs to no completion.
         arguments |= {name: values for name, values in columns.items() if _one_a_row(values, rows)}
+        # TRL hands over the live TrainerState; another process gets its numbers and words only.
         shared = {"trainer_state": _picklable(columns["trainer_state"])} if "trainer_state" in columns else {}
         if process:
             arguments["steps"] = self.last_steps
@@ -132,6 +149,7 @@ class ComponentRewardWrapper:
         counts = [len(texts) for texts in self.last_steps] or None
         if not self.leaves[name].per_step:
             return Call(name, rows, arguments, shared, counts)
+        # per_step: every step is asked as a completion of its own, (C,) rows, each with the columns of its completion.
         owner = [row for row, texts in enumerate(self.last_steps) for _ in texts]
         spread = {key: [values[row] for row in owner] for key, values in arguments.items() if key != "steps"}
         texts = [text for texts in self.last_steps for text in texts]
@@ -145,18 +163,22 @@ class ComponentRewardWrapper:
         nested: Any = [[next(values) for _ in texts] for texts in self.last_steps]
         return Answer(nested, answer.seconds)  # what it said is of steps, and TRL's tables are of completions
 
-    # ---- paying
+    # ---- weighing
 
-    def _pay(self, prompts: Sequence[Any], answers: dict[str, Answer], training: bool) -> list[float | None]:
+    def _weigh(self, prompts: Sequence[Any], answers: dict[str, Answer], training: bool) -> list[float | None]:
         self.last_seconds = {name: answer.seconds for name, answer in answers.items()}
         values: dict[str, list[Any]] = {name: list(answer.values) for name, answer in answers.items()}
-        self.last_failures = [
-            {name: reason for name, column in values.items() if (reason := _reason(column[row])) is not None}
+        self.last_reasons = [
+            {name: why for name, column in values.items() if (why := _why(column[row])) is not None}
             for row in range(len(prompts))
         ]
+        self.last_failures = [{name: str(why) for name, why in failed.items()} for failed in self.last_reasons]
         self._refuse_broken(prompts, training)
+        # "zero" teaches the model to avoid what breaks the function, where 0 is the lowest reward. "none" leaves the
+        # row out of the group's mean and std (TRL's nanmean, nanstd). A row there was no time for is never made 0.
         if self.reward.on_error == "zero":
             values = {name: [_zeroed(value) for value in column] for name, column in values.items()}
+        # From here on (C,): steps of all completions one after the other, a completion without steps is one cell.
         cells = [len(texts) for texts in self.last_steps] or [1] * len(prompts)
         flat = {name: _flat(column, cells) for name, column in values.items()}
         plain = {node.title: _joined(arithmetic.plain(node, flat), cells) for node in _nodes(self.reward.components)}
@@ -164,17 +186,18 @@ class ComponentRewardWrapper:
         self.last_components = {name: plain[name] for name in self.leaves}
         self.last_correct = [None if v is None else v >= self.reward.correct_at for v in plain[self.correct_name]]
         sums = [_divided(v, self.reward.divide_by) for v in arithmetic.total(self.reward.components, flat, training)]
-        paid = _joined(sums, cells)
+        rewards = _joined(sums, cells)
         if self.last_steps:
             left = iter(sums)
             found = [[next(left) for _ in texts] for texts in self.last_steps]
+            # A completion without a reward has no rewards of steps either: its advantage must not come from half of it.
             self.last_step_rewards = [
                 [None if total is None or isinstance(v, Failure) else v for v in row]
-                for row, total in zip(found, paid, strict=True)
+                for row, total in zip(found, rewards, strict=True)
             ]
         if training:
-            self._refuse_unpaid(paid)
-        return paid
+            self._refuse_no_reward(rewards)
+        return rewards
 
     def _refuse_broken(self, prompts: Sequence[Any], training: bool) -> None:
         """Note who has ever judged a row; while training, raise RewardError where a failure cannot be lived with."""
@@ -185,25 +208,19 @@ class ComponentRewardWrapper:
                 self._silent[name] = 0
             if not rows or not training:
                 continue
-            reason = self.last_failures[rows[0]][name]
-            where = f"reward component {name}"
+            why = self.last_reasons[rows[0]][name]
             if self.reward.on_error == "fail":
-                what = f"{reason}; prompt: {_short(prompts[rows[0]])}"
-                raise RewardError(Problem.plain(where, what, "mend it, or --set reward.on_error=none"))
+                raise RewardError(Problem("rewards.failed_on", name=name, why=why, prompt=_short(prompts[rows[0]])))
             if len(rows) == len(prompts):
                 self._silent[name] = self._silent.get(name, 0) + 1
                 if name not in self._judged or self._silent[name] >= BATCHES:
-                    first = "its first batch" if name not in self._judged else f"{BATCHES} batches in a row"
-                    what = f"could judge no completion of {first} ({len(rows)} of {len(rows)}): it {reason}"
-                    raise RewardError(Problem.plain(where, what, "python -m trainer rewards check shows each row"))
+                    key = "rewards.silent" if name in self._judged else "rewards.silent_first"
+                    raise RewardError(Problem(key, name=name, rows=len(rows), batches=BATCHES, why=why))
 
-    def _refuse_unpaid(self, paid: Sequence[float | None]) -> None:
-        self._unpaid = 0 if any(value is not None for value in paid) else self._unpaid + 1
-        if self._unpaid >= BATCHES:
-            what = f"no completion had a reward for {BATCHES} batches in a row: nothing can be learnt"
-            raise RewardError(
-                Problem.plain("reward", what, "python -m trainer rewards check shows what each component says")
-            )
+    def _refuse_no_reward(self, rewards: Sequence[float | None]) -> None:
+        self._without = 0 if any(value is not None for value in rewards) else self._without + 1
+        if self._without >= BATCHES:
+            raise RewardError(Problem("rewards.none", batches=BATCHES))
 
     # ---- telling
 
@@ -244,10 +261,10 @@ def _like(text: str, completion: Completion) -> Completion:
     return text if isinstance(completion, str) else [*completion[:-1], completion[-1] | {"content": text}]
 
 
-def _reason(value: Any) -> str | None:
+def _why(value: Any) -> Message | None:
     """Why a row failed, in whole or at one of its steps."""
     parts = value if isinstance(value, list) else [value]
-    return next((part.reason for part in parts if isinstance(part, Failure)), None)
+    return next((part.why for part in parts if isinstance(part, Failure)), None)
 
 
 def _zeroed(value: Any) -> Any:

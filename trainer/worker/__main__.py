@@ -100,8 +100,8 @@ def train(session: Session) -> None:
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
         data = dataset.load(spec, loaded.tokenizer, rundir.staging)
-        for text in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
-            events.emit("alert", level="warn", title="data", text=text)
+        for note in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
+            events.emit("alert", level="warn", title="data", text=str(note))
         plan = launch.plan_here(spec, data.report.rows)
     run = training.Training(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)

@@ -143,10 +143,9 @@ class Training:
         found = reward_check.trial(self.wrapper, [self.data.train[row] for row in range(min(3, len(self.data.train)))])
         self.spans.drain()
         if found.problems:
-            fix = "mend it; python -m trainer rewards check shows every value"
-            raise RewardError(Problem.plain(*reward_check.place(text), fix) for text in found.problems)
-        for text in found.warnings:
-            self.session.events.emit("alert", level="warn", title="rewards", text=text)
+            raise RewardError(found.problems)
+        for note in found.warnings:
+            self.session.events.emit("alert", level="warn", title="rewards", text=str(note))
 
     def check_policy(self) -> None:
         """Raises EngineError when the rollouts are not written by the weights that are trained."""

@@ -56,7 +56,7 @@ def test_a_glance_at_a_small_file_is_a_look_at_all_of_it(tmp_path: Path) -> None
 
 def test_rows_that_were_fetched_are_shown_as_those_of_a_file_are() -> None:
     spec = spec_of("data.path=", "data.eval_path=", "model.warm_start=", "data.name=someone/rows")
-    with pytest.raises(DataError, match="lies on the Hub"):
+    with pytest.raises(DataError, match="is on the Hub"):
         rows.glanced(spec)
     rows.keep_fetched(spec, [{"prompt": f"Reverse: {n}", "answer": str(n)} for n in range(30)])
     assert len(rows.glanced(spec).rows) == 30

@@ -1,6 +1,7 @@
 """Reward functions by name, each usable from TOML with parameters.
 
-Every entry of REWARDS is a factory: its keyword arguments are the `params` of the component. Importing it imports
+Every entry of REWARDS is a factory: its keyword arguments are the `params` of the component. What it makes is called
+as TRL calls a reward function, with lists of B entries, one a completion, and returns (B,) values. Importing it imports
 nothing heavy; a function that needs more brings it at its first call.
 """
 

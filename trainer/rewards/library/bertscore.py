@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from trainer.errors import Problem, RewardError
+from trainer.errors import Problem, RewardError, Unfit, reason
 from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
 from trainer.rewards.library import side_model, tiny_bert
 from trainer.rewards.library.extract import finder
@@ -65,7 +65,7 @@ def bertscore(
     Differs from bert-score in one case: where every token's best similarity is negative it depends on the batch there.
     """
     if batch_size < 1 or (num_layers is not None and num_layers < 0) or (max_length is not None and max_length < 3):
-        raise ValueError("batch_size must be at least 1, num_layers at least 0 and max_length at least 3")
+        raise Unfit("rewards.unfit.bertscore_sizes")
     prepare, prepare_gold = _preparing(extract, normalise), _preparing(gold_extract, normalise)
     scorer = Scorer(encoder, num_layers, revision, batch_size, device, max_length)
 
@@ -77,7 +77,7 @@ def bertscore(
                 if gold is not None:
                     pairs[row] = prepare(text_of(completion)), prepare_gold(str(gold))
             except TimeoutError as error:
-                values[row] = Failure(str(error))
+                values[row] = Failure(reason(error))
         for row, value in zip(pairs, scorer.f1(list(pairs.values())), strict=True):
             values[row] = value
         return values
@@ -116,7 +116,7 @@ class Scorer:
         """{text: its vectors and weights}, the one used last at the end."""
 
     def f1(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """The value of each (candidate, reference)."""
+        """(n,): the value of each of n (candidate, reference), at most 1."""
         import torch
 
         texts = [(candidate.strip(), reference.strip()) for candidate, reference in pairs]
@@ -136,6 +136,7 @@ class Scorer:
 
     def _of_references(self, texts: set[str]) -> dict[str, Embedded]:
         """The completions of a group share one reference, and in the next epoch it comes again."""
+        # Sorted: the batches, and with them the last digits, must not depend on the hash seed of the process.
         fresh = sorted(texts - self.references.keys())
         for rows, embedded in self._embedded(fresh):
             for row, (vectors, weights) in zip(rows, embedded, strict=True):
@@ -161,8 +162,11 @@ class Scorer:
         ends = [end for end in (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id) if end is not None]
         for rows in side_model.by_length(ids, self.batch_size):
             batch = side_model.padded([ids[row] for row in rows], self.tokenizer.pad_token_id or 0, self.device)
+            # The training may run under autocast in bfloat16: scores would then depend on the policy's dtype.
             with torch.no_grad(), torch.autocast(self.device.partition(":")[0], enabled=False):
+                # hidden_states: embeddings and then every layer, each (B, T, width); padding is at the end of T.
                 hidden = self.model(**batch, output_hidden_states=True).hidden_states[self.layer]
+            # [CLS] and [SEP] weigh nothing: they are in every text and match each other (bert-score, no idf).
             weights = ~torch.isin(batch["input_ids"], torch.tensor(ends, device=self.device))
             yield rows, [(hidden[at, : len(ids[row])], weights[at, : len(ids[row])]) for at, row in enumerate(rows)]
 
@@ -179,8 +183,7 @@ class Scorer:
         layers = model.config.get_text_config().num_hidden_layers
         chosen = _usual_layer(self.encoder, layers) if self.layer is None else self.layer
         if chosen > layers:
-            what = f"num_layers is {chosen} and the encoder has {layers} layers"
-            raise RewardError(Problem.plain(f"reward bertscore, {self.encoder}", what, f"num_layers = {layers}"))
+            raise RewardError(Problem("rewards.layers", encoder=self.encoder, seen=chosen, most=layers))
         stack: Any = getattr(model, "encoder", None)
         if hasattr(stack, "layer"):  # BERT and its kin: what lies above the chosen layer is neither kept nor run
             stack.layer = stack.layer[:chosen]
@@ -209,8 +212,11 @@ def greedy_f1(candidate: Embedded, reference: Embedded) -> Any:
     """
     import torch
 
+    # (T1, width) @ (width, T2) of vectors of length 1: every cosine at once, (T1, T2).
     one, other = (torch.nn.functional.normalize(vectors.double(), dim=-1) for vectors, _ in (candidate, reference))
     similar = one @ other.T
+    # Precision: each token of the candidate takes its best match in the reference; recall the other way round.
     precision = (similar.amax(dim=1) * candidate[1]).sum() / candidate[1].sum()
     recall = (similar.amax(dim=0) * reference[1]).sum() / reference[1].sum()
+    # 0 / 0 where a text has no token of weight, or where precision and recall cancel out.
     return torch.nan_to_num(2 * precision * recall / (precision + recall), nan=0.0, posinf=0.0, neginf=0.0)

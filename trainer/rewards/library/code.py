@@ -11,10 +11,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trainer.errors import Unfit
 from trainer.rewards import sandbox
 from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
 from trainer.rewards.library.extract import finder
 from trainer.rewards.library.row_by_row import each_row
+from trainer.text import Message
 
 SPARE_BYTES = 65536
 """What a program may write beyond the expected output before it is stopped."""
@@ -70,21 +72,21 @@ def code(
     sandbox.available() tells it beforehand for a component whose function is `code`.
     """
     if language != "python":
-        raise ValueError(f"language is {language!r}; only 'python' can be run")
+        raise Unfit("rewards.unfit.language", seen=repr(language))
     if style not in _STYLES:
-        raise ValueError(f"style is {style!r}; 'stdin' and 'assert' are known")
+        raise Unfit("rewards.unfit.one_of", name="style", seen=repr(style), known=list(_STYLES))
     if timeout_s <= 0:
-        raise ValueError(f"timeout_s is {timeout_s:g}; it must be above 0")
+        raise Unfit("rewards.unfit.timeout", seen=f"{timeout_s:g}")
     if memory_mb < LEAST_MEMORY_MB:
-        raise ValueError(f"memory_mb is {memory_mb}; an interpreter with a program needs {LEAST_MEMORY_MB}")
+        raise Unfit("rewards.unfit.memory", seen=memory_mb, least=LEAST_MEMORY_MB)
     find = program_in if extract is None else finder(extract)
     read, passes = _STYLES[style]
 
     def judge_row(completion: Completion, raw: object) -> Value:
         try:
             tests = read(raw)
-        except ValueError as error:
-            return Failure(f"column {tests_column}: {error}")
+        except Unfit as error:
+            return Failure(Message("rewards.failed.column", column=tests_column, why=error.message))
         program = find(text_of(completion))
         return 0.0 if program is None else _share(program, tests, passes, timeout_s, memory_mb)
 
@@ -111,7 +113,7 @@ def _share(program: str, tests: list[Any], passes: Callable[..., bool], timeout_
         if left_s <= 0:
             break
         passed += passes(program, test, left_s, memory_mb)
-    return passed / len(tests)
+    return passed / len(tests)  # of all tests: those there was no time for count as failed
 
 
 def _answers(program: str, test: tuple[str, str], left_s: float, memory_mb: int) -> bool:
@@ -122,7 +124,7 @@ def _answers(program: str, test: tuple[str, str], left_s: float, memory_mb: int)
 
 
 def _returns(program: str, test: str, left_s: float, memory_mb: int) -> bool:
-    word = secrets.token_hex(16)
+    word = secrets.token_hex(16)  # a word the program cannot know: printing it is how a test says that it returned
     task = json.dumps({"word": word, "program": program, "test": test})
     result = sandbox.run(_HARNESS, stdin=task, timeout_s=left_s, memory_mb=memory_mb, output_bytes=SPARE_BYTES)
     return result.ok and result.stdout == word
@@ -134,21 +136,21 @@ def _lines(text: str) -> list[str]:
 
 def _read_pairs(raw: object) -> list[tuple[str, str]]:
     if not isinstance(raw, list) or not raw:
-        raise ValueError(f'{_seen(raw)} is no list of tests like [{{"input": "2", "output": "4"}}]')
+        raise Unfit("rewards.tests.no_pairs", seen=_seen(raw), example='[{"input": "2", "output": "4"}]')
     return [_read_pair(number, test) for number, test in enumerate(raw, 1)]
 
 
 def _read_pair(number: int, test: object) -> tuple[str, str]:
     pair = (test.get("input"), test.get("output")) if isinstance(test, dict) else (None, None)
     if not (isinstance(pair[0], str) and isinstance(pair[1], str)):
-        raise ValueError(f"test {number} is {_seen(test)}, not an object with the texts `input` and `output`")
+        raise Unfit("rewards.tests.no_pair", number=number, seen=_seen(test))
     return pair[0], pair[1]
 
 
 def _read_asserts(raw: object) -> list[str]:
     tests = [raw] if isinstance(raw, str) else raw
     if not isinstance(tests, list) or not tests:
-        raise ValueError(f"{_seen(raw)} is no Python text and no list of them")
+        raise Unfit("rewards.tests.no_texts", seen=_seen(raw))
     for number, test in enumerate(tests, 1):
         _check_assert(number, test)
     return tests
@@ -156,16 +158,16 @@ def _read_asserts(raw: object) -> list[str]:
 
 def _check_assert(number: int, test: object) -> None:
     if not isinstance(test, str):
-        raise ValueError(f"test {number} is {_seen(test)}, not a Python text")
+        raise Unfit("rewards.tests.no_text", number=number, seen=_seen(test))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the data's own spelling, `\d` in a text
             body = ast.parse(test).body
     except (SyntaxError, ValueError) as error:
-        raise ValueError(f"test {number} is no Python: {error}") from None
+        raise Unfit("rewards.tests.not_python", number=number, said=str(error)) from None
     if all(isinstance(statement, _PREPARES) or _is_text(statement) for statement in body):
         # HumanEval's column defines check(candidate) and leaves the call to the reader: every program would pass.
-        raise ValueError(f"test {number} tests nothing: it only defines things; add the call, as in check(add)")
+        raise Unfit("rewards.tests.nothing", number=number)
 
 
 def _is_text(statement: ast.stmt) -> bool:

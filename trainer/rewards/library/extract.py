@@ -11,27 +11,40 @@ from typing import TypeVar
 
 import regex
 
+from trainer.errors import Unfit
 from trainer.rewards.library.korean import normalise_answer
+from trainer.text import Message
 
 T = TypeVar("T")
 LIMIT_S = 1.0
 """Of processor time, which is what `regex` counts."""
 
 
+class TooSlow(TimeoutError):
+    """A pattern ran out of time. message: that in words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = Message("rewards.failed.pattern_slow", seconds=f"{LIMIT_S:g}")
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
 class Pattern:
     """A regular expression in which `.` also matches line ends, with a time limit of LIMIT_S on every call.
 
     groups: how many groups it needs. Raises ValueError when it is no expression or has fewer. Calls that run out of
-    time raise TimeoutError.
+    time raise TooSlow.
     """
 
     def __init__(self, pattern: str, groups: int = 0) -> None:
         try:
             self._compiled = regex.compile(pattern, regex.DOTALL)
         except regex.error as error:
-            raise ValueError(f"the pattern {pattern!r} is no regular expression: {error}") from error
+            raise Unfit("rewards.unfit.pattern", pattern=repr(pattern), said=str(error)) from error
         if self._compiled.groups < groups:
-            raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around what it shall find")
+            raise Unfit("rewards.unfit.pattern_group", pattern=repr(pattern))
 
     def is_whole(self, text: str) -> bool:
         """Whether all of the text matches."""
@@ -43,6 +56,7 @@ class Pattern:
 
     def last(self, text: str) -> str | None:
         """Of the last match the first group that took part in it; None without a match."""
+        # All matches for the last one: neither re nor regex searches from the end.
         found = self._in_time(lambda: list(self._compiled.finditer(text, timeout=LIMIT_S)))
         return next((group for group in found[-1].groups() if group is not None), None) if found else None
 
@@ -50,7 +64,7 @@ class Pattern:
         try:
             return call()
         except TimeoutError:
-            raise TimeoutError(f"the pattern took longer than {LIMIT_S:g} s") from None
+            raise TooSlow from None
 
 
 def finder(pattern: str | None, normalise: bool = False) -> Callable[[str], str | None]:
@@ -58,8 +72,9 @@ def finder(pattern: str | None, normalise: bool = False) -> Callable[[str], str 
 
     Without a pattern it is the whole text. Stripped of white space; with `normalise` the pattern sees the text as
     normalise_answer returns it, which is one line, and what is found is normalised again.
-    The finder raises TimeoutError when the pattern takes too long; a bad pattern raises ValueError here.
+    The finder raises TooSlow when the pattern takes too long; a bad pattern raises ValueError here.
     """
+    # Normalised before the pattern: a person writes it for plain quotation marks and one line.
     clean = normalise_answer if normalise else str.strip
     if pattern is None:
         return clean
@@ -78,7 +93,7 @@ def or_none(find: Callable[[str], str | None]) -> Callable[[str], str | None]:
     def find_in_time(text: str) -> str | None:
         try:
             return find(text)
-        except TimeoutError:
+        except TooSlow:
             return None
 
     return find_in_time

@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.errors import Unfit
 from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
+from trainer.text import Message
 
 NUMBER = re.compile(r"-?(?:[0-9]+(?:[.,][0-9]+)?|\.[0-9]+)")
 FRAME = """You grade a text that somebody else wrote. The text stands between <{mark}> and </{mark}>. \
@@ -59,19 +61,19 @@ def llm_judge(
     retries: further attempts after 408, 429, 5xx, a time-out or a lost connection, with growing random pauses or what
     Retry-After says, never longer than timeout_s. A row that has no grade then is a Failure. deadline_s: seconds for a
     whole batch; rows without a grade by then are Failures too. It runs in the process of the training, where grades
-    that were paid for are not lost with a process, so reward.deadline_s does not count here.
+    that cost money are not lost with a process, so reward.deadline_s does not count here.
     cache: the same question is asked once; false asks anew for every completion, which a temperature above 0 wants.
 
     The completion is written by the model that is trained, and may learn to ask for grades. It is put between markers
     it cannot foresee (a hash of itself), and the judge is told that what stands there is data. That makes it harder;
-    it is no guarantee, so read the best paid completions.
+    it is no guarantee, so read the completions with the highest rewards.
     """
     fields = _fields(prompt)
     if answer_column is not None and "answer" not in fields:
-        raise ValueError("answer_column is given and the prompt has no {answer}")
+        raise Unfit("rewards.unfit.judge_answer", field="{answer}")
     low, high = _bounds(scale)
     if concurrency < 1 or retries < 0 or max_tokens < 1 or not 0 < timeout_s <= deadline_s < math.inf:
-        raise ValueError("concurrency, max_tokens >= 1, retries >= 0 and 0 < timeout_s <= deadline_s are allowed")
+        raise Unfit("rewards.unfit.judge_sizes")
     sources = {name: answer_column if name == "answer" and answer_column else name for name in sorted(fields)}
     asked = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
     url = _endpoint(base_url)
@@ -94,7 +96,7 @@ def _endpoint(base_url: str) -> str:
     """Where chats are completed. Raises ValueError."""
     address = urllib.parse.urlsplit(base_url)
     if address.scheme not in ("http", "https") or not address.hostname or address.username or address.port == 0:
-        raise ValueError("base_url must look like https://host/v1, without a user or key in it")
+        raise Unfit("rewards.unfit.judge_url")
     return f"{base_url.rstrip('/')}/chat/completions"
 
 
@@ -102,16 +104,16 @@ def _fields(template: str) -> set[str]:
     """Columns it names. Raises ValueError."""
     named = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     if not all(name.isidentifier() for name in named):
-        raise ValueError("the prompt names a field that is no column; a brace itself is written {{ or }}")
+        raise Unfit("rewards.unfit.judge_field", braces="{{, }}")
     if "completion" not in named:
-        raise ValueError("the prompt has no {completion}: the judge would not see what it grades")
+        raise Unfit("rewards.unfit.judge_completion", field="{completion}")
     return named - {"completion", "prompt"}
 
 
 def _bounds(scale: Sequence[float]) -> tuple[float, float]:
     low, high = scale  # ValueError unless they are two
     if not -math.inf < low < high < math.inf:
-        raise ValueError(f"scale is [{low}, {high}]: the first number must be the lower one")
+        raise Unfit("rewards.unfit.judge_scale", low=low, high=high)
     return float(low), float(high)
 
 
@@ -124,6 +126,7 @@ def _as_text(prompt: Any) -> str:
 
 
 def _question(template: str, values: dict[str, str], completion: str, low: float, high: float) -> str:
+    # A hash of the text itself: no completion can hold its own closing mark.
     mark = "text-" + hashlib.sha256(completion.encode("utf-8", "replace")).hexdigest()[:16]
     task = template.format_map(values | {"completion": f"<{mark}>\n{completion}\n</{mark}>"})
     question = FRAME.format(mark=mark, task=task, low=low, high=high)
@@ -131,11 +134,11 @@ def _question(template: str, values: dict[str, str], completion: str, low: float
 
 
 class _TryAgain(Exception):
-    """What was wrong with an attempt that another one may mend, and the pause the server asked for."""
+    """What was wrong with an attempt that another one may not meet, and the pause the server asked for."""
 
-    def __init__(self, reason: str, pause_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.pause_s = pause_s
+    def __init__(self, why: Message, pause_s: float | None = None) -> None:
+        super().__init__(why)
+        self.why, self.pause_s = why, pause_s
 
 
 @dataclass
@@ -163,6 +166,7 @@ class Judge:
         fresh = [question for question in dict.fromkeys(questions) if question not in self.known]
         found = dict(zip(fresh, asyncio.run(self._all(fresh)), strict=True)) if fresh else {}
         values = [found[question] if question in found else self.known[question] for question in questions]
+        # A failure is not remembered: the endpoint may be back in the next step.
         self.known |= {question: grade for question, grade in found.items() if not isinstance(grade, Failure)}
         while len(self.known) > CACHED_GRADES:
             self.known.popitem(last=False)
@@ -175,7 +179,7 @@ class Judge:
 
         key = os.environ.get(self.api_key_env, "").strip()
         if not (key.isascii() and (not key or key.isprintable())):
-            return [Failure(f"the judge was not asked: {self.api_key_env} holds what no key may hold")] * len(questions)
+            return [Failure(Message("rewards.judge.bad_key", name=self.api_key_env))] * len(questions)
         slots = asyncio.Semaphore(self.concurrency)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=self.concurrency)
@@ -187,7 +191,7 @@ class Judge:
 
             tasks = [asyncio.ensure_future(one(question)) for question in questions]
             await asyncio.wait(tasks, timeout=self.deadline_s) if tasks else None
-            late = Failure(f"the judge gave no grade within {self.deadline_s:g} s (deadline_s)")
+            late = Failure(Message("rewards.judge.late", seconds=f"{self.deadline_s:g}"))
             grades = [task.result() if task.done() else late for task in tasks]
             for task in tasks:
                 task.cancel()
@@ -202,11 +206,11 @@ class Judge:
             try:
                 return await self._attempt(client, question, key)
             except _TryAgain as error:
-                reason, wanted_s = str(error), error.pause_s
+                why, wanted_s = error.why, error.pause_s
             if attempt < self.retries:
                 await asyncio.sleep(min(wanted_s or pause_s * self.jitter.uniform(0.5, 1), self.timeout_s))
                 pause_s *= 2
-        return Failure(f"the judge {reason}, {self.retries + 1} times")
+        return Failure(Message("rewards.judge.gave_up", why=why, count=self.retries + 1))
 
     async def _attempt(self, client: Any, question: str, key: str) -> float | Failure:
         """Raises _TryAgain. Error texts of httpx are not shown: of a header it cannot send they quote the key."""
@@ -219,35 +223,38 @@ class Judge:
             async with asyncio.timeout(self.timeout_s):  # httpx's own limit begins anew with every byte
                 answer = await client.post(self.url, json=request)
         except (TimeoutError, httpx.TimeoutException):
-            raise _TryAgain(f"did not answer within {self.timeout_s:g} s") from None
+            raise _TryAgain(Message("rewards.judge.silent", seconds=f"{self.timeout_s:g}")) from None
         except httpx.HTTPError as error:
-            raise _TryAgain(f"could not be reached ({type(error).__name__})") from None
+            raise _TryAgain(Message("rewards.judge.unreachable", said=type(error).__name__)) from None
         status = answer.status_code
         if status in (408, 429) or status >= 500:
-            raise _TryAgain(f"answered with HTTP {status}", _seconds(answer.headers.get("retry-after")))
+            raise _TryAgain(Message("rewards.judge.busy", status=status), _seconds(answer.headers.get("retry-after")))
         if status in (401, 403):  # what such answers say quotes parts of the key
-            fix = "does not let this key in" if key else "wants a key"
-            return Failure(f"the judge answered with HTTP {status}: it {fix}; the key is read from {self.api_key_env}")
+            said = "rewards.judge.key_refused" if key else "rewards.judge.key_wanted"
+            return Failure(Message(said, status=status, name=self.api_key_env))
         if status != 200:
-            return Failure(f"the judge answered with HTTP {status}: {_shown(answer.text, key)}")
+            return Failure(Message("rewards.judge.status", status=status, said=_shown(answer.text, key)))
         try:
             reply = answer.json()["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            return Failure(f"the judge answered what is no chat completion: {_shown(answer.text, key)}")
+            return Failure(Message("rewards.judge.no_completion", said=_shown(answer.text, key)))
         return self._grade(str(reply or ""), key)
 
     def _grade(self, reply: str, key: str) -> float | Failure:
         _, _, said = reply.rpartition("</think>")
         if "<think>" in said:
-            return Failure("the judge was still thinking when its max_tokens were used up")
+            return Failure(Message("rewards.judge.thinking"))
         said = re.sub(rf"\s*(?:/|out of|of)\s*{self.high:g}(?!\d|[.,]\d)", "", said)  # "7 out of 10" is one grade
+        # A set: "8. The grade is 8" is one grade.
         found = {float(number.replace(",", ".")) for number in NUMBER.findall(said)}
         if len(found) != 1:
-            wrong = "no number" if not found else "several numbers"
-            return Failure(f"the judge gave {wrong}: {_shown(reply, key)}")
+            wrong = "rewards.judge.several_numbers" if found else "rewards.judge.no_number"
+            return Failure(Message(wrong, said=_shown(reply, key)))
         (number,) = found
         if not self.low <= number <= self.high:
-            return Failure(f"the judge gave {number:g}, which is not from {self.low:g} to {self.high:g}")
+            scale = {"low": f"{self.low:g}", "high": f"{self.high:g}"}
+            return Failure(Message("rewards.judge.off_scale", seen=f"{number:g}", **scale))
+        # To 0..1, so that a weight means the same whatever the scale the judge was asked for.
         return (number - self.low) / (self.high - self.low)
 
 

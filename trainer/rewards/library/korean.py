@@ -1,6 +1,6 @@
 """What has to be done to a text before Korean answers can be compared: one spelling, and tokens.
 
-Standard library and regex only.
+Imports regex, for its Unicode properties.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Callable
 
 import regex
+
+from trainer.errors import Unfit
 
 DOUBLE_QUOTES = (
     "\u201c\u201d\u201e\u201f\u301d\u301e\u301f\uff02"  # curly, low, primes of East Asian type, full-width
@@ -65,6 +67,6 @@ def tokenizer(tokens: str = "word") -> Callable[[str], list[str]]:
     Raises ValueError for another name.
     """
     if tokens not in _TOKENS:
-        raise ValueError(f"tokens is {tokens!r}, must be one of: {', '.join(_TOKENS)}")
+        raise Unfit("rewards.unfit.one_of", name="tokens", seen=repr(tokens), known=list(_TOKENS))
     find = _TOKENS[tokens].findall
     return lambda text: find(unicodedata.normalize("NFC", text.lower()))

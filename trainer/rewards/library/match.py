@@ -30,6 +30,7 @@ def exact_match(
 
     def judge_row(completion: Completion, gold: object) -> Value:
         found = None if gold is None else find_gold(str(gold))
+        # "" is no accepted answer: a completion in which `extract` finds nothing would be right.
         accepted = [part for part in map(clean, (found or "").split("#")) if part]
         return float(find(text_of(completion)) in accepted) if accepted else None
 
@@ -42,7 +43,7 @@ def exact_match(
 def position_match(
     answer_column: str = "answer", extract: str | None = None, gold_extract: str | None = None
 ) -> RewardFunction:
-    """Share of positions at which answer and gold have the same character, over the longer of the two lengths."""
+    """Share of positions at which answer and gold have the same character, over the longer of the two lengths: 0 to 1."""
     find, find_gold = finder(extract), finder(gold_extract)
 
     def judge_row(completion: Completion, gold: object) -> Value:
@@ -55,5 +56,6 @@ def position_match(
 
 
 def _overlap(answer: str, gold: str) -> float:
+    # Over the longer one: neither a short answer nor a long one with the gold at its start gets all of it.
     equal = sum(a == g for a, g in zip(answer, gold, strict=False))
     return equal / max(len(answer), len(gold), 1)

@@ -48,6 +48,7 @@ def math_answer(
         wanted = _formulas(_read_bare(found)) if found else []
         if not wanted:
             return None
+        # Not symmetric: verify(gold, target) reads `x = 3` and intervals in the target more generously.
         return float(verify(wanted, _formulas(read(text_of(completion))), timeout_seconds=_limit()))
 
     def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:

@@ -50,6 +50,9 @@ def rouge1(
 
 
 def f1(tokens: Sequence[str], wanted: Sequence[str]) -> float:
-    """Harmonic mean of shared / len(tokens) and shared / len(wanted), which is 2 shared / (len + len)."""
+    """Harmonic mean of precision, shared / len(tokens), and recall, shared / len(wanted): 2 P R / (P + R) is
+    2 shared / (len(tokens) + len(wanted)) (Lin 2004, section 2, with N = 1).
+    """
+    # & of counters keeps the smaller count: a token that is repeated counts as often as the gold has it.
     shared = (Counter(tokens) & Counter(wanted)).total()
     return 2 * shared / (len(tokens) + len(wanted)) if shared else 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.errors import Problem, RewardError
+from trainer.errors import Problem, RewardError, Unfit
 from trainer.rewards.contract import Completion, RewardFunction, text_of
 from trainer.rewards.library import side_model
 
@@ -25,7 +25,7 @@ def reward_model(
     label: int | str | None = None,
     activation: str = "none",
 ) -> RewardFunction:
-    """What the classifier says of prompt and completion together.
+    """(B,): what the classifier says of prompt and completion together: a logit without bound, or its activation.
 
     model: Hub id or local folder of an `AutoModelForSequenceClassification` checkpoint, at a `revision`. It is held in
     the process of the training, in bfloat16 on a GPU that has it and else in float32.
@@ -56,7 +56,7 @@ def process_reward_model(
     label: int | str | None = None,
     activation: str = "none",
 ) -> RewardFunction:
-    """A list with one value a step: what the classifier says of the prompt and the completion up to that step's end.
+    """(B, S), S steps of each: what the classifier says of the prompt and the completion up to that step's end.
 
     For reward.supervision = "process", which gives it the texts of the steps (together they are the completion). Every
     step is a reading of its own from the beginning, so this works with any sequence classifier and takes as many
@@ -93,9 +93,9 @@ class Classifier:
         activation: str,
     ) -> None:
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}, and it is one of {', '.join(ACTIVATIONS)}")
+            raise Unfit("rewards.unfit.activation", seen=repr(activation), known=list(ACTIVATIONS))
         if batch_size < 1 or max_length < 1:
-            raise ValueError(f"batch_size and max_length must be at least 1, not {batch_size} and {max_length}")
+            raise Unfit("rewards.unfit.classifier_sizes", batch=batch_size, length=max_length)
         self.name, self.revision, self.device, self.trust_remote_code = name, revision, device, trust_remote_code
         self.batch_size, self.max_length = batch_size, max_length
         self.label, self.activation = label, activation
@@ -104,7 +104,7 @@ class Classifier:
         self.column = 0
 
     def scores(self, asked: Sequence[tuple[Any, Completion]]) -> list[float]:
-        """The label's score of each (prompt, completion)."""
+        """(n,): the label's score of each of n (prompt, completion). Raises RewardError where it cannot be loaded."""
         if self.model is None:
             self._load()
         ids = [self._ids(prompt, text_of(completion)) for prompt, completion in asked]
@@ -140,8 +140,9 @@ class Classifier:
         import torch
 
         batch = side_model.padded(ids, self._filler() or 0, self.device)
+        # Not under the autocast of the training: the judge's dtype is its own.
         with torch.no_grad(), torch.autocast(self.device.partition(":")[0], enabled=False):
-            logits = self.model(**batch).logits.float().reshape(len(ids), -1)
+            logits = self.model(**batch).logits.float().reshape(len(ids), -1)  # (B, labels)
         if self.activation == "softmax":
             logits = logits.softmax(dim=-1)
         chosen = logits[:, self.column]
@@ -157,7 +158,7 @@ class Classifier:
         kind = "AutoModelForSequenceClassification"
         model, tokenizer = side_model.load(kind, self.name, self.revision, device, dtype, self.trust_remote_code)
         self.column = self._column(model.config)
-        tokenizer.truncation_side = "left"
+        tokenizer.truncation_side = "left"  # of a text that is too long the completion is at the end, and it is judged
         self.max_length = min(self.max_length, side_model.longest_input(model) or self.max_length)
         self.model, self.tokenizer, self.device = model, tokenizer, device
 
@@ -169,6 +170,8 @@ class Classifier:
             return self.label
         if self.label in names:
             return names.index(str(self.label))
-        seen = "no label was named" if self.label is None else f"it has no label {self.label!r}"
-        what = f"{seen}; its labels are {', '.join(f'{index} = {name}' for index, name in enumerate(names))}"
-        raise RewardError(Problem.plain(f"reward model {self.name}", what, f'label = "{names[-1]}"'))
+        known = ", ".join(f"{index} = {name}" for index, name in enumerate(names))
+        found: dict[str, Any] = {"name": self.name, "known": known, "last": names[-1]}
+        if self.label is None:
+            raise RewardError(Problem("rewards.label_missing", **found))
+        raise RewardError(Problem("rewards.label_unknown", label=repr(self.label), **found))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from trainer.errors import reason
 from trainer.rewards.contract import Failure, Value
 
 
 def each_row(judge: Callable[..., Value], *columns: Iterable[Any]) -> list[Value]:
-    """judge(one value of each column) for every row. A row that raises TimeoutError becomes a Failure with its text."""
+    """judge(one value of each column) for every row. A row that raises TimeoutError becomes a Failure that says so."""
     return [_judged(judge, row) for row in zip(*columns, strict=True)]
 
 
 def _judged(judge: Callable[..., Value], row: tuple[Any, ...]) -> Value:
+    # Anything else a function raises goes up: the pool, or in_process, finds the row and says where it was raised.
     try:
         return judge(*row)
     except TimeoutError as error:
-        return Failure(str(error))
+        return Failure(reason(error))

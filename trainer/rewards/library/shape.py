@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from trainer.errors import Unfit
 from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
 from trainer.rewards.library.extract import Pattern
 from trainer.rewards.library.korean import normalise_answer, tokenizer
@@ -37,9 +38,9 @@ def length_penalty(start: float, end: float, unit: str = "characters") -> Reward
     unit: `characters`, or `words` (what white space separates). For tokens see overlong.
     """
     if start == end or min(start, end) < 0:
-        raise ValueError(f"start is {start:g} and end is {end:g}: two different lengths, neither below 0")
+        raise Unfit("rewards.unfit.lengths", start=f"{start:g}", end=f"{end:g}")
     if unit not in _LENGTHS:
-        raise ValueError(f"unit is {unit!r}, must be one of: {', '.join(_LENGTHS)}")
+        raise Unfit("rewards.unfit.one_of", name="unit", seen=repr(unit), known=list(_LENGTHS))
     length = _LENGTHS[unit]
 
     def judge_row(completion: Completion) -> Value:
@@ -56,8 +57,9 @@ def overlong(max_tokens: int, buffer: int) -> RewardFunction:
     text that no model wrote) a row cannot be judged.
     """
     if not 0 < buffer <= max_tokens:
-        raise ValueError(f"buffer is {buffer} and max_tokens is {max_tokens}: 0 < buffer <= max_tokens")
+        raise Unfit("rewards.unfit.buffer", buffer=buffer, most=max_tokens)
 
+    # TRL passes completion_ids, B lists of tokens without padding, to every reward function.
     def judge(
         completions: Sequence[Completion], completion_ids: Sequence[Sequence[int]] | None = None, **columns: Any
     ) -> list[Value]:
@@ -70,6 +72,7 @@ def overlong(max_tokens: int, buffer: int) -> RewardFunction:
 
 def _slope(length: float, start: float, end: float) -> float:
     """0 at `start` and before it, -1 at `end` and past it, a straight line between."""
+    # Works for end < start too: both differences change their sign.
     return max(-1.0, min(0.0, (start - length) / (end - start)))
 
 
@@ -81,11 +84,12 @@ def repetition(n: int = 4, tokens: str = "word") -> RewardFunction:
     `syllable`.
     """
     if n < 1:
-        raise ValueError(f"n is {n}, must be 1 or more")
+        raise Unfit("rewards.unfit.n", seen=n)
     split = tokenizer(tokens)
 
     def judge_row(completion: Completion) -> Value:
         words = split(text_of(completion))
+        # All n-grams: the list against itself, moved on by 1 to n - 1 words.
         grams = list(zip(*(words[place:] for place in range(n)), strict=False))
         return len(set(grams)) / len(grams) - 1 if grams else 0.0
 

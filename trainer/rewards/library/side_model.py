@@ -23,8 +23,7 @@ def pick_device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if has_gpu else "cpu"
     if asked.startswith("cuda") and not has_gpu:
-        fix = 'device = "auto" in the component\'s params'
-        raise RewardError(Problem.plain("reward model", f"device {asked} was asked for, torch sees no GPU", fix))
+        raise RewardError(Problem("rewards.no_gpu", device=asked))
     return asked
 
 
@@ -34,7 +33,7 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     kind: the class of transformers, `AutoModel` or `AutoModelForSequenceClassification`. name: Hub id or local folder.
     Random numbers drawn while loading are put back, so that a run with a reward model samples as one without.
     Raises RewardError when it cannot be loaded, or when the checkpoint lacks weights: transformers would fill them
-    with random numbers, and a random head pays random rewards.
+    with random numbers, and a random head gives random rewards.
     """
     import torch
     import transformers
@@ -52,12 +51,10 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
         raise  # advice on memory is given elsewhere
     except Exception as error:  # of any of the libraries that read configs, weights and vocabularies
         said = " ".join(str(error).split())[:300]
-        fix = "check the name, the network and (for a gated model) HF_TOKEN"
-        raise RewardError(Problem.plain(f"reward model {name}", f"cannot be loaded: {said}", fix)) from error
+        raise RewardError(Problem("rewards.not_loaded", name=name, said=said)) from error
     missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in NOT_USED))
     if missing:
-        what = f"its checkpoint has no {', '.join(missing[:3])}: as {kind} these weights would be random"
-        raise RewardError(Problem.plain(f"reward model {name}", what, "name a checkpoint that was trained for this"))
+        raise RewardError(Problem("rewards.weights_missing", name=name, missing=", ".join(missing[:3]), kind=kind))
     return model.eval().requires_grad_(False), tokenizer
 
 

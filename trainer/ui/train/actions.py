@@ -112,7 +112,7 @@ def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem
     except PlanError as error:
         problems += error.problems
     if plan is not None and data is not None:
-        plan = plan.model_copy(update={"warnings": [*plan.warnings, *(problem.message() for problem in data.warnings)]})
+        plan = plan.model_copy(update={"warnings": [*plan.warnings, *data.warnings]})
     return data, plan, problems
 
 

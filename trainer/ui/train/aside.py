@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
-    """What the rewards pay on rows for gold, empty, junk and typed answers."""
+    """The rewards of gold, empty, junk and typed answers on rows."""
     from trainer.rewards import check
     from trainer.rewards.wrapper import ComponentRewardWrapper
 
@@ -120,8 +120,8 @@ def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
          "components": one.components, "failures": storable(one.failures)}
         for one in found.tries
     ]  # fmt: skip
-    wrong, warnings = storable(found.problems), storable(found.warnings)
-    return {"tries": tries, "wrong": wrong, "warnings": warnings, "seconds": found.seconds}
+    wrong = [problem.stored() for problem in found.problems]
+    return {"tries": tries, "wrong": wrong, "warnings": storable(found.warnings), "seconds": found.seconds}
 
 
 def _rows(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _survey(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     found = survey(spec, *sources.feeds(spec))
     return {
         "rows": found.rows, "held_out": found.held_out, "duplicates": found.duplicates, "leaked": found.leaked,
-        "warnings": [each.message().stored() for each in found.warnings],
+        "warnings": storable(found.warnings),
     }  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from trainer import presets
 from trainer.data import preview
 from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns
-from trainer.errors import DataError, Problem
+from trainer.errors import DataError
 from trainer.spec import RunSpec
-from trainer.text import Words
+from trainer.text import Message, Words
 from trainer.ui.elements import element, escape
 from trainer.ui.train import aside, rows, tokens
 from trainer.ui.train import form as forms
@@ -134,14 +134,14 @@ def _counts(spec: RunSpec, glance: Glance, told: bool, say: Words) -> str:
     shown = element("p", say(key, **numbers))
     if not is_all and spec.data.path is not None and not told:
         shown += _button("all", say)
-    return shown + _listed([str(each.said(say)) for each in found.warnings])
+    return shown + _listed([say.said(each) for each in found.warnings])
 
 
 def _survey(found: dict[str, Any], say: Words) -> str:
     numbers = {"rows": found["rows"] or 0, "held": found["held_out"] or 0}
     told = say("train.all_rows", **numbers, twice=found["duplicates"], leaked=found["leaked"])
-    warnings = [str(Problem.read(each).said(say)) for each in found["warnings"]]
-    return f'<div class="g-right">{element("p", told)}{_listed(warnings)}</div>'
+    said = [say.said(Message.read(each)) for each in found["warnings"]]
+    return f'<div class="g-right">{element("p", told)}{_listed(said)}</div>'
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -40,10 +40,12 @@ def shown(form: Form, typed: Any, say: Words) -> str:
 
 
 def _verdict(found: dict[str, Any], say: Words) -> str:
-    told = [*found["wrong"], *found["warnings"]]
+    problems = [Problem.read(each).said(say) for each in found["wrong"]]
+    told = [f"{one.where}: {one.what}" for one in problems]
+    told += [say.said(Message.read(each)) for each in found["warnings"]]
     if not told:
         return f'<div class="g-right" role="status">{element("p", say("train.try_good"))}</div>'
-    items = "".join(element("li", say.said(Message.read(each))) for each in told)
+    items = "".join(element("li", text) for text in told)
     return f'<div class="g-wrong" role="status"><ul>{items}</ul></div>'
 
 
