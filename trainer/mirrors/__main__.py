@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import secrets
 import shlex
@@ -33,6 +34,7 @@ from trainer.run.events import FINAL, Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.summary import summary
+from trainer.text import Message
 
 POLL_S = 1.0
 BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline
@@ -57,18 +59,17 @@ class Note:
         """The mirror before was killed: W&B may have fewer rows than it was given."""
         self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt, **Identity.mine().stored()}
 
-    def say(self, mode: str, level: str, text: str, where: str | None = None) -> None:
+    def say(self, mode: str, level: str, text: Message, where: str | None = None) -> None:
         """mode: online, offline, disabled or failed. text: for the run's alert."""
-        self._facts |= {"mode": mode, "level": level, "text": text, "where": where}
+        self._facts |= {"mode": mode, "level": level, "text": text.stored(), "where": where}
         print(f"{mode}: {text}", flush=True)
         self.write()
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: Message) -> None:
         """Nothing more will be sent. Said at the start of the run or, when that is over, at its end."""
-        text = f"not copied to W&B ({why}); the run goes on without it"
         if "mode" in self._facts:
-            self._facts["ending"] = f"W&B has the steps up to {max(self.sent, 0)} only ({why})"
-        self.say("failed", "warn", text)
+            self._facts["ending"] = Message("mirrors.incomplete", step=max(self.sent, 0), why=why).stored()
+        self.say("failed", "warn", Message("mirrors.not_copied", why=why))
 
     def believe(self, there: int | None) -> bool:
         """Count as sent what W&B's files hold (None: they are gone, and with them what could be known)."""
@@ -85,7 +86,7 @@ class Note:
         if self.believe(there):
             self.write(ended=True)
         else:
-            self.fail("its files could not be written: is the disk full?")
+            self.fail(Message("mirrors.disk_full"))
 
 
 class Guard(threading.Thread):
@@ -109,7 +110,7 @@ class Guard(threading.Thread):
             time.sleep(POLL_S)
 
 
-def main(path: str, attempt: int, why_offline: str = "") -> int:
+def main(path: str, attempt: int, why_offline: Message | None = None) -> int:
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT):  # a service manager ends all at once; this ends after the worker
         signal.signal(number, signal.SIG_IGN)
@@ -131,11 +132,11 @@ def main(path: str, attempt: int, why_offline: str = "") -> int:
             redactor = Redactor(os.environ)
             reason = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
             with contextlib.suppress(OSError):  # the disk is full
-                note.fail(reason)
+                note.fail(Message("plain.text", text=reason))
             return 1
 
 
-def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: str, began: float) -> int:
+def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: Message | None, began: float) -> int:
     follower = RunFollower(rundir)
     events = follower.read()
     worker = next((Identity.read(e) for e in events if e["kind"] == "run_started" and e["attempt"] == attempt), None)
@@ -144,16 +145,16 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: s
     guard = Guard(worker)
     guard.start()
     if os.environ.get("WANDB_MODE") == "disabled":  # before half a second of imports
-        note.say("disabled", "info", "off, as WANDB_MODE=disabled says")
+        note.say("disabled", "info", Message("mirrors.off_by_variable"))
         return 0
     offline = functools.partial(_again_offline, rundir, attempt, set(rundir.wandb.glob("run-*")))
-    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, ["W&B did not begin in time"])
+    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, [Message("mirrors.late")])
     late.daemon = True
     if not why_offline:
         late.start()
     chosen = wish()
     if chosen.mode == "disabled":
-        note.say("disabled", "info", "off, as wandb's settings say")
+        note.say("disabled", "info", Message("mirrors.off_by_settings"))
         return 0
     if note.torn:
         note.believe(newest_step(rundir, note.run_id))
@@ -168,34 +169,35 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: s
         traceback.print_exc()
         late.cancel()
         said = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
-        offline(f"W&B did not begin ({said})")
+        offline(Message("mirrors.not_begun", said=said))
     late.cancel()
     note.say(mode, level, _goes_to(run, why, chosen), run.url or str(run.folder))
     return _Feed(rundir, attempt, note, run, redactor, guard).until_ended(follower, events, lock)
 
 
-def _where(chosen: Wish, why_offline: str) -> tuple[Mode, str, str]:
+def _where(chosen: Wish, why_offline: Message | None) -> tuple[Mode, str, Message | None]:
     """(mode, level of the alert, why offline)."""
     if why_offline:
         return "offline", "warn", why_offline
     if chosen.mode == "offline":
-        return "offline", "info", "as wandb's settings say"
+        return "offline", "info", Message("mirrors.offline_by_settings")
     if not chosen.has_key:
-        return "offline", "info", "there is no key (wandb login, or WANDB_API_KEY)"
+        return "offline", "info", Message("mirrors.no_key")
     trouble = probe.trouble(chosen.base_url, chosen.key)
-    return ("offline", "warn", trouble) if trouble else ("online", "info", "")
+    return ("offline", "warn", trouble) if trouble else ("online", "info", None)
 
 
-def _goes_to(run: WandbRun, why: str, chosen: Wish) -> str:
-    if run.url:
-        return run.url
+def _goes_to(run: WandbRun, why: Message | None, chosen: Wish) -> Message:
+    if run.url or why is None:
+        return Message("plain.text", text=run.url or "")
     program = shlex.quote(str(Path(sys.executable).with_name("wandb")))
     known = f"{program} login; " if not chosen.has_key else ""
-    when = "with the right key" if why.endswith(probe.REFUSED) else "later"
-    return f"offline: {why}. To upload it {when}: {known}{program} sync {shlex.quote(str(run.folder))}"
+    command = f"{known}{program} sync {shlex.quote(str(run.folder))}"
+    key = "mirrors.offline_wrong_key" if why.key == probe.REFUSED else "mirrors.offline"
+    return Message(key, why=why, command=command)
 
 
-def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: str) -> None:
+def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: Message) -> None:
     """Become a fresh process that does not try to go online: whatever hangs in this one is gone with it.
 
     before: W&B's folders of earlier attempts. The one begun since holds no row and would be uploaded as a run.
@@ -206,7 +208,8 @@ def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: str) ->
             child.kill()
     for folder in set(rundir.wandb.glob("run-*")) - before:
         shutil.rmtree(folder, ignore_errors=True)
-    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", str(rundir.path), str(attempt), why])
+    arguments = [str(rundir.path), str(attempt), json.dumps(why.stored())]
+    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", *arguments])
 
 
 def _first_config(rundir: RunDir) -> dict[str, Any]:
@@ -300,4 +303,4 @@ class _Feed:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:4]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *(Message.read(json.loads(why)) for why in sys.argv[3:4])))

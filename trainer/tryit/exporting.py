@@ -1,7 +1,7 @@
 """Exports that a page starts, each a process of its own (`python -m trainer export`), and what is known of them.
 
-Its output goes to logs/export_NAME.log, who it is to control/exports/NAME.json. Whether it is done is read from there:
-the command's last line says where the export is. Torch-free.
+Its output goes to logs/export_NAME.log, its identity to control/exports/NAME.json. Whether it is done is read from
+there: the command's last line is where the export is, and nothing else, in every language. Torch-free.
 """
 
 from __future__ import annotations
@@ -142,10 +142,17 @@ def _one(rundir: RunDir, name: str) -> Export:
     alive = identity is not None and identity.alive()  # before its log is read: it may end in between
     _, kind, step = name.split("-")
     lines = _tail(rundir.export_log(name))
-    head = f"{rundir.name}, step {step}: "
-    where = next((line.removeprefix(head) for line in reversed(lines) if line.startswith(head)), "")
+    head = f"{rundir.name}, step {step}: "  # of earlier versions
+    where = next((one for line in reversed(lines) if _is_place(one := line.removeprefix(head), kind, step)), "")
     state: Literal["running", "done", "failed"] = "running" if alive else "done" if where else "failed"
     return Export(name, kind, int(step), state, int(name[:20]) / 1e9, where, lines[-TAIL:])
+
+
+def _is_place(line: str, kind: str, step: str) -> bool:
+    """Is the line the address or the folder of an export and nothing else? Words of any language are progress."""
+    if kind == "hub":
+        return re.fullmatch(r"https?://\S+", line) is not None
+    return Path(line).is_absolute() and Path(line).name == f"{kind}-{step}"
 
 
 def _tail(path: Path) -> list[str]:
