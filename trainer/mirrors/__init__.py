@@ -12,14 +12,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
-from trainer.text import Message
 
 START_S = 20.0
 """After the mirror was started the first training step waits no longer than this for what it says."""
@@ -32,14 +30,14 @@ class Mirror:
     def __init__(self, rundir: RunDir, attempt: int, environment: Mapping[str, str]) -> None:
         self.rundir, self.attempt = rundir, attempt
         self.started = time.monotonic()
-        self.trouble: Message | None = None
+        self.trouble = ""
         self.process: subprocess.Popen[bytes] | None = None
         try:
             self.process = spawn.detached(
                 [__name__, str(rundir.path), str(attempt)], rundir.mirror_log(attempt), environment
             )
         except OSError as error:  # the run does not depend on it
-            self.trouble = Message("mirrors.not_started", said=str(error))
+            self.trouble = f"it could not be started: {error}"
 
     def announce(self, events: EventWriter, stopping: Callable[[], bool] = lambda: False) -> None:
         """Emit one alert: where the copy goes, or why it does not go there and what to type. Waits for START_S at most.
@@ -52,18 +50,17 @@ class Mirror:
             waited_s = time.monotonic() - self.started
             if ended or waited_s >= START_S:
                 said = self._said()  # it may have said it since the look above
-                silent = Message("mirrors.ended_silently") if ended else Message("mirrors.silent", seconds=waited_s)
-                self.trouble = None if said else silent
+                silent = "it ended without a word" if ended else f"it has said nothing for {waited_s:.0f} s"
+                self.trouble = "" if said else silent
                 break
             time.sleep(_POLL_S)
         if said is not None:
-            events.emit("alert", level=said["level"], title="wandb", text=str(Message.read(said["text"])))
+            events.emit("alert", level=said["level"], title="wandb", text=said["text"])
         elif self.trouble:
-            log = str(self.rundir.mirror_log(self.attempt))
-            text = Message("mirrors.run_goes_on", why=self.trouble, log=log)
-            events.emit("alert", level="warn", title="wandb", text=str(text))
+            text = f"{self.trouble}; the run goes on without it (see {self.rundir.mirror_log(self.attempt)})"
+            events.emit("alert", level="warn", title="wandb", text=text)
 
-    def _said(self) -> dict[str, Any] | None:
+    def _said(self) -> dict[str, str] | None:
         stored = read_json(self.rundir.mirror) or {}
         return stored if stored.get("attempt") == self.attempt and stored.get("mode") else None
 
@@ -85,8 +82,8 @@ def at_work(rundir: RunDir, attempt: int) -> bool:
     return mirror is not None and stored.get("attempt") == attempt and mirror.alive()
 
 
-def ending(rundir: RunDir, attempt: int) -> Message | None:
+def ending(rundir: RunDir, attempt: int) -> str | None:
     """What went wrong after the run's alert, for a person who reads only the console."""
     stored = read_json(rundir.mirror) or {}
     said = stored.get("ending") if stored.get("attempt") == attempt else None
-    return Message.read(said) if said else None
+    return said if isinstance(said, str) else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import secrets
 import shlex
@@ -34,7 +33,6 @@ from trainer.run.events import FINAL, Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.summary import summary
-from trainer.text import Message
 
 POLL_S = 1.0
 BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline
@@ -59,17 +57,18 @@ class Note:
         """The mirror before was killed: W&B may have fewer rows than it was given."""
         self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt, **Identity.mine().stored()}
 
-    def say(self, mode: str, level: str, text: Message, where: str | None = None) -> None:
+    def say(self, mode: str, level: str, text: str, where: str | None = None) -> None:
         """mode: online, offline, disabled or failed. text: for the run's alert."""
-        self._facts |= {"mode": mode, "level": level, "text": text.stored(), "where": where}
+        self._facts |= {"mode": mode, "level": level, "text": text, "where": where}
         print(f"{mode}: {text}", flush=True)
         self.write()
 
-    def fail(self, why: Message) -> None:
+    def fail(self, why: str) -> None:
         """Nothing more will be sent. Said at the start of the run or, when that is over, at its end."""
+        text = f"not copied to W&B ({why}); the run goes on without it"
         if "mode" in self._facts:
-            self._facts["ending"] = Message("mirrors.incomplete", step=max(self.sent, 0), why=why).stored()
-        self.say("failed", "warn", Message("mirrors.not_copied", why=why))
+            self._facts["ending"] = f"W&B has the steps up to {max(self.sent, 0)} only ({why})"
+        self.say("failed", "warn", text)
 
     def believe(self, there: int | None) -> bool:
         """Count as sent what W&B's files hold (None: they are gone, and with them what could be known)."""
@@ -86,7 +85,7 @@ class Note:
         if self.believe(there):
             self.write(ended=True)
         else:
-            self.fail(Message("mirrors.disk_full"))
+            self.fail("its files could not be written: is the disk full?")
 
 
 class Guard(threading.Thread):
@@ -110,7 +109,7 @@ class Guard(threading.Thread):
             time.sleep(POLL_S)
 
 
-def main(path: str, attempt: int, why_offline: Message | None = None) -> int:
+def main(path: str, attempt: int, why_offline: str = "") -> int:
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT):  # a service manager ends all at once; this ends after the worker
         signal.signal(number, signal.SIG_IGN)
@@ -132,11 +131,11 @@ def main(path: str, attempt: int, why_offline: Message | None = None) -> int:
             redactor = Redactor(os.environ)
             reason = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
             with contextlib.suppress(OSError):  # the disk is full
-                note.fail(Message("plain.text", text=reason))
+                note.fail(reason)
             return 1
 
 
-def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: Message | None, began: float) -> int:
+def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: str, began: float) -> int:
     follower = RunFollower(rundir)
     events = follower.read()
     worker = next((Identity.read(e) for e in events if e["kind"] == "run_started" and e["attempt"] == attempt), None)
@@ -145,16 +144,16 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: M
     guard = Guard(worker)
     guard.start()
     if os.environ.get("WANDB_MODE") == "disabled":  # before half a second of imports
-        note.say("disabled", "info", Message("mirrors.off_by_variable"))
+        note.say("disabled", "info", "off, as WANDB_MODE=disabled says")
         return 0
     offline = functools.partial(_again_offline, rundir, attempt, set(rundir.wandb.glob("run-*")))
-    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, [Message("mirrors.late")])
+    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, ["W&B did not begin in time"])
     late.daemon = True
     if not why_offline:
         late.start()
     chosen = wish()
     if chosen.mode == "disabled":
-        note.say("disabled", "info", Message("mirrors.off_by_settings"))
+        note.say("disabled", "info", "off, as wandb's settings say")
         return 0
     if note.torn:
         note.believe(newest_step(rundir, note.run_id))
@@ -169,35 +168,34 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: M
         traceback.print_exc()
         late.cancel()
         said = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
-        offline(Message("mirrors.not_begun", said=said))
+        offline(f"W&B did not begin ({said})")
     late.cancel()
     note.say(mode, level, _goes_to(run, why, chosen), run.url or str(run.folder))
     return _Feed(rundir, attempt, note, run, redactor, guard).until_ended(follower, events, lock)
 
 
-def _where(chosen: Wish, why_offline: Message | None) -> tuple[Mode, str, Message | None]:
+def _where(chosen: Wish, why_offline: str) -> tuple[Mode, str, str]:
     """(mode, level of the alert, why offline)."""
     if why_offline:
         return "offline", "warn", why_offline
     if chosen.mode == "offline":
-        return "offline", "info", Message("mirrors.offline_by_settings")
+        return "offline", "info", "as wandb's settings say"
     if not chosen.has_key:
-        return "offline", "info", Message("mirrors.no_key")
+        return "offline", "info", "there is no key (wandb login, or WANDB_API_KEY)"
     trouble = probe.trouble(chosen.base_url, chosen.key)
-    return ("offline", "warn", trouble) if trouble else ("online", "info", None)
+    return ("offline", "warn", trouble) if trouble else ("online", "info", "")
 
 
-def _goes_to(run: WandbRun, why: Message | None, chosen: Wish) -> Message:
-    if run.url or why is None:
-        return Message("plain.text", text=run.url or "")
+def _goes_to(run: WandbRun, why: str, chosen: Wish) -> str:
+    if run.url:
+        return run.url
     program = shlex.quote(str(Path(sys.executable).with_name("wandb")))
     known = f"{program} login; " if not chosen.has_key else ""
-    command = f"{known}{program} sync {shlex.quote(str(run.folder))}"
-    key = "mirrors.offline_wrong_key" if why.key == probe.REFUSED else "mirrors.offline"
-    return Message(key, why=why, command=command)
+    when = "with the right key" if why.endswith(probe.REFUSED) else "later"
+    return f"offline: {why}. To upload it {when}: {known}{program} sync {shlex.quote(str(run.folder))}"
 
 
-def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: Message) -> None:
+def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: str) -> None:
     """Become a fresh process that does not try to go online: whatever hangs in this one is gone with it.
 
     before: W&B's folders of earlier attempts. The one begun since holds no row and would be uploaded as a run.
@@ -208,8 +206,7 @@ def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: Message
             child.kill()
     for folder in set(rundir.wandb.glob("run-*")) - before:
         shutil.rmtree(folder, ignore_errors=True)
-    arguments = [str(rundir.path), str(attempt), json.dumps(why.stored())]
-    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", str(rundir.path), str(attempt), why])
 
 
 def _first_config(rundir: RunDir) -> dict[str, Any]:
@@ -303,4 +300,4 @@ class _Feed:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), *(Message.read(json.loads(why)) for why in sys.argv[3:4])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:4]))

@@ -63,13 +63,8 @@ def tried(spec: RunSpec) -> list[Problem]:
             wrapper.close()
     except RewardError as error:
         return error.problems
-    return [_trial(text) for text in found.problems]
-
-
-def _trial(text: str) -> Problem:
-    """text: the component's name, a colon and what is wrong (check.place)."""
-    name, _, said = text.partition(": ")
-    return Problem("preflight.reward_trial", component=name, said=said)
+    fix = "mend it; python -m trainer rewards check shows every value"
+    return [Problem.plain(*check.place(text), fix) for text in found.problems]
 
 
 def _sandbox(component: str) -> Iterator[Problem]:

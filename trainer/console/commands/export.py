@@ -34,13 +34,13 @@ def add(commands: Any) -> None:
 
 
 def export(run: str, kind: str, **options: Any) -> int:
-    """Export a checkpoint of a run. Progress goes to stderr; the last line of stdout is where the export is, alone.
+    """Export a checkpoint of a run. Progress goes to stderr.
 
     options: those that were typed, as trainer.export.export takes them. Raises ExportRefused for one that the kind
     would not look at.
     """
     from trainer import export as exports
-    from trainer import launch, text
+    from trainer import launch
     from trainer.errors import ExportRefused
     from trainer.export import kinds
     from trainer.run.rundir import RunDir, outputs_dir
@@ -49,18 +49,15 @@ def export(run: str, kind: str, **options: Any) -> int:
     if foreign:
         raise ExportRefused(_foreign(name, options[name], kind) for name in foreign)
     rundir = RunDir.open(outputs_dir(), run)
-    words = text.here()
-
-    def say(line: text.Message | str) -> None:
-        print(words.said(line) if isinstance(line, text.Message) else line, file=sys.stderr, flush=True)
-
-    made = exports.export(rundir, kind, **options, say=say)
+    made = exports.export(rundir, kind, **options, say=lambda line: print(line, file=sys.stderr, flush=True))
     verified = made.facts.get("verified")
     if verified:
-        names = ("saved_max_abs_diff", "trained_max_abs_diff", "top1_agreement", "tokens")
-        print(words("export.verified", **{name: verified[name] for name in names}))
-    print(words("export.done", run=run, step=made.step))
-    print(made.url or made.path)
+        print(
+            f"verified: logits of the saved weights are within {verified['saved_max_abs_diff']:.2g} of those in memory,"
+            f" within {verified['trained_max_abs_diff']:.2g} of what was trained;"
+            f" the same most likely token at {verified['top1_agreement']:.1%} of {verified['tokens']} positions"
+        )
+    print(f"{run}, step {made.step}: {made.url or made.path}")
     return launch.EXIT_FINISHED
 
 
@@ -69,5 +66,5 @@ def _foreign(name: str, value: Any, kind: str) -> Problem:
     from trainer.export import kinds
 
     typed = {"quants": "quant", "private": "private" if value else "public"}.get(name, name)
-    ways = [f"--to {known}" for known in kinds.BELONGS[name]]
-    return Problem("export.foreign_option", f"--{typed}", kind=kind, ways=ways)
+    ways = " or ".join(f"--to {known}" for known in kinds.BELONGS[name])
+    return Problem.plain(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {ways}")
