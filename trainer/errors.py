@@ -22,7 +22,7 @@ every message says what, where, what was seen, what is allowed and what to type.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from trainer import text
 from trainer.text import Message, Words
@@ -92,6 +92,15 @@ class Problem:
             if f"{head}.{name}" in english and not (name == "where" and self.place):
                 parts[name] = text.Message(f"{head}.{name}", **self.values)
         return text.Message("plain.problem_with_fix" if said.fix else "plain.problem", **parts)
+
+    def part(self, name: Literal["what", "fix"]) -> text.Message:
+        """One part of it, as a value of another text; an empty text where it has none."""
+        key = f"problem.{self.key}.{name}"
+        if self._english is None and key not in text.words(text.DEFAULT):
+            return text.Message("plain.text", text="")
+        message = text.Message(key, **self.values)
+        message.english = getattr(self._english, name, "")
+        return message
 
     def stored(self) -> dict[str, Any]:
         """As JSON, with its English: in the event log, or on its way from another process."""

@@ -22,11 +22,12 @@ from trainer.export import export, merged, staging, verify
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
+from trainer.text import Message
 
 ROWS = [[1, 4, 70, 71, 72, 2, 5, 80, 81, 82, 2], list(range(8, 60))]
 
 
-def silent(line: str) -> None:
+def silent(line: Message | str) -> None:
     pass
 
 
@@ -305,7 +306,7 @@ def test_a_full_disk_and_a_taken_target_are_refused(
     with pytest.raises(ExportRefused, match=r"exists already  ->  --out ANOTHER_FOLDER, or delete it"):
         export(RunDir(runs / "lora"), "merged", out=tmp_path / "there", say=silent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    said: list[str] = []
+    said: list[Message | str] = []
     for name, kind in (("lora", "adapter"), ("lora", "merged"), ("nf4", "merged"), ("whole", "merged")):
         with pytest.raises(ExportRefused, match=rf"{kind}: its disk has .* GiB free, the export needs") as raised:
             export(RunDir(runs / name), kind, out=tmp_path / kind, say=said.append)

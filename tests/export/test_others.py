@@ -23,6 +23,7 @@ from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
+from trainer.text import Message
 
 Capture = pytest.CaptureFixture[str]
 CONVERTER = """
@@ -38,7 +39,7 @@ QUANTIZER = (
 )
 
 
-def silent(line: str) -> None:
+def silent(line: Message | str) -> None:
     pass
 
 
@@ -113,10 +114,10 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
     rundir = RunDir(tmp_path / "lora")
     shutil.copytree(rundir.checkpoint(2), rundir.checkpoint(9))
     (rundir.checkpoint(9) / "adapter_model.safetensors").write_bytes(b"")
-    told: list[str] = []
+    told: list[Message | str] = []
     made = export(rundir, "adapter", say=told.append)
     assert made.path.name == "adapter-2"
-    assert told[0].startswith("checkpoint-9: not taken, adapter_model.safetensors has 0 bytes")
+    assert str(told[0]).startswith("checkpoint-9: not taken, adapter_model.safetensors has 0 bytes")
     with pytest.raises(CheckpointError, match="checkpoint-9: adapter_model"):
         export(rundir, "adapter", checkpoint="9", say=silent)
     with pytest.raises(RunError, match=r"'3' is no checkpoint of this run  ->  best, latest, or one of 2, 9"):
@@ -138,7 +139,7 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
         (["lora", "--to", "gguf", "--quant", "q4_k_m"], 2, "llama-quantize: of llama.cpp is not in"),
         (["lora", "--to", "gguf", "--quant", "q4_k_x"], 2, "'q4_k_x' is not known here  ->  one of q4_k_"),
         (["lora", "--to", "hub", "--repo", "me/model"], 2, "there is no token of the Hugging Face Hub"),
-        (["lora", "--to", "hub"], 2, "None is not USER/NAME"),
+        (["lora", "--to", "hub"], 2, "--repo: is missing: the repository to upload to"),
         (["lora", "--to", "merged", "--quant", "q8_0"], 2, "--quant: means nothing to --to merged  ->  leave it out"),
         (["lora", "--to", "adapter", "--repo", "me/model"], 2, "--repo: means nothing to --to adapter"),
         (["lora", "--to", "adapter", "--dtype", "float32"], 2, "leave it out, or --to merged or --to hub"),

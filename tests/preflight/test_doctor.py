@@ -16,10 +16,15 @@ import pytest
 from trainer.machine import gpu
 from trainer.preflight import doctor
 from trainer.rewards import sandbox
+from trainer.text import Message, words
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = {"ok", "warn", "missing"}
 SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def plain(text: str) -> Message:
+    return Message("plain.text", text=text)
 
 
 def a_gpu(**changes: Any) -> gpu.GPU:
@@ -71,8 +76,8 @@ def test_render_puts_the_advice_under_the_finding_and_counts() -> None:
     file = io.StringIO()
     doctor.render(
         [
-            doctor.DoctorFinding("RAM", "ok", "22 GiB"),
-            doctor.DoctorFinding("W&B key", "warn", "none", "log in"),
+            doctor.DoctorFinding(plain("RAM"), "ok", plain("22 GiB")),
+            doctor.DoctorFinding(plain("W&B key"), "warn", plain("none"), plain("log in")),
         ],
         file,
     )
@@ -80,6 +85,19 @@ def test_render_puts_the_advice_under_the_finding_and_counts() -> None:
     assert lines[0] == "ok       RAM      22 GiB"
     assert lines[1:3] == ["warn     W&B key  none", "                  -> log in"]
     assert lines[3] == "1 ok, 1 warn, 0 missing"
+
+
+def test_in_korean_the_columns_are_as_wide_as_a_terminal_writes_them() -> None:
+    file = io.StringIO()
+    rows = [
+        doctor.DoctorFinding(plain("RAM"), "ok", plain("22 GiB")),
+        doctor.check_wandb_key({"NETRC": "/nowhere"}),
+    ]
+    doctor.render(rows, file, words("ko"))
+    first, second, todo, _ = file.getvalue().splitlines()
+    korean = [letter for letter in second.partition(":")[0] if ord(letter) > 0x1100]
+    assert (first.index("22 GiB"), len(korean)) == (6 + len("W&B ") + 2, 5)  # two words of two letters, one of one
+    assert todo.strip().startswith("-> W&B")
 
 
 # -- packages ------------------------------------------------------------------------------------
@@ -161,23 +179,23 @@ def test_no_gpu_is_a_warning_because_cpu_presets_run() -> None:
 
 def test_cpu_torch_beside_a_gpu_is_found() -> None:
     findings = list(doctor.check_gpus([a_gpu()], "2.13.0+cpu"))
-    assert [(f.name, f.state) for f in findings] == [
+    assert [(str(f.name), f.state) for f in findings] == [
         ("NVIDIA driver", "ok"),
         ("GPU 0", "ok"),
         ("torch build", "missing"),
     ]
-    assert findings[1].seen == "NVIDIA GeForce RTX 4090, 22.5 of 24.0 GiB free"
+    assert str(findings[1].seen) == "NVIDIA GeForce RTX 4090, 22.5 of 24.0 GiB free"
 
 
 def test_driver_too_old_for_cuda_13_is_a_warning() -> None:
     driver, _ = doctor.check_gpus([a_gpu(driver_version="550.54.14")], "2.13.0")
-    assert (driver.state, "580" in driver.seen) == ("warn", True)
+    assert (driver.state, "580" in str(driver.seen)) == ("warn", True)
 
 
 def test_disk_is_measured_where_the_folder_will_be(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
-    assert doctor.check_disk("disk", folder, 0).state == "ok"
-    assert doctor.check_disk("disk", folder, 10**9).state == "warn"
+    assert doctor.check_disk(plain("disk"), folder, 0).state == "ok"
+    assert doctor.check_disk(plain("disk"), folder, 10**9).state == "warn"
 
 
 def test_outputs_that_cannot_be_written_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -227,8 +245,8 @@ def test_the_sandbox_is_judged_by_a_trial_run_not_by_a_file(monkeypatch: pytest.
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     finding = doctor.check_bubblewrap()
     assert finding.state == "warn"
-    assert "Permission denied" in finding.seen
-    assert "allow user namespaces" in finding.todo
+    assert "Permission denied" in str(finding.seen)
+    assert "allow user namespaces" in str(finding.todo)
 
 
 def test_absent_keys_and_unreadable_netrc_are_warnings(tmp_path: Path) -> None:

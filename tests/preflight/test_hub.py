@@ -298,7 +298,7 @@ def test_unsloth_may_take_its_own_copy_of_a_model(
     huge = {"config.json": 1, "tokenizer.json": 1, "model.safetensors": 2**60}
     hub.model(huge)
     assert look(make_spec(model={"name": NAME, "engine": "unsloth"})) == []
-    assert "to download" in str(look(make_spec(model={"name": NAME, "engine": "transformers"})))
+    assert "to download" in str(*look(make_spec(model={"name": NAME, "engine": "transformers"})))
     (tmp_path / "hf/hub/models--unsloth--model-unsloth-bnb-4bit").mkdir(parents=True)
     hub.refuse(404, "RepoNotFound")
     assert look(make_spec(model={"name": NAME, "engine": "unsloth"})) == []

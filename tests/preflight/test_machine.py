@@ -105,7 +105,7 @@ def test_fast_inference_needs_vllm_linux_and_a_gpu(
     assert str(found).startswith("model.fast_inference: is true and the package vllm is not installed")
     monkeypatch.setattr(sys, "platform", "win32")
     [found] = look(spec)
-    assert "Linux only and the package vllm" in found.what
+    assert "Linux only, the package vllm" in found.what
 
 
 def test_leaving_unsloth_leaves_fast_inference_too(make_spec: MakeSpec, packages: Packages, look: Look) -> None:
@@ -186,7 +186,7 @@ def test_too_large_settings_are_refused_with_the_changes_of_the_plan(monkeypatch
     [found] = machine.problems(spec, planning.make(spec, rows=1024, ram_gib=23.5), has_gpu=False)
     assert found.where == "memory"
     assert found.what == (
-        "the run needs about 206.8 GiB on the CPU, 198.4 GiB of it for activations; this machine has 23.5 GiB of memory"
+        "the run needs about 207 GiB on the CPU, 198 GiB of it for activations; this machine has 23.5 GiB of memory"
     )
     assert "--preset" not in found.fix
     typed = found.fix.split(" (about")[0].split("--set ")[1:]

@@ -92,6 +92,20 @@ def test_the_state_of_an_export_is_read_from_its_files(make_run: Callable[..., R
     assert found[2].where == "https://huggingface.co/me/x/commit/1"
 
 
+@pytest.mark.parametrize("head", ["tiny-1, step 5: ", "tiny-1, 5\uc2a4\ud15d: ", ""])
+def test_where_an_export_is_does_not_depend_on_the_language_of_its_output(
+    make_run: Callable[..., RunDir], head: str
+) -> None:
+    run = make_run()
+    made = run.exports / "merged-5"
+    remember(run, f"{1:020d}-merged-5", f"saving\n{head}{made}\n")
+    remember(run, f"{2:020d}-hub-5", f"uploading to me/x\n{head}https://huggingface.co/me/x/commit/1\n")
+    remember(run, f"{3:020d}-merged-5", f"saving\nerror: {made}: exists already  ->  delete it\n")
+    failed, uploaded, merged = exporting.listed(run)
+    assert (failed.state, uploaded.state, merged.state) == ("failed", "done", "done")
+    assert (uploaded.where, merged.where) == ("https://huggingface.co/me/x/commit/1", str(made))
+
+
 def test_only_so_many_exports_are_remembered_and_none_that_runs_is_forgotten(make_run: Callable[..., RunDir]) -> None:
     run = make_run()
     remember(run, f"{1:020d}-merged-1", "", alive=True)

@@ -9,15 +9,16 @@ Importing it imports nothing heavy; torch, transformers and PEFT come with the k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.errors import ExportRefused, Problem
-from trainer.export.kinds import DTYPES, FACTS, Exported
+from trainer.export.kinds import DTYPES, FACTS, Exported, Say
 from trainer.export.source import Source
 from trainer.machine.json_files import read_json
 from trainer.run.best import LATEST
 from trainer.run.rundir import RunDir
+from trainer.text import Message
 
 
 def export(
@@ -31,7 +32,7 @@ def export(
     repo: str | None = None,
     private: bool = True,
     upload: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> Exported:
     """Export a checkpoint to `out`, by default exports/<kind>-<step> of the run.
 
@@ -57,9 +58,7 @@ def export(
     assert kind == "hub", kind
     what = upload or ("adapter" if found.lora else "merged")
     if what == "adapter" and dtype is not None:
-        raise ExportRefused(
-            Problem.plain("--dtype", "is of merged weights, the adapter is uploaded", "--upload merged")
-        )
+        raise ExportRefused(Problem("export.dtype_of_adapter", "--dtype"))
     made = _to_upload(found, what, out, dtype or DTYPES[0], say)
     return Exported(made.path, made.step, made.facts, hub_upload.upload(account, made.path, private, found.label, say))
 
@@ -68,7 +67,7 @@ def target(found: Source, kind: str) -> Path:
     return found.rundir.exports / f"{kind}-{found.step}"
 
 
-def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Callable[[str], None]) -> Exported:
+def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Say) -> Exported:
     """The export of that kind: the one that is there if it is of these very weights, else made now."""
     from trainer.export import adapter, merged
 
@@ -78,8 +77,7 @@ def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Call
         wanted = found.facts(kind) | ({"dtype": dtype} if kind == "merged" else {})
         other = [key for key in ("kind", "weights", "dtype") if facts.get(key) != wanted.get(key)]
         if other:
-            what = f"holds another export (other {other[0]})"
-            raise ExportRefused(Problem.plain(str(path), what, "--out ANOTHER_FOLDER, or delete it"))
-        say(f"{path}: is there already")
+            raise ExportRefused(Problem("export.another_is_there", str(path), field=other[0]))
+        say(Message("export.is_there", path=str(path)))
         return Exported(path, found.step, facts)
     return adapter.export(found, path) if kind == "adapter" else merged.export(found, path, dtype, say)

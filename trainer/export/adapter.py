@@ -18,8 +18,7 @@ def export(source: Source, target: Path) -> Exported:
     Raises ExportRefused when the run has no adapter, the target is taken or the disk is full.
     """
     if not source.lora:
-        what = "trained whole weights (lora.enabled = false): there is no adapter"
-        raise ExportRefused(Problem.plain(f"run {source.rundir.name}", what, "--to merged"))
+        raise ExportRefused(Problem("export.no_adapter", run=source.rundir.name))
     with staging.staged(target) as draft:
         files = [source.path / ADAPTER, *source.tokenizer_files]
         staging.need_room(target, sum(path.stat().st_size for path in files))
@@ -35,7 +34,7 @@ def export(source: Source, target: Path) -> Exported:
 def _config(source: Source) -> dict[str, object]:
     """The adapter's config with a base that means something on another machine.
 
-    A folder's path does not: PEFT gets the folder's name (or builtin/NAME), and the card says how to come by it.
+    A folder's path does not: PEFT gets the folder's name (or builtin/NAME), and the card says how to get it.
     """
     config = source.adapter_config() | {"base_model_name_or_path": source.shown()}
     return config | {"revision": source.commit()}

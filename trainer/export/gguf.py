@@ -1,7 +1,8 @@
 """GGUF files for llama.cpp and Ollama, made by llama.cpp's own tools from the merged export.
 
 The tools are looked for before anything is loaded, and never installed: $LLAMA_CPP, PATH, then the folder Unsloth
-installs them into. Standard library only, beside the merged export it starts from.
+installs them into. Importing this imports nothing heavy, so the page can ask for the tools; an export loads the model
+with torch (merged.py) and its tokenizer with transformers.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, ExportRefused, Problem
 from trainer.export import merged, model_card, staging
-from trainer.export.kinds import FACTS, Exported
+from trainer.export.kinds import FACTS, Exported, Say
 from trainer.export.source import Source
 from trainer.machine.json_files import write_json
 from trainer.presets.explain import nearest
+from trainer.text import Message
 
 VARIABLE = "LLAMA_CPP"
 CONVERTER = "convert_hf_to_gguf.py"
@@ -32,10 +34,6 @@ DIRECT = ("f32", "f16", "bf16", "q8_0")
 QUANTIZED = (
     *("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_0", "q4_1", "q4_k_s", "q4_k_m", "q5_0", "q5_1", "q5_k_s", "q5_k_m"),
     *("q6_k", "iq4_nl", "iq4_xs"),
-)
-INSTALL = (
-    "git clone https://github.com/ggml-org/llama.cpp, build it (cmake -B build && cmake --build build -t "
-    f"{QUANTIZER}), then {VARIABLE}=ITS_FOLDER"
 )
 _TAIL = 800  # characters of a tool's output that an error carries
 _MERGED_TIMES = 3.0  # room for the merged weights, the bf16 file and the quantised ones
@@ -49,7 +47,7 @@ class Tools:
     quantize: Path | None
 
 
-def export(source: Source, target: Path, quants: Sequence[str], say: Callable[[str], None]) -> Exported:
+def export(source: Source, target: Path, quants: Sequence[str], say: Say) -> Exported:
     """One GGUF file a quantisation, a Modelfile each, and a card. Raises ExportRefused or ExportError."""
     names = _checked(quants)
     tools = find_tools(names)
@@ -72,7 +70,7 @@ def export(source: Source, target: Path, quants: Sequence[str], say: Callable[[s
 
 
 def find_tools(quants: Sequence[str]) -> Tools:
-    """Raises ExportRefused that names everything missing and how to come by it."""
+    """Raises ExportRefused that names everything missing and how to get it."""
     folders = _folders()
     convert = _first(folder / CONVERTER for folder in folders)
     needed = any(name in QUANTIZED for name in quants)
@@ -83,14 +81,14 @@ def find_tools(quants: Sequence[str]) -> Tools:
     quantize = _first(places) if needed else None
     missing = [CONVERTER] * (convert is None) + [QUANTIZER] * (needed and quantize is None)
     if missing or convert is None:
-        where = f"not in ${VARIABLE}, on PATH or in Unsloth's folder"
-        raise ExportRefused(Problem.plain(name, f"of llama.cpp is {where}", INSTALL) for name in missing)
+        values = {"variable": VARIABLE, "quantizer": QUANTIZER}
+        raise ExportRefused(Problem("export.tool_missing", name, **values) for name in missing)
     # The converter imports gguf, numpy, sentencepiece and more: better to know now than after the merge.
     asked = subprocess.run([sys.executable, str(convert), "--help"], capture_output=True, text=True)
     if asked.returncode != 0:
-        last = (asked.stderr.strip().splitlines() or ["no message"])[-1]
-        fix = f"{Path(sys.executable).name} -m pip install -r {convert.parent / 'requirements.txt'}"
-        raise ExportRefused(Problem.plain(str(convert), f"does not start: {last}", fix))
+        said = (asked.stderr.strip().splitlines() or [f"code {asked.returncode}"])[-1]
+        values = {"python": Path(sys.executable).name, "file": str(convert.parent / "requirements.txt")}
+        raise ExportRefused(Problem("export.tool_does_not_start", str(convert), said=said, **values))
     return Tools(convert, quantize)
 
 
@@ -116,10 +114,10 @@ def _stops(source: Source) -> list[str]:
     return [text for text in dict.fromkeys(found) if text]
 
 
-def _make(tools: Tools, source: Source, whole: Path, draft: Path, quant: str, say: Callable[[str], None]) -> Path:
+def _make(tools: Tools, source: Source, whole: Path, draft: Path, quant: str, say: Say) -> Path:
     """One GGUF file of the merged weights, with a look at its header."""
     path = draft / f"{source.rundir.name}-{source.step}-{quant}.gguf"
-    say(f"writing {path.name}")
+    say(Message("export.writing", file=path.name))
     if quant in DIRECT:
         _convert(tools, whole, path, quant)
     else:
@@ -140,15 +138,15 @@ def _call(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
         name = next(Path(part).name for part in command if Path(part).name != Path(sys.executable).name)
-        what = f"ended with code {done.returncode}: {done.stdout.strip()[-_TAIL:]}"
-        raise ExportError(Problem.plain(name, what, "a newer llama.cpp may know this model"))
+        said = done.stdout.strip()[-_TAIL:]
+        raise ExportError(Problem("export.tool_failed", name, code=done.returncode, said=said))
 
 
 def _check_header(path: Path) -> None:
     """Magic, version and tensor count (ggml docs/gguf.md): a file without tensors is no model."""
     header = _head(path)
     if len(header) < 16 or header[:4] != b"GGUF" or struct.unpack("<Q", header[8:16])[0] == 0:
-        raise ExportError(Problem.plain(path.name, "the tool reported success, but this is no GGUF file with tensors"))
+        raise ExportError(Problem("export.no_tensors", path.name))
 
 
 def _head(path: Path) -> bytes:
@@ -164,9 +162,7 @@ def _checked(quants: Sequence[str]) -> list[str]:
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ExportRefused(
-            Problem.plain(
-                "--quant", f"{name!r} is not known here", f"one of {', '.join(nearest(name, known, 3) or known)}"
-            )
+            Problem("export.unknown_quant", "--quant", name=name, known=", ".join(nearest(name, known, 3) or known))
             for name in wrong
         )
     return names

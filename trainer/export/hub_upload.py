@@ -5,12 +5,13 @@ The token is taken by huggingface_hub from HF_TOKEN or from where `hf auth login
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, ExportRefused, Problem
+from trainer.export.kinds import Say
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ def prepare(repo: str | None) -> Account:
     try:
         validate_repo_id(repo or "")
     except HFValidationError as error:
-        problems.append(Problem.plain("--repo", str(error)))
-    if not repo or repo.count("/") != 1:
-        problems = [Problem.plain("--repo", f"{repo!r} is not USER/NAME", "for example --repo me/my-model")]
+        problems.append(Problem("export.repo_refused", "--repo", said=str(error)))
+    if not repo:
+        problems = [Problem("export.no_repo", "--repo")]
+    elif repo.count("/") != 1:
+        problems = [Problem("export.not_a_repo", "--repo", seen=repo)]
     token = huggingface_hub.get_token()
     if not token:
-        what = "there is no token of the Hugging Face Hub"
-        fix = "hf auth login, or HF_TOKEN in the environment; one with write access, huggingface.co/settings/tokens"
-        problems.append(Problem.plain("HF_TOKEN", what, fix))
+        problems.append(Problem("export.no_token", "HF_TOKEN"))
     if problems:
         raise ExportRefused(problems)
     assert repo
@@ -46,7 +47,7 @@ def prepare(repo: str | None) -> Account:
     return Account(repo, token)
 
 
-def upload(account: Account, folder: Path, private: bool, label: str, say: Callable[[str], None]) -> str:
+def upload(account: Account, folder: Path, private: bool, label: str, say: Say) -> str:
     """Upload the folder; address of the commit. Raises ExportRefused before anything private is shown, ExportError."""
     import httpx
     import huggingface_hub
@@ -57,12 +58,10 @@ def upload(account: Account, folder: Path, private: bool, label: str, say: Calla
         api.create_repo(account.repo, private=private, exist_ok=True)
         # One that was there keeps its visibility: create_repo says nothing about it.
         if private and not api.repo_info(account.repo).private:
-            fix = "--public to upload all the same, or --repo with another name"
-            raise ExportRefused(Problem.plain(account.repo, "exists and is public", fix))
-        say(f"uploading to {account.repo}")
+            raise ExportRefused(Problem("export.repo_is_public", account.repo))
+        say(Message("export.uploading", repo=account.repo))
         done: Any = api.upload_folder(repo_id=account.repo, folder_path=str(folder), commit_message=label)
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         text = str(error).replace(account.token, "***")
-        fix = f"the export is complete in {folder}; the same command uploads it again"
-        raise ExportError(Problem.plain(account.repo, f"the upload failed: {text}", fix)) from None
+        raise ExportError(Problem("export.upload_failed", account.repo, said=text, folder=str(folder))) from None
     return str(done.commit_url)

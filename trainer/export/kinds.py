@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from trainer.text import Message
+
+Say = Callable[[Message | str], None]
+"""Told one line at a time what happens: a Message, or text that is nobody's (a library's, a file's)."""
 
 KINDS = ("adapter", "merged", "gguf", "hub")
 

@@ -13,31 +13,30 @@ import copy
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import ExportError, Problem
 from trainer.export import model_card, staging, verify
-from trainer.export.kinds import DTYPES, FACTS, Exported
+from trainer.export.kinds import DTYPES, FACTS, Exported, Say
 from trainer.export.source import ADAPTER, Base, Source
 from trainer.machine.json_files import write_json
+from trainer.text import Message
 
 MERGE_TOLERANCE = 1e-4  # of a layer's largest output; float32 sums in another order give about 1e-6
 _PROBES = 4  # random inputs a merged layer is compared on
 
 
-def export(source: Source, target: Path, dtype: str, say: Callable[[str], None]) -> Exported:
+def export(source: Source, target: Path, dtype: str, say: Say) -> Exported:
     """Weights, tokenizer and card in `target`, verified. Raises ExportRefused or ExportError."""
     with staging.staged(target) as draft, quiet():
         facts = write(source, draft, target, dtype, say)
     return Exported(target, source.step, facts)
 
 
-def write(
-    source: Source, folder: Path, target: Path, dtype: str, say: Callable[[str], None], times: float = 1.0
-) -> dict[str, Any]:
+def write(source: Source, folder: Path, target: Path, dtype: str, say: Say, times: float = 1.0) -> dict[str, Any]:
     """The export into an empty folder; the content of its export.json.
 
     target: what the folder will be called. times: how often the size of the weights the disk must have room for.
@@ -48,18 +47,18 @@ def write(
     assert dtype in DTYPES, dtype
     staging.need_room(target, round(times * size(source, dtype)))  # loading a large model takes minutes
     tokenizer = AutoTokenizer.from_pretrained(source.path)
-    say(f"loading {source.shown() if source.lora else source.path.name} on the CPU")
+    say(Message("export.loading", name=source.shown() if source.lora else source.path.name))
     model = load_adapted(source) if source.lora else load_whole(source)
     rows = verify.sequences(source, tokenizer, model.get_input_embeddings().num_embeddings)
     trained = verify.logits(model, rows)
     if source.lora:
-        say("merging the adapter")
+        say(Message("export.merging"))
         model = merge(model, getattr(torch, dtype))
     cast(model, getattr(torch, dtype))
     stored = verify.logits(model, rows)
     # Again: loading took its time, and the size of some models is known only now.
     staging.need_room(target, round(times * sum(p.numel() * p.element_size() for p in model.parameters())))
-    say("saving")
+    say(Message("export.saving"))
     model.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):  # safetensors makes them readable by their owner alone
         path.chmod((folder / "config.json").stat().st_mode)
@@ -67,7 +66,7 @@ def write(
         shutil.copyfile(path, folder / path.name)
     kind = type(model)
     del model
-    say("loading what was saved and comparing")
+    say(Message("export.comparing"))
     loaded = _complete(kind, folder, dtype="auto", trust_remote_code=source.spec.model.trust_remote_code)
     figures = verify.check(trained, stored, verify.logits(loaded, rows), dtype)
     facts = source.facts("merged") | {"dtype": dtype, "verified": figures}
@@ -78,7 +77,7 @@ def write(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what transformers and bitsandbytes say about themselves; errors are still said."""
+    """Without the notices of transformers and bitsandbytes; their errors are still printed."""
     from transformers.utils import logging as said
 
     level, kernels = said.get_verbosity(), logging.getLogger("bitsandbytes")
@@ -130,7 +129,7 @@ def _whole(source: Source) -> tuple[Any, Any]:
 def load_adapted(source: Source, device: str = "cpu") -> Any:
     """Base plus adapter, not merged, in the dtype the run loaded it in; on the CPU 4-bit weights are dequantised.
 
-    Raises ExportError when the base is not to be had or the adapter does not fit it.
+    Raises ExportError when the base cannot be loaded or the adapter does not fit it.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
@@ -141,8 +140,8 @@ def load_adapted(source: Source, device: str = "cpu") -> Any:
     # PEFT leaves out in silence what it finds no place for.
     lost = keys ^ set(get_peft_model_state_dict(adapted))
     if lost:
-        what = f"{len(lost)} of the adapter's {len(keys)} weights do not fit {base.shown}, among them {min(lost)}"
-        raise ExportError(Problem.plain("adapter", what, "is it the base the run trained on?"))
+        values = {"lost": len(lost), "all": len(keys), "base": base.shown, "first": min(lost)}
+        raise ExportError(Problem("export.adapter_does_not_fit", **values))
     return adapted.eval()
 
 
@@ -164,8 +163,7 @@ def merge(adapted: Any, dtype: Any) -> Any:
             if before is not None:
                 difference = float((layer(probe) - before).abs().max() / before.abs().max())
                 if not difference < MERGE_TOLERANCE:
-                    what = f"the merged layer differs from the unmerged by {difference:.2g} of its largest output"
-                    raise ExportError(Problem.plain(name, what))
+                    raise ExportError(Problem("export.merged_layer_differs", name, difference=difference))
         cast(inner, dtype)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="All adapters are already merged")
@@ -198,8 +196,7 @@ def _base_config(source: Source, base: Base) -> Any:
 
 
 def _not_loaded(base: Base, error: Exception) -> ExportError:
-    fix = "check the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-    return ExportError(Problem.plain("model.name", f"{base.shown} cannot be loaded: {error}", fix))
+    return ExportError(Problem("export.base_not_loaded", "model.name", base=base.shown, said=str(error)))
 
 
 def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
@@ -229,8 +226,7 @@ def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
     try:
         return _dequantised(model, dtype)
     except NotImplementedError as error:
-        what = f"{base.shown} is quantised in a way transformers cannot undo"
-        raise ExportError(Problem.plain("model.name", what, "--to adapter")) from error
+        raise ExportError(Problem("export.cannot_dequantise", "model.name", base=base.shown)) from error
 
 
 def _dequantised(model: Any, dtype: Any) -> Any:
@@ -257,8 +253,8 @@ def _complete(loader: Any, place: str | Path, **options: Any) -> Any:
     model, report = loader.from_pretrained(place, output_loading_info=True, **options)
     lost = sorted(report["missing_keys"])
     if lost:
-        what = f"{len(lost)} weights that {type(model).__name__} needs are not in {Path(place).name}, as {lost[0]}"
-        raise ExportError(Problem.plain("model.name", what, "plain transformers does not read it; --to adapter"))
+        values = {"count": len(lost), "model": type(model).__name__, "folder": Path(place).name, "first": lost[0]}
+        raise ExportError(Problem("export.weights_missing", "model.name", **values))
     return model
 
 
@@ -298,4 +294,4 @@ def _fitting(classes: list[Any], config: Any, keys: set[str]) -> Any:
             names = {name for name, _ in found(copy.deepcopy(config)).named_modules()}
         if wanted <= names:
             return found
-    return classes[0]  # what does not fit is told once it is loaded
+    return classes[0]  # what does not fit is named once it is loaded

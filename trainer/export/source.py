@@ -2,7 +2,7 @@
 
 Knows run directories and checkpoints, imports torch only to make a built-in model. An adapter is only right on the
 weights it was trained on, so the base is pinned to what the checkpoint's manifest says, and refused where that is
-not to be had any more.
+no longer available.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.run.status import LIVE, imported_problem
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -121,7 +122,7 @@ class Source:
         return commit if name and name == self.shown() else None
 
     def base(self) -> Base:
-        """Raises ExportError when the weights that were trained on cannot be had any more."""
+        """Raises ExportError when the weights that were trained on are no longer available."""
         name, trained_on = self.spec.model.name, str(self.manifest.get("model", ""))
         if name.startswith(BUILTIN):
             return Base(str(_built_in(self.spec, trained_on)), None, name, False)
@@ -130,8 +131,7 @@ class Source:
             return Base(str(folder), None, self.shown(), False)
         shown = self.shown()
         if not HUB_ID.fullmatch(shown):
-            what = f"the folder {shown} that was trained on is not there"
-            raise ExportError(Problem.plain("model.name", what, "put it back where spec.json of the run says it is"))
+            raise ExportError(Problem("export.base_folder_gone", "model.name", folder=shown))
         return Base(shown, self.commit() or self.spec.model.revision, shown, True)
 
     def compute_dtype(self) -> str:
@@ -139,8 +139,7 @@ class Source:
         named = [event["dtype"] for event in EventReader(self.rundir.events).read() if event.get("kind") == "plan"]
         dtype = named[-1] if named else self.spec.model.dtype
         if dtype == "auto":
-            what = "events.jsonl does not say in which dtype the base model was loaded"
-            raise RunError(Problem.plain(f"run {self.rundir.name}", what, "restore events.jsonl from a copy"))
+            raise RunError(Problem("export.dtype_unknown", run=self.rundir.name))
         return str(dtype)
 
     def prompts(self, count: int) -> list[tuple[Any, str]]:
@@ -169,16 +168,15 @@ def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Sourc
 
 def _without_checkpoint(rundir: RunDir) -> Problem:
     """What to do about it depends on whether the run will ever write one."""
-    where, what = f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"
+    values = {"run": rundir.name, "folder": str(rundir.checkpoints)}
     status = launch.status_of(rundir)
     if status == "imported":
         return imported_problem(rundir)
     if status == "finished":
-        fix = "put its checkpoints back from a copy, or train again with --preset, under another --name"
-        return Problem.plain(where, f"is finished and {what}", fix)
+        return Problem("export.no_checkpoint_left", **values)
     if status in LIVE:
-        return Problem.plain(where, f"is {status} and {what} yet", "wait for its first one: python -m trainer runs")
-    return Problem.plain(where, what, f"let it run to its first checkpoint: --resume {rundir.name}")
+        return Problem("export.no_checkpoint_yet", **values, status=Message(f"status.{status}"))
+    return Problem("export.no_checkpoint", **values)
 
 
 def _step(path: Path) -> int:
@@ -206,7 +204,7 @@ def _built_in(spec: RunSpec, trained_on: str) -> Path:
                 torch.set_num_threads(spec.model.cpu_threads)
             return builtin.ensure(spec)
     except OSError as error:
-        what = f"{spec.model.name} cannot be made again: {error}"
-        raise ExportError(Problem.plain("model.name", what, "put that file back")) from error
-    what = f"{spec.model.name} as this run trained it ({trained_on}) is not in {builtin.cache_dir()}; now it is {key}"
-    raise ExportError(Problem.plain("model.name", what, "install the versions in env.json of the run"))
+        problem = Problem("export.builtin_not_made", "model.name", name=spec.model.name, said=str(error))
+        raise ExportError(problem) from error
+    values = {"name": spec.model.name, "trained_on": trained_on, "cache": str(builtin.cache_dir()), "now": key}
+    raise ExportError(Problem("export.builtin_changed", "model.name", **values))

@@ -1,4 +1,4 @@
-"""A folder that appears complete or not at all, and only where there is room for it. Standard library only."""
+"""A folder that appears complete or not at all, and only where there is room for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STALE_S = 24 * 3600  # left by a process that was killed; no export takes that 
 def refuse_taken(target: Path) -> None:
     """Raises ExportRefused when there is something at `target`."""
     if target.exists() or target.is_symlink():
-        raise ExportRefused(Problem.plain(str(target), "exists already", "--out ANOTHER_FOLDER, or delete it"))
+        raise ExportRefused(Problem("export.exists", str(target)))
 
 
 @contextmanager
@@ -42,8 +42,7 @@ def staged(target: Path) -> Iterator[Path]:
             _sweep(target.parent)
             draft.mkdir()
         except OSError as error:
-            fix = "--out FOLDER in a place that can be written"
-            raise ExportRefused(Problem.plain(str(target), f"cannot be made: {error.strerror}", fix)) from error
+            raise ExportRefused(Problem("export.not_made", str(target), reason=error.strerror)) from error
         try:
             yield draft
             _sync(draft)
@@ -52,8 +51,7 @@ def staged(target: Path) -> Iterator[Path]:
         except OSError as error:
             if not _of_the_disk(error, draft):
                 raise
-            fix = "--out FOLDER on another disk, or mend this one"
-            raise ExportError(Problem.plain(str(target), f"cannot be written: {error.strerror}", fix)) from error
+            raise ExportError(Problem("export.not_written", str(target), reason=error.strerror)) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         for folder in reversed(made):
@@ -67,8 +65,8 @@ def need_room(target: Path, need_bytes: int) -> None:
     """Raises ExportRefused when the disk that `target` will be on cannot take that much and some spare."""
     free = shutil.disk_usage(target.parent).free
     if free < need_bytes + SPARE_BYTES:
-        what = f"its disk has {free / 2**30:.2f} GiB free, the export needs {(need_bytes + SPARE_BYTES) / 2**30:.2f}"
-        raise ExportRefused(Problem.plain(str(target), what, "free some, or --out FOLDER on another disk"))
+        need = need_bytes + SPARE_BYTES
+        raise ExportRefused(Problem("export.no_room", str(target), free=free / 2**30, need=need / 2**30))
 
 
 def _of_the_disk(error: OSError, draft: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Do the exported weights say what the trained ones said? Logits on fixed token sequences, compared.
+"""Do the exported weights compute what the trained ones computed? Logits on fixed token sequences, compared.
 
 Everything is computed in float32, whatever the weights are stored in: what is left as a difference then comes from
 the weights and not from the arithmetic. The cost in memory is one layer, not a second model.
@@ -110,15 +110,15 @@ def check(trained: list[Any], stored: list[Any], loaded: list[Any], dtype: str) 
         "top1_agreement": float(same.float().mean()),
         "decided_positions": int(decided.sum()),
     }
-    wrong = []
+    wrong: list[Problem] = []
     if not figures["saved_max_abs_diff"] < MAX_ABS_DIFF:  # so that NaN is wrong too
-        wrong.append(f"the saved weights differ from those in memory by {figures['saved_max_abs_diff']:.3g} in a logit")
+        wrong.append(Problem("export.saved_differ", difference=figures["saved_max_abs_diff"]))
     if dtype == "float32" and not figures["trained_max_abs_diff"] < MAX_ABS_DIFF:
-        wrong.append(f"the merged weights differ from base + adapter by {figures['trained_max_abs_diff']:.3g}")
+        wrong.append(Problem("export.merged_differ", difference=figures["trained_max_abs_diff"]))
     if not figures["trained_rms_diff_share"] < ROUNDING_SHARE:
-        wrong.append(f"the logits are off by {figures['trained_rms_diff_share']:.1%} of their spread")
+        wrong.append(Problem("export.logits_off", share=figures["trained_rms_diff_share"]))
     if not bool(same[decided].all()):
-        wrong.append(f"{int((~same & decided).sum())} decided positions have another most likely token")
+        wrong.append(Problem("export.other_tokens", count=int((~same & decided).sum())))
     if wrong:
-        raise ExportError(Problem.plain("verification", what) for what in wrong)
+        raise ExportError(wrong)
     return figures

@@ -18,6 +18,7 @@ from trainer.plan import RunPlan
 from trainer.preflight import doctor
 from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 # As checkpoints.make_room counts before every save: a fifth more than the newest, and this beside it. The tokenizer
 # and the manifest are in it.
@@ -35,9 +36,7 @@ def problems(spec: RunSpec, plan: RunPlan, to_download: int) -> Iterator[Problem
     if unfit:
         yield unfit  # how much is free there does not matter
     elif need > free:
-        copies = f"two checkpoints take {_size(need)}" if _saves(plan) > 1 else f"a checkpoint takes {_size(need)}"
-        fix = f"{OUTPUTS_VARIABLE}=FOLDER on a larger disk" + (", or a smaller lora.r" if spec.lora.enabled else "")
-        yield Problem.plain("checkpoint", f"{copies} and {outputs} has {_size(free)} free", fix)
+        yield _no_room(spec, plan, outputs, _size(need), _size(free))
     if to_download:
         yield from _download(spec, hub, to_download, need if _same_disk(outputs, hub) and need <= free else 0)
 
@@ -48,6 +47,13 @@ def checkpoint_bytes(spec: RunSpec, plan: RunPlan) -> int:
     return round(GIB * sum(part.gib for part in plan.memory if part.name in saved))
 
 
+def _no_room(spec: RunSpec, plan: RunPlan, outputs: Path, need: str, free: str) -> Problem:
+    larger = "preflight.larger_disk_or_rank" if spec.lora.enabled else "preflight.larger_disk"
+    values = {"need": need, "outputs": str(outputs), "free": free}
+    key = "preflight.no_room_for_checkpoints" if _saves(plan) > 1 else "preflight.no_room_for_a_checkpoint"
+    return Problem(key, **values, instead=Message(larger, variable=OUTPUTS_VARIABLE))
+
+
 def _not_writable(outputs: Path) -> Problem | None:
     """Tried with a file that has no name where the system can: permissions do not tell of a disk that is read-only, or
     of one on the network."""
@@ -56,9 +62,10 @@ def _not_writable(outputs: Path) -> Problem | None:
         with tempfile.TemporaryFile(dir=place):
             return None
     except OSError as error:
-        below = f": {place}" if place != outputs.absolute() else ""
-        fix = f"{OUTPUTS_VARIABLE}=FOLDER in a place that can be written"
-        return Problem.plain(str(outputs), f"cannot be written{below}: {error.strerror}", fix)
+        values = {"reason": error.strerror, "variable": OUTPUTS_VARIABLE}
+        if place == outputs.absolute():
+            return Problem("preflight.outputs_closed", str(outputs), **values)
+        return Problem("preflight.outputs_closed_above", str(outputs), above=str(place), **values)
 
 
 def _saves(plan: RunPlan) -> int:
@@ -74,9 +81,11 @@ def _download(spec: RunSpec, hub: Path, to_download: int, also: int) -> Iterator
     free = _free(hub)
     if to_download + also <= free:
         return
-    beside = f", the checkpoints on the same disk {_size(also)}" if also else ""
-    what = f"{spec.model.name} is {_size(to_download)} to download{beside}, and {hub} has {_size(free)} free"
-    yield Problem.plain("model.name", what, "HF_HOME=FOLDER on a larger disk, or a smaller model")
+    values = {"name": spec.model.name, "size": _size(to_download), "hub": str(hub), "free": _size(free)}
+    if also:
+        yield Problem("preflight.no_room_for_download_and_checkpoints", "model.name", **values, also=_size(also))
+    else:
+        yield Problem("preflight.no_room_for_download", "model.name", **values)
 
 
 def _existing(folder: Path) -> Path:

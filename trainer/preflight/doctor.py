@@ -3,13 +3,10 @@
 `python -m trainer doctor` prints it. It is for the moment when things do not work, so it reads
 installed versions from their metadata and imports none of the packages it judges (psutil and
 pynvml aside, inside functions); it shows whether a key is there, never the key.
-
-May import the standard library, trainer.machine.gpu and trainer.rewards.sandbox.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import netrc
 import os
@@ -18,26 +15,27 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections import Counter
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal, TextIO, get_args
 
 from trainer.machine import gpu
 from trainer.machine.project import PROJECT
+from trainer.text import Message, Words, here
 
 State = Literal["ok", "warn", "missing"]
-
+STATES: tuple[State, ...] = get_args(State)
 
 DISTRIBUTION = "onegrpo"
 
 OLDEST_PYTHON = (3, 11)
 # Below these a downloaded model or a visited page can harm this machine.
 SECURITY_FLOORS = {
-    "transformers": ("5.3", "CVE-2026-4372: a model's config runs code"),
-    "torch": ("2.10", "CVE-2026-24747: a checkpoint corrupts memory even with weights_only"),
-    "gradio": ("6.21", "open redirects and unsanitised text in the page"),
+    "transformers": ("5.3", Message("doctor.risk_of_transformers")),
+    "torch": ("2.10", Message("doctor.risk_of_torch")),
+    "gradio": ("6.21", Message("doctor.risk_of_gradio")),
 }
 # The CUDA build of the pinned torch is made for CUDA 13, which began with this driver.
 OLDEST_DRIVER = 580
@@ -53,14 +51,14 @@ CPUS = 2
 class DoctorFinding:
     """One thing looked at.
 
-    state: 'ok'; 'warn', training works with a limit; 'missing', mend it before training.
-    seen: what is there. todo: what to type or do; empty when ok.
+    state: 'ok'; 'warn', training works with a limit; 'missing', training does not work without it.
+    seen: what is there. todo: what to type or do; None when ok.
     """
 
-    name: str
+    name: Message
     state: State
-    seen: str
-    todo: str = ""
+    seen: Message
+    todo: Message | None = None
 
 
 def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyproject.toml") -> list[DoctorFinding]:
@@ -75,8 +73,8 @@ def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyprojec
         *check_gpus(gpus, installed.get("torch")),
         check_ram(),
         check_cpus(),
-        check_disk("disk for outputs", outputs, OUTPUTS_GIB),
-        check_disk("disk for models", hub_folder(os.environ), HUB_GIB),
+        check_disk(Message("doctor.disk_for_outputs"), outputs, OUTPUTS_GIB),
+        check_disk(Message("doctor.disk_for_models"), hub_folder(os.environ), HUB_GIB),
         check_writable(outputs),
         check_wandb_key(os.environ),
         check_hub_token(os.environ),
@@ -85,16 +83,32 @@ def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyprojec
     ]
 
 
-def render(findings: Iterable[DoctorFinding], file: TextIO) -> None:
-    """One line a finding, what to do below it, a count at the end."""
+def render(findings: Iterable[DoctorFinding], file: TextIO, words: Words | None = None) -> None:
+    """One line a finding, what to do below it, a count at the end. words: of the terminal's language by default."""
+    words = words or here()
     rows = list(findings)
-    width = max((len(row.name) for row in rows), default=0)
-    for row in rows:
-        print(f"{row.state:<7}  {row.name:<{width}}  {row.seen}", file=file)
+    states = {state: words(f"doctor.state_{state}") for state in STATES}
+    names = [words.said(row.name) for row in rows]
+    indent = max(map(_columns, states.values())), max(map(_columns, names), default=0)
+    for row, name in zip(rows, names, strict=True):
+        print(f"{_padded(states[row.state], indent[0])}  {_padded(name, indent[1])}  {words.said(row.seen)}", file=file)
         if row.todo:
-            print(f"{'':<7}  {'':<{width}}  -> {row.todo}", file=file)
-    count = Counter(row.state for row in rows)
-    print(f"{count['ok']} ok, {count['warn']} warn, {count['missing']} missing", file=file)
+            print(f"{'':<{sum(indent) + 2}}  -> {words.said(row.todo)}", file=file)
+    print(words("doctor.count", **{state: sum(row.state == state for row in rows) for state in STATES}), file=file)
+
+
+def _columns(text: str) -> int:
+    """How wide a terminal writes it: Hangul takes two columns a letter."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - _columns(text))
+
+
+def _as_is(text: str) -> Message:
+    """A name, a version, a path: the same in every language."""
+    return Message("plain.text", text=text)
 
 
 # -- Python and packages -------------------------------------------------------------------------
@@ -103,8 +117,9 @@ def render(findings: Iterable[DoctorFinding], file: TextIO) -> None:
 def check_python(version: tuple[int, int, int] = sys.version_info[:3]) -> DoctorFinding:
     seen = ".".join(map(str, version))
     if version[:2] >= OLDEST_PYTHON:
-        return DoctorFinding("Python", "ok", seen)
-    return DoctorFinding("Python", "missing", f"{seen}, 3.11 is needed", "make setup PYTHON=python3.12")
+        return DoctorFinding(_as_is("Python"), "ok", _as_is(seen))
+    needed = Message("doctor.python_too_old", seen=seen, needed=".".join(map(str, OLDEST_PYTHON)))
+    return DoctorFinding(_as_is("Python"), "missing", needed, Message("doctor.setup_another_python"))
 
 
 def read_pins(pyproject: Path) -> dict[str, dict[str, str]]:
@@ -146,24 +161,31 @@ def check_security_floors(installed: Mapping[str, str]) -> Iterator[DoctorFindin
         version = installed.get(name)
         if version is None:
             continue  # reported as missing already
-        title = f"{name} security floor"
+        title = Message("doctor.security_floor", name=name)
         if _numbers(version) >= _numbers(floor):
-            yield DoctorFinding(title, "ok", f"{version} >= {floor}")
+            yield DoctorFinding(title, "ok", _as_is(f"{version} >= {floor}"))
         else:
-            yield DoctorFinding(title, "missing", f"{version} < {floor}; {reason}", "make setup")
+            seen = Message("doctor.below_the_floor", version=version, floor=floor, reason=reason)
+            yield DoctorFinding(title, "missing", seen, Message("doctor.setup"))
 
 
 def _check_package(name: str, pin: str, version: str | None, group: str) -> DoctorFinding:
     # Without the development tools training works all the same.
     absent: State = "warn" if group == "dev" else "missing"
-    purpose = {"base": "", "dev": " (tests only)"}.get(group, f" (extra {group})")
     if version is None:
-        return DoctorFinding(name, absent, f"not installed{purpose}", "make setup")
+        seen = {
+            "base": Message("doctor.not_installed"),
+            "dev": Message("doctor.not_installed_for_tests"),
+        }.get(group, Message("doctor.not_installed_of_extra", extra=group))
+        return DoctorFinding(_as_is(name), absent, seen, Message("doctor.setup"))
     # "2.13.0+cpu" is a build of 2.13.0.
     if not pin or version.split("+")[0] == pin:
-        return DoctorFinding(name, "ok", version)
-    seen = f"{version}; {pin} is the tested one{purpose}"
-    return DoctorFinding(name, "warn", seen, f'make setup   (or: python -m pip install "{name}=={pin}")')
+        return DoctorFinding(_as_is(name), "ok", _as_is(version))
+    seen = {
+        "base": Message("doctor.another_version", version=version, pin=pin),
+        "dev": Message("doctor.another_version_for_tests", version=version, pin=pin),
+    }.get(group, Message("doctor.another_version_of_extra", version=version, pin=pin, extra=group))
+    return DoctorFinding(_as_is(name), "warn", seen, Message("doctor.setup_or_install", name=name, pin=pin))
 
 
 def _installed_requirements() -> dict[str, list[str]]:
@@ -199,76 +221,70 @@ def check_gpus(gpus: list[gpu.GPU], torch_version: str | None) -> Iterator[Docto
     if not gpus:
         yield _no_gpu()
         return
-    driver = gpus[0].driver_version
+    driver, title = gpus[0].driver_version, Message("doctor.driver")
     if _numbers(driver)[:1] >= (OLDEST_DRIVER,):
-        yield DoctorFinding("NVIDIA driver", "ok", driver)
+        yield DoctorFinding(title, "ok", _as_is(driver))
     else:
-        seen = f"{driver}; the CUDA 13 build of torch needs {OLDEST_DRIVER} or newer"
-        yield DoctorFinding("NVIDIA driver", "warn", seen, "install a newer NVIDIA driver and restart")
+        seen = Message("doctor.driver_too_old", driver=driver, oldest=OLDEST_DRIVER)
+        yield DoctorFinding(title, "warn", seen, Message("doctor.install_a_newer_driver"))
     for one in gpus:
-        seen = f"{one.name}, {one.free_gib:.1f} of {one.total_gib:.1f} GiB free"
-        yield DoctorFinding(f"GPU {one.index}", "ok", seen)
+        seen = Message("doctor.gpu_free", name=one.name, free=one.free_gib, total=one.total_gib)
+        yield DoctorFinding(_as_is(f"GPU {one.index}"), "ok", seen)
     if torch_version is not None and torch_version.endswith("+cpu"):
-        seen = f"{torch_version} cannot use the GPU"
-        yield DoctorFinding("torch build", "missing", seen, "delete .venv, then: make setup")
+        seen = Message("doctor.torch_for_cpu", version=torch_version)
+        yield DoctorFinding(Message("doctor.torch_build"), "missing", seen, Message("doctor.setup_anew"))
 
 
 def _no_gpu() -> DoctorFinding:
-    loaded = Path("/proc/driver/nvidia/version").exists()
+    loaded, title = Path("/proc/driver/nvidia/version").exists(), Message("doctor.driver")
     if loaded or shutil.which("nvidia-smi"):
-        seen = "there, but it does not answer"
-        return DoctorFinding("NVIDIA driver", "warn", seen, "type nvidia-smi; often a restart is needed")
-    seen = "none: only presets for the CPU will run"
-    return DoctorFinding("NVIDIA driver", "warn", seen, "with an NVIDIA GPU: install its driver")
+        return DoctorFinding(title, "warn", Message("doctor.driver_silent"), Message("doctor.type_nvidia_smi"))
+    return DoctorFinding(title, "warn", Message("doctor.no_driver"), Message("doctor.install_a_driver"))
 
 
 def check_ram() -> DoctorFinding:
     try:
         import psutil
     except ImportError:
-        return DoctorFinding("RAM", "warn", "not known without psutil", "make setup")
+        return DoctorFinding(_as_is("RAM"), "warn", Message("doctor.ram_not_known"), Message("doctor.setup"))
     memory = psutil.virtual_memory()
     total_gib, free_gib = memory.total / gpu.GIB, memory.available / gpu.GIB
-    seen = f"{free_gib:.1f} of {total_gib:.1f} GiB free"
     # A machine sold as 16 GB reports a little less.
     if total_gib >= RAM_GIB * 0.9:
-        return DoctorFinding("RAM", "ok", seen)
-    todo = "choose a preset with a small model; a swap file helps while one is loaded"
-    return DoctorFinding("RAM", "warn", f"{seen}; large models want {RAM_GIB}", todo)
+        return DoctorFinding(_as_is("RAM"), "ok", Message("doctor.ram_free", free=free_gib, total=total_gib))
+    seen = Message("doctor.ram_small", free=free_gib, total=total_gib, wanted=RAM_GIB)
+    return DoctorFinding(_as_is("RAM"), "warn", seen, Message("doctor.take_a_small_model"))
 
 
 def check_cpus() -> DoctorFinding:
     # In a container the process may use fewer than the machine has; macOS and Windows cannot say.
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if mine >= CPUS:
-        return DoctorFinding("CPUs", "ok", str(mine))
-    todo = f"give the container or machine {CPUS} CPUs; rewards compete with training for one"
-    return DoctorFinding("CPUs", "warn", str(mine), todo)
+        return DoctorFinding(Message("doctor.cpus"), "ok", _as_is(str(mine)))
+    return DoctorFinding(Message("doctor.cpus"), "warn", _as_is(str(mine)), Message("doctor.more_cpus", wanted=CPUS))
 
 
-def check_disk(name: str, folder: Path, wanted_gib: int) -> DoctorFinding:
+def check_disk(name: Message, folder: Path, wanted_gib: int) -> DoctorFinding:
     """Free space where `folder` is, or will be."""
     free_gib = shutil.disk_usage(_existing(folder)).free / gpu.GIB
-    seen = f"{free_gib:.0f} GiB free for {folder}"
     if free_gib >= wanted_gib:
-        return DoctorFinding(name, "ok", seen)
-    todo = f"free {wanted_gib - free_gib:.0f} GiB; `du -sh {folder}/*` shows what takes the space"
-    return DoctorFinding(name, "warn", f"{seen}; {wanted_gib} wanted", todo)
+        return DoctorFinding(name, "ok", Message("doctor.disk_free", free=free_gib, folder=str(folder)))
+    seen = Message("doctor.disk_small", free=free_gib, folder=str(folder), wanted=wanted_gib)
+    return DoctorFinding(
+        name, "warn", seen, Message("doctor.free_some", more=wanted_gib - free_gib, folder=str(folder))
+    )
 
 
 def check_writable(outputs: Path) -> DoctorFinding:
-    place = _existing(outputs)
+    place, title = _existing(outputs), Message("doctor.outputs_writable")
     try:
-        if not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         # Permission bits do not tell (root, read-only mounts, full disks): write and see.
         with tempfile.NamedTemporaryFile(dir=place, prefix=".doctor-") as probe:
             probe.write(b"x")
     except OSError as error:
-        seen = f"{place} cannot be written: {error.strerror}"
-        todo = f'make it yours (chown -R "$USER" {place}), or choose another outputs folder'
-        return DoctorFinding("outputs writable", "missing", seen, todo)
-    return DoctorFinding("outputs writable", "ok", str(outputs))
+        seen = Message("doctor.outputs_closed", folder=str(place), reason=error.strerror)
+        return DoctorFinding(title, "missing", seen, Message("doctor.make_it_yours", folder=str(place)))
+    return DoctorFinding(title, "ok", _as_is(str(outputs)))
 
 
 def hub_folder(env: Mapping[str, str]) -> Path:
@@ -294,8 +310,9 @@ def _existing(folder: Path) -> Path:
 
 
 def check_wandb_key(env: Mapping[str, str]) -> DoctorFinding:
+    title = Message("doctor.wandb_key")
     if env.get("WANDB_API_KEY"):
-        return DoctorFinding("W&B key", "ok", "in WANDB_API_KEY")
+        return DoctorFinding(title, "ok", Message("doctor.found_in", place="WANDB_API_KEY"))
     path = Path(env.get("NETRC") or "~/.netrc").expanduser()
     try:
         hosts = netrc.netrc(str(path)).hosts
@@ -303,20 +320,19 @@ def check_wandb_key(env: Mapping[str, str]) -> DoctorFinding:
         hosts = {}
     # `wandb login` of 0.31 writes the second: its server's new name.
     if any("wandb" in host or "coreweave" in host for host in hosts):
-        return DoctorFinding("W&B key", "ok", f"in {path}")
-    seen = "none: runs are recorded in outputs/ only"
-    return DoctorFinding("W&B key", "warn", seen, "for W&B: .venv/bin/wandb login")
+        return DoctorFinding(title, "ok", Message("doctor.found_in", place=str(path)))
+    return DoctorFinding(title, "warn", Message("doctor.no_wandb_key"), Message("doctor.wandb_login"))
 
 
 def check_hub_token(env: Mapping[str, str]) -> DoctorFinding:
+    title = Message("doctor.hub_token")
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if env.get(name):
-            return DoctorFinding("Hugging Face token", "ok", f"in {name}")
+            return DoctorFinding(title, "ok", Message("doctor.found_in", place=name))
     path = Path(env.get("HF_TOKEN_PATH") or _hub_home(env) / "token").expanduser()
     if path.is_file() and path.stat().st_size:
-        return DoctorFinding("Hugging Face token", "ok", f"in {path}")
-    seen = "none: models behind a licence cannot be fetched"
-    return DoctorFinding("Hugging Face token", "warn", seen, "for those: .venv/bin/hf auth login")
+        return DoctorFinding(title, "ok", Message("doctor.found_in", place=str(path)))
+    return DoctorFinding(title, "warn", Message("doctor.no_hub_token"), Message("doctor.hub_login"))
 
 
 def check_bubblewrap() -> DoctorFinding:
@@ -325,9 +341,9 @@ def check_bubblewrap() -> DoctorFinding:
 
     problem = sandbox.trouble()
     if problem is None:
-        return DoctorFinding("bubblewrap", "ok", "a trial run worked")
-    seen = f"the code reward has no sandbox: {problem.what}"
-    return DoctorFinding("bubblewrap", "warn", seen, f"for that reward: {problem.fix}")
+        return DoctorFinding(_as_is("bubblewrap"), "ok", Message("doctor.sandbox_works"))
+    seen = Message("doctor.no_sandbox", why=problem.part("what"))
+    return DoctorFinding(_as_is("bubblewrap"), "warn", seen, Message("doctor.for_the_sandbox", fix=problem.part("fix")))
 
 
 def check_chromium(env: Mapping[str, str]) -> DoctorFinding:
@@ -336,6 +352,5 @@ def check_chromium(env: Mapping[str, str]) -> DoctorFinding:
     downloads = Path(env.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright").expanduser()
     found = found or next((str(place) for place in sorted(downloads.glob("chromium*"))), None)
     if found:
-        return DoctorFinding("chromium", "ok", found)
-    seen = "none: only the browser tests need it"
-    return DoctorFinding("chromium", "warn", seen, "for those tests: apt install chromium")
+        return DoctorFinding(_as_is("chromium"), "ok", _as_is(found))
+    return DoctorFinding(_as_is("chromium"), "warn", Message("doctor.no_chromium"), Message("doctor.install_chromium"))

@@ -20,6 +20,7 @@ from trainer.errors import Problem
 from trainer.preflight import doctor, local, machine, model_files, repo_id
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 ENDPOINT = "https://huggingface.co"
 REQUEST_S = 3.0
@@ -44,14 +45,14 @@ def look(spec: RunSpec, has_gpu: bool) -> Found:
     faults: list[Problem] = [_no_copy(spec)]
     snapshot = cached_snapshot(name, spec.model.revision)
     if snapshot is not None:
-        faults = list(local.inside(spec, snapshot, f'"{name}" in the local cache', has_gpu))
+        faults = list(local.inside(spec, snapshot, Message("preflight.in_the_cache", name=name), has_gpu))
     if not any(isinstance(fault, Incomplete) for fault in faults):
         return Found(faults)  # what is there is all there is
     if _may_take_another_copy(spec, has_gpu) and _copy_of_unsloth(name):
         return Found()
     if offline():
         return Found([_when_offline(spec, fault) for fault in faults])
-    return _within(TOTAL_S, lambda: _ask(spec, has_gpu, faults[0].what))
+    return _within(TOTAL_S, lambda: _ask(spec, has_gpu, faults[0].part("what")))
 
 
 def offline() -> bool:
@@ -71,8 +72,7 @@ def _illegal(name: str) -> Problem | None:
     try:
         validate_repo_id(name)
     except HFValidationError:
-        what = f'is "{repo_id.short(name)}", which can be neither a Hub id (owner/model) nor a folder here'
-        return Problem.plain(WHERE, what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./")
+        return Problem("preflight.no_hub_id", WHERE, name=repo_id.short(name))
     return None
 
 
@@ -107,16 +107,17 @@ def _copy_of_unsloth(name: str) -> bool:
 
 
 def _no_copy(spec: RunSpec) -> Problem:
-    at = f" at {spec.model.revision}" if spec.model.revision else ""
-    return Incomplete(WHERE, f'"{spec.model.name}"{at} is not in the local cache')
+    if spec.model.revision:
+        return Incomplete("preflight.revision_not_cached", WHERE, name=spec.model.name, revision=spec.model.revision)
+    return Incomplete("preflight.not_cached", WHERE, name=spec.model.name)
 
 
 def _when_offline(spec: RunSpec, fault: Problem) -> Problem:
     if not isinstance(fault, Incomplete):
         return fault
     revision = f" --revision {spec.model.revision}" if spec.model.revision else ""
-    fix = f"unset HF_HUB_OFFLINE, or with a network: .venv/bin/hf download {spec.model.name}{revision}"
-    return Problem.plain(WHERE, f"{fault.what}, and HF_HUB_OFFLINE keeps this off the network", fix)
+    wanted = f"{spec.model.name}{revision}"
+    return Problem("preflight.offline", WHERE, cached=fault.part("what"), wanted=wanted)
 
 
 # ---- the Hub
@@ -142,12 +143,7 @@ def _within(seconds: float, ask: Callable[[], Found]) -> Found:
     return answers[0]
 
 
-def _unreachable(cached: str, what: str) -> Problem:
-    fix = "check the network (and HF_ENDPOINT, if it is set); --preset tiny trains without"
-    return Problem.plain(WHERE, f"{cached}, and {endpoint()} {what}", fix)
-
-
-def _ask(spec: RunSpec, has_gpu: bool, cached: str) -> Found:
+def _ask(spec: RunSpec, has_gpu: bool, cached: Message) -> Found:
     """One request for the repository's files, a second one only for a gated repository."""
     import httpx
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
@@ -167,11 +163,13 @@ def _ask(spec: RunSpec, has_gpu: bool, cached: str) -> Found:
     except httpx.ReadTimeout:
         return Found()  # it is there and slow: the worker waits longer
     except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled, OSError) as error:
-        return Found([_unreachable(cached, f"cannot be reached ({type(error).__name__})")])
+        values = {"cached": cached, "endpoint": endpoint(), "error": type(error).__name__}
+        return Found([Problem("preflight.hub_unreachable", WHERE, **values)])
     except (ValueError, TypeError, KeyError, AttributeError):  # a page where JSON should be: a hotel's login
-        return Found([_unreachable(cached, "answers with something that is not the Hub's")])
+        return Found([Problem("preflight.not_the_hub", WHERE, cached=cached, endpoint=endpoint())])
     config = info.get("config") if isinstance(info.get("config"), dict) else {}
-    missing = model_files.problem(spec, set(files), _base_model(config, info.get("cardData")), f'"{name}" on the Hub')
+    base, model = _base_model(config, info.get("cardData")), Message("preflight.on_the_hub", name=name)
+    missing = model_files.problem(spec, set(files), base, model)
     if missing:
         return Found([missing])
     problems = list(model_files.quantised(spec, config, has_gpu))
@@ -200,44 +198,34 @@ def _refused(spec: RunSpec, error: Any) -> Problem | None:
     from huggingface_hub import errors, get_token
 
     name, has_token = spec.model.name, get_token() is not None
-    login = ".venv/bin/hf auth login (or HF_TOKEN=...)"
     status = error.response.status_code
     if isinstance(error, errors.GatedRepoError):
-        ask = f"accept its terms at {endpoint()}/{name}"
-        if has_token:
-            return Problem.plain(
-                WHERE,
-                f'"{name}" is gated, and the token here has no access to it',
-                f"{ask} with the account of the token",
-            )
-        return Problem.plain(WHERE, f'"{name}" is gated, and no token is set here', f"{ask}, then {login}")
+        key = "preflight.gated_for_this_token" if has_token else "preflight.gated_without_token"
+        return Problem(key, WHERE, name=name, endpoint=endpoint())
     if isinstance(error, errors.RevisionNotFoundError):
-        what = f'is "{spec.model.revision}", which "{name}" does not have'
-        return Problem.plain("model.revision", what, "--set model.revision= takes the newest")
+        return Problem("preflight.no_revision", "model.revision", revision=spec.model.revision, name=name)
     if isinstance(error, errors.RepositoryNotFoundError) or (status == 401 and not has_token):
-        hidden = "the token here may not read it" if has_token else "it is private and no token is set here"
-        fix = f"check the spelling; private: {login}; a folder starts with / or ./"
-        return Problem.plain(WHERE, f'there is no "{name}" on the Hub, or {hidden}', fix)
+        return Problem("preflight.not_for_this_token" if has_token else "preflight.not_on_the_hub", WHERE, name=name)
     if isinstance(error, errors.DisabledRepoError):
-        return Problem.plain(WHERE, f'the Hub has disabled "{name}"', "take another model")
+        return Problem("preflight.disabled", WHERE, name=name)
     if status == 401:
-        return Problem.plain(WHERE, f'the Hub does not accept the token here (asked for "{name}")', login)
+        return Problem("preflight.token_refused", WHERE, name=name)
     if status == 403:
-        told = " ".join((error.server_message or "no reason given").split())
-        return Problem.plain(WHERE, f'the Hub refuses to give "{name}": {told}', f"a token that may read it: {login}")
+        told = " ".join((error.server_message or "").split())
+        return Problem("preflight.forbidden", WHERE, name=name, said=told or Message("preflight.no_reason"))
     return None
 
 
-def _not_now(status: int, cached: str) -> Problem | None:
+def _not_now(status: int, cached: Message) -> Problem | None:
     """An answer that says nothing about the model: the worker would get the same."""
     from huggingface_hub import get_token
 
     if status != 429 and status < 500:
         return None
-    limited = status == 429 and get_token() is None
-    fix = "try again later" + ("; with a token more is allowed: .venv/bin/hf auth login" if limited else "")
-    why = " (too many requests)" if status == 429 else ""
-    return Problem.plain(WHERE, f"{cached}, and the Hub ({endpoint()}) answers {status}{why}", fix)
+    if status != 429:
+        return Problem("preflight.hub_down", WHERE, cached=cached, endpoint=endpoint(), status=status)
+    key = "preflight.too_many_requests" if get_token() else "preflight.too_many_requests_without_token"
+    return Problem(key, WHERE, cached=cached, endpoint=endpoint(), status=status)
 
 
 def _base_model(config: dict[str, Any], card: Any) -> str | None:

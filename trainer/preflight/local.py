@@ -18,12 +18,12 @@ from trainer.machine.project import PROJECT
 from trainer.preflight import model_files, repo_id
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LFS = b"version https://git-lfs"
 # safetensors' own bound on the header's length (safetensors 0.8, MAX_HEADER_SIZE).
 _HEADER_BYTES = 100_000_000
-HOLDS = "the folder of a model holds config.json, its weights (*.safetensors) and its tokenizer"
 
 
 def is_folder(name: str) -> bool:
@@ -37,27 +37,26 @@ def problems(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     name = spec.model.name
     place = PROJECT / name
     found = _not_a_folder(name, place)
-    yield from [found] if found else inside(spec, place, f'the folder "{name}"', has_gpu)
+    yield from [found] if found else inside(spec, place, Message("preflight.the_folder", name=name), has_gpu)
 
 
-def inside(spec: RunSpec, folder: Path, place: str, has_gpu: bool) -> Iterator[Problem]:
-    """What is wrong with the files of a model's folder: nothing when it is whole."""
+def inside(spec: RunSpec, folder: Path, model: Message, has_gpu: bool) -> Iterator[Problem]:
+    """What is wrong with the files of a model's folder: nothing when it is whole. model: as in model_files.problem."""
     try:
         names = set(os.listdir(folder))
         adapter = _read_json(folder / model_files.ADAPTER_CONFIG) if model_files.ADAPTER_CONFIG in names else {}
-        missing = model_files.problem(spec, names, _base(adapter), place)
+        missing = model_files.problem(spec, names, _base(adapter), model)
         if missing:
             yield missing
             return
         config = _read_json(folder / model_files.CONFIG)
         if config is None:
-            what = f"{place} has a {model_files.CONFIG} that is not a JSON object"
-            yield Incomplete.plain("model.name", what, "fetch the file again")
+            yield Incomplete("preflight.config_unreadable", "model.name", model=model)
         else:
             yield from model_files.quantised(spec, config, has_gpu)
-        yield from _weights(folder, names, place)
+        yield from _weights(folder, names, model)
     except OSError as error:
-        yield Problem.plain("model.name", f"{place} cannot be read: {error.strerror}", "make it readable for this user")
+        yield Problem("preflight.folder_closed", "model.name", model=model, reason=error.strerror)
 
 
 # ---- the folder itself
@@ -67,27 +66,28 @@ def _not_a_folder(name: str, place: Path) -> Problem | None:
     where, shown = "model.name", repo_id.short(name)
     if name.startswith("~"):
         full = os.path.expanduser(name)
-        there = "" if os.path.isdir(full) else "not "
-        fix = _typed(Path(full)) if os.path.isdir(full) else "write the full path of a folder that is there"
-        return Problem.plain(
-            where, f'is "{shown}": ~ is not replaced here, and {repo_id.short(full)} is {there}there', fix
-        )
+        values = {"name": shown, "full": repo_id.short(full)}
+        if os.path.isdir(full):
+            return Problem("preflight.tilde", where, **values, instead=_typed(Path(full)))
+        return Problem("preflight.tilde_of_nothing", where, **values)
     if name.lower().endswith(".gguf"):
-        return Problem.plain(where, f'"{shown}" is a GGUF file, which cannot be trained', model_files.GGUF_FIX)
+        return Problem("preflight.gguf_file", where, name=shown)
     if os.path.isdir(place):  # unlike Path.is_dir, False also for a name too long or a folder that is closed
         return None
     if os.path.isfile(place):
-        return Problem.plain(where, f'"{shown}" is a file, not the folder of a model', _typed(place.parent))
+        return Problem("preflight.a_file", where, name=shown, instead=_typed(place.parent))
     here = Path.cwd() / name
     if os.path.isdir(here):
-        what = f'there is no folder "{shown}" in {PROJECT}, where a run looks'
-        return Problem.plain(where, what, _typed(here.resolve()))
-    return Problem.plain(where, f'there is no folder "{shown}"', _nearest(place))
+        instead = _typed(here.resolve())
+        return Problem("preflight.folder_elsewhere", where, name=shown, project=str(PROJECT), instead=instead)
+    return Problem("preflight.no_folder", where, name=shown, instead=_nearest(place))
 
 
-def _typed(folder: Path) -> str:
+def _typed(folder: Path) -> Message:
     """The folder as something to type, if it can be meant."""
-    return f"--set model.name={folder}" if _of_a_model(folder) else HOLDS
+    if _of_a_model(folder):
+        return Message("preflight.type_model", folder=str(folder))
+    return Message("preflight.what_a_folder_holds")
 
 
 def _of_a_model(folder: Path) -> bool:
@@ -95,22 +95,23 @@ def _of_a_model(folder: Path) -> bool:
     return any(os.path.isfile(folder / name) for name in names)
 
 
-def _nearest(place: Path) -> str:
+def _nearest(place: Path) -> Message:
     """The nearest names of models in the folder above, as something to type."""
     above = place.parent
     if not os.path.isdir(above):
         first = next(one for one in above.parents if os.path.isdir(one))
-        return f"{first} is there, what should follow in it is not; check the path"
+        return Message("preflight.path_ends", folder=str(first))
     try:
         folders = [entry.name for entry in os.scandir(above) if entry.is_dir() and not entry.name.startswith(".")]
     except OSError:
-        return "check the path"
+        return Message("preflight.check_path")
     models = [folder for folder in sorted(folders) if _of_a_model(above / folder)]
     near = difflib.get_close_matches(place.name, models, n=3, cutoff=0.6) or models[:3]
     if not near:
-        return f"check the path; {HOLDS}"
-    others = f" (also there: {', '.join(near[1:])})" if near[1:] else ""
-    return f"--set model.name={above / near[0]}{others}"
+        return Message("preflight.check_path_of_model")
+    if near[1:]:
+        return Message("preflight.type_model_or_another", folder=str(above / near[0]), others=near[1:])
+    return Message("preflight.type_model", folder=str(above / near[0]))
 
 
 # ---- its files
@@ -130,7 +131,7 @@ def _base(adapter: dict[str, Any] | None) -> str | None:
     return base if isinstance(base, str) and base else None
 
 
-def _weights(folder: Path, names: set[str], place: str) -> Iterator[Problem]:
+def _weights(folder: Path, names: set[str], model: Message) -> Iterator[Problem]:
     """Parts an index names that are not there, and parts that were cut short."""
     chosen = next(name for name in model_files.WEIGHTS if name in names)
     parts = [chosen]
@@ -138,21 +139,20 @@ def _weights(folder: Path, names: set[str], place: str) -> Iterator[Problem]:
         index = _read_json(folder / chosen) or {}
         listed = index.get("weight_map")
         if not isinstance(listed, dict) or not listed:
-            yield Incomplete.plain(
-                "model.name", f"{place} has a {chosen} that names no weights", "fetch the file again"
-            )
+            yield Incomplete("preflight.index_empty", "model.name", model=model, index=chosen)
             return
         parts = sorted({str(part) for part in listed.values()})
         absent = [part for part in parts if part not in names]
         if absent:
-            more = f" and {len(absent) - 1} more" if absent[1:] else ""
-            what = f"{place} lacks {absent[0]}{more} of {len(parts)} parts"
-            yield Incomplete.plain("model.name", what, "fetch what is missing, or the whole model again")
+            yield Incomplete("preflight.parts_missing", "model.name", model=model, files=_few(absent), count=len(parts))
     broken = [part for part in parts if part in names and not _whole(folder / part)]
     if broken:
-        more = f" and {len(broken) - 1} more" if broken[1:] else ""
-        what = f"{place} holds {broken[0]}{more} cut short or not as weights"
-        yield Incomplete.plain("model.name", what, "fetch it again, whole (for a git clone: git lfs pull)")
+        yield Incomplete("preflight.parts_broken", "model.name", model=model, files=_few(broken))
+
+
+def _few(names: list[str]) -> Message | str:
+    """The first, and how many more."""
+    return Message("list.more", shown=names[0], count=len(names) - 1) if names[1:] else names[0]
 
 
 def _whole(path: Path) -> bool:

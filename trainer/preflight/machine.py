@@ -14,11 +14,10 @@ from trainer.errors import PlanError, Problem
 from trainer.machine.environment import ram_gib
 from trainer.memory.shapes import BUILTIN
 from trainer.plan import RunPlan
-from trainer.plan.checks import gib
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
+from trainer.text import DEFAULT, Message, words
 
-NO_GPU = "no NVIDIA GPU with a working driver"
 UNSLOTH = ("unsloth", "unsloth_zoo", "torchvision")
 # Optimizers of transformers 5.17 that come from packages of their own (trainer_optimizer.py): {start of name: package}.
 OPTIMIZER_PACKAGES = {
@@ -78,76 +77,70 @@ def without_unsloth(spec: RunSpec) -> str:
 
 def _device(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.model.device == "cuda" and not has_gpu:
-        fix = "--set model.device=cpu for a small model; python -m trainer doctor says what is missing"
-        yield Problem.plain("model.device", f'is "cuda" and this machine has {NO_GPU}', fix)
+        yield Problem("preflight.cuda_without_gpu", "model.device")
 
 
 def _unsloth(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
-    """One line, however much is missing: it is mended in one place."""
+    """One line, however much is missing: one setting changes it all."""
     if spec.model.engine != "unsloth":
         return
-    flags, absent = without_unsloth(spec), missing(*UNSLOTH)
-    if not has_gpu:
-        also = f" (and {_not_installed(absent)})" if absent else ""
-        fix = f"{flags} trains without it; on a machine with a GPU: make setup"
-        yield Problem.plain("model.engine", f'is "unsloth" and this machine has {NO_GPU}{also}', fix)
+    where, flags, absent = "model.engine", without_unsloth(spec), missing(*UNSLOTH)
+    if not has_gpu and absent:
+        yield Problem("preflight.unsloth_without_gpu_and_packages", where, missing=_not_installed(absent), flags=flags)
+    elif not has_gpu:
+        yield Problem("preflight.unsloth_without_gpu", where, flags=flags)
     elif spec.model.device == "cpu":
-        what = 'is "unsloth", which needs a GPU, and model.device is "cpu"'
-        yield Problem.plain("model.engine", what, f"{flags}, or --set model.device=cuda")
+        yield Problem("preflight.unsloth_on_cpu", where, flags=flags)
     elif absent:
-        yield Problem.plain("model.engine", f'is "unsloth" and {_not_installed(absent)}', f"make setup, or {flags}")
+        yield Problem("preflight.unsloth_without_packages", where, missing=_not_installed(absent), flags=flags)
     elif spec.model.dtype == "float32":
-        what = 'is "float32" with model.engine = "unsloth", which trains in bfloat16 where the GPU has it'
-        yield Problem.plain("model.dtype", what, f"--set model.dtype=auto, or {flags}")
+        yield Problem("preflight.unsloth_float32", "model.dtype", flags=flags)
 
 
 def _fast_inference(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.model.fast_inference:
-        lacks = _lacks_for_vllm(has_gpu)
-        if lacks:
-            yield Problem.plain("model.fast_inference", f"is true and {lacks}", "--set model.fast_inference=false")
+        yield from _vllm("model.fast_inference", has_gpu)
 
 
 def _vllm_through_trl(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.trl.get("use_vllm") is True:
-        lacks = _lacks_for_vllm(has_gpu)
-        if lacks:
-            yield Problem.plain("trl.use_vllm", f"is true and {lacks}", "--set trl.use_vllm=false")
+        yield from _vllm("trl.use_vllm", has_gpu)
 
 
-def _lacks_for_vllm(has_gpu: bool) -> str:
-    lacks = [] if has_gpu else [f"this machine has {NO_GPU}"]
-    lacks += [] if sys.platform.startswith("linux") else ["vLLM runs on Linux only"]
+def _vllm(key: str, has_gpu: bool) -> Iterator[Problem]:
+    lacks = [] if has_gpu else [Message("preflight.no_gpu")]
+    lacks += [] if sys.platform.startswith("linux") else [Message("preflight.vllm_on_linux")]
     lacks += [_not_installed(["vllm"])] if missing("vllm") else []
-    return " and ".join(lacks)
+    if lacks:
+        yield Problem("preflight.no_vllm", key, key=key, lacks=lacks)
 
 
 def _flash_attention(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     """transformers 5.17 takes the kernel from the package `kernels` where `flash_attn` is not installed."""
     if spec.model.attn_implementation != "flash_attention_2":
         return
-    where, fix = "model.attn_implementation", "--set model.attn_implementation=sdpa"
-    if not has_gpu or spec.model.device == "cpu":
-        reason = f"this machine has {NO_GPU}" if not has_gpu else 'model.device is "cpu"'
-        yield Problem.plain(where, f'is "flash_attention_2", which needs a GPU, and {reason}', fix)
+    where = "model.attn_implementation"
+    if not has_gpu:
+        yield Problem("preflight.flash_attention_without_gpu", where)
+    elif spec.model.device == "cpu":
+        yield Problem("preflight.flash_attention_on_cpu", where)
     elif len(missing("flash_attn", "kernels")) == 2:
-        yield Problem.plain(where, f'is "flash_attention_2" and {_not_installed(["flash_attn"])}', fix)
+        yield Problem("preflight.flash_attention_missing", where, missing=_not_installed(["flash_attn"]))
 
 
 def _packages(spec: RunSpec) -> Iterator[Problem]:
     if spec.model.load_in_4bit and missing("bitsandbytes"):
-        yield Problem.plain("model.load_in_4bit", f"is true and {_not_installed(['bitsandbytes'])}", "make setup")
+        yield Problem("preflight.bitsandbytes_missing", "model.load_in_4bit", missing=_not_installed(["bitsandbytes"]))
     name = spec.optim.optim
     package = next((of for start, of in OPTIMIZER_PACKAGES.items() if name.startswith(start)), None)
     if package is not None and missing(package):
-        what = f'is "{name}" and {_not_installed([package])}'
-        yield Problem.plain("optim.optim", what, "--set optim.optim=adamw_torch")
+        yield Problem("preflight.optimizer_missing", "optim.optim", name=name, missing=_not_installed([package]))
 
 
-def _not_installed(names: list[str]) -> str:
+def _not_installed(names: list[str]) -> Message:
     if len(names) == 1:
-        return f"the package {names[0]} is not installed"
-    return f"the packages {', '.join(names)} are not installed"
+        return Message("preflight.package_missing", name=names[0])
+    return Message("preflight.packages_missing", names=names)
 
 
 # ---- main memory
@@ -159,21 +152,27 @@ def _ram(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     if need is None or need <= 1.3 * there:
         return
     largest = max(plan.memory, key=lambda part: part.gib)
-    what = (
-        f"the run needs about {gib(need)} on the CPU, {gib(largest.gib)} of it for {largest.name}; "
-        f"this machine has {gib(there)} of memory"
-    )
-    yield Problem.plain("memory", what, _suggested(plan) or _smaller(spec, plan, there))
+    instead = _suggested(plan) or _smaller(spec, plan, there)
+    part = _part(largest.name)
+    yield Problem("preflight.ram", need=need, largest=largest.gib, part=part, there=there, instead=instead)
 
 
-def _suggested(plan: RunPlan) -> str:
-    """The plan's changes as they are typed, the cheapest for the learning first; "" where it has none."""
-    return ", or ".join(
-        f"{' '.join(each.typed())} (about {gib(each.total_gib)})" for each in plan.suggestions[:SUGGESTIONS]
-    )
+def _part(name: str) -> Message | str:
+    """A part of the estimate as the page calls it."""
+    key = f"train.part.{name.lower().replace(' ', '_')}"
+    return Message(key) if key in words(DEFAULT) else name
 
 
-def _smaller(spec: RunSpec, plan: RunPlan, there: float) -> str:
+def _suggested(plan: RunPlan) -> Message | None:
+    """The plan's changes as they are typed, the cheapest for the learning first; None where it has none."""
+    ways = [
+        Message("preflight.change", typed=" ".join(each.typed()), need=each.total_gib)
+        for each in plan.suggestions[:SUGGESTIONS]
+    ]
+    return Message("preflight.changes", ways=ways) if ways else None
+
+
+def _smaller(spec: RunSpec, plan: RunPlan, there: float) -> Message:
     revision = " --set model.revision=" if spec.model.revision is not None else ""
     for name in SMALLER_MODELS:
         model = spec.model.model_copy(update={"name": name})
@@ -182,6 +181,7 @@ def _smaller(spec: RunSpec, plan: RunPlan, there: float) -> str:
         except PlanError:  # e.g. longer than that model can read
             continue
         if need is not None and need < COMFORT_FRAC * there:
-            return f"--set model.name={name}{revision} needs about {gib(need)}, or take --preset tiny"
-    lower = "lower optim.per_device_train_batch_size, generation.max_completion_length or generation.num_generations"
-    return lower if spec.model.name.startswith(BUILTIN) else f"--preset tiny, or {lower}"
+            return Message("preflight.smaller_model", flags=f"--set model.name={name}{revision}", need=need)
+    if spec.model.name.startswith(BUILTIN):
+        return Message("preflight.lower_sizes")
+    return Message("preflight.tiny_or_lower_sizes")

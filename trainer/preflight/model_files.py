@@ -13,6 +13,7 @@ from typing import Any
 from trainer.errors import Problem
 from trainer.preflight import machine
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -30,52 +31,49 @@ TOKENIZERS = (
 )
 # What transformers 5.17 needs beside itself to load weights that were quantised elsewhere (quantizers/).
 QUANTISED_WITH = {"gptq": ("gptqmodel", "optimum"), "awq": ("gptqmodel",)}
-GGUF_FIX = "take the repository it was made from, the one with *.safetensors files"
 
 
 class Incomplete(Problem):
-    """One that fetching the files again mends."""
+    """One that is gone once the files are fetched again."""
 
 
-def problem(spec: RunSpec, names: Collection[str], base: str | None, place: str) -> Problem | None:
+def problem(spec: RunSpec, names: Collection[str], base: str | None, model: Message) -> Problem | None:
     """What is missing among the names of the files, or None. base: what an adapter was trained on, if known.
 
-    place: how the files are called in the sentence, e.g. the folder.
+    model: what the files are called in the sentence, e.g. the folder.
     """
     where = "model.name"
     gguf = any(name.lower().endswith(".gguf") for name in names)
     if CONFIG not in names:
         if ADAPTER_CONFIG in names:
-            of, typed = (f" (of {base})", f"--set model.name={base}") if base else ("", "--set model.name=ITS_BASE")
-            return Problem.plain(where, f"{place} is an adapter{of}, not a base model", typed)
+            return _adapter(model, base)
         if gguf:
-            return Problem.plain(where, f"{place} holds GGUF files, which cannot be trained", GGUF_FIX)
+            return Problem("preflight.gguf", where, model=model)
         if "model_index.json" in names:
-            return Problem.plain(
-                where, f"{place} is a diffusion pipeline, not a language model", "take a language model"
-            )
-        return Incomplete.plain(
-            where, f"{place} has no {CONFIG}", "take a folder or repository written by save_pretrained"
-        )
+            return Problem("preflight.diffusion", where, model=model)
+        return Incomplete("preflight.no_config", where, model=model)
     if not any(name in names for name in WEIGHTS):
-        return _no_weights(names, place, gguf)
+        return _no_weights(names, model, gguf)
     if not spec.model.trust_remote_code and not _any(names, TOKENIZERS):
-        fix = "copy tokenizer.json and tokenizer_config.json of the base model into it"
-        return Incomplete.plain(where, f"{place} has no tokenizer (tokenizer.json or tokenizer.model)", fix)
+        return Incomplete("preflight.no_tokenizer", where, model=model)
     return None
 
 
-def _no_weights(names: Collection[str], place: str, gguf: bool) -> Problem:
+def _adapter(model: Message, base: str | None) -> Problem:
+    if base:
+        return Problem("preflight.adapter_of", "model.name", model=model, base=base)
+    return Problem("preflight.adapter", "model.name", model=model)
+
+
+def _no_weights(names: Collection[str], model: Message, gguf: bool) -> Problem:
     where = "model.name"
     shards = _any(names, SHARDS)
     if shards:
         index = SAFE_INDEX if shards.endswith(".safetensors") else BIN_INDEX
-        return Incomplete.plain(where, f"{place} has weights in parts and no {index}", f"fetch {index} as well")
+        return Incomplete("preflight.no_index", where, model=model, index=index)
     if gguf:
-        return Problem.plain(where, f"{place} holds its weights as GGUF only, which cannot be trained", GGUF_FIX)
-    return Incomplete.plain(
-        where, f"{place} has no weights ({WEIGHTS[0]} or {SAFE_INDEX})", "fetch the *.safetensors files"
-    )
+        return Problem("preflight.gguf_weights", where, model=model)
+    return Incomplete("preflight.no_weights", where, model=model, weights=WEIGHTS[0], index=SAFE_INDEX)
 
 
 def quantised(spec: RunSpec, config: Mapping[str, Any], has_gpu: bool) -> Iterator[Problem]:
@@ -88,19 +86,16 @@ def quantised(spec: RunSpec, config: Mapping[str, Any], has_gpu: bool) -> Iterat
         return
     packed = bool(stored.get("load_in_4bit") or stored.get("load_in_8bit"))
     method = str(stored.get("quant_method") or ("bitsandbytes" if packed else "")).lower()
+    values = {"name": spec.model.name, "method": method}
     if method in ("bitsandbytes", *QUANTISED_WITH) and not spec.lora.enabled:
-        what = f"is false, and the weights of {spec.model.name} are quantised ({method}): only adapters can be trained"
-        yield Problem.plain("lora.enabled", what, "--set lora.enabled=true")
+        yield Problem("preflight.quantised_without_lora", "lora.enabled", **values)
     if method not in QUANTISED_WITH:
         return
     if spec.model.load_in_4bit:
-        what = f"is true, and the weights of {spec.model.name} are quantised with {method} already"
-        yield Problem.plain("model.load_in_4bit", what, "--set model.load_in_4bit=false")
+        yield Problem("preflight.quantised_already", "model.load_in_4bit", **values)
     absent = machine.missing(*QUANTISED_WITH[method])
     if absent:
-        what = f"{spec.model.name} is quantised with {method}, which needs {' and '.join(absent)}: not installed"
-        fix = "the same model unquantised with --set model.load_in_4bit=true takes about as little memory"
-        yield Problem.plain("model.name", what, fix)
+        yield Problem("preflight.quantised_needs", "model.name", **values, packages=absent)
 
 
 def _any(names: Collection[str], patterns: Collection[str]) -> str:

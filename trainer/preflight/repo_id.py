@@ -32,10 +32,7 @@ def problem(name: str) -> Problem | None:
     found = _HUB.match(name)
     if found is None and not _SCHEME.match(name):
         return None
-    what = f'is "{short(name)}", an address: it takes a Hub id (owner/model) or a folder on this machine'
     model = found["id"].removesuffix(".git") if found else ""
     if model and len(model) <= _LONGEST_ID and not model.startswith(_NOT_MODELS):
-        return Problem.plain("model.name", what, f"--set model.name={model}")
-    return Problem.plain(
-        "model.name", what, "for example --set model.name=Qwen/Qwen3-0.6B; a folder starts with / or ./"
-    )
+        return Problem("preflight.address_of_model", "model.name", name=short(name), model=model)
+    return Problem("preflight.address", "model.name", name=short(name))

@@ -25,15 +25,14 @@ def problems(spec: RunSpec) -> Iterator[Problem]:
     """What can be said without running anything of a person's."""
     yield from own_files(spec)
     for component in spec.reward.leaves():
-        where = f"reward component {component.title}"
         if component.file is not None:
             continue
         if component.function == "code":
-            yield from _sandbox(where)
+            yield from _sandbox(component.title)
         elif component.function == "llm_judge":
-            yield from _key(component, where)
+            yield from _key(component)
         elif component.function in MODELS:
-            yield from _folder(component, where)
+            yield from _folder(component)
 
 
 def own_files(spec: RunSpec) -> Iterator[Problem]:
@@ -67,21 +66,19 @@ def tried(spec: RunSpec) -> list[Problem]:
     return found.problems
 
 
-def _sandbox(where: str) -> Iterator[Problem]:
+def _sandbox(component: str) -> Iterator[Problem]:
     from trainer.rewards import sandbox
 
-    why_not = sandbox.available()
-    if why_not is not None:
-        yield Problem.plain(
-            where, f"runs code that a model wrote, and here is no sandbox: {why_not}", "use another reward"
-        )
+    wrong = sandbox.trouble()
+    if wrong is not None:
+        yield Problem("preflight.no_sandbox", component=component, why=wrong.part("what"), fix=wrong.part("fix"))
 
 
-def _key(component: Component, where: str) -> Iterator[Problem]:
+def _key(component: Component) -> Iterator[Problem]:
     """A judge elsewhere wants a key; one on this machine or in its network seldom does."""
     name = component.params.get("api_key_env", "OPENAI_API_KEY")
     if not os.environ.get(name) and not _is_near(urlsplit(str(component.params.get("base_url", ""))).hostname or ""):
-        yield Problem.plain(where, f"the environment has no {name}, the judge's key", f"export {name}=...")
+        yield Problem("preflight.no_judge_key", component=component.title, variable=name)
 
 
 def _is_near(host: str) -> bool:
@@ -93,9 +90,9 @@ def _is_near(host: str) -> bool:
         return False
 
 
-def _folder(component: Component, where: str) -> Iterator[Problem]:
+def _folder(component: Component) -> Iterator[Problem]:
     """A name that can only be a folder must be one; what is on the Hub is loaded when the worker tries the rewards."""
     param = MODELS[component.function]
     name = str(component.params.get(param, ""))
     if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
-        yield Problem.plain(f"{where}: {param}", f"there is no model in {name} (no config.json)", "check the path")
+        yield Problem("preflight.no_reward_model", component=component.title, param=param, folder=name)

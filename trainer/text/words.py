@@ -177,8 +177,6 @@ class _Formatter(string.Formatter):
         if isinstance(value, Message):
             value = self.words.said(value)
             return with_particle(value, format_spec) if format_spec in PARTICLES else value
-        if hasattr(value, "said"):  # a problem: this room does not know it
-            value = str(value.said(self.words))
         if format_spec in PARTICLES:
             return with_particle(str(value), format_spec)
         form = written.get(format_spec)

@@ -1,7 +1,7 @@
 """Exports that a page starts, each a process of its own (`python -m trainer export`), and what is known of them.
 
-Its output goes to logs/export_NAME.log, who it is to control/exports/NAME.json. Whether it is done is read from there:
-the command's last line says where the export is. Torch-free.
+Its output goes to logs/export_NAME.log, its identity to control/exports/NAME.json. Whether it is done is read from
+there: the command's last line ends, in every language, with where the export is. Torch-free.
 """
 
 from __future__ import annotations
@@ -140,10 +140,17 @@ def _one(rundir: RunDir, name: str) -> Export:
     alive = identity is not None and identity.alive()  # before its log is read: it may end in between
     _, kind, step = name.split("-")
     lines = _tail(rundir.export_log(name))
-    head = f"{rundir.name}, step {step}: "
-    where = next((line.removeprefix(head) for line in reversed(lines) if line.startswith(head)), "")
+    where = next((place for line in reversed(lines) if (place := _place(line, kind, step))), "")
     state: Literal["running", "done", "failed"] = "running" if alive else "done" if where else "failed"
     return Export(name, kind, int(step), state, int(name[:20]) / 1e9, where, lines[-TAIL:])
+
+
+def _place(line: str, kind: str, step: str) -> str:
+    """The address or the folder of an export that the line ends with, whatever words stand before it; "" if none."""
+    last = line.rpartition(": ")[2]
+    if kind == "hub":
+        return last if re.fullmatch(r"https?://\S+", last) else ""
+    return last if Path(last).is_absolute() and Path(last).name == f"{kind}-{step}" else ""
 
 
 def _tail(path: Path) -> list[str]:

@@ -148,7 +148,9 @@ def _plan(settings: KnownSettings, gpu: str | None) -> tuple[dict[str, Any], lis
             made = planning.make(settings.spec, rows=None, gpu_name=gpu)
         except PlanError as error:
             # Another version of TRL counted the batch in prompts: what was possible there may not be here.
-            return {"gpu_name": gpu}, [Message("wandb_import.no_plan", problem=problem) for problem in error.problems]
+            return {"gpu_name": gpu}, [
+                Message("wandb_import.no_plan", problem=problem.message()) for problem in error.problems
+            ]
         return made.model_dump(mode="json"), []
     return {"gpu_name": gpu}, []
 
