@@ -41,7 +41,7 @@ def test_a_sound_file_is_shown_as_a_table(file: Path) -> None:
     assert lines[0].split() == ["ROW", "COMPLETION", "REWARD", "right"]
     assert [line.split() for line in lines if " gold " in line] == [["0", "gold", "1", "1"], ["1", "gold", "1", "1"]]
     assert sum("typed: abc" in line for line in lines) == 2
-    assert lines[-1] == "nothing to complain of"
+    assert lines[-1] == "no problems found"
 
 
 def test_rewards_of_a_preset_are_tried_on_its_rows() -> None:

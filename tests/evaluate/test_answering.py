@@ -105,7 +105,7 @@ def test_many_answers_are_judged_in_batches_that_have_a_deadline_each(slow: Comp
     assert found.rewards == [1.5, 1.5, 0.0] * 8
     assert found.components == {"slow": [1.0, 1.0, 0.0] * 8, "exact_match": [1.0, 1.0, 0.0] * 8}
     assert found.correct == [True, True, False] * 8
-    assert (found.failures, found.failed, found.first_failure) == ([{}] * 24, 0, "")
+    assert (found.failures, found.failed, found.first_failure) == ([{}] * 24, 0, None)
 
 
 def test_what_could_not_be_judged_is_counted_over_all_batches(slow: ComponentRewardWrapper) -> None:
@@ -116,7 +116,7 @@ def test_what_could_not_be_judged_is_counted_over_all_batches(slow: ComponentRew
     assert found.rewards == [1.5, 1.5, None, 1.5, None]
     assert [bool(row) for row in found.failures] == [False, False, True, False, True]
     assert found.failed == 2
-    assert found.first_failure.startswith("slow: it raised ValueError: no such word")
+    assert str(found.first_failure).startswith("slow: it raised ValueError: no such word")
 
 
 def test_judging_ends_between_two_batches_when_asked_to(slow: ComponentRewardWrapper) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainer import presets
+from trainer import presets, text
+from trainer.console import language
 from trainer.data import preview
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
@@ -29,11 +30,9 @@ def spec_of(
     Raises InputError with what is missing or wrong.
     """
     if file is None and preset is None:
-        raise InputError(
-            Problem.plain("rewards check", "has neither FILE nor --preset", "rewards check my.py --data rows.jsonl")
-        )
+        raise InputError(Problem("console.no_rewards"))
     if file is not None and preset is None and data is None:
-        raise InputError(Problem.plain("rewards check", f"has no rows to try {file.name} on", "--data rows.jsonl"))
+        raise InputError(Problem("console.no_rows", file=file.name))
     path = [] if data is None else [f"data.path={data}", *(f"data.{key}=" for key in _OTHER_ROWS)]
     if preset is not None:
         without = ["model.warm_start="] if data is not None else []  # it has other rows, under other names
@@ -45,7 +44,7 @@ def spec_of(
         "data": {},
         "reward": {"components": _components(file, functions)},
     }
-    return presets.parse(presets.merge(raw, [*path, *overrides]), "the command line")
+    return presets.parse(presets.merge(raw, [*path, *overrides]), text.here()("console.command_line"))
 
 
 _OTHER_ROWS = ("name", "config", "eval_path", "eval_split", "eval_fraction")
@@ -57,8 +56,7 @@ def _components(file: Path, functions: Sequence[str]) -> list[dict[str, Any]]:
     except RewardError as error:  # what was typed is wrong: nothing has been tried yet
         raise InputError(error.problems) from error
     if not found:
-        what = "has no function that takes completions"
-        raise InputError(Problem.plain(str(file), what, "def reward(prompts, completions, **columns): ..."))
+        raise InputError(Problem("console.no_function", str(file)))
     return [{"function": name, "file": str(file.absolute())} for name in found]
 
 
@@ -69,6 +67,8 @@ def _reward(spec: RunSpec, file: Path, functions: Sequence[str]) -> Any:
 
 def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     """Try, print, and say whether the rewards can be used. Raises TrainerError."""
+    words = text.here()
+    say = words.under("console.rewards")
     problems = list(preflight.problems(spec))
     if problems:
         raise InputError(problems)
@@ -82,13 +82,13 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
         print(line, file=out)
     print(file=out)
     for name, seconds in found.seconds.items():
-        print(f"{name}: {seconds / len(found.tries) * 1000:.2f} ms a completion", file=out)
-    for text in found.warnings:
-        print(f"warn: {forms.printable(text)}", file=out)
-    for text in found.problems:
-        print(f"error: {forms.printable(text)}", file=out)
+        print(say("speed", name=name, milliseconds=seconds / len(found.tries) * 1000), file=out)
+    for warning in found.warnings:
+        print(say("warning", text=language.said(warning, words)), file=out)
+    for problem in found.problems:
+        print(words("console.error", said=language.said(problem, words)), file=out)
     if not found.problems and not found.warnings:
-        print("nothing to complain of", file=out)
+        print(say("good"), file=out)
     return not found.problems
 
 

@@ -44,8 +44,7 @@ def train(model: Any, tokenizer: Any, warm: WarmStart, spec: RunSpec) -> float:
         optimizer.step()
         losses = [*losses[-WINDOW + 1 :], loss.item()] if step else [loss.item()]
         if not math.isfinite(losses[-1]):
-            fix = "--set model.warm_start.learning_rate=SMALLER"
-            raise EngineError(Problem.plain("model.warm_start", f"the loss is {losses[-1]} at step {step + 1}", fix))
+            raise EngineError(Problem("engine.warm_start", "model.warm_start", loss=losses[-1], step=step + 1))
         if step >= WINDOW and sum(losses) / len(losses) < warm.until_loss:
             break
     model.eval()

@@ -17,6 +17,7 @@ from trainer.data.dataset import prompt_ids
 from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.text import Message
 
 Interrupted = Callable[[], bool]
 GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -77,9 +78,10 @@ class Paid:
         return sum(map(bool, self.failures))
 
     @property
-    def first_failure(self) -> str:
-        """Component and reason of the first of them; "" without one."""
-        return next((f"{name}: it {why}" for row in self.failures for name, why in row.items()), "")
+    def first_failure(self) -> Message | None:
+        """Component and reason of the first of them; None without one."""
+        found = ((name, why) for row in self.failures for name, why in row.items())
+        return next((Message("evaluate.failure", component=name, said=why) for name, why in found), None)
 
 
 def pay(

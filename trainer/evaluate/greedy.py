@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer.evaluate.answering import GREEDY, Interrupted, answer, pay
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Score:
     rows: int
     reward_std: float | None = None
     failed: int = 0
-    failure: str = ""
+    failure: Message | None = None
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def facts(self) -> dict[str, Any]:

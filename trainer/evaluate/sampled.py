@@ -18,6 +18,7 @@ from trainer.evaluate.answering import Interrupted, Paid, answer, pay
 from trainer.evaluate.pass_at import dead_frac, maj_at, pass_at
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Generation
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sampled:
     samples: int
     group: int
     failed: int = 0
-    failure: str = ""
+    failure: Message | None = None
 
     def facts(self) -> dict[str, Any]:
         """What the event `eval` says."""

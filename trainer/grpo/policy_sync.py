@@ -58,11 +58,7 @@ def check(trainer: Any, rows: list[dict[str, Any]]) -> float:
             if abs(evidence) > DECISIVE_NATS:
                 break
     if not evidence > 0:
-        what = (
-            f"the rollouts do not follow the weights that are trained: after a change of the weights they were still "
-            f"written by the old ones ({evidence:+.1f} nats in {tokens} tokens)"
-        )
-        raise EngineError(Problem.plain("model.engine", what, 'model.engine = "transformers", and please report it'))
+        raise EngineError(Problem("grpo.old_weights", "model.engine", evidence=evidence, tokens=tokens))
     return evidence / tokens
 
 
@@ -134,8 +130,7 @@ class _Noise:
                 return strength
         best = max(moved, key=lambda strength: moved[strength])
         if moved[best] < SHAKEN_AT_LEAST_NATS:
-            what = "the policy does not change when the trained weights do: nothing could be learnt"
-            raise EngineError(Problem.plain("lora.target_modules", what, 'lora.target_modules = "all-linear"'))
+            raise EngineError(Problem("grpo.no_effect", "lora.target_modules"))
         return best
 
 

@@ -38,7 +38,7 @@ from trainer.sampling.order import EpochSampler
 
 
 class Observer(Protocol):
-    """What the trainer tells; trainer.worker.callbacks.RunObserver writes it to the event log."""
+    """What the trainer tells; trainer.worker.observer.RunObserver writes it to the event log."""
 
     def rollouts(self, step: int, batch: Batch) -> None:
         """A generation batch was scored; `step` is the optimizer step it is generated in (1 is the first)."""
@@ -47,7 +47,7 @@ class Observer(Protocol):
         """An optimizer step is done: TRL's metrics as logged and the spans of the step."""
 
     def checkpoint(self, step: int, staged: Path) -> None:
-        """A checkpoint lies complete in the staging folder and is to be published."""
+        """A checkpoint is complete in the staging folder and is to be published."""
 
 
 class _StepSpan(TrainerCallback):
@@ -187,9 +187,9 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         except (OSError, RuntimeError, SafetensorError) as error:
             # torch reports a full disk as RuntimeError, in words of its own
             free = shutil.disk_usage(self.args.output_dir).free / 2**20
-            fix = "free disk space, then resume the run: checkpoints saved before are intact"
-            what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
-            raise CheckpointError(Problem.plain(f"checkpoint-{step}", what, fix)) from error
+            raise CheckpointError(
+                Problem("grpo.not_saved", f"checkpoint-{step}", free=free, said=str(error))
+            ) from error
         self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:

@@ -49,4 +49,4 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -
         except RunError:
             if not (outputs / candidate).exists():
                 raise
-    raise RunError(Problem.plain("run name", f"no free name found in {outputs}", "give one: --name NAME"))
+    raise RunError(Problem("launch.no_free_name", outputs=str(outputs)))

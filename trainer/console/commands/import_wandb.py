@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.text import Words
 
 
 def add(commands: Any) -> None:
@@ -22,23 +25,32 @@ def add(commands: Any) -> None:
 
 def import_wandb(paths: Sequence[Path], **options: Any) -> int:
     """Make a run directory of an exported W&B history and say what was in it; options as trainer.wandb_import.bring."""
-    from trainer import launch
+    from trainer import launch, text
+    from trainer.console import language
     from trainer.text import forms
     from trainer.wandb_import import bring
 
     made = bring.bring(paths, **options)
-    told, name = made.training, made.rundir.name
+    words, told, name = text.here(), made.training, made.rundir.name
+    say = words.under("console.import")
     first, last = (told.steps[0].number, told.steps[-1].number) if told.steps else (0, 0)
-    said = f"{len(told.steps)} steps, {first} to {last}, counted by {told.counted_by}"
-    evaluations = f", {len(told.evals)} evaluations" if told.evals else ""
-    print(f"{forms.printable(name)}: {said}{evaluations}")
-    print(f"metrics: {forms.printable(', '.join(told.metrics))}")
-    ours = [key for key in made.known if not key.startswith("trl.")]
-    more = f" and {len(made.known) - len(ours)} of [trl]" if len(made.known) > len(ours) else ""
-    print(f"settings that are known: {', '.join(ours) or 'none; --preset, --config or --set say them'}{more}")
+    values = {"run": forms.printable(name), "count": len(told.steps), "first": first, "last": last}
+    key = "steps_evals" if told.evals else "steps"
+    print(say(key, **values, counted=told.counted_by, evals=len(told.evals)))
+    print(say("metrics", names=forms.printable(", ".join(told.metrics))))
+    print(_known(made.known, say))
     for what, count in made.ignored.items():
-        print(f"left out: {count} {what}")
+        print(say("ignored", count=count, what=language.said(what, words)))
     for note in made.notes:
-        print(f"note: {forms.printable(note)}")
+        print(say("note", text=language.said(note, words)))
     print(f"python -m trainer report {name}")
     return launch.EXIT_FINISHED
+
+
+def _known(known: Sequence[str], say: Words) -> str:
+    """Which settings are known; of those that go to TRL as they are only how many."""
+    ours = [key for key in known if not key.startswith("trl.")]
+    if not known:
+        return say("settings_none")
+    names, others = ", ".join(ours), len(known) - len(ours)
+    return say("settings_trl", names=names, count=others) if others else say("settings", names=names)

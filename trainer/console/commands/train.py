@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from trainer.console.tables import print_table
 
@@ -21,20 +22,21 @@ def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
 
 def resume(run: str, checkpoint: str | None = None) -> int:
     """Start and follow another attempt of a run, from the newest checkpoint or the one that is asked for."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.console import headless
     from trainer.run.best import LATEST
     from trainer.run.rundir import RunDir, outputs_dir
 
-    rundir = RunDir.open(outputs_dir(), run)
+    rundir, words = RunDir.open(outputs_dir(), run), text.here()
     with headless.Interrupts() as interrupts:
-        handle = launch.resume(rundir, checkpoint=checkpoint or LATEST, say=lambda line: print(line, flush=True))
+        say = partial(print, flush=True)
+        handle = launch.resume(rundir, checkpoint=checkpoint or LATEST, say=lambda message: say(words.said(message)))
         return headless.follow(rundir, handle, interrupts=interrupts)
 
 
 def dry_run(preset: str, overrides: Sequence[str]) -> int:
     """Print the plan card; nothing is written."""
-    from trainer import launch, preflight
+    from trainer import launch, preflight, text
     from trainer.errors import SpecError
     from trainer.plan import card
 
@@ -43,19 +45,21 @@ def dry_run(preset: str, overrides: Sequence[str]) -> int:
     try:
         preflight.check(spec, plan)
     except SpecError as error:
-        print("\nThis machine cannot run it")
+        words = text.here()
+        print(f"\n{words('console.presets.unfit')}")
         for problem in error.problems:
-            print(f"  - {problem}")
+            print(f"  - {problem.said(words)}")
     return launch.EXIT_FINISHED
 
 
 def show_presets() -> int:
     """A table of all presets, with why one cannot be read."""
-    from trainer import launch, presets
+    from trainer import launch, presets, text
 
-    rows = [("PRESET", "GPU", "MODEL", "TITLE")]
+    say = text.here().under("console.presets")
+    rows = [tuple(say(f"column_{name}") for name in ("preset", "gpu", "model", "title"))]
     for info in presets.list_presets():
-        broken = f"broken: {info.error.splitlines()[0]}" if info.error else info.title
-        rows.append((info.name, info.gpu or "-", info.model or "-", broken))
+        title = say("broken", error=info.error.splitlines()[0]) if info.error else info.title
+        rows.append((info.name, info.gpu or "-", info.model or "-", title))
     print_table(rows)
     return launch.EXIT_FINISHED

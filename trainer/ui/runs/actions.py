@@ -57,7 +57,8 @@ def extension(run: str, steps: Any, words: Words) -> Extension:
     if steps is None:
         steps = min(before, MOST_STEPS)
         before, after = launch.extended_total(rundir, steps)
-    return Extension(checked_steps(steps, words), before, after, launch.extension_notes(spec, before, after))
+    notes = [words.said(note) for note in launch.extension_notes(spec, before, after)]
+    return Extension(checked_steps(steps, words), before, after, notes)
 
 
 def extend(run: str, steps: Any, words: Words) -> None:
