@@ -151,8 +151,6 @@ class LiveTab(Tab):
             "lines": pieces.titled(
                 say("live.lines"), elements.pre(views.step_lines(seen, say), say("live.lines_none"))
             ),
-                say("live.lines"), elements.pre(views.step_lines(seen, say), say("live.lines_none"))
-            ),
             "alerts": pieces.titled(
                 say("live.alerts"), elements.alerts(views.alerts(seen.state), say("live.alerts_none"))
             ),
