@@ -48,6 +48,7 @@ def prepare(spec: RunSpec) -> None:
         raise EngineError(Problem("engine.import_failed", "model.engine", said=said)) from error
     import trl
 
+    # `from trl import GRPOTrainer` elsewhere takes the class that is bound now: this is the last moment to look.
     if trl.GRPOTrainer.__name__ != PATCHED:
         versions = [f"{name} {package_version(name)}" for name in ("unsloth", "unsloth_zoo", "trl")]
         left = trl.GRPOTrainer.__name__
@@ -69,6 +70,7 @@ def load(spec: RunSpec, choice: Choice) -> Loaded:
     tokenizer = checked(getattr(processor, "tokenizer", processor), spec)
     source = _source(model)
     if spec.lora.enabled:
+        # Attached here and not by TRL: this call puts Unsloth's own LoRA kernels and checkpointing in as well.
         model = FastLanguageModel.get_peft_model(model, **_lora_options(spec))
     return Loaded(model, tokenizer, None, source, facts())
 

@@ -64,7 +64,7 @@ def answer(
 
 
 @dataclass(frozen=True)
-class Paid:
+class Scored:
     """Row by row: rewards, and components, correct and failures as ComponentRewardWrapper's last_... have them."""
 
     rewards: list[float | None]
@@ -84,20 +84,20 @@ class Paid:
         return next((Message("evaluate.failure", component=name, said=why) for name, why in found), None)
 
 
-def pay(
+def score(
     wrapper: ComponentRewardWrapper,
     rows: Sequence[dict[str, Any]],
     answers: Answers,
     *,
     batch_size: int,
     interrupted: Interrupted = lambda: False,
-) -> Paid | None:
+) -> Scored | None:
     """What the run's rewards say of each answer; None when `interrupted` between two batches.
 
     batch_size: completions that share one reward.deadline_s; a training gives it to a generation batch.
     """
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
-    found = Paid([], {name: [] for name in wrapper.leaves}, [], [])
+    found = Scored([], {name: [] for name in wrapper.leaves}, [], [])
     for start in range(0, len(rows), batch_size):
         if interrupted():
             return None

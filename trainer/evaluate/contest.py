@@ -67,10 +67,10 @@ class Scorer:
         self.reward = spec.reward
         self.metrics = {figure: _component(spec, function) for figure, function in METRICS.items()}
         leaves = spec.reward.leaves()
-        self.pays = spec.reward.supervision == "outcome" and all(
+        self.has_reward = spec.reward.supervision == "outcome" and all(
             leaf.function in FORMULA and leaf.file is None for leaf in leaves
         )
-        used = leaves if self.pays else self.metrics.values()
+        used = leaves if self.has_reward else self.metrics.values()
         self.functions = {leaf.title: building.make(leaf) for leaf in used}
 
     def score(self, path: Path, labels: Sequence[Mapping[str, Any]], step: int | None = None) -> EpochScore:
@@ -88,7 +88,7 @@ class Scorer:
             step=step,
             **found,
             mean=statistics.fmean(found.values()),
-            reward=self._reward(values) if self.pays else None,
+            reward=self._reward(values) if self.has_reward else None,
             rows=len(texts),
             file=path.name,
         )
@@ -122,8 +122,8 @@ class Scorer:
         return known
 
     def _reward(self, values: Mapping[str, Sequence[Value]]) -> float:
-        paid = arithmetic.total(self.reward.components, values, training=False)
-        return statistics.fmean(value for value in paid if isinstance(value, float)) / self.reward.divide_by
+        totals = arithmetic.total(self.reward.components, values, training=False)
+        return statistics.fmean(value for value in totals if isinstance(value, float)) / self.reward.divide_by
 
 
 def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpec) -> list[EpochScore]:

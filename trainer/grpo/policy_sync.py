@@ -82,7 +82,8 @@ def _sampled(trainer: Any, ids: list[list[int]], images: Any, fields: Any) -> li
 
 def _logp(trainer: Any, prompt: list[int], completion: list[int]) -> float:
     """Log-probability in nats of a completion under the weights as they are now, at the temperature of sampling."""
-    logits = _logits(trainer, [*prompt, *completion], len(completion) + 1)[:-1]
+    # Logits at place t predict token t + 1: those before each completion token, without the last ones.
+    logits = _logits(trainer, [*prompt, *completion], len(completion) + 1)[:-1]  # (T, V)
     chosen = torch.tensor(completion, device=logits.device)[:, None]
     return float(logits.log_softmax(-1).gather(-1, chosen).sum())
 
