@@ -20,24 +20,17 @@ def main(arguments: list[str] | None = None) -> int:
     add("--host", default="127.0.0.1", help="address the page listens on (default: %(default)s)")
     add("--port", type=int, default=7860, help="port of the page (default: %(default)s)")
     add("--auth", metavar="USER:PASSWORD", help="ask for it before showing the page")
+    add("--lang", metavar="en|ko", help="language of the console (default: LANG's)")
     given = parser.parse_args(arguments)
 
-    if given.resume and (given.preset or given.set or given.name):
-        parser.error("--resume goes on with what the run was started with: no --preset, --set, --name")
-    if given.checkpoint and not given.resume:
-        parser.error("--checkpoint says where --resume RUN goes on")
-    if (given.headless or given.dry_run) and not (given.preset or given.resume or given.list_presets):
-        parser.error("--headless and --dry-run need --preset NAME or --resume RUN; see --list-presets")
-    if given.dry_run and given.resume:
-        parser.error("--dry-run shows the plan of a new run: it needs --preset")
-    page = not (given.headless or given.dry_run or given.list_presets)
-    if page and (given.preset or given.resume or given.set or given.name):
-        parser.error("on the page a run is chosen by click; with these flags add --headless")
-
+    from trainer.console import flags, language  # after the flags are parsed: --help waits for nothing
     from trainer.console.commands import train
-    from trainer.console.exit_code import exit_code  # after the flags are parsed: --help waits for nothing
+    from trainer.console.exit_code import exit_code
 
     def run() -> int:
+        language.choose(given.lang)
+        if wrong := flags.conflict(given):
+            parser.error(wrong)
         if given.list_presets:
             return train.show_presets()
         if given.dry_run:

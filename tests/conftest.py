@@ -14,6 +14,7 @@ import pytest
 from trainer import launch
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
+from trainer.text import LANGUAGE_VARIABLE
 
 FAKE_WORKER = "tests.fake_worker"
 
@@ -30,6 +31,7 @@ def pytest_report_header() -> str:
 def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEGRPO_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("ONEGRPO_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv(LANGUAGE_VARIABLE, "en")  # also put back after a command that was given --lang
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

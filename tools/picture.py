@@ -19,6 +19,7 @@ from trainer.machine.json_files import read_json
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
 from trainer.run.summary import summary
+from trainer.text import words as in_language
 
 SHOWN = 6  # steps at the start and at the end
 WIDTH = 178
@@ -27,13 +28,14 @@ WIDTH = 178
 def main(run: str, target: str) -> None:
     rundir = RunDir.open(outputs_dir(), run)
     follower = RunFollower(rundir)
+    words = in_language("en")
     console = Console(record=True, width=WIDTH, file=io.StringIO())
 
     def say(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=False, overflow="ellipsis", no_wrap=True)
 
     say(f"$ python app.py --headless --preset {run.rpartition('-')[0]}", "bold")
-    for line in lines.header(rundir, read_json(rundir.plan) or {}):
+    for line in lines.header(rundir, read_json(rundir.plan) or {}, words):
         say(line.replace(str(rundir.path), f"outputs/{run}"), "dim")
     events = follower.read()
     state = follower.state
@@ -42,10 +44,10 @@ def main(run: str, target: str) -> None:
         if event["kind"] == "step":
             index = state.steps.index(event["step"])
             if index < SHOWN or event["step"] > last - SHOWN:
-                say(lines.step_line(state, index, rundir.read_spec().grpo.beta))
+                say(lines.step_line(state, index, rundir.read_spec().grpo.beta, words))
             elif index == SHOWN:
                 say(f"... {last - 2 * SHOWN} steps ...", "dim")
-        elif text := lines.event_line(event):
+        elif text := lines.event_line(event, words):
             for line in text.splitlines():
                 say(line, "green" if event["kind"] in ("eval", "run_finished") else "cyan")
     found = summary(state, rundir)

@@ -21,10 +21,11 @@ from trainer import launch
 from trainer.console import headless, lines
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold, state_of
-from trainer.text import forms
+from trainer.text import forms, words
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]
+EN, KO = words("en"), words("ko")
 PROJECT = Path(__file__).resolve().parents[2]
 FOLLOW = f"""
 import sys
@@ -82,8 +83,8 @@ def test_a_finished_run_is_told_from_start_to_end(make_run: MakeRun, start: Star
     assert text[0] == "run    tiny-1: A small one"
     assert text[1].startswith("model  builtin/tiny-qwen3")
     assert text[4] == f"files  {run.path}"
-    body = text[text.index("load 0.1 s") + 1 :]
-    assert body[0].startswith("eval before (step 0)  reward 0.500  correct 10 % of 8 rows  0.1 s")
+    body = text[text.index("load 0.10 s") + 1 :]
+    assert body[0].startswith("eval before (step 0)  reward 0.500  correct 10 % of 8 rows  0.10 s")
     assert [line[:10] for line in text if line.startswith("step")] == [f"step {n:>3}/4" for n in range(1, 5)]
     assert text[-2].startswith("finished 4 steps in 1.0 s, 400 tokens, peak memory 0.500 GiB")
 
@@ -251,7 +252,7 @@ def test_an_attempt_that_starts_the_next_is_followed_into_it(
 
 
 def test_a_step_has_its_numbers_in_fixed_order_with_units() -> None:
-    text = lines.step_line(one_step(reward=1.5, loss=0.0123, kl=0.001, grad_norm=2.0), 0, beta=0.1)
+    text = lines.step_line(one_step(reward=1.5, loss=0.0123, kl=0.001, grad_norm=2.0), 0, 0.1, EN)
     assert " ".join(text.split()) == (
         "step 41/200 reward 1.50 spread 0.300 dead 25 % ( 20 % right, 5 % wrong) "
         "loss 0.0123 kl 0.00100 grad 2.00 n/a tok 1,000 tok/s 2.00 s 10.2 GiB ETA 5 min"
@@ -259,12 +260,12 @@ def test_a_step_has_its_numbers_in_fixed_order_with_units() -> None:
 
 
 def test_without_a_reference_the_kl_is_not_available() -> None:
-    assert "kl     n/a" in lines.step_line(one_step(kl=0.0), 0, beta=0.0)
+    assert "kl     n/a" in lines.step_line(one_step(kl=0.0), 0, 0.0, EN)
 
 
 @pytest.mark.parametrize("width", [1, 10, 30, 60, 200])
 def test_the_bar_fits_the_terminal(width: int) -> None:
-    assert len(lines.bar(one_step(), width)) <= width
+    assert len(lines.bar(one_step(), width, EN)) <= width
 
 
 @pytest.mark.parametrize(

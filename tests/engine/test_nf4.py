@@ -31,7 +31,7 @@ def load_quantised(tmp_path: Path) -> Any:
             "reward": {"components": [{"function": "exact_match"}]},
         }
     )
-    return transformers_engine.load(spec, Choice("transformers", "cpu", "float32", ""), str(tmp_path)).model
+    return transformers_engine.load(spec, Choice("transformers", "cpu", "float32"), str(tmp_path)).model
 
 
 @pytest.fixture

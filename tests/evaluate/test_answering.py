@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.tiny import REWARD, rows, tiny_model, tiny_trainer
-from trainer.evaluate.answering import GREEDY, Answers, answer, pay
+from trainer.evaluate.answering import GREEDY, Answers, answer, score
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Reward
 
@@ -70,7 +70,7 @@ def test_rows_may_have_different_columns() -> None:
     """A column that the first row lacks still reaches the rewards."""
     data = [{"prompt": "a"}, {"prompt": "b", "answer": "x"}]
     wrapper = ComponentRewardWrapper(REWARD)
-    found = pay(wrapper, data, Answers(["y", "x"], [[1], [1]]), batch_size=2)
+    found = score(wrapper, data, Answers(["y", "x"], [[1], [1]]), batch_size=2)
     assert found is not None and found.rewards[1] == 1.0
 
 
@@ -100,23 +100,23 @@ def test_many_answers_are_judged_in_batches_that_have_a_deadline_each(slow: Comp
     """All 24 at once would take 2.4 s of the one."""
     golds = ["x", "y", "z"] * 8
     data = [{"prompt": "?", "answer": gold} for gold in golds]
-    found = pay(slow, data, Answers(["x", "y", "?"] * 8, [[1]] * 24), batch_size=4)
+    found = score(slow, data, Answers(["x", "y", "?"] * 8, [[1]] * 24), batch_size=4)
     assert found is not None
     assert found.rewards == [1.5, 1.5, 0.0] * 8
     assert found.components == {"slow": [1.0, 1.0, 0.0] * 8, "exact_match": [1.0, 1.0, 0.0] * 8}
     assert found.correct == [True, True, False] * 8
-    assert (found.failures, found.failed, found.first_failure) == ([{}] * 24, 0, "")
+    assert (found.failures, found.failed, found.first_failure) == ([{}] * 24, 0, None)
 
 
 def test_what_could_not_be_judged_is_counted_over_all_batches(slow: ComponentRewardWrapper) -> None:
     data = [{"prompt": "?", "answer": gold} for gold in ("x", "x", "bad", "x", "bad")]
-    found = pay(slow, data, Answers(["x"] * 5, [[1]] * 5), batch_size=1)
+    found = score(slow, data, Answers(["x"] * 5, [[1]] * 5), batch_size=1)
     assert found is not None
     assert found.correct == [True, True, None, True, None]
     assert found.rewards == [1.5, 1.5, None, 1.5, None]
     assert [bool(row) for row in found.failures] == [False, False, True, False, True]
     assert found.failed == 2
-    assert found.first_failure.startswith("slow: it raised ValueError: no such word")
+    assert str(found.first_failure).startswith("slow: it raised ValueError: no such word")
 
 
 def test_judging_ends_between_two_batches_when_asked_to(slow: ComponentRewardWrapper) -> None:
@@ -127,5 +127,5 @@ def test_judging_ends_between_two_batches_when_asked_to(slow: ComponentRewardWra
         asked.append(1)
         return len(asked) > 2
 
-    assert pay(slow, data, Answers(["x"] * 6, [[1]] * 6), batch_size=2, interrupted=interrupted) is None
+    assert score(slow, data, Answers(["x"] * 6, [[1]] * 6), batch_size=2, interrupted=interrupted) is None
     assert len(asked) == 3

@@ -223,7 +223,7 @@ def change(run: RunDir, edit: Callable[[list[Row]], object]) -> None:
         (lambda entries: entries[5].pop("question"), "inference_epoch1.5.json, id 5", "answers another question"),
         (lambda entries: entries[2].update(answer=3), "inference_epoch1.5.json, row 2", 'has no text "answer"'),
         (lambda entries: entries.clear(), "inference_epoch1.5.json", "is not a list of answers"),
-        (lambda entries: entries.append(entries[4]), f"inference_epoch1.5.json, row {ROWS}", "id 4 stands there twice"),
+        (lambda entries: entries.append(entries[4]), f"inference_epoch1.5.json, row {ROWS}", "id 4 is there twice"),
     ],
 )
 def test_answers_to_other_questions_are_refused(

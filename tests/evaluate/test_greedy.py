@@ -49,7 +49,7 @@ def test_rows_that_could_not_be_judged_are_counted(tiny: Any, tmp_path: Path) ->
     assert found is not None  # of 8 rows two start with "a"
     told = {"reward": 1.0, "correct_frac": 1.0, "components": {"some": 1.0}, "rows": 8, "failed": 2, "reward_std": 0.0}
     assert found.facts() == told
-    assert found.failure.startswith("some: it raised ValueError: no a")
+    assert str(found.failure).startswith("some: it raised ValueError: no a")
 
 
 def test_no_random_number_is_drawn(tiny: Any) -> None:

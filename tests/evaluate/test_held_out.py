@@ -22,6 +22,7 @@ from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run.events import EventReader, EventWriter
 from trainer.run.rundir import RunDir
 from trainer.spec import Component, Eval, Generation, Reward, RunSpec
+from trainer.text import words
 
 ROWS, SAMPLES, BATCH = 6, 4, 5
 
@@ -97,7 +98,7 @@ def test_a_step_is_answered_and_sampled_once(run: RunDir, attempt: Attempt) -> N
     said = [{name: event[name] for name in event if name not in ("t", "at", "seconds")} for event in (during, after)]
     assert said[0] == said[1]
     assert said[0]["sampled"]["samples"] == SAMPLES
-    assert "not judged" not in lines.event_line(after)
+    assert "not judged" not in lines.event_line(after, words("en"))
     assert batches(held_out) == [5, 1, 5, 5, 5, 5, 4]
     held_out.evaluate("during", 3)
     assert len(batches(held_out)) == 14
@@ -191,7 +192,7 @@ def test_what_could_not_be_judged_is_said_with_the_first_reason(run: RunDir, att
     held_out.evaluate("after", 0)
     for event in events(run, "eval"):
         assert (event["rows"], event["failed"], event["sampled"]["failed"]) == (ROWS, 2, 8)
-    shown = lines.event_line(event)
+    shown = lines.event_line(event, words("en"))
     assert ", 2 answers not judged" in shown.splitlines()[0]
     assert shown.endswith(", 8 answers not judged")
     first, second = events(run, "alert")

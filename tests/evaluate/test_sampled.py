@@ -179,7 +179,7 @@ def test_samples_that_could_not_be_judged_count_as_wrong_and_are_counted(tiny: t
     found = sampled(*tiny, wrapper, samples=4, ks=[1], reward_batch_size=1)
     assert found is not None
     assert (found.pass_at, found.rows, found.facts()["failed"]) == ({"1": 0.75}, 8, 8)
-    assert found.failure.startswith("every: it raised ValueError: the fourth")
+    assert str(found.failure).startswith("every: it raised ValueError: the fourth")
 
 
 def test_it_ends_between_two_batches_when_asked_to(tiny: tuple[Any, Any]) -> None:

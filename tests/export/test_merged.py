@@ -49,7 +49,7 @@ def trained(rundir: RunDir, dtype: str = "float32") -> torch.Tensor:
 
     spec = rundir.read_spec()
     folder = str(builtin.ensure(spec)) if spec.model.name.startswith("builtin/") else spec.model.name
-    model = transformers_engine.load(spec, Choice("transformers", "cpu", dtype, ""), folder).model
+    model = transformers_engine.load(spec, Choice("transformers", "cpu", dtype), folder).model
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.float()
@@ -278,7 +278,7 @@ def test_a_quantised_repository_that_unsloth_took_is_the_base(runs: Path, tmp_pa
 
 def test_a_base_that_is_stored_in_4_bits_is_dequantised_as_well(runs: Path, tmp_path: Path) -> None:
     quantised = make_spec({"name": str(runs.parent / "base"), "load_in_4bit": True})
-    choice = Choice("transformers", "cpu", "float32", "")
+    choice = Choice("transformers", "cpu", "float32")
     transformers_engine.load(quantised, choice, quantised.model.name).model.save_pretrained(tmp_path / "stored")
     assert "quantization_config" in json.loads((tmp_path / "stored" / "config.json").read_text())
     for name, spec in (("made", quantised), ("stored", make_spec({"name": str(tmp_path / "stored")}))):

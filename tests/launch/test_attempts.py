@@ -23,6 +23,7 @@ from trainer.machine.process import Identity, Lock, boot_id
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower, state_of
+from trainer.text import Message
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., WorkerHandle]
@@ -377,12 +378,12 @@ def test_a_finished_run_goes_on_from_an_older_checkpoint(
     rewound: RunDir, monkeypatch: pytest.MonkeyPatch, which: str, step: int
 ) -> None:
     monkeypatch.setenv("FAKE_WORKER", "finish")
-    told: list[str] = []
+    told: list[Message] = []
     handle = launch.resume(rewound, FAKE_WORKER, which, told.append)
     assert handle.process.wait(20) == 0
     assert handle.attempt == 2
     newer = "checkpoint-4, checkpoint-2" if step == 1 else "checkpoint-4"
-    assert told[-1] == f"going back to checkpoint-{step}; set aside, not deleted: {newer}"
+    assert str(told[-1]) == f"going back to checkpoint-{step}; set aside, not deleted: {newer}"
     assert [found.step for found in checkpoints.listed(rewound.checkpoints)] == list(range(1, step + 1))
 
 
@@ -422,6 +423,6 @@ def test_checkpoints_of_a_run_that_trains_are_not_set_aside(make_run: MakeRun, s
 def test_a_gpu_that_answers_a_chat_is_not_trained_on() -> None:
     with (
         launch.hold_gpu_lock("GPU-1", "tiny-1", use="chat with"),
-        pytest.raises(RunError, match=r"in use by chat with tiny-1, pid \d+  ->  end it first"),
+        pytest.raises(RunError, match=r"in use by a chat with tiny-1, pid \d+  ->  end it first"),
     ):
         launch.hold_gpu_lock("GPU-1", "tiny-2", 0.1)

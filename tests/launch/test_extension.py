@@ -144,7 +144,7 @@ def test_a_plan_that_is_impossible_changes_nothing(monkeypatch: pytest.MonkeyPat
 def test_a_learning_rate_that_follows_the_length_is_said(settings: list[str], said: str | None) -> None:
     notes = launch.extension_notes(presets.load("tiny", [*SHORT, *settings]), 4, 8)
     assert len(notes) == (said is not None)
-    assert said is None or said in notes[0]
+    assert said is None or said in str(notes[0])
 
 
 class _Told:

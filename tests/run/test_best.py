@@ -14,10 +14,11 @@ import pytest
 from trainer.errors import CheckpointError, RunError
 from trainer.machine.json_files import write_json
 from trainer.run import checkpoints, rewind
-from trainer.run.best import SCORES, find_best, resolve_checkpoint
+from trainer.run.best import SCORES, Best, find_best, resolve_checkpoint
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 from trainer.run.summary import summary
+from trainer.text import Message
 
 MakeRun = Callable[..., RunDir]
 
@@ -60,14 +61,19 @@ def test_the_best_has_the_highest_held_out_reward_of_those_that_are_there(
     assert summary(state_of(run), run)["best_step"] == expected
 
 
+def told(found: Best | None) -> str:
+    assert found is not None
+    return str(found.message())
+
+
 def test_it_says_why_and_when_training_did_not_help(make_run: MakeRun) -> None:
     run = make_run("tiny-1", evaluated(0, 0.75, "before"), evaluated(2, 0.71), evaluated(4, 0.5))
     publish(run, 2, 4)
     said = "step 2, held-out reward 0.71, the best of 2 evaluated"
-    assert str(find_best(run, state_of(run))) == f"{said}; the untrained model has 0.75: training has not improved it"
+    assert told(find_best(run, state_of(run))) == f"{said}; the untrained model has 0.75: training has not improved it"
     run = make_run("tiny-2", evaluated(0, 0.1, "before"), evaluated(4, 0.5, "after"))
     publish(run, 2, 4)
-    assert str(find_best(run, state_of(run))) == "step 4, held-out reward 0.5, the only one evaluated"
+    assert told(find_best(run, state_of(run))) == "step 4, held-out reward 0.5, the only one evaluated"
 
 
 def scores(run: RunDir, step: int | None) -> None:
@@ -89,7 +95,7 @@ def test_scores_count_before_the_evaluations_as_long_as_their_checkpoint_is_ther
     assert found is not None
     assert found.step == expected
     if expected == 6:
-        assert str(found) == "step 6, mean score of epoch 3 0.8, the best of 2 evaluated"
+        assert told(found) == "step 6, mean score of epoch 3 0.8, the best of 2 evaluated"
 
 
 @pytest.mark.parametrize(
@@ -151,11 +157,11 @@ def test_scores_do_not_count_once_answers_were_written_after_them(
 def test_the_checkpoint_that_is_meant(make_run: MakeRun, which: str | None, step: int) -> None:
     run = make_run("tiny-1", evaluated(4, 0.7), evaluated(6, 0.6))
     publish(run, 2, 4, 6)
-    told: list[str] = []
-    assert resolve_checkpoint(run, state_of(run), which, told.append) == checkpoints.Checkpoint(
+    said: list[Message] = []
+    assert resolve_checkpoint(run, state_of(run), which, said.append) == checkpoints.Checkpoint(
         run.checkpoint(step), step
     )
-    assert told == (["step 4, held-out reward 0.7, the best of 2 evaluated"] if step == 4 else [])
+    assert [*map(str, said)] == (["step 4, held-out reward 0.7, the best of 2 evaluated"] if step == 4 else [])
 
 
 def test_without_evaluations_the_newest_that_verifies_is_taken_and_best_refused(make_run: MakeRun) -> None:
@@ -164,9 +170,9 @@ def test_without_evaluations_the_newest_that_verifies_is_taken_and_best_refused(
         resolve_checkpoint(run, state_of(run), "latest", print)
     publish(run, 2, 4)
     (run.checkpoint(4) / "optimizer.pt").write_bytes(b"")
-    told: list[str] = []
-    assert resolve_checkpoint(run, state_of(run), None, told.append).step == 2
-    assert told == ["checkpoint-4: not taken, optimizer.pt has 0 bytes instead of 12"]
+    said: list[Message] = []
+    assert resolve_checkpoint(run, state_of(run), None, said.append).step == 2
+    assert [*map(str, said)] == ["checkpoint-4: not taken, optimizer.pt has 0 bytes instead of 12"]
     with pytest.raises(RunError, match=r"no checkpoint of run tiny-1 was evaluated .*->  latest, or one of 2, 4"):
         resolve_checkpoint(run, state_of(run), "best", print)
     with pytest.raises(CheckpointError, match=r"checkpoint-4: optimizer\.pt has 0 bytes"):

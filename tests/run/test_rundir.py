@@ -55,7 +55,7 @@ def test_outputs_may_be_missing_but_not_a_file(tmp_path: Path, monkeypatch: pyte
     assert rundir.outputs_problem(tmp_path) is None
     assert rundir.outputs_problem(tmp_path / "not" / "there") is None
     assert "a file, and must be a folder" in str(rundir.outputs_problem(tmp_path / "file"))
-    assert f"lies in {tmp_path / 'file'}" in str(rundir.outputs_problem(tmp_path / "file" / "x"))
+    assert f"is in {tmp_path / 'file'}" in str(rundir.outputs_problem(tmp_path / "file" / "x"))
     monkeypatch.delenv("ONEGRPO_OUTPUTS")
     assert str(rundir.outputs_problem(tmp_path / "file")).startswith(f"{tmp_path / 'file'}: ")
 

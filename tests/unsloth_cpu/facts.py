@@ -85,7 +85,7 @@ def _unquantised(folder: Path) -> str:
 
     spec = presets.load("tiny-qlora", [f"model.name={folder / 'gemma'}", "model.warm_start=", "model.engine=unsloth"])
     try:
-        unsloth_engine.load(spec, interface.Choice("unsloth", "cpu", "float32", ""))
+        unsloth_engine.load(spec, interface.Choice("unsloth", "cpu", "float32"))
     except EngineError as error:
         return str(error)
     return "accepted"

@@ -69,9 +69,7 @@ def _trainer(folder: Path) -> Any:
 
     overrides = (f"model.name={folder / 'gemma'}", "model.warm_start=", "model.load_in_4bit=false",
                  "model.engine=unsloth", "model.attn_implementation=eager", "lora.r=4")  # fmt: skip
-    loaded = unsloth_engine.load(
-        presets.load("tiny-qlora", overrides), interface.Choice("unsloth", "cpu", "float32", "a test")
-    )
+    loaded = unsloth_engine.load(presets.load("tiny-qlora", overrides), interface.Choice("unsloth", "cpu", "float32"))
     return tiny_trainer(
         folder / "steps",
         model=loaded.model,

@@ -18,5 +18,5 @@ if __name__ == "__main__":
     from trainer import engine
     from trainer.worker import __main__ as worker
 
-    engine.resolve = lambda spec: interface.Choice("unsloth", "cpu", "float32", "a test of Unsloth without a GPU")
+    engine.resolve = lambda spec: interface.Choice("unsloth", "cpu", "float32")
     sys.exit(worker.main(sys.argv[1], "tests.unsloth_cpu.worker"))

@@ -560,7 +560,7 @@ def test_the_page_says_that_a_run_is_imported(theirs: RunDir) -> None:
         assert not buttons.resume(seen, words("en")).on
         assert not buttons.stop(seen, words("en")).on
         assert views.dead_sentence(seen.state, words("en")) == ""
-        assert len(views.step_lines(seen)) == 2
+        assert len(views.step_lines(seen, words("en"))) == 2
         assert board.Boards().of(seen, drawing.view(seen.state.steps, None, None, None), words("en"))
     (row,) = KnownRuns().table().rows
     assert row.status == "imported"

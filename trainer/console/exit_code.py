@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from trainer import launch
-from trainer.errors import TrainerError
+from trainer import launch, text
+from trainer.errors import Problem, TrainerError
 from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.text import forms
 
@@ -31,20 +31,25 @@ def _ended(call: Callable[[], int]) -> int:
     try:
         return call()
     except TrainerError as error:
-        for problem in error.problems:
-            print(f"error: {forms.printable(str(problem))}", file=sys.stderr)
+        _say(error.problems)
         return error.exit_code
     except BrokenPipeError:
         raise
     except OSError as error:
         wrong = outputs_problem(outputs_dir())
         if wrong is not None:
-            print(f"error: {wrong}", file=sys.stderr)
+            _say([wrong])
             return launch.EXIT_INPUT
         if error.filename is None or not str(error.filename).startswith(str(outputs_dir())):
-            raise  # nothing a person can mend by looking at the outputs folder
-        fix = f"python -m trainer doctor, or another folder: {OUTPUTS_VARIABLE}=FOLDER"
-        print(f"error: {error.filename}: {error.strerror}  ->  {fix}", file=sys.stderr)
+            raise  # nothing a person can fix by looking at the outputs folder
+        place, said = str(error.filename), error.strerror
+        _say([Problem("console.outputs", place, said=said, variable=OUTPUTS_VARIABLE)])
         return launch.EXIT_INPUT
     except KeyboardInterrupt:
         return launch.EXIT_STOPPED
+
+
+def _say(problems: Iterable[Problem]) -> None:
+    words = text.here()
+    for problem in problems:
+        print(words("console.error", said=forms.printable(str(problem.said(words)))), file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Headless: follow a run on a terminal or into a pipe. One line a step, and a JSON object at last.
+"""Headless: follow a run on a terminal or into a pipe. One line a step, and a JSON object at the end.
 
 Reads the event log like every other view and prints what it says; the numbers of the last line
-come from report.fold. Ctrl-C and SIGTERM ask the worker to save and stop, a second one ends it;
+come from run/summary.py. Ctrl-C and SIGTERM ask the worker to save and stop, a second one ends it;
 when this process is killed the worker goes on. Torch-free.
 """
 
@@ -17,11 +17,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TextIO
 
 from trainer import launch, mirrors, text
-from trainer.console import lines
+from trainer.console import language, lines
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
@@ -32,15 +33,16 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
-from trainer.text import forms
+from trainer.text import Words, forms
 
 POLL_S = 0.2
-LINGER_S = 10.0  # for a worker that has said its last word to end, so that the GPU is free again
+LINGER_S = 10.0  # for a worker that has written its final event to end, so that the GPU is free again
 REPORT_S = 30.0  # for the report to be written, for the same reason as below
 MIRROR_S = 30.0  # for a mirror to send the rest: a container ends all processes together with this one
 _QUIET_S = 2.0  # a mirror that writes to the disk only has ended by then, and nothing needs to be said
 _TAIL_BYTES = 16384
 _TAIL_LINES = 15
+LOG_ERROR = "error: "  # how a worker that cannot write events begins what it prints into its log, in English
 
 
 class Interrupts:
@@ -111,18 +113,18 @@ def follow(
     interrupts: what the caller entered before it started the worker, so that a Ctrl-C between start
     and follow is not lost.
     """
-    screen = Screen(stream or sys.stdout)
-    watch = _Watch(rundir, handle, screen)
+    screen, words = Screen(stream or sys.stdout), text.here()
+    watch = _Watch(rundir, handle, screen, words)
     with contextlib.nullcontext(interrupts) if interrupts else Interrupts() as pressed:
-        for text in lines.header(rundir, read_json(rundir.plan) or {}):
-            screen.line(text)
+        for line in lines.header(rundir, read_json(rundir.plan) or {}, words):
+            screen.line(line)
         watch.until_ended(pressed)
         watch.let_mirror_end(pressed)
     screen.status("")
     status = watch.status()
     code = _exit_code(status, watch.final)
-    _say_end(rundir, watch.handle, status, watch.final)
-    _say_report(rundir, status, screen)
+    _say_end(rundir, watch.handle, status, watch.final, words)
+    _say_report(rundir, status, screen, words)
     screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
     return code
 
@@ -130,7 +132,8 @@ def follow(
 class _Watch:
     """Prints the events of one attempt as they come."""
 
-    def __init__(self, rundir: RunDir, handle: WorkerHandle, screen: Screen) -> None:
+    def __init__(self, rundir: RunDir, handle: WorkerHandle, screen: Screen, words: Words) -> None:
+        self.words = words
         self.rundir = rundir
         self.handle: WorkerHandle | NextAttempt = handle
         self.screen = screen
@@ -164,13 +167,16 @@ class _Watch:
             if waited_s >= _QUIET_S and not said:
                 said = True
                 self.screen.status("")
-                self.screen.line("waiting for W&B to take the rest (Ctrl-C: do not wait)")
+                self.screen.line(self.words("console.follow.mirror_waits"))
             time.sleep(POLL_S)
         if wrong := mirrors.ending(self.rundir, self.handle.attempt):
-            self.screen.line(f"warning: {wrong}; see {self.rundir.mirror_log(self.handle.attempt)}")
+            log = self.rundir.mirror_log(self.handle.attempt)
+            self.screen.line(
+                self.words("console.follow.mirror_trouble", said=language.said(wrong, self.words), log=log)
+            )
 
     def status(self) -> Status:
-        """The status now that the worker has ended, or has said its last word."""
+        """The status now that the worker has ended, or has written its final event."""
         return launch.status_of(self.rundir, self.follower)
 
     def _take(self, events: Iterable[Event]) -> None:
@@ -185,7 +191,7 @@ class _Watch:
             if event["kind"] == "phase":
                 self._phase_began = time.monotonic()
             known = event["kind"] != "step"
-            text = lines.event_line(event) if known else self._step_line(event)
+            text = lines.event_line(event, self.words) if known else self._step_line(event)
             for line in text.splitlines():
                 self.screen.line(line)
 
@@ -193,7 +199,7 @@ class _Watch:
         state = self.follower.state
         index = bisect.bisect_left(state.steps, event.get("step", 0))
         found = index < len(state.steps) and state.steps[index] == event.get("step")
-        return lines.step_line(state, index, self._beta) if found else ""
+        return lines.step_line(state, index, self._beta, self.words) if found else ""
 
     def _draw_status(self) -> None:
         state = self.follower.state
@@ -201,39 +207,38 @@ class _Watch:
             return
         if state.steps and state.phase in ("", "train"):
             width = shutil.get_terminal_size().columns - 1
-            self.screen.status(lines.bar(state, width))
+            self.screen.status(lines.bar(state, width, self.words))
         else:
             spent = time.monotonic() - self._phase_began
-            name = state.phase.replace("_", " ") or "starting"
-            self.screen.status(f"{name} ... {forms.duration(spent)}")
+            name = lines.phase_name(state.phase or "starting", self.words)
+            self.screen.status(self.words("console.phase.going", name=name, seconds=spent))
 
     def _interrupt(self) -> None:
         """First: ask to save and stop. Then: end it."""
-        state = self.follower.state
+        state, say = self.follower.state, self.words.under("console.follow")
         saved = state.checkpoints[-1]["name"] if state.checkpoints else None
         if self._answered > 1:
-            self.screen.line("ending the worker at once")
+            self.screen.line(say("ending"))
             launch.kill(self.rundir)
             return
         try:
             launch.stop(self.rundir)
         except RunError:
             return  # it has ended by itself meanwhile
-        self.screen.line(lines.stopping(state))
-        lost = f"the steps after {saved}" if saved else "all steps: there is no checkpoint yet"
-        self.screen.line(f"Ctrl-C again ends it at once and loses {lost}")
+        self.screen.line(lines.stopping(state, self.words))
+        self.screen.line(say("again", checkpoint=saved) if saved else say("again_all"))
 
 
-def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
-    """Where it lies. A worker has started its writing; of one that had no time to, it is written here."""
+def _say_report(rundir: RunDir, status: Status, screen: Screen, words: Words) -> None:
+    """Where it is. A worker has started its writing; of one that had no time to, it is written here."""
     if status == "lost":
         reports.after_run(rundir)
     deadline = time.monotonic() + REPORT_S
     while afterwards.at_work(rundir) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-    written = rundir.report_file(text.here().language, "html")
+    written = rundir.report_file(words.language, "html")
     if written.is_file():
-        screen.line(f"report {written}")
+        screen.line(words("console.follow.report", path=written))
 
 
 def _exit_code(status: Status, final: Event | None) -> int:
@@ -246,36 +251,46 @@ def _exit_code(status: Status, final: Event | None) -> int:
     return launch.EXIT_FAILED
 
 
-def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: Event | None) -> None:
+def _say_end(
+    rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: Event | None, words: Words
+) -> None:
     """On stderr: why it did not finish, where the log is, how to go on."""
     if status == "finished":
         return
-    out = Screen(sys.stderr)
+    out, say = Screen(sys.stderr), words.under("console.follow")
     log = rundir.log_file(handle.attempt)
     if status == "failed" and final:
-        for text in forms.failure(final):
-            out.line(f"error: {text}")
+        for line in lines.failed(final, words):
+            out.line(line)
     elif status in ("stopped", "paused") and final is None:
         asked = launch.stop_asked(rundir)
-        lost = "ended at once, as asked: the steps after its last checkpoint are lost"
-        out.line(lost if asked and asked.force else f"{status} before it began: nothing is lost")
+        forced = asked is not None and asked.force
+        out.line(say("forced") if forced else say("before_start", status=words(f"status.{status}")))
     elif status == "lost":
-        tail = log_tail(log)
-        said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
-        exit_status = handle.poll() if isinstance(handle, WorkerHandle) else None
-        out.line(said[-1] if said else f"error: {lines.death(exit_status)}")
-        if tail and not said:
-            out.line(f"the last lines of {log}:")
-            for text in tail:
-                out.line(f"  {text}")
+        _say_lost(out, log, handle, words)
     elif status in LIVE:
-        out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop {rundir.name} --force")
+        out.line(words("console.error", said=say("stays", pid=handle.pid, run=rundir.name)))
     if status not in ("stopped", "paused"):
-        out.line(f"log: {log}")
+        out.line(say("log", log=log))
     exit_code = final.get("exit_code") if final else None
     if exit_code != launch.EXIT_INPUT:
-        words = "with more memory, or less of it in use, go on" if exit_code == launch.EXIT_OUT_OF_MEMORY else "go on"
-        out.line(f"{words}: python app.py --headless --resume {rundir.name}")
+        key = "go_on_memory" if exit_code == launch.EXIT_OUT_OF_MEMORY else "go_on"
+        out.line(say(key, command=f"python app.py --headless --resume {rundir.name}"))
+
+
+def _say_lost(out: Screen, log: Path, handle: WorkerHandle | NextAttempt, words: Words) -> None:
+    """What is known of a worker that ended without a final event: its own last error, or the end of its log."""
+    tail = log_tail(log)
+    said = [line for line in tail if line.startswith(LOG_ERROR)]  # it could not write its final event
+    if said:
+        out.line(words("console.error", said=said[-1].removeprefix(LOG_ERROR)))
+        return
+    exit_status = handle.poll() if isinstance(handle, WorkerHandle) else None
+    out.line(words("console.error", said=lines.death(exit_status, words)))
+    if tail:
+        out.line(words("console.follow.last_lines", log=log))
+        for line in tail:
+            out.line(f"  {line}")
 
 
 def log_tail(path: os.PathLike[str]) -> list[str]:

@@ -1,78 +1,74 @@
 """Words for a terminal: one event, one step, one failure as text, each number with its unit.
 
-Pure functions; the caller decides where the text goes.
+Pure functions; the caller decides in which language, and where the text goes.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trainer.run.events import Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
-from trainer.text import Message, here
-from trainer.text.forms import duration, number, percent, size
+from trainer.run.status import failure
+from trainer.text import Message, Words
+from trainer.text.forms import number, percent, size
 
-LEGEND = (
-    "",
-    "reward: mean of the step   spread: of the rewards inside a group   dead: groups without any, nothing is learnt",
-    "from them   kl: to the reference model, n/a with beta 0   grad: norm   tok: length of a completion",
-    "",
-)
 _RECENT = 20  # steps the expected time is taken from
 _QUIET_PHASES = {"data", "eval", "save", "train"}  # each has an event of its own that says more
 
 
-def header(rundir: RunDir, plan: dict[str, Any]) -> Iterator[str]:
+def header(rundir: RunDir, plan: dict[str, Any], words: Words) -> Iterator[str]:
     """What is about to run, before the first event."""
-    spec = rundir.read_spec()
-    tuned = f"LoRA r {spec.lora.r}" if spec.lora.enabled else "all weights"
-    yield f"run    {rundir.name}" + (f": {title}" if (title := spec.title_in(here().language)) else "")
-    yield f"model  {spec.model.name}, {tuned}{', 4-bit' if spec.model.load_in_4bit else ''}"
-    prompts = plan.get("prompts_per_update")
-    text = (
-        f"plan   {number(plan.get('optimizer_steps'))} steps of "
-        f"{number(plan.get('completions_per_update'))} completions "
-        f"({'n/a' if prompts is None else format(prompts, 'g')} prompts x "
-        f"{spec.generation.num_generations}), "
-        f"a checkpoint every {number(plan.get('save_steps'))} steps"
+    say, spec = words.under("console.head"), rundir.read_spec()
+    method = say("lora", r=spec.lora.r) if spec.lora.enabled else say("whole")
+    title = spec.title_in(words.language)
+    yield say("run_titled", name=rundir.name, title=title) if title else say("run", name=rundir.name)
+    four_bit = say("four_bit", method=method) if spec.model.load_in_4bit else method
+    yield say("model", model=spec.model.name, method=four_bit)
+    prompts, memory = plan.get("prompts_per_update"), plan.get("memory_total_gib")
+    yield say(
+        "plan" if memory is None else "plan_memory",
+        steps=plan.get("optimizer_steps"),
+        completions=plan.get("completions_per_update"),
+        prompts="n/a" if prompts is None else format(prompts, "g"),
+        group=spec.generation.num_generations,
+        save=plan.get("save_steps"),
+        memory=memory,
     )
-    memory = plan.get("memory_total_gib")
-    yield text + (f", about {number(memory)} GiB of memory" if memory is not None else "")
-    yield f"reward {spec.reward.formula()}"
+    yield say("reward", formula=spec.reward.formula())
     for warning in plan.get("warnings") or []:
-        yield f"note   {here().said(Message.read(warning))}"
-    yield f"files  {rundir.path}"
-    yield from LEGEND
+        yield say("note", text=words.said(Message.read(warning)))
+    yield say("files", path=rundir.path)
+    yield from ("", say("legend_1"), say("legend_2"), "")
 
 
-def step_line(state: RunState, index: int, beta: float) -> str:
-    """Everything about one step, in fixed order; `legend` says what the words mean."""
+def step_line(state: RunState, index: int, beta: float, words: Words) -> str:
+    """Everything about one step, in fixed order and width; the legend of `header` says what the words mean."""
     metric = {name: column[index] for name, column in state.metrics.items()}
     group = {name: column[index] for name, column in state.groups.items()}
     of = f"/{state.steps_total}" if state.steps_total else ""
-    memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
-    kl = number(metric.get("train/kl")) if beta else "n/a"
     loss = metric.get("train/loss")
     loss_text = "n/a" if loss is None else f"{loss:.4f}"  # about 0 by construction: aligned by its point
-    right, wrong = group.get("all_right_frac"), group.get("all_wrong_frac")
-    parts = [
-        f"step {state.steps[index]:>{max(3, len(of) - 1)}}{of}",
-        f"reward {number(metric.get('train/reward')):>6}",
-        f"spread {number(group.get('group_std')):>6}",
-        f"dead {percent(group.get('dead_frac')):>5} ({percent(right):>5} right, {percent(wrong):>5} wrong)",
-        f"loss {loss_text:>7}",
-        f"kl {kl:>7}",
-        f"grad {number(metric.get('train/grad_norm')):>6}",
-        f"{number(metric.get('train/completions/mean_length')):>5} tok",
-        f"{number(tokens_per_s(state, index)):>6} tok/s",
-        f"{number(state.seconds[index])} s",
-        f"{number(memory)} GiB",
-        f"ETA {duration(eta_s(state, index))}",
-    ]
-    return "  ".join(parts)
+    return words(
+        "console.step.line",
+        step=f"{state.steps[index]:>{max(3, len(of) - 1)}}{of}",
+        reward=f"{number(metric.get('train/reward')):>6}",
+        spread=f"{number(group.get('group_std')):>6}",
+        dead=f"{percent(group.get('dead_frac')):>5}",
+        right=f"{percent(group.get('all_right_frac')):>5}",
+        wrong=f"{percent(group.get('all_wrong_frac')):>5}",
+        loss=f"{loss_text:>7}",
+        kl=f"{number(metric.get('train/kl')) if beta else 'n/a':>7}",
+        grad=f"{number(metric.get('train/grad_norm')):>6}",
+        length=f"{number(metric.get('train/completions/mean_length')):>5}",
+        speed=f"{number(tokens_per_s(state, index)):>6}",
+        seconds=state.seconds[index],
+        memory=(state.gpu or {}).get("used_gib") or state.peak_memory_gib,
+        left=eta_s(state, index),
+    )
 
 
 def tokens_per_s(state: RunState, index: int) -> float | None:
@@ -92,20 +88,26 @@ def eta_s(state: RunState, index: int) -> float | None:
     return (state.steps_total - state.steps[index]) * sum(known) / len(known)
 
 
-def bar(state: RunState, width: int) -> str:
+def bar(state: RunState, width: int, words: Words) -> str:
     """Progress with the expected time, `width` characters wide at most."""
     done, total = state.last_step, state.steps_total or 0
-    words = f" {done}/{total} steps  ETA {duration(eta_s(state, len(state.steps) - 1))}"
-    room = min(40, width - len(words) - 2)
+    said = words("console.step.bar", done=done, total=total, left=eta_s(state, len(state.steps) - 1))
+    room = min(40, width - len(said) - 3)
     if not total or room < 5:
-        return words.strip()[:width]
+        return said[:width]
     full = min(room, room * done // total)
-    return f"[{'#' * full}{'.' * (room - full)}]{words}"
+    return f"[{'#' * full}{'.' * (room - full)}] {said}"
 
 
-def event_line(event: Event) -> str:
+def phase_name(name: str, words: Words) -> str:
+    """A phase of the run in a word or two; one that this version does not know by its own name."""
+    key = f"console.phase.{name}"
+    return words(key) if key in words else name.replace("_", " ")
+
+
+def event_line(event: Event, words: Words) -> str:
     """A line for an event that is worth one, else ""."""
-    words = {
+    lines: dict[str, Callable[[Event, Words], str]] = {
         "run_started": _started,
         "phase": _phase,
         "plan": _plan,
@@ -116,120 +118,138 @@ def event_line(event: Event) -> str:
         "run_stopped": _stopped,
         "run_finished": _finished,
     }
-    return words[event["kind"]](event) if event["kind"] in words else ""
+    return lines[event["kind"]](event, words) if event["kind"] in lines else ""
 
 
-def _started(event: Event) -> str:
-    parts = []
-    for checkpoint in event.get("skipped") or []:
-        parts.append(f"skipped {checkpoint.get('checkpoint')}: {checkpoint.get('reason')}")
+def _started(event: Event, words: Words) -> str:
+    say, parts = words.under("console.event"), []
+    for skipped in event.get("skipped") or []:
+        reason = words.said(Message.read(skipped.get("reason")))
+        parts.append(say("skipped", checkpoint=skipped.get("checkpoint"), reason=reason))
     if event.get("extended_from"):
-        parts.append(f"extended: {event['extended_from']} steps were planned before")
+        parts.append(say("extended", steps=event["extended_from"]))
     if event.get("resumed_from"):
-        step = event.get("resumed_from_step")
-        parts.append(f"resumed from {event['resumed_from']}, {step} steps are done")
+        parts.append(say("resumed", checkpoint=event["resumed_from"], steps=event.get("resumed_from_step")))
     elif event["attempt"] > 1:
-        parts.append("no checkpoint to resume from: training starts at step 1")
+        parts.append(say("from_start"))
     return "; ".join(parts)
 
 
-def _phase(event: Event) -> str:
+def _phase(event: Event, words: Words) -> str:
     name = str(event.get("name"))
     if name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
-        said = f"memory probe: the longest prompt at full length, once ({event.get('detail')})"
-        return said if event.get("state") == "start" else ""
+        return words("console.phase.probe", detail=event.get("detail")) if event.get("state") == "start" else ""
     if event.get("state") != "end" or name in _QUIET_PHASES:
         return ""
-    return f"{name.replace('_', ' ')} {duration(event.get('seconds'))}"
+    return words("console.phase.done", name=phase_name(name, words), seconds=event.get("seconds"))
 
 
-def _plan(event: Event) -> str:
+def _plan(event: Event, words: Words) -> str:
     """What trains on what, once both are known; rows left out are never silent."""
-    data = event.get("data") or {}
+    say, data = words.under("console.event"), event.get("data") or {}
     limit = (event.get("plan") or {}).get("max_prompt_tokens")
-    text = f"data {number(data.get('rows'))} rows, {number(data.get('eval_rows'))} held out"
-    words = {"dropped": "dropped", "cut": "cut", "eval_dropped": "dropped of held out", "eval_cut": "cut of held out"}
-    for done, word in words.items():
+    parts = [say("data", rows=data.get("rows"), held=data.get("eval_rows"))]
+    for done in ("dropped", "cut", "eval_dropped", "eval_cut"):
         if data.get(done):
-            text += f"; {word}: {number(data[done])} prompts longer than {number(limit)} tokens"
-    bases = " <- ".join(str(base) for base in (event.get("trainer_bases") or [])[:1])
-    return f"{text}\nengine {event.get('engine')}: {event.get('why')}; {event.get('trainer_class')} <- {bases}"
+            parts.append(say(done, count=data[done], limit=limit))
+    base = next(map(str, event.get("trainer_bases") or []), "")
+    why = words.said(Message.read(event.get("why")))
+    engine = say("engine", engine=event.get("engine"), why=why, trainer=event.get("trainer_class"), base=base)
+    return f"{'; '.join(parts)}\n{engine}"
 
 
-def _eval(event: Event) -> str:
-    rows, seconds = number(event.get("rows")), duration(event.get("seconds"))
-    parts = event.get("components") or {}
-    shown = ", ".join(f"{name} {number(value)}" for name, value in parts.items())
-    return (
-        (
-            f"eval {event.get('at')} (step {event.get('step')})  reward {number(event.get('reward'))}  "
-            f"correct {percent(event.get('correct_frac'))} of {rows} rows{_failed(event)}  {seconds}"
-        )
-        + (f"  ({shown})" if shown else "")
-        + _sampled(event.get("sampled") or {})
+def _eval(event: Event, words: Words) -> str:
+    say, at = words.under("console.event"), str(event.get("at"))
+    said = say(
+        "eval",
+        at=say(at) if at in ("before", "during", "after") else at,
+        step=event.get("step"),
+        reward=event.get("reward"),
+        correct=event.get("correct_frac"),
+        rows=event.get("rows"),
+        failed=_failed(event, say),
+        seconds=event.get("seconds"),
     )
+    parts = ", ".join(f"{name} {number(value)}" for name, value in (event.get("components") or {}).items())
+    return said + (f"  ({parts})" if parts else "") + _sampled(event.get("sampled") or {}, say)
 
 
-def _sampled(found: Mapping[str, Any]) -> str:
+def _sampled(found: Mapping[str, Any], say: Words) -> str:
     """pass@k and maj@k, and the dead groups to be expected, of `samples` answers a row."""
     if not found:
         return ""
     rates = [f"{name}@{k} {percent(value)}" for name in ("pass", "maj") for k, value in found[f"{name}_at"].items()]
-    dead = f"{percent(found['all_right_frac'])} all right, {percent(found['all_wrong_frac'])} all wrong"
-    group, samples = number(found.get("group")), number(found.get("samples"))
-    return f"\n  sampled {samples} times: {', '.join(rates)}; groups of {group} without spread: {dead}{_failed(found)}"
+    said = say(
+        "sampled",
+        samples=found.get("samples"),
+        rates=", ".join(rates),
+        group=found.get("group"),
+        right=found["all_right_frac"],
+        wrong=found["all_wrong_frac"],
+        failed=_failed(found, say),
+    )
+    return f"\n{said}"
 
 
-def _failed(found: Mapping[str, Any]) -> str:
-    return f", {found['failed']} answers not judged" if found.get("failed") else ""
+def _failed(found: Mapping[str, Any], say: Words) -> str:
+    return say("failed", count=found["failed"]) if found.get("failed") else ""
 
 
-def _checkpoint(event: Event) -> str:
-    verified = "verified" if event.get("verified") else "NOT verified"
-    return f"saved {event.get('name')}  {size(event.get('bytes'))}  {duration(event.get('seconds'))}  {verified}"
-
-
-def _alert(event: Event) -> str:
-    return f"{event.get('level')}: {event.get('title')}: {event.get('text')}"
-
-
-def _stopped(event: Event) -> str:
-    saved = event.get("checkpoint")
-    kept = f"saved as {saved}" if saved else "no checkpoint was saved"
-    word = "paused" if event["kind"] == "run_paused" else "stopped"
-    return f"{word} ({event.get('reason')}) at step {event.get('step')}, {kept}"
-
-
-def _finished(event: Event) -> str:
-    return (
-        f"finished {event.get('step')} steps in {duration(event.get('seconds'))}, "
-        f"{number(event.get('tokens'))} tokens, "
-        f"peak memory {number(event.get('peak_memory_gib'))} GiB"
+def _checkpoint(event: Event, words: Words) -> str:
+    say = words.under("console.event")
+    verified = say("verified" if event.get("verified") else "not_verified")
+    return say(
+        "saved", name=event.get("name"), size=size(event.get("bytes")), seconds=event.get("seconds"), verified=verified
     )
 
 
-def stopping(state: RunState) -> str:
+def _alert(event: Event, words: Words) -> str:
+    say, level = words.under("console.event"), str(event.get("level"))
+    level = say(level) if level in ("info", "warn", "error") else level
+    title, text = (words.said(Message.read(event.get(part))) for part in ("title", "text"))
+    return say("alert", level=level, title=title, text=text)
+
+
+def _stopped(event: Event, words: Words) -> str:
+    say, saved, reason = words.under("console.event"), event.get("checkpoint"), str(event.get("reason"))
+    key = ("paused" if event["kind"] == "run_paused" else "stopped") + ("" if saved else "_unsaved")
+    reason = say("request") if reason == "request" else reason  # else the name of a signal
+    return say(key, reason=reason, step=event.get("step"), checkpoint=saved)
+
+
+def _finished(event: Event, words: Words) -> str:
+    return words(
+        "console.event.finished",
+        steps=event.get("step"),
+        seconds=event.get("seconds"),
+        tokens=event.get("tokens"),
+        memory=event.get("peak_memory_gib"),
+    )
+
+
+def failed(final: Mapping[str, Any], words: Words) -> list[str]:
+    """Why a run failed, a line a problem."""
+    return [words("console.error", said=str(problem.said(words))) for problem in failure(final)]
+
+
+def stopping(state: RunState, words: Words) -> str:
     """What happens after a stop was asked for, and how long it may take."""
+    say = words.under("console.follow")
     pace = [seconds for seconds in state.seconds[-_RECENT:] if seconds is not None]
-    step = f"(about {duration(max(pace))})" if pace else "(its first one)"
     if not state.steps:
-        return "asked the worker to stop: it does so when the model is loaded or its step is done"
-    return f"asked the worker to save and stop: it finishes its step {step}, saves and ends"
+        return say("stopping_early")
+    return say("stopping", seconds=max(pace)) if pace else say("stopping_first")
 
 
-def death(exit_status: int | None) -> str:
-    """A worker that ended without a final event."""
-    if exit_status is None or exit_status >= 0:
-        shown = "" if exit_status is None else f" (exit status {exit_status})"
-        return f"the worker ended without saying why{shown}"
+def death(exit_status: int | None, words: Words) -> str:
+    """A worker that ended without a final event. exit_status: negative for a signal; None when it is not known."""
+    say = words.under("console.death")
+    if exit_status is None:
+        return say("silent")
+    if exit_status >= 0:
+        return say("silent_status", status=exit_status)
     try:
         name = signal.Signals(-exit_status).name
     except ValueError:
-        name = f"signal {-exit_status}"
-    text = f"the worker was ended by {name}"
-    if name == "SIGKILL":
-        text += (
-            "; if nobody killed it, the machine ran out of memory (the kernel's OOM killer: see "
-            "`dmesg`): lower optim.per_device_train_batch_size or generation.max_completion_length"
-        )
-    return text
+        name = say("number", number=-exit_status)
+    return say("killed" if name == "SIGKILL" else "signal", signal=name)

@@ -6,10 +6,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
+from trainer import text
+from trainer.text import Words
 from trainer.tryit.chat import Dialogue
 
 EXIT, RESET = "/exit", "/reset"
-HELP = f"{RESET} forgets the conversation, {EXIT} or Ctrl-D ends; Ctrl-C cuts an answer"
 
 
 def once(dialogues: list[Dialogue], prompt: str, out: TextIO, notes: TextIO) -> None:
@@ -21,7 +22,8 @@ def once(dialogues: list[Dialogue], prompt: str, out: TextIO, notes: TextIO) -> 
 def converse(dialogues: list[Dialogue], read: Callable[[str], str], out: TextIO, notes: TextIO) -> None:
     """Until the person ends it. read: a line after that prompt, EOFError at the end of the input (`input`)."""
     _hint(dialogues[0], notes)
-    print(HELP, file=notes, flush=True)
+    say = _words()
+    print(say("help", reset=RESET, exit=EXIT), file=notes, flush=True)
     while True:
         try:
             typed = read("> ").strip()
@@ -32,7 +34,7 @@ def converse(dialogues: list[Dialogue], read: Callable[[str], str], out: TextIO,
         if typed == RESET:
             for dialogue in dialogues:
                 dialogue.reset()
-            print("forgotten", file=notes, flush=True)
+            print(say("forgotten"), file=notes, flush=True)
         elif typed:
             before = [dialogue.turns for dialogue in dialogues]
             try:
@@ -40,7 +42,11 @@ def converse(dialogues: list[Dialogue], read: Callable[[str], str], out: TextIO,
             except KeyboardInterrupt:
                 for dialogue, turns in zip(dialogues, before, strict=True):
                     dialogue.turns = turns
-                print("\n(cut short, and forgotten)", file=notes, flush=True)
+                print(f"\n{say('cut_short')}", file=notes, flush=True)
+
+
+def _words() -> Words:
+    return text.here().under("console.chat")
 
 
 def _hint(dialogue: Dialogue, notes: TextIO) -> None:
@@ -48,20 +54,20 @@ def _hint(dialogue: Dialogue, notes: TextIO) -> None:
     data = dialogue.chat.spec.data
     if data.prompt_template != "{prompt}":
         shown = _clean(data.prompt_template.replace("\n", "\\n"))
-        print(f"this run trained on prompts made from: {shown[:200]}", file=notes)
+        print(_words()("template", template=shown[:200]), file=notes)
     if not data.chat:
-        print("this run trained on plain text: every prompt stands alone", file=notes)
+        print(_words()("plain"), file=notes)
 
 
 def _answer(dialogue: Dialogue, prompt: str, named: bool, out: TextIO, notes: TextIO) -> None:
     if named:
-        print("base:" if dialogue.base else "tuned:", file=out, flush=True)
-    answer = dialogue.say(prompt, lambda text: print(_clean(text), end="", file=out, flush=True))
+        print(_words()("base" if dialogue.base else "tuned"), file=out, flush=True)
+    answer = dialogue.say(prompt, lambda piece: print(_clean(piece), end="", file=out, flush=True))
     print(file=out, flush=True)
     if answer.cut:
-        print(f"(cut after {answer.tokens} tokens; --max-new-tokens N for more)", file=notes, flush=True)
+        print(_words()("cut", tokens=answer.tokens), file=notes, flush=True)
 
 
-def _clean(text: str) -> str:
+def _clean(written: str) -> str:
     """Without control characters: a model may write those that change a terminal."""
-    return "".join(" " if unicodedata.category(char) == "Cc" and char not in "\n\t" else char for char in text)
+    return "".join(" " if unicodedata.category(char) == "Cc" and char not in "\n\t" else char for char in written)

@@ -29,11 +29,9 @@ def spec_of(
     Raises InputError with what is missing or wrong.
     """
     if file is None and preset is None:
-        raise InputError(
-            Problem.plain("rewards check", "has neither FILE nor --preset", "rewards check my.py --data rows.jsonl")
-        )
+        raise InputError(Problem("console.no_rewards"))
     if file is not None and preset is None and data is None:
-        raise InputError(Problem.plain("rewards check", f"has no rows to try {file.name} on", "--data rows.jsonl"))
+        raise InputError(Problem("console.no_rows", file=file.name))
     path = [] if data is None else [f"data.path={data}", *(f"data.{key}=" for key in _OTHER_ROWS)]
     if preset is not None:
         without = ["model.warm_start="] if data is not None else []  # it has other rows, under other names
@@ -45,7 +43,7 @@ def spec_of(
         "data": {},
         "reward": {"components": _components(file, functions)},
     }
-    return presets.parse(presets.merge(raw, [*path, *overrides]), "the command line")
+    return presets.parse(presets.merge(raw, [*path, *overrides]), text.here()("console.command_line"))
 
 
 _OTHER_ROWS = ("name", "config", "eval_path", "eval_split", "eval_fraction")
@@ -57,8 +55,7 @@ def _components(file: Path, functions: Sequence[str]) -> list[dict[str, Any]]:
     except RewardError as error:  # what was typed is wrong: nothing has been tried yet
         raise InputError(error.problems) from error
     if not found:
-        what = "has no function that takes completions"
-        raise InputError(Problem.plain(str(file), what, "def reward(prompts, completions, **columns): ..."))
+        raise InputError(Problem("console.no_function", str(file)))
     return [{"function": name, "file": str(file.absolute())} for name in found]
 
 
@@ -69,6 +66,7 @@ def _reward(spec: RunSpec, file: Path, functions: Sequence[str]) -> Any:
 
 def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     """Try, print, and say whether the rewards can be used. Raises TrainerError."""
+    words = text.here()
     problems = list(preflight.problems(spec))
     if problems:
         raise InputError(problems)

@@ -18,6 +18,7 @@ from trainer.machine.environment import package_version
 from trainer.memory.shapes import BUILTIN
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 
 def resolve(spec: RunSpec) -> Choice:
@@ -25,29 +26,28 @@ def resolve(spec: RunSpec) -> Choice:
     has_gpu = torch.cuda.is_available()
     device = spec.model.device if spec.model.device != "auto" else ("cuda" if has_gpu else "cpu")
     if device == "cuda" and not has_gpu:
-        fix = "python -m trainer doctor, or --set model.device=cpu"
-        raise EngineError(Problem.plain("model.device", "cuda was asked for, torch sees no GPU", fix))
+        raise EngineError(Problem("engine.no_gpu", "model.device"))
     dtype = spec.model.dtype
     if dtype == "auto":
         # Not float16 on older GPUs: neither whole weights nor QLoRA can be trained in it (trainer/spec/rules.py).
         native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = "bfloat16" if native else "float32"
     engine, why = _engine(spec, device)
-    return Choice(engine, device, dtype, f"{why}; {dtype} on {_device_name(device)}")
+    return Choice(engine, device, dtype, Message("engine.why", reason=why, dtype=dtype, device=_device_name(device)))
 
 
-def _engine(spec: RunSpec, device: str) -> tuple[str, str]:
+def _engine(spec: RunSpec, device: str) -> tuple[str, Message]:
     """(engine, why). Unsloth where `auto` can have it; what it cannot do is said."""
     unsloth = package_version("unsloth")
     if spec.model.engine == "transformers":
-        return "transformers", "as the preset says"
+        return "transformers", Message("engine.as_preset")
     missing = why_not_unsloth(spec, device == "cuda", unsloth is not None)
     if missing is None:
-        return "unsloth", f"Unsloth {unsloth}, " + ("as the preset says" if spec.model.engine == "unsloth" else "auto")
+        key = "engine.unsloth_as_preset" if spec.model.engine == "unsloth" else "engine.unsloth_auto"
+        return "unsloth", Message(key, version=unsloth)
     if spec.model.engine == "unsloth":
-        fix = 'model.engine = "transformers"'
-        raise EngineError(Problem.plain("model.engine", f'is "unsloth" and {missing}', fix))
-    return "transformers", f"auto: {missing}"
+        raise EngineError(Problem("engine.no_unsloth", "model.engine", missing=missing))
+    return "transformers", Message("engine.auto", missing=missing)
 
 
 def _device_name(device: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainer.errors import EngineError, Problem
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Choice:
     engine: str
     device: str
     dtype: str
-    why: str
+    why: Message = field(default_factory=lambda: Message("plain.text", text=""))
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,13 @@ class Loaded:
 def checked(tokenizer: Any, spec: RunSpec) -> Any:
     """The tokenizer. Raises EngineError when the data is chat and it has no chat template."""
     if spec.data.chat and not tokenizer.chat_template:
-        fix = "--set data.chat=false, or take the instruction-tuned version of the model"
-        raise EngineError(
-            Problem.plain("model.name", f"{spec.model.name} has no chat template and the data is chat", fix)
-        )
+        raise EngineError(Problem("engine.no_chat_template", "model.name", model=spec.model.name))
     return tokenizer
 
 
 def unloadable(spec: RunSpec, error: Exception) -> EngineError:
     """One line for what a library says when weights are not found, gated, half downloaded or of an unknown kind."""
     said = " ".join(str(error).split())[:400]
-    fix = "check model.name, the network and (for a gated model) HF_TOKEN; python -m trainer doctor"
-    if not isinstance(error, OSError | ValueError):  # a library at work, not a file that is missing
-        fix = 'the log has all of it; model.engine = "transformers" loads without Unsloth and vLLM'
-    return EngineError(Problem.plain("model.name", f"{spec.model.name} cannot be loaded: {said}", fix))
+    missing = isinstance(error, OSError | ValueError)  # else a library failed at its work
+    key = "engine.not_found" if missing else "engine.not_loaded"
+    return EngineError(Problem(key, "model.name", model=spec.model.name, said=said))

@@ -29,7 +29,7 @@ def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
         model = AutoModelForCausalLM.from_pretrained(
             name,
             dtype=dtype,
-            device_map={"": choice.device},
+            device_map={"": choice.device},  # whole on one device; bitsandbytes quantises what arrives there
             attn_implementation=spec.model.attn_implementation,
             **options,
         )
@@ -47,7 +47,10 @@ def options_for_tokenizer(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def nf4(dtype: torch.dtype, double_quant: bool) -> BitsAndBytesConfig:
-    """NF4 weights (QLoRA, arXiv 2305.14314), computed in `dtype`."""
+    """NF4 weights (QLoRA, arXiv 2305.14314, section 3), dequantised and multiplied in `dtype`.
+
+    double_quant: the float32 scale of each 64 weights is itself quantised to 8 bits (trainer.memory.static.nf4_bits).
+    """
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -70,6 +73,11 @@ def keep_nf4_backward_exact(model: torch.nn.Module) -> None:
 
 
 def lora_config(lora: Lora) -> Any:
+    """PEFT's config of the adapter, attached by TRL (`peft_config` of GRPOTrainer).
+
+    LoRA (arXiv 2106.09685): y = W x + (alpha / r) B A x with A (r, inputs) and B (outputs, r); B starts at 0, so the
+    first step's policy is the base model. Without the adapter, W alone is the reference of the KL term.
+    """
     from peft import LoraConfig
 
     return LoraConfig(

@@ -40,19 +40,19 @@ def prepare(spec: RunSpec) -> None:
     Path(os.environ["UNSLOTH_COMPILE_LOCATION"]).mkdir(parents=True, exist_ok=True)
     first = [name for name in ("trl", "transformers", "peft") if name in sys.modules]
     if first and "unsloth" not in sys.modules:
-        raise EngineError(Problem.plain("model.engine", f"unsloth must be imported before {', '.join(first)}"))
+        raise EngineError(Problem("engine.import_order", "model.engine", first=first))
     try:
         import unsloth  # noqa: F401
     except Exception as error:  # ImportError, NotImplementedError without a GPU, whatever a broken package raises
         said = " ".join(str(error).split())[:300]
-        fix = 'python -m trainer doctor, or model.engine = "transformers"'
-        raise EngineError(Problem.plain("model.engine", f"unsloth cannot be imported: {said}", fix)) from error
+        raise EngineError(Problem("engine.import_failed", "model.engine", said=said)) from error
     import trl
 
+    # `from trl import GRPOTrainer` elsewhere takes the class that is bound now: this is the last moment to look.
     if trl.GRPOTrainer.__name__ != PATCHED:
-        versions = ", ".join(f"{name} {package_version(name)}" for name in ("unsloth", "unsloth_zoo", "trl"))
-        what = f"Unsloth did not patch TRL ({versions}): {trl.GRPOTrainer.__name__} would train"
-        raise EngineError(Problem.plain("model.engine", what, 'make setup, or model.engine = "transformers"'))
+        versions = [f"{name} {package_version(name)}" for name in ("unsloth", "unsloth_zoo", "trl")]
+        left = trl.GRPOTrainer.__name__
+        raise EngineError(Problem("engine.not_patched", "model.engine", versions=versions, trainer=left))
 
 
 def load(spec: RunSpec, choice: Choice) -> Loaded:
@@ -70,6 +70,7 @@ def load(spec: RunSpec, choice: Choice) -> Loaded:
     tokenizer = checked(getattr(processor, "tokenizer", processor), spec)
     source = _source(model)
     if spec.lora.enabled:
+        # Attached here and not by TRL: this call puts Unsloth's own LoRA kernels and checkpointing in as well.
         model = FastLanguageModel.get_peft_model(model, **_lora_options(spec))
     return Loaded(model, tokenizer, None, source, facts())
 
@@ -77,9 +78,7 @@ def load(spec: RunSpec, choice: Choice) -> Loaded:
 def _refuse_unquantised(model: Any, spec: RunSpec) -> None:
     """Where bitsandbytes does not work Unsloth says so in one line of its log and loads 16-bit weights."""
     if spec.model.load_in_4bit and not any("4bit" in type(module).__name__ for module in model.modules()):
-        what = "is true and Unsloth has loaded the model unquantised: bitsandbytes does not work on this machine"
-        fix = "python -m trainer doctor, or model.load_in_4bit = false (four times the memory for the weights)"
-        raise EngineError(Problem.plain("model.load_in_4bit", what, fix))
+        raise EngineError(Problem("engine.not_quantised", "model.load_in_4bit"))
 
 
 def _load_options(spec: RunSpec, choice: Choice) -> dict[str, Any]:

@@ -37,15 +37,14 @@ def train(model: Any, tokenizer: Any, warm: WarmStart, spec: RunSpec) -> float:
         rows = [examples[order.randrange(len(examples))] for _ in range(warm.batch_size)]
         for group in optimizer.param_groups:
             group["lr"] = warm.learning_rate * min(1.0, (step + 1) / RAMP_STEPS)
-        loss = model(**_batch(rows, tokenizer.pad_token_id)).loss
+        loss = model(**_batch(rows, tokenizer.pad_token_id)).loss  # mean over the tokens that have a label
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses = [*losses[-WINDOW + 1 :], loss.item()] if step else [loss.item()]
         if not math.isfinite(losses[-1]):
-            fix = "--set model.warm_start.learning_rate=SMALLER"
-            raise EngineError(Problem.plain("model.warm_start", f"the loss is {losses[-1]} at step {step + 1}", fix))
+            raise EngineError(Problem("engine.warm_start", "model.warm_start", loss=losses[-1], step=step + 1))
         if step >= WINDOW and sum(losses) / len(losses) < warm.until_loss:
             break
     model.eval()
@@ -72,13 +71,14 @@ def _tokens(tokenizer: Any, prompt: Any, answer: str) -> tuple[list[int], list[i
 
 
 def _batch(rows: list[tuple[list[int], list[int]]], pad: int) -> dict[str, Tensor]:
-    """Right-padded (rows, longest) tensors of tokens, mask and labels."""
+    """Right-padded (rows, longest) tensors of tokens, mask and labels; labels of prompts and padding are IGNORE."""
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     ids = torch.full((len(rows), longest), pad)
     labels = torch.full((len(rows), longest), IGNORE)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     for number, (prompt, answer) in enumerate(rows):
         length = len(prompt) + len(answer)
+        # Unshifted labels: transformers' loss compares the logits at place t with the label at place t + 1.
         ids[number, :length] = torch.tensor(prompt + answer)
         labels[number, len(prompt) : length] = torch.tensor(answer)
         mask[number, :length] = 1

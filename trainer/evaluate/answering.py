@@ -17,6 +17,7 @@ from trainer.data.dataset import prompt_ids
 from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.text import Message
 
 Interrupted = Callable[[], bool]
 GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -63,7 +64,7 @@ def answer(
 
 
 @dataclass(frozen=True)
-class Paid:
+class Scored:
     """Row by row: rewards, and components, correct and failures as ComponentRewardWrapper's last_... have them."""
 
     rewards: list[float | None]
@@ -77,25 +78,26 @@ class Paid:
         return sum(map(bool, self.failures))
 
     @property
-    def first_failure(self) -> str:
-        """Component and reason of the first of them; "" without one."""
-        return next((f"{name}: it {why}" for row in self.failures for name, why in row.items()), "")
+    def first_failure(self) -> Message | None:
+        """Component and reason of the first of them; None without one."""
+        found = ((name, why) for row in self.failures for name, why in row.items())
+        return next((Message("evaluate.failure", component=name, said=why) for name, why in found), None)
 
 
-def pay(
+def score(
     wrapper: ComponentRewardWrapper,
     rows: Sequence[dict[str, Any]],
     answers: Answers,
     *,
     batch_size: int,
     interrupted: Interrupted = lambda: False,
-) -> Paid | None:
+) -> Scored | None:
     """What the run's rewards say of each answer; None when `interrupted` between two batches.
 
     batch_size: completions that share one reward.deadline_s; a training gives it to a generation batch.
     """
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
-    found = Paid([], {name: [] for name in wrapper.leaves}, [], [])
+    found = Scored([], {name: [] for name in wrapper.leaves}, [], [])
     for start in range(0, len(rows), batch_size):
         if interrupted():
             return None

@@ -76,8 +76,8 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
         sync_folder(rundir.path)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        fix = f"free disk space; {checkpoint.name} itself is intact"
-        raise CheckpointError(Problem.plain(str(target), f"cannot be written: {error.strerror}", fix)) from error
+        said = {"said": error.strerror, "checkpoint": checkpoint.name}
+        raise CheckpointError(Problem("evaluate.not_written", str(target), **said)) from error
     return target
 
 

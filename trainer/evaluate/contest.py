@@ -29,13 +29,15 @@ from trainer.rewards.in_process import Here
 from trainer.run.events import EventReader
 from trainer.run.rundir import NAME, RunDir, outputs_dir
 from trainer.spec import Component, RunSpec
+from trainer.text import Message, Words
 
 FILE = re.compile(r"inference_epoch(\d+(?:\.\d+)?)\.json")
 METRICS = {"rouge1": "rouge1", "bertscore": "bertscore", "em": "exact_match"}
 """{figure: function of the reward library}."""
 FORMULA = {*METRICS.values(), "format_regex"}
 """What the contest's formula is made of. Other parts of a reward may ask a server, or look at more than the texts."""
-HEADER = {"rouge1": "ROUGE-1", "bertscore": "BERTSCORE"}
+HEADER = {"rouge1": "ROUGE-1", "bertscore": "BERTSCORE", "em": "EM"}
+EXAMPLE = '[{"id": 0, "question": "...", "answer": "..."}]'
 MAX_PROBLEMS = 10
 
 
@@ -43,7 +45,7 @@ MAX_PROBLEMS = 10
 class EpochScore:
     """Means over the rows of one inference file. mean: (rouge1 + bertscore + em) / 3.
 
-    reward: what the run would have paid; None where its rewards have parts that are not of the contest (FORMULA).
+    reward: what the run would have given; None where its rewards have parts that are not of the contest (FORMULA).
     step: the optimizer step after which the file was written; None where the folder has no event log that says it.
     """
 
@@ -65,10 +67,10 @@ class Scorer:
         self.reward = spec.reward
         self.metrics = {figure: _component(spec, function) for figure, function in METRICS.items()}
         leaves = spec.reward.leaves()
-        self.pays = spec.reward.supervision == "outcome" and all(
+        self.has_reward = spec.reward.supervision == "outcome" and all(
             leaf.function in FORMULA and leaf.file is None for leaf in leaves
         )
-        used = leaves if self.pays else self.metrics.values()
+        used = leaves if self.has_reward else self.metrics.values()
         self.functions = {leaf.title: building.make(leaf) for leaf in used}
 
     def score(self, path: Path, labels: Sequence[Mapping[str, Any]], step: int | None = None) -> EpochScore:
@@ -86,7 +88,7 @@ class Scorer:
             step=step,
             **found,
             mean=statistics.fmean(found.values()),
-            reward=self._reward(values) if self.pays else None,
+            reward=self._reward(values) if self.has_reward else None,
             rows=len(texts),
             file=path.name,
         )
@@ -104,8 +106,7 @@ class Scorer:
         function = self.functions[name]
         missing = [column for column in function.columns if column not in columns]
         if missing:
-            what = f"has no column {missing[0]} in every row, and {name} reads it"
-            raise DataError(Problem.plain("--labels", what, f"rows with question, answer and {missing[0]}"))
+            raise DataError(Problem("evaluate.no_column", "--labels", column=missing[0], component=name))
         arguments = {column: columns[column] for column in function.columns}
         try:
             answer = Here({name: function}).run([Call(name, len(texts), {"completions": texts, **arguments})])[name]
@@ -114,15 +115,15 @@ class Scorer:
         known = [value for value in answer.values if isinstance(value, float)]
         if len(known) < len(texts):
             row, said = next((row, value) for row, value in enumerate(answer.values) if not isinstance(value, float))
-            reason = said.reason if isinstance(said, Failure) else "gave no value (is the label empty?)"
-            raise InputError(
-                Problem.plain(f"{file}, row {row}", f"{name} {reason}", "mend the label, or the component")
-            )
+            where = {"file": file, "row": row, "component": name}
+            if isinstance(said, Failure):
+                raise InputError(Problem("evaluate.not_judged", **where, said=said.reason))
+            raise InputError(Problem("evaluate.no_value", **where))
         return known
 
     def _reward(self, values: Mapping[str, Sequence[Value]]) -> float:
-        paid = arithmetic.total(self.reward.components, values, training=False)
-        return statistics.fmean(value for value in paid if isinstance(value, float)) / self.reward.divide_by
+        totals = arithmetic.total(self.reward.components, values, training=False)
+        return statistics.fmean(value for value in totals if isinstance(value, float)) / self.reward.divide_by
 
 
 def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpec) -> list[EpochScore]:
@@ -130,9 +131,7 @@ def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpe
     out as too long. Raises what Scorer.score does, and RunError when there is none."""
     found = inference_files(folder)
     if not found:
-        what = f"has no inference_epochE.json in {folder}"
-        fix = "--set eval.answers=true, when the run is started, writes one at every save"
-        raise RunError(Problem.plain(folder.name, what, fix))
+        raise RunError(Problem("evaluate.no_files", folder.name, folder=str(folder)))
     labels = _asked_for(labels, next(iter(found.values())), too_long(folder))
     for path in found.values():  # the last file's mistake is not worth waiting for
         answers_to(labels, path)
@@ -174,7 +173,7 @@ def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
         raise DataError(problems[:MAX_PROBLEMS])
     rows = [rename(record.columns, spec.data) for record in records if isinstance(record, decoding.Record)]
     if not rows:
-        raise DataError(Problem.plain("--labels", f"{path} has no rows", 'rows with "question" and "answer"'))
+        raise DataError(Problem("evaluate.no_rows", "--labels", path=str(path)))
     return rows
 
 
@@ -207,9 +206,11 @@ def steps_of(folder: Path) -> dict[str, int]:
 def _component(spec: RunSpec, function: str) -> Component:
     """The component whose function that is. Raises RunError unless there is one, or several with the same params."""
     found = [leaf for leaf in spec.reward.leaves() if leaf.function == function and leaf.file is None]
-    if not found or any(leaf.params != found[0].params for leaf in found):
-        what = f"has {len(found) or 'no'} components {function}{' that differ' if found else ''}"
-        raise RunError(Problem.plain("reward.components", what, "--preset malpyeong takes that preset's"))
+    if not found:
+        raise RunError(Problem("evaluate.no_component", "reward.components", function=function))
+    if any(leaf.params != found[0].params for leaf in found):
+        said = {"function": function, "count": len(found)}
+        raise RunError(Problem("evaluate.components_differ", "reward.components", **said))
     return found[0]
 
 
@@ -223,23 +224,19 @@ def answers_to(labels: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
     for row, entry in enumerate(_entries(path)):
         name = str(entry.get("id", row))
         if name in answers:
-            problems.append(Problem.plain(f"{path.name}, row {row}", f"id {name} stands there twice"))
+            problems.append(Problem("evaluate.id_twice", file=path.name, row=row, id=name))
         answers[name] = entry
     wanted = {str(label.get("id", row)): label for row, label in enumerate(labels)}
     for name, label in wanted.items():
         if name not in answers:
-            problems.append(
-                Problem.plain(f"{path.name}, id {name}", "is in the labels and has no answer", "other labels?")
-            )
+            problems.append(Problem("evaluate.no_answer", file=path.name, id=name))
         elif not _same_question(answers[name], label):
             seen = str(answers[name].get("question"))[:60]
-            problems.append(
-                Problem.plain(f"{path.name}, id {name}", f"answers another question than the label: {seen!r}")
-            )
+            problems.append(Problem("evaluate.other_question", file=path.name, id=name, seen=seen))
     for name in answers.keys() - wanted.keys():
-        problems.append(Problem.plain(f"{path.name}, id {name}", f"has no label ({len(labels)} rows)", "other labels?"))
+        problems.append(Problem("evaluate.no_label", file=path.name, id=name, rows=len(labels)))
     if len(wanted) < len(labels):
-        problems.append(Problem.plain("--labels", "an id stands there twice"))
+        problems.append(Problem("evaluate.label_twice", "--labels"))
     if problems:
         raise RunError(problems[:MAX_PROBLEMS])
     return [answers[name]["answer"] for name in wanted]
@@ -249,14 +246,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise RunError(Problem.plain(path.name, f"cannot be read as JSON: {error}")) from error
+        raise RunError(Problem("evaluate.not_json", path.name, said=str(error))) from error
     if not isinstance(entries, list) or not entries:
-        raise RunError(
-            Problem.plain(path.name, "is not a list of answers", '[{"id": 0, "question": "...", "answer": "..."}]')
-        )
+        raise RunError(Problem("evaluate.no_list", path.name, example=EXAMPLE))
     for row, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("answer"), str):
-            raise RunError(Problem.plain(f"{path.name}, row {row}", 'has no text "answer"'))
+            raise RunError(Problem("evaluate.no_text", file=path.name, row=row))
     return entries
 
 
@@ -285,35 +280,41 @@ def opened(name: str, labels: Path | None, preset: str | None) -> tuple[Path, Ru
     if labels is not None:
         return folder, spec, labels, read_labels(labels, spec)[:used]
     if own is None or own.data.eval_path is None:
-        what = f"{name} is no run with data.eval_path, which would say what is right"
-        raise DataError(Problem.plain("--labels", what, "--labels FILE"))
+        raise DataError(Problem("evaluate.no_labels", "--labels", name=name))
     path = Path(own.data.eval_path)
     return folder, spec, path, read_labels(path, own)[:used]
 
 
-def table(scores: Sequence[EpochScore]) -> list[list[str]]:
+def table(scores: Sequence[EpochScore], words: Words) -> list[list[str]]:
     """A header and one line an epoch; columns that no epoch has are left out."""
     columns = ("epoch", "step", *METRICS, "mean", "reward")
     shown = [name for name in columns if any(getattr(score, name) is not None for score in scores)]
     winner = best(scores)
-    lines = [[*(HEADER.get(name, name.upper()) for name in shown), ""]]
+    lines = [[*(HEADER.get(name) or words(f"console.scores.column_{name}") for name in shown), ""]]
     for score in scores:
         values = [getattr(score, name) for name in shown]
         cells = [
             f"{value:.4f}" if isinstance(value, float) else "-" if value is None else str(value) for value in values
         ]
-        lines.append([*cells, "<- best" if score is winner else ""])
+        lines.append([*cells, words("evaluate.best_mark") if score is winner else ""])
     return lines
 
 
-def best_epoch(folder: Path, scores: Sequence[EpochScore]) -> str:
-    """One sentence that names the best epoch and where its weights are."""
+def best_epoch(folder: Path, scores: Sequence[EpochScore]) -> list[Message]:
+    """Sentences that name the best epoch, where its weights are, and how many rows were left out if any were."""
     winner, run = best(scores), RunDir(folder)
-    at = "" if winner.step is None else f" (step {winner.step})"
     kept = [run.epoch_folder(winner.epoch), *([] if winner.step is None else [run.checkpoint(winner.step)])]
-    where = next((f"its weights are in {path}" for path in kept if path.is_dir()), "its weights are not in this folder")
-    among = f"the best of {len(scores)}" if len(scores) > 1 else "the only one"
+    there = next((path for path in kept if path.is_dir()), None)
+    values: dict[str, Any] = {
+        "epoch": winner.epoch,
+        "among": Message("evaluate.best_of", count=len(scores)) if len(scores) > 1 else Message("evaluate.only_one"),
+        "mean": winner.mean,
+        "rows": winner.rows,
+        "where": Message("evaluate.weights_in", path=str(there)) if there else Message("evaluate.weights_gone"),
+    }
+    if winner.step is None:
+        said = [Message("evaluate.best_epoch", **values)]
+    else:
+        said = [Message("evaluate.best_epoch_step", **values, step=winner.step)]
     missing = too_long(folder)
-    said = f" Left out: too long for the run ({missing} held-out rows, which have no answer)." if missing else ""
-    mean = f"a mean of {winner.mean:.4f} on {winner.rows} rows"
-    return f"Epoch {winner.epoch}{at} is {among}, with {mean}; {where}.{said}"
+    return [*said, Message("evaluate.left_out", count=missing)] if missing else said

@@ -1,4 +1,4 @@
-"""Greedy answers on held-out rows, paid by the run's own rewards.
+"""Greedy answers on held-out rows, judged by the run's own rewards.
 
 Greedy decoding draws no random number, so an evaluation between two steps does not change the run.
 """
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainer.evaluate.answering import GREEDY, Interrupted, answer, pay
+from trainer.evaluate.answering import GREEDY, Interrupted, answer, score
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Score:
     rows: int
     reward_std: float | None = None
     failed: int = 0
-    failure: str = ""
+    failure: Message | None = None
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def facts(self) -> dict[str, Any]:
@@ -48,9 +49,9 @@ def evaluate(
     chat_template_kwargs: dict[str, Any] | None = None,
     interrupted: Interrupted = lambda: False,
 ) -> Score | None:
-    """Answer `rows`, `batch_size` at once, and pay the answers; None when `interrupted` between two batches.
+    """Answer `rows`, `batch_size` at once, and judge the answers; None when `interrupted` between two batches.
 
-    reward_batch_size: see trainer.evaluate.answering.pay.
+    reward_batch_size: see trainer.evaluate.answering.score.
     """
     answers = answer(
         model,
@@ -63,22 +64,22 @@ def evaluate(
     )
     if answers is None:
         return None
-    paid = pay(wrapper, rows, answers, batch_size=reward_batch_size, interrupted=interrupted)
-    if paid is None:
+    scored = score(wrapper, rows, answers, batch_size=reward_batch_size, interrupted=interrupted)
+    if scored is None:
         return None
-    rewards = [value for value in paid.rewards if value is not None]
-    correct = [flag for flag in paid.correct if flag is not None]
+    rewards = [value for value in scored.rewards if value is not None]
+    correct = [flag for flag in scored.correct if flag is not None]
     return Score(
         reward=statistics.fmean(rewards) if rewards else None,
         correct_frac=statistics.fmean(correct) if correct else None,
         components={
             name: statistics.fmean(known)
-            for name, values in paid.components.items()
+            for name, values in scored.components.items()
             if (known := [value for value in values if value is not None])
         },
         rows=len(rows),
         reward_std=statistics.stdev(rewards) if len(rewards) > 1 else None,
-        failed=paid.failed,
-        failure=paid.first_failure,
+        failed=scored.failed,
+        failure=scored.first_failure,
         texts=answers.texts,
     )

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from trainer.evaluate.answering import Interrupted, Paid, answer, pay
+from trainer.evaluate.answering import Interrupted, Scored, answer, score
 from trainer.evaluate.pass_at import dead_frac, maj_at, pass_at
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Generation
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sampled:
     samples: int
     group: int
     failed: int = 0
-    failure: str = ""
+    failure: Message | None = None
 
     def facts(self) -> dict[str, Any]:
         """What the event `eval` says."""
@@ -69,7 +70,7 @@ def sample(
 ) -> Sampled | None:
     """Sample `samples` answers to every row, `batch_size` answers at once, and judge them by the run's `correct`.
 
-    generation_kwargs: TRL's argument of that name. reward_batch_size: see trainer.evaluate.answering.pay. seed: see
+    generation_kwargs: TRL's argument of that name. reward_batch_size: see trainer.evaluate.answering.score. seed: see
     seed_at. None when `interrupted` between two batches, or when no row could be judged. Raises ValueError when a k or
     the group is larger than `samples`.
     """
@@ -92,10 +93,10 @@ def sample(
         )
         if answers is None:
             return None
-        paid = pay(wrapper, repeated, answers, batch_size=reward_batch_size, interrupted=interrupted)
-    if paid is None:
+        scored = score(wrapper, repeated, answers, batch_size=reward_batch_size, interrupted=interrupted)
+    if scored is None:
         return None
-    return _means([wrapper.answer_of(text) for text in answers.texts], paid, samples, ks, group)
+    return _means([wrapper.answer_of(text) for text in answers.texts], scored, samples, ks, group)
 
 
 def _decoding(generation: Generation) -> dict[str, Any]:
@@ -105,10 +106,10 @@ def _decoding(generation: Generation) -> dict[str, Any]:
     return {"do_sample": True, "max_new_tokens": generation.max_completion_length, **chosen}
 
 
-def _means(votes: Sequence[str | None], paid: Paid, samples: int, ks: Sequence[int], group: int) -> Sampled | None:
+def _means(votes: Sequence[str | None], scored: Scored, samples: int, ks: Sequence[int], group: int) -> Sampled | None:
     judged = []
     for start in range(0, len(votes), samples):
-        flags = paid.correct[start : start + samples]
+        flags = scored.correct[start : start + samples]
         if any(flag is not None for flag in flags):
             judged.append((votes[start : start + samples], [flag is True for flag in flags]))
     if not judged:
@@ -122,6 +123,6 @@ def _means(votes: Sequence[str | None], paid: Paid, samples: int, ks: Sequence[i
         rows=len(judged),
         samples=samples,
         group=group,
-        failed=paid.failed,
-        failure=paid.first_failure,
+        failed=scored.failed,
+        failure=scored.first_failure,
     )

@@ -162,7 +162,7 @@ def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Sourc
     spec = rundir.read_spec()
     if not checkpoints.listed(rundir.checkpoints):
         raise RunError(_without_checkpoint(rundir))
-    chosen = best.resolve_checkpoint(rundir, state_of(rundir), which, say)
+    chosen = best.resolve_checkpoint(rundir, state_of(rundir), which, lambda message: say(str(message)))
     return Source(rundir, spec, chosen.path, chosen.step, checkpoints.read_manifest(chosen.path))
 
 

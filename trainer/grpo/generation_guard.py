@@ -1,7 +1,7 @@
 """Generation mode: eval, gradient checkpointing off, KV cache on, and everything put back afterwards.
 
-transformers' `generate` in train mode with gradient checkpointing on drops the KV cache without a word and continues
-from wrong positions: a copy task falls from 1.00 to 0.09 and a step takes up to a hundred times longer
+transformers' `generate` in train mode with gradient checkpointing on drops the KV cache, with one warning in the log,
+and continues from wrong positions: a copy task falls from 1.00 to 0.09 and a step takes up to a hundred times longer
 (transformers 5.17, modeling_layers.GradientCheckpointingLayer). TRL 1.14.2 switches checkpointing off around its own
 generate but leaves dropout on; Unsloth's generate leaves the model in its inference mode. Every generate of this
 project goes through this module.
@@ -23,6 +23,8 @@ from trainer.grpo.spans import Spans
 @contextmanager
 def generation_mode(model: nn.Module) -> Iterator[None]:
     """Put `model` into the only state in which its generate is right and fast; restore it, also after an error."""
+    # By flags of every module, not by model.eval() and gradient_checkpointing_disable(): what was different in some
+    # modules before (a frozen part in eval mode, Unsloth's "unsloth" instead of True) comes back as it was.
     modules = list(model.modules())
     training = [module for module in modules if module.training]
     checkpointing = [(m, kind) for m in modules if (kind := getattr(m, "gradient_checkpointing", False))]
@@ -47,7 +49,7 @@ def guard_generate(model: Any, spans: Spans, pieces: int = 1) -> None:
     The cache is asked for in the caller's own config, or by argument, which wins over the model's config.
     pieces: generate that many parts of a batch one after the other, for a GPU that cannot hold the whole KV cache.
     """
-    inner = model.generate
+    inner = model.generate  # of the instance: TRL unwraps the model before it calls generate, and finds this one
 
     @functools.wraps(inner)
     def generate(*args: Any, **kwargs: Any) -> Any:
@@ -64,7 +66,12 @@ def guard_generate(model: Any, spans: Spans, pieces: int = 1) -> None:
 
 
 def _in_pieces(generate: Callable[..., Tensor], pieces: int, kwargs: dict[str, Any]) -> Tensor:
-    """The rows of `generate(**kwargs)`, (rows, longest), right-padded to the longest of all parts."""
+    """The rows of `generate(**kwargs)`, (rows, longest), right-padded to the longest of all parts.
+
+    kwargs: input_ids and attention_mask of (rows, P), left-padded. A GPU then holds the KV cache of rows / pieces
+    sequences. The parts draw from one stream of random numbers, one after the other, so their samples are others than
+    those of the undivided batch, from the same distribution.
+    """
     rows = kwargs["input_ids"].shape[0]
     each = max(1, rows // pieces)
     parts = []

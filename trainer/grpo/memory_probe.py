@@ -102,7 +102,7 @@ def _generation(trainer: Any, prompt: list[int]) -> float:
     _reset()
     config, rows = trainer.generation_config, _generation_rows(trainer)
     shortest = config.min_new_tokens
-    config.min_new_tokens = config.max_new_tokens
+    config.min_new_tokens = config.max_new_tokens  # no end token before: all rows grow to P + T tokens
     try:
         trainer._generate_single_turn([prompt] * rows, None, {}, trainer.num_generations)
     finally:
@@ -127,6 +127,7 @@ def _update(trainer: Any, prompt: list[int]) -> float:
     # The second forward of an accumulation runs beside the gradients of the first.
     for _ in range(min(2, trainer.args.gradient_accumulation_steps)):
         inputs = _largest_batch(trainer, prompt, trainer.args.per_device_train_batch_size)
+        # As transformers' training_step: autocast around the loss only, backward outside of it.
         with trainer.compute_loss_context_manager():
             loss = trainer.compute_loss(trainer.model_wrapped, inputs, num_items_in_batch=inputs["num_items_in_batch"])
         trainer.accelerator.backward(loss)
@@ -153,9 +154,11 @@ def _unsloth_logps(trainer: Any, prompt: list[int]) -> None:
 def _largest_batch(trainer: Any, prompt: list[int], rows: int) -> dict[str, Tensor]:
     """What `_prepare_inputs` gives the loss: (rows, P) prompts, all different, and (rows, C) completions."""
     length, device = trainer.max_completion_length, trainer.accelerator.device
-    completion = (prompt * (length // len(prompt) + 1))[:length]
+    completion = (prompt * (length // len(prompt) + 1))[:length]  # any tokens do: memory depends on their number
     # Rotated: rows with one prompt would be read only once by Unsloth, and in training a micro-batch is shuffled.
     prompts = [prompt[row % len(prompt) :] + prompt[: row % len(prompt)] for row in range(rows)]
+    # Old log-probabilities of 0 make every ratio far smaller than 1: rows with advantage -1 are clipped and have no
+    # gradient, those with +1 have one.
     batch: dict[str, Tensor] = {
         "prompt_ids": torch.tensor(prompts, device=device),
         "prompt_mask": torch.ones((rows, len(prompt)), dtype=torch.long, device=device),

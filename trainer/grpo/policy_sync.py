@@ -58,11 +58,7 @@ def check(trainer: Any, rows: list[dict[str, Any]]) -> float:
             if abs(evidence) > DECISIVE_NATS:
                 break
     if not evidence > 0:
-        what = (
-            f"the rollouts do not follow the weights that are trained: after a change of the weights they were still "
-            f"written by the old ones ({evidence:+.1f} nats in {tokens} tokens)"
-        )
-        raise EngineError(Problem.plain("model.engine", what, 'model.engine = "transformers", and please report it'))
+        raise EngineError(Problem("grpo.old_weights", "model.engine", evidence=evidence, tokens=tokens))
     return evidence / tokens
 
 
@@ -86,7 +82,8 @@ def _sampled(trainer: Any, ids: list[list[int]], images: Any, fields: Any) -> li
 
 def _logp(trainer: Any, prompt: list[int], completion: list[int]) -> float:
     """Log-probability in nats of a completion under the weights as they are now, at the temperature of sampling."""
-    logits = _logits(trainer, [*prompt, *completion], len(completion) + 1)[:-1]
+    # Logits at place t predict token t + 1: those before each completion token, without the last ones.
+    logits = _logits(trainer, [*prompt, *completion], len(completion) + 1)[:-1]  # (T, V)
     chosen = torch.tensor(completion, device=logits.device)[:, None]
     return float(logits.log_softmax(-1).gather(-1, chosen).sum())
 
@@ -134,8 +131,7 @@ class _Noise:
                 return strength
         best = max(moved, key=lambda strength: moved[strength])
         if moved[best] < SHAKEN_AT_LEAST_NATS:
-            what = "the policy does not change when the trained weights do: nothing could be learnt"
-            raise EngineError(Problem.plain("lora.target_modules", what, 'lora.target_modules = "all-linear"'))
+            raise EngineError(Problem("grpo.no_effect", "lora.target_modules"))
         return best
 
 

@@ -75,7 +75,7 @@ class Spans:
         return closed
 
     def _now(self) -> float:
-        if self._sync is not None:
+        if self._sync is not None:  # CUDA calls return when a kernel is queued, not when it is done
             self._sync()
         return self._clock()
 
@@ -93,7 +93,7 @@ class Spans:
             elapsed = now - opened.started
             span.calls += 1
             span.total_s += elapsed
-            span.self_s += elapsed - opened.children_s
+            span.self_s += elapsed - opened.children_s  # so the self times of a step add up to the step's total
             span.ok &= ok and is_target
             if parent:
                 parent.children_s += elapsed

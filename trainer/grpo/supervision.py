@@ -30,10 +30,11 @@ def token_ends(ids: Sequence[int], tokenizer: Any, steps: Sequence[str]) -> list
     belongs to the last step.
     """
     text = tokenizer.decode(ids, skip_special_tokens=True)
+    # The response parser may have taken a part of the text: steps are counted from where that part begins.
     before = max(0, text.find("".join(steps)))
     begins = _begins(ids, tokenizer)
     ends = [bisect_left(begins, before + end) for end in accumulate(map(len, steps))]
-    return [*ends[:-1], len(ids)]
+    return [*ends[:-1], len(ids)]  # the end token gets the last step's advantage: it is part of the policy as well
 
 
 def _begins(ids: Sequence[int], tokenizer: Any) -> list[int]:
@@ -47,6 +48,7 @@ def _begins(ids: Sequence[int], tokenizer: Any) -> list[int]:
     begins = [0]
     whole = context = window = known = 0  # known: characters of ids[context:window]; whole: of ids[:window]
     for end in range(1, len(ids) + 1):
+        # From the same first token as what `known` counts, so that the two texts differ at their end only.
         text = read(context, end)
         finished = text.rstrip(UNFINISHED)
         begins.append(max(begins[-1], whole + len(finished) - known))
@@ -68,14 +70,19 @@ def recorded(
     return [
         [
             Step(*step)
-            for step in zip(accumulate(map(len, texts)), token_ends(ids, tokenizer, texts), paid, values, strict=True)
+            for step in zip(accumulate(map(len, texts)), token_ends(ids, tokenizer, texts), given, values, strict=True)
         ]
-        for texts, paid, values, ids in zip(steps, rewards, advantages, completion_ids, strict=True)
+        for texts, given, values, ids in zip(steps, rewards, advantages, completion_ids, strict=True)
     ]
 
 
 def advantages(rows: Sequence[Sequence[Step]], completion_mask: Tensor) -> Tensor:
-    """(B, T), as the mask: each token has the advantage of its step, padding 0."""
+    """(B, T), as the mask: each token has the advantage of its step, padding 0.
+
+    completion_mask: (B, T), 1 for tokens of a completion. Source: DeepSeekMath (arXiv 2402.03300), section 4.1.3: the
+    advantage of a token is the sum of the normalised rewards of the steps that end at or after it; `Step.advantage`
+    is that sum already (trainer.rewards.steps.advantages_of_steps).
+    """
     values = torch.zeros(completion_mask.shape, dtype=torch.float32)
     for row, steps in enumerate(rows):
         first = 0
@@ -96,9 +103,11 @@ def left_packed(inputs: dict[str, Any], pad_token_id: int) -> Tensor:
     length = inputs["completion_ids"].shape[1]
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     padding = zoo.calculate_pad_tokens_in_prompt(ids, length, pad_token_id)
+    # `max_left_pad` of grpo_accumulated_loss: from log-probabilities of (B, T + padding) if it has any, else from rows.
     given = [inputs[name] for name in ("old_per_token_logps", "ref_per_token_logps") if inputs.get(name) is not None]
     most = given[0].shape[1] - length if given else int(padding.max())
     packed = zoo.left_pack_padding(ids, pad_token_id)[:, -(length + most) :]
+    # Columns of a prompt's end, which are before the completion of a row with less padding, are masked.
     mask = zoo.create_completion_attention_mask(packed, padding, most, pad_token_id)
     aligned: Tensor = zoo.align_logprobs_with_mask(inputs["advantages"], mask.long())
     return aligned

@@ -9,6 +9,9 @@ order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (
 `_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`. `_compute_loss` is not hooked:
 Unsloth's trainer never calls it.
 
+Shapes: N completions of a generation batch on this process (prompts x num_generations, group after group), B of a
+micro-batch, P tokens of the longest prompt (left-padded), T of the longest completion (right-padded).
+
 With process supervision (supervision.py) the advantages of a generation batch become one for every token. What
 TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_std`, the advantages of its table.
 """
@@ -38,7 +41,7 @@ from trainer.sampling.order import EpochSampler
 
 
 class Observer(Protocol):
-    """What the trainer tells; trainer.worker.callbacks.RunObserver writes it to the event log."""
+    """What the trainer tells; trainer.worker.observer.RunObserver writes it to the event log."""
 
     def rollouts(self, step: int, batch: Batch) -> None:
         """A generation batch was scored; `step` is the optimizer step it is generated in (1 is the first)."""
@@ -47,7 +50,7 @@ class Observer(Protocol):
         """An optimizer step is done: TRL's metrics as logged and the spans of the step."""
 
     def checkpoint(self, step: int, staged: Path) -> None:
-        """A checkpoint lies complete in the staging folder and is to be published."""
+        """A checkpoint is complete in the staging folder and is to be published."""
 
 
 class _StepSpan(TrainerCallback):
@@ -83,11 +86,13 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         self.spans = spans
         self.observer = observer
         self._scored: dict[str, Any] = {}
+        # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
         super().__init__(*args, **kwargs)
         self.reward_wrapper: ComponentRewardWrapper = self.reward_funcs[0]
         self.add_callback(_StepSpan(spans))
         guard_generate(self.model, spans, pieces)
+        # transformers' training_step calls it on the accelerator: there is no method of the trainer to override.
         self.accelerator.backward = self._timed("backward", self.accelerator.backward)
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,10 +103,12 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         return timed
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One micro-batch forward and backward: gradient_accumulation_steps of them make an optimizer step."""
         with self.spans("training_step"):
             return super().training_step(*args, **kwargs)
 
     def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
+        """The next micro-batch; each steps_per_generation x num_iterations calls it generates a new batch first."""
         with self.spans("_prepare_inputs"):
             return super()._prepare_inputs(*args, **kwargs)
 
@@ -116,7 +123,8 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
     ) -> Any:
         with self.spans("_calculate_rewards"):
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list, *args, **kwargs)
-        first = self.accelerator.process_index * len(prompts)  # rewards are those of all processes
+        # (all processes x N, 1): TRL gathers, because a group may be on several; the wrapper is the one function.
+        first = self.accelerator.process_index * len(prompts)
         self._scored = {
             "inputs": inputs,
             "prompts": prompts,
@@ -127,6 +135,7 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         return rewards
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
+        """Tensors of N rows. Recorded here, because `_prepare_inputs` shuffles the rows and no group is whole then."""
         with self.spans("_generate_and_score_completions"):
             output = super()._generate_and_score_completions(*args, **kwargs)
         with self.spans("record_rollouts"):
@@ -138,19 +147,22 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
     def _judge_steps(self, output: dict[str, Any], scored: dict[str, Any]) -> list[list[Step]]:
         """Process supervision: put the (B, T) advantages into the generation batch, return the steps they come from."""
         wrapper, ids = self.reward_wrapper, scored["completion_ids"]
-        # A group may lie on several processes.
+        # A group may be on several processes: its mean and standard deviation need all of its steps.
         rewards = steps.normalised(gather_object(wrapper.last_step_rewards), self.num_generations, self.scale_rewards)
         first = self.accelerator.process_index * len(ids)
         values = steps.advantages_of_steps(rewards[first : first + len(ids)])
         judged = supervision.recorded(wrapper.last_steps, wrapper.last_step_rewards, values, ids, self._tokenizer)
+        # (N, T) in place of TRL's (N,): it is shuffled and cut into micro-batches by rows like every other tensor.
         output["advantages"] = supervision.advantages(judged, output["completion_mask"])
         return judged
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        """log p of each completion token, (B, T) in nats, at the sampling temperature: of old, reference and policy."""
         with self.spans("_get_per_token_logps_and_entropies"):
             return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Loss of a micro-batch, a scalar. Advantages (B,) or (B, T): TRL's `_compute_loss` broadcasts the former."""
         with self.spans("compute_loss"):
             if self._packs_left and inputs["advantages"].dim() == 2:
                 # A copy: TRL keeps `inputs` for the next pass over the batch.
@@ -160,11 +172,13 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = super().create_optimizer(*args, **kwargs)
+        # On torch's own optimizer: accelerate wraps it later, and its step calls this one's.
         optimizer.register_step_pre_hook(lambda *_: self.spans.open("optimizer"))
         optimizer.register_step_post_hook(lambda *_: self.spans.close("optimizer"))
         return optimizer
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> EpochSampler:
+        """TRL's sampler with its own arguments, and an order that a resumed run can repeat."""
         sampler = super()._get_train_sampler(*args, **kwargs)
         return EpochSampler(
             data_source=sampler.data_source,
@@ -187,9 +201,9 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         except (OSError, RuntimeError, SafetensorError) as error:
             # torch reports a full disk as RuntimeError, in words of its own
             free = shutil.disk_usage(self.args.output_dir).free / 2**20
-            fix = "free disk space, then resume the run: checkpoints saved before are intact"
-            what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
-            raise CheckpointError(Problem.plain(f"checkpoint-{step}", what, fix)) from error
+            raise CheckpointError(
+                Problem("grpo.not_saved", f"checkpoint-{step}", free=free, said=str(error))
+            ) from error
         self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
@@ -205,8 +219,9 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         """Join what `_calculate_rewards` saw of the generation batch with its advantages."""
         ids, advantages = scored["completion_ids"], output["advantages"]
         lengths = [len(row) for row in ids]
-        if advantages.dim() == 2:
+        if advantages.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
             advantages = advantages.sum(dim=1).cpu() / torch.tensor(lengths)
+        # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         return Batch(
             prompts=scored["prompts"],

@@ -25,6 +25,7 @@ from trainer.launch.attempts import (
 from trainer.launch.control import (
     FORCE_AFTER_S,
     kill,
+    not_running_problem,
     pause,
     save_asked,
     save_now,
@@ -45,6 +46,6 @@ __all__ = [
     "LOCK_WAIT_S", "STATE_VARIABLE", "WORKER",
     "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
     "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "kill", "more_is_asked",
-    "next_attempt", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now", "start",
+    "next_attempt", "not_running_problem", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now", "start",
     "start_next_attempt", "state_dir", "status_of", "stop", "stop_asked", "wait_until_ended",
 ]  # fmt: skip

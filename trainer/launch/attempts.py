@@ -20,6 +20,7 @@ from trainer.run.best import LATEST, resolve_checkpoint
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status, imported_problem, worker_alive
+from trainer.text import Message
 
 WORKER = "trainer.worker"
 _START_WAIT_S = 10.0  # for another process that is starting the same run right now
@@ -57,19 +58,26 @@ class NextAttempt:
         return None if self.worker.alive() else -1
 
 
+def _silent(message: Message) -> None:
+    """For a caller who does not want to be told."""
+
+
 def start(
-    rundir: RunDir, module: str = WORKER, checkpoint: str = LATEST, say: Callable[[str], None] = lambda line: None
+    rundir: RunDir,
+    module: str = WORKER,
+    checkpoint: str = LATEST,
+    say: Callable[[Message], None] = _silent,
 ) -> WorkerHandle:
     """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume."""
     with Lock(rundir.start_lock) as starting:
         if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
-            raise RunError(Problem.plain(f"run {rundir.name}", "is being started by another process"))
+            raise RunError(Problem("launch.being_started", name=rundir.name))
         follower = RunFollower(rundir)
         deadline = time.monotonic() + _START_WAIT_S
         while (status := status_of(rundir, follower)) not in LIVE and time.monotonic() < deadline:
             if not worker_alive(rundir, follower.state):
                 break
-            time.sleep(0.1)  # it has said its last word and is clearing up
+            time.sleep(0.1)  # it has written its final event and is clearing up
         if status == "imported":
             raise RunError(imported_problem(rundir))
         owner = Lock(rundir.worker_lock)
@@ -113,13 +121,16 @@ def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
 
 
 def resume(
-    rundir: RunDir, module: str = WORKER, checkpoint: str = LATEST, say: Callable[[str], None] = lambda line: None
+    rundir: RunDir,
+    module: str = WORKER,
+    checkpoint: str = LATEST,
+    say: Callable[[Message], None] = _silent,
 ) -> WorkerHandle:
     """Start another attempt of a run that was paused, stopped, failed or lost.
 
     Also of a finished one: from an older checkpoint, or when it was extended (launch/extension.py) and its spec asks
     for more steps than were done; until then it is still judged finished.
-    checkpoint: best, latest or a step; all that is newer is set aside (run/rewind.py). say: told what was, in lines.
+    checkpoint: best, latest or a step; all that is newer is set aside (run/rewind.py). say: told what was.
     Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
     """
     follower = RunFollower(rundir)
@@ -135,14 +146,14 @@ def resume(
     return start(rundir, module, checkpoint, say)
 
 
-def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[str], None]) -> None:
+def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[Message], None]) -> None:
     """Make that checkpoint the newest. The caller holds the start lock and has seen that there is no worker."""
     chosen = resolve_checkpoint(rundir, state, checkpoint, say)
     if status == "finished" and chosen.step >= state.last_step and not more_is_asked(rundir, state):
         raise _finished(rundir)
     moved = rewind.go_back(rundir, chosen)
     if moved:
-        say(f"going back to {chosen.path.name}; set aside, not deleted: {', '.join(moved)}")
+        say(Message("launch.went_back", checkpoint=chosen.path.name, moved=moved))
 
 
 def more_is_asked(rundir: RunDir, state: RunState) -> bool:
@@ -152,8 +163,4 @@ def more_is_asked(rundir: RunDir, state: RunState) -> bool:
 
 
 def _finished(rundir: RunDir) -> RunError:
-    fix = (
-        f"more steps: python -m trainer extend {rundir.name} --steps N; a new run with --preset, under another --name; "
-        "or go on from an older one: --checkpoint STEP"
-    )
-    return RunError(Problem.plain(f"run {rundir.name}", "is finished: no steps are left to train", fix))
+    return RunError(Problem("launch.finished", name=rundir.name))

@@ -21,13 +21,14 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status, derive_status, imported_problem, worker_alive, workers
 from trainer.run.stop_requests import StopRequest
+from trainer.text import Message
 
 FORCE_AFTER_S = 120.0
 """How long after a stop was asked for a person is offered to end the worker at once: a step and a save take less, and
 ending it loses every step since the last checkpoint."""
 
 _ASK_S = 2.0
-_CLEARING_UP_S = 10.0  # a worker that has said its last word and gives its memory back
+_CLEARING_UP_S = 10.0  # a worker that has written its final event and gives its memory back
 
 
 def status_of(rundir: RunDir, follower: RunFollower | None = None) -> Status:
@@ -130,16 +131,16 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
     Raises RunError when the run is live, or a process (also one in another container on these files) holds its locks.
     """
     if not rundir.spec.is_file():
-        raise RunError(Problem.plain(f"run {rundir.name}", "is not there any more"))
+        raise RunError(Problem("launch.gone", name=rundir.name))
     with Lock(rundir.start_lock) as starting, Lock(rundir.worker_lock) as working:
         if not starting.take(f"pid {os.getpid()}", _ASK_S):
-            raise RunError(Problem.plain(f"run {rundir.name}", "is being started by another process"))
+            raise RunError(Problem("launch.being_started", name=rundir.name))
         follower = RunFollower(rundir)
         status = status_of(rundir, follower)
-        if status in LIVE or not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
-            what = f"is {status}" if status in LIVE else f"is held by another process ({working.note()})"
-            fix = f"end it first: python -m trainer pause {rundir.name}"
-            raise RunError(Problem.plain(f"run {rundir.name}", what, fix))
+        if status in LIVE:
+            raise RunError(Problem("launch.live", name=rundir.name, status=Message(f"status.{status}")))
+        if not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
+            raise RunError(Problem("launch.held", name=rundir.name, holder=working.note()))
         yield follower
 
 
@@ -149,8 +150,13 @@ def _running(rundir: RunDir) -> RunFollower:
     if status == "imported":
         raise RunError(imported_problem(rundir))
     if status not in LIVE:
-        raise RunError(Problem.plain(f"run {rundir.name}", f"is not running, it is {status}"))
+        raise RunError(not_running_problem(rundir, status))
     return follower
+
+
+def not_running_problem(rundir: RunDir, status: Status) -> Problem:
+    """What to say of a run of which something was asked that only a live one can do."""
+    return Problem("launch.not_running", name=rundir.name, status=Message(f"status.{status}"))
 
 
 def _newest(rundir: RunDir, follower: RunFollower) -> int:

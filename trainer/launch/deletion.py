@@ -14,6 +14,7 @@ from trainer.machine.process import Identity
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
+from trainer.text import Message
 
 _REPORT_S = 10.0  # for the report of a run that has just ended: it is written in a process of its own
 
@@ -58,8 +59,8 @@ def delete(rundir: RunDir) -> None:
     except FileNotFoundError:
         return  # somebody else has swept it away
     except OSError as error:
-        what = f"is gone from the list, but {error.filename} could not be removed: {error.strerror}"
-        raise RunError(Problem.plain(f"run {rundir.name}", what, f"remove {hidden} by hand")) from error
+        said = {"file": str(error.filename), "said": error.strerror, "hidden": str(hidden)}
+        raise RunError(Problem("launch.not_removed", name=rundir.name, **said)) from error
 
 
 def _refuse_at_work(rundir: RunDir) -> None:
@@ -68,21 +69,19 @@ def _refuse_at_work(rundir: RunDir) -> None:
     while (busy := _busy(rundir)) and time.monotonic() < deadline:
         time.sleep(0.1)
     if busy:
-        raise RunError(
-            Problem.plain(f"run {rundir.name}", f"is in use: {busy}", "end that, or try again when it is done")
-        )
+        raise RunError(Problem("launch.in_use", name=rundir.name, busy=busy))
 
 
-def _busy(rundir: RunDir) -> str:
-    """What another process does with the run; "" when none does anything. Each has named itself in a file."""
+def _busy(rundir: RunDir) -> Message | None:
+    """What another process does with the run; None when none does anything. Each has named itself in a file."""
     exports = rundir.export_processes.glob("*.json")
-    for what, files in (
-        ("its report is being written", [rundir.report_writer]),
-        ("its copy is being sent to W&B", [rundir.mirror]),
-        ("questions to its model are being answered", [rundir.tryit_started, rundir.tryit_worker]),
-        ("weights of it are being exported", list(exports)),
+    for key, files in (
+        ("launch.busy_report", [rundir.report_writer]),
+        ("launch.busy_mirror", [rundir.mirror]),
+        ("launch.busy_tryit", [rundir.tryit_started, rundir.tryit_worker]),
+        ("launch.busy_export", list(exports)),
     ):
         found = (Identity.read(read_json(file)) for file in files)
         if any(process is not None and process.alive() for process in found):
-            return what
-    return ""
+            return Message(key)
+    return None

@@ -67,7 +67,7 @@ def extend(rundir: RunDir, steps: int) -> RunPlan:
         return plan
 
 
-def extension_notes(spec: RunSpec, old_total: int, new_total: int) -> list[str]:
+def extension_notes(spec: RunSpec, old_total: int, new_total: int) -> list[Message]:
     """What a person should know before a run of old_total steps is extended to new_total; [] when nothing changes.
 
     A run whose learning rate does not depend on its length becomes, to the bit on a CPU, what it would have been if it
@@ -76,39 +76,29 @@ def extension_notes(spec: RunSpec, old_total: int, new_total: int) -> list[str]:
     name, share = spec.optim.lr_scheduler_type, spec.optim.warmup_steps
     before, after = (math.ceil(total * share) if share < 1 else int(share) for total in (old_total, new_total))
     if name in _FOLLOWS_TOTAL:
-        where = ""
+        values = {"schedule": name, "before": old_total, "after": new_total}
         if name == "linear" and after <= old_total + 1 < new_total:
-            left = 100 * (new_total - old_total - 1) / (new_total - after)
-            where = (
-                f" (after its last step: step {old_total + 1} still has the old rate, 0, and step {old_total + 2} "
-                f"{left:.0f} % of optim.learning_rate)"
-            )
-        return [
-            f"optim.lr_scheduler_type = {name} follows the number of steps: planned for {new_total} instead of "
-            f"{old_total}, the learning rate jumps up one step after training goes on{where}. A run of {new_total} "
-            "steps from the start would have had other rates until then; only constant does not depend on the length."
-        ]
+            # The rate at step s is (total - s) / (total - warmup) of optim.learning_rate.
+            left = (new_total - old_total - 1) / (new_total - after)
+            steps = {"first": old_total + 1, "second": old_total + 2}
+            return [Message("launch.rate_jumps_linear", **values, **steps, left=left)]
+        return [Message("launch.rate_jumps", **values)]
     if name in _FOLLOWS_WARMUP and before != after and (name == "inverse_sqrt" or after > old_total):
-        return [
-            f"optim.warmup_steps = {share:g} is a share of all steps: it is {after} steps then instead of {before}, "
-            "and the learning rate jumps where training goes on."
-        ]
+        return [Message("launch.warmup_changes", share=share, before=before, after=after)]
     return []
 
 
 def _planned(rundir: RunDir, state: RunState, steps: int) -> tuple[int, int, int | None]:
     """(planned now, planned then, rows). Rows as the worker counted them, else as the plan did."""
     if steps < 1:
-        raise RunError(Problem.plain("--steps", f"is {steps}", "1 or more"))
+        raise RunError(Problem("launch.steps", "--steps", seen=steps))
     if imported(state) is not None:
         raise RunError(imported_problem(rundir))
     stored: dict[str, Any] = state.plan or read_json(rundir.plan) or {}
     rows = stored.get("rows")
     now = plan_here(rundir.read_spec(), rows if isinstance(rows, int) else None)
     if now.optimizer_steps is None:
-        what = "has no number of steps yet: it follows from its rows, which are counted when it starts"
-        fix = f"first start it: python app.py --headless --resume {rundir.name}"
-        raise RunError(Problem.plain(f"run {rundir.name}", what, fix))
+        raise RunError(Problem("launch.no_length", name=rundir.name))
     return now.optimizer_steps, next_whole(now.optimizer_steps + steps, now.updates_per_phase), now.rows
 
 

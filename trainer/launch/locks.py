@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from trainer.errors import Problem, RunError
 from trainer.machine.process import Lock
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
+from trainer.text import Message
 
 STATE_VARIABLE = "ONEGRPO_STATE"
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
+_OWNER = re.compile(r"(?P<use>run|chat with) (?P<name>\S+), pid (?P<pid>\d+)")  # what hold_gpu_lock writes into it
 
 
 def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
@@ -26,11 +29,16 @@ def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "
     """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
     lock = Lock(state_dir() / f"gpu-{uuid}.lock")
     if not lock.take(f"{use} {run}, pid {os.getpid()}", wait_s):
-        owner = lock.note() or "another run"
-        name = owner.split(",")[0].split()[-1]
-        fix = f"wait for it, or stop it: python -m trainer stop {name}" if owner.startswith("run ") else "end it first"
-        raise RunError(Problem.plain(f"GPU {uuid}", f"is in use by {owner}", fix))
+        raise RunError(_gpu_problem(uuid, lock.note()))
     return lock
+
+
+def _gpu_problem(uuid: str, note: str) -> Problem:
+    owner = _OWNER.fullmatch(note)
+    if owner is None:
+        return Problem("launch.gpu_used", uuid=uuid)
+    key = "launch.gpu_used_by_run" if owner["use"] == "run" else "launch.gpu_used_by_chat"
+    return Problem(key, uuid=uuid, name=owner["name"], pid=owner["pid"])
 
 
 def state_dir() -> Path:
@@ -44,7 +52,7 @@ def state_dir() -> Path:
 
 def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:
     """What to say of a run that has a worker already. lock: the worker's, taken by it."""
-    word = status if status in LIVE else "running"
-    fix = f"follow it on the page, or stop it: python -m trainer stop {rundir.name}"
-    holder = f" ({lock.note()})" if lock.note() else ""
-    return Problem.plain(f"run {rundir.name}", f"has a worker already, it is {word}{holder}", fix)
+    said = Message(f"status.{status if status in LIVE else 'running'}")
+    if note := lock.note():
+        return Problem("launch.has_worker_held", name=rundir.name, status=said, holder=note)
+    return Problem("launch.has_worker", name=rundir.name, status=said)

@@ -21,7 +21,7 @@ def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
     return spec, plan.model_copy(
-        update={"warnings": [*plan.warnings, *(problem.message() for problem in found.warnings)]}
+        update={"warnings": [*plan.warnings, *found.warnings]}
     )
 
 
@@ -51,4 +51,4 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -
         except RunError:
             if not (outputs / candidate).exists():
                 raise
-    raise RunError(Problem.plain("run name", f"no free name found in {outputs}", "give one: --name NAME"))
+    raise RunError(Problem("launch.no_free_name", outputs=str(outputs)))

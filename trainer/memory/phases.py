@@ -29,6 +29,7 @@ def layer_activations_gib(load: Load, rows: int, tokens: int) -> float:
     attention do not keep it.
     """
     shape = load.shape
+    # Numbers a token, so a tensor of (B, T, width); scores are (B, heads, T, T).
     width = 10 * shape.hidden + 2 * (shape.q_width + shape.kv_width) + 6 * shape.intermediate * shape.active_experts
     values = rows * tokens * width * load.compute_bytes
     scores = rows * shape.heads * tokens * tokens * (load.compute_bytes + 4) if load.eager_attention else 0
@@ -43,7 +44,7 @@ def activations_gib(load: Load) -> float:
     (unsloth_zoo/gradient_checkpointing.py, two GPU buffers): one layer's tensors and two inputs stay.
     """
     one_layer = layer_activations_gib(load, load.micro_batch, load.tokens)
-    inputs = load.micro_batch * load.tokens * load.shape.hidden * load.compute_bytes / GIB
+    inputs = load.micro_batch * load.tokens * load.shape.hidden * load.compute_bytes / GIB  # (B, T, hidden) a layer
     if load.gradient_checkpointing == "unsloth":
         return one_layer + 2 * inputs
     return one_layer + load.shape.layers * inputs if load.gradient_checkpointing else load.shape.layers * one_layer
@@ -63,7 +64,7 @@ def trl_logits_gib(load: Load) -> float:
     temperature is not 1. The log-probability of old and reference policy use the same block
     before, without gradient. With use_liger_kernel only a chunk of tokens.
     """
-    tokens = load.micro_batch * load.completion_tokens
+    tokens = load.micro_batch * load.completion_tokens  # (B, T, V): T of the completion only, `logits_to_keep`
     tokens = min(tokens, LIGER_CHUNK_TOKENS) if load.liger else tokens
     bytes_each = (10 if load.compute_bytes == 2 else 8) + (4 if load.temperature_scaled else 0)
     return tokens * load.shape.vocab * bytes_each / GIB

@@ -21,6 +21,7 @@ def nf4_bits(double_quant: bool) -> float:
     with one float32 scale, 4 + 32/64 = 4.5; double quantisation keeps 8-bit scales and one float32
     per 256 of them, 4 + 8/64 + 32/(64*256) = 4.127.
     """
+    # The offset of the quantised scales, one float32 a matrix, is too small to count.
     return 4 + 8 / 64 + 32 / (64 * 256) if double_quant else 4 + 32 / 64
 
 
@@ -87,6 +88,7 @@ def lora_params(shape: ModelShape, rank: int, targets: str | Iterable[str]) -> i
     of the text's).
     """
     linears = shape.linears()
+    # W (outputs, inputs) is adapted by B (outputs, rank) times A (rank, inputs).
     names = set(linears) if targets == "all-linear" else {targets} if isinstance(targets, str) else set(targets)
     return shape.layers * rank * sum(sum(linears[name]) for name in names & set(linears))
 
@@ -112,6 +114,7 @@ def optimizer_bytes(name: str, weight_bytes: int) -> float:
     if name in ("sgd", "adafactor", "lomo", "adalomo"):
         return 0.0
     moments = 1 if "lion" in name or "rmsprop" in name or name == "adagrad" else 3 if "ademamix" in name else 2
+    # One of Lion, RMSprop and Adagrad; m and v of Adam; a fast m, a slow m and v of AdEMAMix.
     if "8bit" in name or name == "adamw_torch_4bit":
         return moments * (0.5 if "4bit" in name else 1.0)
     return float(moments * (4 if "32bit" in name else weight_bytes))

@@ -33,6 +33,7 @@ from trainer.run.events import FINAL, Event
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.summary import summary
+from trainer.text import Message
 
 POLL_S = 1.0
 BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline
@@ -263,8 +264,11 @@ class _Feed:
         self.rows.take(event)
         mine = event["attempt"] == self.attempt
         if event["kind"] == "plan" and mine:
-            names = ("plan", "data", "engine", "device", "dtype", "trainer_class", "trainer_bases", "why")
-            self.run.configure(self.redactor.config({name: event[name] for name in names if name in event}))
+            names = ("plan", "data", "engine", "device", "dtype", "trainer_class", "trainer_bases")
+            facts = {name: event[name] for name in names if name in event} | {
+                "why": str(Message.read(event.get("why")))
+            }
+            self.run.configure(self.redactor.config(facts))
         if event["kind"] in FINAL and mine:
             self.final = event
 

@@ -17,6 +17,7 @@ from trainer.run import checkpoints
 from trainer.run.checkpoints import Checkpoint
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
+from trainer.text import Message
 
 BEST, LATEST = "best", "latest"
 SCORES = "scores.json"  # written by `python -m trainer evaluate`
@@ -37,21 +38,23 @@ class Best:
     of: int
     untrained: float | None = None
 
-    def __str__(self) -> str:
-        measured = "held-out reward" if self.source == "eval" else f"mean score of epoch {self.epoch}"
-        among = f"the best of {self.of} evaluated" if self.of > 1 else "the only one evaluated"
-        said = f"step {self.step}, {measured} {self.value:.4g}, {among}"
+    def message(self) -> Message:
+        """Which one it is, by what, and whether the training has improved on the model before it."""
+        reward = self.source == "eval"
+        measured = Message("run.best.reward") if reward else Message("run.best.score", epoch=self.epoch)
+        among = Message("run.best.of", count=self.of) if self.of > 1 else Message("run.best.only")
+        values: dict[str, Any] = {"step": self.step, "measured": measured, "value": self.value, "among": among}
         if self.untrained is not None and self.untrained >= self.value:
-            said += f"; the untrained model has {self.untrained:.4g}: training has not improved it"
-        return said
+            return Message("run.best.not_improved", **values, untrained=self.untrained)
+        return Message("run.best.line", **values)
 
 
 def find_best(rundir: RunDir, state: RunState) -> Best | None:
     """The best checkpoint that is there; None when none was evaluated.
 
-    state: what the event log says (report.fold.state_of). scores.json counts before the evaluations of the run, as long
-    as the checkpoint it names is there and no inference file was written after it. Of equals the earlier step: it has
-    drifted less from the model before training.
+    state: what the event log says (trainer.run.state.state_of). scores.json counts before the evaluations of the run,
+    as long as the checkpoint it names is there and no inference file was written after it. Of equals the earlier step:
+    it has drifted less from the model before training.
     """
     there = {checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)}
     return _scored(rundir, there) or _evaluated(state, there)
@@ -90,7 +93,9 @@ def _evaluated(state: RunState, there: set[int]) -> Best | None:
     return Best(step, rewards[step], "eval", None, len(rewards), untrained)
 
 
-def resolve_checkpoint(rundir: RunDir, state: RunState, which: str | None, say: Callable[[str], None]) -> Checkpoint:
+def resolve_checkpoint(
+    rundir: RunDir, state: RunState, which: str | None, say: Callable[[Message], None]
+) -> Checkpoint:
     """The verified checkpoint that is meant.
 
     which: BEST, LATEST (the newest that verifies) or a step; None takes the best, without evaluations the latest.
@@ -99,30 +104,28 @@ def resolve_checkpoint(rundir: RunDir, state: RunState, which: str | None, say: 
     """
     known = {str(checkpoint.step): checkpoint for checkpoint in checkpoints.listed(rundir.checkpoints)}
     if not known:
-        raise RunError(Problem.plain(f"run {rundir.name}", f"has no checkpoint in {rundir.checkpoints}"))
+        raise RunError(Problem("run.no_checkpoint", name=rundir.name, folder=str(rundir.checkpoints)))
     found = find_best(rundir, state) if which in (BEST, None) else None
     if found is None and which == BEST:
-        what = f"no checkpoint of run {rundir.name} was evaluated on held-out rows"
-        raise RunError(Problem.plain("--checkpoint", what, f"latest, or one of {', '.join(known)}"))
+        raise RunError(Problem("run.none_evaluated", "--checkpoint", name=rundir.name, known=list(known)))
     if found is not None:
-        say(str(found))
+        say(found.message())
     elif which in (LATEST, None):
         return _newest(rundir, say)
     chosen = known.get(str(found.step) if found else str(which))
     if chosen is None:
-        allowed = f"best, latest, or one of {', '.join(known)}"
-        raise RunError(Problem.plain("--checkpoint", f"{which!r} is no checkpoint of this run", allowed))
+        raise RunError(Problem("run.no_such_checkpoint", "--checkpoint", seen=which, known=list(known)))
     wrong = checkpoints.verify(chosen.path)
     if wrong is not None:
-        raise CheckpointError(Problem.plain(chosen.path.name, wrong, "--checkpoint latest takes the newest good one"))
+        raise CheckpointError(Problem("run.checkpoint_damaged", chosen.path.name, wrong=wrong))
     return chosen
 
 
-def _newest(rundir: RunDir, say: Callable[[str], None]) -> Checkpoint:
+def _newest(rundir: RunDir, say: Callable[[Message], None]) -> Checkpoint:
     newest, skipped = checkpoints.newest_verified(rundir.checkpoints)
     if newest is None:
-        problems = [Problem.plain(name, wrong) for name, wrong in skipped]
-        raise CheckpointError([*problems, Problem.plain(f"run {rundir.name}", "no checkpoint verifies")])
+        problems = [Problem("run.checkpoint_skipped", name, wrong=wrong) for name, wrong in skipped]
+        raise CheckpointError([*problems, Problem("run.none_verifies", name=rundir.name)])
     for name, wrong in skipped:
-        say(f"{name}: not taken, {wrong}")
+        say(Message("run.checkpoint.not_taken", name=name, wrong=wrong))
     return newest

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import CheckpointError, Problem
+from trainer.text import Message
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
@@ -51,7 +52,7 @@ def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
     files = {str(path.relative_to(staged)): _describe(path) for path in _files(staged)}
     missing = _missing(files)
     if missing:
-        raise CheckpointError(Problem.plain(staged.name, f"was saved without {', '.join(missing)}"))
+        raise CheckpointError(Problem("run.checkpoint_incomplete", staged.name, missing=missing))
     manifest = {"schema": SCHEMA, **facts, "files": files}
     with (staged / MANIFEST).open("w", encoding="utf-8") as out:
         json.dump(manifest, out, indent=1)
@@ -75,9 +76,9 @@ def listed(folder: Path) -> list[Checkpoint]:
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
-def newest_verified(folder: Path) -> tuple[Checkpoint | None, list[tuple[str, str]]]:
+def newest_verified(folder: Path) -> tuple[Checkpoint | None, list[tuple[str, Message]]]:
     """(newest checkpoint that verifies or None, [(name, what is wrong)] of newer ones that do not)."""
-    skipped: list[tuple[str, str]] = []
+    skipped: list[tuple[str, Message]] = []
     for checkpoint in reversed(listed(folder)):
         wrong = verify(checkpoint.path)
         if wrong is None:
@@ -86,26 +87,27 @@ def newest_verified(folder: Path) -> tuple[Checkpoint | None, list[tuple[str, st
     return None, skipped
 
 
-def verify(path: Path) -> str | None:
+def verify(path: Path) -> Message | None:
     """None if every file is there with its size and hash, else what is wrong."""
     try:
         manifest = read_manifest(path)
         files = manifest["files"]
     except (OSError, ValueError, KeyError) as error:
-        return f"no readable {MANIFEST} ({type(error).__name__})"
+        return Message("run.checkpoint.no_manifest", file=MANIFEST, error=type(error).__name__)
     if manifest.get("schema") != SCHEMA:
-        return f"written by another version (schema {manifest.get('schema')}, this one reads {SCHEMA})"
+        return Message("run.checkpoint.other_version", seen=manifest.get("schema"), schema=SCHEMA)
     missing = _missing(files)
     if missing:
-        return f"{missing[0]} is not listed"
+        return Message("run.checkpoint.not_listed", file=missing[0])
     for name, wanted in files.items():
         file = path / name
         if not file.is_file():
-            return f"{name} is missing"
+            return Message("run.checkpoint.missing", file=name)
         if file.stat().st_size != wanted["size"]:
-            return f"{name} has {file.stat().st_size} bytes instead of {wanted['size']}"
+            size = {"seen": file.stat().st_size, "wanted": wanted["size"]}
+            return Message("run.checkpoint.other_size", file=name, **size)
         if _describe(file, sync=False) != wanted:
-            return f"{name} is damaged (sha256 differs)"
+            return Message("run.checkpoint.other_hash", file=name)
     return None
 
 
@@ -158,14 +160,7 @@ def make_room(
         if free >= need:
             break
         if len(present) <= keep:
-            fix = f"free {need / 2**30:.1f} GiB, then resume the run"
-            raise CheckpointError(
-                Problem.plain(
-                    "disk",
-                    f"{free / 2**30:.2f} GiB free, a save needs {need / 2**30:.2f}",
-                    fix,
-                )
-            )
+            raise CheckpointError(Problem("run.disk_full", free=free / 2**30, need=need / 2**30))
         surplus = present[:-keep]
         oldest = next((checkpoint for checkpoint in surplus if checkpoint.step != best), surplus[0])
         present.remove(oldest)
@@ -189,9 +184,9 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in _files(folder))
 
 
-def _missing(files: dict[str, Any]) -> list[str]:
-    missing = [name for name in REQUIRED if name not in files]
-    return missing if any(name in files for name in WEIGHTS) else [*missing, "weights (*.safetensors)"]
+def _missing(files: dict[str, Any]) -> list[str | Message]:
+    missing: list[str | Message] = [name for name in REQUIRED if name not in files]
+    return missing if any(name in files for name in WEIGHTS) else [*missing, Message("run.checkpoint.weights")]
 
 
 def _describe(path: Path, *, sync: bool = True) -> dict[str, Any]:

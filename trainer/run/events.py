@@ -163,8 +163,9 @@ class EventWriter:
 
     def _error(self, error: OSError) -> EventLogError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = f"{'free disk space' if full else 'make it writable'}, then resume the run"
-        return EventLogError(Problem.plain(str(self.path), f"cannot be written: {error.strerror}", fix))
+        return EventLogError(
+            Problem("run.log_full" if full else "run.log_unwritable", str(self.path), said=error.strerror)
+        )
 
 
 class EventReader:

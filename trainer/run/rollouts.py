@@ -1,4 +1,4 @@
-"""Rollouts as groups: one prompt, its G completions, what each was paid and why.
+"""Rollouts as groups: one prompt, its G completions, the reward of each and why.
 
 Legend: P prompts of a generation batch, G completions a prompt, rows are P*G long and ordered group by group.
 `group_std` is the spread inside the groups, which makes the gradient; `batch_std` the spread of the whole batch. TRL's

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 OUTPUTS_VARIABLE = "ONEGRPO_OUTPUTS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NAME_RULE = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 
 _UNFINISHED = ".creating-"
 _DELETED = ".deleting-"
@@ -68,8 +67,8 @@ def outputs_problem(outputs: Path) -> Problem | None:
     if os.path.isdir(there):
         return None
     named = OUTPUTS_VARIABLE if os.environ.get(OUTPUTS_VARIABLE) else str(outputs)
-    what = f"is {there}, a file, and must be a folder" if there == outputs else f"lies in {there}, which is a file"
-    return Problem.plain(named, what, f"{OUTPUTS_VARIABLE}=FOLDER")
+    key = "run.outputs_file" if there == outputs else "run.outputs_below_file"
+    return Problem(key, named, there=str(there), variable=OUTPUTS_VARIABLE)
 
 
 class RunDir:
@@ -289,9 +288,8 @@ class RunDir:
             return RunSpec.model_validate_json(self.spec.read_bytes())
         except ValidationError as error:
             broken = error.errors()[0]["type"] == "json_invalid"
-            what = "spec.json is not JSON any more" if broken else "spec.json is of another version of this project"
-            fix = "restore it from a copy" if broken else "use the commit in its env.json"
-            raise RunError(Problem.plain(f"run {self.name}", what, fix)) from error
+            key = "run.spec_broken" if broken else "run.spec_other_version"
+            raise RunError(Problem(key, name=self.name)) from error
 
     @classmethod
     def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:
@@ -328,8 +326,9 @@ class RunDir:
         if not run.spec.is_file():
             names = [known.name for known in list_runs(outputs)]
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
-            fix = f"one of: {', '.join(near)}" if near else "start one: --headless --preset NAME"
-            raise RunError(Problem.plain(f"run {name}", f"there is no such run in {outputs}", fix))
+            if not near:
+                raise RunError(Problem("run.no_such_yet", name=name, outputs=str(outputs)))
+            raise RunError(Problem("run.no_such", name=name, outputs=str(outputs), near=near))
         return run
 
 
@@ -363,17 +362,16 @@ def next_name(outputs: Path, preset: str) -> str:
 def _checked(outputs: Path, name: str) -> Path:
     """outputs/<name>, if that is a legal name and stays inside outputs."""
     if not NAME.fullmatch(name):
-        raise RunError(Problem.plain("run name", f"{name!r} is not {NAME_RULE}", "for example tiny-1"))
+        raise RunError(Problem("run.bad_name", seen=name))
     path = outputs / name
     # The folder itself may be a link to another disk; a run inside it may not lead elsewhere.
     if path.is_symlink() or path.resolve().parent != outputs.resolve():
-        raise RunError(Problem.plain(f"run {name}", f"leads out of {outputs}", "remove the link"))
+        raise RunError(Problem("run.leads_out", name=name, outputs=str(outputs)))
     return path
 
 
 def _taken(path: Path) -> RunError:
-    ways = f"--name with another name, --resume {path.name} to go on with it, or delete {path}"
-    return RunError(Problem.plain(f"run {path.name}", "exists already", ways))
+    return RunError(Problem("run.exists", name=path.name, path=str(path)))
 
 
 def _sweep(outputs: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from trainer.errors import Problem
@@ -49,8 +50,13 @@ def imported(state: RunState) -> dict[str, Any] | None:
 
 def imported_problem(rundir: RunDir) -> Problem:
     """For everything that needs a worker or weights."""
-    what = "was imported: it was trained elsewhere, and no weights or completions of it are here"
-    return Problem.plain(f"run {rundir.name}", what, f"python -m trainer report {rundir.name}")
+    return Problem("run.imported", name=rundir.name)
+
+
+def failure(final: Mapping[str, Any]) -> list[Problem]:
+    """Why a run failed, from its event run_failed: at least one problem."""
+    told = [Problem.read(problem) for problem in final.get("problems") or [] if isinstance(problem, dict)]
+    return told or [Problem("run.failed_unsaid", str(final.get("error")), step=final.get("step"))]
 
 
 def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:

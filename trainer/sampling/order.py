@@ -2,6 +2,11 @@
 
 TRL 1.14.2's RepeatSampler (trl/trainer/utils.py) draws every epoch's permutation from one generator that is not
 saved: a run resumed in epoch 2 repeats the order of epoch 1.
+
+What it yields for `mini_repeat_count` G (num_generations), `batch_size` Q (prompts of a generation batch) and
+`repeat_count` R (steps_per_generation x num_iterations): Q prompts, each G times in a row, all of that R times, then
+the next Q; an incomplete last batch of an epoch is left out. Only the first of the R passes is generated from
+(`_prepare_inputs`).
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ class EpochSampler(RepeatSampler):
     epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate's DataLoaderShard before each epoch."""
+        """Called before each epoch, of a resumed run with the epoch it goes on in: by transformers 5.17
+        (trainer.py `_run_epoch`) through accelerate's DataLoaderShard, which passes it on to the sampler."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

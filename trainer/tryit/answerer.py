@@ -122,7 +122,7 @@ class Answerer:
             assert answers is not None
             pieces.flush()
             seconds = round(time.perf_counter() - started, 3)
-            paid = answering.pay(self._rewards(), [row], answers, batch_size=1)
+            paid = answering.score(self._rewards(), [row], answers, batch_size=1)
             assert paid is not None
             self.journal.write(
                 "side",

@@ -169,7 +169,7 @@ class Chat:
         base = self.source.base()
         model = self.spec.model.model_copy(update={"revision": base.revision})
         spec = self.spec.model_copy(update={"model": model})
-        choice = Choice("transformers", self.device, self.source.compute_dtype(), "")
+        choice = Choice("transformers", self.device, self.source.compute_dtype())
         return transformers_engine.load(spec, choice, base.name).model
 
     def _untrained(self, base: bool) -> AbstractContextManager[Any]:

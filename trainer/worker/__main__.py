@@ -1,9 +1,10 @@
 """The training process: python -m trainer.worker RUN_DIR
 
-Started by trainer.launch in its own session, talks to nobody: it reads spec.json and writes events.jsonl. `main`
-reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save and end at the next
-generation boundary, however often they come: a service manager signals parent and worker both. Only SIGKILL is faster.
-Whether that is a stop or a pause is read in control/stop.json when it says its last word.
+Started by trainer.launch in a session of its own. It reads spec.json, writes events.jsonl, rollouts and checkpoints,
+and starts what works beside it: the mirror, the report at the end, and the next attempt after a step that was too
+large for the GPU. `main` reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save
+and end at the next generation boundary, however often they come: a service manager signals parent and worker both.
+Only SIGKILL is faster. Whether that is a stop or a pause is read in control/stop.json when it writes its final event.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.spec import RunSpec
+from trainer.text import Message
 from trainer.worker import recovery
 from trainer.worker.session import HANDOVER_S, Session, StopFlag, Stopped
 
@@ -39,7 +41,7 @@ def main(path: str, module: str = launch.WORKER) -> int:
     rundir = RunDir(Path(path))
     try:
         code = _main(rundir, module)
-    except EventLogError as error:  # nobody can be told but by the log of the process
+    except EventLogError as error:  # the log of the process is the only place left to say it
         print(f"error: {error}", file=sys.stderr, flush=True)
         return launch.EXIT_FAILED
     afterwards.start(rundir, max(1, rundir.newest_attempt()), ENVIRONMENT)
@@ -63,19 +65,19 @@ def _main(rundir: RunDir, module: str) -> int:
                 if isinstance(error, TrainerError):
                     _emit_failed(session, error, error.problems, error.exit_code)
                     return error.exit_code
-                problem = Problem.plain(
-                    type(error).__name__,
-                    str(error) or "no message",
-                    "see the log; the run can be resumed",
-                )
-                if isinstance(error, MemoryError):
-                    fix = "close other programs, or take fewer rows (data.max_rows) or a smaller model"
-                    problem = Problem.plain("memory of the machine", "ran out (not the GPU's)", fix)
-                _emit_failed(session, error, [problem], launch.EXIT_FAILED)
+                _emit_failed(session, error, [_problem(error)], launch.EXIT_FAILED)
                 return launch.EXIT_FAILED
             finally:
                 stop_requests.clear_save_request(rundir, attempt)  # nobody is left to meet one
     return launch.EXIT_FINISHED
+
+
+def _problem(error: Exception) -> Problem:
+    """What to say of an error that is none of this project's own."""
+    if isinstance(error, MemoryError):
+        return Problem("worker.ram")
+    kind, said = type(error).__name__, str(error)
+    return Problem("worker.failed", kind, said=said) if said else Problem("worker.failed_unsaid", kind)
 
 
 def train(session: Session) -> None:
@@ -130,7 +132,7 @@ def train(session: Session) -> None:
         )
 
 
-def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, str]]]:
+def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, Message]]]:
     """The newest checkpoint that verifies (None on a fresh run) and the newer ones that do not.
 
     Raises CheckpointError when there are checkpoints but none verifies: starting over would throw work away.
@@ -138,24 +140,22 @@ def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, str]]]:
     checkpoints.clear_staging(rundir.staging)
     found, skipped = checkpoints.newest_verified(rundir.checkpoints)
     if found is None and skipped:
-        problems = [Problem.plain(name, reason) for name, reason in skipped]
-        fix = f"restore them from a copy, or delete {rundir.checkpoints} to train from the start"
-        raise CheckpointError(
-            [*problems, Problem.plain(f"run {rundir.name}", "no checkpoint can be resumed from", fix)]
-        )
+        problems = [Problem("run.checkpoint_skipped", name, wrong=reason) for name, reason in skipped]
+        none = Problem("worker.none_resumable", name=rundir.name, folder=str(rundir.checkpoints))
+        raise CheckpointError([*problems, none])
     for name, _ in skipped:  # newer than the one that is good: they must not count as the newest any more
         checkpoints.set_aside(rundir.checkpoints, name)
     return found, skipped
 
 
-def _emit_started(session: Session, spec: RunSpec, resumed: Any, skipped: list[tuple[str, str]]) -> None:
+def _emit_started(session: Session, spec: RunSpec, resumed: Any, skipped: list[tuple[str, Message]]) -> None:
     planned, wanted = session.planned, spec.optim.max_steps
     session.events.emit(
         "run_started",
         **Identity.mine().stored(),
         resumed_from_step=resumed.step if resumed else 0,
         resumed_from=resumed.path.name if resumed else None,
-        skipped=[{"checkpoint": name, "reason": reason} for name, reason in skipped],
+        skipped=[{"checkpoint": name, "reason": reason.stored()} for name, reason in skipped],
         extended_from=planned if planned is not None and wanted is not None and wanted > planned else None,
     )
 
@@ -176,7 +176,7 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
     rundir, where, times = session.rundir, session.failed_in, session.retries
     spec = rundir.read_spec()
     rows = launch.plan_here(spec, None).generation_batch_size
-    place = f"in {where}" if where else "outside of a step"
+    place = Message("worker.in_span", span=where) if where else Message("worker.outside")
     said = out_of_memory.shortened(error)
     session.flag.look()
     retry = recovery.helps(spec, times, where, rows) and not session.flag()
@@ -186,9 +186,12 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
         text = f"{place} ({said}); going on from {start} with {recovery.in_words(spec, times + 1)}"
         session.events.emit("alert", level="warn", title="out of memory", text=text)
         retry = _start_next_attempt(session, module)
-    tried = f" after {times} {'try' if times == 1 else 'tries'} in smaller pieces" if times else ""
-    memory = "GPU memory" if session.device == "cuda" else "memory"
-    problem = Problem.plain(memory, f"ran out {place}{tried}: {said}", recovery.advice(where, spec))
+    memory = Message("worker.gpu_memory" if session.device == "cuda" else "worker.memory")
+    values: dict[str, Any] = {"memory": memory, "place": place, "said": said, "advice": recovery.advice(where, spec)}
+    problem = Problem("worker.out_of_memory", **values)
+    if times:
+        tries = Message("worker.one_try") if times == 1 else Message("worker.tries", count=times)
+        problem = Problem("worker.out_of_memory_again", **values, tries=tries)
     _emit_failed(session, error, [problem], launch.EXIT_OUT_OF_MEMORY, retry=retry)
     return launch.EXIT_OUT_OF_MEMORY
 

@@ -185,5 +185,4 @@ def refuse_broken(step: int, logs: dict[str, Any]) -> None:
     for key in ("loss", "grad_norm"):
         value = logs.get(key)
         if value is not None and not math.isfinite(float(value)):
-            fix = "start a new run with a lower optim.learning_rate; the rollouts of this step show what was paid"
-            raise WorkError(Problem.plain(f"step {step}", f"{key} is {value}: the training diverged", fix))
+            raise WorkError(Problem("worker.diverged", step=step, name=key, value=value))

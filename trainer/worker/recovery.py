@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 MOST_RETRIES = 4
 GENERATE = "transformers.generate"
@@ -76,36 +77,43 @@ def helps(spec: RunSpec, times: int, where: str | None, generation_rows: int) ->
     return where in BY_MICRO_BATCH and micro > 1 and same_step(spec)
 
 
-def in_words(spec: RunSpec, times: int) -> str:
+def in_words(spec: RunSpec, times: int) -> Message:
     """The batch after `times` halvings, and what to type for a new run that starts with it."""
     now = smaller(spec, times)
     micro, accumulation = now.spec.optim.per_device_train_batch_size, now.spec.optim.gradient_accumulation_steps
-    text = f"the same optimizer step in smaller pieces: micro-batch {micro} x accumulation {accumulation}, "
-    text += f"completions written in {now.pieces} parts"
+    values = {"micro": micro, "accumulation": accumulation, "parts": now.pieces}
     if micro == spec.optim.per_device_train_batch_size:
-        return text
+        return Message("worker.pieces", **values)
     typed = f"--set optim.per_device_train_batch_size={micro} --set optim.gradient_accumulation_steps={accumulation}"
-    steps = now.spec.generation.steps_per_generation
-    return f"{text} (next time: {typed}" + (f" --set generation.steps_per_generation={steps})" if steps else ")")
+    if steps := now.spec.generation.steps_per_generation:
+        typed += f" --set generation.steps_per_generation={steps}"
+    return Message("worker.pieces_typed", **values, typed=typed)
 
 
-def advice(where: str | None, spec: RunSpec) -> str:
+def advice(where: str | None, spec: RunSpec) -> Message:
     """What to change in a new run when smaller pieces do not help: only what this run does not do already."""
     if where is not None and where.startswith("reward."):
-        return "a smaller model behind that reward, or that reward on the CPU"
-    ways = ["a smaller model.name"] if where is None else []
+        return Message("worker.advice_reward")
+    ways: list[str | Message] = [_smaller("model.name")] if where is None else []
     if where == GENERATE:
-        ways += ["a smaller generation.max_completion_length, num_generations or steps_per_generation"]
+        ways += [_smaller("generation.max_completion_length", "num_generations", "steps_per_generation")]
     elif where == "optimizer":
         ways += ['optim.optim = "adamw_8bit"'] if "8bit" not in spec.optim.optim else []
-        ways += ["a smaller lora.r", "fewer lora.target_modules"] if spec.lora.enabled else ["lora.enabled = true"]
+        fewer = Message("worker.fewer", key="lora.target_modules")
+        ways += [_smaller("lora.r"), fewer] if spec.lora.enabled else ["lora.enabled = true"]
     elif where is not None:
-        ways += ["a smaller generation.max_completion_length or data.max_prompt_length"]
+        ways += [_smaller("generation.max_completion_length", "data.max_prompt_length")]
         ways += ["model.gradient_checkpointing = true"] if not spec.model.gradient_checkpointing else []
-        ways += ["a smaller optim.per_device_train_batch_size"] if not same_step(spec) else []
+        ways += [_smaller("optim.per_device_train_batch_size")] if not same_step(spec) else []
     if where in (None, *BY_MICRO_BATCH) and not spec.model.load_in_4bit:
-        ways += ["model.load_in_4bit = true" + ("" if spec.lora.enabled else " with lora.enabled = true")]
-    return f"close other programs that use it, or in a new run: {', or '.join(ways)}"
+        four_bit = "model.load_in_4bit = true"
+        both = Message("worker.together", first=four_bit, second="lora.enabled = true")
+        ways += [four_bit if spec.lora.enabled else both]
+    return Message("worker.advice", ways=ways)
+
+
+def _smaller(*keys: str) -> Message:
+    return Message("worker.smaller", keys=list(keys))
 
 
 def _smallest_divisor(number: int) -> int:

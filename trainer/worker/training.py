@@ -133,7 +133,7 @@ class Training:
             engine=choice.engine,
             device=choice.device,
             dtype=choice.dtype,
-            why=choice.why,
+            why=choice.why.stored(),
             trainer_class=type(self.trainer).__name__,
             trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[2:5]],
         )
@@ -203,14 +203,12 @@ class Training:
             return
         saved = checkpoints.read_manifest(resumed.path)
         if saved["data"] != self.data.report.fingerprint:
-            fix = "put the old data back, or start a new run"
-            raise CheckpointError(
-                Problem.plain("data", f"the rows have changed since {resumed.path.name} was saved", fix)
-            )
+            raise CheckpointError(Problem("worker.rows_changed", "data", checkpoint=resumed.path.name))
         if saved["model"] != self.manifest["model"]:
-            fix = "put those weights back, or start a new run"
-            what = f"is {self.manifest['model']} now; {resumed.path.name} was trained on {saved['model']}"
-            raise CheckpointError(Problem.plain("model.name", what, fix))
+            models = {"now": self.manifest["model"], "before": saved["model"]}
+            raise CheckpointError(
+                Problem("worker.weights_changed", "model.name", checkpoint=resumed.path.name, **models)
+            )
         if saved.get("held_out", self.manifest["held_out"]) != self.manifest["held_out"]:
             text = f"since {resumed.path.name}: scores before and after, and the best of them, are of other questions"
             self.session.events.emit("alert", level="warn", title="held-out rows changed", text=text)
@@ -270,7 +268,7 @@ def _refuse_others(args: Any, wanted: dict[str, Any]) -> None:
     wrong = config.differences(args, wanted)
     if wrong:
         raise EngineError(
-            Problem.plain(f"GRPOConfig.{name}", f"holds {found!r}, the preset chose {value!r}")
+            Problem("worker.argument", f"GRPOConfig.{name}", found=repr(found), wanted=repr(value))
             for name, value, found in wrong
         )
 

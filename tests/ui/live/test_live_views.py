@@ -153,8 +153,8 @@ def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) 
 
 def test_the_step_lines_are_those_of_the_console(finished_run: RunDir) -> None:
     with KnownRuns().look("tiny-1") as seen:
-        shown = views.step_lines(seen)
-        assert shown[0] == lines.step_line(seen.state, 39, 0.0)
+        shown = views.step_lines(seen, EN)
+        assert shown[0] == lines.step_line(seen.state, 39, 0.0, EN)
         assert len(shown) == 10
 
 

@@ -38,14 +38,14 @@ def chat(
 ) -> int:
     """Talk to a checkpoint. sides: "base", "tuned" or both. prompt: answer it once, to stdout, and end."""
     from trainer import launch
-    from trainer.console import talk
+    from trainer.console import language, talk
     from trainer.run.rundir import RunDir, outputs_dir
     from trainer.tryit import chat as chats
 
     rundir = RunDir.open(outputs_dir(), run)
     length = max_new_tokens if max_new_tokens is not None else rundir.read_spec().generation.max_completion_length
     settings = chats.ChatSettings(temperature, length)
-    with chats.opened(rundir, checkpoint, device, say=lambda line: print(line, file=sys.stderr, flush=True)) as opened:
+    with chats.opened(rundir, checkpoint, device, say=language.note) as opened:
         dialogues = [chats.Dialogue(opened, settings, side == "base", system) for side in sides]
         if prompt is not None:
             talk.once(dialogues, prompt, sys.stdout, sys.stderr)

@@ -21,12 +21,13 @@ def evaluate(folder: str, labels: Path | None, preset: str | None) -> int:
 
     labels: None takes the run's data.eval_path. preset: whose components score; None takes the run's, or malpyeong's.
     """
-    from trainer import launch
+    from trainer import launch, text
     from trainer.evaluate import contest
 
     place, spec, labels, rows = contest.opened(folder, labels, preset)
     scores = contest.score_folder(place, rows, spec)
     contest.write_scores(place, scores, spec, labels)
-    print_table(contest.table(scores))
-    print(contest.best_epoch(place, scores))
+    words = text.here()
+    print_table(contest.table(scores, words))
+    print(*map(words.said, contest.best_epoch(place, scores)))
     return launch.EXIT_FINISHED

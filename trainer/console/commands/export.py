@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,8 @@ def export(run: str, kind: str, **options: Any) -> int:
     would not look at.
     """
     from trainer import export as exports
-    from trainer import launch
+    from trainer import launch, text
+    from trainer.console import language
     from trainer.errors import ExportRefused
     from trainer.export import kinds
     from trainer.run.rundir import RunDir, outputs_dir
@@ -49,15 +49,18 @@ def export(run: str, kind: str, **options: Any) -> int:
     if foreign:
         raise ExportRefused(_foreign(name, options[name], kind) for name in foreign)
     rundir = RunDir.open(outputs_dir(), run)
-    made = exports.export(rundir, kind, **options, say=lambda line: print(line, file=sys.stderr, flush=True))
-    verified = made.facts.get("verified")
+    made = exports.export(rundir, kind, **options, say=language.note)
+    say, verified = text.here().under("console.export"), made.facts.get("verified")
     if verified:
-        print(
-            f"verified: logits of the saved weights are within {verified['saved_max_abs_diff']:.2g} of those in memory,"
-            f" within {verified['trained_max_abs_diff']:.2g} of what was trained;"
-            f" the same most likely token at {verified['top1_agreement']:.1%} of {verified['tokens']} positions"
+        said = say(
+            "verified",
+            saved=verified["saved_max_abs_diff"],
+            trained=verified["trained_max_abs_diff"],
+            agreement=verified["top1_agreement"],
+            tokens=verified["tokens"],
         )
-    print(f"{run}, step {made.step}: {made.url or made.path}")
+        print(said)
+    print(say("done", run=run, step=made.step, where=made.url or made.path))
     return launch.EXIT_FINISHED
 
 
@@ -66,5 +69,5 @@ def _foreign(name: str, value: Any, kind: str) -> Problem:
     from trainer.export import kinds
 
     typed = {"quants": "quant", "private": "private" if value else "public"}.get(name, name)
-    ways = " or ".join(f"--to {known}" for known in kinds.BELONGS[name])
-    return Problem.plain(f"--{typed}", f"means nothing to --to {kind}", f"leave it out, or {ways}")
+    ways = [f"--to {known}" for known in kinds.BELONGS[name]]
+    return Problem("console.export_option", f"--{typed}", kind=kind, ways=ways)

@@ -12,7 +12,7 @@ from typing import Any
 def add(commands: Any) -> None:
     """The options carry the names that `check` takes."""
     parser = commands.add_parser("rewards", help="try reward functions on real rows before training")
-    checked = parser.add_subparsers(dest="what", required=True).add_parser("check", help="what each pays for what")
+    checked = parser.add_subparsers(dest="what", required=True).add_parser("check", help="what each gives for what")
     checked.add_argument(
         "file", type=Path, nargs="?", metavar="FILE", help="your own Python file (default: the preset's)"
     )

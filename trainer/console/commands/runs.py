@@ -35,16 +35,17 @@ def add(commands: Any) -> None:
 
 def runs() -> int:
     """A table of all runs, the newest first."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.errors import RunError
     from trainer.run.rundir import list_runs, outputs_dir
     from trainer.run.state import RunFollower
     from trainer.run.summary import summary
-    from trainer.text import forms, here
+    from trainer.text import forms
     from trainer.text.layout import shortened
 
-    language = here().language
-    rows = [("RUN", "STATE", "TITLE", "STEPS", "REWARD", "TIME", "STARTED")]
+    words = text.here()
+    say = words.under("console.runs")
+    rows = [tuple(say(f"column_{name}") for name in ("run", "state", "title", "steps", "reward", "time", "started"))]
     for rundir in list_runs(outputs_dir()):
         follower = RunFollower(rundir)
         status = launch.status_of(rundir, follower)
@@ -52,7 +53,8 @@ def runs() -> int:
         try:
             spec = rundir.read_spec()
         except RunError as error:  # of another version, or damaged: the others are listed all the same
-            rows.append((rundir.name, status, error.problems[0].what[:40], "", "", "", ""))
+            what = error.problems[0].said(words).what
+            rows.append((rundir.name, words(f"status.{status}"), what[:40], "", "", "", ""))
             continue
         of = f"/{found['steps_total']}" if found["steps_total"] else ""
         reward = "-"
@@ -62,16 +64,16 @@ def runs() -> int:
         rows.append(
             (
                 rundir.name,
-                status,
-                shortened(forms.printable(spec.title_in(language) or spec.model.name), 40),
+                words(f"status.{status}"),
+                shortened(forms.printable(spec.title_in(words.language) or spec.model.name), 40),
                 f"{found['steps']}{of}",
                 reward,
-                forms.duration(found["wall_seconds"]),
+                words.duration(found["wall_seconds"]),
                 forms.clock(started),
             )
         )
     if len(rows) == 1:
-        print(f"no runs in {outputs_dir()}")
+        print(say("none", outputs=outputs_dir()))
     else:
         print_table(rows)
     return launch.EXIT_FINISHED
@@ -79,15 +81,15 @@ def runs() -> int:
 
 def stop(run: str, force: bool) -> int:
     """Ask a run to save and stop and wait for it; with force end it at once."""
-    from trainer import launch
-    from trainer.errors import Problem, RunError
+    from trainer import launch, text
+    from trainer.errors import RunError
     from trainer.run.rundir import RunDir, outputs_dir
 
     rundir = RunDir.open(outputs_dir(), run)
     if force:
         if not launch.kill(rundir):
-            raise RunError(Problem.plain(f"run {run}", f"is not running, it is {launch.status_of(rundir)}"))
-        print(f"{run}: ended at once; --resume {run} goes on from its last checkpoint")
+            raise RunError(launch.not_running_problem(rundir, launch.status_of(rundir)))
+        print(text.here()("console.runs.forced", run=run))
         return launch.EXIT_FINISHED
     launch.stop(rundir)
     return _wait(rundir, "stop")
@@ -104,19 +106,19 @@ def pause(run: str) -> int:
 
 
 def _wait(rundir: RunDir, word: str) -> int:
-    from trainer import launch
+    from trainer import launch, text
     from trainer.run.status import LIVE
-    from trainer.text import forms
 
-    run, patience = rundir.name, launch.FORCE_AFTER_S
-    print(f"{run}: asked to save and {word}, waiting up to {forms.duration(patience)}", flush=True)
-    status = launch.wait_until_ended(rundir, patience)
-    print(f"{run}: {status}")
+    run, words = rundir.name, text.here()
+    say = words.under("console.runs")
+    print(say(f"asked_{word}", run=run, seconds=launch.FORCE_AFTER_S), flush=True)
+    status = launch.wait_until_ended(rundir, launch.FORCE_AFTER_S)
+    print(say("status", run=run, status=words(f"status.{status}")))
     if status in LIVE:
-        print(f"it still works on its step; end it at once: python -m trainer stop {run} --force")
+        print(say("still_works", run=run))
         return launch.EXIT_FAILED
     if status == "paused":
-        print(f"its process is gone and its GPU is free; {_resume_line(run)} goes on where it was")
+        print(say("paused", command=_resume_line(run)))
     return launch.EXIT_FINISHED
 
 
@@ -126,17 +128,17 @@ def _resume_line(run: str) -> str:
 
 def save(run: str) -> int:
     """Ask a run for a checkpoint as soon as one can be taken."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.run.rundir import RunDir, outputs_dir
 
     launch.save_now(RunDir.open(outputs_dir(), run))
-    print(f"{run}: asked to save; it does so when the completions at hand are trained on, and goes on")
+    print(text.here()("console.runs.save", run=run))
     return launch.EXIT_FINISHED
 
 
 def extend(run: str, steps: int) -> int:
     """Plan more steps for a run that has ended; what that means for its learning rate is said."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.run import checkpoints
     from trainer.run.rundir import RunDir, outputs_dir
 
@@ -144,29 +146,33 @@ def extend(run: str, steps: int) -> int:
     old, new = launch.extended_total(rundir, steps)
     notes = launch.extension_notes(rundir.read_spec(), old, new)
     launch.extend(rundir, steps)
-    rounded = "" if new == old + steps else ", whole rollout phases"
-    print(f"{run}: {new} steps are planned instead of {old}{rounded}")
+    words = text.here()
+    say = words.under("console.runs")
+    print(say("extended" if new == old + steps else "extended_phases", run=run, before=old, after=new))
     for note in notes:
-        print(f"note: {note}")
-    saved = checkpoints.listed(rundir.checkpoints)
-    start = f"from {saved[-1].path.name}" if saved else "from the start: it has no checkpoint"
-    print(f"{_resume_line(run)} goes on {start}")
+        print(say("note", text=words.said(note)))
+    saved, command = checkpoints.listed(rundir.checkpoints), _resume_line(run)
+    if saved:
+        print(say("goes_on", command=command, checkpoint=saved[-1].path.name))
+    else:
+        print(say("goes_on_start", command=command))
     return launch.EXIT_FINISHED
 
 
 def delete(run: str, yes: bool) -> int:
     """Delete a run with all its files; unless yes, say what would be lost and what to type."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.run.rundir import RunDir, outputs_dir
     from trainer.text import forms
 
-    rundir = RunDir.open(outputs_dir(), run)
+    rundir, say = RunDir.open(outputs_dir(), run), text.here().under("console.runs")
     if not yes:
         found = launch.contents(rundir)
-        kept = "1 checkpoint" if found.checkpoints == 1 else f"{found.checkpoints} checkpoints"
-        print(f"{run}: {forms.size(found.bytes)} in {found.files} files, {found.steps} steps, {kept}: {rundir.path}")
-        print(f"nothing was deleted; to delete it: python -m trainer delete {run} --yes")
+        values = {"size": forms.size(found.bytes), "files": found.files, "steps": found.steps}
+        key = "contents_one" if found.checkpoints == 1 else "contents"
+        print(say(key, run=run, **values, checkpoints=found.checkpoints, path=rundir.path))
+        print(say("not_deleted", run=run))
         return launch.EXIT_INPUT
     launch.delete(rundir)
-    print(f"{run}: deleted")
+    print(say("deleted", run=run))
     return launch.EXIT_FINISHED

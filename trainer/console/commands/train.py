@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from trainer.console.tables import print_table
 
@@ -21,14 +22,15 @@ def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
 
 def resume(run: str, checkpoint: str | None = None) -> int:
     """Start and follow another attempt of a run, from the newest checkpoint or the one that is asked for."""
-    from trainer import launch
+    from trainer import launch, text
     from trainer.console import headless
     from trainer.run.best import LATEST
     from trainer.run.rundir import RunDir, outputs_dir
 
-    rundir = RunDir.open(outputs_dir(), run)
+    rundir, words = RunDir.open(outputs_dir(), run), text.here()
     with headless.Interrupts() as interrupts:
-        handle = launch.resume(rundir, checkpoint=checkpoint or LATEST, say=lambda line: print(line, flush=True))
+        say = partial(print, flush=True)
+        handle = launch.resume(rundir, checkpoint=checkpoint or LATEST, say=lambda message: say(words.said(message)))
         return headless.follow(rundir, handle, interrupts=interrupts)
 
 
@@ -43,9 +45,10 @@ def dry_run(preset: str, overrides: Sequence[str]) -> int:
     try:
         preflight.check(spec, plan)
     except SpecError as error:
-        print("\nThis machine cannot run it")
+        words = text.here()
+        print(f"\n{words('console.presets.unfit')}")
         for problem in error.problems:
-            print(f"  - {problem}")
+            print(f"  - {problem.said(words)}")
     return launch.EXIT_FINISHED
 
 
@@ -53,10 +56,12 @@ def show_presets() -> int:
     """A table of all presets, with why one cannot be read."""
     from trainer import launch, presets, text
 
-    say = text.here()
-    rows = [("PRESET", "GPU", "MODEL", "TITLE")]
+    words = text.here()
+    say = words.under("console.presets")
+    rows = [tuple(say(f"column_{name}") for name in ("preset", "gpu", "model", "title"))]
     for info in presets.list_presets():
-        broken = f"broken: {info.problems[0].said(say)}" if info.problems else info.title_in(say.language)
-        rows.append((info.name, say.said(info.gpu) if info.gpu else "-", info.model or "-", broken))
+        broken = [say("broken", error=str(problem.said(words))) for problem in info.problems[:1]]
+        title = broken[0] if broken else info.title_in(words.language)
+        rows.append((info.name, words.said(info.gpu) if info.gpu else "-", info.model or "-", title))
     print_table(rows)
     return launch.EXIT_FINISHED

@@ -148,7 +148,9 @@ class LiveTab(Tab):
             "span": _choices(say, "span"),
             "board": self.boards.of(seen, view, say),
             "fold": broken,
-            "lines": pieces.titled(say("live.lines"), elements.pre(views.step_lines(seen), say("live.lines_none"))),
+            "lines": pieces.titled(
+                say("live.lines"), elements.pre(views.step_lines(seen, say), say("live.lines_none"))
+            ),
             "alerts": pieces.titled(
                 say("live.alerts"), elements.alerts(views.alerts(seen.state), say("live.alerts_none"))
             ),

@@ -170,12 +170,12 @@ def _since(then: float, now: float) -> float:
     return float(max(1, round(now - then)))
 
 
-def step_lines(seen: Seen) -> list[str]:
+def step_lines(seen: Seen, words: Words) -> list[str]:
     """The newest steps as the console prints them, the newest first."""
     count = len(seen.state.steps)
     beta = seen.spec.grpo.beta if seen.spec else 0.0
     newest = range(count - 1, max(-1, count - 1 - RECENT), -1)
-    return [lines.step_line(seen.state, index, beta) for index in newest]
+    return [lines.step_line(seen.state, index, beta, words) for index in newest]
 
 
 def alerts(state: RunState) -> list[tuple[str, str]]:

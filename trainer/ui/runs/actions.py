@@ -14,6 +14,7 @@ from trainer.report import compare as comparison
 from trainer.report import html, material
 from trainer.run.rundir import RunDir
 from trainer.run.status import imported_problem
+from trainer.text import Message
 from trainer.tryit import parent
 from trainer.ui import actions
 from trainer.ui.runs.choice import MOST_COMPARED
@@ -28,7 +29,7 @@ class Extension:
     steps: int
     before: int
     after: int
-    notes: list[str]
+    notes: list[Message]
 
 
 def train_change(run: str, changes: Sequence[str]) -> str:
@@ -56,7 +57,8 @@ def extension(run: str, steps: Any) -> Extension:
     if steps is None:
         steps = min(before, MOST_STEPS)
         before, after = launch.extended_total(rundir, steps)
-    return Extension(checked_steps(steps), before, after, launch.extension_notes(spec, before, after))
+    notes = launch.extension_notes(spec, before, after)
+    return Extension(checked_steps(steps), before, after, notes)
 
 
 def extend(run: str, steps: Any) -> None:

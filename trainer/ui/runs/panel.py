@@ -112,7 +112,7 @@ def _extend(wish: Wish, words: Words) -> str:
     else:
         told = str(found.steps)
         before, after = f"{found.before:,}", f"{found.after:,}"
-        notes = "".join(f"<li>{escape(note)}</li>" for note in found.notes)
+        notes = "".join(f"<li>{escape(words.said(note))}</li>" for note in found.notes)
         below = element("p", words("runs.extend_plan", before=before, after=after))
         below += f'<ul class="g-notes">{notes}</ul>' if notes else ""
         label = words("runs.extend_sure", run=wish.run, after=after)

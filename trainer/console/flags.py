@@ -1,0 +1,24 @@
+"""Flags of app.py that make no sense together."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from trainer import text
+
+
+def conflict(given: Namespace) -> str | None:
+    """What is wrong with the flags, in the terminal's language; None when they fit together."""
+    return next((text.here()(f"console.flags.{key}") for key, wrong in _conflicts(given).items() if wrong), None)
+
+
+def _conflicts(given: Namespace) -> dict[str, bool]:
+    chosen = given.preset or given.resume
+    page = not (given.headless or given.dry_run or given.list_presets)
+    return {
+        "resume_alone": bool(given.resume and (given.preset or given.set or given.name)),
+        "checkpoint": bool(given.checkpoint and not given.resume),
+        "which": bool((given.headless or given.dry_run) and not (chosen or given.list_presets)),
+        "dry_run": bool(given.dry_run and given.resume),
+        "page": bool(page and (chosen or given.set or given.name)),
+    }

@@ -1,0 +1,32 @@
+"""The language of the console: what --lang says, else that of the terminal (trainer.text.here)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from trainer import text
+from trainer.errors import InputError, Problem
+from trainer.text import Message, Words, forms
+
+
+def choose(named: str | None) -> None:
+    """Speak the language of --lang, here and in every process that is started from here; None changes nothing.
+
+    Raises InputError for a language without words.
+    """
+    if named is None:
+        return
+    if named not in text.languages():
+        raise InputError(Problem("console.no_language", "--lang", seen=named, known=text.languages()))
+    os.environ[text.LANGUAGE_VARIABLE] = named
+
+
+def said(what: Message | str, words: Words) -> str:
+    """A message in that language; a text that is nobody's but a library's as it is. Without control characters."""
+    return forms.printable(words.said(what) if isinstance(what, Message) else what)
+
+
+def note(what: Message | str) -> None:
+    """Progress, to stderr: stdout has the result alone."""
+    print(said(what, text.here()), file=sys.stderr, flush=True)
