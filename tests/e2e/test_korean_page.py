@@ -25,6 +25,7 @@ KNOWN = (
         "got an unexpected keyword argument",
         "encountered in format string",
         "Unterminated string starting at",
+        "Unterminated string starting at",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The completions of one group as cards: the reward of each, its components, what that did, its text. Pure functions."""
+"""The completions of one group as cards: their rewards by component, what that did, and their text. Pure functions."""
 
 from __future__ import annotations
 
