@@ -27,6 +27,7 @@ from trainer.ui.runs.panel import Wish
 
 EN = words("en")
 TITLE = "Mine alone"  # of the runs made here
+ENGLISH = "this was said in English"  # stored beside a key, for who does not know it
 _NUMBERS = ("number", "percent", "points", "plain", "gib", "times", "duration")  # forms of trainer/text/words.py
 
 
@@ -76,8 +77,8 @@ class World:
 
     def tab(self, name: str, run: str) -> str:
         told = look(self.server, name, run, "ko")
-        told.pop("came", None)  # names of requests, for the script
-        return "\n".join(texts(list(told.values())))
+        hidden = [key for key in told if key.endswith("came")]  # names of requests, for the script
+        return "\n".join(texts([value for key, value in told.items() if key not in hidden]))
 
     def report(self, run: str) -> str:
         """The report as the page shows it: a whole file in a frame of its own."""
@@ -225,7 +226,7 @@ def _problems() -> Iterator[dict[str, Any]]:
             texts_of = [
                 EN(f"problem.{key}.{part}") for part in ("where", "what", "fix") if f"problem.{key}.{part}" in EN
             ]
-            yield {"where": "x", "what": "x", "fix": "", "key": key, "place": "", "values": _values(texts_of)}
+            yield {"where": "here", "what": ENGLISH, "fix": "", "key": key, "place": "", "values": _values(texts_of)}
 
 
 def _alerts() -> Iterator[dict[str, Any]]:
@@ -233,7 +234,7 @@ def _alerts() -> Iterator[dict[str, Any]]:
     for place, key in enumerate(_keys("alert", "text")):
         values = _values([EN(f"alert.{key}.title"), EN(f"alert.{key}.text")])
         level = ("info", "warn", "error")[place % 3]
-        yield {"kind": "alert", "level": level, "key": key, "values": values, "title": "x", "text": "x"}
+        yield {"kind": "alert", "level": level, "key": key, "values": values, "title": "there", "text": ENGLISH}
 
 
 def _values(found: list[str]) -> dict[str, Any]:
@@ -248,7 +249,7 @@ def _values(found: list[str]) -> dict[str, Any]:
 
 def _value(name: str, form: str) -> Any:
     if form in ("list", "or"):
-        return ["x"]
+        return ["x1"]
     if form == "word":
         return "step"
     is_number = form in ("number", "percent", "points", "plain", "gib", "times", "duration") or form[-1:] in tuple(

@@ -21,9 +21,11 @@ KNOWN = (
     *(TITLE, "Synthetic", "Hugging Face Hub", "NVIDIA GeForce RTX"),
     *(
         "No such file or directory",
-        "exist on the Hub",
+        "on the Hub",
         "got an unexpected keyword argument",
         "encountered in format string",
+        "Unterminated string starting at",
+        "Unterminated string starting at",
     ),
 )
 
@@ -49,7 +51,7 @@ SETTINGS = {
     "weights of nothing": ("reward.components.0.weight=0", "reward.components.1.weight=0"),
     "no such component": ("reward.correct=nobody",),
     "upside down clip": ("reward.components.0.clip=[2, 1]",),
-    "gold of no column": ("reward.gold_template=nothing",),
+    "a broken gold answer": ("reward.gold_template={",),
     "a template without columns": ("data.prompt_template=nothing",),
     "a broken template": ("data.prompt_template={",),
     "no data": ("data.path=",),
@@ -91,7 +93,6 @@ SEEN = (
     "done",
     "saved",
     "long",
-    "broken",
     "",
 )
 DATA = ("not json", "half a line", "no rows", "no column", "a list in it", "leaks", "bytes", "wrong kind")

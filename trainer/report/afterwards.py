@@ -1,5 +1,5 @@
-"""The report a run leaves by itself: written by a process of its own (trainer.report.__main__) once the worker has said
-its last word, so that the GPU is free at once, however long the run was.
+"""The report a run leaves by itself: written by a process of its own (trainer.report.__main__) once the worker has
+written its final event, so that the GPU is free at once, however long the run was.
 
 For the worker, which starts it, and the console, which waits for it. Standard library and rundir only.
 """

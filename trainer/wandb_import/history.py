@@ -7,7 +7,7 @@ The rule, for what transformers and TRL log (transformers 5.17, TRL 1.14, wandb 
 - The row with train/ metrics and train/global_step ends a step and says which. Rows before it without train/ metrics
   were logged during that step and belong to it, whatever train/global_step they have: W&B fills in the one before
   (`define_metric("*", step_metric="train/global_step", step_sync=True)`).
-- Profiled seconds of one step are summed; of every other value the last word counts, also of a step said twice.
+- Profiled seconds of one step are summed; of every other value the last one counts, also of a step logged twice.
 - Steps that are evenly apart (logging_steps above 1): profiled seconds are divided by the distance. Unevenly apart
   (run.history() keeps 500 rows): they cannot be placed and are left out.
 - Rows with eval/ alone are an evaluation; what was profiled before one was profiled in it.

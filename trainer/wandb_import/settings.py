@@ -92,7 +92,7 @@ def of_config(path: Path | None, overrides: Sequence[str], title: str, rewards: 
 
 
 def _with_placeholders(raw: Mapping[str, Any], title: str, rewards: Sequence[str], where: str) -> RunSpec:
-    """The spec of what is known; of a reward only its name can be, not what it pays for."""
+    """The spec of what is known; of a reward only its name can be, not what it rewards."""
     model, data, reward = (dict(raw.get(section) or {}) for section in ("model", "data", "reward"))
     model.setdefault("name", UNKNOWN)
     if "name" not in data:

@@ -17,7 +17,7 @@ MOST_GENERATIONS = 16  # beyond it more completions mostly cost time
 
 
 def dead_groups(m: Material) -> Iterator[Finding]:
-    """Share of groups whose completions were all paid the same, over the run and in its last fifth."""
+    """Share of groups whose completions all got the same reward, over the run and in its last fifth."""
     dead = m.group_points("dead_frac")
     if not dead:
         yield from _dead_steps(m)
@@ -42,7 +42,7 @@ def _dead_steps(m: Material) -> Iterator[Finding]:
     """Of a run that recorded no groups: steps at which TRL's reward_std is exactly 0.
 
     In some versions it is the mean spread inside the groups, in others the spread of the whole batch; where it is 0
-    either way no completion was paid differently from another of its group.
+    either way no completion got another reward than the others of its group.
     """
     spread = m.points("train/reward_std")
     if not spread:

@@ -27,9 +27,9 @@ def length(m: Material) -> Iterator[Finding]:
         reward = series.trend(m.points("train/reward"))
         better = reward is not None and reward.direction > 0
         limit = m.setting("generation.max_completion_length")
-        pays = Advice("length_penalty", "reward.components", None, {"limit": limit})
+        penalty = Advice("length_penalty", "reward.components", None, {"limit": limit})
         yield Finding("length", "note" if better else "amber", "grew" if better else "grew_only", values,
-                      advice=() if better else (pays,))  # fmt: skip
+                      advice=() if better else (penalty,))  # fmt: skip
     elif values["factor"] <= SHRANK and found.direction < 0:
         yield Finding("length", "note", "shrank", values)
     else:
@@ -37,7 +37,7 @@ def length(m: Material) -> Iterator[Finding]:
 
 
 def truncation(m: Material) -> Iterator[Finding]:
-    """Cut completions never reach their answer: what they are paid says nothing about it."""
+    """Cut completions never reach their answer: their reward says nothing about it."""
     points = m.group_points("truncated_frac") or m.points("train/completions/clipped_ratio")
     if not points:
         yield Finding("truncation", "unknown", "unknown")

@@ -135,7 +135,7 @@ def reward_spikes(m: Material) -> Iterator[Finding]:
 def _prompts(
     m: Material, steps: Sequence[int], choose: Callable[..., dict[str, Any]] = min
 ) -> list[tuple[int, str, float]]:
-    """(step, prompt, mean reward): of each of the first steps the group that was paid least, or with max most."""
+    """(step, prompt, mean reward): of each of the first steps the group with the lowest reward; max: the highest."""
     found = []
     for step in steps[:MOST_PROMPTS]:
         groups = [group for group in m.groups(step) if group.get("reward_mean") is not None]

@@ -84,7 +84,7 @@ def _table(t: Telling) -> Table:
 
 
 def _asked(t: Telling) -> list[Table]:
-    """The prompt that was paid least at each dip, and most at each spike."""
+    """The prompt with the lowest reward at each dip, and with the highest at each spike."""
     found = [asked for finding in t.of("reward_dips", "reward_spikes") for asked in finding.values.get("prompts") or ()]
     if not found:
         return []

@@ -1,1 +1,1 @@
-"""Groups: what did it write, and what was it paid? One prompt and its completions beside each other."""
+"""Groups: what did it write, and what reward did it get? One prompt and its completions beside each other."""

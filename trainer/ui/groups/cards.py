@@ -1,4 +1,4 @@
-"""The completions of one group as cards: what each was paid, by whom, what that did, and its text. Pure functions."""
+"""The completions of one group as cards: their rewards by component, what that did, and their text. Pure functions."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _head(one: Completion, same: int | None, say: Words) -> str:
 
 
 def _scales(group: Group) -> dict[str, float]:
-    """The largest amount each component has paid in the group, at least 1."""
+    """The largest value of each component in the group, at least 1."""
     largest: dict[str, float] = {}
     for one in group.completions:
         for name, value in one.components.items():
@@ -170,7 +170,7 @@ def _piece(text: str, over: Sequence[Span], paid: Paid, say: Words) -> str:
 
 
 def _in_steps(steps: Sequence[Step], length: int, text: Text, say: Words) -> Text:
-    """Writes a part of the text step by step, each under what it was paid; the rest after the last one as it is."""
+    """Writes a part of the text step by step, each under its reward; the rest after the last one as it is."""
     ends = [step.end for step in steps]
     starts = [0, *ends[:-1]]
 

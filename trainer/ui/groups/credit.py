@@ -1,6 +1,6 @@
 """Which part of a completion a reward looked at, as far as its settings say.
 
-A component with `extract` paid for the first group of the last match; one with `pattern` and `search` for the match,
+A component with `extract` rewards the first group of the last match; one with `pattern` and `search` for the match,
 without `search` for the whole text. As trainer.rewards.library.extract and form find them, with less time: of a
 component that changes the text before it looks, and of a pattern that takes longer, nothing is said.
 """
@@ -24,7 +24,7 @@ MOST_CHARACTERS = 20_000  # of a text that is searched
 
 @dataclass(frozen=True)
 class Span:
-    """Characters [start, end) that `component` read. earned: it paid more than nothing. whole: the text as a whole."""
+    """Characters [start, end) that `component` read. earned: its value was above 0. whole: the text as a whole."""
 
     start: int
     end: int

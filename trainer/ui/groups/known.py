@@ -24,7 +24,7 @@ from trainer.ui.known_runs import Seen
 class Known:
     """steps: those with a rollout file. std, dead: of the groups of each of them, None where the step said nothing.
 
-    phase: optimizer steps that learn from one file. leaves: components of the reward by the name they are paid under.
+    phase: optimizer steps that learn from one file. leaves: components of the reward by the name of their values.
     weights: of those that stand in no sum. written: does the run write rollouts; None when nobody knows.
     """
 

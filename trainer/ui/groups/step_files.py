@@ -15,8 +15,6 @@ from pathlib import Path
 from trainer.run.groups import Group, group_of
 from trainer.ui.stamps import Stamp, stamp_of
 
-"""(inode, size, mtime in ns): another one means another content."""
-
 KEEP_BYTES = 48 * 2**20
 """Of files whose groups are kept; the newest one is kept whatever its size."""
 MOST_BYTES = 64 * 2**20

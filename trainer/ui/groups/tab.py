@@ -1,4 +1,4 @@
-"""The tab of this room: which step, which prompt, and what its completions were paid."""
+"""The tab of this room: which step, which prompt, and the rewards of its completions."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class _Board:
     status: Status | None
     say: Words
 
-    # ---- what was paid
+    # ---- rewards
 
     def reward(self) -> ChartCard:
         column = self._metric("train/reward")

@@ -38,9 +38,9 @@ root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !root.contains(button)) return;
     const { fix, fits, undo, out, remove } = button.dataset;
-    if (fix) mend(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
-    else if (fits) mend(answer.fits[Number(fits)]);
-    else if (undo) mend({ changes: [], undo: [undo] });
+    if (fix) apply(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
+    else if (fits) apply(answer.fits[Number(fits)]);
+    else if (undo) apply({ changes: [], undo: [undo] });
     else if (out) leaveOut(out);
     else if (remove) whenAnswered(() => setComponents(answer.components.filter((_, place) => place !== Number(remove))));
     else if ("add" in button.dataset) whenAnswered(add);
@@ -78,7 +78,7 @@ function mapped(ours, theirs) {
     ask("check");
 }
 
-function mend(way) {
+function apply(way) {
     for (const key of way.undo) state.changes.delete(key);
     for (const change of way.changes) put(...split(change));
     document.activeElement?.blur();

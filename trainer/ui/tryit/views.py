@@ -1,4 +1,4 @@
-"""Views of a run that is tried: questions, answers, what they were paid, a conversation. Values -> HTML; no gradio.
+"""Views of a run that is tried: questions, answers and their rewards, a conversation. Values -> HTML; no gradio.
 
 What a model wrote and what was typed goes through `escape`. Class names are those of style.css of this room.
 """
