@@ -243,19 +243,14 @@ def _values(found: list[str]) -> dict[str, Any]:
     for text in found:
         for _, name, form, _ in string.Formatter().parse(text):
             if name:
-                values[name] = _value(name, form or "")
+                values[name] = _value(form or "")
     return values
 
 
-def _value(name: str, form: str) -> Any:
+def _value(form: str) -> Any:
     if form in ("list", "or"):
         return ["x1"]
     if form == "word":
         return "step"
-    is_number = form in ("number", "percent", "points", "plain", "gib", "times", "duration") or form[-1:] in tuple(
-        "fgd,%e"
-    )
-    return 3 if is_number and form not in WORDS_OF_FORMS else "x"
-
-
-WORDS_OF_FORMS = ("quoted",)
+    is_number = form in _NUMBERS or (form != "quoted" and form[-1:] in tuple("fgd,%e"))
+    return 3 if is_number else "x1"

@@ -41,7 +41,7 @@ def test_a_choice_shows_its_plan_values_and_command(server: Server) -> None:
 
 def test_every_problem_is_listed_beside_its_field_with_buttons(server: Server) -> None:
     found = ask(server, "check", "optim.learning_rate=5", "nowhere.key=1")
-    assert not found["right"] and "at least 2 things" in found["verdict"]
+    assert not found["right"] and "at least 2 problems" in found["verdict"]
     assert {error["where"] for error in found["errors"]} == {"optim.learning_rate", "nowhere.key"}
     place = [error["where"] for error in found["errors"]].index("optim.learning_rate")
     assert found["ways"][place][0] == {"changes": [], "undo": ["optim.learning_rate"]}
@@ -90,5 +90,4 @@ def test_rewards_are_tried_on_rows(server: Server) -> None:
     assert "No problems found" in found
     assert "right answer" in found and "yours" in found and "&lt;script&gt;" in found and "<script>" not in found
     found = ask(server, "attempt", "reward.components.0.weight=0", "reward.components.1.weight=-1")["html"]
-    assert "the reward of" in found
-    assert "Fix 1 problem" in ask(server, "attempt", "lora.r=0")["html"]
+    assert "Fix at least 1 problem" in ask(server, "attempt", "lora.r=0")["html"]
