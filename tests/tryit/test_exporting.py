@@ -43,9 +43,9 @@ def test_an_export_ends_with_files_and_one_that_fails_with_its_reason(run: RunDi
 @pytest.mark.parametrize(
     ("kind", "step", "repo", "told"),
     [
-        ("zip", 2, None, "'zip' is no kind of export"),
-        ("--help", 2, None, "is no kind of export"),
-        ("merged", 9, None, "9 is no checkpoint"),
+        ("zip", 2, None, "'zip' is not a kind of export"),
+        ("--help", 2, None, "is not a kind of export"),
+        ("merged", 9, None, "9 is not a checkpoint"),
         ("hub", 2, None, "is not USER/NAME"),
         ("hub", 2, "--public", "is not USER/NAME"),
         ("hub", 2, "me/my model", "is not USER/NAME"),

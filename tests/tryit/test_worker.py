@@ -201,12 +201,12 @@ def test_a_run_without_checkpoint_is_refused_before_anything_starts(make_run: Ca
 
 
 def test_a_checkpoint_that_is_none_is_refused_and_so_are_too_many_questions(run: RunDir) -> None:
-    with pytest.raises(RunError, match=r"7 is no checkpoint of this run.*1, 2"):
+    with pytest.raises(RunError, match=r"7 is not a checkpoint of this run.*1, 2"):
         parent.ask(run, TYPED | {"checkpoint": 7})
     run.tryit_requests.mkdir(parents=True)
     for _ in range(parent.MOST_WAITING):
         write_json(run.tryit_requests / f"{new_id()}.json", TYPED)
-    with pytest.raises(RunError, match="8 questions wait already"):
+    with pytest.raises(RunError, match="8 questions are waiting already"):
         parent.ask(run, TYPED)
     assert reading.process(run).state == "none"
 
