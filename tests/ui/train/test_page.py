@@ -90,4 +90,5 @@ def test_rewards_are_tried_on_rows(server: Server) -> None:
     assert "No problems found" in found
     assert "right answer" in found and "yours" in found and "&lt;script&gt;" in found and "<script>" not in found
     found = ask(server, "attempt", "reward.components.0.weight=0", "reward.components.1.weight=-1")["html"]
+    assert "the reward of" in found
     assert "Fix at least 1 problem" in ask(server, "attempt", "lora.r=0")["html"]
