@@ -15,13 +15,13 @@ from trainer.spec import SET_ELSEWHERE, RunSpec, trl_table
 FREE = ("data.columns.", "data.instruction.texts.", "reward.components.0.params.", "trl.chat_template_kwargs.")
 SECTIONS = "|".join(name for name in RunSpec.model_fields if name != "title")
 _SET = re.compile(r"--set ['\"]?([A-Za-z_][\w.]*)=")
-_KEY = re.compile(rf"(?<![\w./])((?:{SECTIONS})\.[a-z_][\w.]*\w)(?![\w/(])")
+_KEY = re.compile(rf"(?<![\w./\"])((?:{SECTIONS})\.[a-z_][\w.]*\w)(?![\w/(])")
 _FILE = re.compile(r"\.(py|md|toml|json|jsonl|csv|html|txt|parquet)$")
 PLACEHOLDERS = {"section.key"}
 
 
 def keys(text: str) -> set[str]:
-    """Settings that a text names: after --set, and `section.key` anywhere."""
+    """Settings that a text names: after --set, and section.key anywhere but in double quotes (keys of words)."""
     found = {key for key in _KEY.findall(text) if not _FILE.search(key)}
     return (found | set(_SET.findall(text))) - PLACEHOLDERS
 
