@@ -32,6 +32,7 @@ argument of TRL's `GRPOConfig` *is* that argument; those without a key of their 
 
 This page is written by `tools/settings_page.py` from the sources in `trainer/spec/`. Change the help there.
 """
+TABLE = "| key | type | default | what |\n|---|---|---|---|\n"
 TRL = """
 ## trl
 
@@ -102,16 +103,28 @@ def default(field: FieldInfo) -> str:
 
 def rows(section: type[BaseModel], path: str) -> Iterator[str]:
     """A table of one section, then those of the sections inside it."""
-    yield f"\n## {path}\n\n{_line(section.__doc__ or '')}\n\n| key | type | default | what |\n|---|---|---|---|\n"
+    yield f"\n## {path}\n\n{_line(section.__doc__ or '')}\n\n{TABLE}"
     below = []
     for name, field in section.model_fields.items():
-        words = _with_bounds(kind(field.annotation), tuple(field.metadata)).replace("|", "or")
-        yield f"| `{path}.{name}` | {words} | {default(field)} | {_line(field.description or '')} |\n"
+        yield _row(f"{path}.{name}", field)
         found = section_class(field.annotation)
         if found is not None and found is not section:
             below.append((found, f"{path}.{name}" + (".0" if kind(field.annotation) == "list of tables" else "")))
     for found, place in below:
         yield from rows(found, place)
+
+
+def _top(names: list[str]) -> Iterator[str]:
+    """The keys that stand before the first section."""
+    yield TABLE
+    for name in names:
+        if name != "trl":
+            yield _row(name, RunSpec.model_fields[name])
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    words = _with_bounds(kind(field.annotation), tuple(field.metadata)).replace("|", "or")
+    return f"| `{key}` | {words} | {default(field)} | {_line(field.description or '')} |\n"
 
 
 def _fixed(argument: str) -> str:
@@ -128,8 +141,7 @@ def _line(text: str) -> str:
 
 def render() -> str:
     sections = [(name, section_class(field.annotation)) for name, field in RunSpec.model_fields.items()]
-    title = RunSpec.model_fields["title"]
-    parts = [HEAD, f"\n## title\n\n`title` (text, default {default(title)}): {_line(title.description or '')}\n"]
+    parts = [HEAD, "\n## The top of the file\n\n", *_top([name for name, section in sections if section is None])]
     parts += ["".join(rows(section, name)) for name, section in sections if section is not None]
     others = sorted(argument for argument, key in trl_homes().items() if key == f"trl.{argument}")
     parts.append(TRL.format(example=next(argument for argument in others if argument not in FIXED)))

@@ -54,14 +54,14 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def below(parser: argparse.ArgumentParser, name: str) -> dict[str, set[str]]:
-    """{command: its options}, those of commands of commands too."""
+    """{command: its options}, those of commands of commands too. --lang, which all of them take, is of the first."""
     found = {name: options(parser)}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             if name.count(" ") > 2:  # `rewards` alone does nothing
                 found.pop(name)
             for command, inner in action.choices.items():
-                found |= below(inner, f"{name} {command}")
+                found |= {each: those - {"--lang"} for each, those in below(inner, f"{name} {command}").items()}
     return found
 
 
@@ -101,7 +101,7 @@ def unknown(text: str) -> list[str]:
         name = next(name for name in sorted(options_of, key=len, reverse=True) if f"{words} ".startswith(f"{name} "))
         rest = words.removeprefix(name).split()
         named_one = name != "python -m trainer" or not rest or rest[0] in ("COMMAND", "...")
-        wrong = [word for word in rest if word.startswith("--") and word not in options_of[name]]
+        wrong = [word for word in rest if word.startswith("--") and word not in options_of[name] | {"--lang"}]
         found += [f"{name} {' '.join(wrong or rest[:1])}"] if wrong or not named_one else []
     return found
 

@@ -13,7 +13,8 @@ from trainer.spec import SET_ELSEWHERE, RunSpec, trl_table
 
 # Where any key may stand: what a person's own columns, params and arguments are called.
 FREE = ("data.columns.", "data.instruction.texts.", "reward.components.0.params.", "trl.chat_template_kwargs.")
-SECTIONS = "|".join(name for name in RunSpec.model_fields if name != "title")
+TOP = {name for name, field in RunSpec.model_fields.items() if explain.section_class(field.annotation) is None}
+SECTIONS = "|".join(sorted(RunSpec.model_fields.keys() - TOP | {"trl"}))
 _SET = re.compile(r"--set ['\"]?([A-Za-z_][\w.]*)=")
 _KEY = re.compile(rf"(?<![\w./\"])((?:{SECTIONS})\.[a-z_][\w.]*\w)(?![\w/(])")
 _FILE = re.compile(r"\.(py|md|toml|json|jsonl|csv|html|txt|parquet)$")
@@ -48,7 +49,7 @@ def unlisted(text: str) -> set[str]:
     """Settings that the page of settings lacks, or that only it has; of [trl] what is refused as well."""
     listed = set(named(text))
     refused = listed & set(SET_ELSEWHERE)
-    return (set(explain.all_keys()) - listed) | {key for key in listed - refused if not exists(key)}
+    return ((set(explain.all_keys()) | TOP - {"trl"}) - listed) | {key for key in listed - refused if not exists(key)}
 
 
 def test_every_setting_is_on_its_page() -> None:
