@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.docs.reading import PROJECT, page, pages
 
-_PATH = re.compile(r"(?<![\w./-])((?:trainer|tests|docs|presets|benchmarks|tools)/[\w./*-]*)")
+_FOLDERS = r"(?<![\w./-])((?:trainer|tests|docs|presets|benchmarks|tools)/"
+_PATH = re.compile(rf"{_FOLDERS}[\w./*-]*)")
 _MODULE = re.compile(r"(?<![\w./])((?:trainer|tools|benchmarks)(?:\.[a-z_]+)+)(?![\w/(])")
+_IN_SOURCE = re.compile(rf"{_FOLDERS}[\w./-]*\.(?:py|md|toml|json|sh))\b")
+_NAME = re.compile(r"(?<![\w./-])((?:trainer|tools|benchmarks)(?:\.[A-Za-z_]\w*)+)")
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _TEST = re.compile(r"`(test_\w+)`")
 
@@ -49,9 +55,56 @@ def all_tests() -> set[str]:
     return {name for source in sources for name in re.findall(r"^ *(?:async )?def (test_\w+)", source, re.MULTILINE)}
 
 
+ELSEWHERE = {"docs/gguf.md"}  # of ggml
+
+
+def sources() -> list[Path]:
+    return [*sorted((PROJECT / "trainer").rglob("*.py")), *sorted((PROJECT / "tools").glob("*.py")), PROJECT / "app.py"]
+
+
+def missing_in_source(path: Path, source: str) -> list[str]:
+    """Files that a source names anywhere, and modules, classes and functions that its docstrings name."""
+    named = {file for file in _IN_SOURCE.findall(source) if not (_is_there(file) or (path.parent / file).exists())}
+    told = {name for text in docstrings(source) for name in _NAME.findall(text) if not name.endswith((".py", ".md"))}
+    return sorted(named - ELSEWHERE | {name for name in told if not _is_defined(name)})
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """Texts that stand alone: of modules, classes, functions and fields."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+
+
+def _is_defined(name: str) -> bool:
+    """A module, or a name that its source has: trainer.errors.Problem.read."""
+    parts = name.split(".")
+    for count in range(len(parts), 1, -1):
+        source = _source(".".join(parts[:count]))
+        if source is not None:
+            return all(re.search(rf"\b{part}\b", source) for part in parts[count:])
+    return False
+
+
 @pytest.mark.parametrize("name", pages())
 def test_what_a_page_names_is_there(name: str) -> None:
     assert missing(name, page(name)) == []
+
+
+def test_what_a_source_names_is_there() -> None:
+    found = {path: missing_in_source(path, path.read_text(encoding="utf-8")) for path in sources()}
+    assert {path.relative_to(PROJECT).as_posix(): names for path, names in found.items() if names} == {}
+
+
+def test_what_a_source_names_and_is_not_there_is_found() -> None:
+    text = (
+        '"""See docs/nowhere.md, trainer.run.events.EventReader, trainer.worker.callbacks.Nobody and trainer.cli."""\n'
+    )
+    assert missing_in_source(PROJECT / "app.py", text) == [
+        "docs/nowhere.md",
+        "trainer.cli",
+        "trainer.worker.callbacks.Nobody",
+    ]
 
 
 def test_every_page_is_linked_from_another() -> None:
