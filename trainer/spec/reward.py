@@ -1,4 +1,4 @@
-"""The section `reward`: what a completion is paid."""
+"""The section `reward`: how completions are scored."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Component(Section):
 
 
 class Reward(Section):
-    """What a completion is paid: the weighted sum of its components."""
+    """The reward of a completion: the weighted sum of its components."""
 
     components: Annotated[list[Component], Field(min_length=1)]
     """Each value is scaled, clipped, weighted and summed."""
@@ -72,7 +72,7 @@ class Reward(Section):
     gold_template: str = "{answer}"
     """What a perfect completion to a row looks like; for the checks before training and the playground."""
     on_error: Literal["fail", "none", "zero"] = "none"
-    """A row whose reward function failed or hung: the run fails, the row has no reward, or it is paid 0."""
+    """A row whose reward function failed or hung: the run fails, the row has no reward, or the component counts 0."""
     deadline_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds a batch of rewards may take. After half of them rows are tried one by one, to find the one that hangs."""
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
