@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,9 +51,11 @@ def _source(module: str) -> str | None:
     return None
 
 
-def all_tests() -> set[str]:
+@functools.cache
+def all_tests() -> frozenset[str]:
     sources = [path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("test_*.py")]
-    return {name for source in sources for name in re.findall(r"^ *(?:async )?def (test_\w+)", source, re.MULTILINE)}
+    found = (re.findall(r"^ *(?:async )?def (test_\w+)", source, re.MULTILINE) for source in sources)
+    return frozenset(name for names in found for name in names)
 
 
 ELSEWHERE = {"docs/gguf.md"}  # of ggml
