@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from trainer.presets.explain import section_class
 from trainer.spec import FIXED, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
+from trainer.text.words import DEFAULT, words
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 NAMES = {str: "text", bool: "true or false", int: "whole number", float: "number", dict: "table", Any: "anything"}
@@ -72,7 +73,7 @@ def kind(annotation: object) -> str:
     return NAMES.get(typing.cast(Any, origin or annotation), "table")
 
 
-def _with_bounds(words: str, metadata: tuple[object, ...]) -> str:
+def _with_bounds(base: str, metadata: tuple[object, ...]) -> str:
     limits = []
     for found in metadata:
         nested = found.metadata if isinstance(found, FieldInfo) else [found]
@@ -86,7 +87,7 @@ def _with_bounds(words: str, metadata: tuple[object, ...]) -> str:
             ]  # fmt: skip
             if isinstance(bound, bounds.MinLen):
                 limits.append("not empty")
-    return f"{words} {', '.join(limits)}" if limits else words
+    return f"{base} {', '.join(limits)}" if limits else base
 
 
 def _value(value: object) -> str:
@@ -123,15 +124,16 @@ def _top(names: list[str]) -> Iterator[str]:
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    words = _with_bounds(kind(field.annotation), tuple(field.metadata)).replace("|", "or")
-    return f"| `{key}` | {words} | {default(field)} | {_line(field.description or '')} |\n"
+    taken = _with_bounds(kind(field.annotation), tuple(field.metadata)).replace("|", "or")
+    return f"| `{key}` | {taken} | {default(field)} | {_line(field.description or '')} |\n"
 
 
 def _fixed(argument: str) -> str:
     if argument not in FIXED:
         return ""
     value, reason = FIXED[argument]
-    return f"`{_value(value)}`: {_line(reason)}"
+    english = words(DEFAULT)
+    return f"`{_value(value)}`: {_line(english(reason) if reason in english else reason)}"
 
 
 def _line(text: str) -> str:

@@ -57,7 +57,7 @@ FIXED: dict[str, tuple[Scalar, str]] = {
     "disable_tqdm": (True, "the log is a file; progress comes from the events"),
     "save_strategy": (
         "steps",
-        "a checkpoint must fall between two rollout phases: checkpoint.save_steps",
+        "a checkpoint must lie between two rollout phases: checkpoint.save_steps",
     ),
     "save_only_model": (
         False,
