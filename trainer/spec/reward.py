@@ -1,4 +1,4 @@
-"""The section `reward`: how completions are scored."""
+"""The section `reward`: the functions that judge a completion, and how their values are added up."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Reward(Section):
     gold_template: str = "{answer}"
     """What a perfect completion to a row looks like; for the checks before training and the playground."""
     on_error: Literal["fail", "none", "zero"] = "none"
-    """A row whose reward function failed or hung: the run fails, the row has no reward, or the component counts 0."""
+    """A row whose reward function failed or hung: the run fails, the row has no reward, or its reward is 0."""
     deadline_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds a batch of rewards may take. After half of them rows are tried one by one, to find the one that hangs."""
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
