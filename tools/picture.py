@@ -1,4 +1,4 @@
-"""Draw a finished run as its terminal showed it: the picture of the README.
+"""Draw a finished run as its terminal showed it: the picture in docs/commands.md.
 
 .venv/bin/python tools/picture.py RUN docs/tiny.svg
 """

@@ -1,7 +1,7 @@
-"""Take the pictures of the page that the README shows, from real runs in a real browser.
+"""Take the pictures of the page that README and docs/page.md show, from real runs in a real browser.
 
 .venv/bin/python tools/screenshots.py                          docs/page/{train,live,groups,runs}.png
-.venv/bin/python tools/screenshots.py --all FOLDER             also narrow, Korean, dark and without runs
+.venv/bin/python tools/screenshots.py --all FOLDER             and FOLDER: also narrow, Korean, dark, without runs
 
 --run names the run that is shown (default: the newest that finished); --outputs the folder it lies in. The server is
 this script's own, on a free port, and only looks: nothing is started or deleted.

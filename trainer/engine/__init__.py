@@ -29,7 +29,7 @@ def resolve(spec: RunSpec) -> Choice:
         raise EngineError(Problem("engine.no_gpu", "model.device"))
     dtype = spec.model.dtype
     if dtype == "auto":
-        # Not float16 on older GPUs: neither whole weights nor QLoRA can be trained in it (trainer/spec/rules.py).
+        # Not float16 on older GPUs: neither whole weights nor QLoRA train in it (trainer/presets/rules/model.py).
         native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = "bfloat16" if native else "float32"
     engine, why = _engine(spec, device)

@@ -72,7 +72,7 @@ class Data(Section):
     overlong: Literal["drop", "cut", "error"] = "drop"
     """Longer prompts: left out, cut at the start of the user's text, or refused. Counted in every case."""
     leaks: Literal["error", "warn", "drop"] = "error"
-    """Held-out rows whose prompt is also trained on: refused, said, or left out of the training rows."""
+    """Held-out rows whose prompt is also trained on: refused, warned of, or left out of the training rows."""
     shuffle_dataset: bool = True
     """Another order in every epoch, the same for the same seed."""
 

@@ -6,7 +6,7 @@
     length      lengths, truncation                       evaluation  held-out rows
 
 A rule yields what it found about its signal, green too. Thresholds are constants of its module; the words of a sentence
-are in report/text under finding.<signal>.<key>, those of the signal itself under signal.<signal>.
+are in trainer/text under report.finding.<signal>.<key>, those of the signal itself under report.signal.<signal>.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def generation_floor(m: Material) -> Iterator[Finding]:
 
 
 def _faster(m: Material) -> Iterator[Advice]:
-    """vLLM, where Unsloth can hand it the adapter (trainer/spec/rules/model.py)."""
+    """vLLM, where Unsloth can hand it the adapter (trainer/presets/rules/model.py)."""
     engine = m.setting("model.engine")
     if engine is None or m.setting("lora.enabled") is not True or m.setting("model.dtype") == "float32":
         return

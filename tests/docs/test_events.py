@@ -1,0 +1,40 @@
+"""docs/events.md has every kind of event with its fields, and no other."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.docs.reading import named, page, parts
+
+HEAD = {"t", "kind", "attempt", "_dropped", "_shortened"}  # of every event: said once, above the kinds
+
+
+@pytest.fixture(scope="module")
+def kinds() -> dict[str, set[str]]:
+    """{kind: fields, as they are called in the file}."""
+    records: Any = pytest.importorskip("trainer.run.records")
+    return {kind: set(record.__struct_encode_fields__) - HEAD for kind, record in records.KINDS.items()}
+
+
+def differences(text: str, kinds: dict[str, set[str]]) -> set[str]:
+    """Kinds, and fields as `kind.field`, that only the text or only the records have."""
+    told = {kind: set(named(part)) for kind, part in parts(text).items()}
+    both = told.keys() & kinds.keys()
+    return (told.keys() ^ kinds.keys()) | {f"{kind}.{name}" for kind in both for name in told[kind] ^ kinds[kind]}
+
+
+def test_every_kind_and_field_is_documented_and_no_other(kinds: dict[str, set[str]]) -> None:
+    assert differences(page("docs/events.md"), kinds) == set()
+
+
+def test_what_every_event_has_is_documented() -> None:
+    head = page("docs/events.md").split("\n## ", 1)[0]
+    assert set(re.findall(r"`(\w+)`", head)) >= HEAD
+
+
+def test_a_wrong_page_is_found(kinds: dict[str, set[str]]) -> None:
+    text = page("docs/events.md").replace("## heartbeat\n", "## heart\n").replace("| `exit_code` |", "| `code` |")
+    assert differences(text, kinds) == {"heartbeat", "heart", "run_failed.exit_code", "run_failed.code"}
