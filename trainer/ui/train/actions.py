@@ -1,7 +1,4 @@
-"""Check a form and start the run it stands for. Everything a browser sends is checked here again; no gradio.
-
-The words of problems that launch, presets and plan find are theirs (English).
-"""
+"""Check a form and start the run it stands for. Everything a browser sends is checked here again; no gradio."""
 
 from __future__ import annotations
 
