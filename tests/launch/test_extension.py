@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from tests.launch.test_attempts import until_step
 from tests.run.test_best import publish
 from trainer import launch, presets
 from trainer.__main__ import main as tool
-from trainer.errors import RunError, TrainerError
+from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch import WorkerHandle
 from trainer.machine.json_files import read_json
 from trainer.run.rundir import RunDir, outputs_dir
@@ -61,6 +62,17 @@ def test_a_finished_run_is_planned_longer_and_the_old_plan_is_kept() -> None:
     assert launch.status_of(run) == "finished"
     assert launch.extend(run, 2).optimizer_steps == 10
     assert {path.name for path in run.path.glob("*.json")} >= {"spec.1.json", "spec.2.json", "plan.2.json"}
+
+
+def test_warnings_of_the_rows_stay_also_those_of_the_version_before() -> None:
+    run = made(events=FINISHED)
+    of_rows = Problem("presets.no_data", "rows.jsonl:3").message()
+    stored = read_json(run.plan) or {}
+    stored["warnings"] = [*stored["warnings"], "rows.jsonl:1: an old sentence", of_rows.stored()]
+    run.plan.write_text(json.dumps(stored), encoding="utf-8")
+    once = launch.extend(run, 4).warnings
+    assert [str(warning) for warning in once[-2:]] == ["rows.jsonl:1: an old sentence", str(of_rows)]
+    assert list(map(str, launch.extend(run, 4).warnings)) == list(map(str, once))
 
 
 def test_only_an_extended_run_that_is_finished_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,12 @@ def test_a_message_is_said_in_the_language_of_who_reads_it() -> None:
     assert Message.read(json.loads(json.dumps(message.stored()))) == message
 
 
+def test_a_particle_fits_a_message_as_well() -> None:
+    ko = words("ko")
+    table = {key: ko(key) for key in ko.keys()} | {"x": "{what:\uc740}"}  # noqa: SIM118
+    assert Words("ko", table)("x", what=Message("status.finished")) == "\uc644\ub8cc\ub294"
+
+
 def test_a_message_whose_key_is_gone_is_said_as_it_was() -> None:
     stored = {"key": "of.another.version", "values": {"n": 1}, "text": "what it said"}
     assert words("ko").said(Message.read(stored)) == "what it said"

@@ -263,7 +263,7 @@ def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -
         wrong = explain.problems(error, raw, where)
     else:
         return spec, rules.problems(spec)
-    problems = [_taken_out(problem) if problem.where in removed else problem for _, problem in wrong]
+    problems = [_taken_out(problem) if problem.place in removed else problem for _, problem in wrong]
     paths = [path for path, _ in wrong]
     rest = copy.deepcopy(dict(raw))
     for path in paths:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import english
 from trainer import launch, presets
 from trainer.errors import SpecError, TrainerError
 from trainer.machine import gpu
@@ -306,3 +307,32 @@ def test_columns_of_a_file_that_are_called_otherwise_are_proposed(tmp_path: Path
 def test_the_name_of_a_run_is_mended_by_no_setting() -> None:
     found = checked(name="../up")
     assert fixes.ways(found) == [[]]
+
+
+# ---------------------------------------------------------------------------------- in Korean
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "optim.learning_rate=5", "optim.lerning_rate=1", "model.load_in_4bit=true", "optim.optim=zzz",
+        "reward.components.0.function=exact_mach", "trl.logging_steps=10", "grpo.delta=1.1",
+        "optim.per_device_train_batch_size=6", "model.max_seq_length=10", "data.prompt_template={0}",
+    ],
+)  # fmt: skip
+def test_what_is_wrong_and_what_to_type_is_said_in_korean(change: str) -> None:
+    say = words("ko")
+    found = actions.check(Form("preset", "tiny", changes=(change,)))
+    assert found.problems
+    shown = re.sub(r"<[^>]+>", " ", views.readiness(found, [[] for _ in found.problems], say))
+    assert english.sentences(shown) == []
+    in_english = views.answer(actions.check(found.form), EN)
+    assert views.answer(found, say)["ways"] == in_english["ways"]  # what a click changes is the same in every language
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_number_is_shown_as_it_was_typed(language: str) -> None:
+    say = words(language)
+    found = actions.check(Form("preset", "tiny", changes=("optim.learning_rate=1e9",)))
+    shown = views.readiness(found, [[]], say)
+    assert "1e9" in shown and "1000000000" not in shown

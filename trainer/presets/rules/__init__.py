@@ -26,7 +26,7 @@ def problems(spec: RunSpec, wrong: Sequence[Path] = ()) -> list[Problem]:
         for rule in RULES
         if not any(_touches(key, bad) for key in rule.keys for bad in wrong)
         for problem in rule.check(spec)
-        if not any(_touches(tuple(problem.where.split(".")), bad) for bad in wrong)
+        if not any(_touches(tuple(problem.place.split(".")), bad) for bad in wrong)
     ]
 
 
