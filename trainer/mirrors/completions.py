@@ -1,6 +1,6 @@
 """The completions of one step as rows of a table, bounded in number and length.
 
-Reads rollouts/step_N.jsonl.
+Reads rollouts/step_N.jsonl. Standard library and trainer.run.rundir.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainer.run.rundir import RunDir
 MAX_ROWS = 64
 MAX_CHARACTERS = 4000
 COLUMNS = ("step", "group", "prompt", "completion", "reward", "advantage", "tokens", "truncated", "outcome")
-COMPONENT = "rewards/"  # before the name of a component: it can then not be taken for another column
+PAID = "rewards/"  # before the name of a component: it can then not be taken for another column
 
 
 @dataclass
@@ -45,7 +45,7 @@ def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
                     if total > MAX_ROWS:
                         continue
                     row, more = _row(step, group, completion, redactor)
-                    names.update(dict.fromkeys(name for name in row if name.startswith(COMPONENT)))
+                    names.update(dict.fromkeys(name for name in row if name.startswith(PAID)))
                     found.append(row | {"prompt": prompt})
                     cut += more + shortened
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -66,8 +66,8 @@ def _row(
         "outcome": group["outcome"],
         **{name: completion[name] for name in ("reward", "advantage", "tokens", "truncated")},
     }
-    components = completion.get("components") or {}
-    return row | {f"{COMPONENT}{redactor.text(name)}": value for name, value in components.items()}, cut
+    paid = completion.get("components") or {}
+    return row | {f"{PAID}{redactor.text(name)}": value for name, value in paid.items()}, cut
 
 
 def as_text(prompt: Any) -> str:
