@@ -38,8 +38,8 @@ def export(
 
     kind: one of KINDS. checkpoint: a step, LATEST for the newest that verifies, or BEST (trainer.run.best). dtype: of
     merged weights, one of DTYPES, the first by default. quants: of GGUF files. repo, private, upload: for kind hub;
-    upload is "adapter" or "merged", None takes the adapter of a run that has one. say: told one line at a time what
-    happens.
+    upload is "adapter" or "merged", None takes the adapter of a run that has one. say: called
+    with one line at a time of what happens.
     Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
     CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
     """

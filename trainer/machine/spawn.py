@@ -66,7 +66,7 @@ def detached(
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """A child inherits the mask: a signal that comes while it is still importing would end it without a word."""
+    """A child inherits the mask: a signal that comes while it is still importing would end it silently."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -3,12 +3,12 @@
     check(spec, plan)     SpecError with every problem at once, or nothing
 
 Devices and packages, the model's files, the disks; the network comes last, is asked only about a Hub model that is
-not in the local cache, and gets five seconds in all. The rooms:
+not in the local cache, and gets five seconds in all. The files:
 
     machine       GPU, engine, packages, main memory
     rewards       own files, the sandbox, models in folders, the key of a judge
     model_files   what a folder or a repository must hold to be trained
-    address       an address in place of a model's name
+    repo_id       an address in place of a model's name
     local         a model that is a folder
     hub           a model that is a Hub id: the local cache, then one look at the Hub
     disk          room for the checkpoints and for the download

@@ -1,4 +1,4 @@
-"""What a folder or a repository must hold so that it can be trained: told from names and small JSON files.
+"""What a folder or a repository must hold so that it can be trained: the names of its files, and small JSON files.
 
 Knows nothing about where the files are. The names are those transformers 5.17 looks for (modeling_utils.py
 `_get_resolved_checkpoint_files`).
