@@ -43,7 +43,7 @@ from trainer.text import Message, here, readable
 MOST = 4  # processes, unless reward.workers says another number
 START_S = 60.0  # a person's own file may import what takes long
 END_S = 1.0  # for the kernel to end a process
-LEAST_ROW_S = 0.05  # a row that had less would fail by the scheduler's doing
+LEAST_ROW_S = 0.05  # with less a row would fail by the scheduler's doing
 PRINTED = 20_000  # bytes a process may print while it works on one task
 USUAL_ROW_S = 1.0  # below it no row is called slow, whatever its neighbours took
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
