@@ -7,10 +7,8 @@ at most `deadline_s`, whatever happens; rows without an answer by then are Failu
 How the deadline is spent: a whole batch may take half of what is left of it, a single row a quarter, and a second or
 50 times the slowest row so far once there is one. So there is time to find several bad rows.
 
-The B rows of a call are split over processes where the function judges row by row. Requests travel as pickle, answers
-as JSON (child.py): code of a person may have made an answer, and unpickling runs code.
-
-Imports the library of rewards, which is light; what its functions need at a call is imported in the processes.
+Requests travel as pickle, answers as JSON (child.py): code of a person may have made an answer, and unpickling runs
+code. Imports the library of rewards, which is light; what its functions need at a call is imported in the processes.
 """
 
 from __future__ import annotations
@@ -95,7 +93,8 @@ class _Child:
             kept = piece[: max(0, self.may_print)]
             sys.stderr.write(kept.decode("utf-8", "replace"))
             if 0 <= self.may_print < len(piece):
-                sys.stderr.write(f"\n[{here()('rewards.printed', most=PRINTED)}]\n")
+                left_out = here()("rewards.printed", most=PRINTED)
+                sys.stderr.write(f"\n[{left_out}]\n")
             sys.stderr.flush()
             self.may_print -= len(piece)
         printed.close()
