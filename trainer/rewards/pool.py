@@ -7,10 +7,8 @@ at most `deadline_s`, whatever happens; rows without an answer by then are Failu
 How the deadline is spent: a whole batch may take half of what is left of it, a single row a quarter, and a second or
 50 times the slowest row so far once there is one. So there is time to find several bad rows.
 
-The B rows of a call are split over processes where the function judges row by row. Requests travel as pickle, answers
-as JSON (child.py): code of a person may have made an answer, and unpickling runs code.
-
-Imports the library of rewards, which is light; what its functions need at a call is imported in the processes.
+Requests travel as pickle, answers as JSON (child.py): code of a person may have made an answer, and unpickling runs
+code. Imports the library of rewards, which is light; what its functions need at a call is imported in the processes.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ from trainer.text import Message, here, readable
 MOST = 4  # processes, unless reward.workers says another number
 START_S = 60.0  # a person's own file may import what takes long
 END_S = 1.0  # for the kernel to end a process
-LEAST_ROW_S = 0.05  # a row that had less would fail by the scheduler's doing
+LEAST_ROW_S = 0.05  # with less a row would fail by the scheduler's doing
 PRINTED = 20_000  # bytes a process may print while it works on one task
 USUAL_ROW_S = 1.0  # below it no row is called slow, whatever its neighbours took
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -95,7 +93,8 @@ class _Child:
             kept = piece[: max(0, self.may_print)]
             sys.stderr.write(kept.decode("utf-8", "replace"))
             if 0 <= self.may_print < len(piece):
-                sys.stderr.write(f"\n[{here()('rewards.printed', most=PRINTED)}]\n")
+                left_out = here()("rewards.printed", most=PRINTED)
+                sys.stderr.write(f"\n[{left_out}]\n")
             sys.stderr.flush()
             self.may_print -= len(piece)
         printed.close()

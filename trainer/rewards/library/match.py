@@ -43,7 +43,7 @@ def exact_match(
 def position_match(
     answer_column: str = "answer", extract: str | None = None, gold_extract: str | None = None
 ) -> RewardFunction:
-    """Share of positions at which answer and gold have the same character, over the longer of the two lengths: 0 to 1."""
+    """Share of positions at which answer and gold have the same character, of the longer of the two lengths: 0 to 1."""
     find, find_gold = finder(extract), finder(gold_extract)
 
     def judge_row(completion: Completion, gold: object) -> Value:
