@@ -67,7 +67,7 @@ def step_line(state: RunState, index: int, beta: float, words: Words) -> str:
         speed=f"{number(tokens_per_s(state, index)):>6}",
         seconds=state.seconds[index],
         memory=(state.gpu or {}).get("used_gib") or state.peak_memory_gib,
-        left=eta_s(state, index),
+        left=_left(state, index, words),
     )
 
 
@@ -88,10 +88,15 @@ def eta_s(state: RunState, index: int) -> float | None:
     return (state.steps_total - state.steps[index]) * sum(known) / len(known)
 
 
+def _left(state: RunState, index: int, words: Words) -> str:
+    left = eta_s(state, index)
+    return words("time.seconds", seconds=0) if left == 0 else words.duration(left)
+
+
 def bar(state: RunState, width: int, words: Words) -> str:
     """Progress with the expected time, `width` characters wide at most."""
     done, total = state.last_step, state.steps_total or 0
-    said = words("console.step.bar", done=done, total=total, left=eta_s(state, len(state.steps) - 1))
+    said = words("console.step.bar", done=done, total=total, left=_left(state, len(state.steps) - 1, words))
     room = min(40, width - len(said) - 3)
     if not total or room < 5:
         return said[:width]
@@ -138,7 +143,7 @@ def _started(event: Event, words: Words) -> str:
 def _phase(event: Event, words: Words) -> str:
     name = str(event.get("name"))
     if name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
-        return words("console.phase.probe", detail=event.get("detail")) if event.get("state") == "start" else ""
+        return words("console.phase.probe") if event.get("state") == "start" else ""
     if event.get("state") != "end" or name in _QUIET_PHASES:
         return ""
     return words("console.phase.done", name=phase_name(name, words), seconds=event.get("seconds"))
