@@ -27,6 +27,8 @@ from typing import Any, Literal, NamedTuple, Self
 from trainer import text
 from trainer.text import Message, Words
 
+_PARTS: tuple[Literal["where", "what", "fix"], ...] = ("where", "what", "fix")
+
 
 class Said(NamedTuple):
     """A problem in the words of one language."""
@@ -62,14 +64,9 @@ class Problem:
         if f"{head}.what" not in words and self._english is not None:
             return self._english
         where, what, fix = (
-            words.said(Message(f"{head}.{part}", **self.values)) if f"{head}.{part}" in words else ""
-            for part in ("where", "what", "fix")
+            words.said(Message(f"{head}.{part}", **self.values)) if f"{head}.{part}" in words else "" for part in _PARTS
         )
         return Said(self.place or where, what, fix)
-
-    def why(self) -> Message:
-        """What is wrong, as a value of another problem or message."""
-        return Message(f"problem.{self.key}.what", **self.values)
 
     @property
     def where(self) -> str:
@@ -83,24 +80,21 @@ class Problem:
     def fix(self) -> str:
         return self.said(text.words(text.DEFAULT)).fix
 
-    def message(self) -> text.Message:
-        """The whole problem as one sentence: where a problem is a warning among others."""
-        english = text.words(text.DEFAULT)
-        said, head = self.said(english), f"problem.{self.key}"
-        parts: dict[str, Any] = said._asdict()
-        for name in parts:
-            if f"{head}.{name}" in english and not (name == "where" and self.place):
-                parts[name] = text.Message(f"{head}.{name}", **self.values)
-        return text.Message("plain.problem_with_fix" if said.fix else "plain.problem", **parts)
-
-    def part(self, name: Literal["what", "fix"]) -> text.Message:
+    def part(self, name: Literal["where", "what", "fix"]) -> Message:
         """One part of it, as a value of another text; an empty text where it has none."""
         key = f"problem.{self.key}.{name}"
+        if name == "where" and self.place:
+            return Message("plain.text", text=self.place)
         if self._english is None and key not in text.words(text.DEFAULT):
-            return text.Message("plain.text", text="")
-        message = text.Message(key, **self.values)
+            return Message("plain.text", text="")
+        message = Message(key, **self.values)
         message.english = getattr(self._english, name, "")
         return message
+
+    def message(self) -> Message:
+        """The whole problem as one sentence: where a problem is a warning among others."""
+        parts = {name: self.part(name) for name in _PARTS}
+        return Message("plain.problem_with_fix" if self.fix else "plain.problem", **parts)
 
     def stored(self) -> dict[str, Any]:
         """As JSON, with its English: in the event log, or on its way from another process."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer import launch
 from trainer.errors import ExportError, Problem, RunError
+from trainer.export.kinds import Say
 from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
 from trainer.run import best, checkpoints
@@ -157,12 +157,12 @@ class Source:
         return pairs
 
 
-def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Source:
+def find(rundir: RunDir, which: str | None, say: Say) -> Source:
     """The checkpoint that is meant, as resolve_checkpoint takes it. Raises RunError or CheckpointError."""
     spec = rundir.read_spec()
     if not checkpoints.listed(rundir.checkpoints):
         raise RunError(_without_checkpoint(rundir))
-    chosen = best.resolve_checkpoint(rundir, state_of(rundir), which, lambda message: say(str(message)))
+    chosen = best.resolve_checkpoint(rundir, state_of(rundir), which, say)
     return Source(rundir, spec, chosen.path, chosen.step, checkpoints.read_manifest(chosen.path))
 
 

@@ -20,9 +20,7 @@ def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     spec = presets.load(preset, overrides)
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
-    return spec, plan.model_copy(
-        update={"warnings": [*plan.warnings, *found.warnings]}
-    )
+    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *found.warnings]})
 
 
 def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:

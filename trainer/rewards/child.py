@@ -105,7 +105,7 @@ def _row(functions: dict[str, RewardFunction], task: int, call: Call, row: int) 
     try:
         value: Any = ask(functions[call.name], call.of([row])).values[0]
     except RewardError as error:
-        value = Failure(error.problems[0].why())
+        value = Failure(error.problems[0].part("what"))
     except (Exception, SystemExit) as error:
         value = failure(error)
     return ["row", task, row, _plain(value), time.perf_counter() - started]
