@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.builders import FAKE_WORKER
 from trainer import launch
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
-
-FAKE_WORKER = "tests.fake_worker"
 
 
 def pytest_report_header() -> str:

@@ -1,7 +1,7 @@
 """The torch-free rooms stay torch-free: for each of their modules a process that imports it.
 
 The processes are forked from one that holds what they all need (LIGHT): building the schema of a RunSpec is most of the
-time. Everything else each imports for itself; the modules of LIGHT, and what they need, get an interpreter of their own.
+time. Everything else each imports for itself; the modules of LIGHT, and what they need, get a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def modules() -> list[str]:
 @pytest.fixture(scope="module")
 def imported() -> Iterator[Callable[[str], str | None]]:
     """imported("trainer.plan"): what a forked process prints that imports it; None for what LIGHT has brought."""
-    options: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", FORKS], cwd=PROJECT, text=True, bufsize=1, **options) as forks:
+    command, pipe = [sys.executable, "-c", FORKS], subprocess.PIPE
+    with subprocess.Popen(command, cwd=PROJECT, text=True, bufsize=1, stdin=pipe, stdout=pipe) as forks:
         assert forks.stdin is not None and forks.stdout is not None
         asking, answering = forks.stdin, forks.stdout
         print(json.dumps([HEAVY, LIGHT]), file=asking)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.builders import tiny_model
 from tests.export.conftest import make_run
-from tests.tiny import tiny_model
 from trainer import launch
 from trainer.__main__ import main
 from trainer.console import talk
