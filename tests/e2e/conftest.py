@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm as warming
 from trainer.run import checkpoints
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
@@ -26,7 +27,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(PROJECT / "app.py"), *arguments]
+    """With the fixture `warm` the worker it starts is forked from a process that has imported the libraries."""
+    program = ["-m", "tests.warm", "app"] if warming.SOCKET in os.environ else [str(PROJECT / "app.py")]
+    return [sys.executable, *program, *arguments]
 
 
 def start(outputs: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -19,6 +19,7 @@ from trainer.run import checkpoints
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
+pytestmark = pytest.mark.usefixtures("warm")
 SMALL = [
     "optim.per_device_train_batch_size=128",  # steps that take long enough to ask for something in between
     "data.max_rows=20",

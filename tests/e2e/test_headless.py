@@ -15,6 +15,7 @@ from trainer.run import checkpoints
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
+pytestmark = pytest.mark.usefixtures("warm")
 # Five steps an epoch, so that the run ends inside its third; a checkpoint every second step.
 SHORT = [
     "optim.max_steps=12",
