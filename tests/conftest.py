@@ -22,6 +22,26 @@ from trainer.machine.project import PROJECT
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 
+# Before torch is imported. The tests run side by side and their models are tiny: with a thread a core in each of them
+# most of the time goes into threads that wait for each other. A worker that is told `model.cpu_threads` has those.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# These first, and so on: a file that takes minutes must not be the last one to be started. `make test` tells xdist to
+# keep the order; by itself it begins with the files of the most tests.
+LONGEST = (
+    "tests/e2e/browser/",
+    "tests/e2e/",
+    "tests/unsloth_cpu/",
+    "tests/tryit/",
+    "tests/mirrors/",
+    "tests/ui/tryit/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: next((n for n, room in enumerate(LONGEST) if item.nodeid.startswith(room)), len(LONGEST))
+    )
+
 
 def pytest_report_header() -> str:
     found = []
