@@ -1,12 +1,13 @@
 # make train    start the preset PRESET (default: tiny) without a browser
 # make ui       open the page
-# make test     what CI runs: ruff, mypy, pytest
+# make test     what CI runs: ruff, mypy, pytest (WORKERS=2 side by side)
 # make setup    create .venv, or set its packages right; the others do it when it is not done yet
 # make format   let ruff put the sources in order
 # make clean    remove caches; .venv and outputs/ stay
 
 PYTHON ?= python3
 PRESET ?= tiny
+WORKERS ?= 2
 
 BIN := .venv/bin
 
@@ -34,7 +35,7 @@ test: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tools.setup_unsloth_cpu
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 format: env
 	$(BIN)/ruff check --fix .

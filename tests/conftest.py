@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,12 +14,34 @@ from typing import Any
 
 import pytest
 
+from tests import warm as warming
+from tests.builders import FAKE_WORKER
 from trainer import launch
+from trainer.machine import spawn
+from trainer.machine.project import PROJECT
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 from trainer.text import LANGUAGE_VARIABLE
 
-FAKE_WORKER = "tests.fake_worker"
+# Before torch is imported. The tests run side by side and their models are tiny: with a thread a core in each of them
+# most of the time goes into threads that wait for each other. A worker that is told `model.cpu_threads` has those.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# These first, and so on: a file that takes minutes must not be the last one to be started. `make test` tells xdist to
+# keep the order; by itself it begins with the files of the most tests.
+LONGEST = (
+    "tests/e2e/browser/",
+    "tests/e2e/",
+    "tests/unsloth_cpu/",
+    "tests/tryit/",
+    "tests/mirrors/",
+    "tests/ui/tryit/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: next((n for n, room in enumerate(LONGEST) if item.nodeid.startswith(room)), len(LONGEST))
+    )
 
 
 def pytest_report_header() -> str:
@@ -78,3 +103,30 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., launch.Work
         if handle.poll() is None:
             handle.process.kill()
         handle.process.wait()
+
+
+@pytest.fixture(scope="session")
+def warm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a process that holds torch and TRL (tests/warm.py); made when a test first asks for it."""
+    path = tmp_path_factory.mktemp("warm") / "socket"
+    own = {
+        **os.environ,
+        **spawn._ENVIRONMENT,
+        "HF_HUB_OFFLINE": "1",
+        "WANDB_MODE": "disabled",
+        warming.SOCKET: str(path),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.warm"], env=own, cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "warm\n"
+        yield path
+        process.kill()
+
+
+@pytest.fixture
+def warm(warm_process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of this test are forked from a process that has imported the libraries."""
+    monkeypatch.setenv(warming.SOCKET, str(warm_process))
+    monkeypatch.setattr(spawn, "subprocess", warming.asking())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import app
-from tests.conftest import FAKE_WORKER
+from tests.builders import FAKE_WORKER
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.console.exit_code import exit_code

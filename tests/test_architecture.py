@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+TESTS = PROJECT / "tests"
 Graph = Mapping[str, set[str]]
 
 
@@ -134,3 +135,14 @@ def test_the_walk_finds_lazy_typed_circular_and_upward_imports(tmp_path: Path) -
     assert circle(rooms(graph)) == ["high", "low", "high"]
     assert upward(graph, ["high", "low"]) == ["trainer.low.b imports trainer.high.a"]
     assert upward(graph, ["low", "high"]) == ["trainer.high.a imports trainer.low.b"]
+
+
+def test_no_test_module_imports_another_one() -> None:
+    """What two of them need is in tests/builders.py, a conftest.py or a module without tests."""
+    found = [
+        f"{path.relative_to(TESTS.parent)}: {line}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for line in path.read_text("utf-8").splitlines()
+        if re.match(r"\s*(from|import) tests[.\w]*\.test_", line)
+    ]
+    assert found == []

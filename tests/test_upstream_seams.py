@@ -85,7 +85,7 @@ def test_the_trainer_sets_what_a_batch_is_made_of(name: str) -> None:
 def test_rewards_are_named_by_their_class() -> None:
     from trl.trainer.utils import get_callable_name
 
-    from tests.tiny import REWARD
+    from tests.builders import REWARD
     from trainer.rewards.wrapper import ComponentRewardWrapper
 
     assert get_callable_name(ComponentRewardWrapper(REWARD)) == "ComponentRewardWrapper"

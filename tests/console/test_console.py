@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAKE_WORKER
+from tests.builders import FAKE_WORKER
 from trainer import launch
 from trainer.console import headless, lines
 from trainer.run.rundir import RunDir

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import tiny_model
+from tests.builders import tiny_model
 from trainer.data import dataset
 from trainer.errors import DataError
 from trainer.spec import RunSpec
@@ -55,8 +55,8 @@ def test_a_text_becomes_a_chat_with_its_system_prompt(tmp_path: Path, tokenizer:
 
 
 def test_prompts_are_counted_as_trl_tokenises_them(tmp_path: Path, tokenizer: Any) -> None:
-    from tests.tiny import rows as tiny_rows
-    from tests.tiny import tiny_trainer
+    from tests.builders import rows as tiny_rows
+    from tests.builders import tiny_trainer
 
     trainer, _ = tiny_trainer(tmp_path)
     prompts = [row["prompt"] for row in tiny_rows()]

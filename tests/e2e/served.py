@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.builders import began, checkpoint, finished, step, write_run
 from tests.report import synthetic
 from tests.ui.conftest import Server, end_server, look, start_server
-from tests.ui.events import began, checkpoint, finished, step, write_run
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.run.rundir import RunDir

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_headless import PROJECT, finish, outputs, start, steps_seen, wait_for_step, weights_hash
+from tests.e2e.conftest import PROJECT, finish, start, steps_seen, wait_for_step, weights_hash
 from trainer import launch
 from trainer.run import checkpoints
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
-__all__ = ["outputs"]  # a fixture
+pytestmark = pytest.mark.usefixtures("warm")
 SMALL = [
     "optim.per_device_train_batch_size=128",  # steps that take long enough to ask for something in between
     "data.max_rows=20",

@@ -1,23 +1,21 @@
 """The main job, as a person starts it: python app.py --headless, with the real worker and the real model."""
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import finish, start, steps_seen, wait_for_step, weights_hash
 from trainer.run import checkpoints
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
-PROJECT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("warm")
 # Five steps an epoch, so that the run ends inside its third; a checkpoint every second step.
 SHORT = [
     "optim.max_steps=12",
@@ -30,33 +28,6 @@ SHORT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outputs")
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(PROJECT / "app.py"), *arguments]
-
-
-def start(outputs: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "ONEGRPO_OUTPUTS": str(outputs)}
-    return subprocess.Popen(
-        command(*arguments),
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
-    """(exit code, the JSON object of the last line, everything printed)."""
-    out, errors = process.communicate(timeout=240)
-    last = json.loads(out.splitlines()[-1])
-    return process.returncode, last, out + errors
-
-
 def start_short(outputs: Path, name: str, *more: str, preset: str = "tiny") -> subprocess.Popen[str]:
     sets = [flag for value in (*SHORT, *more) for flag in ("--set", value)]
     return start(outputs, "--headless", "--preset", preset, "--name", name, *sets)
@@ -64,18 +35,6 @@ def start_short(outputs: Path, name: str, *more: str, preset: str = "tiny") -> s
 
 def train(outputs: Path, name: str, *more: str, preset: str = "tiny") -> tuple[int, dict[str, Any], str]:
     return finish(start_short(outputs, name, *more, preset=preset))
-
-
-def weights_hash(run: RunDir) -> str:
-    newest, skipped = checkpoints.newest_verified(run.checkpoints)
-    assert newest is not None
-    assert skipped == []
-    assert newest.step == 12
-    return hashlib.sha256((newest.path / "model.safetensors").read_bytes()).hexdigest()
-
-
-def steps_seen(run: RunDir) -> list[int]:
-    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
 
 
 @pytest.fixture(scope="module")
@@ -155,15 +114,6 @@ def test_each_epoch_uses_every_row_in_another_order(whole: Any) -> None:
         )
     assert all(len(set(epoch)) == 20 for epoch in epochs)
     assert epochs[0] != epochs[1]
-
-
-def wait_for_step(run: RunDir, step: int) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        if run.events.exists() and step in steps_seen(run):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"step {step} was not reached")
 
 
 def test_a_killed_run_is_lost_and_resumes_to_the_same_weights(outputs: Path, whole: Any) -> None:

@@ -12,6 +12,7 @@ from trainer.console import headless
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir, outputs_dir
 
+pytestmark = pytest.mark.usefixtures("warm")
 WORKER = "tests.e2e.starved_worker"
 STEPS = 4
 PLACES = {

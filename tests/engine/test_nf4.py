@@ -11,7 +11,7 @@ from bitsandbytes.nn import Linear4bit
 from peft import get_peft_model
 from transformers import set_seed
 
-from tests.tiny import tiny_model, tiny_trainer
+from tests.builders import tiny_model, tiny_trainer
 from trainer.engine import transformers_engine
 from trainer.engine.interface import Choice
 from trainer.spec import Lora, RunSpec

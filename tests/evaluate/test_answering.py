@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import REWARD, rows, tiny_model, tiny_trainer
+from tests.builders import REWARD, rows, tiny_model, tiny_trainer
 from trainer.evaluate.answering import GREEDY, Answers, answer, score
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Reward

@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel
 
-from tests.tiny import tiny_model, tiny_trainer
+from tests.builders import tiny_model, tiny_trainer
 from trainer.errors import CheckpointError
 from trainer.evaluate import answers
 from trainer.run import checkpoints

@@ -6,50 +6,21 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub.constants
 import pytest
 
 from tests.evaluate import independent_scores
-from trainer import __main__ as command
+from tests.evaluate.made import EXACT, FORMULA, MALPYEONG, PARTS, Row, evaluate, told
 from trainer.evaluate import answers, contest
 from trainer.machine.json_files import read_json
-from trainer.machine.project import PROJECT
 from trainer.rewards.library import tiny_bert
 from trainer.run import best as named
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
-from trainer.spec import Component, Data, Reward, RunSpec
+from trainer.spec import Component, Data, RunSpec
 
-MALPYEONG = PROJECT / "presets" / "data" / "malpyeong_eval.jsonl"
 ROWS = 8  # of both types; the plain loops take a second for each
-OPENING = r'\A\s*"([^"\n]+)"(?:가|이) 옳다\.'
-REASON = r'\A(?:\s*"[^"\n]+"(?:가|이) 옳다\.)?\s*(.*)\Z'
-PARTS = {"extract": REASON, "gold_extract": REASON, "normalise": True}
-EXACT = {"answer_column": "accepted", "extract": OPENING, "normalise": True}
-# (BERTScore + EM + (format + 3 x ROUGE-1) / 2) / 3
-FORMULA = Reward(
-    divide_by=3,
-    correct="exact_match",
-    components=[
-        Component(function="bertscore", params={"encoder": tiny_bert.NAME, **PARTS}),
-        Component(function="exact_match", params=EXACT),
-        Component(
-            function="sum",
-            name="form",
-            scale=0.5,
-            components=[
-                Component(
-                    function="format_regex",
-                    params={"pattern": r'\s*"[^"\n]+"(?:가|이) 옳다\..*', "normalise": True},
-                ),
-                Component(function="rouge1", weight=3, params=PARTS),
-            ],
-        ),
-    ],
-)
-Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +41,6 @@ def labels(right: Path) -> list[Row]:
     return [json.loads(line) for line in right.read_text(encoding="utf-8").splitlines()]
 
 
-def told(labels: list[Row], quality: int) -> list[str]:
-    """Answers of a model that gets better with `quality`, 0 to 3, in the forms that models write."""
-    made = []
-    for number, row in enumerate(labels):
-        sentence, reason = row["accepted"].split("#")[-1], row["answer"].split("옳다.", 1)[1].strip()
-        good = f'"{sentence}"가 옳다. {reason}'
-        half = f"“{sentence}”이 옳다.  {reason[: len(reason) // 2]}"
-        wrong = f'"{sentence}!"가 옳다. GPU2가 있는 반대말이다.'
-        made.append([["", "모르겠다 A1", wrong, half], [wrong, f"답변: {half}", half, good]][quality > 1][number % 4])
-    return made if quality % 2 else ["", *made[1:]]
-
-
 @pytest.fixture
 def run(make_run: Callable[..., RunDir], labels: list[Row]) -> RunDir:
     """A run with the answers of three epochs, the second being the best."""
@@ -89,10 +48,6 @@ def run(make_run: Callable[..., RunDir], labels: list[Row]) -> RunDir:
     for label, quality in (("1", 0), ("1.5", 3), ("2", 2)):
         answers.write(rundir, label, labels, told(labels, quality))
     return rundir
-
-
-def evaluate(*arguments: object) -> int:
-    return command.main(["evaluate", *map(str, arguments)])
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

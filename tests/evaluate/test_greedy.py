@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import REWARD, rows, tiny_model
+from tests.builders import REWARD, rows, tiny_model
 from trainer.evaluate.greedy import Score, evaluate
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Reward

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.run.test_best import publish
-from tests.tiny import HALF, rows, tiny_model
+from tests.builders import HALF, publish, rows, tiny_model
 from trainer.console import lines
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo.spans import Spans

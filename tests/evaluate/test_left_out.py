@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluate.test_contest import FORMULA, MALPYEONG, evaluate, told
+from tests.evaluate.made import FORMULA, MALPYEONG, evaluate, told
 from trainer.data.dataset import HeldOutRow
 from trainer.evaluate import answers
 from trainer.machine.json_files import read_json

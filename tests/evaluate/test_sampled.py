@@ -10,7 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.tiny import HALF, Recorder, rows, tiny_model, tiny_trainer
+from tests.builders import HALF, Recorder, rows, tiny_model, tiny_trainer
 from trainer.evaluate.sampled import Sampled, sample, seed_at
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Generation, Reward

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import tiny_model, tiny_trainer
+from tests.builders import tiny_model, tiny_trainer
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import tiny_trainer
+from tests.builders import tiny_trainer
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Reward
 

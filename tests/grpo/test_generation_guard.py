@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import tiny_model
+from tests.builders import tiny_model
 from trainer.grpo.generation_guard import generation_mode, guard_generate
 from trainer.grpo.spans import Spans
 

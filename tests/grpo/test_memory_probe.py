@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.tiny import HALF, tiny_trainer
+from tests.builders import HALF, tiny_trainer
 from trainer.grpo import memory_probe
 from trainer.grpo.memory_probe import Probe, ProbeMemory
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import HALF, tiny_trainer
+from tests.builders import HALF, tiny_trainer
 from trainer.spec import Component, Data, Grpo, Model, Reward, RunSpec
 from trainer.worker import recovery
 

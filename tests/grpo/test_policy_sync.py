@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tests.tiny import rows, tiny_trainer
+from tests.builders import rows, tiny_trainer
 from trainer.errors import EngineError
 from trainer.grpo import policy_sync
 

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny import STEPS, Recorder, tiny_model, tiny_trainer
+from tests.builders import STEPS, Recorder, tiny_model, tiny_trainer
 from trainer.grpo import supervision
 from trainer.rewards.steps import advantages_of_steps, normalised, split
 from trainer.run.rollouts import Batch, Step, groups

@@ -8,29 +8,12 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
-from tests.tiny import Recorder, tiny_trainer
+from tests.builders import PARENTS, Recorder, tiny_trainer
 from trainer.errors import RewardError
 from trainer.grpo.spans import Span
 from trainer.run.rollouts import groups
 from trainer.spec import Component, Reward
 from trainer.worker.observer import profile
-
-PARENTS = {
-    "step": None,
-    "training_step": "step",
-    "optimizer": "step",
-    "_prepare_inputs": "training_step",
-    "compute_loss": "training_step",
-    "backward": "training_step",
-    "_generate_and_score_completions": "_prepare_inputs",
-    "transformers.generate": "_generate_and_score_completions",
-    "_calculate_rewards": "_generate_and_score_completions",
-    "ComponentRewardWrapper": "_calculate_rewards",
-    "reward.correct": "ComponentRewardWrapper",
-    "reward.format": "ComponentRewardWrapper",
-    "_get_per_token_logps_and_entropies": "compute_loss",
-    "record_rollouts": "_prepare_inputs",
-}
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import FAKE_WORKER
-from tests.run.test_best import publish
+from tests.builders import FAKE_WORKER, named, publish, until, until_step
 from trainer import launch
 from trainer.errors import CheckpointError, RunError
 from trainer.launch import WorkerHandle
@@ -28,32 +27,6 @@ from trainer.text import Message
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., WorkerHandle]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
-
-
-def until_step(run: RunDir, step: int = 1) -> None:
-    until(lambda: state_of(run).last_step >= step)
-
-
-@pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
-
-
-def named(run: RunDir, process: subprocess.Popen[bytes], **changes: object) -> None:
-    """Make worker.json say that this process is the worker."""
-    identity = Identity.of(process.pid)
-    assert identity is not None
-    write_json(run.identity, identity.stored() | {"attempt": 1} | changes)
 
 
 # -- start and judge -----------------------------------------------------------------------------

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAKE_WORKER
-from tests.launch.test_attempts import named, stranger, until, until_step
+from tests.builders import FAKE_WORKER, named, until, until_step
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.console import headless
@@ -29,7 +28,6 @@ from trainer.run.summary import summary
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., WorkerHandle]
 Capture = pytest.CaptureFixture[str]
-__all__ = ["stranger"]  # a fixture
 
 
 @pytest.fixture

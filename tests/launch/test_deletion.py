@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.test_attempts import until_step
-from tests.run.test_best import publish
+from tests.builders import publish, until_step
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.errors import RunError

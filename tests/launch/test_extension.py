@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAKE_WORKER
-from tests.launch.test_attempts import until_step
-from tests.run.test_best import publish
+from tests.builders import FAKE_WORKER, publish, until_step
 from trainer import launch, presets
 from trainer.__main__ import main as tool
 from trainer.errors import Problem, RunError, TrainerError

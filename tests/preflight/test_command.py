@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 import app
-from tests.preflight.test_hub import NAME, Hub, hub
+from tests.preflight.conftest import NAME, Hub
 from trainer import launch
 from trainer.run.rundir import outputs_dir
-
-__all__ = ["hub"]  # a fixture
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import shutil
 import socket
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 
-from tests.preflight.conftest import CONFIG
+from tests.preflight.conftest import CONFIG, NAME, Hub, online
 from trainer.errors import Problem
 from trainer.preflight import hub as hub_room
 from trainer.spec import RunSpec
@@ -24,73 +21,6 @@ from trainer.spec import RunSpec
 MakeSpec = Callable[..., RunSpec]
 Look = Callable[[RunSpec], list[Problem]]
 Usage = namedtuple("Usage", "total used free")
-NAME = "owner/model"
-FILES = {"config.json": 600, "tokenizer.json": 2000, "model.safetensors": 10 * 2**30, "original/x.safetensors": 2**40}
-Answer = tuple[int, dict[str, str], Any]
-
-
-class Hub:
-    """What a Hub on this machine answers: {path: (status, headers, body)}; `asked` are the paths in order."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
-        self.tokens: list[str | None] = []
-
-    def model(self, files: dict[str, int] | None = None, **more: Any) -> None:
-        siblings = [
-            {
-                "rfilename": name,
-                "size": size,
-                "blobId": f"git-{name}",
-                **({"lfs": {"sha256": f"sha-{name}", "size": size, "pointerSize": 1}} if size > 10**6 else {}),
-            }
-            for name, size in (FILES if files is None else files).items()
-        ]
-        self.answers[f"/api/models/{NAME}"] = (200, {}, {"id": NAME, "siblings": siblings, **more})
-
-    def refuse(self, status: int, code: str = "", message: str = "", path: str = f"/api/models/{NAME}") -> None:
-        headers = {"X-Error-Code": code} if code else {}
-        self.answers[path] = (status, headers | ({"X-Error-Message": message} if message else {}), {"error": message})
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A Hub at HF_ENDPOINT, and a network that is on."""
-    state = Hub()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.split("?")[0]
-            state.asked.append(path)
-            state.tokens.append(self.headers.get("Authorization"))
-            status, headers, body = state.answers.get(path, (404, {}, {}))
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    online(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
-
-
-def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # read when it was imported
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture

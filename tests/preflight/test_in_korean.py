@@ -12,16 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.preflight.conftest import safetensors
-from tests.preflight.test_hub import NAME, Hub, hub
+from tests.preflight.conftest import NAME, Hub, safetensors
 from trainer import plan as planning
 from trainer.errors import ExportRefused, Problem, TrainerError
 from trainer.export import gguf, hub_upload, staging
 from trainer.preflight import machine, rewards
 from trainer.spec import Component, RunSpec
 from trainer.text import Message, words
-
-__all__ = ["hub"]  # a fixture
 
 MakeSpec = Callable[..., RunSpec]
 Look = Callable[[RunSpec], list[Problem]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import evaluated, publish
 from trainer.errors import CheckpointError, RunError
 from trainer.machine.json_files import write_json
 from trainer.run import checkpoints, rewind
@@ -21,21 +21,6 @@ from trainer.run.summary import summary
 from trainer.text import Message
 
 MakeRun = Callable[..., RunDir]
-
-
-def publish(run: RunDir, *steps: int) -> None:
-    """Checkpoints of two steps an epoch."""
-    for step in steps:
-        folder = run.staging / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
-            (folder / name).write_bytes(name.encode())
-        (folder / "trainer_state.json").write_text(json.dumps({"epoch": step / 2, "global_step": step}))
-        checkpoints.publish(folder, run.checkpoints, {"step": step})
-
-
-def evaluated(step: int, reward: float | None, at: str = "during") -> dict[str, Any]:
-    return {"kind": "eval", "at": at, "step": step, "reward": reward}
 
 
 @pytest.mark.parametrize(

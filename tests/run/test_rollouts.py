@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainer.run.rollouts import Batch, Step, finite_or_none, group_stats, groups, outcome
+from tests.builders import batch
+from trainer.run.rollouts import Step, finite_or_none, group_stats, groups, outcome
 
 
 @pytest.mark.parametrize(
@@ -38,22 +39,6 @@ def test_with_steps_a_groups_spread_is_theirs(
     rewards: list[float | None], steps: list[float | None], kind: str
 ) -> None:
     assert outcome(rewards, [True, True], steps).kind == kind
-
-
-def batch() -> Batch:
-    """Two prompts, two completions each: the first group has spread, the second is all right."""
-    return Batch(
-        prompts=["p", "p", "q", "q"],
-        completions=["a", "b", "c", "d"],
-        prompt_tokens=[3, 3, 4, 4],
-        completion_tokens=[1, 2, 3, 4],
-        truncated=[False, True, False, False],
-        components={"correct": [0.0, 1.0, 1.0, 1.0]},
-        rewards=[0.0, 1.0, 1.0, 1.0],
-        advantages=[-0.7, 0.7, 0.0, 0.0],
-        correct=[False, True, True, True],
-        columns=[{"answer": "b"}] * 2 + [{"answer": "c"}] * 2,
-    )
 
 
 def test_a_line_holds_the_whole_group() -> None:

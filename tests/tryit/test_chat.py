@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.builders import tiny_model
 from tests.export.conftest import make_run
-from tests.tiny import tiny_model
 from trainer import launch
 from trainer.__main__ import main
 from trainer.console import talk
@@ -28,7 +28,7 @@ GREEDY = ChatSettings(temperature=0, max_new_tokens=12)
 ASKED = [{"role": "user", "content": "Reverse: kihpg"}]
 
 
-def silent(line: str) -> None:
+def silent(line: object) -> None:
     pass
 
 

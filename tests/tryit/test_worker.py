@@ -23,7 +23,7 @@ from trainer.tryit import chat as chats
 from trainer.tryit import journal, parent, reading
 from trainer.tryit.request import new_id
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
 Until = Callable[[Callable[[], bool]], None]
 TYPED: dict[str, Any] = {"turns": [{"role": "user", "content": "Reverse: kihpg"}], "max_new_tokens": 12}
 

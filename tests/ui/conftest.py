@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.events import finished, write_run
+from tests.builders import finished, write_run
 
 PROJECT = Path(__file__).resolve().parents[2]
 START_S = 60.0

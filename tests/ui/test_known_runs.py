@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.ui.events import began, finished, step
+from tests.builders import began, finished, step
 from trainer.errors import RunError
 from trainer.run.rundir import RunDir
 from trainer.ui.known_runs import CURVE, KnownRuns

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAKE_WORKER
+from tests.builders import FAKE_WORKER, began, write_run
 from tests.ui.conftest import PROJECT, Server, end_server, look, start_server
-from tests.ui.events import began, write_run
 from trainer import launch
 from trainer.errors import RunError
 from trainer.run.rundir import outputs_dir

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.builders import finished, write_run
 from tests.ui.conftest import PROJECT, Server, end_server, start_server
-from tests.ui.events import finished, write_run
 
 SECRET = "a-word-that-no-answer-may-hold"
 MULTIPART = (

@@ -63,7 +63,7 @@ def main(folder: Path) -> dict[str, Any]:
 
 def _trainer(folder: Path) -> Any:
     """(CustomGRPOTrainer over Unsloth's, what watches it): two updates to a generation batch, rewards for steps."""
-    from tests.tiny import STEPS, tiny_trainer
+    from tests.builders import STEPS, tiny_trainer
     from trainer import presets
     from trainer.engine import unsloth_engine
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.grpo.test_trainer import PARENTS
+from tests.builders import PARENTS
 from trainer import launch, presets
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT

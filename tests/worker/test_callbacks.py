@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.run.test_best import evaluated as measured
-from tests.run.test_best import publish
-from tests.run.test_rollouts import batch
+from tests.builders import batch, publish
+from tests.builders import evaluated as measured
 from trainer import presets
 from trainer.errors import CheckpointError, WorkError
 from trainer.evaluate import answers

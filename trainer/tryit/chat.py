@@ -15,6 +15,7 @@ from typing import Any
 from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.export import source as sources
+from trainer.export.kinds import Say
 from trainer.export.source import Source
 from trainer.machine import gpu, spawn
 from trainer.run.rundir import RunDir
@@ -230,9 +231,7 @@ class Dialogue:
 
 
 @contextmanager
-def opened(
-    rundir: RunDir, checkpoint: str | None = None, device: str | None = None, *, say: Callable[[str], None]
-) -> Iterator[Chat]:
+def opened(rundir: RunDir, checkpoint: str | None = None, device: str | None = None, *, say: Say) -> Iterator[Chat]:
     """A Chat on that checkpoint, as resolve_checkpoint takes it. On a GPU no run can start until the end.
 
     device: cpu or cuda; None takes the run's, or the CPU where there is no GPU. Raises RunError when a run trains on

@@ -21,6 +21,7 @@ from trainer.machine import out_of_memory
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
 from trainer.run.rundir import RunDir
+from trainer.text import Message
 from trainer.tryit import chat as chats
 from trainer.tryit import journal as journals
 from trainer.tryit import reading
@@ -241,7 +242,7 @@ def main(rundir: RunDir, idle_s: float) -> int:
         return code
 
 
-def _note(line: str) -> None:
+def _note(line: Message | str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ import pytest
 
 from tests.ui.conftest import PROJECT, Server, end_server, start_server
 from trainer import launch
+from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir, list_runs
 from trainer.tryit import parent
 
@@ -252,3 +254,19 @@ def start(page: Any, name: str, changes: dict[str, Any]) -> None:
     start_button(page).click()
     expect(page.get_by_role("tab", name="Live")).to_have_attribute("aria-selected", "true")
     expect(state_of(page)).to_contain_text(name)
+
+
+WAIT_S = 180.0
+
+
+def steps(run: RunDir) -> list[int]:
+    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"it did not happen within {WAIT_S:.0f} s")

@@ -97,8 +97,14 @@ def test_an_address_that_was_made_up_does_nothing(site: Site, runs: Any, canary:
 
 
 def settle(page: Any) -> None:
-    """A tick of the page and some: what a tab shows is there."""
-    page.wait_for_timeout(2500)
+    """The page has asked once more and was answered, and some: what a tab shows is there.
+
+    The stream of answers closes when nothing is open any more, so also what was asked for before has come by then.
+    """
+    page.wait_for_timeout(200)  # a tab that was opened asks at once
+    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+        pass
+    page.wait_for_timeout(300)
 
 
 def unfold(page: Any) -> None:

@@ -17,9 +17,10 @@ from tests.e2e.browser.conftest import (
     start,
     start_button,
     state_of,
+    steps,
     tab_names,
+    wait_for,
 )
-from tests.e2e.browser.test_server_killed import steps, wait_for
 from trainer import launch
 from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir

@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.builders import finished, write_run
 from tests.e2e.browser.conftest import NARROW, TABS, WIDE, Site, open_tab, tab_names, visit
 from tests.ui.conftest import end_server, start_server
-from tests.ui.events import finished, write_run
 
 HEAVY = {"torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets"}
 UP_S = 5.0

@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.browser.conftest import Site, Watch, start
+from tests.e2e.browser.conftest import Site, Watch, start, steps, wait_for
 from trainer import launch
-from trainer.run.events import EventReader
-from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 
 STEPS = 30
 SHOWN_S = 5.0
-WAIT_S = 180.0
 
 
 @pytest.mark.slow
@@ -62,16 +58,3 @@ def shown_after(site: Site, new_page: Any, run: str) -> float:
         if found[-1] < SHOWN_S:
             break
     return min(found)
-
-
-def steps(run: RunDir) -> list[int]:
-    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"it did not happen within {WAIT_S:.0f} s")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.ui.events import Event, began, finished, step, write_run
+from tests.builders import Event, began, finished, step, write_run
 from trainer.run.groups import Group, group_of
 from trainer.run.rundir import RunDir
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.builders import began, step, write_run
 from tests.ui.conftest import Server, look
-from tests.ui.events import began, step, write_run
 from tests.ui.groups.made import HOSTILE, completion, line, run_with_groups
 from trainer.run.rundir import RunDir
 from trainer.text import words

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.builders import began, finished, step
 from tests.report.synthetic import Today
 from tests.report.synthetic import make_run as synthetic
-from tests.ui.events import began, finished, step
 from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.html import inline

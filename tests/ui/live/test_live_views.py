@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.events import began, checkpoint, finished, step
+from tests.builders import began, checkpoint, finished, step
 from trainer import launch
 from trainer.console import lines
 from trainer.errors import RunError

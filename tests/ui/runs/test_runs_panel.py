@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAKE_WORKER
-from tests.ui.events import began, finished, step
+from tests.builders import FAKE_WORKER, began, finished, step
 from trainer import launch
 from trainer.errors import RunError, TrainerError
 from trainer.run.rundir import RunDir

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.events import began, checkpoint, finished, step, write_run
+from tests.builders import began, checkpoint, finished, step, write_run
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import words
 from trainer.ui.known_runs import KnownRuns, RunRow, RunTable

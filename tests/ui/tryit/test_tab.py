@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.builders import finished, write_run
 from tests.tryit.conftest import WAIT_S, trained  # noqa: F401
 from tests.ui.conftest import Server, end_server, start_server
-from tests.ui.events import finished, write_run
 from trainer.run.rundir import RunDir
 from trainer.tryit import exporting, reading
 
