@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.records import log_lines
 from trainer.run import checkpoints
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
 PROJECT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def weights_hash(run: RunDir) -> str:
 
 
 def steps_seen(run: RunDir) -> list[int]:
-    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+    return [event["step"] for event in log_lines(run.events) if event["kind"] == "step"]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_finished_run_leaves_its_report_in_both_languages(whole: Any) -> None:
 
 def test_events_carry_the_reference_names(whole: Any) -> None:
     run, _, _ = whole
-    events = EventReader(run.events).read()
+    events = log_lines(run.events)
     steps = [event for event in events if event["kind"] == "step"]
     for event in steps:
         assert {
@@ -135,7 +135,7 @@ def test_events_carry_the_reference_names(whole: Any) -> None:
 
 def test_rollouts_hold_every_group_of_every_step(whole: Any) -> None:
     run, _, _ = whole
-    by_step = {event["step"]: event for event in EventReader(run.events).read() if event["kind"] == "step"}
+    by_step = {event["step"]: event for event in log_lines(run.events) if event["kind"] == "step"}
     for step in range(1, 13):
         lines = [json.loads(line) for line in run.rollouts_file(step).read_text().splitlines()]
         assert [line["group"] for line in lines] == [0, 1, 2, 3]

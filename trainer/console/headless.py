@@ -27,7 +27,7 @@ from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
 from trainer.report import afterwards
 from trainer.report import write as reports
-from trainer.run.events import FINAL, Event
+from trainer.run.records import EndEvent, Event, PhaseEvent, RunFailedEvent, StepEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
@@ -135,7 +135,7 @@ class _Watch:
         self.handle: WorkerHandle | NextAttempt = handle
         self.screen = screen
         self.follower = RunFollower(rundir)
-        self.final: Event | None = None
+        self.final: EndEvent | None = None
         self._beta = rundir.read_spec().grpo.beta
         self._phase_began = time.monotonic()
         self._answered = 0  # interrupts
@@ -167,7 +167,7 @@ class _Watch:
                 self.screen.line("waiting for W&B to take the rest (Ctrl-C: do not wait)")
             time.sleep(POLL_S)
         if wrong := mirrors.ending(self.rundir, self.handle.attempt):
-            self.screen.line(f"warning: {wrong}; see {self.rundir.mirror_log(self.handle.attempt)}")
+            self.screen.line(f"warning: {text.here().said(wrong)}; see {self.rundir.mirror_log(self.handle.attempt)}")
 
     def status(self) -> Status:
         """The status now that the worker has ended, or has said its last word."""
@@ -175,24 +175,24 @@ class _Watch:
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:
-            if event["attempt"] != self.handle.attempt:
+            if event.attempt != self.handle.attempt:
                 continue  # history of the attempts before
-            if event.get("retry") and (following := launch.next_attempt(self.rundir, self.handle.attempt)):
+            retried = isinstance(event, RunFailedEvent) and event.retry
+            if retried and (following := launch.next_attempt(self.rundir, self.handle.attempt)):
                 self.handle = following  # before its first event, which is then not taken for history
                 continue
-            if event["kind"] in FINAL:
+            if isinstance(event, EndEvent):
                 self.final = event
-            if event["kind"] == "phase":
+            if isinstance(event, PhaseEvent):
                 self._phase_began = time.monotonic()
-            known = event["kind"] != "step"
-            text = lines.event_line(event) if known else self._step_line(event)
+            text = self._step_line(event) if isinstance(event, StepEvent) else lines.event_line(event)
             for line in text.splitlines():
                 self.screen.line(line)
 
-    def _step_line(self, event: Event) -> str:
+    def _step_line(self, event: StepEvent) -> str:
         state = self.follower.state
-        index = bisect.bisect_left(state.steps, event.get("step", 0))
-        found = index < len(state.steps) and state.steps[index] == event.get("step")
+        index = bisect.bisect_left(state.steps, event.step)
+        found = index < len(state.steps) and state.steps[index] == event.step
         return lines.step_line(state, index, self._beta) if found else ""
 
     def _draw_status(self) -> None:
@@ -210,7 +210,7 @@ class _Watch:
     def _interrupt(self) -> None:
         """First: ask to save and stop. Then: end it."""
         state = self.follower.state
-        saved = state.checkpoints[-1]["name"] if state.checkpoints else None
+        saved = state.checkpoints[-1].name if state.checkpoints else None
         if self._answered > 1:
             self.screen.line("ending the worker at once")
             launch.kill(self.rundir)
@@ -236,43 +236,43 @@ def _say_report(rundir: RunDir, status: Status, screen: Screen) -> None:
         screen.line(f"report {written}")
 
 
-def _exit_code(status: Status, final: Event | None) -> int:
+def _exit_code(status: Status, final: EndEvent | None) -> int:
     if status == "finished":
         return launch.EXIT_FINISHED
     if status in ("stopped", "paused"):
         return launch.EXIT_STOPPED
-    if status == "failed" and final and final.get("exit_code") == launch.EXIT_INPUT:
+    if status == "failed" and isinstance(final, RunFailedEvent) and final.exit_code == launch.EXIT_INPUT:
         return launch.EXIT_INPUT
     return launch.EXIT_FAILED
 
 
-def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: Event | None) -> None:
+def _say_end(rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: EndEvent | None) -> None:
     """On stderr: why it did not finish, where the log is, how to go on."""
     if status == "finished":
         return
     out = Screen(sys.stderr)
     log = rundir.log_file(handle.attempt)
-    if status == "failed" and final:
-        for text in forms.failure(final):
-            out.line(f"error: {text}")
+    if status == "failed" and isinstance(final, RunFailedEvent):
+        for problem in final.reasons():
+            out.line(f"error: {problem.said(text.here())}")
     elif status in ("stopped", "paused") and final is None:
         asked = launch.stop_asked(rundir)
         lost = "ended at once, as asked: the steps after its last checkpoint are lost"
         out.line(lost if asked and asked.force else f"{status} before it began: nothing is lost")
     elif status == "lost":
         tail = log_tail(log)
-        said = [text for text in tail if text.startswith("error: ")]  # it could not write its last event
+        said = [line for line in tail if line.startswith("error: ")]  # it could not write its last event
         exit_status = handle.poll() if isinstance(handle, WorkerHandle) else None
         out.line(said[-1] if said else f"error: {lines.death(exit_status)}")
         if tail and not said:
             out.line(f"the last lines of {log}:")
-            for text in tail:
-                out.line(f"  {text}")
+            for line in tail:
+                out.line(f"  {line}")
     elif status in LIVE:
         out.line(f"error: the worker (pid {handle.pid}) does not end; python -m trainer stop {rundir.name} --force")
     if status not in ("stopped", "paused"):
         out.line(f"log: {log}")
-    exit_code = final.get("exit_code") if final else None
+    exit_code = final.exit_code if isinstance(final, RunFailedEvent) else None
     if exit_code != launch.EXIT_INPUT:
         words = "with more memory, or less of it in use, go on" if exit_code == launch.EXIT_OUT_OF_MEMORY else "go on"
         out.line(f"{words}: python app.py --headless --resume {rundir.name}")

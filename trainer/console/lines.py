@@ -6,12 +6,26 @@ Pure functions; the caller decides where the text goes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from trainer.run.events import Event
+from trainer.run.records import (
+    AlertEvent,
+    CheckpointEvent,
+    EndedOnRequestEvent,
+    EvalEvent,
+    Event,
+    Number,
+    PhaseEvent,
+    PlanEvent,
+    RunFinishedEvent,
+    RunPausedEvent,
+    RunStartedEvent,
+    SampledScores,
+)
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
+from trainer.text import here
 from trainer.text.forms import duration, number, percent, size
 
 LEGEND = (
@@ -52,7 +66,7 @@ def step_line(state: RunState, index: int, beta: float) -> str:
     metric = {name: column[index] for name, column in state.metrics.items()}
     group = {name: column[index] for name, column in state.groups.items()}
     of = f"/{state.steps_total}" if state.steps_total else ""
-    memory = (state.gpu or {}).get("used_gib") or state.peak_memory_gib
+    memory = (state.gpu.used_gib if state.gpu else None) or state.peak_memory_gib
     kl = number(metric.get("train/kl")) if beta else "n/a"
     loss = metric.get("train/loss")
     loss_text = "n/a" if loss is None else f"{loss:.4f}"  # about 0 by construction: aligned by its point
@@ -104,106 +118,98 @@ def bar(state: RunState, width: int) -> str:
 
 def event_line(event: Event) -> str:
     """A line for an event that is worth one, else ""."""
-    words = {
-        "run_started": _started,
-        "phase": _phase,
-        "plan": _plan,
-        "eval": _eval,
-        "checkpoint": _checkpoint,
-        "alert": _alert,
-        "run_paused": _stopped,
-        "run_stopped": _stopped,
-        "run_finished": _finished,
-    }
-    return words[event["kind"]](event) if event["kind"] in words else ""
+    if isinstance(event, RunStartedEvent):
+        return _started(event)
+    if isinstance(event, PhaseEvent):
+        return _phase(event)
+    if isinstance(event, PlanEvent):
+        return _plan(event)
+    if isinstance(event, EvalEvent):
+        return _eval(event)
+    if isinstance(event, CheckpointEvent):
+        return _checkpoint(event)
+    if isinstance(event, AlertEvent):
+        return f"{event.level}: {event.said(here())}"
+    if isinstance(event, EndedOnRequestEvent):
+        return _stopped(event)
+    return _finished(event) if isinstance(event, RunFinishedEvent) else ""
 
 
-def _started(event: Event) -> str:
-    parts = []
-    for checkpoint in event.get("skipped") or []:
-        parts.append(f"skipped {checkpoint.get('checkpoint')}: {checkpoint.get('reason')}")
-    if event.get("extended_from"):
-        parts.append(f"extended: {event['extended_from']} steps were planned before")
-    if event.get("resumed_from"):
-        step = event.get("resumed_from_step")
-        parts.append(f"resumed from {event['resumed_from']}, {step} steps are done")
-    elif event["attempt"] > 1:
+def _started(event: RunStartedEvent) -> str:
+    parts = [f"skipped {skipped.checkpoint}: {skipped.reason}" for skipped in event.skipped or ()]
+    if event.extended_from:
+        parts.append(f"extended: {event.extended_from} steps were planned before")
+    if event.resumed_from:
+        parts.append(f"resumed from {event.resumed_from}, {event.resumed_from_step} steps are done")
+    elif event.attempt > 1:
         parts.append("no checkpoint to resume from: training starts at step 1")
     return "; ".join(parts)
 
 
-def _phase(event: Event) -> str:
-    name = str(event.get("name"))
-    if name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
-        said = f"memory probe: the longest prompt at full length, once ({event.get('detail')})"
-        return said if event.get("state") == "start" else ""
-    if event.get("state") != "end" or name in _QUIET_PHASES:
+def _phase(event: PhaseEvent) -> str:
+    if event.name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
+        said = f"memory probe: the longest prompt at full length, once ({event.detail})"
+        return said if event.state == "start" else ""
+    if event.state != "end" or event.name in _QUIET_PHASES:
         return ""
-    return f"{name.replace('_', ' ')} {duration(event.get('seconds'))}"
+    return f"{event.name.replace('_', ' ')} {duration(event.seconds)}"
 
 
-def _plan(event: Event) -> str:
+def _plan(event: PlanEvent) -> str:
     """What trains on what, once both are known; rows left out are never silent."""
-    data = event.get("data") or {}
-    limit = (event.get("plan") or {}).get("max_prompt_tokens")
+    data = event.data or {}
+    limit = (event.plan or {}).get("max_prompt_tokens")
     text = f"data {number(data.get('rows'))} rows, {number(data.get('eval_rows'))} held out"
     words = {"dropped": "dropped", "cut": "cut", "eval_dropped": "dropped of held out", "eval_cut": "cut of held out"}
     for done, word in words.items():
         if data.get(done):
             text += f"; {word}: {number(data[done])} prompts longer than {number(limit)} tokens"
-    bases = " <- ".join(str(base) for base in (event.get("trainer_bases") or [])[:1])
-    return f"{text}\nengine {event.get('engine')}: {event.get('why')}; {event.get('trainer_class')} <- {bases}"
+    bases = " <- ".join((event.trainer_bases or [])[:1])
+    return f"{text}\nengine {event.engine}: {event.why}; {event.trainer_class} <- {bases}"
 
 
-def _eval(event: Event) -> str:
-    rows, seconds = number(event.get("rows")), duration(event.get("seconds"))
-    parts = event.get("components") or {}
-    shown = ", ".join(f"{name} {number(value)}" for name, value in parts.items())
+def _eval(event: EvalEvent) -> str:
+    shown = ", ".join(f"{name} {number(value)}" for name, value in (event.components or {}).items())
     return (
         (
-            f"eval {event.get('at')} (step {event.get('step')})  reward {number(event.get('reward'))}  "
-            f"correct {percent(event.get('correct_frac'))} of {rows} rows{_failed(event)}  {seconds}"
+            f"eval {event.at} (step {event.step})  reward {number(event.reward)}  "
+            f"correct {percent(event.correct_frac)} of {number(event.rows)} rows{_failed(event.failed)}  "
+            f"{duration(event.seconds)}"
         )
         + (f"  ({shown})" if shown else "")
-        + _sampled(event.get("sampled") or {})
+        + (_sampled(event.sampled) if event.sampled is not None else "")
     )
 
 
-def _sampled(found: Mapping[str, Any]) -> str:
+def _sampled(found: SampledScores) -> str:
     """pass@k and maj@k, and the dead groups to be expected, of `samples` answers a row."""
-    if not found:
-        return ""
-    rates = [f"{name}@{k} {percent(value)}" for name in ("pass", "maj") for k, value in found[f"{name}_at"].items()]
-    dead = f"{percent(found['all_right_frac'])} all right, {percent(found['all_wrong_frac'])} all wrong"
-    group, samples = number(found.get("group")), number(found.get("samples"))
-    return f"\n  sampled {samples} times: {', '.join(rates)}; groups of {group} without spread: {dead}{_failed(found)}"
+    at = {"pass": found.pass_at, "maj": found.maj_at}
+    rates = [f"{name}@{k} {percent(value)}" for name, shares in at.items() for k, value in shares.items()]
+    dead = f"{percent(found.all_right_frac)} all right, {percent(found.all_wrong_frac)} all wrong"
+    group, samples, failed = number(found.group), number(found.samples), _failed(found.failed)
+    return f"\n  sampled {samples} times: {', '.join(rates)}; groups of {group} without spread: {dead}{failed}"
 
 
-def _failed(found: Mapping[str, Any]) -> str:
-    return f", {found['failed']} answers not judged" if found.get("failed") else ""
+def _failed(count: Number | None) -> str:
+    return f", {count} answers not judged" if count else ""
 
 
-def _checkpoint(event: Event) -> str:
-    verified = "verified" if event.get("verified") else "NOT verified"
-    return f"saved {event.get('name')}  {size(event.get('bytes'))}  {duration(event.get('seconds'))}  {verified}"
+def _checkpoint(event: CheckpointEvent) -> str:
+    verified = "verified" if event.verified else "NOT verified"
+    return f"saved {event.name}  {size(event.bytes)}  {duration(event.seconds)}  {verified}"
 
 
-def _alert(event: Event) -> str:
-    return f"{event.get('level')}: {event.get('title')}: {event.get('text')}"
+def _stopped(event: EndedOnRequestEvent) -> str:
+    kept = f"saved as {event.checkpoint}" if event.checkpoint else "no checkpoint was saved"
+    word = "paused" if isinstance(event, RunPausedEvent) else "stopped"
+    return f"{word} ({event.reason}) at step {event.step}, {kept}"
 
 
-def _stopped(event: Event) -> str:
-    saved = event.get("checkpoint")
-    kept = f"saved as {saved}" if saved else "no checkpoint was saved"
-    word = "paused" if event["kind"] == "run_paused" else "stopped"
-    return f"{word} ({event.get('reason')}) at step {event.get('step')}, {kept}"
-
-
-def _finished(event: Event) -> str:
+def _finished(event: RunFinishedEvent) -> str:
     return (
-        f"finished {event.get('step')} steps in {duration(event.get('seconds'))}, "
-        f"{number(event.get('tokens'))} tokens, "
-        f"peak memory {number(event.get('peak_memory_gib'))} GiB"
+        f"finished {event.step} steps in {duration(event.seconds)}, "
+        f"{number(event.tokens)} tokens, "
+        f"peak memory {number(event.peak_memory_gib)} GiB"
     )
 
 

@@ -20,6 +20,7 @@ from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
 from trainer.run import best, checkpoints
 from trainer.run.events import EventReader
+from trainer.run.records import PlanEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.run.status import LIVE, imported_problem
@@ -136,9 +137,9 @@ class Source:
 
     def compute_dtype(self) -> str:
         """Name of the dtype the run loaded its base in: NF4 codes and the rounding of the rest depend on it."""
-        named = [event["dtype"] for event in EventReader(self.rundir.events).read() if event.get("kind") == "plan"]
-        dtype = named[-1] if named else self.spec.model.dtype
-        if dtype == "auto":
+        plans = [event for event in EventReader(self.rundir.events).stream() if isinstance(event, PlanEvent)]
+        dtype = plans[-1].dtype if plans else self.spec.model.dtype
+        if dtype in ("auto", None):
             what = "events.jsonl does not say in which dtype the base model was loaded"
             raise RunError(Problem.plain(f"run {self.rundir.name}", what, "restore events.jsonl from a copy"))
         return str(dtype)

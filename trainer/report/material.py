@@ -22,11 +22,11 @@ from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
 from trainer.run.best import Best, find_best
-from trainer.run.events import Event
 from trainer.run.groups import OUTCOMES
+from trainer.run.records import Origin
 from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunFollower, RunState
-from trainer.run.status import LIVE, Status
+from trainer.run.status import LIVE, Status, imported
 from trainer.spec import RunSpec
 
 GENERATE = f"{PROFILED}transformers.generate"
@@ -48,7 +48,7 @@ class Material:
     plan: dict[str, Any] = field(default_factory=dict)
     env: dict[str, Any] = field(default_factory=dict)
     known: frozenset[str] | None = None
-    imported: Event | None = None
+    imported: Origin | None = None
     gpu: str | None = None
     rundir: RunDir | None = None
     best: Best | None = None
@@ -149,7 +149,7 @@ class Material:
     def rollout_steps(self) -> list[int]:
         """Steps whose completions were written down."""
         last = self.state.last_step  # those of a step that never ended belong to none
-        return sorted({e["step"] for e in self.state.rollouts if isinstance(e.get("step"), int) and e["step"] <= last})
+        return sorted({event.step for event in self.state.rollouts if event.step <= last})
 
     def written_for(self, step: int) -> int | None:
         """The step at which the completions of `step` were generated; None when they are not there."""
@@ -222,7 +222,7 @@ def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
 
 def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) -> Material:
     """Of a run that was read already."""
-    imported = (state.started or {}).get("imported")
+    origin = imported(state)
     plan = state.plan or read_json(rundir.plan) or {}
     return Material(
         name=rundir.name,
@@ -231,9 +231,9 @@ def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) 
         spec=spec,
         plan=plan,
         env=read_json(rundir.env) or {},
-        known=frozenset(imported.get("known") or ()) if isinstance(imported, dict) else None,
-        imported=imported if isinstance(imported, dict) else None,
-        gpu=(imported or {}).get("gpu") or plan.get("gpu_name"),
+        known=frozenset(origin.known) if origin is not None else None,
+        imported=origin,
+        gpu=(origin.gpu if origin is not None else None) or plan.get("gpu_name"),
         rundir=rundir,
         best=find_best(rundir, state),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Literal
+from typing import Literal
 
 from trainer.errors import Problem
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
+from trainer.run.records import Origin, RunStartedEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.run.stop_requests import stop_request
@@ -31,20 +32,26 @@ def workers(rundir: RunDir, state: RunState) -> list[Identity]:
     A parent killed between starting the worker and writing its name leaves only the second; a worker that started the
     next attempt is not the run's any more, even while it is still clearing up.
     """
-    named = [stored for stored in (read_json(rundir.identity), state.started) if stored is not None]
-    newest = max(map(_attempt, named), default=0)
-    found = (Identity.read(stored) for stored in named if _attempt(stored) == newest)
+    stored, started = read_json(rundir.identity), state.started
+    named = [(_attempt(stored), Identity.read(stored))]
+    named += [(started.attempt, named_itself(started))] if started is not None else []
+    newest = max(attempt for attempt, _ in named)
+    found = (worker for attempt, worker in named if attempt == newest)
     return list(dict.fromkeys(worker for worker in found if worker is not None))
+
+
+def named_itself(started: RunStartedEvent) -> Identity | None:
+    """The worker that wrote the event; None of a run that never had one."""
+    return Identity.read({"pid": started.pid, "pid_started": started.pid_started, "boot_id": started.boot_id})
 
 
 def worker_alive(rundir: RunDir, state: RunState) -> bool:
     return any(worker.alive() for worker in workers(rundir, state))
 
 
-def imported(state: RunState) -> dict[str, Any] | None:
+def imported(state: RunState) -> Origin | None:
     """What is known of where a run came from; None of one that was made here."""
-    found = (state.started or {}).get("imported")
-    return found if isinstance(found, dict) else None
+    return state.started.imported if state.started is not None else None
 
 
 def imported_problem(rundir: RunDir) -> Problem:
@@ -64,9 +71,9 @@ def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
     if imported(state) is not None:
         return "imported"
     newest = max(_attempt(read_json(rundir.identity)), state.attempts)
-    if state.final is not None and state.final["attempt"] == newest:
-        return _ENDS[state.final["kind"]]
-    begun = state.started is not None and state.started["attempt"] == newest
+    if state.final is not None and state.final.attempt == newest:
+        return _ENDS[state.final.kind]
+    begun = state.started is not None and state.started.attempt == newest
     request = stop_request(rundir)
     if request is None or newest == 0 or request.attempt != newest:
         request = None

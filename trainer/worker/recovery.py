@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 MOST_RETRIES = 4
 GENERATE = "transformers.generate"
@@ -76,17 +77,17 @@ def helps(spec: RunSpec, times: int, where: str | None, generation_rows: int) ->
     return where in BY_MICRO_BATCH and micro > 1 and same_step(spec)
 
 
-def in_words(spec: RunSpec, times: int) -> str:
+def in_words(spec: RunSpec, times: int) -> Message:
     """The batch after `times` halvings, and what to type for a new run that starts with it."""
     now = smaller(spec, times)
     micro, accumulation = now.spec.optim.per_device_train_batch_size, now.spec.optim.gradient_accumulation_steps
-    text = f"the same optimizer step in smaller pieces: micro-batch {micro} x accumulation {accumulation}, "
-    text += f"completions written in {now.pieces} parts"
+    batch = {"micro": micro, "accumulation": accumulation, "pieces": now.pieces}
     if micro == spec.optim.per_device_train_batch_size:
-        return text
+        return Message("alert.out_of_memory.smaller", **batch)
     typed = f"--set optim.per_device_train_batch_size={micro} --set optim.gradient_accumulation_steps={accumulation}"
     steps = now.spec.generation.steps_per_generation
-    return f"{text} (next time: {typed}" + (f" --set generation.steps_per_generation={steps})" if steps else ")")
+    typed += f" --set generation.steps_per_generation={steps}" if steps else ""
+    return Message("alert.out_of_memory.smaller_typed", **batch, typed=typed)
 
 
 def advice(where: str | None, spec: RunSpec) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.browser.conftest import Site, Watch, start
+from tests.records import log_lines
 from trainer import launch
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 
@@ -65,7 +65,7 @@ def shown_after(site: Site, new_page: Any, run: str) -> float:
 
 
 def steps(run: RunDir) -> list[int]:
-    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+    return [event["step"] for event in log_lines(run.events) if event["kind"] == "step"]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

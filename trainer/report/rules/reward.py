@@ -9,6 +9,7 @@ from typing import Any
 from trainer.report import series
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.material import Material, prompt_text
+from trainer.run.records import AlertEvent
 
 REWARD = "train/reward"
 LEAST_STEPS = 30  # before that no trend is missed
@@ -17,6 +18,7 @@ DOMINATES = 0.9  # share of the reward's spread that one component makes
 CONSTANT = 1e-9
 SAME_EPOCH = 0.12  # how far a period may be from the length of an epoch
 MOST_PROMPTS = 4  # quoted
+FAILED_BEFORE = "reward failed"  # title of the alert in runs of versions without keys
 FAILED_RED = 0.2  # share of completions that could not be judged
 
 
@@ -202,6 +204,11 @@ def _weights(m: Material) -> dict[str, float]:
     return found
 
 
+def _is_of(alert: AlertEvent, component: str) -> bool:
+    """Does it tell of that component? Older versions named it at the start of the text."""
+    return alert.values.get("name") == component if alert.key else alert.text.startswith(f"{component}: ")
+
+
 def reward_errors(m: Material) -> Iterator[Finding]:
     """Completions that a reward function could not judge."""
     if m.imported is not None:
@@ -211,18 +218,18 @@ def reward_errors(m: Material) -> Iterator[Finding]:
         points = m.points(f"train/rewards/{name}/none")
         if points:  # logged only at steps where there are any
             found[name] = sum(value for _, value in points) / max(1, len(m.state.steps))
-    told = [event for event in m.state.alerts if event.get("title") == "reward failed"]
-    # A function may say None on purpose; only failures are told, as "<component>: <what happened>".
-    failed = {name: [event for event in told if str(event.get("text", "")).startswith(f"{name}: ")] for name in found}
+    told = [alert for alert in m.state.alerts if alert.key == "reward_failed" or alert.title == FAILED_BEFORE]
+    # A function may say None on purpose; only failures are told.
+    failed = {name: [alert for alert in told if _is_of(alert, name)] for name in found}
     found = {name: share for name, share in found.items() if failed[name]}
     if told and not found:  # reward.on_error = "zero": the component has a value there, and it is not its own
-        yield Finding("reward_errors", "amber", "paid_zero", {"text": str(told[-1].get("text", ""))})
+        yield Finding("reward_errors", "amber", "paid_zero", {"text": told[-1].message()})
         return
     if not found:
         yield Finding("reward_errors", "green", "none")
         return
     worst = max(found, key=lambda name: found[name])
     steps = tuple(step for step, _ in m.points(f"train/rewards/{worst}/none"))
-    values = {"name": worst, "share": found[worst], "text": str(failed[worst][-1]["text"]), "steps": list(steps)}
+    values = {"name": worst, "share": found[worst], "text": failed[worst][-1].message(), "steps": list(steps)}
     level: Level = "red" if found[worst] >= FAILED_RED else "amber"
     yield Finding("reward_errors", level, "failed", values, steps)

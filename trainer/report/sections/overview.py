@@ -13,6 +13,7 @@ from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Group, Material
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import Telling
+from trainer.run.records import PlanEvent, RunFailedEvent
 from trainer.text import forms
 from trainer.text.words import Words
 
@@ -39,7 +40,9 @@ def ended(t: Telling) -> Iterator[str]:
     """Why a run failed, or that its process is gone: before anything else is believed."""
     step = f"{t.m.state.last_step:,}"
     if t.m.status == "failed":
-        reason = "; ".join(forms.failure(t.m.state.final)) if t.m.state.final else "?"
+        final = t.m.state.final
+        told = [str(problem.said(t.say)) for problem in final.reasons()] if isinstance(final, RunFailedEvent) else ["?"]
+        reason = "; ".join(told)
         yield t.say("missing.failed", step=step, reason=forms.printable(reason))
     elif t.m.status == "lost":
         yield t.say("missing.lost", step=step, run=t.m.name)
@@ -61,10 +64,10 @@ def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
         yield "trained", say("overview.lora", r=m.setting("lora.r"), alpha=m.setting("lora.alpha"), targets=targets)
     elif enabled is False:
         yield "trained", say("overview.whole")
-    started = m.state.facts
-    dtype = started.get("dtype") or m.setting("model.dtype") or ""
+    trained = m.state.trained or PlanEvent()
+    dtype = trained.dtype or m.setting("model.dtype") or ""
     yield "precision", say("overview.four_bit", dtype=dtype) if m.setting("model.load_in_4bit") else dtype
-    yield "engine", ", ".join(filter(None, (started.get("engine"), started.get("trainer_class"))))
+    yield "engine", ", ".join(filter(None, (trained.engine, trained.trainer_class)))
     data = m.state.data or {}
     path = inside(m.setting("data.path") or m.setting("data.name"))
     if path and path != "unknown":
@@ -115,7 +118,7 @@ def _course(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     yield "peak", f"{forms.number(state.peak_memory_gib)} GiB" if state.peak_memory_gib else ""
     yield "gpu", m.gpu or ("" if m.imported is not None else say("overview.cpu"))
     if state.attempts > 1:
-        steps = say.listed([event.get("resumed_from_step") for event in state.resumes]) or "-"
+        steps = say.listed([event.resumed_from_step for event in state.resumes]) or "-"
         yield "attempts", say("overview.attempts_value", count=state.attempts, steps=steps)
     versions = m.env.get("packages") or {}
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)

@@ -29,7 +29,7 @@ def time_spent(t: Telling) -> Section:
         stacked = Chart(say("metrics.chart_time"), _areas(t, columns), 0.0, format=say.duration, stacked=True)
         blocks += drawn(t, [stacked] if m.state.self_s else [_generate(m, t)])
         blocks += _peaks(t)
-    outside = sum(float(event.get("seconds") or 0) for event in m.state.phases if event.get("name") not in _INSIDE)
+    outside = sum(float(event.seconds or 0) for event in m.state.phases if event.name not in _INSIDE)
     if outside:
         blocks.append(Text(f"{say('time_table.outside')}: {say('time_table.phases', seconds=outside)}", "small"))
     return Section("time", say("title.time"), blocks)
