@@ -15,8 +15,9 @@ import numpy as np
 from tests.report.synthetic import SPEC, _merged
 from trainer import plan as planning
 from trainer.report.finding import Level
-from trainer.report.material import GENERATE, Group, Material
+from trainer.report.material import GENERATE, Material
 from trainer.run.columns import Column, Table
+from trainer.run.groups import Group, group_of
 from trainer.run.records import AlertEvent, EvalEvent, GpuEvent, Origin
 from trainer.run.state import RunState
 from trainer.spec import RunSpec
@@ -147,7 +148,10 @@ def asked(*steps: int) -> Callable[[int], list[Group]]:
 
     def told(step: int) -> list[Group]:
         prompt = "the hard one" if step in steps else f"prompt {step}"
-        return [{"prompt": prompt, "reward_mean": 0.1, "completions": [{"text": "x"}]}]
+        said = {"prompt": prompt, "reward_mean": 0.1, "outcome": "all_wrong", "completions": [{"text": "x"}]}
+        group = group_of(json.dumps(said).encode(), 0)
+        assert group is not None
+        return [group]
 
     return told
 

@@ -20,6 +20,7 @@ from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
 from trainer.run import best, checkpoints
 from trainer.run.events import EventReader
+from trainer.run.groups import read_groups
 from trainer.run.records import PlanEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
@@ -149,14 +150,7 @@ class Source:
         files = sorted(path for path in self.rundir.rollouts.glob("step_*.jsonl") if _step(path) <= self.step)
         if not files:
             return []
-        pairs = []
-        with files[-1].open(encoding="utf-8") as lines:
-            for line in lines:
-                group = json.loads(line)
-                pairs.append((group["prompt"], group["completions"][0]["text"]))
-                if len(pairs) == count:
-                    break
-        return pairs
+        return [(group.asked, group.completions[0].text) for group in read_groups(files[-1]).groups[:count]]
 
 
 def find(rundir: RunDir, which: str | None, say: Callable[[str], None]) -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from trainer.errors import Problem, WorkError
 from trainer.grpo.spans import Span
-from trainer.run import checkpoints
+from trainer.run import checkpoints, rollouts
 from trainer.run.best import find_best
 from trainer.run.events import EventReader, EventWriter
 from trainer.run.records import (
@@ -95,10 +94,7 @@ class RunObserver:
         if not self.spec.log.rollouts:
             return
         path = self.rundir.rollouts_file(step)
-        text = "".join(json.dumps({"step": step, **line}, ensure_ascii=False, default=str) + "\n" for line in lines)
-        # A resumed run makes the same step again: the file of the killed attempt is replaced, not appended to.
-        with path.open("a" if again else "w", encoding="utf-8", errors="replace") as out:
-            out.write(text)
+        rollouts.write(path, step, lines, more=again)
         completions = len(self._groups) * self.spec.generation.num_generations
         self.events.emit(RolloutsEvent(step=step, file=path.name, groups=len(self._groups), completions=completions))
 

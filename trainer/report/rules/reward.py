@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding, Level
-from trainer.report.material import Material, prompt_text
+from trainer.report.material import Material
 from trainer.run.records import AlertEvent
 
 REWARD = "train/reward"
@@ -135,23 +134,23 @@ def reward_spikes(m: Material) -> Iterator[Finding]:
 
 
 def _prompts(
-    m: Material, steps: Sequence[int], choose: Callable[..., dict[str, Any]] = min
+    m: Material, steps: Sequence[int], choose: Callable[..., tuple[float, str]] = min
 ) -> list[tuple[int, str, float]]:
     """(step, prompt, mean reward): of each of the first steps the group that was paid least, or with max most."""
     found = []
     for step in steps[:MOST_PROMPTS]:
-        groups = [group for group in m.groups(step) if group.get("reward_mean") is not None]
-        if groups:
-            chosen = choose(groups, key=lambda group: group["reward_mean"])
-            found.append((step, prompt_text(chosen), float(chosen["reward_mean"])))
+        known = [(group.mean, group.question) for group in m.groups(step) if group.mean is not None]
+        if known:
+            mean, question = choose(known, key=lambda pair: pair[0])
+            found.append((step, question, mean))
     return found
 
 
 def _same_prompts(m: Material, steps: Sequence[int]) -> list[str]:
     """Prompts that were asked at most of these steps."""
-    asked = Counter(text for step in steps for text in {prompt_text(group) for group in m.groups(step)})
+    asked = Counter(text for step in steps for text in {group.question for group in m.groups(step)})
     often = [text for text, count in asked.most_common(MOST_PROMPTS) if count >= max(3, 0.6 * len(steps))]
-    everywhere = len({text for step in m.sampled_steps(20) for text in map(prompt_text, m.groups(step))})
+    everywhere = len({text for step in m.sampled_steps(20) for text in (group.question for group in m.groups(step))})
     return often if everywhere > len(often) else []  # a run that asks the same at every step proves nothing
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from trainer.machine.project import PROJECT
 from trainer.report import rules
 from trainer.report.document import Block, Sayings, Section, Table, Text
-from trainer.report.material import Group, Material
+from trainer.report.material import Material
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import Telling
+from trainer.run.groups import Group
 from trainer.run.records import PlanEvent, RunFailedEvent
 from trainer.text import forms
 from trainer.text.words import Words
@@ -165,25 +166,25 @@ def _example(t: Telling) -> Iterator[Block]:
     if found is None or t.m.setting("reward.supervision") == "process":
         return
     step, group = found
-    rewards = [c["reward"] for c in group["completions"] if c.get("reward") is not None] or [0.0]
+    rewards = [one.reward for one in group.completions if one.reward is not None] or [0.0]
     mean = statistics.fmean(rewards)
     std = statistics.stdev(rewards) if len(rewards) > 1 else 0.0
     yield Text(t.say("method.example", step=step, mean=mean, std=std))
     head = [t.say(f"method.{name}") for name in ("number", "reward", "above", "advantage")]
     rows = []
-    for number, completion in enumerate(group["completions"], 1):
-        reward = completion.get("reward")
+    for number, completion in enumerate(group.completions, 1):
+        reward = completion.reward
         above = "-" if reward is None else f"{reward - mean:+.3g}"
-        rows.append((str(number), forms.number(reward), above, signed(completion.get("advantage"))))
+        rows.append((str(number), forms.number(reward), above, signed(completion.advantage)))
     yield Table(head, rows, frozenset((1, 2, 3)))
 
 
 def _mixed(m: Material, step: int) -> list[Group]:
-    return [group for group in m.groups(step) if group.get("outcome") == "spread"]
+    return [group for group in m.groups(step) if not group.dead]
 
 
-def signed(value: Any) -> str:
+def signed(value: float | None) -> str:
     """+0.52; an advantage of 0 has no sign."""
-    if not isinstance(value, int | float):
+    if value is None:
         return "-"
     return f"{value:+.2f}" if value else "0"
