@@ -6,7 +6,6 @@ all fall on the same step.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +19,7 @@ from trainer.evaluate.greedy import Score, evaluate
 from trainer.evaluate.sampled import Sampled, sample, seed_at
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.checkpoints import Checkpoint
 from trainer.run.events import EventWriter
 from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
@@ -77,7 +77,7 @@ class HeldOut:
         """Beside a published checkpoint of the present weights: its adapter in epoch_E/ and what it answers."""
         if not self.spec.eval.answers:
             return
-        label = _label(checkpoint)
+        label = _label(step, checkpoint)
         # Of an attempt that was killed later than this step: beside the new adapter they would be another model's.
         self.rundir.inference_file(label).unlink(missing_ok=True)
         answers.copy_adapter(checkpoint, self.rundir, label)
@@ -88,7 +88,7 @@ class HeldOut:
 
     def catch_up(self, step: int, checkpoint: Path) -> None:
         """After a resume: what the attempt before had no time to write of the checkpoint it ended with."""
-        label = _label(checkpoint)
+        label = _label(step, checkpoint)
         folder, file = self.rundir.epoch_folder(label), self.rundir.inference_file(label)
         if self.spec.eval.answers and not (folder.is_dir() and file.is_file()):
             self.save(step, checkpoint)
@@ -153,7 +153,6 @@ class HeldOut:
         )
 
 
-def _label(checkpoint: Path) -> str:
+def _label(step: int, checkpoint: Path) -> str:
     """The epoch of a checkpoint, as transformers put it down."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return answers.epoch_label(state["epoch"] or 0.0)
+    return answers.epoch_label(Checkpoint(checkpoint, step).epoch())

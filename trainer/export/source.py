@@ -19,6 +19,7 @@ from trainer.errors import ExportError, Problem, RunError
 from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
 from trainer.run import best, checkpoints
+from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 from trainer.run.events import EventReader
 from trainer.run.groups import read_groups
 from trainer.run.records import PlanEvent
@@ -27,8 +28,6 @@ from trainer.run.state import state_of
 from trainer.run.status import LIVE, imported_problem
 from trainer.spec import RunSpec
 
-ADAPTER = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # What a tokenizer or a processor is saved as (transformers 5.17); all else in a checkpoint is weights or for resuming.
 TOKENIZER_FILES = (

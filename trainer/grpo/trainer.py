@@ -33,6 +33,7 @@ from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.checkpoints import checkpoint_name
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
 
@@ -189,8 +190,8 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             free = shutil.disk_usage(self.args.output_dir).free / 2**20
             fix = "free disk space, then resume the run: checkpoints saved before are intact"
             what = f"could not be saved, {free:.1f} MiB are free on its disk: {error}"
-            raise CheckpointError(Problem.plain(f"checkpoint-{step}", what, fix)) from error
-        self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
+            raise CheckpointError(Problem.plain(checkpoint_name(step), what, fix)) from error
+        self.observer.checkpoint(step, Path(self.args.output_dir) / checkpoint_name(step))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
         # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainer.errors import Problem, RunError
+from trainer.launch.locks import Holder
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import stop_requests
@@ -137,7 +138,11 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
         follower = RunFollower(rundir)
         status = status_of(rundir, follower)
         if status in LIVE or not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
-            what = f"is {status}" if status in LIVE else f"is held by another process ({working.note()})"
+            what = (
+                f"is {status}"
+                if status in LIVE
+                else f"is held by another process ({Holder.of(working) or working.note()})"
+            )
             fix = f"end it first: python -m trainer pause {rundir.name}"
             raise RunError(Problem.plain(f"run {rundir.name}", what, fix))
         yield follower

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from trainer.errors import Problem, RunError
 from trainer.machine.process import Lock
@@ -14,10 +17,42 @@ STATE_VARIABLE = "ONEGRPO_STATE"
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
 
+class Holder(NamedTuple):
+    """Who has a lock, as it writes it there. use: "run", or what else is done with a run of that name."""
+
+    use: str
+    run: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.use} {self.run}, pid {self.pid}"
+
+    @classmethod
+    def mine(cls, use: str, run: str) -> Self:
+        return cls(use, run, os.getpid())
+
+    def stored(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def of(cls, lock: Lock) -> Self | None:
+        """The holder of a taken lock; None where that is not known. Earlier versions wrote it as __str__ does."""
+        note = lock.note()
+        plain = _PLAIN.fullmatch(note)
+        try:
+            found = plain.groupdict() if plain else json.loads(note)
+            return cls(str(found["use"]), str(found["run"]), int(found["pid"]))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+_PLAIN = re.compile(r"(?P<use>.+) (?P<run>[\w.-]+), pid (?P<pid>\d+)")
+
+
 def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
     """For the worker, before it writes anything: one worker a run, however it ends."""
     lock = Lock(rundir.worker_lock)
-    if not lock.take(f"run {rundir.name}, pid {os.getpid()}", wait_s):
+    if not lock.take(Holder.mine("run", rundir.name).stored(), wait_s):
         raise RunError(running_problem(rundir, "running", lock))
     return lock
 
@@ -25,10 +60,11 @@ def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
 def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
     """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
     lock = Lock(state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(f"{use} {run}, pid {os.getpid()}", wait_s):
-        owner = lock.note() or "another run"
-        name = owner.split(",")[0].split()[-1]
-        fix = f"wait for it, or stop it: python -m trainer stop {name}" if owner.startswith("run ") else "end it first"
+    if not lock.take(Holder.mine(use, run).stored(), wait_s):
+        holder = Holder.of(lock)
+        owner, of_run = str(holder or "another run"), holder is not None and holder.use == "run"
+        name = holder.run if holder else ""
+        fix = f"wait for it, or stop it: python -m trainer stop {name}" if of_run else "end it first"
         raise RunError(Problem.plain(f"GPU {uuid}", f"is in use by {owner}", fix))
     return lock
 
@@ -46,5 +82,6 @@ def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:
     """What to say of a run that has a worker already. lock: the worker's, taken by it."""
     word = status if status in LIVE else "running"
     fix = f"follow it on the page, or stop it: python -m trainer stop {rundir.name}"
-    holder = f" ({lock.note()})" if lock.note() else ""
+    known = Holder.of(lock)
+    holder = f" ({known})" if known else ""
     return Problem.plain(f"run {rundir.name}", f"has a worker already, it is {word}{holder}", fix)

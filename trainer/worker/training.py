@@ -239,7 +239,7 @@ class Training:
             self.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
             return
         self.trainer._load_from_checkpoint(str(resumed.path))
-        self.trainer.state = TrainerState.load_from_json(str(resumed.path / "trainer_state.json"))
+        self.trainer.state = TrainerState.load_from_json(str(resumed.state))
         self.observer.tokens = self.trainer.state.num_input_tokens_seen
         self.held_out.catch_up(resumed.step, resumed.path)
 
