@@ -121,7 +121,8 @@ class Words:
     def said(self, message: Message) -> str:
         """A message in this language; one whose key or values this version does not know as it was said in English."""
         try:
-            return self(message.key, **message.values)
+            text = self(message.key, **message.values)
+            return self._form.vformat(text, (), {}) if message.english and not message.values else text
         except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError):
             if not message.english:
                 raise
