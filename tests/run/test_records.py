@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def filled(record: type[Event]) -> Event:
 
 
 def _says(base: type, name: str) -> bool:
-    return name in base.__dict__.get("__annotations__", {})
+    return name in inspect.get_annotations(base)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
