@@ -22,4 +22,5 @@ def event_of(said: dict[str, Any], t: float = 100.0) -> Event:
 def log_lines(log: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """What a log says, line by line, None for what a line does not say. kind: of that kind only."""
     found: list[dict[str, Any]] = [msgspec.to_builtins(event) for event in EventReader(log).read()]
-    return [line for line in found if kind in (None, line["kind"])]
+    said = [{name: value for name, value in line.items() if value != ()} for line in found]
+    return [line for line in said if kind in (None, line["kind"])]
