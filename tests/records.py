@@ -22,5 +22,8 @@ def event_of(said: dict[str, Any], t: float = 100.0) -> Event:
 def log_lines(log: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """What a log says, line by line, None for what a line does not say. kind: of that kind only."""
     found: list[dict[str, Any]] = [msgspec.to_builtins(event) for event in EventReader(log).read()]
-    said = [{name: value for name, value in line.items() if value != ()} for line in found]
+    plain = [
+        {name: list(value) if isinstance(value, tuple) else value for name, value in line.items()} for line in found
+    ]
+    said = [{name: value for name, value in line.items() if value or not name.startswith("_")} for line in plain]
     return [line for line in said if kind in (None, line["kind"])]
