@@ -19,7 +19,17 @@ from trainer import launch, mirrors
 from trainer.machine import spawn
 from trainer.machine.process import Identity
 from trainer.run import stop_requests
-from trainer.run.events import EventWriter, Kind
+from trainer.run.events import EventWriter
+from trainer.run.records import (
+    EvalEvent,
+    PhaseEvent,
+    RunFailedEvent,
+    RunFinishedEvent,
+    RunPausedEvent,
+    RunStartedEvent,
+    RunStoppedEvent,
+    StepEvent,
+)
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 
@@ -33,25 +43,21 @@ def main(path: str, character: str) -> int:
     spawn.let_signals_through()
     with launch.hold_lock(rundir, 20), EventWriter(rundir.events, rundir.newest_attempt()) as events:
         done = state_of(rundir).last_step
-        resumed = {
-            "resumed_from_step": done,
-            "resumed_from": f"checkpoint-{done}" if done else None,
-        }
-        events.emit("run_started", **Identity.mine().stored(), **resumed)
+        resumed = f"checkpoint-{done}" if done else None
+        events.emit(RunStartedEvent(**Identity.mine().stored(), resumed_from_step=done, resumed_from=resumed))
         mirror = mirrors.start(rundir, rundir.read_spec().log.mirrors, events.attempt)
         print(f"fake worker, {character}", flush=True)
-        events.emit("phase", name="load", state="end", seconds=0.1)
-        events.emit("eval", at="before", step=0, reward=0.5, correct_frac=0.1, rows=8, seconds=0.1)
+        events.emit(PhaseEvent(name="load", state="end", seconds=0.1))
+        events.emit(EvalEvent(at="before", step=0, reward=0.5, correct_frac=0.1, rows=8, seconds=0.1))
         if character == "parent":
             child = subprocess.Popen(["sleep", "60"])
             (rundir.control / "child").write_text(str(child.pid))
         if mirror is not None:
             mirror.announce(events)
         for step in range(done + 1, STEPS + 1):
-            metrics = {"train/reward": float(step), "train/loss": 0.1, "train/grad_norm": 1.0}
-            groups = {"dead_frac": 0.5, "all_right_frac": 0.25, "all_wrong_frac": 0.25}
-            common: dict[str, Any] = {"step": step, "of": STEPS, "seconds": 0.01}
-            events.emit("step", **common, metrics=metrics, groups=groups, tokens=100 * step)
+            metrics: dict[str, Any] = {"train/reward": float(step), "train/loss": 0.1, "train/grad_norm": 1.0}
+            groups: dict[str, Any] = {"dead_frac": 0.5, "all_right_frac": 0.25, "all_wrong_frac": 0.25}
+            events.emit(StepEvent(step=step, of=STEPS, seconds=0.01, metrics=metrics, groups=groups, tokens=100 * step))
             if character in ("obey", "deaf", "parent"):
                 break
         return restart(rundir, events) if character == "restart" else end(rundir, events, character, asked)
@@ -59,7 +65,8 @@ def main(path: str, character: str) -> int:
 
 def restart(rundir: RunDir, events: EventWriter) -> int:
     launch.start_next_attempt(rundir, "tests.fake_worker", {**os.environ, "FAKE_WORKER": "finish"})
-    events.emit("run_failed", step=STEPS, error="X", problems=[], exit_code=launch.EXIT_OUT_OF_MEMORY, retry=True)
+    code = launch.EXIT_OUT_OF_MEMORY
+    events.emit(RunFailedEvent(step=STEPS, error="X", problems=[], exit_code=code, retry=True))
     return launch.EXIT_OUT_OF_MEMORY
 
 
@@ -67,7 +74,7 @@ def end(rundir: RunDir, events: EventWriter, character: str, asked: list[int]) -
     if character in ("fail", "refuse"):
         code = launch.EXIT_FAILED if character == "fail" else launch.EXIT_INPUT
         problem = {"where": "reward.py:3", "what": "division by zero", "fix": "look at row 7"}
-        events.emit("run_failed", step=STEPS, error="X", problems=[problem], exit_code=code)
+        events.emit(RunFailedEvent(step=STEPS, error="X", problems=[problem], exit_code=code))
         return code
     if character == "die":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -80,11 +87,11 @@ def end(rundir: RunDir, events: EventWriter, character: str, asked: list[int]) -
             if character != "deaf":
                 stop_requests.clear_save_request(rundir, events.attempt)
         request = stop_requests.stop_request(rundir)
-        kind: Kind = "run_paused" if request is not None and request.pause else "run_stopped"
-        events.emit(kind, step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM")
+        ended = RunPausedEvent if request is not None and request.pause else RunStoppedEvent
+        events.emit(ended(step=1, seconds=1.0, checkpoint="checkpoint-1", reason="SIGTERM"))
         return launch.EXIT_STOPPED
-    events.emit("eval", at="after", step=STEPS, reward=0.9, correct_frac=0.8, rows=8, seconds=0.1)
-    events.emit("run_finished", step=STEPS, seconds=1.0, tokens=400, peak_memory_gib=0.5)
+    events.emit(EvalEvent(at="after", step=STEPS, reward=0.9, correct_frac=0.8, rows=8, seconds=0.1))
+    events.emit(RunFinishedEvent(step=STEPS, seconds=1.0, tokens=400, peak_memory_gib=0.5))
     return launch.EXIT_FINISHED
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.records import log_lines
 from trainer.data.dataset import DataReport, Prepared
 from trainer.run import checkpoints
-from trainer.run.events import EventReader, EventWriter
+from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
 
 
@@ -32,5 +33,5 @@ def test_other_held_out_rows_are_said(
     training.session = SimpleNamespace(events=events)
     training.data = Prepared([], [], DataReport(fingerprint="x", held_out_fingerprint="a"))
     training.check_same(checkpoints.Checkpoint(tmp_path, 1))
-    found = [event for event in EventReader(rundir.events).read() if event["kind"] == "alert"]
+    found = [event for event in log_lines(rundir.events) if event["kind"] == "alert"]
     assert [(event["level"], event["title"]) for event in found] == [("warn", "held-out rows changed")] * said

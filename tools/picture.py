@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from trainer.console import lines
 from trainer.machine.json_files import read_json
+from trainer.run.records import EvalEvent, RunFinishedEvent, StepEvent
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
 from trainer.run.summary import summary
@@ -41,15 +42,15 @@ def main(run: str, target: str) -> None:
     state = follower.state
     last = state.last_step
     for event in events:
-        if event["kind"] == "step":
-            index = state.steps.index(event["step"])
-            if index < SHOWN or event["step"] > last - SHOWN:
+        if isinstance(event, StepEvent):
+            index = state.steps.index(event.step)
+            if index < SHOWN or event.step > last - SHOWN:
                 say(lines.step_line(state, index, rundir.read_spec().grpo.beta, words))
             elif index == SHOWN:
                 say(f"... {last - 2 * SHOWN} steps ...", "dim")
         elif text := lines.event_line(event, words):
             for line in text.splitlines():
-                say(line, "green" if event["kind"] in ("eval", "run_finished") else "cyan")
+                say(line, "green" if isinstance(event, EvalEvent | RunFinishedEvent) else "cyan")
     found = summary(state, rundir)
     kept = {
         key: round(value, 3) if isinstance(value, float) else value for key, value in found.items() if key != "path"

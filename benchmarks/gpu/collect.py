@@ -26,7 +26,8 @@ from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
 from trainer.memory import shapes
 from trainer.memory.shapes import ModelShape
-from trainer.run.events import Event, EventReader
+from trainer.run.events import EventReader
+from trainer.run.records import Event, GpuEvent, PlanEvent, RunFailedEvent, SpanEvent, SpanSeconds
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 
@@ -81,10 +82,14 @@ def ratio(part: float | None, whole: float | None) -> float | None:
 # ---- reading a run
 
 
-def span_seconds(event: Event, name: str) -> float | None:
+def span_seconds(event: SpanEvent | None, name: str) -> float | None:
     """Seconds of all calls of a span in one step, children included; None where the step had none."""
-    found = [span["total_s"] for span in event.get("spans", []) if span["name"] == name]
+    found = [span.total_s or 0.0 for span in _spans(event) if span.name == name]
     return sum(found) if found else None
+
+
+def _spans(event: SpanEvent | None) -> list[SpanSeconds]:
+    return (event.spans or []) if event is not None else []
 
 
 def measured_steps(state: RunState) -> tuple[list[int], bool]:
@@ -97,14 +102,14 @@ def timings(state: RunState, events: Sequence[Event]) -> dict[str, Any]:
     """Medians over the measured steps: seconds of the step and of each span, generated tokens, decoding steps."""
     chosen, warm = measured_steps(state)
     at = {step: index for index, step in enumerate(state.steps)}
-    spans = {event["step"]: event for event in events if event["kind"] == "span"}
+    spans = {event.step: event for event in events if isinstance(event, SpanEvent)}
 
     def column(name: str) -> list[float | None]:
         values = state.metrics.get(name)
         return [values[at[step]] if values else None for step in chosen]
 
-    rows = {event["step"]: event.get("completions") for event in state.rollouts}
-    calls = [_calls(spans.get(step, {}), "transformers.generate") for step in chosen]
+    rows = {event.step: event.completions for event in state.rollouts}
+    calls = [_calls(spans.get(step), "transformers.generate") for step in chosen]
     lengths, longest = column("train/completions/mean_length"), column("train/completions/max_length")
     return {
         "steps_done": state.last_step,
@@ -112,7 +117,7 @@ def timings(state: RunState, events: Sequence[Event]) -> dict[str, Any]:
         "free_of_warmup": warm,
         "step_s": median([state.seconds[at[step]] for step in chosen]),
         "first_step_s": state.seconds[0] if state.seconds else None,
-        "spans_s": {name: median([span_seconds(spans.get(step, {}), name) for step in chosen]) for name in SPANS},
+        "spans_s": {name: median([span_seconds(spans.get(step), name) for step in chosen]) for name in SPANS},
         "completions_per_step": median([rows.get(step) for step in chosen]),
         "completion_tokens_mean": median(lengths),
         "clipped_frac": median(column("train/completions/clipped_ratio")),
@@ -126,8 +131,8 @@ def _times(one: float | None, other: float | None) -> float | None:
     return one * other if one is not None and other is not None else None
 
 
-def _calls(event: Mapping[str, Any], name: str) -> int | None:
-    return sum(span["calls"] for span in event.get("spans", []) if span["name"] == name) or None
+def _calls(event: SpanEvent | None, name: str) -> int | None:
+    return sum(span.calls or 0 for span in _spans(event) if span.name == name) or None
 
 
 def generation(found: dict[str, Any], spec: Mapping[str, Any], gpu_name: str | None, dtype: str) -> dict[str, Any]:
@@ -161,7 +166,7 @@ def peak_memory(state: RunState, events: Sequence[Event], plan: Mapping[str, Any
     torch_gib: reserved by PyTorch (on a CPU: resident), without the CUDA context. nvml_gib: of the whole GPU, read once
     a second, with whatever else uses it. measured_gib is the larger of the two.
     """
-    used = [event["used_gib"] for event in events if event["kind"] == "gpu"]
+    used = [event.used_gib for event in events if isinstance(event, GpuEvent) and event.used_gib is not None]
     seen = [value for value in (state.peak_memory_gib, max(used, default=None)) if value is not None]
     measured, planned = max(seen, default=None), plan.get("memory_total_gib")
     return {
@@ -178,8 +183,11 @@ def peak_memory(state: RunState, events: Sequence[Event], plan: Mapping[str, Any
 
 def probe(state: RunState) -> dict[str, Any] | None:
     """What the memory probe before step 1 said; None without one."""
-    said = next((one for one in reversed(state.alerts) if one.get("title") == "memory probe"), None)
-    return {name: said.get(name) for name in ("text", "generation_gib", "update_gib")} if said else None
+    said = next((one for one in reversed(state.alerts) if one.title == "memory probe"), None)
+    if said is None:
+        return None
+    before = {"generation_gib": said.generation_gib, "update_gib": said.update_gib}  # versions without keys
+    return {"text": said.text} | {name: said.values.get(name, value) for name, value in before.items()}
 
 
 def collect(
@@ -195,9 +203,9 @@ def collect(
     state = state_of(rundir)
     events = EventReader(rundir.events).read()
     spec, env = read_json(rundir.spec) or {"model": {"name": ""}}, read_json(rundir.env) or {}
-    announced = next((event for event in reversed(events) if event["kind"] == "plan"), {})
+    announced = state.trained or PlanEvent()
     plan = state.plan or read_json(rundir.plan) or {}
-    on_gpu = announced.get("device") != "cpu"
+    on_gpu = announced.device != "cpu"
     gpus = [gpu["name"] for gpu in env.get("gpus", [])]
     gpu_name = (plan.get("gpu_name") or (gpus[0] if gpus else None)) if on_gpu else None
     status: str = outcome or (launch.status_of(rundir) if rundir.spec.is_file() else "not started")
@@ -212,21 +220,21 @@ def collect(
         "python": env.get("python"),
         "versions": env.get("packages", {}),
         "driver": next((gpu.get("driver") for gpu in env.get("gpus", [])), None),
-        "device": announced.get("device"),
-        "dtype": announced.get("dtype"),
-        "engine_found": announced.get("engine"),
-        "trainer_class": announced.get("trainer_class"),
-        "trainer_bases": announced.get("trainer_bases"),
+        "device": announced.device,
+        "dtype": announced.dtype,
+        "engine_found": announced.engine,
+        "trainer_class": announced.trainer_class,
+        "trainer_bases": announced.trainer_bases,
         "changed": list(changed),
         "max_prompt_length": spec.get("data", {}).get("max_prompt_length"),
-        "longest_prompt_tokens": announced.get("data", {}).get("longest_prompt_tokens"),
+        "longest_prompt_tokens": (announced.data or {}).get("longest_prompt_tokens"),
         "max_completion_length": spec.get("generation", {}).get("max_completion_length"),
-        "load_s": next((event["seconds"] for event in state.phases if event.get("name") == "load"), None),
+        "load_s": next((event.seconds for event in state.phases if event.name == "load"), None),
         **found,
-        "generation": generation(found, spec, gpu_name, str(announced.get("dtype"))) if spec["model"]["name"] else {},
+        "generation": generation(found, spec, gpu_name, str(announced.dtype)) if spec["model"]["name"] else {},
         "memory": peak_memory(state, events, plan),
         "memory_probe": probe(state),
-        "alerts": [f"{one.get('level')}: {one.get('title')}: {one.get('text')}" for one in state.alerts],
+        "alerts": [f"{one.level}: {one.title}: {one.text}" for one in state.alerts],
         "grad_norm": (state.metrics.get("train/grad_norm") or [None])[-1],
         "loss": (state.metrics.get("train/loss") or [None])[-1],
     }
@@ -240,10 +248,10 @@ def failure(rundir: RunDir, state: RunState, output_tail: str) -> dict[str, Any]
     """Why a run is not finished: what it said, and the ends of its log and of the command's output."""
     log = rundir.log_file(max(1, rundir.newest_attempt()))
     tail = log.read_text(encoding="utf-8", errors="replace")[-TAIL_CHARACTERS:] if log.is_file() else ""
-    final = state.final or {}
+    final = state.final if isinstance(state.final, RunFailedEvent) else RunFailedEvent()
     return {
-        "problems": final.get("problems", []),
-        "traceback_tail": final.get("traceback_tail", ""),
+        "problems": final.problems or [],
+        "traceback_tail": final.traceback_tail or "",
         "last_phase": state.phase,
         "log_tail": tail,
         "output_tail": output_tail[-TAIL_CHARACTERS:],

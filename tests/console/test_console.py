@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.builders import FAKE_WORKER
+from tests.records import event_of
 from trainer import launch
 from trainer.console import headless, lines
 from trainer.run.rundir import RunDir
@@ -232,11 +233,11 @@ def test_a_second_attempt_does_not_repeat_the_first(make_run: MakeRun, start: St
 
 def one_step(**metrics: float) -> RunState:
     state = RunState()
-    step = {"kind": "step", "t": 1, "attempt": 1, "step": 41, "of": 200, "seconds": 2.0}
+    step = {"kind": "step", "step": 41, "of": 200, "seconds": 2.0}
     groups = {"dead_frac": 0.25, "all_right_frac": 0.2, "all_wrong_frac": 0.05, "group_std": 0.3}
     values = {f"train/{name}": value for name, value in metrics.items()}
-    fold(state, {**step, "metrics": values, "groups": groups, "tokens": 2000})
-    fold(state, {"kind": "heartbeat", "t": 2, "attempt": 1, "peak_gib": 10.25})
+    fold(state, event_of({**step, "metrics": values, "groups": groups, "tokens": 2000}))
+    fold(state, event_of({"kind": "heartbeat", "peak_gib": 10.25}))
     return state
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import app
+from tests.records import event_of
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.console import headless, lines
@@ -113,7 +114,7 @@ def test_the_same_run_in_two_languages(
                 "failed": 2,
             },
         },
-        {"kind": "checkpoint", "name": "checkpoint-4", "bytes": 2**20, "seconds": 1.0, "verified": True},
+        {"kind": "checkpoint", "step": 4, "name": "checkpoint-4", "bytes": 2**20, "seconds": 1.0, "verified": True},
         {"kind": "run_paused", "step": 4, "checkpoint": "checkpoint-4", "reason": "request"},
         {"kind": "run_stopped", "step": 4, "checkpoint": None, "reason": "SIGTERM"},
         {"kind": "run_finished", "step": 4, "seconds": 60.0, "tokens": 1000, "peak_memory_gib": 0.5},
@@ -121,15 +122,15 @@ def test_the_same_run_in_two_languages(
     ids=lambda event: event["kind"],
 )
 def test_every_event_is_said_in_both_languages(event: dict[str, Any]) -> None:
-    event = {"attempt": 1} | event
-    assert SENTENCE.search(lines.event_line(event, EN)) or event["kind"] in ("plan", "checkpoint")
-    assert HANGUL.search(lines.event_line(event, KO))
-    assert not SENTENCE.search(lines.event_line(event, KO)), lines.event_line(event, KO)
+    record = event_of(event)
+    assert SENTENCE.search(lines.event_line(record, EN)) or record.kind in ("plan", "checkpoint")
+    assert HANGUL.search(lines.event_line(record, KO))
+    assert not SENTENCE.search(lines.event_line(record, KO)), lines.event_line(record, KO)
 
 
 def test_what_a_run_of_an_older_version_said_is_shown_as_it_was() -> None:
     event = {"kind": "run_started", "attempt": 2, "skipped": [{"checkpoint": "checkpoint-6", "reason": "is damaged"}]}
-    assert "is damaged" in lines.event_line(event, KO)
+    assert "is damaged" in lines.event_line(event_of(event), KO)
 
 
 @pytest.mark.parametrize("flags", [["--lang", "ko", "runs"], ["runs", "--lang", "ko"]])

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests import warm as warming
+from tests.records import log_lines
 from trainer.run import checkpoints
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
 PROJECT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def weights_hash(run: RunDir) -> str:
 
 
 def steps_seen(run: RunDir) -> list[int]:
-    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+    return [event["step"] for event in log_lines(run.events, "step")]
 
 
 def wait_for_step(run: RunDir, step: int) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import PROJECT, finish, start, steps_seen, wait_for_step, weights_hash
+from tests.records import log_lines
 from trainer import launch
 from trainer.run import checkpoints
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -49,7 +49,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
-    return [event for event in EventReader(run.events).read() if event["kind"] == kind]
+    return [event for event in log_lines(run.events) if event["kind"] == kind]
 
 
 @pytest.fixture(scope="module")

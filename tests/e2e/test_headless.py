@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import finish, start, steps_seen, wait_for_step, weights_hash
+from tests.records import log_lines
 from trainer.run import checkpoints
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -70,7 +70,7 @@ def test_a_finished_run_leaves_its_report_in_both_languages(whole: Any) -> None:
 
 def test_events_carry_the_reference_names(whole: Any) -> None:
     run, _, _ = whole
-    events = EventReader(run.events).read()
+    events = log_lines(run.events)
     steps = [event for event in events if event["kind"] == "step"]
     for event in steps:
         assert {
@@ -94,7 +94,7 @@ def test_events_carry_the_reference_names(whole: Any) -> None:
 
 def test_rollouts_hold_every_group_of_every_step(whole: Any) -> None:
     run, _, _ = whole
-    by_step = {event["step"]: event for event in EventReader(run.events).read() if event["kind"] == "step"}
+    by_step = {event["step"]: event for event in log_lines(run.events) if event["kind"] == "step"}
     for step in range(1, 13):
         lines = [json.loads(line) for line in run.rollouts_file(step).read_text().splitlines()]
         assert [line["group"] for line in lines] == [0, 1, 2, 3]

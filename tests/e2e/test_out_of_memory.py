@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.records import log_lines
 from trainer import launch, presets
 from trainer.console import headless
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir, outputs_dir
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -45,7 +45,7 @@ def run(monkeypatch: pytest.MonkeyPatch, where: str, attempts: int, *overrides: 
 
 
 def of_kind(rundir: RunDir, kind: str) -> list[dict[str, Any]]:
-    return [event for event in EventReader(rundir.events).read() if event["kind"] == kind]
+    return [event for event in log_lines(rundir.events) if event["kind"] == kind]
 
 
 @pytest.mark.parametrize("where", PLACES)

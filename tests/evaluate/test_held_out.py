@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from tests.builders import HALF, publish, rows, tiny_model
+from tests.records import event_of, log_lines
 from trainer.console import lines
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.run.events import EventReader, EventWriter
+from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
 from trainer.spec import Component, Eval, Generation, Reward, RunSpec
 from trainer.text import words
@@ -72,7 +73,7 @@ def attempt(run: RunDir, spec: RunSpec, tiny: tuple[Any, Any]) -> Attempt:
 
 
 def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
-    return [event for event in EventReader(run.events).read() if event["kind"] == kind]
+    return [event for event in log_lines(run.events) if event["kind"] == kind]
 
 
 def batches(held_out: HeldOut) -> list[int]:
@@ -97,7 +98,7 @@ def test_a_step_is_answered_and_sampled_once(run: RunDir, attempt: Attempt) -> N
     said = [{name: event[name] for name in event if name not in ("t", "at", "seconds")} for event in (during, after)]
     assert said[0] == said[1]
     assert said[0]["sampled"]["samples"] == SAMPLES
-    assert "not judged" not in lines.event_line(after, words("en"))
+    assert "not judged" not in lines.event_line(event_of(after), words("en"))
     assert batches(held_out) == [5, 1, 5, 5, 5, 5, 4]
     held_out.evaluate("during", 3)
     assert len(batches(held_out)) == 14
@@ -191,7 +192,7 @@ def test_what_could_not_be_judged_is_said_with_the_first_reason(run: RunDir, att
     held_out.evaluate("after", 0)
     for event in events(run, "eval"):
         assert (event["rows"], event["failed"], event["sampled"]["failed"]) == (ROWS, 2, 8)
-    shown = lines.event_line(event, words("en"))
+    shown = lines.event_line(event_of(event), words("en"))
     assert ", 2 answers not judged" in shown.splitlines()[0]
     assert shown.endswith(", 8 answers not judged")
     first, second = events(run, "alert")
@@ -205,7 +206,7 @@ def test_when_no_sample_could_be_judged_that_is_said(run: RunDir, attempt: Attem
     held_out = attempt(own_reward(tmp_path, "return [None] * len(answer)"), pass_at=[1], answers=False)
     held_out.evaluate("before", 0)
     (event,) = events(run, "eval")
-    assert "sampled" not in event
+    assert event["sampled"] is None
     assert event["reward"] is None
     (alert,) = events(run, "alert")
     assert alert["text"] == "none of the sampled answers after step 0 could be judged: there is no pass@k"

@@ -162,7 +162,7 @@ def test_rows_that_nobody_can_judge_are_left_out(tiny: tuple[Any, Any], tmp_path
     found = sampled(*tiny, wrapper, samples=4, ks=[1])
     assert found is not None
     assert found.rows == 6  # of 8 rows two start with "a"
-    assert "failed" not in found.facts()  # it had nothing to say
+    assert found.record().failed is None  # it had nothing to say
     assert found.pass_at == {"1": 0.5}  # an unjudged sample counts as wrong
 
 
@@ -178,7 +178,7 @@ def test_samples_that_could_not_be_judged_count_as_wrong_and_are_counted(tiny: t
     wrapper = ComponentRewardWrapper(Reward(components=[Component(function="every", file=str(own))]))
     found = sampled(*tiny, wrapper, samples=4, ks=[1], reward_batch_size=1)
     assert found is not None
-    assert (found.pass_at, found.rows, found.facts()["failed"]) == ({"1": 0.75}, 8, 8)
+    assert (found.pass_at, found.rows, found.record().failed) == ({"1": 0.75}, 8, 8)
     assert str(found.failure).startswith("every: it raised ValueError: the fourth")
 
 

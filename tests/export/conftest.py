@@ -12,6 +12,7 @@ import pytest
 from tests.builders import tiny_model, tiny_trainer
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
+from trainer.run.records import PlanEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
 
@@ -98,7 +99,7 @@ def new_run(outputs: Path, name: str, spec: RunSpec, dtype: str = "float32") -> 
     plan: Any = {}
     rundir = RunDir.create(outputs, name, spec, plan, {})
     with EventWriter(rundir.events, 1) as events:
-        events.emit("plan", plan={}, dtype=dtype, device="cpu")
+        events.emit(PlanEvent(plan={}, dtype=dtype, device="cpu"))
     return rundir
 
 

@@ -21,6 +21,7 @@ from trainer.errors import ExportError, ExportRefused
 from trainer.export import export, merged, staging, verify
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
+from trainer.run.records import PlanEvent
 from trainer.run.rundir import RunDir
 from trainer.text import Message
 
@@ -72,7 +73,7 @@ def test_float32_weights_answer_as_base_and_adapter_in_the_dtype_the_run_loaded_
     shutil.copytree(runs / name, tmp_path / "outputs" / name)
     rundir = RunDir(tmp_path / "outputs" / name)
     with EventWriter(rundir.events, 2) as events:
-        events.emit("plan", plan={}, dtype=dtype, device="cpu")
+        events.emit(PlanEvent(plan={}, dtype=dtype, device="cpu"))
     made = export(rundir, "merged", dtype="float32", say=silent)
     assert made.path == rundir.exports / "merged-2"
     loaded = AutoModelForCausalLM.from_pretrained(made.path)

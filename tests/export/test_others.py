@@ -22,6 +22,7 @@ from trainer.export import export, gguf, staging
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.run.events import EventWriter
+from trainer.run.records import RunFinishedEvent
 from trainer.run.rundir import RunDir
 from trainer.text import Message
 
@@ -246,7 +247,7 @@ def test_a_run_without_a_checkpoint_is_told_what_can_still_be_done(runs: Path, t
     with pytest.raises(RunError, match=r"is starting and has no checkpoint in .* yet  ->  wait"):
         export(rundir, "merged", say=silent)
     with EventWriter(rundir.events, 1) as events:
-        events.emit("run_finished", step=2)
+        events.emit(RunFinishedEvent(step=2))
     with pytest.raises(RunError, match=r"is finished and has no checkpoint in .* train again with --preset"):
         export(rundir, "merged", say=silent)
 

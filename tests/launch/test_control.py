@@ -20,6 +20,7 @@ from trainer.launch.control import at_rest
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
 from trainer.run import stop_requests
+from trainer.run.records import RunPausedEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.run.status import LIVE
@@ -48,9 +49,8 @@ def test_a_paused_run_has_no_process_and_goes_on_like_a_stopped_one(
     assert launch.pause(going, grace_s=20) == "paused"
     assert "paused" not in LIVE
     final = state_of(going).final
-    assert final is not None
-    assert final["kind"] == "run_paused"
-    assert {"step", "seconds", "checkpoint", "reason"} <= final.keys()
+    assert isinstance(final, RunPausedEvent)
+    assert None not in (final.step, final.seconds, final.checkpoint, final.reason)
     assert summary(state_of(going), going)["status"] == "paused"
     until(lambda: not _held(going))
     with pytest.raises(RunError, match="is not running, it is paused"):

@@ -15,6 +15,7 @@ from trainer.__main__ import main as tool
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch import WorkerHandle
 from trainer.machine.json_files import read_json
+from trainer.run.records import Event
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
 from trainer.spec import RunSpec
@@ -163,10 +164,10 @@ class _Told:
     attempt = 2
 
     def __init__(self) -> None:
-        self.fields: dict[str, Any] = {}
+        self.event: Any = None
 
-    def emit(self, kind: str, **fields: Any) -> None:
-        self.fields = fields
+    def emit(self, event: Event) -> None:
+        self.event = event
 
 
 def test_the_next_attempt_tells_that_the_run_was_extended() -> None:
@@ -175,7 +176,7 @@ def test_the_next_attempt_tells_that_the_run_was_extended() -> None:
         told: Any = _Told()
         session = Session(run, told, None)  # type: ignore[arg-type]
         _emit_started(session, run.read_spec(), None, [])
-        assert told.fields["extended_from"] == extended_from
+        assert told.event.extended_from == extended_from
         if extended_from is None:
             launch.extend(run, 4)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.records import log_lines
 from trainer import launch, mirrors
 from trainer.machine.json_files import read_json
-from trainer.run.events import Event, EventReader
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 
@@ -49,14 +49,14 @@ class Told:
 
     rundir: RunDir
     exit_code: int | None
-    events: list[Event]
+    events: list[dict[str, Any]]
     mirror: dict[str, Any]
     delay_s: float
     """From the mirror's start to the first step."""
 
     @property
-    def alert(self) -> Event:
-        (alert,) = [event for event in self.events if event["kind"] == "alert" and event["title"] == "wandb"]
+    def alert(self) -> dict[str, Any]:
+        (alert,) = [event for event in self.events if event["kind"] == "alert" and event["key"].startswith("mirror_")]
         return alert
 
 
@@ -71,7 +71,7 @@ def told(rundir: RunDir, handle: launch.WorkerHandle) -> Told:
     """Wait for the worker, then for its mirror."""
     wait(lambda: handle.poll() is not None)
     wait(lambda: not mirrors.at_work(rundir, handle.attempt))
-    events = [event for event in EventReader(rundir.events).read() if event["attempt"] == handle.attempt]
+    events = [event for event in log_lines(rundir.events) if event["attempt"] == handle.attempt]
     at = {event["kind"]: event["t"] for event in reversed(events)}
     delay_s = at.get("step", 0.0) - at["run_started"]
     return Told(rundir, handle.poll(), events, read_json(rundir.mirror) or {}, delay_s)

@@ -13,8 +13,8 @@ import pytest
 
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY
+from tests.records import log_lines
 from trainer.mirrors.completions import as_text
-from trainer.run.events import Event, EventReader
 from trainer.run.rundir import RunDir
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ REFERENCE_NAMES = {
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, list[Event], offline.Recorded]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, list[dict[str, Any]], offline.Recorded]:
     """(run, events, what W&B has)."""
     home = tmp_path_factory.mktemp("real")
     changed = {
@@ -64,10 +64,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, list[Even
     run = RunDir(home / "outputs" / "real")
     # The console waited for the mirror: what is not written now never will be.
     (folder,) = offline.folders(run.wandb)
-    return run, EventReader(run.events).read(), offline.read(folder)
+    return run, log_lines(run.events), offline.read(folder)
 
 
-def by_step(events: list[Event], kind: str) -> dict[int, Event]:
+def by_step(events: list[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
     return {event["step"]: event for event in events if event["kind"] == kind}
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from tests.mirrors import offline
 from tests.mirrors.conftest import KEY, WAIT_S, Server, Told, told, wait
+from tests.records import log_lines
 from trainer import launch, mirrors
 from trainer.machine.json_files import read_json
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
 Train = Callable[..., Told]
@@ -145,7 +145,7 @@ def test_files_that_may_not_grow_end_the_mirror_only(train: Train) -> None:
     (file,) = folder.glob("run-*.wandb")
     assert file.stat().st_size <= 6000
     assert found.mirror["sent"] < 4  # what the file holds, not what W&B was given
-    assert "is the disk full?" in (mirrors.ending(found.rundir, 1) or "")
+    assert "is the disk full?" in str(mirrors.ending(found.rundir, 1))
 
 
 def on_a_small_disk(folder: Path, command: str) -> list[str]:
@@ -171,7 +171,7 @@ def test_a_full_disk_below_wandbs_folder_ends_the_mirror_only(
     done = subprocess.run(on_a_small_disk(wandb, command), capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
     assert "100%" in done.stdout
-    kinds = [event["kind"] for event in EventReader(mirrored.events).read()]
+    kinds = [event["kind"] for event in log_lines(mirrored.events)]
     assert kinds.count("step") == 4
     assert kinds[-1] == "run_finished"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.records import event_of
 from trainer.mirrors.metric_rows import HOLD_S, MetricRow, Rows
+from trainer.run.records import Event
 
 LATER = 1e9
 
@@ -13,13 +15,13 @@ def events(attempt: int = 1, **of: Any) -> Any:
     """event("step", step=1): with a time that grows."""
     clock = iter(range(100, 10**6))
 
-    def event(kind: str, **fields: Any) -> dict[str, Any]:
-        return {"t": float(next(clock)), "kind": kind, "attempt": attempt, **of, **fields}
+    def event(kind: str, **fields: Any) -> Event:
+        return event_of({"kind": kind, "attempt": attempt, **of, **fields}, float(next(clock)))
 
     return event
 
 
-def take(rows: Rows, *given: dict[str, Any]) -> None:
+def take(rows: Rows, *given: Event) -> None:
     for event in given:
         rows.take(event)
 
@@ -91,8 +93,8 @@ def test_a_step_waits_for_what_follows_it_and_no_longer() -> None:
     rows, event = begun()
     step = event("step", step=1, of=4)
     rows.take(step)
-    assert steps(rows.ready(step["t"] + HOLD_S - 0.1)) == []
-    assert steps(rows.ready(step["t"] + HOLD_S)) == [1]
+    assert steps(rows.ready(step.t + HOLD_S - 0.1)) == []
+    assert steps(rows.ready(step.t + HOLD_S)) == [1]
 
 
 def test_a_step_whose_evaluation_is_due_waits_for_it() -> None:

@@ -15,8 +15,10 @@ import numpy as np
 from tests.report.synthetic import SPEC, _merged
 from trainer import plan as planning
 from trainer.report.finding import Level
-from trainer.report.material import GENERATE, Group, Material
+from trainer.report.material import GENERATE, Material
 from trainer.run.columns import Column, Table
+from trainer.run.groups import Group, group_of
+from trainer.run.records import AlertEvent, EvalEvent, GpuEvent, Origin
 from trainer.run.state import RunState
 from trainer.spec import RunSpec
 
@@ -82,11 +84,11 @@ def run(
         seconds=column(seconds),
         epochs=Column([None] * n),
         tokens_at=column(tokens) if tokens is not None else Column([None] * n),
-        evals=list(evals),
-        alerts=list(alerts),
-        gpu={"total_gib": total_gib} if memory and "used_gib" in memory else None,
+        evals=[EvalEvent(**said) for said in evals],
+        alerts=[AlertEvent(**said) for said in alerts],
+        gpu=GpuEvent(total_gib=total_gib) if memory and "used_gib" in memory else None,
     )
-    imported = {"from": "wandb"} if known is not None else None
+    imported = Origin(source="wandb") if known is not None else None
     made = Told("made", state, "finished", chosen, plan, {"ram_gib": 64.0}, known, imported, gpu)
     object.__setattr__(made, "told", told)
     return made
@@ -146,7 +148,10 @@ def asked(*steps: int) -> Callable[[int], list[Group]]:
 
     def told(step: int) -> list[Group]:
         prompt = "the hard one" if step in steps else f"prompt {step}"
-        return [{"prompt": prompt, "reward_mean": 0.1, "completions": [{"text": "x"}]}]
+        said = {"prompt": prompt, "reward_mean": 0.1, "outcome": "all_wrong", "completions": [{"text": "x"}]}
+        group = group_of(json.dumps(said).encode(), 0)
+        assert group is not None
+        return [group]
 
     return told
 

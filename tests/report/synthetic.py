@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-import orjson
 
 from trainer import plan as planning
 from trainer.run.rollouts import Batch, group_stats, groups
@@ -185,7 +185,7 @@ class LongRun:
 
     def _line(self, event: Event) -> bytes:
         self._t += 0.5
-        return orjson.dumps({"t": self._t, "attempt": 1} | event) + b"\n"
+        return msgspec.json.encode({"t": self._t, "attempt": 1} | event) + b"\n"
 
 
 class _Maker:

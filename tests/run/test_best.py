@@ -15,6 +15,7 @@ from trainer.errors import CheckpointError, RunError
 from trainer.machine.json_files import write_json
 from trainer.run import checkpoints, rewind
 from trainer.run.best import SCORES, Best, find_best, resolve_checkpoint
+from trainer.run.records import EvalEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 from trainer.run.summary import summary
@@ -114,7 +115,7 @@ def test_a_held_out_reward_that_is_no_number_is_not_the_best(make_run: MakeRun, 
     """NaN first would win: nothing is greater."""
     run = make_run()
     publish(run, 2, 4)
-    found = find_best(run, RunState(evals=[evaluated(2, reward), evaluated(4, 0.1)]))
+    found = find_best(run, RunState(evals=[EvalEvent(step=2, reward=reward), EvalEvent(step=4, reward=0.1)]))
     assert found is not None
     assert (found.step, found.value, found.of) == (4, 0.1, 1)
 

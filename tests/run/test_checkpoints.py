@@ -1,5 +1,6 @@
 """trainer.run.checkpoints: complete or not there, and damage of any kind is found. No torch: files are files."""
 
+import ast
 import json
 import os
 import shutil
@@ -207,3 +208,43 @@ def test_a_full_disk_costs_the_best_only_after_all_but_the_newest(
     monkeypatch.setattr(shutil, "disk_usage", usage)
     assert len(checkpoints.make_room(tmp_path, best=10)) == deletions
     assert [found.step for found in checkpoints.listed(tmp_path)] == left
+
+
+# ---- who spells its files
+
+
+OWN = ("trainer_state.json", "checkpoint-", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth")
+
+
+def spelt(path: Path) -> set[str]:
+    """Those of OWN that stand in a string of the module that is no docstring."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docs = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
+    ]
+    return {name for name in OWN for text in texts if name in text}
+
+
+def test_names_of_a_checkpoint_and_its_files_are_spelt_in_one_module() -> None:
+    root = Path(checkpoints.__file__).parents[1]
+    found = {str(path.relative_to(root)): names for path in root.rglob("*.py") if (names := spelt(path))}
+    assert found == {"run/checkpoints.py": set(OWN)}
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"epoch": "x"}', None])
+def test_an_epoch_that_cannot_be_read_is_said(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / checkpoints.STATE).write_text(content)
+    with pytest.raises(CheckpointError, match=r"cannot be read: trainer_state\.json"):
+        checkpoints.Checkpoint(tmp_path, 1).epoch()
+
+
+def test_the_epoch_is_what_transformers_put_down(tmp_path: Path) -> None:
+    for said, epoch in (("0.5", 0.5), ("null", 0.0), ("3", 3.0)):
+        (tmp_path / checkpoints.STATE).write_text(f'{{"epoch": {said}}}')
+        assert checkpoints.Checkpoint(tmp_path, 1).epoch() == epoch

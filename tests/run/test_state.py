@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.records import event_of
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower, RunState, fold, state_of
 from trainer.run.summary import edges, summary
@@ -17,8 +18,8 @@ MakeRun = Callable[..., RunDir]
 
 def folded(*events: dict[str, Any]) -> RunState:
     state = RunState()
-    for n, event in enumerate(events):
-        fold(state, {"t": 100.0 + n, "attempt": 1} | event)
+    for n, said in enumerate(events):
+        fold(state, event_of(said, 100.0 + n))
     return state
 
 
@@ -58,9 +59,9 @@ def test_a_resume_takes_back_what_is_newer_than_its_checkpoint() -> None:
     )
     assert state.steps == [1, 2, 3, 4, 5, 6, 7]
     assert state.metrics["train/reward"] == [1.0, 2.0, 3.0, 4.5, 5.5, 6.5, 7.5]
-    assert [event["name"] for event in state.checkpoints] == ["checkpoint-3"]
-    assert [event["step"] for event in state.rollouts] == [2]
-    assert [event["at"] for event in state.evals] == ["before"]
+    assert [saved.name for saved in state.checkpoints] == ["checkpoint-3"]
+    assert [written.step for written in state.rollouts] == [2]
+    assert [found.at for found in state.evals] == ["before"]
     assert (state.attempts, state.final, len(state.resumes)) == (2, None, 1)
     assert state.train_seconds == 18.0
 
@@ -99,7 +100,7 @@ def test_every_kind_of_event_is_taken(make_run: MakeRun) -> None:
 def test_a_pause_is_the_last_word_of_its_attempt() -> None:
     state = folded({"kind": "phase", "name": "train", "state": "start"}, {"kind": "run_paused", "step": 1})
     assert state.final is not None
-    assert (state.final["kind"], state.phase) == ("run_paused", "")
+    assert (state.final.kind, state.phase) == ("run_paused", "")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from trainer.machine import gpu, spawn
 from trainer.machine.json_files import read_json, write_json
 from trainer.run import checkpoints
 from trainer.run.events import EventWriter
+from trainer.run.records import EvalEvent
 from trainer.run.rundir import RunDir
 from trainer.tryit.chat import Chat, ChatSettings, Dialogue, opened
 
@@ -51,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     checkpoints.publish(lora.staging / "checkpoint-9", lora.checkpoints, facts | {"step": 9})
     with EventWriter(lora.events, 1) as events:
         for step, reward in ((2, 0.7), (9, 0.3)):
-            events.emit("eval", at="during", step=step, reward=reward)
+            events.emit(EvalEvent(at="during", step=step, reward=reward))
     yield place / "outputs"
     torch.set_num_threads(threads)
 

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.builders import PARENTS
+from tests.records import log_lines
 from trainer import launch, presets
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
 
@@ -125,7 +125,7 @@ def wait(rundir: RunDir, handle: launch.WorkerHandle) -> Ran:
     finally:
         handle.process.kill()
     log = rundir.log_file(handle.attempt).read_text(errors="replace")
-    ran = Ran(rundir, EventReader(rundir.events).read())
+    ran = Ran(rundir, log_lines(rundir.events))
     assert launch.status_of(rundir) == "finished", log[-4000:]
     return ran
 

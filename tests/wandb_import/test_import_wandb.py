@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from trainer import launch
 from trainer.__main__ import main
 from trainer.errors import InputError, RunError
-from trainer.run.events import KINDS
+from trainer.run.records import KINDS
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunState, state_of
 from trainer.run.status import LIVE
@@ -68,7 +69,7 @@ def brought(path: Path, rows: Rows, **how: Any) -> tuple[Imported, RunState]:
 def started(made: Imported) -> dict[str, Any]:
     event = state_of(made.rundir).started
     assert event is not None
-    found: dict[str, Any] = event["imported"]
+    found: dict[str, Any] = msgspec.to_builtins(event.imported)
     return found
 
 
@@ -206,7 +207,7 @@ def test_names_of_a_plain_log_get_the_prefix_they_have_in_w_and_b(tmp_path: Path
     row = {"reward": 1.0, "completions/mean_length": 9.0, "rewards/exact/mean": 0.5, "eval_reward": 0.25, "mine": 7.0}
     _, state = brought(tmp_path, [{"global_step": 3, **row}])
     names = {"train/reward", "train/completions/mean_length", "train/rewards/exact/mean", "mine"}
-    assert (state.steps, set(state.metrics), state.evals[0]["reward"]) == ([3], names, 0.25)
+    assert (state.steps, set(state.metrics), state.evals[0].reward) == ([3], names, 0.25)
 
 
 def test_seconds_of_another_class_are_kept_and_read_as_ours(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_what_our_own_mirror_sent_comes_back_as_it_was(tmp_path: Path) -> None:
     _, state = brought(tmp_path, rows)
     assert (state.steps, list(state.seconds), list(state.metrics[GENERATE])) == ([1, 2], [7.0, 7.0], [3.0, 3.0])
     assert state.groups == {"group_std": [0.25, 0.25], "dead_frac": [0.5, 0.5]}
-    assert [(e["at"], e["step"], e["reward"]) for e in state.evals] == [("before", 0, 0.1), ("during", 1, 0.3)]
+    assert [(e.at, e.step, e.reward) for e in state.evals] == [("before", 0, 0.1), ("during", 1, 0.3)]
 
 
 # ---------------------------------------------------------------------------------- which step
@@ -254,8 +255,8 @@ def test_evaluations_are_events_and_what_was_profiled_in_them_is_no_steps(tmp_pa
     rows += [{GENERATE: 6.0}, {"train/reward": 1.0, "train/global_step": 3}]
     made, state = brought(tmp_path, numbered(*rows))
     (event,) = state.evals
-    assert (event["at"], event["step"], event["reward"], event["seconds"]) == ("during", 2, 0.4, 9.0)
-    assert event["components"] == {"exact": 0.3}
+    assert (event.at, event.step, event.reward, event.seconds) == ("during", 2, 0.4, 9.0)
+    assert event.components == {"exact": 0.3}
     assert state.metrics[GENERATE] == [3.0, 4.5, 6.0]
     assert state.seconds[2] == 4.0  # since the evaluation, not since step 2
     assert made.ignored == {"of_evaluations": 1, "in_evaluations": 1}
@@ -319,7 +320,7 @@ def test_events_happened_when_they_happened_and_there_is_no_last_one(tmp_path: P
         ("step", 1002.0),
         ("step", 1008.0),
     ]
-    assert {event["kind"] for event in events} <= KINDS
+    assert {event["kind"] for event in events} <= KINDS.keys()
     assert (state.final, state.steps_total, summary(state, made.rundir)["wall_seconds"]) == (None, None, 18.0)
     assert events[1]["plan"] == {"gpu_name": "RTX 4090"}  # of a batch that is not known nothing is computed
     assert started(made) | {"known": []} == {

@@ -12,12 +12,13 @@ import pytest
 
 from tests.builders import batch, publish
 from tests.builders import evaluated as measured
+from tests.records import event_of, log_lines
 from trainer import presets
 from trainer.errors import CheckpointError, WorkError
 from trainer.evaluate import answers
 from trainer.grpo.spans import Span
 from trainer.run import checkpoints, stop_requests
-from trainer.run.events import EventReader, EventWriter
+from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
 from trainer.worker.callbacks import MakeRoom, SaveWhenAsked, StopWhenAsked
 from trainer.worker.heartbeat import Heartbeat
@@ -46,7 +47,7 @@ def observer(run: RunDir, evaluated: list[tuple[str, int]]) -> RunObserver:
 
 
 def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
-    return [event for event in EventReader(run.events).read() if event["kind"] == kind]
+    return [event for event in log_lines(run.events) if event["kind"] == kind]
 
 
 def test_a_step_event_has_metrics_under_their_wandb_names(run: RunDir, observer: RunObserver) -> None:
@@ -221,8 +222,8 @@ def test_a_failed_step_leaves_its_spans(run: RunDir, observer: RunObserver) -> N
 def test_the_best_step_follows_the_log_and_a_resume_takes_it_back(run: RunDir) -> None:
     def tell(attempt: int, *said: dict[str, Any]) -> None:
         with EventWriter(run.events, attempt) as log:
-            for event in said:
-                log.emit(**event)
+            for line in said:
+                log.emit(event_of(line))
 
     publish(run, 2, 4, 6)
     of_the_first, started = BestStep(run), {"kind": "run_started", "resumed_from_step": 0, "resumed_from": None}

@@ -22,13 +22,13 @@ from types import FrameType
 from typing import Any, Self, TextIO
 
 from trainer import launch, mirrors, text
-from trainer.console import language, lines
+from trainer.console import lines
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
 from trainer.report import afterwards
 from trainer.report import write as reports
-from trainer.run.events import FINAL, Event
+from trainer.run.records import EndEvent, Event, PhaseEvent, RunFailedEvent, StepEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
@@ -138,7 +138,7 @@ class _Watch:
         self.handle: WorkerHandle | NextAttempt = handle
         self.screen = screen
         self.follower = RunFollower(rundir)
-        self.final: Event | None = None
+        self.final: EndEvent | None = None
         self._beta = rundir.read_spec().grpo.beta
         self._phase_began = time.monotonic()
         self._answered = 0  # interrupts
@@ -171,9 +171,7 @@ class _Watch:
             time.sleep(POLL_S)
         if wrong := mirrors.ending(self.rundir, self.handle.attempt):
             log = self.rundir.mirror_log(self.handle.attempt)
-            self.screen.line(
-                self.words("console.follow.mirror_trouble", said=language.said(wrong, self.words), log=log)
-            )
+            self.screen.line(self.words("console.follow.mirror_trouble", said=self.words.said(wrong), log=log))
 
     def status(self) -> Status:
         """The status now that the worker has ended, or has written its final event."""
@@ -181,24 +179,27 @@ class _Watch:
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:
-            if event["attempt"] != self.handle.attempt:
+            if event.attempt != self.handle.attempt:
                 continue  # history of the attempts before
-            if event.get("retry") and (following := launch.next_attempt(self.rundir, self.handle.attempt)):
+            retried = isinstance(event, RunFailedEvent) and event.retry
+            if retried and (following := launch.next_attempt(self.rundir, self.handle.attempt)):
                 self.handle = following  # before its first event, which is then not taken for history
                 continue
-            if event["kind"] in FINAL:
+            if isinstance(event, EndEvent):
                 self.final = event
-            if event["kind"] == "phase":
+            if isinstance(event, PhaseEvent):
                 self._phase_began = time.monotonic()
-            known = event["kind"] != "step"
-            text = lines.event_line(event, self.words) if known else self._step_line(event)
+            if isinstance(event, StepEvent):
+                text = self._step_line(event)
+            else:
+                text = lines.event_line(event, self.words)
             for line in text.splitlines():
                 self.screen.line(line)
 
-    def _step_line(self, event: Event) -> str:
+    def _step_line(self, event: StepEvent) -> str:
         state = self.follower.state
-        index = bisect.bisect_left(state.steps, event.get("step", 0))
-        found = index < len(state.steps) and state.steps[index] == event.get("step")
+        index = bisect.bisect_left(state.steps, event.step)
+        found = index < len(state.steps) and state.steps[index] == event.step
         return lines.step_line(state, index, self._beta, self.words) if found else ""
 
     def _draw_status(self) -> None:
@@ -216,7 +217,7 @@ class _Watch:
     def _interrupt(self) -> None:
         """First: ask to save and stop. Then: end it."""
         state, say = self.follower.state, self.words.under("console.follow")
-        saved = state.checkpoints[-1]["name"] if state.checkpoints else None
+        saved = state.checkpoints[-1].name if state.checkpoints else None
         if self._answered > 1:
             self.screen.line(say("ending"))
             launch.kill(self.rundir)
@@ -241,25 +242,25 @@ def _say_report(rundir: RunDir, status: Status, screen: Screen, words: Words) ->
         screen.line(words("console.follow.report", path=written))
 
 
-def _exit_code(status: Status, final: Event | None) -> int:
+def _exit_code(status: Status, final: EndEvent | None) -> int:
     if status == "finished":
         return launch.EXIT_FINISHED
     if status in ("stopped", "paused"):
         return launch.EXIT_STOPPED
-    if status == "failed" and final and final.get("exit_code") == launch.EXIT_INPUT:
+    if status == "failed" and isinstance(final, RunFailedEvent) and final.exit_code == launch.EXIT_INPUT:
         return launch.EXIT_INPUT
     return launch.EXIT_FAILED
 
 
 def _say_end(
-    rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: Event | None, words: Words
+    rundir: RunDir, handle: WorkerHandle | NextAttempt, status: Status, final: EndEvent | None, words: Words
 ) -> None:
     """On stderr: why it did not finish, where the log is, how to go on."""
     if status == "finished":
         return
     out, say = Screen(sys.stderr), words.under("console.follow")
     log = rundir.log_file(handle.attempt)
-    if status == "failed" and final:
+    if status == "failed" and isinstance(final, RunFailedEvent):
         for line in lines.failed(final, words):
             out.line(line)
     elif status in ("stopped", "paused") and final is None:
@@ -272,7 +273,7 @@ def _say_end(
         out.line(words("console.error", said=say("stays", pid=handle.pid, run=rundir.name)))
     if status not in ("stopped", "paused"):
         out.line(say("log", log=log))
-    exit_code = final.get("exit_code") if final else None
+    exit_code = final.exit_code if isinstance(final, RunFailedEvent) else None
     if exit_code != launch.EXIT_INPUT:
         key = "go_on_memory" if exit_code == launch.EXIT_OUT_OF_MEMORY else "go_on"
         out.line(say(key, command=f"python app.py --headless --resume {rundir.name}"))

@@ -6,13 +6,26 @@ Pure functions; the caller decides in which language, and where the text goes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from trainer.run.events import Event
+from trainer.run.records import (
+    AlertEvent,
+    CheckpointEvent,
+    EndedOnRequestEvent,
+    EvalEvent,
+    Event,
+    Number,
+    PhaseEvent,
+    PlanEvent,
+    RunFailedEvent,
+    RunFinishedEvent,
+    RunPausedEvent,
+    RunStartedEvent,
+    SampledScores,
+)
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
-from trainer.run.status import failure
 from trainer.text import Message, Words
 from trainer.text.forms import number, percent, size
 
@@ -66,7 +79,7 @@ def step_line(state: RunState, index: int, beta: float, words: Words) -> str:
         length=f"{number(metric.get('train/completions/mean_length')):>5}",
         speed=f"{number(tokens_per_s(state, index)):>6}",
         seconds=state.seconds[index],
-        memory=(state.gpu or {}).get("used_gib") or state.peak_memory_gib,
+        memory=(state.gpu.used_gib if state.gpu else None) or state.peak_memory_gib,
         left=_left(state, index, words),
     )
 
@@ -112,129 +125,126 @@ def phase_name(name: str, words: Words) -> str:
 
 def event_line(event: Event, words: Words) -> str:
     """A line for an event that is worth one, else ""."""
-    lines: dict[str, Callable[[Event, Words], str]] = {
-        "run_started": _started,
-        "phase": _phase,
-        "plan": _plan,
-        "eval": _eval,
-        "checkpoint": _checkpoint,
-        "alert": _alert,
-        "run_paused": _stopped,
-        "run_stopped": _stopped,
-        "run_finished": _finished,
-    }
-    return lines[event["kind"]](event, words) if event["kind"] in lines else ""
+    if isinstance(event, RunStartedEvent):
+        return _started(event, words)
+    if isinstance(event, PhaseEvent):
+        return _phase(event, words)
+    if isinstance(event, PlanEvent):
+        return _plan(event, words)
+    if isinstance(event, EvalEvent):
+        return _eval(event, words)
+    if isinstance(event, CheckpointEvent):
+        return _checkpoint(event, words)
+    if isinstance(event, AlertEvent):
+        return _alert(event, words)
+    if isinstance(event, EndedOnRequestEvent):
+        return _stopped(event, words)
+    return _finished(event, words) if isinstance(event, RunFinishedEvent) else ""
 
 
-def _started(event: Event, words: Words) -> str:
+def _started(event: RunStartedEvent, words: Words) -> str:
     say, parts = words.under("console.event"), []
-    for skipped in event.get("skipped") or []:
-        reason = words.said(Message.read(skipped.get("reason")))
-        parts.append(say("skipped", checkpoint=skipped.get("checkpoint"), reason=reason))
-    if event.get("extended_from"):
-        parts.append(say("extended", steps=event["extended_from"]))
-    if event.get("resumed_from"):
-        parts.append(say("resumed", checkpoint=event["resumed_from"], steps=event.get("resumed_from_step")))
-    elif event["attempt"] > 1:
+    for skipped in event.skipped or ():
+        reason = words.said(Message.read(skipped.reason))
+        parts.append(say("skipped", checkpoint=skipped.checkpoint, reason=reason))
+    if event.extended_from:
+        parts.append(say("extended", steps=event.extended_from))
+    if event.resumed_from:
+        parts.append(say("resumed", checkpoint=event.resumed_from, steps=event.resumed_from_step))
+    elif event.attempt > 1:
         parts.append(say("from_start"))
     return "; ".join(parts)
 
 
-def _phase(event: Event, words: Words) -> str:
-    name = str(event.get("name"))
-    if name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
-        return words("console.phase.probe") if event.get("state") == "start" else ""
-    if event.get("state") != "end" or name in _QUIET_PHASES:
+def _phase(event: PhaseEvent, words: Words) -> str:
+    if event.name == "memory_probe":  # its result is an alert; its start is said because it can take as long as a step
+        return words("console.phase.probe") if event.state == "start" else ""
+    if event.state != "end" or event.name in _QUIET_PHASES:
         return ""
-    return words("console.phase.done", name=phase_name(name, words), seconds=event.get("seconds"))
+    return words("console.phase.done", name=phase_name(event.name, words), seconds=event.seconds)
 
 
-def _plan(event: Event, words: Words) -> str:
+def _plan(event: PlanEvent, words: Words) -> str:
     """What trains on what, once both are known; rows left out are never silent."""
-    say, data = words.under("console.event"), event.get("data") or {}
-    limit = (event.get("plan") or {}).get("max_prompt_tokens")
+    say, data = words.under("console.event"), event.data or {}
+    limit = (event.plan or {}).get("max_prompt_tokens")
     parts = [say("data", rows=data.get("rows"), held=data.get("eval_rows"))]
     for done in ("dropped", "cut", "eval_dropped", "eval_cut"):
         if data.get(done):
             parts.append(say(done, count=data[done], limit=limit))
-    base = next(map(str, event.get("trainer_bases") or []), "")
-    why = words.said(Message.read(event.get("why")))
-    engine = say("engine", engine=event.get("engine"), why=why, trainer=event.get("trainer_class"), base=base)
+    base = next(iter(event.trainer_bases or ()), "")
+    why = words.said(Message.read(event.why))
+    engine = say("engine", engine=event.engine, why=why, trainer=event.trainer_class, base=base)
     return f"{'; '.join(parts)}\n{engine}"
 
 
-def _eval(event: Event, words: Words) -> str:
-    say, at = words.under("console.event"), str(event.get("at"))
+def _eval(event: EvalEvent, words: Words) -> str:
+    say = words.under("console.event")
     said = say(
         "eval",
-        at=say(at) if at in ("before", "during", "after") else at,
-        step=event.get("step"),
-        reward=event.get("reward"),
-        correct=event.get("correct_frac"),
-        rows=event.get("rows"),
-        failed=_failed(event, say),
-        seconds=event.get("seconds"),
+        at=say(event.at) if event.at in ("before", "during", "after") else event.at,
+        step=event.step,
+        reward=event.reward,
+        correct=event.correct_frac,
+        rows=event.rows,
+        failed=_failed(event.failed, say),
+        seconds=event.seconds,
     )
-    parts = ", ".join(f"{name} {number(value)}" for name, value in (event.get("components") or {}).items())
-    return said + (f"  ({parts})" if parts else "") + _sampled(event.get("sampled") or {}, say)
+    parts = ", ".join(f"{name} {number(value)}" for name, value in (event.components or {}).items())
+    return said + (f"  ({parts})" if parts else "") + (_sampled(event.sampled, say) if event.sampled else "")
 
 
-def _sampled(found: Mapping[str, Any], say: Words) -> str:
+def _sampled(found: SampledScores, say: Words) -> str:
     """pass@k and maj@k, and the dead groups to be expected, of `samples` answers a row."""
-    if not found:
-        return ""
-    rates = [f"{name}@{k} {percent(value)}" for name in ("pass", "maj") for k, value in found[f"{name}_at"].items()]
+    at = {"pass": found.pass_at, "maj": found.maj_at}
     said = say(
         "sampled",
-        samples=found.get("samples"),
-        rates=", ".join(rates),
-        group=found.get("group"),
-        right=found["all_right_frac"],
-        wrong=found["all_wrong_frac"],
-        failed=_failed(found, say),
+        samples=found.samples,
+        rates=", ".join(f"{name}@{k} {percent(value)}" for name, shares in at.items() for k, value in shares.items()),
+        group=found.group,
+        right=found.all_right_frac,
+        wrong=found.all_wrong_frac,
+        failed=_failed(found.failed, say),
     )
     return f"\n{said}"
 
 
-def _failed(found: Mapping[str, Any], say: Words) -> str:
-    return say("failed", count=found["failed"]) if found.get("failed") else ""
+def _failed(count: Number | None, say: Words) -> str:
+    return say("failed", count=count) if count else ""
 
 
-def _checkpoint(event: Event, words: Words) -> str:
+def _checkpoint(event: CheckpointEvent, words: Words) -> str:
     say = words.under("console.event")
-    verified = say("verified" if event.get("verified") else "not_verified")
-    return say(
-        "saved", name=event.get("name"), size=size(event.get("bytes")), seconds=event.get("seconds"), verified=verified
-    )
+    verified = say("verified" if event.verified else "not_verified")
+    return say("saved", name=event.name, size=size(event.bytes), seconds=event.seconds, verified=verified)
 
 
-def _alert(event: Event, words: Words) -> str:
-    say, level = words.under("console.event"), str(event.get("level"))
-    level = say(level) if level in ("info", "warn", "error") else level
-    title, text = (words.said(Message.read(event.get(part))) for part in ("title", "text"))
+def _alert(event: AlertEvent, words: Words) -> str:
+    say, (title, text) = words.under("console.event"), event.said(words)
+    level = say(event.level) if event.level in ("info", "warn", "error") else event.level
     return say("alert", level=level, title=title, text=text)
 
 
-def _stopped(event: Event, words: Words) -> str:
-    say, saved, reason = words.under("console.event"), event.get("checkpoint"), str(event.get("reason"))
-    key = ("paused" if event["kind"] == "run_paused" else "stopped") + ("" if saved else "_unsaved")
-    reason = say("request") if reason == "request" else reason  # else the name of a signal
-    return say(key, reason=reason, step=event.get("step"), checkpoint=saved)
+def _stopped(event: EndedOnRequestEvent, words: Words) -> str:
+    say, saved = words.under("console.event"), event.checkpoint
+    key = ("paused" if isinstance(event, RunPausedEvent) else "stopped") + ("" if saved else "_unsaved")
+    reason = say("request") if event.reason == "request" else event.reason  # else the name of a signal
+    return say(key, reason=reason, step=event.step, checkpoint=saved)
 
 
-def _finished(event: Event, words: Words) -> str:
+def _finished(event: RunFinishedEvent, words: Words) -> str:
     return words(
         "console.event.finished",
-        steps=event.get("step"),
-        seconds=event.get("seconds"),
-        tokens=event.get("tokens"),
-        memory=event.get("peak_memory_gib"),
+        steps=event.step,
+        seconds=event.seconds,
+        tokens=event.tokens,
+        memory=event.peak_memory_gib,
     )
 
 
-def failed(final: Mapping[str, Any], words: Words) -> list[str]:
+def failed(final: RunFailedEvent, words: Words) -> list[str]:
     """Why a run failed, a line a problem."""
-    return [words("console.error", said=str(problem.said(words))) for problem in failure(final)]
+    return [words("console.error", said=str(problem.said(words))) for problem in final.reasons()]
 
 
 def stopping(state: RunState, words: Words) -> str:

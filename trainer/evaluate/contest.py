@@ -27,6 +27,7 @@ from trainer.rewards.calls import Call
 from trainer.rewards.contract import Failure, Value
 from trainer.rewards.in_process import Here
 from trainer.run.events import EventReader
+from trainer.run.records import PlanEvent, StepEvent
 from trainer.run.rundir import NAME, RunDir, outputs_dir
 from trainer.spec import Component, RunSpec
 from trainer.text import Message, Words
@@ -142,8 +143,8 @@ def score_folder(folder: Path, labels: Sequence[Mapping[str, Any]], spec: RunSpe
 def too_long(folder: Path) -> int:
     """Held-out rows that the run left out because of their length, as its event log has it; 0 without one."""
     log = RunDir(folder).events
-    plans = [event for event in EventReader(log).read() if event["kind"] == "plan"] if log.is_file() else []
-    return int((plans[-1].get("data") or {}).get("eval_dropped", 0)) if plans else 0
+    plans = [event for event in EventReader(log).stream() if isinstance(event, PlanEvent)]
+    return int((plans[-1].data or {}).get("eval_dropped", 0)) if plans else 0
 
 
 def _asked_for(labels: Sequence[Mapping[str, Any]], path: Path, dropped: int) -> Sequence[Mapping[str, Any]]:
@@ -197,10 +198,8 @@ def write_scores(folder: Path, scores: Sequence[EpochScore], spec: RunSpec, labe
 def steps_of(folder: Path) -> dict[str, int]:
     """{label of an epoch: optimizer step} as the event log of a run has it; empty for a folder without one."""
     log = RunDir(folder).events
-    if not log.is_file():
-        return {}
-    steps = [event for event in EventReader(log).read() if event["kind"] == "step" and event.get("epoch") is not None]
-    return {epoch_label(event["epoch"]): event["step"] for event in steps}
+    steps = [event for event in EventReader(log).stream() if isinstance(event, StepEvent)]
+    return {epoch_label(event.epoch): event.step for event in steps if event.epoch is not None}
 
 
 def _component(spec: RunSpec, function: str) -> Component:

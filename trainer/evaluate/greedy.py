@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.evaluate.answering import GREEDY, Interrupted, answer, score
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.records import EvalEvent, SampledScores
 from trainer.text import Message
 
 
@@ -31,10 +32,21 @@ class Score:
     failure: Message | None = None
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
 
-    def facts(self) -> dict[str, Any]:
-        """What the event `eval` says."""
-        left_out = {"failure", "texts"} if self.failed else {"failed", "failure", "texts"}
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+    def event(
+        self, at: str, step: int, seconds: float | None = None, sampled: SampledScores | None = None
+    ) -> EvalEvent:
+        return EvalEvent(
+            at=at,
+            step=step,
+            reward=self.reward,
+            correct_frac=self.correct_frac,
+            components=dict(self.components),
+            rows=self.rows,
+            reward_std=self.reward_std,
+            seconds=seconds,
+            sampled=sampled,
+            failed=self.failed or None,
+        )
 
 
 def evaluate(

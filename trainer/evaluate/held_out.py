@@ -6,7 +6,6 @@ all fall on the same step.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,7 +19,9 @@ from trainer.evaluate.greedy import Score, evaluate
 from trainer.evaluate.sampled import Sampled, sample, seed_at
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.checkpoints import Checkpoint
 from trainer.run.events import EventWriter
+from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
 
@@ -69,14 +70,14 @@ class HeldOut:
         started = time.perf_counter()
         measured = self._measured(step)
         if measured is not None:
-            facts = measured.score.facts() | ({"sampled": measured.sampled.facts()} if measured.sampled else {})
-            self.events.emit("eval", at=at, step=step, seconds=time.perf_counter() - started, **facts)
+            score, sampled, seconds = measured.score, measured.sampled, time.perf_counter() - started
+            self.events.emit(score.event(at, step, seconds, sampled.record() if sampled else None))
 
     def save(self, step: int, checkpoint: Path) -> None:
         """Beside a published checkpoint of the present weights: its adapter in epoch_E/ and what it answers."""
         if not self.spec.eval.answers:
             return
-        label = _label(checkpoint)
+        label = _label(step, checkpoint)
         # Of an attempt that was killed later than this step: beside the new adapter they would be another model's.
         self.rundir.inference_file(label).unlink(missing_ok=True)
         answers.copy_adapter(checkpoint, self.rundir, label)
@@ -87,7 +88,7 @@ class HeldOut:
 
     def catch_up(self, step: int, checkpoint: Path) -> None:
         """After a resume: what the attempt before had no time to write of the checkpoint it ended with."""
-        label = _label(checkpoint)
+        label = _label(step, checkpoint)
         folder, file = self.rundir.epoch_folder(label), self.rundir.inference_file(label)
         if self.spec.eval.answers and not (folder.is_dir() and file.is_file()):
             self.save(step, checkpoint)
@@ -108,17 +109,16 @@ class HeldOut:
     def _say_failed(self, found: Measured) -> None:
         """An answer that nobody could judge says nothing about the model, and the figures alone would hide it."""
         score, sampled = found.score, found.sampled
-        after = f"answers after step {found.step} could"
         if score.failed:
-            self._warn(f"{score.failed} of {score.rows} {after} not be judged. {score.failure}")
+            self._warn("evaluation", found.step, count=score.failed, of=score.rows, said=score.failure)
         if sampled is not None and sampled.failed:
             drawn = len(self.rows) * sampled.samples
-            self._warn(f"{sampled.failed} of {drawn} sampled {after} not be judged. {sampled.failure}")
+            self._warn("evaluation_sampled", found.step, count=sampled.failed, of=drawn, said=sampled.failure)
         if sampled is None and self.spec.eval.pass_at and not self.interrupted():
-            self._warn(f"none of the sampled {after} be judged: there is no pass@k")
+            self._warn("evaluation_nothing", found.step)
 
-    def _warn(self, text: str) -> None:
-        self.events.emit("alert", level="warn", title="evaluation", text=text)
+    def _warn(self, key: str, step: int, **values: Any) -> None:
+        self.events.emit(AlertEvent.of("warn", key, step=step, **values))
 
     def _score(self) -> Score | None:
         return evaluate(
@@ -153,7 +153,6 @@ class HeldOut:
         )
 
 
-def _label(checkpoint: Path) -> str:
+def _label(step: int, checkpoint: Path) -> str:
     """The epoch of a checkpoint, as transformers put it down."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return answers.epoch_label(state["epoch"] or 0.0)
+    return answers.epoch_label(Checkpoint(checkpoint, step).epoch())

@@ -17,6 +17,7 @@ import torch
 from trainer.evaluate.answering import Interrupted, Scored, answer, score
 from trainer.evaluate.pass_at import dead_frac, maj_at, pass_at
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.records import SampledScores
 from trainer.spec import Generation
 from trainer.text import Message
 
@@ -40,10 +41,10 @@ class Sampled:
     failed: int = 0
     failure: Message | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def record(self) -> SampledScores:
         """What the event `eval` says."""
-        left_out = {"failure"} if self.failed else {"failed", "failure"}
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        said = {name: value for name, value in asdict(self).items() if name not in ("failed", "failure")}
+        return SampledScores(**said, failed=self.failed or None)
 
 
 def seed_at(seed: int, step: int) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 from trainer.errors import ExportRefused, Problem
 from trainer.export import model_card, staging
 from trainer.export.kinds import FACTS, Exported
-from trainer.export.source import ADAPTER, ADAPTER_CONFIG, Source
+from trainer.export.source import Source
 from trainer.machine.json_files import write_json
+from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 
 
 def export(source: Source, target: Path) -> Exported:

@@ -21,8 +21,9 @@ from typing import Any
 from trainer.errors import ExportError, Problem
 from trainer.export import model_card, staging, verify
 from trainer.export.kinds import DTYPES, FACTS, Exported, Say
-from trainer.export.source import ADAPTER, Base, Source
+from trainer.export.source import Base, Source
 from trainer.machine.json_files import write_json
+from trainer.run.checkpoints import ADAPTER
 from trainer.text import Message
 
 MERGE_TOLERANCE = 1e-4  # of a layer's largest output; float32 sums in another order give about 1e-6

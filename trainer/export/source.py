@@ -19,15 +19,16 @@ from trainer.export.kinds import Say
 from trainer.machine.project import PROJECT
 from trainer.memory.shapes import BUILTIN
 from trainer.run import best, checkpoints
+from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 from trainer.run.events import EventReader
+from trainer.run.groups import read_groups
+from trainer.run.records import PlanEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.run.status import LIVE, imported_problem
 from trainer.spec import RunSpec
 from trainer.text import Message
 
-ADAPTER = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # What a tokenizer or a processor is saved as (transformers 5.17); all else in a checkpoint is weights or for resuming.
 TOKENIZER_FILES = (
@@ -136,9 +137,9 @@ class Source:
 
     def compute_dtype(self) -> str:
         """Name of the dtype the run loaded its base in: NF4 codes and the rounding of the rest depend on it."""
-        named = [event["dtype"] for event in EventReader(self.rundir.events).read() if event.get("kind") == "plan"]
-        dtype = named[-1] if named else self.spec.model.dtype
-        if dtype == "auto":
+        plans = [event for event in EventReader(self.rundir.events).stream() if isinstance(event, PlanEvent)]
+        dtype = plans[-1].dtype if plans else self.spec.model.dtype
+        if dtype in ("auto", None):
             raise RunError(Problem("export.dtype_unknown", run=self.rundir.name))
         return str(dtype)
 
@@ -147,14 +148,7 @@ class Source:
         files = sorted(path for path in self.rundir.rollouts.glob("step_*.jsonl") if _step(path) <= self.step)
         if not files:
             return []
-        pairs = []
-        with files[-1].open(encoding="utf-8") as lines:
-            for line in lines:
-                group = json.loads(line)
-                pairs.append((group["prompt"], group["completions"][0]["text"]))
-                if len(pairs) == count:
-                    break
-        return pairs
+        return [(group.asked, group.completions[0].text) for group in read_groups(files[-1]).groups[:count]]
 
 
 def find(rundir: RunDir, which: str | None, say: Say) -> Source:

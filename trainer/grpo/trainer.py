@@ -36,6 +36,7 @@ from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run.checkpoints import checkpoint_name
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
 
@@ -201,10 +202,9 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         except (OSError, RuntimeError, SafetensorError) as error:
             # torch reports a full disk as RuntimeError, in words of its own
             free = shutil.disk_usage(self.args.output_dir).free / 2**20
-            raise CheckpointError(
-                Problem("grpo.not_saved", f"checkpoint-{step}", free=free, said=str(error))
-            ) from error
-        self.observer.checkpoint(step, Path(self.args.output_dir) / f"checkpoint-{step}")
+            problem = Problem("grpo.not_saved", checkpoint_name(step), free=free, said=str(error))
+            raise CheckpointError(problem) from error
+        self.observer.checkpoint(step, Path(self.args.output_dir) / checkpoint_name(step))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
         # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainer.errors import Problem, RunError
+from trainer.launch.locks import Holder
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import stop_requests
@@ -140,7 +141,8 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
         if status in LIVE:
             raise RunError(Problem("launch.live", name=rundir.name, status=Message(f"status.{status}")))
         if not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
-            raise RunError(Problem("launch.held", name=rundir.name, holder=working.note()))
+            holder = Holder.of(working) or working.note()
+            raise RunError(Problem("launch.held", name=rundir.name, holder=str(holder)))
         yield follower
 
 

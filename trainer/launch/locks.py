@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from trainer.errors import Problem, RunError
 from trainer.machine.process import Lock
@@ -14,13 +16,44 @@ from trainer.text import Message
 
 STATE_VARIABLE = "ONEGRPO_STATE"
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
-_OWNER = re.compile(r"(?P<use>run|chat with) (?P<name>\S+), pid (?P<pid>\d+)")  # what hold_gpu_lock writes into it
+
+
+class Holder(NamedTuple):
+    """Who has a lock, as it writes it there. use: "run", or what else is done with a run of that name."""
+
+    use: str
+    run: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.use} {self.run}, pid {self.pid}"
+
+    @classmethod
+    def mine(cls, use: str, run: str) -> Self:
+        return cls(use, run, os.getpid())
+
+    def stored(self) -> str:
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def of(cls, lock: Lock) -> Self | None:
+        """The holder of a taken lock; None where that is not known. Earlier versions wrote it as __str__ does."""
+        note = lock.note()
+        plain = _PLAIN.fullmatch(note)
+        try:
+            found = plain.groupdict() if plain else json.loads(note)
+            return cls(str(found["use"]), str(found["run"]), int(found["pid"]))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+_PLAIN = re.compile(r"(?P<use>.+) (?P<run>[\w.-]+), pid (?P<pid>\d+)")
 
 
 def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
     """For the worker, before it writes anything: one worker a run, however it ends."""
     lock = Lock(rundir.worker_lock)
-    if not lock.take(f"run {rundir.name}, pid {os.getpid()}", wait_s):
+    if not lock.take(Holder.mine("run", rundir.name).stored(), wait_s):
         raise RunError(running_problem(rundir, "running", lock))
     return lock
 
@@ -28,17 +61,17 @@ def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
 def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
     """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
     lock = Lock(state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(f"{use} {run}, pid {os.getpid()}", wait_s):
-        raise RunError(_gpu_problem(uuid, lock.note()))
+    if not lock.take(Holder.mine(use, run).stored(), wait_s):
+        raise RunError(_gpu_problem(uuid, lock))
     return lock
 
 
-def _gpu_problem(uuid: str, note: str) -> Problem:
-    owner = _OWNER.fullmatch(note)
-    if owner is None:
+def _gpu_problem(uuid: str, lock: Lock) -> Problem:
+    holder = Holder.of(lock)
+    if holder is None:
         return Problem("launch.gpu_used", uuid=uuid)
-    key = "launch.gpu_used_by_run" if owner["use"] == "run" else "launch.gpu_used_by_chat"
-    return Problem(key, uuid=uuid, name=owner["name"], pid=owner["pid"])
+    key = "launch.gpu_used_by_run" if holder.use == "run" else "launch.gpu_used_by_chat"
+    return Problem(key, uuid=uuid, name=holder.run, pid=holder.pid)
 
 
 def state_dir() -> Path:
@@ -53,6 +86,6 @@ def state_dir() -> Path:
 def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:
     """What to say of a run that has a worker already. lock: the worker's, taken by it."""
     said = Message(f"status.{status if status in LIVE else 'running'}")
-    if note := lock.note():
-        return Problem("launch.has_worker_held", name=rundir.name, status=said, holder=note)
+    if holder := Holder.of(lock):
+        return Problem("launch.has_worker_held", name=rundir.name, status=said, holder=str(holder))
     return Problem("launch.has_worker", name=rundir.name, status=said)

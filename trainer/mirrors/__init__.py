@@ -12,12 +12,15 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.run.events import EventWriter
+from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
+from trainer.text import Message, readable
 
 START_S = 20.0
 """After the mirror was started the first training step waits no longer than this for what it says."""
@@ -30,14 +33,14 @@ class Mirror:
     def __init__(self, rundir: RunDir, attempt: int, environment: Mapping[str, str]) -> None:
         self.rundir, self.attempt = rundir, attempt
         self.started = time.monotonic()
-        self.trouble = ""
+        self.trouble: Message | None = None
         self.process: subprocess.Popen[bytes] | None = None
         try:
             self.process = spawn.detached(
                 [__name__, str(rundir.path), str(attempt)], rundir.mirror_log(attempt), environment
             )
         except OSError as error:  # the run does not depend on it
-            self.trouble = f"it could not be started: {error}"
+            self.trouble = Message("mirror.why.not_started", said=str(error))
 
     def announce(self, events: EventWriter, stopping: Callable[[], bool] = lambda: False) -> None:
         """Emit one alert: where the copy goes, or why it does not go there and what to type. Waits for START_S at most.
@@ -45,22 +48,22 @@ class Mirror:
         stopping: asked while waiting, so that a stop is not held up.
         """
         said = None
-        while (said := self._said()) is None and not self.trouble and not stopping():
+        while (said := self._said()) is None and self.trouble is None and not stopping():
             ended = self.process is None or self.process.poll() is not None
             waited_s = time.monotonic() - self.started
             if ended or waited_s >= START_S:
                 said = self._said()  # it may have said it since the look above
-                silent = "it ended without a word" if ended else f"it has said nothing for {waited_s:.0f} s"
-                self.trouble = "" if said else silent
+                silent = Message("mirror.why.silent", seconds=waited_s)
+                self.trouble = None if said else Message("mirror.why.ended") if ended else silent
                 break
             time.sleep(_POLL_S)
         if said is not None:
-            events.emit("alert", level=said["level"], title="wandb", text=said["text"])
-        elif self.trouble:
-            text = f"{self.trouble}; the run goes on without it (see {self.rundir.mirror_log(self.attempt)})"
-            events.emit("alert", level="warn", title="wandb", text=text)
+            events.emit(AlertEvent.of(said["level"], said["key"], **readable(said["values"])))
+        elif self.trouble is not None:
+            log = str(self.rundir.mirror_log(self.attempt))
+            events.emit(AlertEvent.of("warn", "mirror_silent", why=self.trouble, log=log))
 
-    def _said(self) -> dict[str, str] | None:
+    def _said(self) -> dict[str, Any] | None:
         stored = read_json(self.rundir.mirror) or {}
         return stored if stored.get("attempt") == self.attempt and stored.get("mode") else None
 
@@ -82,8 +85,8 @@ def at_work(rundir: RunDir, attempt: int) -> bool:
     return mirror is not None and stored.get("attempt") == attempt and mirror.alive()
 
 
-def ending(rundir: RunDir, attempt: int) -> str | None:
+def ending(rundir: RunDir, attempt: int) -> Message | None:
     """What went wrong after the run's alert, for a person who reads only the console."""
     stored = read_json(rundir.mirror) or {}
     said = stored.get("ending") if stored.get("attempt") == attempt else None
-    return said if isinstance(said, str) else None
+    return Message.read(said) if said else None

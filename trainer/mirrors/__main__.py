@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import secrets
 import shlex
@@ -29,9 +30,18 @@ from trainer.mirrors.metric_rows import MetricRow, Rows
 from trainer.mirrors.recorded import newest_step, remove_empty
 from trainer.mirrors.secrets import Redactor
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
-from trainer.run.events import FINAL, Event
+from trainer.run.records import (
+    AlertEvent,
+    EndEvent,
+    Event,
+    Level,
+    PlanEvent,
+    RunFailedEvent,
+    RunStartedEvent,
+)
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
+from trainer.run.status import named_itself
 from trainer.run.summary import summary
 from trainer.text import Message
 
@@ -58,18 +68,18 @@ class Note:
         """The mirror before was killed: W&B may have fewer rows than it was given."""
         self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt, **Identity.mine().stored()}
 
-    def say(self, mode: str, level: str, text: str, where: str | None = None) -> None:
-        """mode: online, offline, disabled or failed. text: for the run's alert."""
-        self._facts |= {"mode": mode, "level": level, "text": text, "where": where}
-        print(f"{mode}: {text}", flush=True)
+    def say(self, mode: str, alert: AlertEvent, where: str | None = None) -> None:
+        """mode: online, offline, disabled or failed. alert: for the run's log."""
+        said = {"level": alert.level, "key": alert.key, "values": alert.values, "text": alert.text}
+        self._facts |= {"mode": mode, **said, "where": where}
+        print(f"{mode}: {alert.text}", flush=True)
         self.write()
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: Message | str) -> None:
         """Nothing more will be sent. Said at the start of the run or, when that is over, at its end."""
-        text = f"not copied to W&B ({why}); the run goes on without it"
         if "mode" in self._facts:
-            self._facts["ending"] = f"W&B has the steps up to {max(self.sent, 0)} only ({why})"
-        self.say("failed", "warn", text)
+            self._facts["ending"] = Message("mirror.ending", step=max(self.sent, 0), why=why).stored()
+        self.say("failed", AlertEvent.of("warn", "mirror_failed", why=why))
 
     def believe(self, there: int | None) -> bool:
         """Count as sent what W&B's files hold (None: they are gone, and with them what could be known)."""
@@ -86,7 +96,7 @@ class Note:
         if self.believe(there):
             self.write(ended=True)
         else:
-            self.fail("its files could not be written: is the disk full?")
+            self.fail(Message("mirror.why.not_written"))
 
 
 class Guard(threading.Thread):
@@ -125,8 +135,9 @@ def main(path: str, attempt: int, why_offline: str = "") -> int:
             print("another mirror of this run is at work; this one ends", flush=True)  # its note is not ours to write
             return 1
         note = Note(rundir, attempt)
+        why = Message.read(json.loads(why_offline)) if why_offline else None
         try:
-            return _mirror(rundir, attempt, note, lock, why_offline, began)
+            return _mirror(rundir, attempt, note, lock, why, began)
         except Exception as error:
             traceback.print_exc()
             redactor = Redactor(os.environ)
@@ -136,25 +147,26 @@ def main(path: str, attempt: int, why_offline: str = "") -> int:
             return 1
 
 
-def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: str, began: float) -> int:
+def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: Message | None, began: float) -> int:
     follower = RunFollower(rundir)
     events = follower.read()
-    worker = next((Identity.read(e) for e in events if e["kind"] == "run_started" and e["attempt"] == attempt), None)
+    started = (event for event in events if isinstance(event, RunStartedEvent) and event.attempt == attempt)
+    worker = next(map(named_itself, started), None)
     if worker is None:
         raise ValueError(f"the log has no run_started of attempt {attempt}")
     guard = Guard(worker)
     guard.start()
     if os.environ.get("WANDB_MODE") == "disabled":  # before half a second of imports
-        note.say("disabled", "info", "off, as WANDB_MODE=disabled says")
+        note.say("disabled", AlertEvent.of("info", "mirror_off_variable"))
         return 0
     offline = functools.partial(_again_offline, rundir, attempt, set(rundir.wandb.glob("run-*")))
-    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, ["W&B did not begin in time"])
+    late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, [Message("mirror.why.late")])
     late.daemon = True
-    if not why_offline:
+    if why_offline is None:
         late.start()
     chosen = wish()
     if chosen.mode == "disabled":
-        note.say("disabled", "info", "off, as wandb's settings say")
+        note.say("disabled", AlertEvent.of("info", "mirror_off_settings"))
         return 0
     if note.torn:
         note.believe(newest_step(rundir, note.run_id))
@@ -169,34 +181,35 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: s
         traceback.print_exc()
         late.cancel()
         said = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
-        offline(f"W&B did not begin ({said})")
+        offline(Message("mirror.why.not_begun", said=said))
     late.cancel()
-    note.say(mode, level, _goes_to(run, why, chosen), run.url or str(run.folder))
+    note.say(mode, _goes_to(run, level, why, chosen), run.url or str(run.folder))
     return _Feed(rundir, attempt, note, run, redactor, guard).until_ended(follower, events, lock)
 
 
-def _where(chosen: Wish, why_offline: str) -> tuple[Mode, str, str]:
+def _where(chosen: Wish, why_offline: Message | None) -> tuple[Mode, Level, Message | None]:
     """(mode, level of the alert, why offline)."""
-    if why_offline:
+    if why_offline is not None:
         return "offline", "warn", why_offline
     if chosen.mode == "offline":
-        return "offline", "info", "as wandb's settings say"
+        return "offline", "info", Message("mirror.why.settings")
     if not chosen.has_key:
-        return "offline", "info", "there is no key (wandb login, or WANDB_API_KEY)"
+        return "offline", "info", Message("mirror.why.no_key")
     trouble = probe.trouble(chosen.base_url, chosen.key)
-    return ("offline", "warn", trouble) if trouble else ("online", "info", "")
+    return ("offline", "warn", trouble) if trouble else ("online", "info", None)
 
 
-def _goes_to(run: WandbRun, why: str, chosen: Wish) -> str:
+def _goes_to(run: WandbRun, level: Level, why: Message | None, chosen: Wish) -> AlertEvent:
     if run.url:
-        return run.url
+        return AlertEvent.of(level, "mirror_online", url=run.url)
     program = shlex.quote(str(Path(sys.executable).with_name("wandb")))
     known = f"{program} login; " if not chosen.has_key else ""
-    when = "with the right key" if why.endswith(probe.REFUSED) else "later"
-    return f"offline: {why}. To upload it {when}: {known}{program} sync {shlex.quote(str(run.folder))}"
+    typed = f"{known}{program} sync {shlex.quote(str(run.folder))}"
+    refused = why is not None and why.key == probe.REFUSED
+    return AlertEvent.of(level, "mirror_offline_key" if refused else "mirror_offline", why=why, typed=typed)
 
 
-def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: str) -> None:
+def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: Message) -> None:
     """Become a fresh process that does not try to go online: whatever hangs in this one is gone with it.
 
     before: W&B's folders of earlier attempts. The one begun since holds no row and would be uploaded as a run.
@@ -207,7 +220,8 @@ def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: str) ->
             child.kill()
     for folder in set(rundir.wandb.glob("run-*")) - before:
         shutil.rmtree(folder, ignore_errors=True)
-    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", str(rundir.path), str(attempt), why])
+    said = json.dumps(why.stored())
+    os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", str(rundir.path), str(attempt), said])
 
 
 def _first_config(rundir: RunDir) -> dict[str, Any]:
@@ -221,6 +235,11 @@ def _first_config(rundir: RunDir) -> dict[str, Any]:
     }
 
 
+def _of_mirror(alert: AlertEvent) -> bool:
+    """Does it say where the copy goes? Older versions wrote no keys."""
+    return alert.key.startswith("mirror_") or alert.title == "wandb"
+
+
 class _Feed:
     """Feeds one W&B run until the attempt, or its worker, has ended."""
 
@@ -229,7 +248,7 @@ class _Feed:
     ) -> None:
         self.rundir, self.attempt, self.note, self.run = rundir, attempt, note, run
         self.redactor, self.guard = redactor, guard
-        self.final: Event | None = None
+        self.final: EndEvent | None = None
         spec_eval = (read_json(rundir.spec) or {}).get("eval", {})
         self.rows = Rows(attempt, note.sent, spec_eval.get("eval_steps"))
 
@@ -250,7 +269,7 @@ class _Feed:
         self.guard.over = True
         self._send(self.rows.ready(time.time(), ended=True))
         lock.release()  # an upload may take a while; the next attempt need not wait for it
-        kind = self.final["kind"] if self.final else "lost"
+        kind = self.final.kind if self.final else "lost"
         try:
             self.run.finish(self._summary(follower, kind), _EXITS.get(kind, 1))
         except Exception:
@@ -262,14 +281,13 @@ class _Feed:
 
     def _take(self, event: Event) -> None:
         self.rows.take(event)
-        mine = event["attempt"] == self.attempt
-        if event["kind"] == "plan" and mine:
+        if event.attempt != self.attempt:
+            return
+        if isinstance(event, PlanEvent):
             names = ("plan", "data", "engine", "device", "dtype", "trainer_class", "trainer_bases")
-            facts = {name: event[name] for name in names if name in event} | {
-                "why": str(Message.read(event.get("why")))
-            }
-            self.run.configure(self.redactor.config(facts))
-        if event["kind"] in FINAL and mine:
+            known = {name: value for name in names if (value := getattr(event, name)) is not None}
+            self.run.configure(self.redactor.config(known | {"why": str(Message.read(event.why))}))
+        if isinstance(event, EndEvent):
             self.final = event
 
     def _send(self, rows: Any) -> None:
@@ -293,11 +311,11 @@ class _Feed:
         state = follower.state
         facts = summary(state, self.rundir)
         facts["status"] = _STATUS.get(kind, "lost")
-        alerts = [alert for alert in state.alerts if alert.get("title") != "wandb"]  # W&B knows where it is
-        facts["alerts"] = [f"{a.get('level')}: {a.get('title')}: {a.get('text')}" for a in alerts[-ALERTS:]]
-        if self.final is not None and kind == "run_failed":
-            problems = [f"{p.get('where')}: {p.get('what')}" for p in self.final.get("problems", [])]
-            facts["error"] = " / ".join([str(self.final.get("error")), *problems])
+        alerts = [alert for alert in state.alerts if not _of_mirror(alert)]  # W&B knows where it is
+        facts["alerts"] = [f"{alert.level}: {alert.title}: {alert.text}" for alert in alerts[-ALERTS:]]
+        if isinstance(self.final, RunFailedEvent):
+            problems = [f"{problem.where}: {problem.what}" for problem in self.final.reasons()]
+            facts["error"] = " / ".join([str(self.final.error), *problems])
         facts |= self.rows.late
         kept = {name: value for name, value in facts.items() if name != "path" and value is not None}
         return {name if "/" in name else f"run/{name}": value for name, value in self.redactor.config(kept).items()}

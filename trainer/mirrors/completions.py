@@ -1,6 +1,6 @@
 """The completions of one step as rows of a table, bounded in number and length.
 
-Reads rollouts/step_N.jsonl. Standard library and trainer.run.rundir.
+Reads through trainer.run.groups. Standard library besides.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.mirrors.secrets import Redactor
+from trainer.run.groups import Completion, Group, read_groups
 from trainer.run.rundir import RunDir
 
 # A browser draws a table of a step at once, and every step has one: 64 rows of two texts of 4,000 characters are half
@@ -22,12 +23,16 @@ PAID = "rewards/"  # before the name of a component: it can then not be taken fo
 
 @dataclass
 class Completions:
-    """columns, rows; left_out: rows beyond MAX_ROWS; cut: texts beyond MAX_CHARACTERS, which say so at their end."""
+    """columns, rows; left_out: rows beyond MAX_ROWS; cut: texts beyond MAX_CHARACTERS, which say so at their end.
+
+    damaged: lines of the file that could not be read.
+    """
 
     columns: list[str]
     rows: list[list[Any]]
     left_out: int
     cut: int
+    damaged: int
 
 
 def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
@@ -36,38 +41,40 @@ def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
     total = cut = 0
     names: dict[str, None] = {}
     try:
-        with rundir.rollouts_file(step).open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                group = json.loads(line)
-                prompt, shortened = _bounded(redactor.text(as_text(group["prompt"])))
-                for completion in group["completions"]:
-                    total += 1
-                    if total > MAX_ROWS:
-                        continue
-                    row, more = _row(step, group, completion, redactor)
-                    names.update(dict.fromkeys(name for name in row if name.startswith(PAID)))
-                    found.append(row | {"prompt": prompt})
-                    cut += more + shortened
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        if not found:
-            return None
+        file = read_groups(rundir.rollouts_file(step))
+    except FileNotFoundError:
+        return None
+    for group in file.groups:
+        prompt, shortened = _bounded(redactor.text(as_text(group.asked)))
+        for completion in group.completions:
+            total += 1
+            if total > MAX_ROWS:
+                continue
+            row, more = _row(step, group, completion, redactor)
+            names.update(dict.fromkeys(name for name in row if name.startswith(PAID)))
+            found.append(row | {"prompt": prompt})
+            cut += more + shortened
+    if not found:
+        return None
     columns = [*COLUMNS[:5], *names, *COLUMNS[5:]]
-    return Completions(columns, [[row.get(name) for name in columns] for row in found], total - len(found), cut)
+    return Completions(
+        columns, [[row.get(name) for name in columns] for row in found], total - len(found), cut, file.damaged
+    )
 
 
-def _row(
-    step: int, group: dict[str, Any], completion: dict[str, Any], redactor: Redactor
-) -> tuple[dict[str, Any], bool]:
-    text, cut = _bounded(redactor.text(str(completion["text"])))
+def _row(step: int, group: Group, completion: Completion, redactor: Redactor) -> tuple[dict[str, Any], bool]:
+    text, cut = _bounded(redactor.text(completion.text))
     row = {
         "step": step,
-        "group": group["group"],
+        "group": group.number,
         "completion": text,
-        "outcome": group["outcome"],
-        **{name: completion[name] for name in ("reward", "advantage", "tokens", "truncated")},
+        "outcome": group.outcome,
+        "reward": completion.reward,
+        "advantage": completion.advantage,
+        "tokens": completion.tokens,
+        "truncated": completion.truncated,
     }
-    paid = completion.get("components") or {}
-    return row | {f"{PAID}{redactor.text(name)}": value for name, value in paid.items()}, cut
+    return row | {f"{PAID}{redactor.text(name)}": value for name, value in completion.components.items()}, cut
 
 
 def as_text(prompt: Any) -> str:

@@ -1,7 +1,7 @@
 """Events -> one row of numbers a step, in order, each once: what a service that only takes growing steps can be told.
 
 Steps that a resume makes again were sent by the attempt before and are left out; a row that was taken back before it
-was sent is never sent. Pure: no clock, no service. May import trainer.run.events.
+was sent is never sent. Pure: no clock, no service. May import trainer.run.records.
 """
 
 from __future__ import annotations
@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from trainer.run.events import Event
+from trainer.run.records import (
+    EvalEvent,
+    Event,
+    GpuEvent,
+    HeartbeatEvent,
+    RolloutsEvent,
+    RunStartedEvent,
+    SampledScores,
+    SpanEvent,
+    StepEvent,
+)
 
 GLOBAL_STEP = "train/global_step"
 EVAL_STEP = "eval/global_step"
@@ -61,25 +71,24 @@ class Rows:
         """Evaluations whose step was sent before they were there; they go with the next row."""
         self._rows: dict[int, MetricRow] = {}
         self._readings: dict[str, float] = {}
-        self._tokens = 0
+        self._tokens: float = 0
         self._without_eval: set[int] = set()  # sent by this object
 
     def take(self, event: Event) -> None:
-        kind, step = event["kind"], event.get("step")
-        if kind == "run_started":
+        if isinstance(event, RunStartedEvent):
             self._start(event)
-        elif kind in ("gpu", "heartbeat"):
-            self._read(event)
-        elif not isinstance(step, int):
-            return
-        elif kind == "step":
-            self._step(step, event)
-        elif kind == "eval":
-            self._eval(step, event)
-        elif step > self.sent and kind == "span":
-            self._row(step, event).values.update(_spans(event))
-        elif step > self.sent and kind == "rollouts":
-            self._row(step, event).rollouts = True
+        elif isinstance(event, GpuEvent):
+            self._read({"used_gib": event.used_gib, "utilization_frac": event.utilization_frac})
+        elif isinstance(event, HeartbeatEvent):
+            self._read({"rss_gib": event.rss_gib, "peak_gib": event.peak_gib})
+        elif isinstance(event, StepEvent):
+            self._step(event)
+        elif isinstance(event, EvalEvent):
+            self._eval(event)
+        elif isinstance(event, SpanEvent) and event.step > self.sent:
+            self._row(event).values.update(_spans(event))
+        elif isinstance(event, RolloutsEvent) and event.step > self.sent:
+            self._row(event).rollouts = True
 
     def ready(self, now: float, ended: bool = False) -> Iterator[MetricRow]:
         """Rows to send, the earlier first; they are forgotten. now: unix seconds. ended: nothing more will come."""
@@ -103,9 +112,9 @@ class Rows:
                 self._without_eval.add(step)
             yield row
 
-    def _row(self, step: int, event: Event) -> MetricRow:
-        row = self._rows.setdefault(step, MetricRow(step))
-        row.t = max(row.t, event["t"])
+    def _row(self, event: StepEvent | EvalEvent | SpanEvent | RolloutsEvent) -> MetricRow:
+        row = self._rows.setdefault(event.step, MetricRow(event.step))
+        row.t = max(row.t, event.t)
         return row
 
     def _awaited(self, row: MetricRow) -> bool:
@@ -113,69 +122,73 @@ class Rows:
         due = row.last or bool(self.eval_steps and row.step and row.step % self.eval_steps == 0)
         return due and not row.evaluated
 
-    def _start(self, event: Event) -> None:
-        kept = int(event.get("resumed_from_step") or 0)
+    def _start(self, event: RunStartedEvent) -> None:
+        kept = event.resumed_from_step or 0
         for step in [step for step in self._rows if step > kept or kept == 0]:
             del self._rows[step]
-        self.begun = self.begun or event["attempt"] == self.attempt
+        self.begun = self.begun or event.attempt == self.attempt
         self._readings.clear()
 
-    def _read(self, event: Event) -> None:
-        for name, key in _READINGS.items():
-            value = event.get(name)
-            if _is_number(value):
+    def _read(self, found: dict[str, float | None]) -> None:
+        for name, value in found.items():
+            if value is not None:
+                key = _READINGS[name]
                 self._readings[key] = max(value, self._readings.get(key, value))
 
-    def _step(self, step: int, event: Event) -> None:
-        before, self._tokens = self._tokens, event.get("tokens") or self._tokens
-        if step <= self.sent:
+    def _step(self, event: StepEvent) -> None:
+        before, self._tokens = self._tokens, event.tokens or self._tokens
+        if event.step <= self.sent:
             self.again += self.begun
             return
-        row = self._row(step, event)
-        row.stepped, row.last = True, step == event.get("of")
-        row.values |= {name: value for name, value in (event.get("metrics") or {}).items() if _is_number(value)}
-        groups = event.get("groups") or {}
+        row = self._row(event)
+        row.stepped, row.last = True, event.step == event.of
+        row.values |= {name: value for name, value in (event.metrics or {}).items() if _is_number(value)}
+        groups = event.groups or {}
         row.values |= {key: groups[name] for name, key in _GROUPS.items() if _is_number(groups.get(name))}
         row.values |= self._readings
         self._readings = {}
-        if _is_number(event.get("epoch")):
-            row.values.setdefault("train/epoch", event["epoch"])
-        seconds = event.get("seconds")
-        if _is_number(seconds) and seconds > 0:
-            row.values["time/step_seconds"] = seconds
+        if event.epoch is not None:
+            row.values.setdefault("train/epoch", event.epoch)
+        if event.seconds is not None and event.seconds > 0:
+            row.values["time/step_seconds"] = event.seconds
             if self._tokens > before:
-                row.values["time/tokens_per_s"] = (self._tokens - before) / seconds
+                row.values["time/tokens_per_s"] = (self._tokens - before) / event.seconds
 
-    def _eval(self, step: int, event: Event) -> None:
-        if step > self.sent:
-            row = self._row(step, event)
+    def _eval(self, event: EvalEvent) -> None:
+        if event.step > self.sent:
+            row = self._row(event)
             row.evaluated = True
-            row.values |= _evaluation(step, event)
-        elif step in self._without_eval:
-            self.late |= _evaluation(step, event)
+            row.values |= _evaluation(event)
+        elif event.step in self._without_eval:
+            self.late |= _evaluation(event)
 
 
-def _spans(event: Event) -> dict[str, float]:
+def _spans(event: SpanEvent) -> dict[str, float]:
     """Seconds of the step in each span itself, without the spans inside it: they add up to the step."""
     totals: dict[str, float] = {}
-    for span in event.get("spans") or []:
-        if isinstance(span, dict) and _is_number(span.get("self_s")):
-            key = f"time/{span.get('name')}"
-            totals[key] = totals.get(key, 0.0) + span["self_s"]
+    for span in event.spans or ():
+        if span.self_s is not None:
+            key = f"time/{span.name}"
+            totals[key] = totals.get(key, 0.0) + span.self_s
     return totals
 
 
-def _evaluation(step: int, event: Event) -> dict[str, Any]:
-    parts = {f"eval/{name}": value for name, value in (event.get("components") or {}).items()}
-    names = ("reward", "correct_frac", "rows", "seconds", "failed")
-    parts |= {f"eval/{name}": event[name] for name in names if name in event}
-    sampled = event.get("sampled") or {}
-    for key, word in (("pass_at", "pass"), ("maj_at", "maj")):
-        parts |= {f"eval/{word}@{count}": share for count, share in (sampled.get(key) or {}).items()}
-    for key in ("all_right_frac", "all_wrong_frac"):
-        parts[f"eval/groups_{key}"] = sampled.get(key)
+def _evaluation(event: EvalEvent) -> dict[str, Any]:
+    parts: dict[str, Any] = {f"eval/{name}": value for name, value in (event.components or {}).items()}
+    parts |= {
+        "eval/reward": event.reward,
+        "eval/correct_frac": event.correct_frac,
+        "eval/rows": event.rows,
+        "eval/seconds": event.seconds,
+        "eval/failed": event.failed,
+    }
+    sampled = event.sampled or SampledScores()
+    for shares, word in ((sampled.pass_at, "pass"), (sampled.maj_at, "maj")):
+        parts |= {f"eval/{word}@{count}": share for count, share in shares.items()}
+    parts["eval/groups_all_right_frac"] = sampled.all_right_frac
+    parts["eval/groups_all_wrong_frac"] = sampled.all_wrong_frac
     found = {name: value for name, value in parts.items() if _is_number(value)}
-    return {**found, "eval/at": str(event.get("at")), EVAL_STEP: step}
+    return {**found, "eval/at": event.at, EVAL_STEP: event.step}
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

@@ -116,6 +116,8 @@ class WandbRun:
             values["completions"] = table
             if completions.left_out:
                 values["completions/rows_left_out"] = completions.left_out
+            if completions.damaged:
+                values["completions/lines_damaged"] = completions.damaged
             if completions.cut:
                 values["completions/texts_cut"] = completions.cut
         self.run.log({**values, "_timestamp": t}, step=step, commit=True)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 from trainer.report import series
 from trainer.report.document import Block, Charts, Report, Section, Table, Text
 from trainer.report.material import Material
-from trainer.report.rules.evaluation import SURE, error, evals
+from trainer.report.rules.evaluation import SURE, Key, error, evals, score, shared_key
 from trainer.report.sections.metrics import curve
 from trainer.report.sections.overview import inside
 from trainer.report.sections.telling import words
+from trainer.run.records import EvalEvent
 from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line
 from trainer.text import forms
 from trainer.text.words import Words
@@ -63,8 +64,8 @@ def _results(found: Sequence[Material], say: Words) -> Table:
     rows.append((say("compare.steps"), *(f"{m.state.last_step:,}" for m in found)))
     rows.append((say("compare.reward_last"), *(_with_error(_late_reward(m)) for m in found)))
     last = [trained_score(m) for m in found]
-    rows.append((say("compare.held_out"), *(_at(event, forms.percent(event.get("correct_frac"))) for event in last)))
-    rows.append((say("compare.held_out_reward"), *(_at(event, forms.number(event.get("reward"))) for event in last)))
+    rows.append((say("compare.held_out"), *(_at(event, lambda e: forms.percent(e.correct_frac)) for event in last)))
+    rows.append((say("compare.held_out_reward"), *(_at(event, lambda e: forms.number(e.reward)) for event in last)))
     dead = [m.group_points("dead_frac") for m in found]
     rows.append((say("compare.dead"), *(_mean_percent(points) for points in dead)))
     rows.append((say("compare.step_time"), *(_usual_time(m, say) for m in found)))
@@ -72,14 +73,14 @@ def _results(found: Sequence[Material], say: Words) -> Table:
     return Table(head, rows, frozenset(range(1, len(head))))
 
 
-def trained_score(m: Material) -> dict[str, Any]:
-    """The newest evaluation of trained weights; {} when only the untrained model was evaluated, or none."""
+def trained_score(m: Material) -> EvalEvent | None:
+    """The newest evaluation of trained weights; None when only the untrained model was evaluated, or none."""
     found = [event for step, event in evals(m) if step > 0]
-    return found[-1] if found else {}
+    return found[-1] if found else None
 
 
-def _at(event: dict[str, Any], value: str) -> str:
-    return f"{value} ({event['step']:,})" if event else "-"
+def _at(event: EvalEvent | None, value: Callable[[EvalEvent], str]) -> str:
+    return f"{value(event)} ({event.step:,})" if event is not None else "-"
 
 
 def _late_reward(m: Material, until: int | None = None) -> series.Mean | None:
@@ -159,7 +160,7 @@ def _curves(found: Sequence[Material], say: Words) -> Charts:
         if any(line.points for line in drawn):
             charts.append(Chart(say(f"metrics.{key}"), drawn, headline=False))
     scores = [
-        Line(m.name, colour, [(step, float(event["reward"])) for step, event in evals(m)])
+        Line(m.name, colour, [(step, score(event, "reward")) for step, event in evals(m)])
         for m, colour in zip(found, COLOURS, strict=False)
     ]
     if any(line.points for line in scores):
@@ -189,10 +190,10 @@ def verdicts(found: Sequence[Material], say: Words) -> list[str]:
 def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
     last_a, last_b = trained_score(a), trained_score(b)
     same = _same_reward(a, b)
-    if last_a and last_b:
+    if last_a is not None and last_b is not None:
         if not _same_rows(a, b):
             yield say("compare.other_rows", a=a.name, b=b.name)
-        elif None not in (last_a.get("correct_frac"), last_b.get("correct_frac")) and _same_correct(a, b):
+        elif shared_key((last_a, last_b)) == "correct_frac" and _same_correct(a, b):
             yield _held_out("correct", "correct_frac", (a, last_a), (b, last_b), say)
             return
         elif same and None not in (error(last_a, "reward"), error(last_b, "reward")):
@@ -213,11 +214,14 @@ def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
         yield say("compare.until", step=until)
 
 
-def _held_out(kind: str, key: str, one: tuple[Material, Any], other: tuple[Material, Any], say: Words) -> str:
+def _held_out(
+    kind: str, key: Key, one: tuple[Material, EvalEvent], other: tuple[Material, EvalEvent], say: Words
+) -> str:
     (a, last_a), (b, last_b) = one, other
     errors = [error(event, key) for event in (last_a, last_b)]
     bound = SURE * math.hypot(*(value if value is not None else math.inf for value in errors))
-    return _sentence(f"better_{kind}", f"unclear_{kind}", last_a[key] - last_b[key], bound, a, b, say)
+    difference = score(last_a, key) - score(last_b, key)
+    return _sentence(f"better_{kind}", f"unclear_{kind}", difference, bound, a, b, say)
 
 
 def _sentence(clear: str, unclear: str, difference: float, bound: float, a: Material, b: Material, say: Words) -> str:

@@ -7,7 +7,6 @@ default. Torch-free; reads the run's folder, changes nothing.
 from __future__ import annotations
 
 import bisect
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,15 +21,14 @@ from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
 from trainer.run.best import Best, find_best
-from trainer.run.events import Event
-from trainer.run.groups import OUTCOMES
+from trainer.run.groups import Group, read_groups
+from trainer.run.records import Origin
 from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunFollower, RunState
-from trainer.run.status import LIVE, Status
+from trainer.run.status import LIVE, Status, imported
 from trainer.spec import RunSpec
 
 GENERATE = f"{PROFILED}transformers.generate"
-Group = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Material:
     plan: dict[str, Any] = field(default_factory=dict)
     env: dict[str, Any] = field(default_factory=dict)
     known: frozenset[str] | None = None
-    imported: Event | None = None
+    imported: Origin | None = None
     gpu: str | None = None
     rundir: RunDir | None = None
     best: Best | None = None
@@ -149,7 +147,7 @@ class Material:
     def rollout_steps(self) -> list[int]:
         """Steps whose completions were written down."""
         last = self.state.last_step  # those of a step that never ended belong to none
-        return sorted({e["step"] for e in self.state.rollouts if isinstance(e.get("step"), int) and e["step"] <= last})
+        return sorted({event.step for event in self.state.rollouts if event.step <= last})
 
     def written_for(self, step: int) -> int | None:
         """The step at which the completions of `step` were generated; None when they are not there."""
@@ -160,16 +158,15 @@ class Material:
         phase = self.plan.get("updates_per_phase") or 1
         return written if step - written < phase else None
 
-    def groups(self, step: int) -> list[Group]:
+    def groups(self, step: int) -> Sequence[Group]:
         """The groups of a step as its rollout file has them; [] when they are not there."""
         written = self.written_for(step)
         if written is None or self.rundir is None:
             return []
         try:
-            lines = self.rundir.rollouts_file(written).read_text(encoding="utf-8").splitlines()
+            return read_groups(self.rundir.rollouts_file(written)).groups
         except FileNotFoundError:
             return []
-        return [group for line in lines if (group := _group(line)) is not None]
 
     def sampled_steps(self, most: int) -> Sequence[int]:
         """At most `most` steps with completions, evenly over the run."""
@@ -181,31 +178,6 @@ class Material:
 
 def _is_mean(name: str, head: str, tail: str) -> bool:
     return name.startswith(head) and name.endswith(tail)
-
-
-def _group(line: str) -> Group | None:
-    try:
-        group = json.loads(line)
-    except ValueError:  # the last line of a run that was killed while writing it
-        return None
-    whole = isinstance(group, dict) and group.get("outcome") in OUTCOMES and isinstance(group.get("completions"), list)
-    return group if whole and group["completions"] and all(isinstance(c, dict) for c in group["completions"]) else None
-
-
-def prompt_text(group: Group) -> str:
-    """The prompt as people read it: what the user says, without the system's words."""
-    prompt = group.get("prompt")
-    if isinstance(prompt, list):
-        said = [message for message in prompt if isinstance(message, dict)]
-        users = [message for message in said if message.get("role") == "user"] or said
-        return "\n".join(_content(message.get("content")) for message in users[-1:])
-    return str(prompt)
-
-
-def _content(content: Any) -> str:
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return str(content)
 
 
 def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
@@ -222,7 +194,7 @@ def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
 
 def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) -> Material:
     """Of a run that was read already."""
-    imported = (state.started or {}).get("imported")
+    origin = imported(state)
     plan = state.plan or read_json(rundir.plan) or {}
     return Material(
         name=rundir.name,
@@ -231,9 +203,9 @@ def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) 
         spec=spec,
         plan=plan,
         env=read_json(rundir.env) or {},
-        known=frozenset(imported.get("known") or ()) if isinstance(imported, dict) else None,
-        imported=imported if isinstance(imported, dict) else None,
-        gpu=(imported or {}).get("gpu") or plan.get("gpu_name"),
+        known=frozenset(origin.known) if origin is not None else None,
+        imported=origin,
+        gpu=(origin.gpu if origin is not None else None) or plan.get("gpu_name"),
         rundir=rundir,
         best=find_best(rundir, state),
     )

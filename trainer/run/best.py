@@ -82,9 +82,8 @@ def _outdated(rundir: RunDir, rows: list[Any]) -> bool:
 def _evaluated(state: RunState, there: set[int]) -> Best | None:
     rewards: dict[int, float] = {}
     for event in state.evals:
-        step, reward = event.get("step"), event.get("reward")
-        if step is not None and reward is not None and math.isfinite(reward):
-            rewards[step] = reward  # said twice: the later word counts
+        if event.reward is not None and math.isfinite(event.reward):
+            rewards[event.step] = event.reward  # said twice: the later word counts
     untrained = rewards.pop(0, None)
     present = [step for step in sorted(rewards) if step in there]
     if not present:

@@ -25,10 +25,13 @@ from trainer.text import Message
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
-NAME = re.compile(r"checkpoint-(\d+)")
+_HEAD = "checkpoint-"  # as transformers names them
+NAME = re.compile(_HEAD + r"(\d+)")
 # What a resume needs (transformers 5.17, trainer.py `_save_checkpoint`); without one of them it would diverge silently.
-REQUIRED = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
-WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+STATE = "trainer_state.json"
+REQUIRED = (STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as PEFT saves them
+WEIGHTS = (ADAPTER, "model.safetensors", "model.safetensors.index.json")
 # A pickle of the arguments that nothing reads: a resumed run is identical without it.
 UNNEEDED = ("training_args.bin",)
 SPARE_BYTES = 64 * 2**20
@@ -36,10 +39,27 @@ SPARE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One published folder."""
+    """One published folder, and the names of the files in it."""
 
     path: Path
     step: int
+
+    @property
+    def state(self) -> Path:
+        """What transformers knows of the training: epoch, tokens, history of the log."""
+        return self.path / STATE
+
+    def epoch(self) -> float:
+        """Passes over the data when it was saved. Raises CheckpointError where it does not say."""
+        try:
+            return float(json.loads(self.state.read_text(encoding="utf-8"))["epoch"] or 0.0)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            said = f"{STATE}: {type(error).__name__}"
+            raise CheckpointError(Problem("checkpoint.unreadable", self.path.name, said=said)) from error
+
+
+def checkpoint_name(step: int) -> str:
+    return f"{_HEAD}{step}"
 
 
 def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:

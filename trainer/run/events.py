@@ -1,45 +1,10 @@
-"""events.jsonl of a run: the one truth about it. A closed set of kinds, one writer, many readers.
+"""events.jsonl of a run: the one truth about it. One writer, many readers.
 
-Each line is one JSON object {"t": unix seconds, "kind": ..., "attempt": n, ...}. The worker is the
-only writer; page, console, report and mirrors read. `step` counts finished optimizer steps.
-What a kind carries:
+Each line is one JSON object {"t": unix seconds, "kind": ..., "attempt": n, ...}; what a kind carries is its record in
+trainer.run.records, which is a closed set. The worker is the only writer; page, console, report and mirrors read.
+`step` counts finished optimizer steps.
 
-run_started   pid, pid_started (kernel start ticks, str), boot_id, resumed_from_step (0 for a
-              fresh run), resumed_from (checkpoint name or null), skipped [{checkpoint, reason}], extended_from
-              (steps that were planned until now; null unless more were asked for since); of a run that
-              was made elsewhere (trainer.wandb_import) no process, but imported {from ("wandb"), files [names],
-              known [section.key: the settings of spec.json that are known, the others are placeholders],
-              run (its name there or null), gpu (name or null), ignored {what: how many}, counted_by (the column
-              that said the step)}; such a run has no last event
-plan          once the rows are known exactly: plan (the RunPlan as dict), data (rows, dropped, cut,
-              longest_prompt_tokens, fingerprint ...), engine, device, dtype, why, trainer_class,
-              trainer_bases [str]
-phase         name (load | warm_start | data | rewards | eval | train | memory_probe, inside train),
-              state (start | end), seconds (end only), detail
-step          step, of, epoch, seconds, metrics {W&B name: number}, groups {count, dead_frac,
-              all_right_frac, all_wrong_frac, constant_frac, group_std, batch_std,
-              truncated_frac}, tokens (cumulative)
-span          step, spans [{name, parent, calls, total_s, self_s, ok}], warmup (bool)
-gpu           used_gib, total_gib, utilization_frac (no such event without a GPU)
-rollouts      step, file, groups, completions
-checkpoint    step, name, bytes, seconds, verified
-eval          at (before | during | after), step, reward, correct_frac,
-              components {name: mean}, rows, reward_std (over the rows), seconds; with eval.pass_at also
-              sampled {pass_at {k: share}, maj_at {k: share}, all_right_frac, all_wrong_frac (expected
-              groups), rows, samples, group};
-              both with failed (answers that could not be judged) unless it is 0
-alert         level (info | warn | error), title, text; generation_gib, update_gib of "memory probe"
-heartbeat     step, rss_gib, peak_gib (peak resident or GPU memory of the worker)
-run_finished  step, seconds, tokens, peak_memory_gib
-run_stopped   step, seconds, checkpoint (name or null), reason (SIGTERM | SIGINT | request)
-run_paused    the same fields: it ended on request, to be continued
-run_failed    step, error (class name), problems [{where, what, fix}], traceback_tail, exit_code,
-              retry (bool: out of memory, and the next attempt is on its way)
-
-Where the writer had to change something, it adds _dropped (paths of non-finite numbers; names of
-fields, or lists without their end, of a line that was too long) and _shortened (paths of strings).
-
-The standard library and orjson only. Knows nothing about what the numbers mean.
+The standard library and msgspec only, which reads a line and checks its types in the time orjson takes to read it.
 """
 
 from __future__ import annotations
@@ -53,45 +18,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeGuard, get_args
+from typing import Any, Self, Union
 
-import orjson
+import msgspec
 
 from trainer.errors import EventLogError, Problem
+from trainer.run.records import KINDS, CheckpointEvent, EndEvent, Event, Record, RunStartedEvent
 
-Kind = Literal[
-    "run_started",
-    "plan",
-    "phase",
-    "step",
-    "span",
-    "gpu",
-    "rollouts",
-    "checkpoint",
-    "eval",
-    "alert",
-    "heartbeat",
-    "run_paused",
-    "run_finished",
-    "run_stopped",
-    "run_failed",
-]
-Event = dict[str, Any]
-
-KINDS: frozenset[str] = frozenset(get_args(Kind))
-FINAL = frozenset({"run_finished", "run_paused", "run_stopped", "run_failed"})
 # A person may pull the plug right after one of these was on screen; the others may be lost with the
 # machine, because the run then goes on from the last checkpoint anyway.
-SYNCED = FINAL | {"run_started", "checkpoint"}
+SYNCED = (EndEvent, RunStartedEvent, CheckpointEvent)
 LINE_BYTES = 8192
 """A line stays below this, newline included."""
 
+Line = dict[str, Any]
 _HEAD = ("t", "kind", "attempt")
 _SHORTEST = 32  # characters a shortened string keeps at least
 _NAMES = 20  # paths listed in _dropped and _shortened; of further ones only the number
 _CHUNK = 1 << 20  # bytes read at once
-_NUMBER = (int, float)
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # the last on Windows
+_DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Union[tuple(KINDS.values())])  # noqa: UP007
 
 
 class EventWriter:
@@ -113,16 +59,14 @@ class EventWriter:
         except OSError as error:
             raise self._error(error) from error
 
-    def emit(self, kind: Kind, **fields: Any) -> None:
-        """Append one event; non-finite numbers are dropped, long strings cut, and both named."""
-        if kind not in KINDS or any(name in fields for name in _HEAD):
-            raise ValueError(f"not an event: {kind!r} with {sorted(fields)}")
-        head: Event = {"t": round(self._clock(), 3), "kind": kind, "attempt": self.attempt}
-        line = _encode(head | fields)
+    def emit(self, event: Event) -> None:
+        """Append one event; non-finite numbers are dropped, long strings cut, and both named. Says t and attempt."""
+        head: Line = {"t": round(self._clock(), 3), "kind": event.kind, "attempt": self.attempt}
+        line = _encode(head | {name: value for name, value in _fields(event).items() if name not in _HEAD})
         with self._lock:
             try:
                 self._write(line)
-                if kind in SYNCED:
+                if isinstance(event, SYNCED):
                     os.fsync(self._fd)
             except OSError as error:
                 raise self._error(error) from error
@@ -171,7 +115,7 @@ class EventWriter:
 class EventReader:
     """Reads new whole events from a growing log. Never repeats one; never fails on what it holds.
 
-    skipped: lines that were no event (malformed, or of a kind this version does not know).
+    skipped: lines that were no event (malformed, of a kind this version does not know, a field of another type).
     """
 
     def __init__(self, path: Path) -> None:
@@ -212,25 +156,27 @@ class EventReader:
         """One at a time: a list of them would keep the garbage collector busy."""
         for line in lines:
             try:
-                event = orjson.loads(line)
-            except ValueError:  # not JSON (NaN and Infinity are not), not UTF-8, nested beyond reason
+                event = _DECODER.decode(line)
+            except (ValueError, RecursionError):  # no JSON, an unknown kind, a field of another type, too deep
                 self.skipped += 1
                 continue
-            if _is_event(event):
-                yield event
-            else:
+            if event.attempt < 0 or math.isnan(event.t):  # it does not say which attempt, or when
                 self.skipped += 1
+            else:
+                yield event
 
 
-def _is_event(event: Any) -> TypeGuard[Event]:
-    if not isinstance(event, dict):
-        return False
-    kind, t, attempt = event.get("kind"), event.get("t"), event.get("attempt")
-    return isinstance(kind, str) and kind in KINDS and isinstance(t, _NUMBER) and isinstance(attempt, int)
+def _fields(record: Record) -> Line:
+    """As it is written, objects inside as they are; without what is not known, and what a writer would have changed."""
+    names = zip(record.__struct_fields__, record.__struct_encode_fields__, strict=True)
+    found = {written: getattr(record, name) for name, written in names}
+    return {name: value for name, value in found.items() if not (value is None or isinstance(value, tuple))}
 
 
 def _plain(value: Any) -> Any:
-    """For json: a number of NumPy or torch as Python's own, anything else as text."""
+    """For json: a record as an object, a number of NumPy or torch as Python's own, anything else as text."""
+    if isinstance(value, Record):
+        return _fields(value)
     try:
         return value.item()
     except (AttributeError, ValueError, RuntimeError):  # no scalar; the last is torch's word for it
@@ -240,12 +186,12 @@ def _plain(value: Any) -> Any:
 _FAST = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
-def _bytes(event: Event) -> bytes:
+def _bytes(event: Line) -> bytes:
     # A lone surrogate (from a tokenizer that cut a character) has no UTF-8 form: it becomes "?".
     return _FAST.encode(event).encode("utf-8", "replace") + b"\n"
 
 
-def _encode(event: Event) -> bytes:
+def _encode(event: Line) -> bytes:
     """One line below LINE_BYTES."""
     try:
         line = _bytes(event)
@@ -276,7 +222,7 @@ def _finite(value: Any, path: str, dropped: list[str]) -> Any:
 _GONE = object()
 
 
-def _fit(event: Event) -> bytes:
+def _fit(event: Line) -> bytes:
     """Halve the longest strings, then the largest lists and fields, until the line is short."""
     event = json.loads(_bytes(event))  # a copy of plain values that may be changed in place
     strings = sorted(_strings(event, ""), key=lambda found: len(found[2]), reverse=True)

@@ -11,9 +11,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-OUTCOMES = frozenset({"spread", "all_right", "all_wrong", "constant"})  # trainer.run.rollouts.Outcome
+DEAD = ("all_right", "all_wrong", "constant")
+"""Outcomes of a group without spread: all of its completions correct, none of them, or neither."""
+OUTCOMES = ("spread", *DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """place: its line in the file, from 0. key: tells its prompt from all others."""
+    """place: its line in the file, from 0. key: tells its prompt from all others. number: in its step, from 0.
+
+    asked: the prompt as the model had it, text or chat messages. columns: the rest of the dataset row.
+    """
 
     place: int
+    number: int | None
+    asked: Any
     key: str
     prompt: Sequence[Message]
     columns: dict[str, Any]
@@ -70,6 +78,35 @@ class Group:
     @property
     def dead(self) -> bool:
         return self.outcome != "spread"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFile:
+    """damaged: lines that are no group, left out. cut: the file goes on beyond what was asked for."""
+
+    groups: Sequence[Group] = ()
+    damaged: int = 0
+    cut: bool = False
+
+
+def read_groups(path: Path, most_bytes: int | None = None) -> GroupFile:
+    """The groups of a step; lines beyond most_bytes are not read. Raises OSError, without the file FileNotFoundError.
+
+    Half a character, a torn line and one of another program make one damaged line, for whoever reads.
+    """
+    groups: list[Group] = []
+    damaged, read = 0, 0
+    with path.open("rb") as file:
+        for place, line in enumerate(file):
+            read += len(line)
+            if most_bytes is not None and read > most_bytes:
+                return GroupFile(groups, damaged, cut=True)
+            group = group_of(line, place)
+            if group is not None:
+                groups.append(group)
+            else:
+                damaged += bool(line.strip())
+    return GroupFile(groups, damaged)
 
 
 def raw_group(line: bytes) -> dict[str, Any] | None:
@@ -93,6 +130,8 @@ def group_of(line: bytes, place: int) -> Group | None:
     columns = found.get("columns")
     return Group(
         place=place,
+        number=_whole(found.get("group")),
+        asked=found.get("prompt"),
         key=key_of(found.get("prompt")),
         prompt=_messages(found.get("prompt")),
         columns=columns if isinstance(columns, dict) else {},

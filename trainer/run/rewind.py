@@ -6,7 +6,6 @@ find the chosen checkpoint as the newest. Torch-free.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from pathlib import Path
@@ -46,6 +45,6 @@ def go_back(rundir: RunDir, chosen: Checkpoint) -> list[str]:
 
 
 def _later(rundir: RunDir, chosen: Checkpoint) -> list[Path]:
-    epoch = json.loads((chosen.path / "trainer_state.json").read_text(encoding="utf-8"))["epoch"]
+    epoch = chosen.epoch()
     named = [(SAVED.fullmatch(path.name), path) for path in sorted(rundir.path.iterdir())]
     return [path for match, path in named if match and float(match[1]) > epoch + _ROUNDED]

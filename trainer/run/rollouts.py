@@ -13,13 +13,16 @@ Standard library only.
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from trainer.rewards.steps import has_spread
+from trainer.run.groups import DEAD
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a group's rewards teach. kind: "spread", "all_right", "all_wrong" or "constant" (no spread, mixed)."""
+    """What a group's rewards teach. kind: one of trainer.run.groups.OUTCOMES."""
 
     mean: float | None
     std: float
@@ -115,6 +118,16 @@ def _completion(batch: Batch, row: int) -> dict[str, Any]:
     return line
 
 
+def write(path: Path, step: int, lines: Sequence[dict[str, Any]], *, more: bool) -> None:
+    """Write the lines of `groups` to a step's file, which trainer.run.groups reads.
+
+    more: a further generation batch of the same step. Else the file is replaced: a resumed run makes a step again.
+    """
+    text = "".join(json.dumps({"step": step, **line}, ensure_ascii=False, default=str) + "\n" for line in lines)
+    with path.open("a" if more else "w", encoding="utf-8", errors="replace") as out:
+        out.write(text)
+
+
 def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     """What the step event says of the groups; shares are of all groups of the step.
 
@@ -123,7 +136,7 @@ def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     kinds = [line["outcome"] for line in lines]
     completions = [completion for line in lines for completion in line["completions"]]
     rewards = [completion["reward"] for completion in completions if completion["reward"] is not None]
-    share = {kind: kinds.count(kind) / len(kinds) for kind in ("all_right", "all_wrong", "constant")}
+    share = {kind: kinds.count(kind) / len(kinds) for kind in DEAD}
     return {
         "count": len(lines),
         "dead_frac": sum(share.values()),

@@ -42,6 +42,7 @@ from pydantic import ValidationError
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, sync_folder, write_json
 from trainer.machine.project import PROJECT
+from trainer.run.checkpoints import checkpoint_name
 from trainer.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class RunDir:
         return self.path / "checkpoints"
 
     def checkpoint(self, step: int) -> Path:
-        return self.checkpoints / f"checkpoint-{step}"
+        return self.checkpoints / checkpoint_name(step)
 
     @property
     def staging(self) -> Path:

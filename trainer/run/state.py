@@ -11,12 +11,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.run.columns import Column, Table
-from trainer.run.events import FINAL, Event, EventReader
+from trainer.run.events import EventReader
+from trainer.run.records import (
+    AlertEvent,
+    CheckpointEvent,
+    EndEvent,
+    EvalEvent,
+    Event,
+    GpuEvent,
+    HeartbeatEvent,
+    Number,
+    PhaseEvent,
+    PlanEvent,
+    RolloutsEvent,
+    RunFailedEvent,
+    RunFinishedEvent,
+    RunStartedEvent,
+    SpanEvent,
+    StepEvent,
+)
 from trainer.run.rundir import RunDir
 
 PROFILED = "profiling/Time taken: CustomGRPOTrainer."
 """TRL's own head of the metrics with seconds of a step (trl/extras/profiling.py)."""
-FACTS = ("engine", "device", "dtype", "trainer_class", "trainer_bases")
 
 
 @dataclass
@@ -25,19 +42,19 @@ class RunState:
 
     attempts: int = 0
     """Newest attempt that wrote an event."""
-    started: Event | None = None
+    started: RunStartedEvent | None = None
     """run_started of the newest attempt."""
-    final: Event | None = None
+    final: EndEvent | None = None
     """run_finished, run_paused, run_stopped or run_failed of the newest attempt."""
     plan: dict[str, Any] | None = None
     """The plan as the worker found it, rows counted exactly."""
     data: dict[str, Any] | None = None
     """What was found out about the rows: how many, dropped, cut, fingerprints."""
-    facts: dict[str, Any] = field(default_factory=dict)
+    trained: PlanEvent | None = None
     """What really trains: engine, device, dtype, trainer_class, trainer_bases."""
     open_phases: list[str] = field(default_factory=list)
     """What the worker is doing, the outer before the inner."""
-    phases: list[Event] = field(default_factory=list)
+    phases: list[PhaseEvent] = field(default_factory=list)
     """Finished phases with their seconds."""
     steps: list[int] = field(default_factory=list)
     steps_total: int | None = None
@@ -53,14 +70,14 @@ class RunState:
     """Newest readings when a step ended: rss_gib, used_gib and utilization_frac of the GPU."""
     warmup: set[int] = field(default_factory=set)
     """First steps of an attempt: slower, because memory is allocated and code compiled."""
-    rollouts: list[Event] = field(default_factory=list)
-    checkpoints: list[Event] = field(default_factory=list)
-    evals: list[Event] = field(default_factory=list)
-    alerts: list[Event] = field(default_factory=list)
-    resumes: list[Event] = field(default_factory=list)
+    rollouts: list[RolloutsEvent] = field(default_factory=list)
+    checkpoints: list[CheckpointEvent] = field(default_factory=list)
+    evals: list[EvalEvent] = field(default_factory=list)
+    alerts: list[AlertEvent] = field(default_factory=list)
+    resumes: list[RunStartedEvent] = field(default_factory=list)
     """run_started of every attempt that continued a checkpoint."""
-    heartbeat: Event | None = None
-    gpu: Event | None = None
+    heartbeat: HeartbeatEvent | None = None
+    gpu: GpuEvent | None = None
     peak_memory_gib: float | None = None
     train_seconds: float = 0.0
     """Spent in training steps by all attempts, those that a resume took back included."""
@@ -88,43 +105,47 @@ class RunState:
 
 def fold(state: RunState, event: Event) -> None:
     """Take one event into the state."""
-    kind, attempt = event["kind"], event["attempt"]
-    first = state.attempt_t.get(attempt, (event["t"], 0.0))[0]
-    state.attempt_t[attempt] = (first, event["t"])
+    attempt = event.attempt
+    first = state.attempt_t.get(attempt, (event.t, 0.0))[0]
+    state.attempt_t[attempt] = (first, event.t)
     state.attempts = max(state.attempts, attempt)
-    if kind == "run_started":
-        _start(state, event)
-    elif kind == "plan":
-        state.plan, state.data = event.get("plan"), event.get("data")
-        state.facts = {name: event.get(name) for name in FACTS}
-    elif kind == "phase":
-        _phase(state, event)
-    elif kind == "step":
+    if isinstance(event, StepEvent):  # the most frequent kinds first
         _step(state, event)
-    elif kind == "span":
+    elif isinstance(event, SpanEvent):
         _spans(state, event)
-    elif kind in ("rollouts", "checkpoint", "eval", "alert"):
-        home: dict[str, list[Event]] = {
-            "rollouts": state.rollouts,
-            "checkpoint": state.checkpoints,
-            "eval": state.evals,
-            "alert": state.alerts,
-        }
-        home[kind].append(event)
-    elif kind == "gpu":
-        state.gpu = event
-    elif kind == "heartbeat":
+    elif isinstance(event, HeartbeatEvent):
         state.heartbeat = event
-        _peak(state, event.get("peak_gib"))
-    elif kind in FINAL:
+        _peak(state, event.peak_gib)
+    elif isinstance(event, GpuEvent):
+        state.gpu = event
+    elif isinstance(event, RolloutsEvent):
+        state.rollouts.append(event)
+    else:
+        _seldom(state, event)
+
+
+def _seldom(state: RunState, event: Event) -> None:
+    if isinstance(event, RunStartedEvent):
+        _start(state, event)
+    elif isinstance(event, PlanEvent):
+        state.plan, state.data, state.trained = event.plan, event.data, event
+    elif isinstance(event, PhaseEvent):
+        _phase(state, event)
+    elif isinstance(event, CheckpointEvent):
+        state.checkpoints.append(event)
+    elif isinstance(event, EvalEvent):
+        state.evals.append(event)
+    elif isinstance(event, AlertEvent):
+        state.alerts.append(event)
+    elif isinstance(event, EndEvent):
         _end(state, event)
 
 
-def _start(state: RunState, event: Event) -> None:
+def _start(state: RunState, event: RunStartedEvent) -> None:
     state.started, state.final = event, None
     state.open_phases.clear()
-    kept = int(event.get("resumed_from_step") or 0)
-    if kept or event.get("resumed_from"):
+    kept = event.resumed_from_step or 0
+    if kept or event.resumed_from:
         state.resumes.append(event)
     _take_back(state, kept)
 
@@ -132,8 +153,9 @@ def _start(state: RunState, event: Event) -> None:
 def _take_back(state: RunState, kept: int) -> None:
     """Forget everything newer than step `kept`: the attempt that begins does it again."""
     _cut_columns(state, kept)
-    for history in (state.rollouts, state.checkpoints, state.evals):
-        history[:] = [event for event in history if event.get("step", 0) <= kept]
+    state.rollouts[:] = [event for event in state.rollouts if event.step <= kept]
+    state.checkpoints[:] = [event for event in state.checkpoints if event.step <= kept]
+    state.evals[:] = [event for event in state.evals if event.step <= kept]
     if kept == 0:  # also what was measured before the first step is measured again
         state.evals.clear()
 
@@ -149,59 +171,55 @@ def _cut_columns(state: RunState, kept: int) -> None:
         column.cut(len(state.steps))
 
 
-def _step(state: RunState, event: Event) -> None:
-    step = event.get("step")
-    if not isinstance(step, int):
-        return
-    _cut_columns(state, step - 1)  # said twice: the later word counts
-    state.steps_total = event.get("of", state.steps_total)
-    state.metrics.append(event.get("metrics"))
-    state.groups.append(event.get("groups"))
+def _step(state: RunState, event: StepEvent) -> None:
+    _cut_columns(state, event.step - 1)  # said twice: the later word counts
+    state.steps_total = state.steps_total if event.of is None else event.of
+    state.metrics.append(event.metrics)
+    state.groups.append(event.groups)
     state.self_s.append(None)  # its spans come in the next event
     state.memory.append(_readings(state))
-    state.steps.append(step)
-    state.seconds.append(event.get("seconds"))
-    state.epochs.append(event.get("epoch"))
-    state.tokens_at.append(event.get("tokens"))
-    state.train_seconds += event.get("seconds") or 0.0
+    state.steps.append(event.step)
+    state.seconds.append(event.seconds)
+    state.epochs.append(event.epoch)
+    state.tokens_at.append(event.tokens)
+    state.train_seconds += event.seconds or 0.0
 
 
-def _spans(state: RunState, event: Event) -> None:
+def _spans(state: RunState, event: SpanEvent) -> None:
     """Seconds of the newest step; those of a step that failed belong to none."""
-    if not state.steps or event.get("step") != state.steps[-1]:
+    if not state.steps or event.step != state.steps[-1]:
         return
-    if event.get("warmup"):
+    if event.warmup:
         state.warmup.add(state.steps[-1])
     amounts: dict[str, float] = {}
-    for span in event.get("spans") or []:
-        name = str(span.get("name"))
-        amounts[name] = amounts.get(name, 0.0) + (span.get("self_s") or 0.0)
+    for span in event.spans or ():
+        amounts[span.name] = amounts.get(span.name, 0.0) + (span.self_s or 0.0)
     state.self_s.add(amounts)
 
 
-def _readings(state: RunState) -> dict[str, float | None]:
-    gpu, heartbeat = state.gpu, state.heartbeat
-    found = {"rss_gib": heartbeat.get("rss_gib") if heartbeat else None}
-    if gpu:
-        found["used_gib"], found["utilization_frac"] = gpu.get("used_gib"), gpu.get("utilization_frac")
+def _readings(state: RunState) -> dict[str, Number | None]:
+    found = {"rss_gib": state.heartbeat.rss_gib if state.heartbeat else None}
+    if state.gpu:
+        found["used_gib"], found["utilization_frac"] = state.gpu.used_gib, state.gpu.utilization_frac
     return found
 
 
-def _phase(state: RunState, event: Event) -> None:
-    name = str(event.get("name", ""))
-    if event.get("state") == "start":
-        state.open_phases.append(name)
+def _phase(state: RunState, event: PhaseEvent) -> None:
+    if event.state == "start":
+        state.open_phases.append(event.name)
     else:
         state.phases.append(event)
-        if name in state.open_phases:  # and whatever was inside it
-            del state.open_phases[state.open_phases.index(name) :]
+        if event.name in state.open_phases:  # and whatever was inside it
+            del state.open_phases[state.open_phases.index(event.name) :]
 
 
-def _end(state: RunState, event: Event) -> None:
+def _end(state: RunState, event: EndEvent) -> None:
     state.final = event
     state.open_phases.clear()
-    state.retries += bool(event.get("retry"))
-    _peak(state, event.get("peak_memory_gib"))
+    if isinstance(event, RunFailedEvent):
+        state.retries += bool(event.retry)
+    elif isinstance(event, RunFinishedEvent):
+        _peak(state, event.peak_memory_gib)
 
 
 def _peak(state: RunState, seen: float | None) -> None:

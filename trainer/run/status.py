@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from trainer.errors import Problem
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
+from trainer.run.records import Origin, RunStartedEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.run.stop_requests import stop_request
@@ -32,31 +32,31 @@ def workers(rundir: RunDir, state: RunState) -> list[Identity]:
     A parent killed between starting the worker and writing its name leaves only the second; a worker that started the
     next attempt is not the run's any more, even while it is still clearing up.
     """
-    named = [stored for stored in (read_json(rundir.identity), state.started) if stored is not None]
-    newest = max(map(_attempt, named), default=0)
-    found = (Identity.read(stored) for stored in named if _attempt(stored) == newest)
+    stored, started = read_json(rundir.identity), state.started
+    named = [(_attempt(stored), Identity.read(stored))]
+    named += [(started.attempt, named_itself(started))] if started is not None else []
+    newest = max(attempt for attempt, _ in named)
+    found = (worker for attempt, worker in named if attempt == newest)
     return list(dict.fromkeys(worker for worker in found if worker is not None))
+
+
+def named_itself(started: RunStartedEvent) -> Identity | None:
+    """The worker that wrote the event; None of a run that never had one."""
+    return Identity.read({"pid": started.pid, "pid_started": started.pid_started, "boot_id": started.boot_id})
 
 
 def worker_alive(rundir: RunDir, state: RunState) -> bool:
     return any(worker.alive() for worker in workers(rundir, state))
 
 
-def imported(state: RunState) -> dict[str, Any] | None:
+def imported(state: RunState) -> Origin | None:
     """What is known of where a run came from; None of one that was made here."""
-    found = (state.started or {}).get("imported")
-    return found if isinstance(found, dict) else None
+    return state.started.imported if state.started is not None else None
 
 
 def imported_problem(rundir: RunDir) -> Problem:
     """For everything that needs a worker or weights."""
     return Problem("run.imported", name=rundir.name)
-
-
-def failure(final: Mapping[str, Any]) -> list[Problem]:
-    """Why a run failed, from its event run_failed: at least one problem."""
-    told = [Problem.read(problem) for problem in final.get("problems") or [] if isinstance(problem, dict)]
-    return told or [Problem("run.failed_unsaid", str(final.get("error")), step=final.get("step"))]
 
 
 def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
@@ -70,9 +70,9 @@ def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
     if imported(state) is not None:
         return "imported"
     newest = max(_attempt(read_json(rundir.identity)), state.attempts)
-    if state.final is not None and state.final["attempt"] == newest:
-        return _ENDS[state.final["kind"]]
-    begun = state.started is not None and state.started["attempt"] == newest
+    if state.final is not None and state.final.attempt == newest:
+        return _ENDS[state.final.kind]
+    begun = state.started is not None and state.started.attempt == newest
     request = stop_request(rundir)
     if request is None or newest == 0 or request.attempt != newest:
         request = None

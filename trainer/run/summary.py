@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.run.best import find_best
-from trainer.run.events import Event
+from trainer.run.records import EvalEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.run.status import Status, derive_status, worker_alive
@@ -34,10 +34,10 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
         "steps_total": state.steps_total,
         "reward_first": first,
         "reward_last": last,
-        "eval_before": before.get("reward"),
-        "eval_after": after.get("reward"),
-        "correct_before": before.get("correct_frac"),
-        "correct_after": after.get("correct_frac"),
+        "eval_before": before.reward if before else None,
+        "eval_after": after.reward if after else None,
+        "correct_before": before.correct_frac if before else None,
+        "correct_after": after.correct_frac if after else None,
         "best_step": found.step if found else None,
         "seconds": round(state.train_seconds, 3),
         "wall_seconds": round(sum(last - first for first, last in state.attempt_t.values()), 3),
@@ -59,6 +59,6 @@ def edges(column: Sequence[float | None]) -> tuple[float | None, float | None]:
     return sum(early[:count]) / count, sum(late) / count
 
 
-def _eval_at(state: RunState, at: str) -> Event:
-    """The newest eval of that kind, or {}."""
-    return next((event for event in reversed(state.evals) if event.get("at") == at), {})
+def _eval_at(state: RunState, at: str) -> EvalEvent | None:
+    """The newest evaluation of that kind."""
+    return next((event for event in reversed(state.evals) if event.at == at), None)

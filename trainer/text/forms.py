@@ -1,4 +1,4 @@
-"""How numbers, times, foreign text and failures are written wherever a person reads them: console, page, report.
+"""How numbers, times and foreign text are written wherever a person reads them: console, page, report.
 
 Pure functions; the standard library only.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 
@@ -49,12 +48,3 @@ def size(count: Any) -> str:
     if not isinstance(count, int | float):
         return "n/a"
     return f"{count / 2**20:.1f} MiB" if count < 2**30 else f"{count / 2**30:.2f} GiB"
-
-
-def failure(final: Mapping[str, Any]) -> list[str]:
-    """Each problem of run_failed in one line: where, what, what to do."""
-    found = []
-    for problem in final.get("problems") or []:
-        fix = f"  ->  {problem['fix']}" if problem.get("fix") else ""
-        found.append(f"{problem.get('where')}: {problem.get('what')}{fix}")
-    return found or [f"{final.get('error')} at step {final.get('step')}"]

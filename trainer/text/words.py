@@ -119,10 +119,14 @@ class Words:
         return Words(self.language, self._table, f"{table}.")
 
     def said(self, message: Message) -> str:
-        """A message in this language; one whose key is not known any more as it was said in English."""
-        if message.english and message.key not in self:
+        """A message in this language; one whose key or values this version does not know as it was said in English."""
+        try:
+            text = self(message.key, **message.values)
+            return self._form.vformat(text, (), {}) if message.english and not message.values else text
+        except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError):
+            if not message.english:
+                raise
             return message.english
-        return self(message.key, **message.values)
 
     def keys(self) -> set[str]:
         return set(self._table)

@@ -23,6 +23,7 @@ from trainer.machine.gpu_models import NAMES, gpu_model_named
 from trainer.plan import RunPlan
 from trainer.presets.explain import nearest
 from trainer.run.events import EventWriter
+from trainer.run.records import EvalEvent, Origin, PlanEvent, RunStartedEvent, StepEvent
 from trainer.run.rundir import RunDir, next_name, outputs_dir
 from trainer.text import Message
 from trainer.wandb_import import exported_files, history, settings
@@ -84,15 +85,15 @@ def bring(
     env = {"imported_on": environment.describe()}  # not the machine it ran on
     stem = name or next_name(outputs, read.run or paths[0].stem)
     rundir = RunDir.create(outputs, stem, settings.spec, cast(RunPlan, plan), env)
-    imported = {
-        "from": "wandb",
-        "files": [path.name for path in paths],
-        "known": settings.known,
-        "run": read.run,
-        "gpu": card.name if card else None,
-        "ignored": ignored,
-        "counted_by": told.counted_by,
-    }
+    imported = Origin(
+        source="wandb",
+        files=[path.name for path in paths],
+        known=settings.known,
+        run=read.run,
+        gpu=card.name if card else None,
+        ignored=dict(ignored),
+        counted_by=told.counted_by,
+    )
     try:
         _write(rundir, told, imported, plan)
     except BaseException:
@@ -155,25 +156,27 @@ def _plan(settings: KnownSettings, gpu: str | None) -> tuple[dict[str, Any], lis
     return {"gpu_name": gpu}, []
 
 
-def _write(rundir: RunDir, told: History, imported: dict[str, Any], plan: dict[str, Any]) -> None:
+def _write(rundir: RunDir, told: History, imported: Origin, plan: dict[str, Any]) -> None:
     moment = _Moment(told)
     with EventWriter(rundir.events, 1, clock=moment) as events:
-        events.emit("run_started", resumed_from_step=0, resumed_from=None, skipped=[], imported=imported)
-        events.emit("plan", plan=plan)
+        events.emit(RunStartedEvent(resumed_from_step=0, skipped=[], imported=imported))
+        events.emit(PlanEvent(plan=plan))
         everything: list[LoggedStep | Evaluation] = [*told.steps, *told.evals]
         for happened in sorted(everything, key=_place):
             moment.at(happened.time)
             if isinstance(happened, Evaluation):
-                events.emit("eval", at="during" if happened.step else "before", step=happened.step, **happened.fields)
+                at = "during" if happened.step else "before"
+                events.emit(EvalEvent(at=at, step=happened.step, **happened.fields))
             else:
                 events.emit(
-                    "step",
-                    step=happened.number,
-                    epoch=happened.epoch,
-                    seconds=happened.seconds,
-                    metrics=happened.metrics,
-                    groups=happened.groups,
-                    tokens=happened.tokens,
+                    StepEvent(
+                        step=happened.number,
+                        epoch=happened.epoch,
+                        seconds=happened.seconds,
+                        metrics=dict(happened.metrics),
+                        groups=dict(happened.groups),
+                        tokens=happened.tokens,
+                    )
                 )
 
 

@@ -25,6 +25,15 @@ from trainer.memory.measured import peak_gib
 from trainer.report import afterwards
 from trainer.run import checkpoints, stop_requests
 from trainer.run.events import EventWriter
+from trainer.run.records import (
+    AlertEvent,
+    RunFailedEvent,
+    RunFinishedEvent,
+    RunPausedEvent,
+    RunStartedEvent,
+    RunStoppedEvent,
+    Skipped,
+)
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.spec import RunSpec
@@ -102,8 +111,8 @@ def train(session: Session) -> None:
         loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
     with session.phase("data"):
         data = dataset.load(spec, loaded.tokenizer, rundir.staging)
-        for note in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
-            events.emit("alert", level="warn", title="data", text=str(note))
+        for said in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
+            events.emit(AlertEvent.of("warn", "data", said=said))
         plan = launch.plan_here(spec, data.report.rows)
     run = training.Training(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
@@ -124,11 +133,12 @@ def train(session: Session) -> None:
             with session.phase("eval", "after"):
                 run.held_out.evaluate("after", run.trainer.state.global_step)
         events.emit(
-            "run_finished",
-            step=run.trainer.state.global_step,
-            seconds=time.perf_counter() - session.started,
-            tokens=run.observer.tokens,
-            peak_memory_gib=peak_gib(),
+            RunFinishedEvent(
+                step=run.trainer.state.global_step,
+                seconds=time.perf_counter() - session.started,
+                tokens=run.observer.tokens,
+                peak_memory_gib=peak_gib(),
+            )
         )
 
 
@@ -151,23 +161,26 @@ def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, Message]]]:
 def _emit_started(session: Session, spec: RunSpec, resumed: Any, skipped: list[tuple[str, Message]]) -> None:
     planned, wanted = session.planned, spec.optim.max_steps
     session.events.emit(
-        "run_started",
-        **Identity.mine().stored(),
-        resumed_from_step=resumed.step if resumed else 0,
-        resumed_from=resumed.path.name if resumed else None,
-        skipped=[{"checkpoint": name, "reason": reason.stored()} for name, reason in skipped],
-        extended_from=planned if planned is not None and wanted is not None and wanted > planned else None,
+        RunStartedEvent(
+            **Identity.mine().stored(),
+            resumed_from_step=resumed.step if resumed else 0,
+            resumed_from=resumed.path.name if resumed else None,
+            skipped=[Skipped(checkpoint=name, reason=reason.stored()) for name, reason in skipped],
+            extended_from=planned if planned is not None and wanted is not None and wanted > planned else None,
+        )
     )
 
 
 def _emit_stopped(session: Session) -> None:
     newest = checkpoints.listed(session.rundir.checkpoints)
+    ended = RunPausedEvent if session.flag.pauses() else RunStoppedEvent
     session.events.emit(
-        "run_paused" if session.flag.pauses() else "run_stopped",
-        step=newest[-1].step if newest else 0,
-        seconds=time.perf_counter() - session.started,
-        checkpoint=newest[-1].path.name if newest else None,
-        reason=session.flag.reason,
+        ended(
+            step=newest[-1].step if newest else 0,
+            seconds=time.perf_counter() - session.started,
+            checkpoint=newest[-1].path.name if newest else None,
+            reason=session.flag.reason,
+        )
     )
 
 
@@ -182,9 +195,12 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
     retry = recovery.helps(spec, times, where, rows) and not session.flag()
     if retry:
         newest = checkpoints.listed(rundir.checkpoints)
-        start = newest[-1].path.name if newest else "the start"
-        text = f"{place} ({said}); going on from {start} with {recovery.in_words(spec, times + 1)}"
-        session.events.emit("alert", level="warn", title="out of memory", text=text)
+        start = newest[-1].path.name if newest else Message("alert.out_of_memory.the_start")
+        within = Message("alert.out_of_memory.in", span=where) if where else Message("alert.out_of_memory.outside")
+        smaller = recovery.in_words(spec, times + 1)
+        session.events.emit(
+            AlertEvent.of("warn", "out_of_memory", place=within, said=said, start=start, smaller=smaller)
+        )
         retry = _start_next_attempt(session, module)
     memory = Message("worker.gpu_memory" if session.device == "cuda" else "worker.memory")
     values: dict[str, Any] = {"memory": memory, "place": place, "said": said, "advice": recovery.advice(where, spec)}
@@ -215,13 +231,14 @@ def _emit_failed(
     text = "".join(traceback.format_exception(error))
     print(text, file=sys.stderr, flush=True)
     session.events.emit(
-        "run_failed",
-        step=state_of(session.rundir).last_step,
-        error=type(error).__name__,
-        problems=[problem.stored() for problem in problems],
-        traceback_tail=text[-TRACEBACK_CHARACTERS:],
-        exit_code=exit_code,
-        retry=retry,
+        RunFailedEvent(
+            step=state_of(session.rundir).last_step,
+            error=type(error).__name__,
+            problems=[problem.stored() for problem in problems],
+            traceback_tail=text[-TRACEBACK_CHARACTERS:],
+            exit_code=exit_code,
+            retry=retry,
+        )
     )
 
 

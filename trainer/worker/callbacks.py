@@ -9,6 +9,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from trainer.evaluate import answers
 from trainer.run import checkpoints, stop_requests
+from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
 from trainer.worker.observer import RunObserver
 
@@ -77,9 +78,4 @@ class MakeRoom(TrainerCallback):
             observer = self.observer
             beside = answers.copied_size if observer.spec.eval.answers else None
             for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), beside=beside):
-                observer.events.emit(
-                    "alert",
-                    level="warn",
-                    title="disk almost full",
-                    text=f"deleted {name} to make room",
-                )
+                observer.events.emit(AlertEvent.of("warn", "disk_almost_full", name=name))

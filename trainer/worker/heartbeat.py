@@ -9,6 +9,7 @@ from collections.abc import Callable
 from trainer.machine import gpu
 from trainer.memory.measured import peak_gib, resident_gib
 from trainer.run.events import EventWriter
+from trainer.run.records import GpuEvent, HeartbeatEvent
 
 
 class Heartbeat(threading.Thread):
@@ -39,12 +40,11 @@ class Heartbeat(threading.Thread):
 
     def _beat(self) -> None:
         self.on_beat()
-        self.events.emit("heartbeat", step=self.step(), rss_gib=resident_gib(), peak_gib=peak_gib())
+        self.events.emit(HeartbeatEvent(step=self.step(), rss_gib=resident_gib(), peak_gib=peak_gib()))
         card = gpu.chosen()
         if card is not None:
-            self.events.emit(
-                "gpu", used_gib=card.used_gib, total_gib=card.total_gib, utilization_frac=card.utilization_frac
-            )
+            used, total, busy = card.used_gib, card.total_gib, card.utilization_frac
+            self.events.emit(GpuEvent(used_gib=used, total_gib=total, utilization_frac=busy))
 
     def stop(self) -> None:
         self._ended.set()

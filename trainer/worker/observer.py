@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
@@ -13,13 +12,24 @@ from typing import Any
 
 from trainer.errors import Problem, WorkError
 from trainer.grpo.spans import Span
-from trainer.run import checkpoints
+from trainer.run import checkpoints, rollouts
 from trainer.run.best import find_best
 from trainer.run.events import EventReader, EventWriter
+from trainer.run.records import (
+    AlertEvent,
+    CheckpointEvent,
+    EvalEvent,
+    RolloutsEvent,
+    RunStartedEvent,
+    SpanEvent,
+    SpanSeconds,
+    StepEvent,
+)
 from trainer.run.rollouts import Batch, group_stats, groups
 from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunState, fold
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 WARMUP_STEPS = 2  # the first steps of a process are slower: allocations, compilation, caches
 DEAD_STEPS = 10  # steps in a row without any gradient after which the user is told
@@ -39,7 +49,7 @@ class BestStep:
 
     def __call__(self) -> int | None:
         for event in self._log.read():
-            if event["kind"] in ("run_started", "eval"):  # a resume takes evaluations back
+            if isinstance(event, RunStartedEvent | EvalEvent):  # a resume takes evaluations back
                 fold(self._state, event)
         found = find_best(self.rundir, self._state)
         return found.step if found else None
@@ -84,12 +94,9 @@ class RunObserver:
         if not self.spec.log.rollouts:
             return
         path = self.rundir.rollouts_file(step)
-        text = "".join(json.dumps({"step": step, **line}, ensure_ascii=False, default=str) + "\n" for line in lines)
-        # A resumed run makes the same step again: the file of the killed attempt is replaced, not appended to.
-        with path.open("a" if again else "w", encoding="utf-8", errors="replace") as out:
-            out.write(text)
+        rollouts.write(path, step, lines, more=again)
         completions = len(self._groups) * self.spec.generation.num_generations
-        self.events.emit("rollouts", step=step, file=path.name, groups=len(self._groups), completions=completions)
+        self.events.emit(RolloutsEvent(step=step, file=path.name, groups=len(self._groups), completions=completions))
 
     def step(self, step: int, logs: dict[str, Any], spans: list[Span]) -> None:
         """Write the step event and its spans; then evaluate if it is time. Raises WorkError on a broken loss."""
@@ -100,17 +107,18 @@ class RunObserver:
         metrics = {f"train/{key}": value for key, value in logs.items() if key not in NOT_METRICS and value is not None}
         stats = group_stats(self._groups)
         self.events.emit(
-            "step",
-            step=step,
-            of=self.steps,
-            epoch=logs.get("epoch"),
-            seconds=seconds,
-            metrics=metrics | profile(spans),
-            groups=stats,
-            tokens=self.tokens,
+            StepEvent(
+                step=step,
+                of=self.steps,
+                epoch=logs.get("epoch"),
+                seconds=seconds,
+                metrics=metrics | profile(spans),
+                groups=stats,
+                tokens=self.tokens,
+            )
         )
         warmup = step - self._first_step < WARMUP_STEPS
-        self.events.emit("span", step=step, spans=[asdict(span) for span in spans], warmup=warmup)
+        self.events.emit(_seconds(step, spans, warmup))
         refuse_broken(step, logs)
         self._watch_signal(step, stats)
         every = self.spec.eval.eval_steps
@@ -120,7 +128,7 @@ class RunObserver:
     def failed_step(self, spans: list[Span]) -> None:
         """Write where a step was when it failed; nothing when no step was under way."""
         if spans:
-            self.events.emit("span", step=self.last_step + 1, spans=[asdict(span) for span in spans], warmup=False)
+            self.events.emit(_seconds(self.last_step + 1, spans, warmup=False))
 
     def checkpoint(self, step: int, staged: Path) -> None:
         """Publish a staged checkpoint, delete the oldest beyond save_total_limit, then tell `saved`."""
@@ -128,7 +136,9 @@ class RunObserver:
         published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
         checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, self.best_step())
         size, seconds = checkpoints.size(published.path), time.perf_counter() - started
-        self.events.emit("checkpoint", step=step, name=published.path.name, bytes=size, seconds=seconds, verified=True)
+        self.events.emit(
+            CheckpointEvent(step=step, name=published.path.name, bytes=size, seconds=seconds, verified=True)
+        )
         self.saved(step, published.path)
 
     def _watch_failures(self, step: int, batch: Batch) -> None:
@@ -142,34 +152,38 @@ class RunObserver:
             self._failed_rows[name] += len(rows)
             if before and len(str(self._failed_rows[name])) == len(str(before)):
                 continue
-            paid = "the component counts 0 there" if self.spec.reward.on_error == "zero" else "they have no reward"
+            counted = "counts_zero" if self.spec.reward.on_error == "zero" else "no_reward"
             self.events.emit(
-                "alert",
-                level="warn",
-                title="reward failed",
-                text=f"{name}: {len(rows)} of {len(batch.rewards)} completions of step {step} could not be judged "
-                f"({self._failed_rows[name]} so far); {paid}. {_reasons([batch.failures[row][name] for row in rows])}",
+                AlertEvent.of(
+                    "warn",
+                    "reward_failed",
+                    name=name,
+                    count=len(rows),
+                    of=len(batch.rewards),
+                    step=step,
+                    total=self._failed_rows[name],
+                    effect=Message(f"alert.reward_failed.{counted}"),
+                    reasons=_reasons([batch.failures[row][name] for row in rows]),
+                )
             )
 
     def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
         self._dead_steps = self._dead_steps + 1 if stats["dead_frac"] == 1.0 else 0
         if self._dead_steps == DEAD_STEPS:
-            right, wrong = (round(100 * stats[f"all_{kind}_frac"]) for kind in ("right", "wrong"))
-            self.events.emit(
-                "alert",
-                level="warn",
-                title="no gradient",
-                text=f"For {DEAD_STEPS} steps no group had any spread of rewards (now {right} % all right, {wrong} % "
-                "all wrong): every advantage was 0, nothing was learnt. Take harder or easier rows, or a finer reward.",
-            )
+            shares = {"right": stats["all_right_frac"], "wrong": stats["all_wrong_frac"]}
+            self.events.emit(AlertEvent.of("warn", "no_gradient", steps=DEAD_STEPS, **shares))
 
 
-def _reasons(reasons: list[str]) -> str:
+def _reasons(reasons: list[str]) -> list[Message]:
     """The most common ones, with how often each was met."""
     common = Counter(reasons).most_common(3)
     if len(common) == 1:
-        return f"It {common[0][0]}"
-    return "; ".join(f"{count} times it {reason}" for reason, count in common)
+        return [Message("alert.reward_failed.reason", said=common[0][0])]
+    return [Message("alert.reward_failed.reason_of", said=said, count=count) for said, count in common]
+
+
+def _seconds(step: int, spans: list[Span], warmup: bool) -> SpanEvent:
+    return SpanEvent(step=step, spans=[SpanSeconds(**asdict(span)) for span in spans], warmup=warmup)
 
 
 def profile(spans: list[Span]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from trainer import launch
 from trainer.machine import gpu, spawn
 from trainer.run import stop_requests
 from trainer.run.events import EventWriter
+from trainer.run.records import PhaseEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 
@@ -87,8 +88,9 @@ class Session:
     def phase(self, name: str, detail: str = "") -> Iterator[None]:
         """A named part of the run, with its seconds; a stop that was asked for takes effect at its end."""
         started = time.perf_counter()
-        self.events.emit("phase", name=name, state="start", detail=detail)
+        self.events.emit(PhaseEvent(name=name, state="start", detail=detail))
         yield
-        self.events.emit("phase", name=name, state="end", seconds=time.perf_counter() - started, detail=detail)
+        seconds = time.perf_counter() - started
+        self.events.emit(PhaseEvent(name=name, state="end", seconds=seconds, detail=detail))
         self.flag.look()
         self.flag.check()

@@ -28,7 +28,9 @@ from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import checkpoints
+from trainer.run.records import AlertEvent, PhaseEvent, PlanEvent
 from trainer.spec import Reward, RunSpec
+from trainer.text import Message
 from trainer.worker.callbacks import CatchUp, MakeRoom, SaveWhenAsked, StopWhenAsked
 from trainer.worker.heartbeat import Heartbeat
 from trainer.worker.observer import RunObserver
@@ -121,21 +123,25 @@ class Training:
 
     def _say_corrected(self, changed: list[tuple[str, Any, Any]]) -> None:
         if changed:
-            words = ", ".join(f"{name} {wanted!r} (not {found!r})" for name, wanted, found in changed)
-            self.session.events.emit("alert", level="info", title="defaults of the engine", text=f"put back: {words}")
+            changes = [
+                Message("alert.engine_defaults.change", name=name, wanted=repr(wanted), found=repr(found))
+                for name, wanted, found in changed
+            ]
+            self.session.events.emit(AlertEvent.of("info", "engine_defaults", changes=changes))
 
     def _announce(self, choice: Choice) -> None:
         """Say in the event log what really trains: a failed patch must not pass unseen."""
         self.session.events.emit(
-            "plan",
-            plan=self.plan.model_dump(mode="json"),
-            data=self.data.report.as_dict(),
-            engine=choice.engine,
-            device=choice.device,
-            dtype=choice.dtype,
-            why=choice.why.stored(),
-            trainer_class=type(self.trainer).__name__,
-            trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[2:5]],
+            PlanEvent(
+                plan=self.plan.model_dump(mode="json"),
+                data=self.data.report.as_dict(),
+                engine=choice.engine,
+                device=choice.device,
+                dtype=choice.dtype,
+                why=choice.why.stored(),
+                trainer_class=type(self.trainer).__name__,
+                trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[2:5]],
+            )
         )
 
     def check_rewards(self) -> None:
@@ -144,15 +150,14 @@ class Training:
         self.spans.drain()
         if found.problems:
             raise RewardError(found.problems)
-        for note in found.warnings:
-            self.session.events.emit("alert", level="warn", title="rewards", text=str(note))
+        for said in found.warnings:
+            self.session.events.emit(AlertEvent.of("warn", "rewards", said=said))
 
     def check_policy(self) -> None:
         """Raises EngineError when the rollouts are not written by the weights that are trained."""
         some = [self.data.train[row] for row in range(min(64, len(self.data.train)))]
         evidence = policy_sync.check(self.trainer, some)
-        text = f"rollouts follow a change of the trained weights ({evidence:.2f} nats a token)"
-        self.session.events.emit("alert", level="info", title="policy sync", text=text)
+        self.session.events.emit(AlertEvent.of("info", "policy_sync", evidence=evidence))
         self.spans.drain()
 
     def _longest_prompt(self) -> list[int]:
@@ -166,31 +171,34 @@ class Training:
     def _probed(self, found: Probe | Exception | None) -> None:
         emit = self.session.events.emit
         if found is None:
-            emit("phase", name="memory_probe", state="start", detail="run.memory_probe=false leaves it out")
+            detail = "run.memory_probe=false leaves it out"
+            emit(PhaseEvent(name="memory_probe", state="start", detail=detail))
             return
-        emit("phase", name="memory_probe", state="end", seconds=getattr(found, "seconds", None), detail="")
+        emit(PhaseEvent(name="memory_probe", state="end", seconds=getattr(found, "seconds", None), detail=""))
         self.spans.drain()
         self.spans.failed_in = None
         if isinstance(found, Exception):
-            text = f"it failed ({type(found).__name__}: {found}); the run goes on without it"
-            emit("alert", level="warn", title="memory probe", text=text)
+            emit(AlertEvent.of("warn", "memory_probe_failed", said=f"{type(found).__name__}: {found}"))
             return
-        total = f" of {self.plan.gpu_total_gib:.1f}" if self.plan.gpu_total_gib else ""
-        generating = f"{found.generation_gib:.2f} GiB generating, " if found.generation_gib is not None else ""
-        estimate = f"; estimated {self.plan.memory_total_gib:.2f}" if self.plan.memory_total_gib else ""
+        emit(AlertEvent.of("info", "memory_probe", **self._peaks(found)))
+
+    def _peaks(self, found: Probe) -> dict[str, Any]:
+        """Values of the alert: the readings in GiB, and those that are known as parts of the sentence."""
         states = sum(part.gib for part in self.plan.memory if part.name == "optimizer states")
-        later = (
-            f", and {states:.2f} for the optimizer from step 1 on" if states >= 0.005 and not found.has_states else ""
-        )
-        emit(
-            "alert",
-            level="info",
-            title="memory probe",
-            text=f"the longest prompt at full length peaks at {generating}{found.update_gib:.2f} GiB in the update"
-            f"{total}{later}{estimate} ({found.seconds:.1f} s)",
-            generation_gib=found.generation_gib,
-            update_gib=found.update_gib,
-        )
+        gib = {
+            "generating": found.generation_gib,
+            "updating": found.update_gib,
+            "states": states if states >= 0.005 and not found.has_states else None,
+            "estimated": self.plan.memory_total_gib or None,
+            "card": self.plan.gpu_total_gib or None,
+        }
+        parts = [Message(f"alert.memory_probe.{name}", gib=value) for name, value in gib.items() if value is not None]
+        return {
+            "parts": parts,
+            "seconds": found.seconds,
+            "generation_gib": found.generation_gib,
+            "update_gib": found.update_gib,
+        }
 
     def _look(self) -> None:
         """For requests on the disk."""
@@ -210,17 +218,14 @@ class Training:
                 Problem("worker.weights_changed", "model.name", checkpoint=resumed.path.name, **models)
             )
         if saved.get("held_out", self.manifest["held_out"]) != self.manifest["held_out"]:
-            text = f"since {resumed.path.name}: scores before and after, and the best of them, are of other questions"
-            self.session.events.emit("alert", level="warn", title="held-out rows changed", text=text)
+            self.session.events.emit(AlertEvent.of("warn", "held_out_changed", checkpoint=resumed.path.name))
         files, now = self.manifest["reward_files"], self.manifest["versions"]
         changed = [name for name, was in saved.get("reward_files", files).items() if files.get(name) != was]
         if changed:
-            text = f"{', '.join(changed)}: other code than the steps before were paid by"
-            self.session.events.emit("alert", level="warn", title="reward file changed", text=text)
+            self.session.events.emit(AlertEvent.of("warn", "reward_file_changed", files=changed))
         other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]
         if other:
-            text = f"{', '.join(other)}: the rest of the run may differ from what it would have been"
-            self.session.events.emit("alert", level="warn", title="other versions", text=text)
+            self.session.events.emit(AlertEvent.of("warn", "other_versions", changes=other))
 
     def train(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""
@@ -231,7 +236,7 @@ class Training:
             self.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
             return
         self.trainer._load_from_checkpoint(str(resumed.path))
-        self.trainer.state = TrainerState.load_from_json(str(resumed.path / "trainer_state.json"))
+        self.trainer.state = TrainerState.load_from_json(str(resumed.state))
         self.observer.tokens = self.trainer.state.num_input_tokens_seen
         self.held_out.catch_up(resumed.step, resumed.path)
 

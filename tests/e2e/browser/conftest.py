@@ -23,9 +23,9 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from tests.records import log_lines
 from tests.ui.conftest import PROJECT, Server, end_server, start_server
 from trainer import launch
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir, list_runs
 from trainer.tryit import parent
 
@@ -260,7 +260,7 @@ WAIT_S = 180.0
 
 
 def steps(run: RunDir) -> list[int]:
-    return [event["step"] for event in EventReader(run.events).read() if event["kind"] == "step"]
+    return [event["step"] for event in log_lines(run.events, "step")]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -21,8 +21,8 @@ from tests.e2e.browser.conftest import (
     tab_names,
     wait_for,
 )
+from tests.records import log_lines
 from trainer import launch
-from trainer.run.events import EventReader
 from trainer.run.rundir import RunDir
 
 STEPS = 80
@@ -188,7 +188,7 @@ def resume_and_let_it_finish(page: Any, run: RunDir) -> None:
     wait_for(lambda: launch.status_of(run) == "finished")
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-finished"))
     assert steps(run) == list(range(1, STEPS + 1))
-    assert sum(event["kind"] == "run_started" for event in EventReader(run.events).read()) == 2
+    assert sum(event["kind"] == "run_started" for event in log_lines(run.events)) == 2
 
 
 def compare_two_runs(page: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import began, checkpoint, finished, step
+from tests.records import event_of
 from trainer import launch
 from trainer.console import lines
 from trainer.errors import RunError
@@ -45,8 +46,8 @@ SPEC = RunSpec(
 
 def folded(*events: dict[str, Any]) -> RunState:
     state = RunState()
-    for n, event in enumerate(events):
-        fold(state, {"t": 100.0 + n, "attempt": 1} | event)
+    for n, said in enumerate(events):
+        fold(state, event_of(said, 100.0 + n))
     return state
 
 
@@ -111,7 +112,7 @@ def test_a_run_that_goes_on_is_not_diagnosed_at_every_step(make_run: MakeRun, mo
     headlines = Headlines()
     said = headlines.of(seen, EN)
     monkeypatch.setattr("trainer.ui.live.headline._look", lambda *_: pytest.fail("looked again"))
-    fold(seen.state, {"t": 300.0, "attempt": 1} | step(101))
+    fold(seen.state, event_of(step(101), 300.0))
     assert headlines.of(seen, EN) == said
 
 

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import NormalDist
-from typing import Any
+from typing import Literal
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding
 from trainer.report.material import Material
+from trainer.run.records import EvalEvent
 
 SURE = 1.96  # standard errors: 95 %
-Measured = tuple[int, dict[str, Any]]
+Key = Literal["reward", "correct_frac"]
 
 
-def evals(m: Material) -> list[Measured]:
-    """(step, event) of the greedy evaluations, one a step, in order."""
-    found: dict[int, dict[str, Any]] = {}
-    for event in m.state.evals:
-        if isinstance(event.get("step"), int) and event.get("reward") is not None:
-            found[event["step"]] = event
+def evals(m: Material) -> list[tuple[int, EvalEvent]]:
+    """(step, event) of the greedy evaluations that have a reward, one a step, in order."""
+    found = {event.step: event for event in m.state.evals if event.reward is not None}
     return sorted(found.items())
 
 
-def error(event: dict[str, Any], key: str) -> float | None:
+def shared_key(events: Iterable[EvalEvent]) -> Key:
+    """What all of them measured: the share that is correct, else the reward."""
+    return "correct_frac" if all(event.correct_frac is not None for event in events) else "reward"
+
+
+def score(event: EvalEvent, key: Key) -> float:
+    """Raises ValueError when it was not measured."""
+    found = event.correct_frac if key == "correct_frac" else event.reward
+    if found is None:
+        raise ValueError(f"no {key} after step {event.step}")
+    return found
+
+
+def error(event: EvalEvent, key: Key) -> float | None:
     """Standard error of a mean over the held-out rows; None where it is not known.
 
     correct_frac is a share: sqrt(p (1 - p) / n), with half a success and half a failure added so that 0 and 1 have an
     error as well (Agresti and Coull 1998). reward needs its standard deviation, `reward_std`.
     """
-    rows = event.get("rows")
+    rows = event.rows
     if not rows:
         return None
     if key == "correct_frac":
-        p = event.get(key)
-        if p is None:
+        if event.correct_frac is None:
             return None
-        p = (p * rows + 0.5) / (rows + 1)
+        p = (event.correct_frac * rows + 0.5) / (rows + 1)
         return math.sqrt(p * (1 - p) / (rows + 1))
-    spread = event.get("reward_std")
-    return spread / math.sqrt(rows) if spread is not None else None
+    return event.reward_std / math.sqrt(rows) if event.reward_std is not None else None
 
 
 def evaluation(m: Material) -> Iterator[Finding]:
@@ -53,18 +62,18 @@ def evaluation(m: Material) -> Iterator[Finding]:
         yield Finding("evaluation", "unknown", "one" if found else "none", {"count": len(found)}, advice=ways)
         return
     (first_step, first), (last_step, last) = found[0], found[-1]
-    key = "correct_frac" if None not in (first.get("correct_frac"), last.get("correct_frac")) else "reward"
-    change = last[key] - first[key]
+    key = shared_key((first, last))
+    change = score(last, key) - score(first, key)
     errors = [error(event, key) for event in (first, last)]
     # The same rows twice: their errors are not independent, the difference is at most as uncertain as if they were.
     bound = SURE * math.hypot(*errors) if None not in errors else None  # type: ignore[arg-type]
     values = {
         "what": key,
-        "first": first[key],
-        "last": last[key],
+        "first": score(first, key),
+        "last": score(last, key),
         "change": change,
         "error": bound,
-        "rows": last.get("rows"),
+        "rows": last.rows,
         "steps": [first_step, last_step],
     }
     if bound is None:
@@ -78,22 +87,22 @@ def evaluation(m: Material) -> Iterator[Finding]:
 
 def over_optimised(m: Material) -> Iterator[Finding]:
     """Training reward that rises while held-out reward falls: what is learnt does not carry over."""
-    found = [pair for pair in evals(m) if pair[1].get("reward") is not None]
+    found = evals(m)
     if len(found) < 3:
         return
-    key = "correct_frac" if all(event.get("correct_frac") is not None for _, event in found) else "reward"
-    best_step, best = max(found[:-1], key=lambda pair: pair[1][key])
+    key = shared_key(event for _, event in found)
+    best_step, best = max(found[:-1], key=lambda pair: score(pair[1], key))
     last_step, last = found[-1]
     errors = [error(event, key) for event in (best, last)]
     if None in errors:
         return
     # The best of several is high by luck as well: the interval is that of as many comparisons (Bonferroni).
     sure = NormalDist().inv_cdf(1 - 0.025 / (len(found) - 1))
-    fall, bound = best[key] - last[key], sure * math.hypot(*errors)  # type: ignore[arg-type]
+    fall, bound = score(best, key) - score(last, key), sure * math.hypot(*errors)  # type: ignore[arg-type]
     since = [point for point in m.points("train/reward") if point[0] >= best_step]
     rise = series.trend(since)
     if fall > bound:
-        values = {"best": best[key], "at": best_step, "last": last[key], "step": last_step}
+        values = {"best": score(best, key), "at": best_step, "last": score(last, key), "step": last_step}
         phase = m.updates_per_phase or 1
         stop = best_step // phase * phase  # a run ends with a whole phase; before the first step it trains nothing
         ways = (Advice("stop_earlier", "optim.max_steps", stop, {"step": stop}),) if stop else ()

@@ -25,7 +25,7 @@ def memory_creep(m: Material) -> Iterator[Finding]:
     late = points[len(points) // 2 :]
     found = series.trend(late)
     most = max(value for _, value in points)
-    capacity = (m.state.gpu or {}).get("total_gib") if on_gpu else m.env.get("ram_gib")
+    capacity = (m.state.gpu.total_gib if m.state.gpu else None) if on_gpu else m.env.get("ram_gib")
     values = {"most": most, "first": late[0][1], "last": late[-1][1], "capacity": capacity}
     if found is None or found.direction <= 0 or found.change < GREW * late[0][1] or _jumps(late):
         yield Finding("memory_creep", "green", "steady", values)

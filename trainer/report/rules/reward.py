@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding, Level
-from trainer.report.material import Material, prompt_text
+from trainer.report.material import Material
+from trainer.run.records import AlertEvent
 
 REWARD = "train/reward"
 LEAST_STEPS = 30  # before that no trend is missed
@@ -17,6 +17,7 @@ DOMINATES = 0.9  # share of the reward's spread that one component makes
 CONSTANT = 1e-9
 SAME_EPOCH = 0.12  # how far a period may be from the length of an epoch
 MOST_PROMPTS = 4  # quoted
+FAILED_BEFORE = "reward failed"  # title of the alert in runs of versions without keys
 FAILED_RED = 0.2  # share of completions that could not be judged
 
 
@@ -133,23 +134,23 @@ def reward_spikes(m: Material) -> Iterator[Finding]:
 
 
 def _prompts(
-    m: Material, steps: Sequence[int], choose: Callable[..., dict[str, Any]] = min
+    m: Material, steps: Sequence[int], choose: Callable[..., tuple[float, str]] = min
 ) -> list[tuple[int, str, float]]:
     """(step, prompt, mean reward): of each of the first steps the group with the lowest reward; max: the highest."""
     found = []
     for step in steps[:MOST_PROMPTS]:
-        groups = [group for group in m.groups(step) if group.get("reward_mean") is not None]
-        if groups:
-            chosen = choose(groups, key=lambda group: group["reward_mean"])
-            found.append((step, prompt_text(chosen), float(chosen["reward_mean"])))
+        known = [(group.mean, group.question) for group in m.groups(step) if group.mean is not None]
+        if known:
+            mean, question = choose(known, key=lambda pair: pair[0])
+            found.append((step, question, mean))
     return found
 
 
 def _same_prompts(m: Material, steps: Sequence[int]) -> list[str]:
     """Prompts that were asked at most of these steps."""
-    asked = Counter(text for step in steps for text in {prompt_text(group) for group in m.groups(step)})
+    asked = Counter(text for step in steps for text in {group.question for group in m.groups(step)})
     often = [text for text, count in asked.most_common(MOST_PROMPTS) if count >= max(3, 0.6 * len(steps))]
-    everywhere = len({text for step in m.sampled_steps(20) for text in map(prompt_text, m.groups(step))})
+    everywhere = len({text for step in m.sampled_steps(20) for text in (group.question for group in m.groups(step))})
     return often if everywhere > len(often) else []  # a run that asks the same at every step proves nothing
 
 
@@ -202,6 +203,11 @@ def _weights(m: Material) -> dict[str, float]:
     return found
 
 
+def _is_of(alert: AlertEvent, component: str) -> bool:
+    """Does it tell of that component? Older versions named it at the start of the text."""
+    return alert.values.get("name") == component if alert.key else alert.text.startswith(f"{component}: ")
+
+
 def reward_errors(m: Material) -> Iterator[Finding]:
     """Completions that a reward function could not judge."""
     if m.imported is not None:
@@ -211,18 +217,18 @@ def reward_errors(m: Material) -> Iterator[Finding]:
         points = m.points(f"train/rewards/{name}/none")
         if points:  # logged only at steps where there are any
             found[name] = sum(value for _, value in points) / max(1, len(m.state.steps))
-    told = [event for event in m.state.alerts if event.get("title") == "reward failed"]
-    # A function may say None on purpose; only failures are told, as "<component>: <what happened>".
-    failed = {name: [event for event in told if str(event.get("text", "")).startswith(f"{name}: ")] for name in found}
+    told = [alert for alert in m.state.alerts if alert.key == "reward_failed" or alert.title == FAILED_BEFORE]
+    # A function may say None on purpose; only failures are told.
+    failed = {name: [alert for alert in told if _is_of(alert, name)] for name in found}
     found = {name: share for name, share in found.items() if failed[name]}
     if told and not found:  # reward.on_error = "zero": the component has a value there, and it is not its own
-        yield Finding("reward_errors", "amber", "paid_zero", {"text": str(told[-1].get("text", ""))})
+        yield Finding("reward_errors", "amber", "paid_zero", {"text": told[-1].message()})
         return
     if not found:
         yield Finding("reward_errors", "green", "none")
         return
     worst = max(found, key=lambda name: found[name])
     steps = tuple(step for step, _ in m.points(f"train/rewards/{worst}/none"))
-    values = {"name": worst, "share": found[worst], "text": str(failed[worst][-1]["text"]), "steps": list(steps)}
+    values = {"name": worst, "share": found[worst], "text": failed[worst][-1].message(), "steps": list(steps)}
     level: Level = "red" if found[worst] >= FAILED_RED else "amber"
     yield Finding("reward_errors", level, "failed", values, steps)

@@ -74,12 +74,9 @@ def missing(t: Telling) -> Section:
     if unknown:
         rows = [(t.say(f"signal.{finding.signal}.name"), t.sentence(finding)) for finding in unknown]
         blocks.append(Table((t.say("missing.unknown"), ""), rows))
-    alerts = [event for event in t.m.state.alerts if event.get("level") in ("warn", "error")]
+    alerts = [event for event in t.m.state.alerts if event.level in ("warn", "error")]
     if alerts:
-        told = [
-            (str(a.get("level")), forms.printable(str(a.get("title"))), forms.printable(str(a.get("text"))))
-            for a in alerts[-MOST_ALERTS:]
-        ]
+        told = [(alert.level, *map(forms.printable, alert.said(t.say))) for alert in alerts[-MOST_ALERTS:]]
         blocks.append(Table(("", t.say("missing.alerts"), ""), told))
     return Section("missing", t.say("title.missing"), blocks)
 
@@ -92,9 +89,9 @@ def _missing(t: Telling) -> Iterator[str]:
     elif m.status in ("stopped", "paused"):
         yield say(f"missing.{m.status}", step=step, total=total, run=m.name)
     elif m.imported is not None:
-        files = ", ".join(map(str, m.imported.get("files") or ["?"]))
+        files = ", ".join(map(str, m.imported.files or ["?"]))
         yield say("missing.imported", files=files, count=len(m.known or ()))
-    elif m.status == "finished" and state.evals and not any(event.get("at") == "after" for event in state.evals):
+    elif m.status == "finished" and state.evals and not any(event.at == "after" for event in state.evals):
         yield say("missing.no_after")
     if m.spec is None:
         yield say("missing.no_settings")

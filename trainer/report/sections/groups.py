@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trainer.report.document import Block, Completion, Group, Heading, Section, Table, Text
-from trainer.report.material import Group as Line
-from trainer.report.material import prompt_text
 from trainer.report.sections.metrics import shortened
 from trainer.report.sections.overview import signed
 from trainer.report.sections.telling import Telling
+from trainer.run import groups as written
+from trainer.run.groups import OUTCOMES
 from trainer.text import forms
 
 MOST_FILES = 200  # rollout files read for patterns: of a long run evenly chosen ones
@@ -32,6 +32,14 @@ CLOSE_UP = (
 )
 
 
+@dataclass(frozen=True)
+class AskedOnce:
+    """What came of a prompt at one step. mean: reward. correct: of each completion."""
+
+    mean: float | None
+    correct: Sequence[bool | None]
+
+
 @dataclass
 class Seen:
     """What the groups that were read add up to."""
@@ -43,20 +51,20 @@ class Seen:
     means: list[float] = field(default_factory=list)
     distinct: list[int] = field(default_factory=list)
     size: int = 0
-    prompts: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
+    prompts: dict[str, list[AskedOnce]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, group: Line) -> None:
-        completions = group["completions"]
-        rewards = [c["reward"] for c in completions if c.get("reward") is not None]
+    def take(self, group: written.Group) -> None:
+        completions = group.completions
+        rewards = [one.reward for one in completions if one.reward is not None]
         self.groups += 1
-        self.outcomes[str(group.get("outcome"))] += 1
+        self.outcomes[group.outcome] += 1
         self.size = max(self.size, len(completions))
-        self.distinct.append(len({c.get("text") for c in completions}))
+        self.distinct.append(len({one.text for one in completions}))
         if rewards:
             self.within.append(statistics.pvariance(rewards))
             self.means.append(statistics.fmean(rewards))
-        kept = {"reward_mean": group.get("reward_mean"), "correct": [c.get("correct") for c in completions]}
-        self.prompts[prompt_text(group)].append(kept)
+        kept = AskedOnce(group.mean, [one.correct for one in completions])
+        self.prompts[group.question].append(kept)
 
 
 def seen(t: Telling) -> Seen:
@@ -79,10 +87,7 @@ def patterns(t: Telling) -> Section:
     every = found.steps == len(t.m.rollout_steps)
     sampled = say("patterns.all_steps" if every else "patterns.some_steps")
     intro = say("patterns.intro", groups=f"{found.groups:,}", steps=f"{found.steps:,}", sampled=sampled)
-    shares = [
-        (say(f"word.{kind}"), forms.percent(found.outcomes[kind] / found.groups))
-        for kind in ("spread", "all_right", "all_wrong", "constant")
-    ]
+    shares = [(say(f"word.{kind}"), forms.percent(found.outcomes[kind] / found.groups)) for kind in OUTCOMES]
     blocks: list[Block] = [
         Text(intro),
         Table((say("patterns.outcome"), say("patterns.share")), shares, frozenset((1,))),
@@ -98,23 +103,23 @@ def patterns(t: Telling) -> Section:
 
 def _prompts(t: Telling, found: Seen) -> Iterator[Block]:
     """Hardest and easiest, of the prompts that were asked most often."""
-    asked = {text: [g for g in groups if g["reward_mean"] is not None] for text, groups in found.prompts.items()}
-    often = max(map(len, asked.values()), default=0)
-    known = {text: groups for text, groups in asked.items() if groups and len(groups) >= max(1, often // 2)}
+    means = {text: [one.mean for one in asked if one.mean is not None] for text, asked in found.prompts.items()}
+    often = max(map(len, means.values()), default=0)
+    known = {text: values for text, values in means.items() if values and len(values) >= max(1, often // 2)}
     if len(known) < 2:
         return
-    mean = {text: statistics.fmean(g["reward_mean"] for g in groups) for text, groups in known.items()}
+    mean = {text: statistics.fmean(values) for text, values in known.items()}
     order = sorted(known, key=lambda text: mean[text])
     head = [t.say(f"patterns.{name}") for name in ("prompt", "mean", "times", "right")]
     most = min(MOST_PROMPTS, len(order) // 2)
     for key, chosen in (("hardest", order[:most]), ("easiest", order[-most:][::-1])):
         yield Heading(t.say(f"patterns.{key}"))
-        rows = [(shortened(x), forms.number(mean[x]), str(len(known[x])), _right(known[x])) for x in chosen]
+        rows = [(shortened(x), forms.number(mean[x]), str(len(known[x])), _right(found.prompts[x])) for x in chosen]
         yield Table(head, rows, frozenset((1, 2, 3)))
 
 
-def _right(groups: Sequence[Line]) -> str:
-    judged = [flag for group in groups for flag in group["correct"] if flag is not None]
+def _right(asked: Sequence[AskedOnce]) -> str:
+    judged = [flag for one in asked if one.mean is not None for flag in one.correct if flag is not None]
     return forms.percent(sum(judged) / len(judged)) if judged else "-"
 
 
@@ -163,14 +168,14 @@ def _groups_of(t: Telling, step: int) -> Iterator[Block]:
     head = [say(f"close_up.{name}") for name in ("prompt", "rewards", "mean", "spread", "outcome")]
     rows = []
     for group in groups[:MOST_GROUPS]:
-        rewards = ", ".join(forms.number(c.get("reward")) for c in group["completions"][:16])
-        rewards += ", \u2026" if len(group["completions"]) > 16 else ""
-        cells = [forms.number(group.get("reward_mean")), forms.number(group.get("group_std"))]
-        rows.append((shortened(prompt_text(group), 90), rewards, *cells, say(f"word.{group['outcome']}")))
+        rewards = ", ".join(forms.number(one.reward) for one in group.completions[:16])
+        rewards += ", \u2026" if len(group.completions) > 16 else ""
+        cells = [forms.number(group.mean), forms.number(group.std)]
+        rows.append((shortened(group.question, 90), rewards, *cells, say(f"word.{group.outcome}")))
     yield Table(head, rows, frozenset((2, 3)))
     if len(groups) > MOST_GROUPS:
-        written = t.m.written_for(step)
-        yield Text(say("close_up.more", count=len(groups) - MOST_GROUPS, file=f"rollouts/step_{written:06d}.jsonl"))
+        source = t.m.written_for(step)
+        yield Text(say("close_up.more", count=len(groups) - MOST_GROUPS, file=f"rollouts/step_{source:06d}.jsonl"))
 
 
 # ---- samples
@@ -182,47 +187,42 @@ def samples(t: Telling) -> Section:
     late = list(t.m.sampled_steps(20))[-5:]
     groups = [(step, group) for step in late for group in t.m.groups(step)]
     blocks: list[Block] = []
-    lively = [pair for pair in groups if pair[1].get("outcome") == "spread"]
-    dead = [pair for pair in groups if pair[1].get("outcome") != "spread"]
+    lively = [pair for pair in groups if not pair[1].dead]
+    dead = [pair for pair in groups if pair[1].dead]
     if lively:
-        step, group = max(lively, key=lambda pair: pair[1].get("group_std") or 0.0)
+        step, group = max(lively, key=lambda pair: pair[1].std or 0.0)
         blocks.append(shown(t, group, say("samples.best", step=step)))
     if dead:
         order = ("all_wrong", "constant", "all_right")
-        step, group = min(dead, key=lambda pair: order.index(pair[1]["outcome"]))
-        blocks.append(shown(t, group, say("samples.worst", step=step, outcome=say(f"word.{group['outcome']}"))))
+        step, group = min(dead, key=lambda pair: order.index(pair[1].outcome))
+        blocks.append(shown(t, group, say("samples.worst", step=step, outcome=say(f"word.{group.outcome}"))))
     return Section("samples", say("title.samples"), blocks)
 
 
-def shown(t: Telling, group: Line, title: str) -> Group:
+def shown(t: Telling, group: written.Group, title: str) -> Group:
     """The completions, best first; those that are alike once."""
     say = t.say
-    same: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, completion in enumerate(group["completions"]):
-        same[str(completion.get("text")), str(completion.get("reward"))].append(place)
-    order = sorted(same.values(), key=lambda places: -_paid(group["completions"][places[0]]))
-    cards = [_card(t, group["completions"][places[0]], places) for places in order[:MOST_COMPLETIONS]]
-    return Group(title, say("samples.prompt"), _cut(prompt_text(group)), cards)
+    same: dict[tuple[str, float | None], list[int]] = defaultdict(list)
+    for place, completion in enumerate(group.completions):
+        same[completion.text, completion.reward].append(place)
+    order = sorted(same.values(), key=lambda places: -_rank(group.completions[places[0]]))
+    cards = [_card(t, group.completions[places[0]], places) for places in order[:MOST_COMPLETIONS]]
+    return Group(title, say("samples.prompt"), _cut(group.question), cards)
 
 
-def _paid(completion: Line) -> float:
-    reward = completion.get("reward")
-    return float(reward) if reward is not None else -math.inf
+def _rank(completion: written.Completion) -> float:
+    return completion.reward if completion.reward is not None else -math.inf
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}\u2026"
 
 
-def _card(t: Telling, completion: Line, places: Sequence[int]) -> Completion:
-    say, advantage = t.say, completion.get("advantage")
-    reward, tokens = completion.get("reward"), completion.get("tokens")
-    facts = [say("samples.paid", reward=reward, advantage=signed(advantage), tokens=tokens)]
-    facts += [
-        say("samples.components", name=name, value=value)
-        for name, value in (completion.get("components") or {}).items()
-    ]
-    facts += [say("samples.cut")] if completion.get("truncated") else []
-    text = str(completion.get("text") or "") or say("samples.empty")
+def _card(t: Telling, completion: written.Completion, places: Sequence[int]) -> Completion:
+    say, advantage = t.say, completion.advantage
+    facts = [say("samples.paid", reward=completion.reward, advantage=signed(advantage), tokens=completion.tokens)]
+    facts += [say("samples.components", name=name, value=value) for name, value in completion.components.items()]
+    facts += [say("samples.cut")] if completion.truncated else []
+    text = completion.text or say("samples.empty")
     numbers = ", ".join(str(place + 1) for place in places)
     return Completion(say("samples.completion", numbers=numbers), " \u00b7 ".join(facts), advantage, _cut(text))

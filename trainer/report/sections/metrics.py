@@ -9,8 +9,9 @@ from typing import Any
 from trainer.report import series
 from trainer.report.document import Block, Charts, Section, Table, Text
 from trainer.report.material import GENERATE, Material
-from trainer.report.rules.evaluation import evals
+from trainer.report.rules.evaluation import evals, score
 from trainer.report.sections.telling import Telling
+from trainer.run.records import EvalEvent, SampledScores
 from trainer.run.state import PROFILED
 from trainer.show import downsampling
 from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line, Style, window
@@ -144,7 +145,7 @@ def _reward(m: Material, say: Words) -> list[Chart]:
     reward = m.points("train/reward")
     dips = [one.step for one in series.apart(series.away(reward, "low"))]
     found = [_one(say("metrics.chart_reward"), reward, say, marks=dips)]
-    scores = [(step, float(event["reward"])) for step, event in evals(m)]
+    scores = [(step, score(event, "reward")) for step, event in evals(m)]
     if scores:
         found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
     if len(m.components) > 1:
@@ -220,7 +221,7 @@ def evaluation(t: Telling) -> Section:
     blocks: list[Block] = []
     if found:
         head = [t.say(f"evaluation.{name}") for name in ("when", "step", "correct", "reward", "rows")]
-        sampled = any(event.get("sampled") for _, event in found)
+        sampled = any(event.sampled is not None for _, event in found)
         rows = [_row(t, step, event, sampled) for step, event in found]
         blocks.append(Table(head + ([t.say("evaluation.sampled")] if sampled else []), rows, frozenset((1, 2, 3, 4))))
     blocks += t.sayings("evaluation", "over_optimised")
@@ -234,18 +235,17 @@ def evaluation(t: Telling) -> Section:
     return Section("evaluation", t.say("title.evaluation"), blocks)
 
 
-def _row(t: Telling, step: int, event: dict[str, Any], sampled: bool) -> list[str]:
-    at = str(event.get("at"))
-    when = t.say(f"word.{at}") if f"word.{at}" in t.say else at
-    cells = [when, f"{step:,}", forms.percent(event.get("correct_frac")), forms.number(event.get("reward"))]
-    cells.append(forms.number(event.get("rows")))
-    return [*cells, _sampled(t, event.get("sampled") or {})] if sampled else cells
+def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:
+    when = t.say(f"word.{event.at}") if f"word.{event.at}" in t.say else event.at
+    cells = [when, f"{step:,}", forms.percent(event.correct_frac), forms.number(event.reward)]
+    cells.append(forms.number(event.rows))
+    return [*cells, _sampled(t, event.sampled or SampledScores())] if sampled else cells
 
 
-def _sampled(t: Telling, found: dict[str, Any]) -> str:
+def _sampled(t: Telling, found: SampledScores) -> str:
     rates = [
         t.say(f"evaluation.{name}_at", k=k, value=value)
-        for name in ("pass", "maj")
-        for k, value in (found.get(f"{name}_at") or {}).items()
+        for name, shares in (("pass", found.pass_at), ("maj", found.maj_at))
+        for k, value in shares.items()
     ]
     return ", ".join(rates)

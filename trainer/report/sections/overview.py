@@ -10,9 +10,11 @@ from typing import Any
 from trainer.machine.project import PROJECT
 from trainer.report import rules
 from trainer.report.document import Block, Sayings, Section, Table, Text
-from trainer.report.material import Group, Material
+from trainer.report.material import Material
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections.telling import Telling
+from trainer.run.groups import Group
+from trainer.run.records import PlanEvent, RunFailedEvent
 from trainer.text import forms
 from trainer.text.words import Words
 
@@ -39,7 +41,9 @@ def ended(t: Telling) -> Iterator[str]:
     """Why a run failed, or that its process is gone: before anything else is believed."""
     step = f"{t.m.state.last_step:,}"
     if t.m.status == "failed":
-        reason = "; ".join(forms.failure(t.m.state.final)) if t.m.state.final else "?"
+        final = t.m.state.final
+        told = [str(problem.said(t.say)) for problem in final.reasons()] if isinstance(final, RunFailedEvent) else ["?"]
+        reason = "; ".join(told)
         yield t.say("missing.failed", step=step, reason=forms.printable(reason))
     elif t.m.status == "lost":
         yield t.say("missing.lost", step=step, run=t.m.name)
@@ -61,10 +65,10 @@ def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
         yield "trained", say("overview.lora", r=m.setting("lora.r"), alpha=m.setting("lora.alpha"), targets=targets)
     elif enabled is False:
         yield "trained", say("overview.whole")
-    started = m.state.facts
-    dtype = started.get("dtype") or m.setting("model.dtype") or ""
+    trained = m.state.trained or PlanEvent()
+    dtype = trained.dtype or m.setting("model.dtype") or ""
     yield "precision", say("overview.four_bit", dtype=dtype) if m.setting("model.load_in_4bit") else dtype
-    yield "engine", ", ".join(filter(None, (started.get("engine"), started.get("trainer_class"))))
+    yield "engine", ", ".join(filter(None, (trained.engine, trained.trainer_class)))
     data = m.state.data or {}
     path = inside(m.setting("data.path") or m.setting("data.name"))
     if path and path != "unknown":
@@ -115,7 +119,7 @@ def _course(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     yield "peak", f"{forms.number(state.peak_memory_gib)} GiB" if state.peak_memory_gib else ""
     yield "gpu", m.gpu or ("" if m.imported is not None else say("overview.cpu"))
     if state.attempts > 1:
-        steps = say.listed([event.get("resumed_from_step") for event in state.resumes]) or "-"
+        steps = say.listed([event.resumed_from_step for event in state.resumes]) or "-"
         yield "attempts", say("overview.attempts_value", count=state.attempts, steps=steps)
     versions = m.env.get("packages") or {}
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)
@@ -162,25 +166,25 @@ def _example(t: Telling) -> Iterator[Block]:
     if found is None or t.m.setting("reward.supervision") == "process":
         return
     step, group = found
-    rewards = [c["reward"] for c in group["completions"] if c.get("reward") is not None] or [0.0]
+    rewards = [one.reward for one in group.completions if one.reward is not None] or [0.0]
     mean = statistics.fmean(rewards)
     std = statistics.stdev(rewards) if len(rewards) > 1 else 0.0
     yield Text(t.say("method.example", step=step, mean=mean, std=std))
     head = [t.say(f"method.{name}") for name in ("number", "reward", "above", "advantage")]
     rows = []
-    for number, completion in enumerate(group["completions"], 1):
-        reward = completion.get("reward")
+    for number, completion in enumerate(group.completions, 1):
+        reward = completion.reward
         above = "-" if reward is None else f"{reward - mean:+.3g}"
-        rows.append((str(number), forms.number(reward), above, signed(completion.get("advantage"))))
+        rows.append((str(number), forms.number(reward), above, signed(completion.advantage)))
     yield Table(head, rows, frozenset((1, 2, 3)))
 
 
 def _mixed(m: Material, step: int) -> list[Group]:
-    return [group for group in m.groups(step) if group.get("outcome") == "spread"]
+    return [group for group in m.groups(step) if not group.dead]
 
 
-def signed(value: Any) -> str:
+def signed(value: float | None) -> str:
     """+0.52; an advantage of 0 has no sign."""
-    if not isinstance(value, int | float):
+    if value is None:
         return "-"
     return f"{value:+.2f}" if value else "0"

@@ -6,7 +6,7 @@ import statistics
 
 from trainer.report import series
 from trainer.report.document import Block, Section, Table, Text
-from trainer.report.material import Material, prompt_text
+from trainer.report.material import Material
 from trainer.report.rules import time as clock
 from trainer.report.sections.metrics import drawn, shortened, thin, two_lines
 from trainer.report.sections.telling import Telling
@@ -29,7 +29,7 @@ def time_spent(t: Telling) -> Section:
         stacked = Chart(say("metrics.chart_time"), _areas(t, columns), 0.0, format=say.duration, stacked=True)
         blocks += drawn(t, [stacked] if m.state.self_s else [_generate(m, t)])
         blocks += _peaks(t)
-    outside = sum(float(event.get("seconds") or 0) for event in m.state.phases if event.get("name") not in _INSIDE)
+    outside = sum(float(event.seconds or 0) for event in m.state.phases if event.name not in _INSIDE)
     if outside:
         blocks.append(Text(f"{say('time_table.outside')}: {say('time_table.phases', seconds=outside)}", "small"))
     return Section("time", say("title.time"), blocks)
@@ -78,8 +78,8 @@ def _peaks(t: Telling) -> list[Block]:
     rows = []
     for step in sorted(slow.steps, key=lambda step: -points[step])[:MOST_PEAKS]:
         groups = m.groups(step)
-        longest = max(groups, key=lambda g: max(c.get("tokens") or 0 for c in g["completions"])) if groups else None
-        prompt = shortened(prompt_text(longest)) if longest else "-"
+        longest = max(groups, key=lambda group: max(one.tokens or 0 for one in group.completions)) if groups else None
+        prompt = shortened(longest.question) if longest else "-"
         cells = [forms.number(lengths[key].get(step)) for key in ("mean", "longest")]
         rows.append((f"{step:,}", say.duration(points[step]), *cells, prompt))
     head = [say(f"time_table.{name}") for name in ("step", "seconds", "tokens", "longest", "prompt")]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.run.groups import Group, best_of, group_of, key_of, number, raw_group
+from trainer.run.groups import OUTCOMES, Group, best_of, group_of, key_of, number, raw_group
 from trainer.run.rundir import RunDir
 from trainer.ui.stamps import Stamp, stamp_of
 
@@ -23,7 +23,6 @@ BUDGET_S = 0.2
 KEEP_RUNS = 3
 MOST_GROUPS = 1_000_000  # of a run
 CHECKED = 4000  # files whose stamp is looked at in one call, the newest
-KINDS = ("spread", "all_right", "all_wrong", "constant")
 _NAN = float("nan")
 
 
@@ -65,7 +64,7 @@ class _File:
             self.offsets.append(self.read)
             self.means.append(_NAN if mean is None else mean)
             self.stds.append(_NAN if std is None else std)
-            self.kinds.append(KINDS.index(raw["outcome"]))
+            self.kinds.append(OUTCOMES.index(raw["outcome"]))
             self.bests.append(min(32767, best_of([number(one.get("reward")) for one in raw["completions"]])))
         self.lines += 1
         self.read += len(line)
@@ -80,7 +79,7 @@ class _File:
                     self.offsets[n],
                     None if mean != mean else mean,
                     None if std != std else std,
-                    KINDS[self.kinds[n]],
+                    OUTCOMES[self.kinds[n]],
                     self.bests[n],
                 )
 

@@ -58,7 +58,7 @@ class Known:
 def known(seen: Seen) -> Known:
     """Call it inside `KnownRuns.look`."""
     state, spec = seen.state, seen.spec
-    found = {e["step"] for e in state.rollouts if isinstance(e.get("step"), int) and e["step"] <= state.last_step}
+    found = {event.step for event in state.rollouts if event.step <= state.last_step}
     steps = sorted(found)
     places = _places(state.steps, steps)
     plan = state.plan or {}

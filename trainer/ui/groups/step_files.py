@@ -1,8 +1,4 @@
-"""The groups of one step as the page reads them: rollouts/step_N.jsonl -> Group.
-
-Nothing in these files is taken for granted: a line that is not whole is counted and left out, a value of the wrong
-kind is None. Standard library only.
-"""
+"""The rollout files of the newest steps that were looked at. Read by trainer.run.groups."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.run.groups import Group, group_of
+from trainer.run.groups import Group, read_groups
 from trainer.ui.stamps import Stamp, stamp_of
 
 KEEP_BYTES = 48 * 2**20
@@ -55,22 +51,8 @@ class StepFiles:
 
 
 def _read(path: Path, stamp: Stamp) -> StepFile:
-    groups: list[Group] = []
-    damaged, read = 0, 0
     try:
-        with path.open("rb") as file:
-            for place, line in enumerate(file):
-                read += len(line)
-                if read > MOST_BYTES:
-                    return StepFile(groups, damaged, cut=True, stamp=stamp)
-                group = group_of(line, place)
-                if group is not None:
-                    groups.append(group)
-                else:
-                    damaged += bool(line.strip())
+        found = read_groups(path, MOST_BYTES)
     except OSError:
         return StepFile(missing=True)
-    return StepFile(groups, damaged, stamp=stamp)
-
-
-# ---- one line
+    return StepFile(found.groups, found.damaged, found.cut, stamp=stamp)

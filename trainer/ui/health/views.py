@@ -17,7 +17,7 @@ from trainer.report.rules.bounds import BOUNDS
 from trainer.report.rules.verdict import run_verdict
 from trainer.report.sections import telling
 from trainer.run.status import LIVE
-from trainer.text import Words
+from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
 from trainer.ui.health.watch import Diagnosis
@@ -101,7 +101,8 @@ def _notes(found: Diagnosis, words: Words) -> Iterator[str]:
     if found.status in LIVE:
         yield words("health.live", step=step)
     elif found.status == "failed":
-        yield words("health.failed", step=step, reason=found.reason)
+        reason = "; ".join(str(problem.said(words)) for problem in found.reasons)
+        yield words("health.failed", step=step, reason=forms.printable(reason))
     elif found.status == "lost":
         yield words("health.lost", step=step)
     if found.known is not None:

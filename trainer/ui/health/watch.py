@@ -11,15 +11,16 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from trainer.errors import Problem
 from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.material import GENERATE, Material
-from trainer.report.rules.evaluation import evals
+from trainer.report.rules.evaluation import evals, score, shared_key
+from trainer.run.records import RunFailedEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import Status
 from trainer.show.downsampling import Points, smooth
-from trainer.text import forms
 from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on
@@ -71,7 +72,7 @@ class Diagnosis:
     lines: dict[str, Points] = field(default_factory=dict)
     known: int | None = None
     readable: bool = True
-    reason: str = ""
+    reasons: list[Problem] = field(default_factory=list)
     broken: str = ""
 
 
@@ -139,7 +140,7 @@ class Diagnoses:
 
 def diagnosis(m: Material) -> Diagnosis:
     """What the rules find in a run, and the small lines that belong to them."""
-    failed = m.status == "failed" and m.state.final is not None
+    failed = m.state.final if m.status == "failed" and isinstance(m.state.final, RunFailedEvent) else None
     return Diagnosis(
         run=m.name,
         status=m.status,
@@ -148,7 +149,7 @@ def diagnosis(m: Material) -> Diagnosis:
         lines={signal: line for signal, names in COLUMNS.items() if (line := _line(m, names))},
         known=None if m.known is None else len(m.known),
         readable=m.spec is not None,
-        reason=forms.printable("; ".join(forms.failure(m.state.final))) if failed and m.state.final else "",
+        reasons=failed.reasons() if failed is not None else [],
     )
 
 
@@ -158,8 +159,8 @@ def _line(m: Material, names: tuple[str, ...]) -> Points:
     width = max(1, len(state.steps) // POINTS)
     for name in names:
         if name == "evals":
-            key = "correct_frac" if all(e.get("correct_frac") is not None for _, e in evals(m)) else "reward"
-            return [(step, float(event[key])) for step, event in evals(m)]
+            key = shared_key(event for _, event in evals(m))
+            return [(step, score(event, key)) for step, event in evals(m)]
         column = state.seconds if name == "seconds" else None
         for table in (state.metrics, state.groups, state.memory):
             column = column if column is not None else table.get(name)

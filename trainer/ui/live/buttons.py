@@ -121,7 +121,7 @@ def came(seen: Seen) -> str:
 def _early(seen: Seen) -> str:
     """Key of what a request waits for before the newest attempt has ended a step of its own; "" later."""
     state = seen.state
-    kept = (state.started or {}).get("resumed_from_step") or 0
+    kept = (state.started.resumed_from_step if state.started else None) or 0
     if seen.status == "starting" or state.phase in EARLY:
         return "before"
     return "" if state.last_step > kept else "first"
@@ -142,6 +142,6 @@ def _boundary(seen: Seen, words: Words) -> dict[str, str]:
 def _saved(seen: Seen) -> tuple[str, int] | None:
     """Name and step of the newest checkpoint that was found sound."""
     for event in reversed(seen.state.checkpoints):
-        if event.get("verified"):
-            return forms.printable(str(event.get("name"))), int(event.get("step") or 0)
+        if event.verified:
+            return forms.printable(str(event.name)), event.step
     return None

@@ -90,10 +90,9 @@ class _Board:
         lines = self._two(column)
         view = self.pen.view
         shown = [
-            (max(view.first, event["step"]), float(event["reward"]))  # that before the first step stands at it
+            (max(view.first, event.step), float(event.reward))  # that before the first step stands at it
             for event in self.pen.state.evals[-MOST_EVALS:]
-            if isinstance(event.get("step"), int) and isinstance(event.get("reward"), int | float)
-            if view.holds(event["step"])
+            if event.reward is not None and view.holds(event.step)
         ]
         if shown:
             lines.append(Line(self.say("chart.evaluated"), "joined", shown))
@@ -231,8 +230,8 @@ class _Board:
         used = self.pen.state.memory.get("used_gib", Column())
         column = used or self.pen.state.memory.get("rss_gib", Column())
         lines = self._exact(column)
-        total = (self.pen.state.gpu or {}).get("total_gib")
-        if used and isinstance(total, int | float):
+        total = self.pen.state.gpu.total_gib if self.pen.state.gpu else None
+        if used and total is not None:
             ends = sorted({point[0] for point in lines[0].points})
             lines.append(Line(self.say("chart.memory_all"), "dashed", [(step, total) for step in ends[:1] + ends[-1:]]))
         chart = self._chart("memory" if used else "memory_ram", lines, column, low=0.0, format=_gib)

@@ -152,7 +152,7 @@ class LiveTab(Tab):
                 say("live.lines"), elements.pre(views.step_lines(seen, say), say("live.lines_none"))
             ),
             "alerts": pieces.titled(
-                say("live.alerts"), elements.alerts(views.alerts(seen.state), say("live.alerts_none"))
+                say("live.alerts"), elements.alerts(views.alerts(seen.state, say), say("live.alerts_none"))
             ),
         }
         if broken or reading == READING:

@@ -12,6 +12,7 @@ from trainer.console import lines
 from trainer.errors import Problem
 from trainer.launch import stop_asked
 from trainer.machine.json_files import read_json
+from trainer.run.records import EndedOnRequestEvent, RunFailedEvent, RunFinishedEvent
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
@@ -44,7 +45,7 @@ def sentences(seen: Seen, words: Words) -> list[str]:
         said.append(words("sentence.reward", first=first, last=last))
     before, after = found["correct_before"], found["correct_after"]
     if before is not None and after is not None:
-        rows = next((e.get("rows") for e in reversed(seen.state.evals)), None)
+        rows = next((event.rows for event in reversed(seen.state.evals)), None)
         said.append(
             words(
                 "sentence.held_out",
@@ -61,10 +62,10 @@ def _state_sentence(seen: Seen, words: Words) -> str:
     state, status = seen.state, seen.status
     step, total = f"{state.last_step:,}", planned(seen)
     if status == "finished":
-        seconds = (state.final or {}).get("seconds")
+        seconds = state.final.seconds if isinstance(state.final, RunFinishedEvent) else None
         return words("sentence.finished", step=step, time=words.duration(seconds))
     if status in ("stopped", "paused"):
-        saved = (state.final or {}).get("checkpoint")
+        saved = state.final.checkpoint if isinstance(state.final, EndedOnRequestEvent) else None
         kept = words("sentence.kept", checkpoint=forms.printable(str(saved)))
         kept = kept if saved else words("sentence.kept_nothing")
         return words(f"sentence.{status}", step=step, total=total, kept=kept, device=device(state, words))
@@ -125,7 +126,7 @@ def phase_s(seen: Seen, now: float) -> float | None:
         since: Any = (read_json(seen.rundir.identity) or {}).get("t")
     elif state.phase in EARLY:
         # A phase begins when the one before it ends: only ends are kept, and heartbeats may have come since.
-        since = max(e["t"] for e in (state.started, *state.phases[-1:], *state.evals[-1:]) if e is not None)
+        since = max(event.t for event in (state.started, *state.phases[-1:], *state.evals[-1:]) if event is not None)
     else:
         since = state.attempt_t[state.attempts][1]
     return max(0.0, now - since) if isinstance(since, int | float) else None
@@ -133,7 +134,7 @@ def phase_s(seen: Seen, now: float) -> float | None:
 
 def device(state: RunState, words: Words) -> str:
     """What is free when the run has ended: the GPU of one that trains on it, else the memory it used."""
-    gpu = state.gpu is not None or str(state.facts.get("device")).startswith("cuda")
+    gpu = state.gpu is not None or (state.trained is not None and str(state.trained.device).startswith("cuda"))
     return words("sentence.gpu" if gpu else "sentence.memory")
 
 
@@ -178,25 +179,19 @@ def step_lines(seen: Seen, words: Words) -> list[str]:
     return [lines.step_line(seen.state, index, beta, words) for index in newest]
 
 
-def alerts(state: RunState) -> list[tuple[str, str]]:
+def alerts(state: RunState, words: Words) -> list[tuple[str, str]]:
     """(level, text) of the newest alerts, the newest first."""
-    return [
-        (str(alert.get("level", "info")), f"{alert.get('title', '')}: {alert.get('text', '')}")
-        for alert in reversed(state.alerts[-2 * RECENT :])
-    ]
+    return [(alert.level, str(alert.said(words))) for alert in reversed(state.alerts[-2 * RECENT :])]
 
 
 def problems(seen: Seen) -> list[Problem]:
     """Why a run failed, at least one; [] for a run that did not."""
     final = seen.state.final
-    if seen.status != "failed" or final is None:
-        return []
-    told = [problem for problem in final.get("problems") or [] if isinstance(problem, dict)]
-    found = [Problem.read(problem) for problem in told]
-    return found or [Problem.plain(str(final.get("error")), f"at step {final.get('step')}")]
+    return final.reasons() if seen.status == "failed" and isinstance(final, RunFailedEvent) else []
 
 
 def traceback_tail(seen: Seen) -> str:
     """The end of the traceback of a run that failed, "" otherwise."""
-    tail: Any = (seen.state.final or {}).get("traceback_tail") if seen.status == "failed" else None
+    final = seen.state.final
+    tail = final.traceback_tail if seen.status == "failed" and isinstance(final, RunFailedEvent) else None
     return "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail or "")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trainer.run.best import Best
+from trainer.run.records import EvalEvent
 from trainer.text import Words, forms
 from trainer.tryit.exporting import Export, File
 from trainer.ui import elements, exported
@@ -22,17 +21,9 @@ class Scores:
     correct: float | None = None
 
 
-def scores(evals: Sequence[Mapping[str, Any]]) -> dict[int, Scores]:
+def scores(evals: Sequence[EvalEvent]) -> dict[int, Scores]:
     """{step: what its newest evaluation says}; step 0 is the model before training."""
-    found: dict[int, Scores] = {}
-    for event in evals:
-        if isinstance(event.get("step"), int):
-            found[event["step"]] = Scores(_finite(event.get("reward")), _finite(event.get("correct_frac")))
-    return found
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return {event.step: Scores(event.reward, event.correct_frac) for event in evals}
 
 
 def checkpoints(
