@@ -22,6 +22,7 @@ from trainer.machine.process import Identity, Lock, boot_id
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower, state_of
+from trainer.run.status import named_itself
 from trainer.text import Message
 
 MakeRun = Callable[..., RunDir]
@@ -82,7 +83,7 @@ def test_the_parent_names_the_worker_and_the_worker_names_itself(make_run: MakeR
     by_parent, started = read_json(run.identity), state_of(run).started
     assert by_parent is not None
     assert started is not None
-    assert Identity.read(by_parent) == Identity.read(started)
+    assert Identity.read(by_parent) == named_itself(started)
     assert (by_parent["pid"], by_parent["attempt"]) == (handle.pid, 1)
 
 

@@ -189,10 +189,7 @@ class _Watch:
                 self.final = event
             if isinstance(event, PhaseEvent):
                 self._phase_began = time.monotonic()
-            if isinstance(event, StepEvent):
-                text = self._step_line(event)
-            else:
-                text = lines.event_line(event, self.words)
+            text = self._step_line(event) if isinstance(event, StepEvent) else lines.event_line(event, self.words)
             for line in text.splitlines():
                 self.screen.line(line)
 

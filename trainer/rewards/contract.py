@@ -1,6 +1,6 @@
 """What a reward function is given and what it may return.
 
-The contract is TRL's (1.14.2, docs/source/grpo_trainer.md "Using a custom reward function"): fn(prompts, completions,
+The contract is TRL's (1.14.2, its page on the GRPO trainer, "Using a custom reward function"): fn(prompts, completions,
 **columns) -> one number a completion, or None for one it cannot judge. A completion is text, or a list with one
 assistant message. Every list has B entries, one a completion: a prompt and its columns are repeated for each of its G
 completions. Beyond TRL a value may be a Failure, which says why the row could not be judged, and with process

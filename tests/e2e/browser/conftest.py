@@ -270,3 +270,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.2)
     raise AssertionError(f"it did not happen within {WAIT_S:.0f} s")
+
+
+def settle(page: Any) -> None:
+    """The page has asked once more and was answered, and some: what a tab shows is there.
+
+    The stream of answers closes when nothing is open any more, so also what was asked for before has come by then.
+    """
+    page.wait_for_timeout(200)  # a tab that was opened asks at once
+    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+        pass
+    page.wait_for_timeout(300)
+
+
+def unfold(page: Any) -> None:
+    """Open what is folded and pass over everything: some things happen only then."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    for x in range(50, 1200, 230):
+        page.mouse.move(x, 400)
+    page.keyboard.press("Tab")

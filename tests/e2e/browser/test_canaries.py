@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser.conftest import NARROW, TABS, Site, Watch, open_tab, tab_names, visit
+from tests.e2e.browser.conftest import NARROW, TABS, Site, Watch, open_tab, settle, tab_names, unfold, visit
 from tests.e2e.browser.poison import Canary, listening, write_poisoned
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir
@@ -94,25 +94,6 @@ def test_an_address_that_was_made_up_does_nothing(site: Site, runs: Any, canary:
         settle(page)
         assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
         nothing_happened(page, canary)
-
-
-def settle(page: Any) -> None:
-    """The page has asked once more and was answered, and some: what a tab shows is there.
-
-    The stream of answers closes when nothing is open any more, so also what was asked for before has come by then.
-    """
-    page.wait_for_timeout(200)  # a tab that was opened asks at once
-    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
-        pass
-    page.wait_for_timeout(300)
-
-
-def unfold(page: Any) -> None:
-    """Open what is folded and pass over everything: some things happen only then."""
-    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    for x in range(50, 1200, 230):
-        page.mouse.move(x, 400)
-    page.keyboard.press("Tab")
 
 
 def nothing_happened(page: Any, canary: Canary) -> None:
