@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.latin import in_korean, sentences
+from tests.latin import in_korean, in_text
 from trainer.data import sources
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
@@ -96,8 +96,8 @@ def test_what_does_not_fit_the_settings_is_said_in_korean(tmp_path: Path, rows: 
 
 def test_an_english_sentence_would_be_found() -> None:
     problem = Problem("data.changed", "data.path", name="a.jsonl")
-    assert sentences(str(problem), problem.values)
-    assert not sentences("rows.jsonl: --set data.path=PATH, int float str", problem.values | {"x": "int float str"})
+    assert in_text(str(problem))
+    assert not in_text("rows.jsonl: --set data.path=PATH, int float str", ["int float str"])
 
 
 def same(prompts: list[str]) -> str:
@@ -141,4 +141,4 @@ def test_no_text_of_these_rooms_was_left_in_english(room: str) -> None:
     korean = words("ko")
     own = [key for key in korean.keys() if key.startswith(room)]  # noqa: SIM118
     assert own
-    assert {key: found for key in own if (found := sentences(korean(key)))} == {}
+    assert {key: found for key in own if (found := in_text(korean(key)))} == {}

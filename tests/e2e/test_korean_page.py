@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from tests.e2e import latin
+from tests import latin
 from tests.e2e.served import TITLE, World, served, shown
 from trainer.text import words
 

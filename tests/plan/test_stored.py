@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import english
+from tests import latin
 from trainer import plan, presets
 from trainer.errors import PlanError, Problem
 from trainer.plan import RunPlan, card
@@ -72,7 +72,7 @@ def test_the_card_is_said_in_korean(info: presets.PresetInfo, gpu: float | None)
     spec = presets.load(info.name)
     planned = plan.make(spec, 7473, gpu_total_gib=gpu, ram_gib=2.0)
     text = card.render(spec, planned, KO)
-    assert english.sentences(text.replace(spec.reward.formula(), "")) == []
+    assert latin.in_text(text.replace(spec.reward.formula(), "")) == []
     assert [line for line in text.splitlines() if width(line) > card.WIDTH] == []
 
 
@@ -98,7 +98,7 @@ def test_what_is_impossible_is_said_in_korean() -> None:
             made("tiny", *base, *overrides)
         for problem in caught.value.problems:
             assert problem.key.startswith("plan.")
-            assert english.sentences(str(problem.said(KO))) == []
+            assert latin.in_text(str(problem.said(KO))) == []
 
 
 def test_a_letter_of_korean_takes_two_columns() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import english
+from tests import latin
 from trainer import presets
 from trainer.errors import Problem, TrainerError
 from trainer.presets import advice, headers
@@ -55,8 +55,8 @@ def problems(overrides: list[str]) -> list[Problem]:
 
 
 def test_a_sentence_is_found_where_there_is_one() -> None:
-    assert english.left_in(Problem.plain("data", "has neither path nor name"))
-    assert english.left_in(Problem.plain("data", "is a number"))
+    assert latin.left_in(Problem.plain("data", "has neither path nor name"))
+    assert latin.left_in(Problem.plain("data", "is a number"))
 
 
 REFUSED = [
@@ -77,7 +77,7 @@ REFUSED = [
 def test_what_is_refused_is_said_in_korean(overrides: list[str]) -> None:
     for problem in problems(overrides):
         assert problem.key != "plain"
-        assert english.left_in(problem) == []
+        assert latin.left_in(problem) == []
         assert re.search("[\uac00-\ud7a3]", problem.said(KO).what), problem
         assert Problem.read(problem.stored()) == problem
 
@@ -89,7 +89,7 @@ def test_every_field_that_is_wrong_is_said_in_korean(tmp_path: Path) -> None:
         presets.load(path)
     assert len(caught.value.problems) >= 12
     for problem in caught.value.problems:
-        assert english.left_in(problem) == [], str(problem.said(KO))
+        assert latin.left_in(problem) == [], str(problem.said(KO))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_file_that_is_no_toml_is_said_in_korean(text: str, tmp_path: Path) -> 
     path.write_text(text)
     with pytest.raises(TrainerError) as caught:
         presets.read(path)
-    assert [english.left_in(problem) for problem in caught.value.problems] == [[]]
+    assert [latin.left_in(problem) for problem in caught.value.problems] == [[]]
 
 
 @pytest.mark.parametrize("name", ["gema27b", "nothing like it", "/nowhere/x.toml", str(presets.PRESETS_DIR)])
@@ -108,21 +108,21 @@ def test_a_preset_that_is_not_there_is_said_in_korean(name: str) -> None:
     with pytest.raises(TrainerError) as caught:
         presets.find(name)
     said = caught.value.problems[0].said(KO)
-    assert english.sentences(said.what) == [] and english.sentences(said.fix) == []
+    assert latin.in_text(said.what) == [] and latin.in_text(said.fix) == []
 
 
 def test_no_korean_text_of_these_rooms_has_a_sentence_of_english() -> None:
     heads = ("problem.presets.", "problem.plan.", "presets.", "plan.", "memory.", "spec.")
     texts = {key: KO(key) for key in KO.keys() if key.startswith(heads)}  # noqa: SIM118
     assert len(texts) > 200
-    assert {key: text for key, text in texts.items() if english.sentences(text)} == {}
+    assert {key: text for key, text in texts.items() if latin.in_text(text)} == {}
 
 
 def test_a_warning_is_said_in_korean() -> None:
     unwise = ["generation.top_k=5", "model.trust_remote_code=true", "grpo.importance_sampling_level=sequence"]
     found = advice.warnings(spec(*unwise))
     assert len(found) >= 4
-    assert [english.sentences(KO.said(warning)) for warning in found] == [[]] * len(found)
+    assert [latin.in_text(KO.said(warning)) for warning in found] == [[]] * len(found)
 
 
 # ---- titles and headers
@@ -146,7 +146,7 @@ def test_another_title_is_not_said_as_it_was_in_other_languages() -> None:
 def test_what_was_measured_is_said_in_korean() -> None:
     measured = [info.measured for info in presets.list_presets() if info.measured is not None]
     assert measured and all(one.key == "presets.measured" for one in measured)
-    assert [english.sentences(KO.said(one)) for one in measured] == [[]] * len(measured)
+    assert [latin.in_text(KO.said(one)) for one in measured] == [[]] * len(measured)
 
 
 def test_a_header_of_another_form_is_shown_as_it_is() -> None:

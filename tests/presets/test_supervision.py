@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests import english
+from tests import latin
 from trainer import presets
 from trainer.errors import SpecError
 from trainer.presets import rules
@@ -47,7 +47,7 @@ def test_is_refused(overrides: list[str], text: str) -> None:
         spec(*overrides)
     assert text in str(caught.value)
     (problem,) = caught.value.problems
-    assert english.left_in(problem) == [] and problem.key != "plain"
+    assert latin.left_in(problem) == [] and problem.key != "plain"
 
 
 @pytest.mark.parametrize(

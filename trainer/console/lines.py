@@ -227,9 +227,9 @@ def _alert(event: AlertEvent, words: Words) -> str:
 
 def _stopped(event: EndedOnRequestEvent, words: Words) -> str:
     say, saved = words.under("console.event"), event.checkpoint
-    key = ("paused" if isinstance(event, RunPausedEvent) else "stopped") + ("" if saved else "_unsaved")
+    word = "paused" if isinstance(event, RunPausedEvent) else "stopped"
     reason = say("request") if event.reason == "request" else event.reason  # else the name of a signal
-    return say(key, reason=reason, step=event.step, checkpoint=saved)
+    return say(word if saved else f"{word}_unsaved", reason=reason, step=event.step, checkpoint=saved)
 
 
 def _finished(event: RunFinishedEvent, words: Words) -> str:

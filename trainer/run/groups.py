@@ -20,7 +20,7 @@ OUTCOMES = ("spread", *DEAD)
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class ChatMessage:
     role: str
     text: str
 
@@ -61,7 +61,7 @@ class Group:
     number: int | None
     asked: Any
     key: str
-    prompt: Sequence[Message]
+    prompt: Sequence[ChatMessage]
     columns: dict[str, Any]
     prompt_tokens: int | None
     mean: float | None
@@ -169,11 +169,11 @@ def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else None
 
 
-def _messages(prompt: Any) -> list[Message]:
+def _messages(prompt: Any) -> list[ChatMessage]:
     if not isinstance(prompt, list):
-        return [Message("", prompt if isinstance(prompt, str) else json.dumps(prompt))]
+        return [ChatMessage("", prompt if isinstance(prompt, str) else json.dumps(prompt))]
     said = [message for message in prompt if isinstance(message, dict)]
-    return [Message(str(message.get("role") or ""), _content(message.get("content"))) for message in said]
+    return [ChatMessage(str(message.get("role") or ""), _content(message.get("content"))) for message in said]
 
 
 def _content(content: Any) -> str:

@@ -191,16 +191,14 @@ class _Formatter(string.Formatter):
 def words(language: str) -> Words:
     """The words of a language; of the default one when there is no such language."""
     known = language if language in languages() else DEFAULT
-    table: dict[str, str] = {}
-    for path in sorted(FOLDER.glob(f"{known}*.toml")):
-        table |= dict(_flat(tomllib.loads(path.read_text(encoding="utf-8")), ""))
+    table = dict(_flat(tomllib.loads((FOLDER / f"{known}.toml").read_text(encoding="utf-8")), ""))
     return Words(known, table)
 
 
 @functools.cache
 def languages() -> tuple[str, ...]:
     """Codes of all languages, the default first."""
-    return tuple(sorted((p.stem for p in FOLDER.glob("??.toml")), key=lambda code: code != DEFAULT))
+    return tuple(sorted((p.stem for p in FOLDER.glob("*.toml")), key=lambda code: code != DEFAULT))
 
 
 def _flat(table: Mapping[str, Any], head: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import latin
+from tests import latin
 from tests.e2e.browser.conftest import Site, open_tab, set_field, setting, settle, tab_names, unfold
 from tests.e2e.served import TITLE, make_runs
 from trainer.text import words

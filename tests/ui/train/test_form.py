@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests import english
+from tests import latin
 from trainer import launch, presets
 from trainer.errors import SpecError, TrainerError
 from trainer.machine import gpu
@@ -325,7 +325,7 @@ def test_what_is_wrong_and_what_to_type_is_said_in_korean(change: str) -> None:
     found = actions.check(Form("preset", "tiny", changes=(change,)))
     assert found.problems
     shown = re.sub(r"<[^>]+>", " ", views.readiness(found, [[] for _ in found.problems], say))
-    assert english.sentences(shown) == []
+    assert latin.in_text(shown) == []
     in_english = views.answer(actions.check(found.form), EN)
     assert views.answer(found, say)["ways"] == in_english["ways"]  # what a click changes is the same in every language
 

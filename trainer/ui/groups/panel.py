@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.run.groups import Group, Message
+from trainer.run.groups import ChatMessage, Group
 from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups import cards
@@ -71,7 +71,7 @@ def asked(group: Group, whole: frozenset[int], say: Words) -> str:
     return f'<div class="gg-ask"><div class="gg-question">{"".join(parts)}</div>{_gold(group.columns, say)}</div>'
 
 
-def _message(message: Message, whole: frozenset[int], say: Words) -> str:
+def _message(message: ChatMessage, whole: frozenset[int], say: Words) -> str:
     role = say(f"groups.role_{message.role}") if message.role in _ROLES else plain(message.role, 30)
     return f'<div class="gg-message">{elements.element("b", role)}{_folded(message.text, whole, say)}</div>'
 

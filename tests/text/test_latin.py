@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e import latin
+from tests import latin
 
 
 @pytest.mark.parametrize(
