@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
 from tests.docs.reading import named, page, parts
+from trainer.run.records import KINDS
 
 HEAD = {"t", "kind", "attempt", "_dropped", "_shortened"}  # of every event: said once, above the kinds
 
@@ -15,8 +15,7 @@ HEAD = {"t", "kind", "attempt", "_dropped", "_shortened"}  # of every event: sai
 @pytest.fixture(scope="module")
 def kinds() -> dict[str, set[str]]:
     """{kind: fields, as they are called in the file}."""
-    records: Any = pytest.importorskip("trainer.run.records")
-    return {kind: set(record.__struct_encode_fields__) - HEAD for kind, record in records.KINDS.items()}
+    return {kind: set(record.__struct_encode_fields__) - HEAD for kind, record in KINDS.items()}
 
 
 def differences(text: str, kinds: dict[str, set[str]]) -> set[str]:
