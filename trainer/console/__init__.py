@@ -1,1 +1,1 @@
-"""Commands, and a run followed on a terminal or into a pipe."""
+"""The command line: its commands, and a run followed on a terminal or into a pipe."""

@@ -8,7 +8,7 @@ activations and logits. The total is what is always there plus the larger of the
 
     load     the numbers the terms depend on        static   weights, adapters, optimizer
     formats  how a repository stores its weights    phases   activations, logits, KV cache, vLLM
-    shapes   sizes of known models
+    shapes   sizes of known models                  measured what this process really uses
 
 Imports the standard library. Knows nothing about batches of a run beyond the numbers it is given.
 """

@@ -1,8 +1,10 @@
-"""From events to what a person sees and reads. Torch-free.
+"""From a run's events to a report on it. Torch-free.
 
-fold       events -> RunState, for every view          sections   findings and numbers -> blocks, in one language
-material   what rules and reports read of a run        document   the blocks; markdown, html: their form
-series     what a series of numbers does               compare    two runs or more
-rules      material -> findings with advice            write      the files
-floor      what generation costs at least              text       all words, one file per language
+material          what rules and reports read of a run      sections    findings and numbers -> blocks, in one language
+series            what a series of numbers does             document    the blocks; markdown, html: their form
+rules             material -> findings with advice          compare     two runs or more
+finding           what a rule finds                         write       the files
+bandwidth_floor   what generation costs at least            afterwards  by a process of its own, when a run has ended
+
+The words are in trainer.text, the folded events in trainer.run.state.
 """

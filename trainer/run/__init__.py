@@ -1,7 +1,7 @@
 """The run directory outputs/<run>/: its file names, its event log, what follows from it, its checkpoints and rollouts.
 
     rundir         the owner of all file names; runs by name
-    events         the kinds of events, the writer, the incremental reader
+    records        the kinds of events, a typed record each; events: the writer, the incremental reader
     columns state  events folded into columns and what a run has done so far
     status summary what became of it; what it came to
     stop_requests  what is asked of a worker, left in control/

@@ -1,1 +1,1 @@
-"""Which prompts come next, and how many completions each gets."""
+"""Which prompts come next: the order of an epoch, the same after a resume."""

@@ -1,1 +1,1 @@
-"""What page, console and report share: charts, how numbers and foreign text are written, HTML that stays inert."""
+"""What page and report share: charts, downsampling, inert HTML. How numbers are written is in trainer.text."""

@@ -1,7 +1,8 @@
 """All words of page, console and report: one file a language, all with the same keys. A new language is a new file.
 
-    words      the words of a language; messages: what is said as a key with values, until somebody reads it
-    forms      how numbers, times and foreign text are written; particles: of Korean
+    words      the words of a language; Message: what is said as a key with values, until somebody reads it
+    chain      several messages as one              forms   how numbers, times and foreign text are written
+    particles  those of Korean that fit a value     layout  columns of a terminal
 
 Standard library only.
 """
