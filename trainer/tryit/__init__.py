@@ -9,6 +9,6 @@
     chat.py       a conversation with loaded weights, for the answerer and for `python -m trainer chat`
     exporting.py  exports as processes of their own, and what is known of them
 
-Everything is said in files of outputs/<run>/tryit/: any number of pages shows the same, and one that was restarted too.
-Importing any of it imports nothing heavy.
+For the page everything is said in files of outputs/<run>/tryit/: any number of pages shows the same, also one that was
+restarted. Importing any of it imports nothing heavy.
 """
