@@ -88,7 +88,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("43 identical", f"{GOOD}\n" * 5, "R", "all 5 rows have the same prompt"),
     ("44 duplicates", same(4), "W", "rows.jsonl:12: 3 of 14 rows (21 %)"),
     ("44 few duplicates", same(2), "A", ""),
-    ("47 completions", second('{"prompt": "a", "answer": "b", "completions": 1}'), "R", "a name reserved for arguments"),
+    ("47 completions", second('{"prompt": "a", "answer": "b", "completions": 1}'), "R", "name reserved for arguments"),
     ("47 trainer_state", second('{"prompt": "a", "answer": "b", "trainer_state": 1}'), "R", "data.columns.my_trainer"),
     ("48 no answer", second('{"prompt": "a"}'), "R", "rows.jsonl:2: has no column answer"),
     ("49 null answer", second('{"prompt": "a", "answer": null}'), "R", "rows.jsonl:2: column answer is null"),

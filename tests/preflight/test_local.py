@@ -69,7 +69,11 @@ def test_a_whole_folder_passes_quickly(
         ({"model.safetensors": None}, f"has no weights (model.safetensors or {INDEX})", "*.safetensors"),
         (in_parts(**{INDEX: None}), f"has weights in parts and no {INDEX}", f"fetch {INDEX}"),
         (in_parts(**{PARTS[1]: None}), f"has 2 parts, and these are missing: {PARTS[1]}", "fetch what is missing"),
-        (in_parts(**dict.fromkeys(PARTS)), f"has 2 parts, and these are missing: {PARTS[0]} and 1 more", "fetch what is missing"),
+        (
+            in_parts(**dict.fromkeys(PARTS)),
+            f"has 2 parts, and these are missing: {PARTS[0]} and 1 more",
+            "fetch what is missing",
+        ),
         (in_parts(**{INDEX: {"weight_map": {}}}), f"{INDEX} that names no weights", "fetch the file again"),
         (in_parts(**{INDEX: b"{"}), f"{INDEX} that names no weights", "fetch the file again"),
         (in_parts(**{PARTS[0]: safetensors()[:-1]}), f"cut short or not weights: {PARTS[0]}", "git lfs pull"),
