@@ -156,7 +156,7 @@ def test_a_language_that_is_not_there_is_an_input_error(capsys: Capture) -> None
         lambda: app.main(["--list-presets", "--lang", "xx"]),
     ):
         assert call() == launch.EXIT_INPUT
-        assert capsys.readouterr().err == "error: --lang: there are no words in 'xx'  ->  en or ko\n"
+        assert capsys.readouterr().err == "error: --lang: 'xx' is not one of the languages  ->  en or ko\n"
 
 
 def test_app_speaks_the_language_that_is_asked_for(capsys: Capture) -> None:

@@ -67,7 +67,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("15 null", second("null"), "R", "rows.jsonl:2: is NoneType"),
     ("16 duplicate key", second('{"prompt": "a", "prompt": "b"}'), "R", "rows.jsonl:2: is not JSON: key prompt occurs"),
     ("17 NaN", second('{"prompt": "a", "answer": NaN}'), "R", "rows.jsonl:2: is not JSON: NaN"),
-    ("17 infinity", second('{"prompt": "a", "answer": -1e999}'), "R", "rows.jsonl:2: is not JSON: -1e999 is larger"),
+    ("17 infinity", second('{"prompt": "a", "answer": -1e999}'), "R", "rows.jsonl:2: is not JSON: -1e999 is too large"),
     ("18 lone surrogate", second('{"prompt": "\\ud800", "answer": "b"}'), "R", "column prompt holds half"),
     ("19 NUL", second('{"prompt": "a\\u0000b", "answer": "b"}'), "W", "rows.jsonl:2: column prompt holds NUL"),
     ("20 long integer", second('{"prompt": "a", "answer": %s}' % ("9" * 30)), "R", "more than 64 bits"),
@@ -88,7 +88,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("43 identical", f"{GOOD}\n" * 5, "R", "all 5 rows have the same prompt"),
     ("44 duplicates", same(4), "W", "rows.jsonl:12: 3 of 14 rows (21 %)"),
     ("44 few duplicates", same(2), "A", ""),
-    ("47 completions", second('{"prompt": "a", "answer": "b", "completions": 1}'), "R", "a word kept for what rewards"),
+    ("47 completions", second('{"prompt": "a", "answer": "b", "completions": 1}'), "R", "name reserved for arguments"),
     ("47 trainer_state", second('{"prompt": "a", "answer": "b", "trainer_state": 1}'), "R", "data.columns.my_trainer"),
     ("48 no answer", second('{"prompt": "a"}'), "R", "rows.jsonl:2: has no column answer"),
     ("49 null answer", second('{"prompt": "a", "answer": null}'), "R", "rows.jsonl:2: column answer is null"),
@@ -228,8 +228,8 @@ def test_case_46_no_held_out_rows_and_the_training_file_again(tmp_path: Path) ->
     ("csv", f"{GOOD}\n", "rename it to rows.jsonl"),
     ("csv", 'prompt,answer\n"a,b\n', "rows.csv:2: is not CSV"),
     ("csv", "\n\nprompt,prompt\na,b\n", "rows.csv:3: has no name or one name twice"),
-    ("json", f'[{GOOD}, {{"prompt": "a", "answer": 1e999}}]', "rows.json:1: is not JSON: 1e999 is larger"),
-    ("parquet", GOOD, "is no Parquet file"),
+    ("json", f'[{GOOD}, {{"prompt": "a", "answer": 1e999}}]', "rows.json:1: is not JSON: 1e999 is too large"),
+    ("parquet", GOOD, "is not a Parquet file"),
     ("txt", GOOD, "one of: .jsonl, .json, .csv, .parquet"),
 ])  # fmt: skip
 def test_other_formats_refuse(tmp_path: Path, suffix: str, content: str, message: str) -> None:

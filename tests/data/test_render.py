@@ -77,7 +77,7 @@ def test_too_few_examples_of_a_type_are_said_with_their_number(tmp_path: Path, o
     if own:
         (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made(5)))
         data = {"few_shot": {"by": "kind", "count": 2, "path": str(tmp_path / "own.jsonl")}}
-    with pytest.raises(DataError, match=r"rows.jsonl:2: there are 1 other examples of type 'b', 2 are wanted"):
+    with pytest.raises(DataError, match=r"rows.jsonl:2: there are 1 other examples of type 'b', 2 are needed"):
         sources.inspect(parse(raw(tmp_path, made(5), **data), "x.toml"))
 
 
@@ -96,7 +96,7 @@ def test_columns_that_are_made_are_not_asked_for_and_those_of_rewards_are(tmp_pa
 @pytest.mark.parametrize("name", ["instruction", "few_shot"])
 def test_what_is_made_must_be_named_by_the_template(tmp_path: Path, name: str) -> None:
     other = "few_shot" if name == "instruction" else "instruction"
-    with pytest.raises(SpecError, match=f"data.{name}: is set, and data.prompt_template is"):
+    with pytest.raises(SpecError, match=f"data.{name}: is set, but data.prompt_template does not use it"):
         parse(raw(tmp_path, made(), prompt_template=f"{{{other}}} {{prompt}}"), "x.toml")
 
 
@@ -123,7 +123,7 @@ def test_examples_of_a_file_that_are_held_out_are_left_out_and_said(tmp_path: Pa
 def test_too_few_examples_without_the_held_out_ones_are_refused(tmp_path: Path) -> None:
     own = [{"kind": "a", "prompt": f"<{n}>", "answer": str(n)} for n in range(10, 13)]
     own += [row | {"kind": "b", "prompt": "b" + row["prompt"]} for row in own]
-    with pytest.raises(DataError, match=r"rows\.jsonl:1: there are 1 other examples of type 'a', 2 are wanted"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: there are 1 other examples of type 'a', 2 are needed"):
         sources.inspect(parse(with_file(tmp_path, own, own[:2]), "x.toml"))
 
 

@@ -50,7 +50,7 @@ def refuse(tmp_path: Path, content: bytes | str, **data: Any) -> str:
         ('{"prompt": [], "answer": "b"}', "prompt is list"),
         ('{"prompt": [{"role": "user"}], "answer": "b"}', "has no role or no content"),
         ('{"prompt": [{"role": "assistant", "content": "x"}], "answer": "b"}', "the assistant's"),
-        ('{"prompt": "a", "answer": "b", "completions": 1}', "a word kept for what rewards are given"),
+        ('{"prompt": "a", "answer": "b", "completions": 1}', "a name reserved for arguments of reward functions"),
         ("[" * 3000, "rows.jsonl:2: is not JSON"),
         ('{"prompt": "a", "answer": 42}', "column answer is int, in line 1 it is str"),
         ('{"prompt": "a", "answer": "b", "id": ' + "9" * 30 + "}", "column id is a number of more than 64 bits"),
@@ -162,5 +162,5 @@ def test_steps_is_a_word_of_its_own_with_process_supervision_only(tmp_path: Path
     plain = spec_for(path)
     assert sources.inspect(plain).rows == 2
     reward = plain.reward.model_copy(update={"supervision": "process"})
-    with pytest.raises(DataError, match="column steps is a word kept for what rewards are given"):
+    with pytest.raises(DataError, match="column steps has a name reserved for arguments of reward functions"):
         sources.inspect(plain.model_copy(update={"reward": reward}))

@@ -172,7 +172,7 @@ def change(run: RunDir, edit: Callable[[list[Row]], object]) -> None:
         (
             lambda entries: entries.append({"id": ROWS, "answer": "x"}),
             f"inference_epoch1.5.json, id {ROWS}",
-            "has no label",
+            "is not in the labels",
         ),
         (lambda entries: entries[5].update(question="?"), "inference_epoch1.5.json, id 5", "answers another question"),
         (lambda entries: entries[5].pop("question"), "inference_epoch1.5.json, id 5", "answers another question"),

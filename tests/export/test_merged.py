@@ -222,7 +222,7 @@ def test_weights_that_were_saved_wrongly_are_found() -> None:
         verify.check(right, right, off, "bfloat16")
     with pytest.raises(ExportError, match=r"differ from base \+ adapter by 0.01"):
         verify.check(right, off, off, "float32")
-    with pytest.raises(ExportError, match="decided positions have another"):
+    with pytest.raises(ExportError, match="positions where the model is sure"):
         verify.check(right, [-right[0]], [-right[0]], "bfloat16")
     with pytest.raises(ExportError, match="nan"):
         verify.check(right, right, [right[0] * float("nan")], "float32")

@@ -118,10 +118,10 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
     told: list[Message | str] = []
     made = export(rundir, "adapter", say=told.append)
     assert made.path.name == "adapter-2"
-    assert str(told[0]).startswith("checkpoint-9: not taken, adapter_model.safetensors has 0 bytes")
+    assert str(told[0]).startswith("checkpoint-9: skipped, adapter_model.safetensors has 0 bytes")
     with pytest.raises(CheckpointError, match="checkpoint-9: adapter_model"):
         export(rundir, "adapter", checkpoint="9", say=silent)
-    with pytest.raises(RunError, match=r"'3' is no checkpoint of this run  ->  best, latest, or one of 2, 9"):
+    with pytest.raises(RunError, match=r"'3' is not a checkpoint of this run  ->  best, latest, or one of 2, 9"):
         export(rundir, "adapter", checkpoint="3", say=silent)
 
 
@@ -136,17 +136,17 @@ def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_fo
             "no checkpoint of run lora was evaluated on held-out rows  ->  latest, or one of 2",
         ),
         (["whole", "--to", "adapter"], 2, "trained whole weights (lora.enabled = false): there is no adapter"),
-        (["lora", "--to", "gguf"], 2, "convert_hf_to_gguf.py: of llama.cpp is not in $LLAMA_CPP"),
-        (["lora", "--to", "gguf", "--quant", "q4_k_m"], 2, "llama-quantize: of llama.cpp is not in"),
+        (["lora", "--to", "gguf"], 2, "convert_hf_to_gguf.py: is a tool of llama.cpp, and it is not in $LLAMA_CPP"),
+        (["lora", "--to", "gguf", "--quant", "q4_k_m"], 2, "llama-quantize: is a tool of llama.cpp, and it is not in"),
         (["lora", "--to", "gguf", "--quant", "q4_k_x"], 2, "'q4_k_x' is not known here  ->  one of q4_k_"),
-        (["lora", "--to", "hub", "--repo", "me/model"], 2, "there is no token of the Hugging Face Hub"),
+        (["lora", "--to", "hub", "--repo", "me/model"], 2, "there is no token for the Hugging Face Hub"),
         (["lora", "--to", "hub"], 2, "--repo: is missing: the repository to upload to"),
-        (["lora", "--to", "merged", "--quant", "q8_0"], 2, "--quant: means nothing to --to merged  ->  leave it out"),
-        (["lora", "--to", "adapter", "--repo", "me/model"], 2, "--repo: means nothing to --to adapter"),
+        (["lora", "--to", "merged", "--quant", "q8_0"], 2, "--quant: does not apply to --to merged  ->  leave it out"),
+        (["lora", "--to", "adapter", "--repo", "me/model"], 2, "--repo: does not apply to --to adapter"),
         (["lora", "--to", "adapter", "--dtype", "float32"], 2, "leave it out, or --to merged or --to hub"),
-        (["lora", "--to", "gguf", "--public"], 2, "--public: means nothing to --to gguf"),
-        (["lora", "--to", "gguf", "--private"], 2, "--private: means nothing to --to gguf"),
-        (["lora", "--to", "merged", "--upload", "adapter"], 2, "--upload: means nothing to --to merged"),
+        (["lora", "--to", "gguf", "--public"], 2, "--public: does not apply to --to gguf"),
+        (["lora", "--to", "gguf", "--private"], 2, "--private: does not apply to --to gguf"),
+        (["lora", "--to", "merged", "--upload", "adapter"], 2, "--upload: does not apply to --to merged"),
     ],
 )
 def test_what_can_not_be_is_refused_with_what_to_type_and_nothing_is_written(
@@ -223,7 +223,7 @@ def test_a_converter_that_fails_leaves_nothing(
         text = "import sys\nif '--help' not in sys.argv: sys.exit('Model Qwen9 is not supported')"
         (tools / gguf.CONVERTER).write_text(text)
     monkeypatch.setenv("LLAMA_CPP", str(tools))
-    with pytest.raises(ExportError, match="no GGUF file with tensors" if broken != "crash" else "Qwen9 is not sup"):
+    with pytest.raises(ExportError, match="not a GGUF file with tensors" if broken != "crash" else "Qwen9 is not sup"):
         export(RunDir(runs / "lora"), "gguf", out=tmp_path / "g", say=silent)
     assert [path.name for path in tmp_path.iterdir()] == ["tools"]
 
@@ -346,7 +346,7 @@ def test_an_upload_is_private_and_holds_the_export(
     assert main([*command, "--upload", "merged"]) == launch.EXIT_INPUT
     assert "holds another export (other kind)" in capsys.readouterr().err
     assert main([*command, "--dtype", "float32"]) == launch.EXIT_INPUT
-    assert "--dtype: is of merged weights, the adapter is uploaded" in capsys.readouterr().err
+    assert "--dtype: applies to merged weights only, and the adapter is uploaded" in capsys.readouterr().err
 
 
 def test_nothing_private_goes_into_a_repository_that_is_public(

@@ -366,8 +366,8 @@ def test_a_finished_run_goes_on_from_an_older_checkpoint(
     [
         ("4", "is finished: no steps are left to train  ->  .*--checkpoint STEP"),
         ("latest", "is finished"),
-        ("3", r"'3' is no checkpoint of this run  ->  best, latest, or one of 1, 2, 4"),
-        ("first", "'first' is no checkpoint"),
+        ("3", r"'3' is not a checkpoint of this run  ->  best, latest, or one of 1, 2, 4"),
+        ("first", "'first' is not a checkpoint"),
     ],
 )
 def test_a_checkpoint_that_can_not_be_gone_on_from_changes_nothing(rewound: RunDir, which: str, message: str) -> None:

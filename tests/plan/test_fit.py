@@ -236,7 +236,7 @@ def test_without_a_gpu_the_sizes_that_hold_it_are_named() -> None:
     assert planned.fits_gb == [24, 48, 80]
     text = card.render(presets.load("gemma27b"), planned, EN)
     assert "no GPU here" in text
-    assert "held by GPUs of 24, 48, 80 GB (counted as 0.98 GiB for each GB)" in flat(text)
+    assert "fits GPUs of 24, 48, 80 GB (counted as 0.98 GiB for each GB)" in flat(text)
     assert planned.suggestions == []
 
 

@@ -37,7 +37,7 @@ def test_model_written_code_needs_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PATH", "/nowhere")
     script = "from trainer.preflight import rewards; print(*rewards._sandbox('reward component code'))"
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert "runs code that a model wrote, and here is no sandbox" in done.stdout
+    assert "runs code that a model wrote, and there is no sandbox here" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_dead_groups_and_patterns_are_counted_from_the_rollouts(made: Made, text
     rewards = [[c["reward"] for c in line["completions"]] for line in lines]
     within = statistics.fmean(statistics.pvariance(group) for group in rewards)
     between = statistics.pvariance([statistics.fmean(group) for group in rewards])
-    assert f"{forms.percent(within / (within + between))} of the variance of the rewards lies inside" in text
+    assert f"{forms.percent(within / (within + between))} of the variance of the rewards is inside" in text
 
 
 def test_the_held_out_rows_are_those_of_the_evaluations(text: str) -> None:
@@ -261,7 +261,7 @@ def test_a_resumed_run_counts_steps_once(tmp_path: Path) -> None:
     again = [event | {"attempt": 2} for event in made.events if event.get("step", 0) > 20 and event["kind"] == "step"]
     write(made.rundir, [*made.events[:-1], begun, *again, made.events[-1] | {"attempt": 2}])
     text = markdown.render(report(made.rundir))
-    assert "made twice count once" in text and "2, resumed at steps 20" in text
+    assert "trained twice count once" in text and "2, resumed at steps 20" in text
     assert "usual is the median of all 24 steps" in text
 
 

@@ -53,7 +53,7 @@ def test_a_step_gets_a_file_of_its_own(run: RunDir, capsys: pytest.CaptureFixtur
     ("words", "error"),
     [
         (["run-1", "--step", "99"], "--step: 99 is not a finished step of run run-1  ->  1 to 24, the nearest is 24"),
-        (["run-1", "--lang", "xx"], "--lang: there are no words in 'xx'  ->  en or ko"),
+        (["run-1", "--lang", "xx"], "--lang: 'xx' is not one of the languages  ->  en or ko"),
         (["run-9"], "run run-9: there is no such run in"),
         (["../run-1"], "run name: '../run-1' is not 1 to 64 letters"),
         (["run-1", "run-1"], "report: a run cannot be compared with itself"),

@@ -124,9 +124,9 @@ def test_the_number_is_mapped_to_the_scale(endpoint: Endpoint, reply: str, scale
         (says(""), "gave no number"),
         (says(None), "gave no number"),
         (says("<think>maybe 7 or"), "was still thinking"),
-        ((200, {}, b"<html>"), "what is no chat completion: '<html>'"),
-        ((200, {}, b'{"choices": []}'), "what is no chat completion"),
-        ((200, {}, b"[1]"), "what is no chat completion"),
+        ((200, {}, b"<html>"), "is not a chat completion: '<html>'"),
+        ((200, {}, b'{"choices": []}'), "is not a chat completion"),
+        ((200, {}, b"[1]"), "is not a chat completion"),
         ((404, {}, b"no model judge-1"), "HTTP 404: 'no model judge-1'"),
         ((302, {"Location": "/elsewhere"}, b""), "HTTP 302"),
     ],
@@ -281,9 +281,9 @@ def test_the_key_is_sent_and_in_no_error(endpoint: Endpoint) -> None:
 
 def test_a_refused_key_is_named_by_its_variable(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint.reply = lambda question: (401, {}, b"no")
-    assert "does not let this key in; the key is read from JUDGE_KEY" in pay(endpoint, ["text"])[0].reason
+    assert "refuses this key; the key is read from JUDGE_KEY" in pay(endpoint, ["text"])[0].reason
     monkeypatch.delenv("JUDGE_KEY")
-    assert "wants a key; the key is read from JUDGE_KEY" in pay(endpoint, ["text"])[0].reason
+    assert "needs a key; the key is read from JUDGE_KEY" in pay(endpoint, ["text"])[0].reason
     assert endpoint.keys == [f"Bearer {KEY}", None]
 
 
@@ -293,7 +293,7 @@ def test_a_key_no_header_may_hold_fails_the_rows_without_showing_it(
 ) -> None:
     monkeypatch.setenv("JUDGE_KEY", key)
     (found,) = pay(endpoint, ["text"])
-    assert found.reason == "the judge was not asked: JUDGE_KEY holds what no key may hold"
+    assert found.reason == "the judge was not asked: JUDGE_KEY has characters that a key cannot have"
     assert endpoint.asked == []
 
 

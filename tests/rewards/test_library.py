@@ -46,12 +46,12 @@ def test_a_row_is_judged_alike_alone_or_among_others_as_text_or_as_a_message(nam
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("format_regex", {"pattern": "("}, "no regular expression"),
-        ("format_regex", {"pattern": "[a"}, "no regular expression"),
-        ("exact_match", {"extract": "(a"}, "no regular expression"),
+        ("format_regex", {"pattern": "("}, "not a regular expression"),
+        ("format_regex", {"pattern": "[a"}, "not a regular expression"),
+        ("exact_match", {"extract": "(a"}, "not a regular expression"),
         ("exact_match", {"gold_extract": "a+"}, "has no group"),
         ("position_match", {"extract": "a+"}, "has no group"),
-        ("rouge1", {"extract": "*"}, "no regular expression"),
+        ("rouge1", {"extract": "*"}, "not a regular expression"),
         ("rouge1", {"tokens": "letter"}, "must be one of: word, syllable"),
         ("math", {"extract": "a+"}, "has no group"),
         ("length_penalty", {"start": 5, "end": 5}, "two different lengths"),

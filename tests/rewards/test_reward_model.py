@@ -164,7 +164,7 @@ def test_a_model_that_is_not_there_is_named_with_a_fix(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RewardError, match="torch sees no GPU"):
+    with pytest.raises(RewardError, match="torch finds no GPU"):
         REWARDS["reward_model"](str(tmp_path), device="cuda")(prompts=["a"], completions=["b"])
 
 

@@ -158,13 +158,13 @@ def test_without_evaluations_the_newest_that_verifies_is_taken_and_best_refused(
     (run.checkpoint(4) / "optimizer.pt").write_bytes(b"")
     said: list[Message] = []
     assert resolve_checkpoint(run, state_of(run), None, said.append).step == 2
-    assert [*map(str, said)] == ["checkpoint-4: not taken, optimizer.pt has 0 bytes instead of 12"]
+    assert [*map(str, said)] == ["checkpoint-4: skipped, optimizer.pt has 0 bytes instead of 12"]
     with pytest.raises(RunError, match=r"no checkpoint of run tiny-1 was evaluated .*->  latest, or one of 2, 4"):
         resolve_checkpoint(run, state_of(run), "best", print)
     with pytest.raises(CheckpointError, match=r"checkpoint-4: optimizer\.pt has 0 bytes"):
         resolve_checkpoint(run, state_of(run), "4", print)
     (run.checkpoint(2) / "optimizer.pt").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="no checkpoint verifies"):
+    with pytest.raises(CheckpointError, match="no checkpoint is intact"):
         resolve_checkpoint(run, state_of(run), "latest", print)
 
 

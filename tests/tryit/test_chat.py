@@ -199,7 +199,7 @@ def test_the_command_answers_once_and_says_which_checkpoint(runs: Path, capsys: 
     [
         (["nowhere"], "there is no such run"),
         (["whole", "--checkpoint", "best"], "no checkpoint of run whole was evaluated"),
-        (["lora", "--checkpoint", "3"], "'3' is no checkpoint of this run"),
+        (["lora", "--checkpoint", "3"], "'3' is not a checkpoint of this run"),
         (["lora", "--temperature", "-1"], "--temperature: -1.0 is not between"),
         (["lora", "--max-new-tokens", "0"], "--max-new-tokens: 0 is not 1 or more"),
     ],

@@ -38,7 +38,7 @@ def test_a_request_survives_its_file() -> None:
     ("wrong", "where", "what"),
     [
         ({"turns": "ls"}, "prompt", "not a list"),
-        ({"turns": [{"role": "system", "content": "a"}]}, "prompt", "take turns"),
+        ({"turns": [{"role": "system", "content": "a"}]}, "prompt", "alternate"),
         ({"turns": [{"role": "user", "content": 3}]}, "prompt", "is not text"),
         ({"turns": talk(2)}, "prompt", "is empty"),
         ({"turns": []}, "prompt", "is empty"),

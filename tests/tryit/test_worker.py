@@ -151,7 +151,9 @@ def test_what_can_not_be_answered_is_said(run: RunDir, until: Until) -> None:
     until(done(run, after.id))
     assert answered(run, after.id).progress == "done"
     (problem,) = answered(run, huge.id).problems
-    assert problem.where == "prompt" and "20,004 tokens and 12 for the answer are more than the 128" in problem.what
+    assert (
+        problem.where == "prompt" and "20,004 tokens; with 12 for the answer that is more than the 128" in problem.what
+    )
     assert not bad.exists()
     assert {problem.where for problem in answered(run, bad.stem).problems} >= {"prompt", "temperature", "sides"}
 

@@ -31,7 +31,7 @@ def test_the_run_is_listed_and_told_as_inert_text(server: Server) -> None:
     assert "A &lt;b&gt;small&lt;/b&gt; one" in table
     shown = told(server, "", "en")
     assert "Finished: 40 steps" in shown["state"]
-    assert shown["stop"]["interactive"] is False and "Off: the run is not going." in shown["hints"]
+    assert shown["stop"]["interactive"] is False and "Off: the run is not in progress." in shown["hints"]
     assert "<svg" in shown["board"] and "mean of 10 steps" in shown["board"]
     assert "step  40/40" in shown["lines"].replace("&nbsp;", " ")
 

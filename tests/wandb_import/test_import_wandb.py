@@ -443,7 +443,7 @@ def broken(path: Path, name: str, content: str | bytes) -> Path:
         ('{"a": 1}\n{"a": \n', ":2: is not JSON"),
         ("[1, 2]", "is JSON, but not a list of rows"),
         ("time,train/reward\n1,2\n", "no column gives the step; it has 'time', 'train/reward'"),
-        ("Name,State,train/reward\nx,finished,1\n", "is a table of runs, one row a run, and not a history"),
+        ("Name,State,train/reward\nx,finished,1\n", "is a table of runs, one row a run, not a history"),
         ('Relative Time (Process),"x - train/reward"\n1,2\n', "set the x axis of the chart to Step"),
         (
             "_step,rewrd,other\n1,2,3\n",
@@ -485,7 +485,7 @@ def test_charts_of_two_runs_or_two_axes_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"2\.csv: is from run 'two', the files before it from 'one'"):
         bring([one, two])
     three = panel(tmp_path / "3.csv", "train/loss", {1: 0.5}, "train/global_step", runs=("one",))
-    with pytest.raises(InputError, match="which belong together is not known"):
+    with pytest.raises(InputError, match="which steps belong together is not known"):
         bring([one, three])
 
 

@@ -238,7 +238,7 @@ def test_a_save_that_was_asked_for_is_not_asked_for_again(make_run: MakeRun, sta
     assert steering.save("tiny-1", EN) == "tiny-1 was asked for a checkpoint."
     with runs.look("tiny-1") as seen:
         asked = buttons.save(seen, EN)
-    assert not asked.on and "asked already" in asked.text
+    assert not asked.on and "requested already" in asked.text
 
 
 def test_a_worker_is_ended_at_once_only_after_a_while_and_with_a_second_word(
@@ -259,7 +259,7 @@ def test_a_worker_is_ended_at_once_only_after_a_while_and_with_a_second_word(
     assert later.on and "loses every step so far (1)" in later.text and "End tiny-1 at once?" in question
     monkeypatch.setattr(launch, "FORCE_AFTER_S", 0.0)
     for other in ("", None, "tiny-2"):
-        with pytest.raises(RunError, match="nobody has confirmed"):
+        with pytest.raises(RunError, match="was not confirmed"):
             steering.force("tiny-1", other, EN)
     assert handle.poll() is None
     assert steering.force("tiny-1", "tiny-1", EN) == "tiny-1 was ended at once."
