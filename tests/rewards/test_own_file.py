@@ -11,7 +11,7 @@ from trainer.errors import RewardError
 from trainer.rewards import own_file
 from trainer.rewards.contract import RewardFunction
 
-KEY = "reward.components.0"
+COMPONENT = "mine"
 
 
 def load(path: Path, params: dict[str, Any]) -> RewardFunction:
@@ -38,20 +38,20 @@ def load(path: Path, params: dict[str, Any]) -> RewardFunction:
 def test_what_reading_the_file_tells(tmp_path: Path, text: str, words: str | None) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
-    found = own_file.problems(str(path), "reward", KEY)
+    found = own_file.problems(str(path), "reward", COMPONENT)
     assert (not found) if words is None else (words in str(found[0]))
 
 
 def test_reading_runs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef reward(completions): pass\n")
-    assert own_file.problems(str(path), "reward", KEY) == []
+    assert own_file.problems(str(path), "reward", COMPONENT) == []
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_file_that_is_not_there_names_its_key(tmp_path: Path) -> None:
-    found = own_file.problems(str(tmp_path / "none.py"), "reward", KEY)
-    assert str(found[0]).startswith("reward.components.0: ")
+def test_a_file_that_is_not_there_names_its_component(tmp_path: Path) -> None:
+    found = own_file.problems(str(tmp_path / "none.py"), "reward", COMPONENT)
+    assert str(found[0]).startswith("reward component mine: ")
     assert "No such file" in str(found[0])
 
 

@@ -39,8 +39,7 @@ def own_files(spec: RunSpec) -> Iterator[Problem]:
     """What reading a person's files tells; nothing of them is run."""
     for component in spec.reward.leaves():
         if component.file is not None:
-            where = f"reward component {component.title}"
-            yield from own_file.problems(component.file, component.function, where)
+            yield from own_file.problems(component.file, component.function, component.title)
 
 
 def tried(spec: RunSpec) -> list[Problem]:

@@ -39,40 +39,39 @@ def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardF
     function = getattr(module, name, None)
     if not callable(function):
         own = functions_in(module)
-        raise RewardError(_no_function(path, "", name, own))
+        key = "rewards.no_function" if own else "rewards.no_functions"
+        raise RewardError(Problem(key, path, **_looked_for(name, own)))
     _refuse_unknown(function, params, f"{path}: {name}")
     # Not row by row: nobody knows whether it compares the completions of a batch, so a batch is never split.
     return RewardFunction(_called(function, params), rowwise=False)
 
 
-def problems(path: str, name: str, key: str) -> list[Problem]:
+def problems(path: str, name: str, component: str) -> list[Problem]:
     """What can be seen to be wrong without running the file: not there, not Python, no such function.
 
-    key: of the component, for the messages.
+    component: its title, for the messages.
     """
     file = Path(path)
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
-        return [Problem("rewards.no_file", key, path=path, said=str(error.strerror))]
+        return [Problem("rewards.no_file", component=component, path=path, said=str(error.strerror))]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [Problem("rewards.not_python", f"{path}:{line}" if line else path, said=str(error))]
     names = {found for node in tree.body for found in _bound(node)}
     if name not in names and "*" not in names:
         functions = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        return [_no_function(key, file.name, name, functions)]
+        key = "rewards.file_lacks" if functions else "rewards.file_is_empty"
+        return [Problem(key, component=component, file=file.name, **_looked_for(name, functions))]
     return []
 
 
-def _no_function(place: str, file: str, name: str, known: list[str]) -> Problem:
-    """file: its name where `place` does not say it."""
-    example = f"def {name}(prompts, completions, **columns): ..."
-    found: dict[str, Any] = {"name": name, "known": ", ".join(known)} if known else {"name": name, "example": example}
-    if file:
-        key = "rewards.file_lacks" if known else "rewards.file_is_empty"
-        return Problem(key, place, file=file, **found)
-    return Problem("rewards.no_function" if known else "rewards.no_functions", place, **found)
+def _looked_for(name: str, known: list[str]) -> dict[str, Any]:
+    """What was looked for, and what there is instead or what it should look like."""
+    if known:
+        return {"name": name, "known": ", ".join(known)}
+    return {"name": name, "example": f"def {name}(prompts, completions, **columns): ..."}
 
 
 def rewards_in(path: str) -> list[str]:

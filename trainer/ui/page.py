@@ -47,6 +47,8 @@ _OPENED = """() => {
 }"""
 # Gradio selects the first tab before the page is opened: that is nobody's choice.
 _TURNED = '(here) => window.pageOpened ? "%s" : here'
+# In the browser alone: an answer of the server that comes late would take back a click that was made meanwhile.
+_TURN = '(here) => ({__type__: "update", selected: here})'
 _THEME = """() => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem("theme", dark ? "dark" : "light");
@@ -159,7 +161,7 @@ class Page:
         turned = [made.change for made in place]
         gr.on(turned, self.turn, self.inputs, told, trigger_mode="always_last", api_name="turn", **quiet)
         gr.on(turned, None, place, None, js=_ADDRESS, queue=False)
-        self.here.change(lambda here: gr.Tabs(selected=self._known(here)), self.here, self.bar, api_name=False, **quiet)
+        self.here.change(None, self.here, self.bar, js=_TURN, queue=False)
         self.chooser.input(None, self.chooser, self.run, js="(run) => run", queue=False)
         self.theme.click(None, None, None, js=_THEME, queue=False)
         frame = Frame(self.language, self.run, self.here, self.change, self.runs, quiet)

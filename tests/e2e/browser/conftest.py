@@ -215,6 +215,14 @@ def open_tab(page: Any, name: str) -> None:
     page.wait_for_function("tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle())
 
 
+def turn(page: Any, tab: str) -> None:
+    """To that tab as a link inside of the page does it."""
+    field = page.locator("#here textarea, #here input")
+    field.evaluate(
+        "(field, tab) => { field.value = tab; field.dispatchEvent(new Event('input', {bubbles: true})); }", tab
+    )
+
+
 def setting(page: Any, key: str) -> Any:
     return page.locator(f'[data-key="{key}"]')
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.builders import finished, write_run
-from tests.e2e.browser.conftest import NARROW, TABS, WIDE, Site, open_tab, tab_names, visit
+from tests.e2e.browser.conftest import NARROW, TABS, WIDE, Site, open_tab, tab_names, turn, visit
 from tests.ui.conftest import end_server, start_server
 
 HEAVY = {"torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets"}
@@ -63,8 +63,12 @@ def test_without_a_run_every_tab_opens(site: Site, new_page: Any, language: str,
             open_tab(page, name)
             page.wait_for_timeout(300)
         return
-    for tab in TABS:  # by its address: the bar of a narrow page holds only some
-        visit(page, site, lang=language, tab=tab)
+    by_address = (language, scheme) == ("en", "light")  # a load costs seconds of the processor: once is enough
+    for tab in TABS:  # the bar of a narrow page holds only some
+        if by_address:
+            visit(page, site, lang=language, tab=tab)
+        else:
+            turn(page, tab)
         panel = page.locator('[role="tabpanel"]').filter(visible=True)
         panel.wait_for()
         page.wait_for_function("tab => document.querySelector('#here textarea, #here input').value === tab", arg=tab)
@@ -84,7 +88,7 @@ def test_after_all_tabs_were_used_nothing_heavy_is_loaded(tmp_path: Path, browse
         page = new_page(Site(tmp_path, server), run="tiny-1")
         for name in tab_names(page):
             open_tab(page, name)
-            page.wait_for_timeout(2000)
+            page.wait_for_timeout(1000)  # a tick of the page
         page.context.close()
     finally:
         end_server(server)

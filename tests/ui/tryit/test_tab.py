@@ -133,7 +133,7 @@ def _outputs() -> list[str]:
 
 def test_an_export_ends_with_files_that_can_be_downloaded(page: Server) -> None:
     said, shown = page.call("try_export_merged", "short", "en", "2")
-    assert "has begun" in said and "merged weights of step 2: working" in shown
+    assert "has started" in said and "merged weights of step 2: working" in shown
     refused, _ = page.call("try_export_merged", "short", "en", "2")
     assert "is being exported already" in refused
     deadline = time.monotonic() + WAIT_S
