@@ -169,7 +169,7 @@ class _Formatter(string.Formatter):
             "number": forms.number,
             "percent": forms.percent,
             "points": lambda share: self.words("list.points", points=f"{100 * share:.0f}"),
-            "plain": lambda value: f"{value:,g}",
+            "plain": _plain,
             "gib": lambda gib: f"{forms.number(gib)} GiB",
             "times": lambda factor: f"{factor:,.0f}" if factor >= 9.95 else f"{factor:.1f}",
             "duration": self.words.duration,
@@ -185,6 +185,11 @@ class _Formatter(string.Formatter):
             return with_particle(str(value), format_spec)
         form = written.get(format_spec)
         return form(value) if form else super().format_field(value, format_spec)
+
+
+def _plain(value: float) -> str:
+    """Whole numbers with all their digits: 1,234,567, which g would write as 1.23457e+06."""
+    return f"{value:,.0f}" if value == round(value, 0) else f"{value:,g}"
 
 
 @functools.cache
