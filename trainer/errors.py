@@ -59,7 +59,7 @@ class Problem:
         return cls("plain", where, what=what, fix=fix)
 
     def said(self, words: Words) -> Said:
-        """In that language; of one that was read back, as it was said in English where that is not possible any more."""
+        """In that language; as it was said in English where that is not possible any more."""
         where, what, fix = (words.said(self.part(name)) for name in _PARTS)
         return Said(where, what, fix)
 
