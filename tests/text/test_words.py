@@ -44,6 +44,7 @@ def put(form: str, value: Any) -> str:
         ("duration", None, "n/a"),
         ("list", [5, 45, 1_078], "5, 45, 1,078"),
         ("list", [], ""),
+        ("all", list(range(995, 1005)), "995, 996, 997, 998, 999, 1000, 1001, 1002, 1003, 1004"),
         ("word", "generate", "generation"),
         ("g", 5e-7, "5e-07"),
         ("", "text", "text"),
