@@ -221,8 +221,7 @@ def _checkpoint(event: CheckpointEvent, words: Words) -> str:
 
 def _alert(event: AlertEvent, words: Words) -> str:
     say, (title, text) = words.under("console.event"), event.said(words)
-    level = say(event.level) if event.level in ("info", "warn", "error") else event.level
-    return say("alert", level=level, title=title, text=text)
+    return say("alert", level=event.level_said(words), title=title, text=text)
 
 
 def _stopped(event: EndedOnRequestEvent, words: Words) -> str:

@@ -106,12 +106,13 @@ def report(text: str, name: str, save: str) -> str:
     return f'<p>{link}</p><iframe title="{escape(name)}" sandbox="" srcdoc="{escape(text)}"></iframe>'
 
 
-def alerts(items: Sequence[tuple[str, str]], empty: str) -> str:
+def alerts(items: Sequence[tuple[str, str, str]], empty: str) -> str:
+    """items: (level, its word, text)."""
     if not items:
         return element("p", empty, "g-empty")
     known = {"info", "warn", "error"}
     shown = (
-        f'<li class="g-{level if level in known else "info"}">{element("b", level)} {escape(text)}</li>'
-        for level, text in items
+        f'<li class="g-{level if level in known else "info"}">{element("b", word)} {escape(text)}</li>'
+        for level, word, text in items
     )
     return f'<ul class="g-alerts">{"".join(shown)}</ul>'
