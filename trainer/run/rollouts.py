@@ -8,7 +8,7 @@ the sample (n - 1), as in TRL's nanstd.
 With process supervision a group's spread, which decides what it taught, is that of the rewards of its steps; means and
 standard deviations stay those of whole completions.
 
-Standard library only.
+No third-party package.
 """
 
 from __future__ import annotations
