@@ -14,7 +14,7 @@ from trainer.show.markup import element, escape
 from trainer.text import Words
 
 __all__ = [
-    "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",
+    "alerts", "dot", "element", "escape", "facts", "folded", "notice", "pre", "problems", "progress",
     "refused", "report", "shape", "told",
 ]  # fmt: skip
 
@@ -30,11 +30,6 @@ _DOTS: dict[Status, str] = {
     "lost": "?",
     "imported": "\u2913",
 }
-
-
-def paragraphs(texts: Iterable[str]) -> str:
-    """The first sentence large, the others below it."""
-    return "".join(element("p", text, "g-lead" if number == 0 else "g-more") for number, text in enumerate(texts))
 
 
 def shape(status: Status | None) -> str:
