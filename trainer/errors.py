@@ -59,14 +59,9 @@ class Problem:
         return cls("plain", where, what=what, fix=fix)
 
     def said(self, words: Words) -> Said:
-        """In that language."""
-        head = f"problem.{self.key}"
-        if f"{head}.what" not in words and self._english is not None:
-            return self._english
-        where, what, fix = (
-            words.said(Message(f"{head}.{part}", **self.values)) if f"{head}.{part}" in words else "" for part in _PARTS
-        )
-        return Said(self.place or where, what, fix)
+        """In that language; as it was said in English where that is not possible any more."""
+        where, what, fix = (words.said(self.part(name)) for name in _PARTS)
+        return Said(where, what, fix)
 
     @property
     def where(self) -> str:
@@ -85,10 +80,11 @@ class Problem:
         key = f"problem.{self.key}.{name}"
         if name == "where" and self.place:
             return Message("plain.text", text=self.place)
-        if self._english is None and key not in text.words(text.DEFAULT):
+        english = getattr(self._english, name, "")
+        if not english and (self._english is not None or key not in text.words(text.DEFAULT)):
             return Message("plain.text", text="")
         message = Message(key, **self.values)
-        message.english = getattr(self._english, name, "")
+        message.english = english
         return message
 
     def message(self) -> Message:

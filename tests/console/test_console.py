@@ -22,7 +22,7 @@ from trainer import launch
 from trainer.console import headless, lines
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold, state_of
-from trainer.text import forms, words
+from trainer.text import forms, layout, words
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]
@@ -267,6 +267,7 @@ def test_without_a_reference_the_kl_is_not_available() -> None:
 @pytest.mark.parametrize("width", [1, 10, 30, 60, 200])
 def test_the_bar_fits_the_terminal(width: int) -> None:
     assert len(lines.bar(one_step(), width, EN)) <= width
+    assert layout.width(lines.bar(one_step(), width, words("ko"))) <= width
 
 
 @pytest.mark.parametrize(

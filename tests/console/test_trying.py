@@ -11,6 +11,8 @@ import pytest
 
 from trainer.machine.project import PROJECT
 from trainer.presets import PRESETS_DIR
+from trainer.text import LANGUAGE_VARIABLE
+from trainer.text.layout import width
 
 ROWS = str(PRESETS_DIR / "data" / "reverse_train.jsonl")
 SOUND = """
@@ -42,6 +44,14 @@ def test_a_sound_file_is_shown_as_a_table(file: Path) -> None:
     assert [line.split() for line in lines if " gold " in line] == [["0", "gold", "1", "1"], ["1", "gold", "1", "1"]]
     assert sum("typed: abc" in line for line in lines) == 2
     assert lines[-1] == "no problems found"
+
+
+def test_the_columns_of_the_table_are_straight_in_korean(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LANGUAGE_VARIABLE, "ko")
+    head, gold, empty, *_ = typed(str(file), "--data", ROWS, "--rows", "1").stdout.splitlines()
+    assert any(ord(letter) > 0x1100 for letter in gold)
+    starts = {width(head[: head.rindex("right")]), *(width(line[: line.rindex(" ") + 1]) for line in (gold, empty))}
+    assert len(starts) == 1
 
 
 def test_rewards_of_a_preset_are_tried_on_its_rows() -> None:

@@ -12,13 +12,16 @@ import pytest
 
 from tests.evaluate import independent_scores
 from tests.evaluate.made import EXACT, FORMULA, MALPYEONG, PARTS, Row, evaluate, told
+from trainer.errors import InputError
 from trainer.evaluate import answers, contest
 from trainer.machine.json_files import read_json
+from trainer.rewards.contract import RewardFunction
 from trainer.rewards.library import tiny_bert
 from trainer.run import best as named
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
 from trainer.spec import Component, Data, RunSpec
+from trainer.text import words
 
 ROWS = 8  # of both types; the plain loops take a second for each
 
@@ -265,6 +268,20 @@ def test_a_label_that_can_not_be_judged_is_refused(
     rows = [row | {"accepted": ""} if number == 6 else row for number, row in enumerate(labels)]
     own.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     assert "row 6: exact_match gave no value" in refusal(capsys, run.name, "--labels", own)
+
+
+def test_why_a_label_cannot_be_judged_is_said_in_the_readers_language(spec: RunSpec) -> None:
+    def broken(completions: list[str], **columns: object) -> list[float]:
+        raise ValueError("no such word")
+
+    scorer = contest.Scorer(spec)
+    scorer.functions = {"exact_match": RewardFunction(broken)}
+    with pytest.raises(InputError) as refused:
+        scorer._judged("exact_match", ["a"], {}, "inference_epoch1.json")
+    (problem,) = refused.value.problems
+    assert "raised ValueError" in problem.what
+    korean = problem.said(words("ko")).what
+    assert "no such word" in korean and "raised" not in korean
 
 
 def test_as_many_labels_as_the_run_evaluates_on(

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer.launch.locks import Holder
+from trainer.launch.locks import Holder, running_problem
 from trainer.machine.process import Lock
+from trainer.run.rundir import RunDir
+from trainer.text import words
 
 
 @pytest.mark.parametrize(
@@ -37,5 +39,11 @@ def test_what_is_noted_is_read_back(tmp_path: Path) -> None:
         assert lock.take(Holder.mine("run", "tiny-1").stored())
         found = Holder.of(Lock(tmp_path / "lock"))
     assert found == Holder("run", "tiny-1", os.getpid())
-    assert str(found) == f"run tiny-1, pid {os.getpid()}"
     assert json.loads(Holder.mine("run", "x").stored())["run"] == "x"
+
+
+def test_who_has_the_worker_is_said_in_the_readers_language(tmp_path: Path) -> None:
+    with Lock(tmp_path / "lock") as lock:
+        assert lock.take(Holder.mine("run", "tiny-1").stored())
+        problem = running_problem(RunDir(tmp_path / "tiny-1"), "running", Lock(tmp_path / "lock"))
+    assert problem.said(words("ko")).what.endswith(f"(pid {os.getpid()})")

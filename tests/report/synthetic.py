@@ -20,6 +20,7 @@ from trainer import plan as planning
 from trainer.run.rollouts import Batch, group_stats, groups
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 PROFILED = "profiling/Time taken: CustomGRPOTrainer."
 Event = dict[str, Any]
@@ -257,7 +258,7 @@ class _Maker:
             advantages=[0.0] * count,
             correct=[None if bad else bool(r) for r, bad in zip(right, failed, strict=True)],
             columns=[{"answer": "1"}] * count,
-            failures=[{"correct": "it raised"} if bad else {} for bad in failed],
+            failures=[{"correct": Message.read("it raised")} if bad else {} for bad in failed],
         )
 
     def _told(self, step: int, today: Today, batch: Batch, lines: list[dict[str, Any]]) -> list[Event]:

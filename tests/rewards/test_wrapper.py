@@ -63,7 +63,10 @@ def test_no_value_leaves_the_component_out_of_that_row(make: Make, value: float 
 def test_a_row_that_fails_is_paid_as_the_policy_says(make: Make, policy: str, paid: list[float | None]) -> None:
     wrapper = make(([math.inf, 1.0], {}), ([0.5, 0.5], {}), on_error=policy)
     assert pay(wrapper, 2) == paid
-    assert wrapper.last_failures == [{"fixed_0": "returned inf, and no reward may be beyond 1e+09"}, {}]
+    assert [{name: str(why) for name, why in row.items()} for row in wrapper.last_reasons] == [
+        {"fixed_0": "returned inf, and no reward may be beyond 1e+09"},
+        {},
+    ]
     assert wrapper.last_components["fixed_0"][0] == (None if policy == "none" else 0.0)
 
 
@@ -85,7 +88,7 @@ def test_the_row_that_raises_is_found_and_the_others_are_judged(make: Make) -> N
 
     wrapper = make((picky, {}))
     assert wrapper(prompts=["p"] * 3, completions=["four", "abc", "fifth"]) == [1.0, None, 0.5]
-    assert wrapper.last_failures[1]["fixed_0"].startswith("raised ZeroDivisionError")
+    assert str(wrapper.last_reasons[1]["fixed_0"]).startswith("raised ZeroDivisionError")
 
 
 def test_a_function_that_never_worked_ends_the_run_at_once(make: Make) -> None:

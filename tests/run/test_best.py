@@ -150,6 +150,13 @@ def test_the_checkpoint_that_is_meant(make_run: MakeRun, which: str | None, step
     assert [*map(str, said)] == (["step 4, held-out reward 0.7, the best of 2 evaluated"] if step == 4 else [])
 
 
+def test_every_checkpoint_that_can_be_typed_is_named(make_run: MakeRun) -> None:
+    run = make_run()
+    publish(run, *range(1, 12))
+    with pytest.raises(RunError, match=r"one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11$"):
+        resolve_checkpoint(run, state_of(run), "12", print)
+
+
 def test_without_evaluations_the_newest_that_verifies_is_taken_and_best_refused(make_run: MakeRun) -> None:
     run = make_run()
     with pytest.raises(RunError, match="has no checkpoint"):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.builders import batch
 from trainer.run.rollouts import Step, finite_or_none, group_stats, groups, outcome
+from trainer.text import Message
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_a_line_holds_the_whole_group() -> None:
 
 def test_steps_and_failures_are_written_where_they_are() -> None:
     steps = [[Step(1, 1, 0.0, -0.7)], [Step(1, 2, 1.0, 0.7)], [Step(1, 3, 1.0, 0.0)], [Step(1, 4, None, 0.0)]]
-    judged = replace(batch(), steps=steps, failures=[{}, {}, {}, {"correct": "hung"}])
+    judged = replace(batch(), steps=steps, failures=[{}, {}, {}, {"correct": Message.read("hung")}])
     lines = [line for group in groups(judged, num_generations=2) for line in group["completions"]]
     assert lines[1]["steps"] == [{"text_end": 1, "tokens": 2, "reward": 1.0, "advantage": 0.7}]
     assert [line.get("failed") for line in lines] == [None, None, None, {"correct": "hung"}]

@@ -98,7 +98,7 @@ def test_a_wanted_run_is_shown_else_one_that_is_going_else_the_newest() -> None:
 def test_what_a_model_wrote_stays_text(text: str) -> None:
     pieces = [
         elements.pre([text], ""),
-        elements.alerts([(text, text)], ""),
+        elements.alerts([(text, text, text)], ""),
         elements.problems(text, [Problem.plain(text, text, text)], text, EN),
         elements.facts([(text, text)]),
         charts.render(charts.Chart(text, [charts.Line(text, "faint", [(1, 1.0)])]), text, text),

@@ -34,6 +34,7 @@ from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
 from trainer.text import Words, forms
+from trainer.text.layout import cut
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has written its final event to end, so that the GPU is free again
@@ -82,8 +83,8 @@ class Screen:
 
     def status(self, text: str) -> None:
         """Replace the last line of a terminal, cut to its width; nothing in a pipe."""
-        width = shutil.get_terminal_size().columns - 1
-        text = forms.printable(text)[:width] if self.terminal else ""
+        columns = shutil.get_terminal_size().columns - 1
+        text = cut(forms.printable(text), columns) if self.terminal else ""
         if text != self._status:
             self._status = text
             self._write(f"\r\x1b[K{text}")

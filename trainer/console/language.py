@@ -7,7 +7,7 @@ import sys
 
 from trainer import text
 from trainer.errors import InputError, Problem
-from trainer.text import Message, Words, forms
+from trainer.text import Message, forms
 
 
 def choose(named: str | None) -> None:
@@ -22,11 +22,6 @@ def choose(named: str | None) -> None:
     os.environ[text.LANGUAGE_VARIABLE] = named
 
 
-def said(what: Message | str, words: Words) -> str:
-    """A message in that language; a text that is nobody's but a library's as it is. Without control characters."""
-    return forms.printable(words.said(what) if isinstance(what, Message) else what)
-
-
-def note(what: Message | str) -> None:
-    """Progress, to stderr: stdout has the result alone."""
-    print(said(what, text.here()), file=sys.stderr, flush=True)
+def note(what: Message) -> None:
+    """Progress, to stderr: stdout has the result alone. Without control characters."""
+    print(forms.printable(text.here().said(what)), file=sys.stderr, flush=True)

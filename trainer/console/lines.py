@@ -28,6 +28,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.text import Message, Words
 from trainer.text.forms import number, percent, size
+from trainer.text.layout import cut, width
 
 _RECENT = 20  # steps the expected time is taken from
 _QUIET_PHASES = {"data", "eval", "save", "train"}  # each has an event of its own that says more
@@ -106,13 +107,13 @@ def _left(state: RunState, index: int, words: Words) -> str:
     return words("time.seconds", seconds=0) if left == 0 else words.duration(left)
 
 
-def bar(state: RunState, width: int, words: Words) -> str:
-    """Progress with the expected time, `width` characters wide at most."""
+def bar(state: RunState, columns: int, words: Words) -> str:
+    """Progress with the expected time, so many columns wide at most."""
     done, total = state.last_step, state.steps_total or 0
     said = words("console.step.bar", done=done, total=total, left=_left(state, len(state.steps) - 1, words))
-    room = min(40, width - len(said) - 3)
+    room = min(40, columns - width(said) - 3)
     if not total or room < 5:
-        return said[:width]
+        return cut(said, columns)
     full = min(room, room * done // total)
     return f"[{'#' * full}{'.' * (room - full)}] {said}"
 
@@ -221,8 +222,7 @@ def _checkpoint(event: CheckpointEvent, words: Words) -> str:
 
 def _alert(event: AlertEvent, words: Words) -> str:
     say, (title, text) = words.under("console.event"), event.said(words)
-    level = say(event.level) if event.level in ("info", "warn", "error") else event.level
-    return say("alert", level=level, title=title, text=text)
+    return say("alert", level=event.level_said(words), title=title, text=text)
 
 
 def _stopped(event: EndedOnRequestEvent, words: Words) -> str:

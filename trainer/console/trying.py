@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainer import presets, text
+from trainer.console.tables import print_table
 from trainer.data import preview
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
@@ -76,9 +77,7 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
         found = check.trial(wrapper, shown, typed)
     finally:
         wrapper.close()
-    words = text.here()
-    for line in _aligned(check.table(found, words)):
-        print(line, file=out)
+    print_table([[forms.printable(cell)[:CELL] for cell in row] for row in check.table(found, words)], out)
     print(file=out)
     for name, seconds in found.seconds.items():
         print(words("rewards.try.time", name=name, ms=f"{seconds / len(found.tries) * 1000:.2f}"), file=out)
@@ -90,9 +89,3 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     if not found.problems and not found.warnings:
         print(words("rewards.try.good"), file=out)
     return not found.problems
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    cells = [[forms.printable(cell)[:CELL] for cell in row] for row in table]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -1,6 +1,6 @@
 """Bytes of a data file -> JSON values and records, and what is wrong with those that are none.
 
-Standard library only.
+No third-party package.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ semicolon or tab, whichever the header has most of; every value is text, an empt
 row, counted from 1. The suffix says the format; contents that contradict it are refused with the name that would fit.
 
 Memory is bounded by the longest record (MAX_LINE bytes), for Parquet by its row groups.
-Standard library only; pyarrow for a Parquet file.
+No third-party package but pyarrow, for a Parquet file.
 """
 
 from __future__ import annotations

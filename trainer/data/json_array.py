@@ -1,6 +1,6 @@
 """Objects of a JSON file without reading it whole: an array of objects, or one object whose only value is that array.
 
-Standard library only.
+No third-party package.
 """
 
 from __future__ import annotations

@@ -65,12 +65,13 @@ def answer(
 
 @dataclass(frozen=True)
 class Scored:
-    """Row by row: rewards, and components, correct and failures as ComponentRewardWrapper's last_... have them."""
+    """Row by row: rewards, and components, correct and failures as last_components, last_correct and last_reasons of
+    the ComponentRewardWrapper have them."""
 
     rewards: list[float | None]
     components: dict[str, list[float | None]]
     correct: list[bool | None]
-    failures: list[dict[str, str]]
+    failures: list[dict[str, Message]]
 
     @property
     def failed(self) -> int:
@@ -113,7 +114,7 @@ def score(
         for name, values in wrapper.last_components.items():
             found.components[name] += values
         found.correct.extend(wrapper.last_correct)
-        found.failures.extend(wrapper.last_failures)
+        found.failures.extend(wrapper.last_reasons)
     return found
 
 

@@ -118,7 +118,7 @@ class Scorer:
             row, said = next((row, value) for row, value in enumerate(answer.values) if not isinstance(value, float))
             where = {"file": file, "row": row, "component": name}
             if isinstance(said, Failure):
-                raise InputError(Problem("evaluate.not_judged", **where, said=said.reason))
+                raise InputError(Problem("evaluate.not_judged", **where, said=said.why))
             raise InputError(Problem("evaluate.no_value", **where))
         return known
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.text import Message
 
-Say = Callable[[Message | str], None]
+Say = Callable[[Message], None]
 """Told one line at a time what happens: a Message, or text that is nobody's (a library's, a file's)."""
 
 KINDS = ("adapter", "merged", "gguf", "hub")

@@ -234,6 +234,6 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             advantages=advantages.tolist(),
             correct=self.reward_wrapper.last_correct,
             columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
-            failures=self.reward_wrapper.last_failures,
+            failures=self.reward_wrapper.last_reasons,
             steps=judged,
         )

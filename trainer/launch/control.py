@@ -141,8 +141,9 @@ def at_rest(rundir: RunDir) -> Iterator[RunFollower]:
         if status in LIVE:
             raise RunError(Problem("launch.live", name=rundir.name, status=Message(f"status.{status}")))
         if not working.take(f"pid {os.getpid()}", _CLEARING_UP_S):
-            holder = Holder.of(working) or working.note()
-            raise RunError(Problem("launch.held", name=rundir.name, holder=str(holder)))
+            holder = Holder.of(working)
+            said = f"pid {holder.pid}" if holder else working.note()
+            raise RunError(Problem("launch.held", name=rundir.name, holder=said))
         yield follower
 
 

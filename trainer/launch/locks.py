@@ -25,9 +25,6 @@ class Holder(NamedTuple):
     run: str
     pid: int
 
-    def __str__(self) -> str:
-        return f"{self.use} {self.run}, pid {self.pid}"
-
     @classmethod
     def mine(cls, use: str, run: str) -> Self:
         return cls(use, run, os.getpid())
@@ -37,7 +34,7 @@ class Holder(NamedTuple):
 
     @classmethod
     def of(cls, lock: Lock) -> Self | None:
-        """The holder of a taken lock; None where that is not known. Earlier versions wrote it as __str__ does."""
+        """The holder of a taken lock; None where that is not known. Earlier versions wrote "run tiny-1, pid 7"."""
         note = lock.note()
         plain = _PLAIN.fullmatch(note)
         try:
@@ -87,5 +84,5 @@ def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:
     """What to say of a run that has a worker already. lock: the worker's, taken by it."""
     said = Message(f"status.{status if status in LIVE else 'running'}")
     if holder := Holder.of(lock):
-        return Problem("launch.has_worker_held", name=rundir.name, status=said, holder=str(holder))
+        return Problem("launch.has_worker_held", name=rundir.name, status=said, holder=f"pid {holder.pid}")
     return Problem("launch.has_worker", name=rundir.name, status=said)

@@ -2,7 +2,7 @@
 
 A pid alone names whoever has it now. With the start time and the boot it names one process for
 ever; no signal leaves here without that check. Locks belong to open files: `kill -9` frees them.
-Standard library, and psutil where there is no /proc. Knows nothing about runs.
+psutil is asked where there is no /proc. Knows nothing about runs.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ activations and logits. The total is what is always there plus the larger of the
     formats  how a repository stores its weights    phases   activations, logits, KV cache, vLLM
     shapes   sizes of known models                  measured what this process really uses
 
-Imports the standard library. Knows nothing about batches of a run beyond the numbers it is given.
+No third-party package. Knows nothing about batches of a run beyond the numbers it is given.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the memory estimate depends on, as plain numbers.
 
-Imports the standard library and shapes. Knows nothing about specs, batches or machines.
+Imports formats and shapes. Knows nothing about specs, batches or machines.
 """
 
 from __future__ import annotations

@@ -298,9 +298,8 @@ class _Feed:
             values = self.redactor.clean(row.values)
             try:
                 self.run.log(row.step, row.t, values, found)
-            except (
-                Exception
-            ) as error:  # the disk is full (a table is a file of its own), or W&B finds fault with a cell
+            except Exception as error:
+                # The disk is full (a table is a file of its own), or W&B finds fault with a cell.
                 print(f"step {row.step} without its completions: {type(error).__name__}: {error}", flush=True)
                 self.run.log(row.step, row.t, values, None)
         if self.rows.sent != self.note.sent:

@@ -1,6 +1,6 @@
 """The completions of one step as rows of a table, bounded in number and length.
 
-Reads through trainer.run.groups. Standard library besides.
+Reads through trainer.run.groups.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What must never reach a service: values of secret variables, passwords in ~/.netrc and in addresses.
 
-Secrets are looked for by value, wherever they stand: a completion, a data path, a parameter of a reward. Standard
-library and trainer.run.rundir.
+Secrets are looked for by value, wherever they stand: a completion, a data path, a parameter of a reward. No
+third-party package.
 """
 
 from __future__ import annotations

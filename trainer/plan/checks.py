@@ -1,6 +1,6 @@
 """What the plan says beside its numbers: impossible combinations with their fixes, and notes.
 
-Pure functions. Imports spec and batches; knows nothing about models, devices or files.
+Pure functions. Imports spec, batches and text; knows nothing about models, devices or files.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a spec and a machine to the memory estimate: which numbers each term gets, and what it is compared with.
 
-Pure functions. Imports spec, batches and memory; knows nothing about how the machine was looked at.
+Pure functions. Imports spec, batches, memory and presets.engines; knows nothing about how the machine was looked at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Messages as fields of the plan: in plan.json and in the event `plan` as Message.stored() makes them.
+"""Messages as fields of the plan: in plan.json and in the event `plan` as Message.stored() makes them, but without their English.
 
 A plan of an older version has English sentences there; they are read as they are.
 """
@@ -9,15 +9,20 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
-from trainer.text import Message
+from trainer.text import Message, storable
 
 
 def _read(value: Any) -> Message:
     return value if isinstance(value, Message) else Message.read(value)
 
 
+def _without_english(message: Message) -> dict[str, Any]:
+    """A plan has dozens of messages, and the event that holds it has to stay below 8 KB."""
+    return {"key": message.key, "values": storable(message.values)}
+
+
 StoredMessage = Annotated[
     Message,
     PlainValidator(_read),
-    PlainSerializer(Message.stored, return_type=dict[str, Any]),
+    PlainSerializer(_without_english, return_type=dict[str, Any]),
 ]

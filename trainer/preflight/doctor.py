@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import tomllib
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Literal, TextIO, get_args
 from trainer.machine import gpu
 from trainer.machine.project import PROJECT
 from trainer.text import Message, Words, here
+from trainer.text.layout import left, width
 
 State = Literal["ok", "warn", "missing"]
 STATES: tuple[State, ...] = get_args(State)
@@ -89,21 +89,12 @@ def render(findings: Iterable[DoctorFinding], file: TextIO, words: Words | None 
     rows = list(findings)
     states = {state: words(f"doctor.state_{state}") for state in STATES}
     names = [words.said(row.name) for row in rows]
-    indent = max(map(_columns, states.values())), max(map(_columns, names), default=0)
+    indent = max(map(width, states.values())), max(map(width, names), default=0)
     for row, name in zip(rows, names, strict=True):
-        print(f"{_padded(states[row.state], indent[0])}  {_padded(name, indent[1])}  {words.said(row.seen)}", file=file)
+        print(f"{left(states[row.state], indent[0])}  {left(name, indent[1])}  {words.said(row.seen)}", file=file)
         if row.todo:
             print(f"{'':<{sum(indent) + 2}}  -> {words.said(row.todo)}", file=file)
     print(words("doctor.count", **{state: sum(row.state == state for row in rows) for state in STATES}), file=file)
-
-
-def _columns(text: str) -> int:
-    """How wide a terminal writes it: Hangul takes two columns a letter."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _padded(text: str, columns: int) -> str:
-    return text + " " * (columns - _columns(text))
 
 
 def _as_is(text: str) -> Message:

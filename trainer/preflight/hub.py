@@ -187,8 +187,8 @@ def _get(path: str, parameters: dict[str, str] | None = None) -> Any:
     hub: Any = utils  # its __all__ leaves these three out
     token = hub.get_token_to_send(None)
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    repo_id = f"{endpoint()}/api/models/{path}"
-    answer = hub.get_session().get(repo_id, headers=headers, params=parameters, timeout=REQUEST_S)
+    address = f"{endpoint()}/api/models/{path}"
+    answer = hub.get_session().get(address, headers=headers, params=parameters, timeout=REQUEST_S)
     hub.hf_raise_for_status(answer)
     return answer.json() if parameters else None
 

@@ -271,10 +271,7 @@ def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -
     try:
         spec = RunSpec.model_validate(rest)
     except ValidationError:
-        return (
-            None,
-            problems,
-        )  # too much is wrong: the rules across fields come after these are fixed
+        return None, problems  # too much is wrong: the rules across fields come after these are fixed
     return None, problems + rules.problems(spec, paths)
 
 

@@ -1,6 +1,6 @@
 """What `model.engine = "auto"` becomes: one answer for the estimate, the checks before a run, and the worker.
 
-Imports the spec and the names of built-in models only.
+Imports the spec, the names of built-in models and text.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each key gets one problem: the value seen, the rule of its field, and what to type. Nearest names are looked for in the
 key's own section first, then in every other section and among TRL's arguments.
 
-Imports pydantic and spec. Knows nothing about files or about rules across fields.
+Imports pydantic, spec and text. Knows nothing about files or about rules across fields.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     GPU: 24 GB or more | none needed
     Measured: 2 CPU cores, 2026-11-20, commit d913a61: 0.41 s a step, 0.79 GiB, reward 0.60 -> 1.42 of 1.5 in 150 steps.
 
-A line of another form is what a person wrote, and is shown as it is. Standard library only.
+A line of another form is what a person wrote, and is shown as it is. No third-party package.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The report a run leaves by itself: written by a process of its own (trainer.report.__main__) once the worker has
 written its final event, so that the GPU is free at once, however long the run was.
 
-For the worker, which starts it, and the console, which waits for it. Standard library and rundir only.
+For the worker, which starts it, and the console, which waits for it. Imports nothing of what writes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A report as blocks, before it is Markdown or HTML. Words are in it, form is not. Standard library and charts only."""
+"""A report as blocks, before it is Markdown or HTML. Words are in it, form is not. Imports findings and charts."""
 
 from __future__ import annotations
 

@@ -42,7 +42,6 @@ class ComponentRewardWrapper:
     last_correct     did the component that tells right from wrong reach reward.correct_at; None when it said nothing
     last_seconds     {name of a function: seconds inside it, summed over processes}
     last_reasons     {name of a function: why it could not judge the row}; empty when all is well
-    last_failures    the same in English, as rollout files keep it
     last_steps       with process supervision the texts of the completion's steps, (B, S), else []
     last_step_rewards  (B, S), the reward of each step; a value for the whole completion counts at its last step
     """
@@ -76,7 +75,6 @@ class ComponentRewardWrapper:
         self.last_correct: list[bool | None] = []
         self.last_seconds: dict[str, float] = {}
         self.last_reasons: list[dict[str, Message]] = []
-        self.last_failures: list[dict[str, str]] = []
         self.last_steps: list[list[str]] = []
         self.last_step_rewards: list[list[float | None]] = []
 
@@ -172,7 +170,6 @@ class ComponentRewardWrapper:
             {name: why for name, column in values.items() if (why := _why(column[row])) is not None}
             for row in range(len(prompts))
         ]
-        self.last_failures = [{name: str(why) for name, why in failed.items()} for failed in self.last_reasons]
         self._refuse_broken(prompts, training)
         # "zero" teaches the model to avoid what breaks the function, where 0 is the lowest reward. "none" leaves the
         # row out of the group's mean and std (TRL's nanmean, nanstd). A row there was no time for is never made 0.
@@ -202,7 +199,7 @@ class ComponentRewardWrapper:
     def _refuse_broken(self, prompts: Sequence[Any], training: bool) -> None:
         """Note who has ever judged a row; while training, raise RewardError where a failure cannot be lived with."""
         for name in self.leaves:
-            rows = [row for row, failed in enumerate(self.last_failures) if name in failed]
+            rows = [row for row, failed in enumerate(self.last_reasons) if name in failed]
             if len(rows) < len(prompts):
                 self._judged.add(name)
                 self._silent[name] = 0
@@ -237,7 +234,7 @@ class ComponentRewardWrapper:
             if none:
                 self._gaps.add(name)
             if name in self._gaps:  # from the first on: a gap in the curve would look like a zero
-                log_metric(f"rewards/{name}/none", none / len(self.last_failures))
+                log_metric(f"rewards/{name}/none", none / len(self.last_reasons))
 
 
 def _nodes(components: Sequence[Component]) -> Iterator[Component]:

@@ -4,7 +4,7 @@ A checkpoint is complete or it is not there: transformers writes it into `checkp
 manifest with the size and sha256 of every file and renames the folder into place. A kill, a full disk or a flipped
 bit at any moment costs at most the newest checkpoint, never one before it.
 
-Standard library only.
+No third-party package.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Each line is one JSON object {"t": unix seconds, "kind": ..., "attempt": n, ...}
 trainer.run.records, which is a closed set. The worker is the only writer; page, console, report and mirrors read.
 `step` counts finished optimizer steps.
 
-The standard library and msgspec only, which reads a line and checks its types in the time orjson takes to read it.
+No third-party package but msgspec, which reads a line and checks its types in the time orjson takes to read it.
 """
 
 from __future__ import annotations

@@ -237,6 +237,11 @@ class AlertEvent(Event, tag="alert"):
         """In that language; as it was said in English where that is not possible any more."""
         return SaidAlert(words.said(self._part("title", self.title)), words.said(self.message()))
 
+    def level_said(self, words: Words) -> str:
+        """info, warn or error in that language; a level this version does not know as it is."""
+        key = f"run.alert_level.{self.level}"
+        return words(key) if key in words else self.level
+
     def message(self) -> Message:
         """Its text, to be said in whichever language it is read in."""
         return self._part("text", self.text)

@@ -8,7 +8,7 @@ the sample (n - 1), as in TRL's nanstd.
 With process supervision a group's spread, which decides what it taught, is that of the rewards of its steps; means and
 standard deviations stay those of whole completions.
 
-Standard library only.
+No third-party package.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 from trainer.rewards.steps import has_spread
 from trainer.run.groups import DEAD
+from trainer.text import Message
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Batch:
     advantages: Sequence[float]  # with process supervision the mean over the completion's tokens
     correct: Sequence[bool | None]  # did the row reach reward.correct_at; None when that component said nothing
     columns: Sequence[dict[str, Any]]  # the dataset row without its prompt
-    failures: Sequence[dict[str, str]] = ()  # of each row {component: why it could not be judged}; () when none failed
+    failures: Sequence[Mapping[str, Message]] = ()  # of each row {component: why it could not be judged}, or ()
     steps: Sequence[Sequence[Step]] = ()  # of each row; () without process supervision
 
 
@@ -112,7 +113,7 @@ def _completion(batch: Batch, row: int) -> dict[str, Any]:
         "correct": batch.correct[row],
     }
     if batch.failures and batch.failures[row]:
-        line["failed"] = batch.failures[row]
+        line["failed"] = {name: str(why) for name, why in batch.failures[row].items()}  # in English
     if batch.steps:
         line["steps"] = [asdict(step) for step in batch.steps[row]]
     return line

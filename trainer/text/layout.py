@@ -27,14 +27,19 @@ def left(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
+def cut(text: str, columns: int) -> str:
+    """As much of its beginning as fits."""
+    while width(text) > columns:
+        text = text[:-1]
+    return text
+
+
 def shortened(text: str, columns: int) -> str:
     """On one line, cut where it is wider."""
     line = " ".join(text.split())
     if width(line) <= columns:
         return line
-    while width(line) > columns - len(CUT):
-        line = line[:-1]
-    return line.rstrip() + CUT
+    return cut(line, columns - len(CUT)).rstrip() + CUT
 
 
 def wrapped(text: str, columns: int, first: str = "", rest: str = "") -> str:

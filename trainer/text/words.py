@@ -9,6 +9,7 @@ Numbers are put in by how they are meant, so that a text says where and the code
     {steps:list}    5, 45, 78 and 3 more        {memory:gib}     21.4 GiB         {seconds:duration} 34 s, 2 h 05 min
     {factor:times}  2.1, 130                    {bound:plain}    0.5, 32, 1,024   {rate:g}           5e-07
     {names:or}      a, b or c                   {name:quoted}    'a'              {phase:word}       word.<phase>
+    {names:all}     a, b, c, however many, as they are typed: 1000
 
 In Korean {name:PARTICLE} adds the particle that fits the name (particles.py). A value may be a Message: it is said in
 the same language. Standard library only; knows nothing about what is said.
@@ -64,7 +65,7 @@ class Message:
         if not isinstance(stored, dict) or not isinstance(stored.get("key"), str):
             return cls("plain.text", text="")
         found = cls(stored["key"], **readable(stored.get("values")))
-        found.english = str(stored.get("text", ""))
+        found.english = str(stored.get("text") or found.key)
         return found
 
 
@@ -154,6 +155,10 @@ class Words:
         *others, last = [self._one(value) for value in values] or [""]
         return self("list.or", shown=", ".join(others), last=last) if others else last
 
+    def every(self, values: Sequence[Any]) -> str:
+        """a, b, c: all of them, numbers as they are typed."""
+        return ", ".join(self.said(value) if isinstance(value, Message) else str(value) for value in values)
+
     def _one(self, value: Any) -> str:
         if isinstance(value, Message):
             return self.said(value)
@@ -169,12 +174,13 @@ class _Formatter(string.Formatter):
             "number": forms.number,
             "percent": forms.percent,
             "points": lambda share: self.words("list.points", points=f"{100 * share:.0f}"),
-            "plain": lambda value: f"{value:,g}",
+            "plain": _plain,
             "gib": lambda gib: f"{forms.number(gib)} GiB",
             "times": lambda factor: f"{factor:,.0f}" if factor >= 9.95 else f"{factor:.1f}",
             "duration": self.words.duration,
             "list": self.words.listed,
             "or": self.words.alternatives,
+            "all": self.words.every,
             "quoted": lambda value: repr(str(value)),
             "word": lambda name: self.words(f"word.{name}"),
         }
@@ -185,6 +191,11 @@ class _Formatter(string.Formatter):
             return with_particle(str(value), format_spec)
         form = written.get(format_spec)
         return form(value) if form else super().format_field(value, format_spec)
+
+
+def _plain(value: float) -> str:
+    """Whole numbers with all their digits: 1,234,567, which g would write as 1.23457e+06."""
+    return f"{value:,.0f}" if value == round(value, 0) else f"{value:,g}"
 
 
 @functools.cache

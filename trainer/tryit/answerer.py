@@ -14,6 +14,7 @@ from typing import Any
 from trainer.errors import Problem, RunError
 from trainer.rewards import check as rewards_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.text import storable
 from trainer.tryit.chat import Chat, ChatSettings, Dialogue, Streamer
 from trainer.tryit.journal import Journal
 from trainer.tryit.request import Request
@@ -135,7 +136,7 @@ class Answerer:
                 reward=paid.rewards[0],
                 components={name: values[0] for name, values in paid.components.items()},
                 correct=paid.correct[0],
-                failures=paid.failures[0],
+                failures=storable(paid.failures[0]),
             )
 
     def _held_out_rows(self) -> list[dict[str, Any]]:

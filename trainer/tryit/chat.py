@@ -19,8 +19,9 @@ from trainer.export.kinds import Say
 from trainer.export.source import Source
 from trainer.machine import gpu, spawn
 from trainer.run.rundir import RunDir
+from trainer.text import Message
 
-Message = dict[str, str]
+Turn = dict[str, str]
 OnText = Callable[[str], None]
 OnToken = Callable[[], None]
 
@@ -63,7 +64,7 @@ class Chat:
 
     def answer(
         self,
-        prompt: list[Message] | str,
+        prompt: list[Turn] | str,
         settings: ChatSettings,
         *,
         base: bool = False,
@@ -97,7 +98,7 @@ class Chat:
         """Load what answers, if that was not done. Raises ExportError when weights are not to be had."""
         self._model(base)
 
-    def prompt_ids(self, prompt: list[Message] | str) -> list[int]:
+    def prompt_ids(self, prompt: list[Turn] | str) -> list[int]:
         """Its tokens, as in training. Raises RunError when the model's chat template refuses it."""
         from trainer.data.dataset import prompt_ids
 
@@ -199,7 +200,7 @@ class Dialogue:
     settings: ChatSettings
     base: bool = False
     system: str | None = None
-    turns: list[Message] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
     answered: int = 0
 
     def __post_init__(self) -> None:
@@ -219,7 +220,7 @@ class Dialogue:
         self.answered += 1
         return answer
 
-    def prompt(self, text: str) -> list[Message] | str:
+    def prompt(self, text: str) -> list[Turn] | str:
         """What the model is given when that is said."""
         if not self.chat.spec.data.chat:
             return text
@@ -238,7 +239,7 @@ def opened(rundir: RunDir, checkpoint: str | None = None, device: str | None = N
     the GPU.
     """
     found = sources.find(rundir, checkpoint, say)
-    say(f"checkpoint: {found.path.name}")
+    say(Message("tryit.checkpoint_taken", name=found.path.name))
     device = device or found.spec.model.device
     if device != "cpu":
         os.environ.update(spawn.one_gpu())  # before torch looks

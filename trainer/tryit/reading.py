@@ -46,7 +46,8 @@ class Process:
 class Side:
     """What one of the two models said so far. tokens, seconds and truncated: None until it has said all.
 
-    reward, components, correct, failures: of an answer to a held-out row, as the run's rewards judge it.
+    reward, components, correct, failures: of an answer to a held-out row, as the run's rewards judge it. A failure is a
+    message as it is stored; text in older lines.
     """
 
     text: str = ""
@@ -56,7 +57,7 @@ class Side:
     reward: float | None = None
     components: dict[str, float | None] = field(default_factory=dict)
     correct: bool | None = None
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

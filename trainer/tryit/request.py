@@ -1,6 +1,6 @@
 """One question to a checkpoint, and the bounds of everything in it. It comes from a browser: who takes one checks it.
 
-Standard library only.
+No third-party package.
 """
 
 from __future__ import annotations

@@ -242,7 +242,7 @@ def main(rundir: RunDir, idle_s: float) -> int:
         return code
 
 
-def _note(line: Message | str) -> None:
+def _note(line: Message) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -14,7 +14,7 @@ from trainer.show.markup import element, escape
 from trainer.text import Words
 
 __all__ = [
-    "alerts", "dot", "element", "escape", "facts", "folded", "notice", "paragraphs", "pre", "problems", "progress",
+    "alerts", "dot", "element", "escape", "facts", "folded", "notice", "pre", "problems", "progress",
     "refused", "report", "shape", "told",
 ]  # fmt: skip
 
@@ -30,11 +30,6 @@ _DOTS: dict[Status, str] = {
     "lost": "?",
     "imported": "\u2913",
 }
-
-
-def paragraphs(texts: Iterable[str]) -> str:
-    """The first sentence large, the others below it."""
-    return "".join(element("p", text, "g-lead" if number == 0 else "g-more") for number, text in enumerate(texts))
 
 
 def shape(status: Status | None) -> str:
@@ -106,12 +101,13 @@ def report(text: str, name: str, save: str) -> str:
     return f'<p>{link}</p><iframe title="{escape(name)}" sandbox="" srcdoc="{escape(text)}"></iframe>'
 
 
-def alerts(items: Sequence[tuple[str, str]], empty: str) -> str:
+def alerts(items: Sequence[tuple[str, str, str]], empty: str) -> str:
+    """items: (level, its word, text)."""
     if not items:
         return element("p", empty, "g-empty")
     known = {"info", "warn", "error"}
     shown = (
-        f'<li class="g-{level if level in known else "info"}">{element("b", level)} {escape(text)}</li>'
-        for level, text in items
+        f'<li class="g-{level if level in known else "info"}">{element("b", word)} {escape(text)}</li>'
+        for level, word, text in items
     )
     return f'<ul class="g-alerts">{"".join(shown)}</ul>'

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from trainer.errors import RunError
 from trainer.run.rundir import RunDir, outputs_dir
+from trainer.text import preferred, words
 from trainer.tryit import exporting
 
 PREFIX = "/exports"
@@ -30,12 +31,13 @@ def add_routes(app: Any) -> None:
     from starlette.routing import Route
 
     def serve(request: Request) -> Response:
+        say = words(preferred(request.headers.get("accept-language", "")))
         if not logged_in(app, request.cookies):
-            return PlainTextResponse("log in first\n", 401)
+            return PlainTextResponse(f"{say('refused.login')}\n", 401)
         given = request.path_params
         found = _opened(given["run"], given["folder"], given["file"])
         if found is None:
-            return PlainTextResponse("there is no such file of an export\n", 404)
+            return PlainTextResponse(f"{say('refused.export')}\n", 404)
         file, size = found
         headers = {
             "content-disposition": f'attachment; filename="{given["file"]}"',

@@ -3,7 +3,7 @@
 Gradio 6.31 runs a function for a request from any web page whose name was pointed at this machine
 (DNS rebinding: it even answers with that page as an allowed origin), stores uploads sent by other
 pages, and may be framed by any page. So: Host must be an address of this server, Origin, if there,
-the same as Host; otherwise 403. Standard library only.
+the same as Host; otherwise 403. No third-party package.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /* The value of every chart at the step under the pointer.
 
-   Charts are drawn by trainer/charts.py with hover=True: .g-card carries data-first, data-last (steps of the axis) and
+   Charts are drawn by trainer/show/charts.py with hover=True: .g-card carries data-first, data-last (steps of the axis) and
    data-step (the word), entries of its legend the values of their lines as data-points="step:value|step:value ...", and
    .g-card itself those of a pile as a whole. A line through .g-plot is drawn in all charts of the .g-board the pointer
    is in. The page replaces charts at any moment: nothing is kept but where the pointer was, and what was read of a text

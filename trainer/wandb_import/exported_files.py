@@ -6,7 +6,7 @@
               "<run> - <metric>", "<run> - <metric>__MIN", "..__MAX"; one file a chart, several are merged on the axis
 
 Numbers may be text. Empty cells, NaN and Infinity (W&B writes both as text in JSON) are missing values; tables, media
-and other text are left out and counted. Standard library only. Knows nothing about what the numbers mean.
+and other text are left out and counted. No third-party package. Knows nothing about what the numbers mean.
 """
 
 from __future__ import annotations

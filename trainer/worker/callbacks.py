@@ -52,9 +52,8 @@ class SaveWhenAsked(TrainerCallback):
             control.should_save = True
 
     def on_save(self, *args: Any, **kwargs: Any) -> None:
-        stop_requests.clear_save_request(
-            self.rundir, self.attempt
-        )  # published: the trainer tells of a save when it is done
+        # Published: the trainer tells of a save when it is done.
+        stop_requests.clear_save_request(self.rundir, self.attempt)
 
 
 class CatchUp(TrainerCallback):

@@ -174,7 +174,7 @@ class RunObserver:
             self.events.emit(AlertEvent.of("warn", "no_gradient", steps=DEAD_STEPS, **shares))
 
 
-def _reasons(reasons: list[str]) -> list[Message]:
+def _reasons(reasons: list[Message]) -> list[Message]:
     """The most common ones, with how often each was met."""
     common = Counter(reasons).most_common(3)
     if len(common) == 1:

@@ -32,8 +32,8 @@ def smaller(spec: RunSpec, times: int) -> Smaller:
     """The spec after `times` halvings: per_device_train_batch_size x gradient_accumulation_steps stays the same.
 
     An odd micro-batch is divided by its smallest divisor; where the loss depends on the micro-batch (`same_step`) it
-    stays. generation_batch_size stays, steps_per_generation grows
-    with the accumulation: the generation batch holds the same completions.
+    stays. generation_batch_size stays, steps_per_generation grows with the accumulation: the generation batch holds the
+    same completions.
     """
     optim, generation = spec.optim, spec.generation
     micro = optim.per_device_train_batch_size

@@ -13,6 +13,7 @@ from tests.records import event_of
 from trainer import launch
 from trainer.console import lines
 from trainer.errors import RunError
+from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
@@ -433,3 +434,9 @@ def test_the_end_of_a_log_is_bounded_and_harmless(make_run: MakeRun) -> None:
     shown = log.tail(path)
     assert shown[0] == "100 %" and shown[1].startswith("red") and "\x00" not in shown[1]
     assert len(shown[2]) == 1000
+
+
+def test_the_level_of_an_alert_is_a_word_of_the_readers_language() -> None:
+    state = RunState(alerts=[AlertEvent(level=level, title="a", text="b") for level in ("odd", "warn")])
+    assert views.alerts(state, KO) == [("warn", "경고", "a: b"), ("odd", "odd", "a: b")]
+    assert views.alerts(state, EN)[0] == ("warn", "warn", "a: b")

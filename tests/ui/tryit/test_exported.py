@@ -132,3 +132,10 @@ def test_gradio_still_asks_for_a_login_as_the_route_does() -> None:
         "(app.auth is None and app.auth_dependency is None) or user is not None",
     ):
         assert part in source, part
+
+
+def test_a_refusal_is_in_the_browsers_language() -> None:
+    client = Client(app())
+    assert client.get("/exports/none/merged-2/x.bin").text == "there is no such file of an export\n"
+    korean = client.get("/exports/none/merged-2/x.bin", headers={"accept-language": "ko-KR,ko;q=0.9"})
+    assert (korean.status_code, korean.text) == (404, "내보낸 파일 중에 그런 파일이 없습니다\n")

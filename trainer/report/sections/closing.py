@@ -76,7 +76,7 @@ def missing(t: Telling) -> Section:
         blocks.append(Table((t.say("missing.unknown"), ""), rows))
     alerts = [event for event in t.m.state.alerts if event.level in ("warn", "error")]
     if alerts:
-        told = [(alert.level, *map(forms.printable, alert.said(t.say))) for alert in alerts[-MOST_ALERTS:]]
+        told = [(alert.level_said(t.say), *map(forms.printable, alert.said(t.say))) for alert in alerts[-MOST_ALERTS:]]
         blocks.append(Table(("", t.say("missing.alerts"), ""), told))
     return Section("missing", t.say("title.missing"), blocks)
 

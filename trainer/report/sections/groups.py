@@ -174,8 +174,10 @@ def _groups_of(t: Telling, step: int) -> Iterator[Block]:
         rows.append((shortened(group.question, 90), rewards, *cells, say(f"word.{group.outcome}")))
     yield Table(head, rows, frozenset((2, 3)))
     if len(groups) > MOST_GROUPS:
-        source = t.m.written_for(step)
-        yield Text(say("close_up.more", count=len(groups) - MOST_GROUPS, file=f"rollouts/step_{source:06d}.jsonl"))
+        source, rundir = t.m.written_for(step), t.m.rundir
+        assert source is not None and rundir is not None, "its groups were read from there"
+        file = rundir.rollouts_file(source)
+        yield Text(say("close_up.more", count=len(groups) - MOST_GROUPS, file=f"{file.parent.name}/{file.name}"))
 
 
 # ---- samples

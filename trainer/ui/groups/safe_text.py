@@ -1,7 +1,7 @@
 """What a model wrote, made safe to look at: markup stays text, and characters nobody sees become visible.
 
 Control characters, marks that turn the direction of writing, blanks of no width and halves of surrogate pairs (which
-no answer to a browser could carry) are shown by their number. Standard library only.
+no answer to a browser could carry) are shown by their number. No third-party package.
 """
 
 from __future__ import annotations

@@ -179,9 +179,12 @@ def step_lines(seen: Seen, words: Words) -> list[str]:
     return [lines.step_line(seen.state, index, beta, words) for index in newest]
 
 
-def alerts(state: RunState, words: Words) -> list[tuple[str, str]]:
-    """(level, text) of the newest alerts, the newest first."""
-    return [(alert.level, str(alert.said(words))) for alert in reversed(state.alerts[-2 * RECENT :])]
+def alerts(state: RunState, words: Words) -> list[tuple[str, str, str]]:
+    """(level, its word, text) of the newest alerts, the newest first."""
+    return [
+        (alert.level, alert.level_said(words), str(alert.said(words)))
+        for alert in reversed(state.alerts[-2 * RECENT :])
+    ]
 
 
 def problems(seen: Seen) -> list[Problem]:
