@@ -79,7 +79,7 @@ def test_only_an_extended_run_that_is_finished_is_resumed(monkeypatch: pytest.Mo
     run = made(events=FINISHED)
     publish(run, 4)
     for checkpoint in ("latest", "4"):
-        with pytest.raises(RunError, match=r"no steps are left to train  ->  more steps: python -m trainer extend"):
+        with pytest.raises(RunError, match=r"no steps are left to train  ->  for more steps: python -m trainer extend"):
             launch.resume(run, FAKE_WORKER, checkpoint)
     assert not launch.more_is_asked(run, state_of(run))
     launch.extend(run, 4)

@@ -50,9 +50,9 @@ def test_a_plan_of_the_version_before_is_read_and_shown() -> None:
     assert RunPlan.model_validate_json(read.model_dump_json()) == read
 
 
-def test_notes_are_stored_as_keys_with_their_english() -> None:
+def test_notes_are_stored_as_keys_without_their_english() -> None:
     stored = made("gspo").model_dump(mode="json")["notes"]
-    assert stored and all(isinstance(note["key"], str) and note["text"] for note in stored)
+    assert stored and all(note.keys() == {"key", "values"} for note in stored)
     assert [KO.said(Message.read(note)) for note in stored] == [KO.said(note) for note in made("gspo").notes]
 
 

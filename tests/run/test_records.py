@@ -156,6 +156,6 @@ def test_what_cannot_be_said_any_more_is_said_as_it_was(alert: AlertEvent) -> No
 
 def test_why_a_run_failed_is_said_even_where_nothing_was_written() -> None:
     (only,) = RunFailedEvent(error="ValueError", step=4).reasons()
-    assert str(only) == "ValueError: at step 4"
+    assert str(only) == "ValueError: failed at step 4"
     (old,) = RunFailedEvent(problems=[{"where": "a", "what": "b", "fix": "c"}, "no object"]).reasons()
     assert str(old) == "a: b  ->  c"

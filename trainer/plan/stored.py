@@ -1,4 +1,4 @@
-"""Messages as fields of the plan: in plan.json and in the event `plan` as Message.stored() makes them, but without their English.
+"""Messages as fields of the plan: in plan.json and in the event `plan` as keys and values, without their English.
 
 A plan of an older version has English sentences there; they are read as they are.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
-from trainer.text import Message, storable
+from trainer.text import Message
 
 
 def _read(value: Any) -> Message:
@@ -18,7 +18,7 @@ def _read(value: Any) -> Message:
 
 def _without_english(message: Message) -> dict[str, Any]:
     """A plan has dozens of messages, and the event that holds it has to stay below 8 KB."""
-    return {"key": message.key, "values": storable(message.values)}
+    return message.stored(english=False)
 
 
 StoredMessage = Annotated[

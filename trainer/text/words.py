@@ -53,9 +53,10 @@ class Message:
         """In English: for logs and tracebacks."""
         return words(DEFAULT).said(self)
 
-    def stored(self) -> dict[str, Any]:
-        """As JSON, in the event log or on its way to another process."""
-        return {"key": self.key, "values": storable(self.values), "text": str(self)}
+    def stored(self, english: bool = True) -> dict[str, Any]:
+        """As JSON, in the event log or on its way to another process. english: with its English beside it."""
+        found = {"key": self.key, "values": storable(self.values, english)}
+        return found | {"text": str(self)} if english else found
 
     @classmethod
     def read(cls, stored: Any) -> Self:
@@ -69,14 +70,14 @@ class Message:
         return found
 
 
-def storable(value: Any) -> Any:
-    """JSON of a value, messages in it included."""
+def storable(value: Any, english: bool = True) -> Any:
+    """JSON of a value, messages in it included. english: as for Message.stored."""
     if isinstance(value, Message):
-        return value.stored()
+        return value.stored(english)
     if isinstance(value, Mapping):
-        return {str(key): storable(part) for key, part in value.items()}
+        return {str(key): storable(part, english) for key, part in value.items()}
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str):
-        return [storable(part) for part in value]
+        return [storable(part, english) for part in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
