@@ -14,6 +14,7 @@ from tests.builders import FAKE_WORKER, began, write_run
 from tests.ui.conftest import PROJECT, Server, end_server, look, start_server
 from trainer import launch
 from trainer.errors import RunError
+from trainer.launch import attempts
 from trainer.run.rundir import outputs_dir
 from trainer.text import words
 from trainer.ui import actions as shared
@@ -78,7 +79,8 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begin = launch.start
-    monkeypatch.setattr(launch, "start", lambda run, *others: begin(run, FAKE_WORKER))
+    for home in (launch, attempts):  # a resume calls the one beside it
+        monkeypatch.setattr(home, "start", lambda run, *others: begin(run, FAKE_WORKER))
     monkeypatch.setenv("FAKE_WORKER", "obey")
     run = actions.start(Form("preset", "tiny", changes=("optim.max_steps=4",)))
     assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)
