@@ -18,6 +18,7 @@ from trainer.launch import attempts
 from trainer.run.rundir import outputs_dir
 from trainer.text import words
 from trainer.ui import actions as shared
+from trainer.ui import page as pages
 from trainer.ui.live import actions as steering
 from trainer.ui.train import actions
 from trainer.ui.train.form import Form
@@ -73,6 +74,16 @@ def test_the_pages_process_never_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_no_event_is_repeated_for_ever() -> None:
+    """Gradio repeats the whole event for each of its answers that must see the last value: two would never end."""
+    waiting: dict[tuple[int, str], list[str]] = {}
+    for answer in pages.build().get_config_file()["dependencies"]:
+        for target in answer["targets"] if answer["backend_fn"] and answer["trigger_mode"] == "always_last" else ():
+            waiting.setdefault(tuple(target), []).append(str(answer["api_name"]))
+    assert waiting
+    assert {event: names for event, names in waiting.items() if len(names) > 1} == {}
 
 
 def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(

@@ -32,7 +32,9 @@ class Frame:
     """Components of the page around the tabs, for the events of a tab.
 
     An event that turns to another tab or run has `here` (name of a tab) or `run` (name of a run) among its outputs.
-    quiet: options of every event.
+    quiet: options of every event. beside: of what a tab does when run, language or tab change, beside the page's own
+    answer. Gradio 6.31 repeats the whole event when one that must see the last value ("always_last", its default for
+    `change`) was asked again meanwhile: two of them on one event ask each other for ever, some six times a second.
     """
 
     language: Any
@@ -42,6 +44,10 @@ class Frame:
     """A hidden textbox that changes the form of Train: JSON, see train/tab.py."""
     runs: KnownRuns
     quiet: dict[str, Any]
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        return {**self.quiet, "trigger_mode": "multiple"}
 
 
 class Tab:

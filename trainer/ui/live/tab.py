@@ -200,7 +200,7 @@ class LiveTab(Tab):
         gr.on(changed, trigger_mode="always_last", **again)
         self.came.change(None, [self.came, self.told], self.told, js=GONE, queue=False)
         left = [self.told, self.read, self.asking, self.about]
-        frame.run.change(self.turned, [frame.run, self.about], left, api_name=False, **quiet)
+        frame.run.change(self.turned, [frame.run, self.about], left, api_name=False, **frame.beside)
 
     def _again(self, frame: Frame) -> Callable[..., list[Any]]:
         """The same as a tick, of this tab, for an event that cannot wait for it."""

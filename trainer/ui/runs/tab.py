@@ -122,7 +122,7 @@ class RunsTab(Tab):
         self.wish.change(
             wished, [self.wish, *given], [self.panel, self.table, frame.run, frame.here], api_name="wish", **seen
         )
-        frame.language.change(translated, [self.wish, frame.language], self.panel, api_name=False, **frame.quiet)
+        frame.language.change(translated, [self.wish, frame.language], self.panel, api_name=False, **frame.beside)
 
     def _redrawn(self, runs: KnownRuns, run: str, language: str, told: str, text: str) -> str:
         look = Look(words(language), runs, runs.table(), run, time.time())

@@ -54,14 +54,8 @@ class TrainTab(Tab):
     def wire(self, frame: Frame) -> None:
         asked, quiet = [frame.language, self.form], frame.quiet
         last: dict[str, Any] = {"trigger_mode": "always_last", **quiet}
-        gr.on(
-            [self.form.input, frame.language.change, self.tab.select],
-            self.checked,
-            asked,
-            self.answer,
-            api_name="check",
-            **last,
-        )
+        gr.on([self.form.input, self.tab.select], self.checked, asked, self.answer, api_name="check", **last)
+        frame.language.change(self.checked, asked, self.answer, api_name=False, **frame.beside)
         self.form.look(self.look, asked, self.looked, api_name="look", **last)
         self.form.attempt(self.attempt, asked, self.tried, api_name="attempt", **last)
         self.form.start(self.started, asked, [self.answer, frame.here, frame.run], api_name="start", **quiet)

@@ -215,10 +215,10 @@ class TryItTab(Tab):
         self.table.click(self.picked, None, self.step, api_name=False, **quiet)
         self._wire_exports(frame, where)
         clear = [self.told, self.export_told]
-        frame.run.change(lambda: ("", "", ""), None, [*clear, self.step], api_name=False, **quiet)
+        frame.run.change(lambda: ("", "", ""), None, [*clear, self.step], api_name=False, **frame.beside)
         self.step.change(self.refreshed, where, list(self.outputs.values()), api_name="try_step", **quiet)
         say_sides = [frame.language]
-        frame.language.change(self.sides_in, say_sides, self.side, api_name=False, **quiet)
+        frame.language.change(self.sides_in, say_sides, self.side, api_name=False, **frame.beside)
 
     def _wire_exports(self, frame: Frame, where: list[Any]) -> None:
         told = [self.export_told, self.exports]
