@@ -25,7 +25,7 @@ REFUSED: list[tuple[str, str | bytes]] = [
     ("rows.jsonl", f"{GOOD}\n" + "[" * 5000),
     ("rows.jsonl", f"{GOOD}\n42\n"),
     ("rows.jsonl", GOOD.encode() + b'\n{"prompt": "\xe9"}\n'),
-    ("rows.jsonl", gzip.compress(GOOD.encode())),
+    ("rows.jsonl", gzip.compress(GOOD.encode(), mtime=0)),
     ("rows.jsonl", '{\n  "prompt": "a"\n}'),
     ("rows.jsonl", f"[{GOOD}]"),
     ("rows.jsonl", f'{GOOD}\n{{"answer": "b"}}\n'),
