@@ -1,4 +1,4 @@
-"""What an open page costs while nobody touches it: seconds of the processor in the browser and in the server.
+"""What the page costs: its start, and while it is open and nobody touches it, in seconds of the processor.
 
     .venv/bin/python benchmarks/page_idle.py
 
@@ -36,6 +36,7 @@ def main() -> None:
         (folder / "outputs").mkdir()
         write_run(folder / "outputs", "tiny-1", finished())
         server = start_server(folder)
+        start_s = spent(server.process.pid)["server_s"]
         try:
             found = measured(server.port, server.process.pid)
         finally:
@@ -43,7 +44,8 @@ def main() -> None:
     print(f"{'tab':10}{'browser_s':>12}{'server_s':>12}{'requests':>12}")
     for tab, numbers in found.items():
         print(f"{tab:10}{numbers['browser_s']:>12.2f}{numbers['server_s']:>12.2f}{numbers['requests']:>12}")
-    print(json.dumps({"idle_s": IDLE_S, "tabs": found}))
+    print(f"start      {start_s:.2f} s until it answers")
+    print(json.dumps({"idle_s": IDLE_S, "start_s": start_s, "tabs": found}))
 
 
 def measured(port: int, server: int) -> dict[str, dict[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +16,6 @@ from tests import warm as warming
 from tests.builders import FAKE_WORKER
 from trainer import launch
 from trainer.machine import spawn
-from trainer.machine.project import PROJECT
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 from trainer.text import LANGUAGE_VARIABLE
@@ -108,21 +105,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., launch.Work
 @pytest.fixture(scope="session")
 def warm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The socket of a process that holds torch and TRL (tests/warm.py); made when a test first asks for it."""
-    path = tmp_path_factory.mktemp("warm") / "socket"
-    own = {
-        **os.environ,
-        **spawn._ENVIRONMENT,
-        "HF_HUB_OFFLINE": "1",
-        "WANDB_MODE": "disabled",
-        warming.SOCKET: str(path),
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.warm"], env=own, cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "warm\n"
+    with warming.process(tmp_path_factory.mktemp("warm") / "socket") as path:
         yield path
-        process.kill()
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 Importing them is most of the time of a short run: five seconds of the processor for every worker, and the tests start
 some fifty. `python -m tests.warm` listens on the socket $ONEGRPO_WARM. `install` makes `trainer.machine.spawn` ask it
-for the modules of MODULES; what is asked for is forked there with the arguments, environment, files and signal mask it
+for those of MODULES; what is asked for is forked there with the arguments, environment, files and signal mask it
 would have had, leads a session of its own, and runs the module as `python -m` does. The warm process imports nothing of
 `trainer`.
 
-The product knows nothing of it, and only tests that ask for the fixture `warm` are served. The runs of a module's
-fixtures (`whole` in tests/e2e), those that the page starts and all others start as they do for everybody.
-`python -m tests.warm app ARGUMENTS` is `python app.py ARGUMENTS` with a worker from the warm process.
+The product knows nothing of it, and only tests that ask for the fixture `warm` are served, and the pages of
+tests/e2e/browser; the runs of a module's fixtures (`whole` in tests/e2e) and all others start as they do for everybody.
+`python -m tests.warm app ARGUMENTS` is `python app.py ARGUMENTS` with workers from the warm process, and
+`python -m tests.warm MODULE` holds what that module imports instead of LIBRARIES.
 """
 
 from __future__ import annotations
@@ -24,12 +25,19 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 SOCKET = "ONEGRPO_WARM"
-MODULES = {"trainer.worker", "trainer.tryit", "tests.e2e.starved_worker"}
+PROJECT = Path(__file__).resolve().parents[1]
+MODULES = {
+    "trainer.worker",
+    "trainer.tryit",
+    "tests.e2e.starved_worker",
+    "tests.unsloth_cpu.worker",
+    "tests.unsloth_cpu.steps",
+}
 LIBRARIES = (
     "torch",
     "transformers",
@@ -97,6 +105,26 @@ def asking() -> Any:
             return Forked(command[2:], options["stdout"].fileno(), options["cwd"], options["env"])
 
     return Asking("subprocess")
+
+
+@contextlib.contextmanager
+def process(path: Path, *modules: str) -> Iterator[Path]:
+    """A warm process that listens on this socket; with what these modules import, or LIBRARIES."""
+    from trainer.machine import spawn
+
+    own = {**os.environ, **spawn._ENVIRONMENT, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    command = [sys.executable, "-m", "tests.warm", *modules]
+    with subprocess.Popen(command, env=own | {SOCKET: str(path)}, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"warm\n" in process.stdout  # read until then: the libraries have their own to say
+        yield path
+        process.kill()
+
+
+def app(environment: Mapping[str, str], *arguments: str) -> list[str]:
+    """`python app.py ARGUMENTS`; in an environment that knows a warm process, with workers forked from it."""
+    program = ["-m", "tests.warm", "app"] if SOCKET in environment else ["app.py"]
+    return [sys.executable, *program, *arguments]
 
 
 def install() -> None:
@@ -170,9 +198,9 @@ def main() -> None:
     if sys.argv[1:2] == ["app"]:
         install()
         sys.argv = ["app.py", *sys.argv[2:]]
-        runpy.run_path(str(Path(__file__).parents[1] / "app.py"), run_name="__main__")
+        runpy.run_path(str(PROJECT / "app.py"), run_name="__main__")
         return
-    for name in LIBRARIES:
+    for name in sys.argv[1:] or LIBRARIES:
         importlib.import_module(name)
     assert not any(name == "trainer" or name.startswith("trainer.") for name in sys.modules)
     become(**serve(os.environ[SOCKET]))

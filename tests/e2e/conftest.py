@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,21 +25,12 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs")
 
 
-def command(*arguments: str) -> list[str]:
-    """With the fixture `warm` the worker it starts is forked from a process that has imported the libraries."""
-    program = ["-m", "tests.warm", "app"] if warming.SOCKET in os.environ else [str(PROJECT / "app.py")]
-    return [sys.executable, *program, *arguments]
-
-
 def start(outputs: Path, *arguments: str) -> subprocess.Popen[str]:
+    """With the fixture `warm` its worker is forked from a process that has imported the libraries."""
     environment = {**os.environ, "ONEGRPO_OUTPUTS": str(outputs)}
-    return subprocess.Popen(
-        command(*arguments),
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    pipe = subprocess.PIPE
+    command = warming.app(environment, *arguments)
+    return subprocess.Popen(command, cwd=PROJECT, env=environment, text=True, stdout=pipe, stderr=pipe)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm as warming
 from tests.builders import finished, write_run
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -66,12 +66,12 @@ def free_port() -> int:
 def start_server(folder: Path, **environment: str) -> Server:
     """Waits until it answers; the caller ends it."""
     port, outputs = free_port(), folder / "outputs"
-    own = {"ONEGRPO_OUTPUTS": str(outputs), "ONEGRPO_STATE": str(folder / "state")}
+    env = os.environ | {"ONEGRPO_OUTPUTS": str(outputs), "ONEGRPO_STATE": str(folder / "state")} | environment
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port)],
+            warming.app(env, "--port", str(port)),
             cwd=PROJECT,
-            env=os.environ | own | environment,
+            env=env,
             stdout=log,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,6 +7,7 @@ unsloth/models/rl.py `PatchFastRL` would. Everything else is Unsloth's own: load
 
 from __future__ import annotations
 
+import functools
 import os
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ MEMORY_BYTES = 16 * 2**30
 
 
 def install(compile_location: str) -> None:
-    """Import Unsloth and let it generate its trainers into that folder."""
+    """Import Unsloth and let it generate its trainers into that folder. Done once in a process and its forks."""
     os.environ |= {
         "UNSLOTH_ALLOW_CPU": "1",
         "UNSLOTH_DISABLE_STATISTICS": "1",
@@ -23,6 +24,11 @@ def install(compile_location: str) -> None:
         "HF_HUB_OFFLINE": "1",  # without it Unsloth asks the Hub about a local folder for half a minute
         "CUDA_VISIBLE_DEVICES": "",  # also on a machine that has a GPU
     }
+    _import_and_patch()
+
+
+@functools.cache
+def _import_and_patch() -> None:
     answer_cuda_questions()
     import unsloth  # noqa: F401
     from unsloth.models import rl

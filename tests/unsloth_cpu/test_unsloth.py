@@ -1,6 +1,7 @@
 """Unsloth's loader, LoRA, generated trainer and loss, under the project's own worker, without a GPU.
 
-Each part runs in its own process with .venv-unsloth on its path (tools/setup_unsloth_cpu.py, part of `make test`).
+Each part runs in its own process with .venv-unsloth on its path (tools/setup_unsloth_cpu.py, part of `make test`);
+all but one are forked from a process that has imported Unsloth (tests/warm.py).
 These tests fail, and never skip, when it is missing or when Unsloth changes under us.
 """
 
@@ -20,9 +21,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests import warm as warming
 from tests.builders import PARENTS
 from tests.records import log_lines
 from trainer import launch, presets
+from trainer.machine import spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
 from trainer.run.rundir import RunDir, outputs_dir
@@ -60,7 +63,10 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("ONEGRPO_OUTPUTS", str(folder / "outputs"))
         patch.setenv("ONEGRPO_STATE", str(folder / "state"))
         _make_gemma(folder / "gemma")
-        yield folder
+        with warming.process(folder / "socket", "tests.unsloth_cpu.installed") as socket:
+            patch.setenv(warming.SOCKET, str(socket))
+            patch.setattr(spawn, "subprocess", warming.asking())
+            yield folder
 
 
 def _make_gemma(folder: Path) -> None:
@@ -139,19 +145,23 @@ def adapter(rundir: RunDir, step: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def facts(surroundings: Path) -> dict[str, Any]:
-    return _printed("tests.unsloth_cpu.facts", surroundings)
+    """In an interpreter of its own: Unsloth must not be imported when it begins."""
+    command = [sys.executable, "-m", "tests.unsloth_cpu.facts", str(surroundings)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return _last_line(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def steps(surroundings: Path) -> dict[str, Any]:
-    return _printed("tests.unsloth_cpu.steps", surroundings)
+    log = surroundings / "steps.log"
+    process = spawn.detached(["tests.unsloth_cpu.steps", str(surroundings)], log)
+    assert process.wait(LIMIT_S) == 0, log.read_text()[-4000:]
+    return _last_line(log.read_text())
 
 
-def _printed(module: str, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", module, str(folder)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=LIMIT_S)
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def _last_line(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text.splitlines()[-1])
     return found
 
 

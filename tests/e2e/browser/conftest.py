@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from tests import warm as warming
 from tests.records import log_lines
 from tests.ui.conftest import PROJECT, Server, end_server, start_server
 from trainer import launch
@@ -69,6 +69,7 @@ class Site:
 
     folder: Path
     server: Server
+    environment: dict[str, str]
 
     @property
     def outputs(self) -> Path:
@@ -86,23 +87,25 @@ class Site:
 
     def restart(self) -> None:
         """A new server on the same folders, on another port, when the old one is gone."""
-        self.server = start_server(self.folder)
+        self.server = start_server(self.folder, **self.environment)
 
     def headless(self, name: str, *changes: str, preset: str = "tiny") -> subprocess.Popen[bytes]:
         """`python app.py --headless` on the folders of this site; ended with it."""
         sets = [flag for change in (*SHORT, *changes) for flag in ("--set", change)]
-        command = [sys.executable, "app.py", "--headless", "--preset", preset, "--name", name, *sets]
-        own = {"ONEGRPO_OUTPUTS": str(self.outputs), "ONEGRPO_STATE": str(self.folder / "state")}
+        state = str(self.folder / "state")
+        env = os.environ | {"ONEGRPO_OUTPUTS": str(self.outputs), "ONEGRPO_STATE": state} | self.environment
+        command = warming.app(env, "--headless", "--preset", preset, "--name", name, *sets)
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                command, cwd=PROJECT, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=PROJECT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
 
 
-def make_site(folder: Path) -> Iterator[Site]:
-    """Whatever workers are left at the end are ended too."""
+def make_site(folder: Path, warm_process: Path) -> Iterator[Site]:
+    """Its workers are forked from a process that has imported the libraries; those left at the end are ended."""
     (folder / "outputs").mkdir()
-    site = Site(folder, start_server(folder))
+    environment = {warming.SOCKET: str(warm_process)}
+    site = Site(folder, start_server(folder, **environment), environment)
     try:
         yield site
     finally:
@@ -116,17 +119,17 @@ def make_site(folder: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, warm_process: Path) -> Iterator[Site]:
     """One server for the tests of a file."""
-    yield from make_site(tmp_path_factory.mktemp("site"))
+    yield from make_site(tmp_path_factory.mktemp("site"), warm_process)
 
 
 @pytest.fixture
-def own_site(tmp_path: Path) -> Iterator[Site]:
+def own_site(tmp_path: Path, warm_process: Path) -> Iterator[Site]:
     """A server for one test alone: one that is killed, or whose runs others must not see."""
     folder = tmp_path / "site"
     folder.mkdir()
-    yield from make_site(folder)
+    yield from make_site(folder, warm_process)
 
 
 @dataclass

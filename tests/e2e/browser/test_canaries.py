@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser.conftest import NARROW, TABS, Site, Watch, open_tab, settle, tab_names, unfold, visit
+from tests.e2e.browser.conftest import NARROW, TABS, Site, Watch, open_tab, settle, tab_names, turn, unfold, visit
 from tests.e2e.browser.poison import Canary, listening, write_poisoned
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir
@@ -36,8 +36,7 @@ def runs(site: Site, canary: Canary) -> list[RunDir]:
     return [write_poisoned(site.outputs, name, canary, end) for name, end in zip(RUNS, ends, strict=True)]
 
 
-@pytest.mark.parametrize("language", ["en", "ko"])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(("run", "language"), [(RUNS[0], "en"), (RUNS[1], "ko")])
 def test_texts_of_a_run_do_nothing_in_any_tab(
     site: Site, runs: Any, canary: Canary, new_page: Any, run: str, language: str
 ) -> None:
@@ -55,8 +54,8 @@ def test_texts_of_a_run_do_nothing_in_any_tab(
 def test_they_do_nothing_on_a_narrow_dark_screen(site: Site, runs: Any, canary: Canary, new_page: Any) -> None:
     page = new_page(site, size=NARROW, scheme="dark", run="evil-1", tab="live")
     read = ""
-    for tab in TABS:  # by its address: the bar of a narrow page holds only some
-        visit(page, site, run="evil-1", tab=tab)
+    for tab in TABS:  # the bar of a narrow page holds only some
+        turn(page, tab)
         settle(page)
         unfold(page)
         read += page.inner_text("body")
@@ -88,9 +87,13 @@ def test_a_report_that_was_saved_and_opened_does_nothing(
 
 
 def test_an_address_that_was_made_up_does_nothing(site: Site, runs: Any, canary: Canary, new_page: Any) -> None:
-    page = new_page(site, lang="en")
-    for piece in (canary.pieces()[0], canary.pieces()[1], "javascript:window.canary=1", "${alert(1)}", "../../etc"):
-        visit(page, site, run=piece, tab=piece, lang=piece, preset=piece, step=piece)
+    page = None
+    for piece in (*canary.pieces()[:2], "javascript:window.canary=1", "${alert(1)}", "../../etc"):
+        everywhere = dict.fromkeys(("run", "tab", "lang", "preset", "step"), piece)
+        if page is None:
+            page = new_page(site, **everywhere)
+        else:
+            visit(page, site, **everywhere)
         settle(page)
         assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
         nothing_happened(page, canary)

@@ -25,8 +25,8 @@ from tests.records import log_lines
 from trainer import launch
 from trainer.run.rundir import RunDir
 
-STEPS = 80
-SHORT = {"checkpoint.save_steps": 20, "eval.max_rows": 16, "log.heartbeat_s": 0.5}
+STEPS = 40
+SHORT = {"checkpoint.save_steps": 10, "eval.max_rows": 16, "log.heartbeat_s": 0.5}
 RUN, OTHER = "mine", "other"
 BATCH, RATE = "optim.per_device_train_batch_size", "optim.learning_rate"
 PATIENCE_MS = 120_000  # for what a worker does: it loads a model, trains and checks what it learned
@@ -46,8 +46,8 @@ def test_from_the_first_card_to_the_report(own_site: Site, new_page: Any) -> Non
     watch_the_reward(page)
     reload_during_the_run(page)
     open_a_second_page(own_site, new_page, page, run)
-    scrub_groups(page)
     stop_and_save(page, run)
+    scrub_groups(page)
     resume_and_let_it_finish(page, run)
     compare_two_runs(page)
     read_the_report(page)
@@ -171,7 +171,6 @@ def scrub_groups(page: Any) -> None:
 def stop_and_save(page: Any, run: RunDir) -> None:
     from playwright.sync_api import expect
 
-    open_tab(page, "Live")
     live_button(page, "stop").click()
     expect(live_button(page, "resume")).to_be_enabled(timeout=PATIENCE_MS)
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-stopped"))
@@ -183,6 +182,7 @@ def resume_and_let_it_finish(page: Any, run: RunDir) -> None:
     """Every step once, in two attempts."""
     from playwright.sync_api import expect
 
+    open_tab(page, "Live")
     live_button(page, "resume").click()
     expect(live_button(page, "stop")).to_be_enabled()
     wait_for(lambda: launch.status_of(run) == "finished")
@@ -251,17 +251,17 @@ def test_a_paused_run_goes_on(own_site: Site, new_page: Any) -> None:
     from playwright.sync_api import expect
 
     page = new_page(own_site, lang="en")
-    start(page, "rested", SHORT | {"optim.max_steps": 30})
+    start(page, "rested", SHORT | {"optim.max_steps": 14})
     run = own_site.run("rested")
     wait_for(lambda: len(steps(run)) >= 2)
     live_button(page, "pause").click()
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-paused"), timeout=PATIENCE_MS)
     assert launch.status_of(run) == "paused"
-    assert len(steps(run)) < 30
+    assert len(steps(run)) < 14
     going_on = live_button(page, "resume")
     expect(going_on).to_have_text("Continue")
     going_on.click()
     expect(live_button(page, "pause")).to_be_enabled()
     wait_for(lambda: launch.status_of(run) == "finished")
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-finished"))
-    assert steps(run) == list(range(1, 31))
+    assert steps(run) == list(range(1, 15))

@@ -13,7 +13,7 @@ from tests.e2e.browser.conftest import Site, Watch, start, steps, wait_for
 from trainer import launch
 from trainer.run.state import RunFollower
 
-STEPS = 30
+STEPS = 16
 SHOWN_S = 5.0
 
 
@@ -21,7 +21,7 @@ SHOWN_S = 5.0
 def test_the_run_goes_on_and_a_new_server_shows_it(own_site: Site, new_page: Any, watch: Watch) -> None:
     """The page started it, and its worker is a child of the server that is killed."""
     page = new_page(own_site, lang="en")
-    start(page, "watched", {"optim.max_steps": STEPS, "checkpoint.save_steps": 10, "eval.max_rows": 16})
+    start(page, "watched", {"optim.max_steps": STEPS, "checkpoint.save_steps": 5, "eval.max_rows": 16})
     run = own_site.run("watched")
     wait_for(lambda: len(steps(run)) >= 3)
 

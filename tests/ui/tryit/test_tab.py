@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm as warming
 from tests.builders import finished, write_run
 from tests.tryit.conftest import WAIT_S, trained  # noqa: F401
 from tests.ui.conftest import Server, end_server, start_server
@@ -22,12 +23,13 @@ SAMPLING = (0, 12, "", 0)
 
 
 @pytest.fixture(scope="module")
-def page(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
+def page(trained: Path, warm_process: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
     folder = tmp_path_factory.mktemp("try")
     (folder / "outputs").mkdir()
     shutil.copytree(trained, folder / "outputs" / "short")
     write_run(folder / "outputs", "empty", finished())
-    server = start_server(folder, PATH=str(folder), LLAMA_CPP="", UNSLOTH_LLAMA_CPP_PATH=str(folder), HF_TOKEN="")
+    none = {"PATH": str(folder), "LLAMA_CPP": "", "UNSLOTH_LLAMA_CPP_PATH": str(folder), "HF_TOKEN": ""}
+    server = start_server(folder, **none, **{warming.SOCKET: str(warm_process)})
     yield server
     end_server(server)
     identity = reading.process(RunDir(folder / "outputs" / "short")).identity
