@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm as warming
 from tests.evaluate import independent_scores
 from trainer import presets
 from trainer.machine.json_files import read_json
@@ -33,18 +34,22 @@ SHORT = (
 )
 
 
-def command(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def command(outputs: Path, *words: str, warm: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`python WORDS`; with a warm process `python app.py WORDS`, and the worker is forked from it."""
     environment = {**os.environ, "ONEGRPO_OUTPUTS": str(outputs)}
-    return subprocess.run(
-        [sys.executable, *words], env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=280
-    )
+    words = (sys.executable, *words)
+    if warm:
+        environment[warming.SOCKET] = str(warm)
+        words = tuple(warming.app(environment, *words[1:]))
+    return subprocess.run(words, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=280)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+def run(tmp_path_factory: pytest.TempPathFactory, warm_process: Path) -> RunDir:
     outputs = tmp_path_factory.mktemp("outputs")
     sets = [word for value in SHORT for word in ("--set", value)]
-    done = command(outputs, "app.py", "--headless", "--preset", "malpyeong-tiny", "--name", "contest", *sets)
+    words = ("--headless", "--preset", "malpyeong-tiny", "--name", "contest", *sets)
+    done = command(outputs, *words, warm=warm_process)
     assert done.returncode == 0, done.stdout + done.stderr
     return RunDir(outputs / "contest")
 
@@ -97,7 +102,7 @@ def test_evaluate_agrees_with_a_script_of_its_own_and_names_the_best(run: RunDir
         assert of_the_run[epoch["step"]]["rouge1"] == pytest.approx(epoch["rouge1"], abs=1e-6)
 
 
-def test_an_attempt_that_ended_before_its_answers_were_written_is_caught_up(run: RunDir, tmp_path: Path) -> None:
+def test_an_attempt_that_ended_before_its_answers_were_written_is_caught_up(run: RunDir, warm_process: Path) -> None:
     """As after a kill between the two: the checkpoint is there, its answers are not."""
     wanted = run.inference_file("0.5").read_text(encoding="utf-8")
     run.inference_file("0.5").unlink()
@@ -105,7 +110,7 @@ def test_an_attempt_that_ended_before_its_answers_were_written_is_caught_up(run:
     finished = run.events.read_text(encoding="utf-8").splitlines()
     kept = [line for line in finished if json.loads(line)["kind"] not in ("run_finished", "eval")]
     run.events.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    done = command(run.path.parent, "app.py", "--headless", "--resume", "contest")
+    done = command(run.path.parent, "--headless", "--resume", "contest", warm=warm_process)
     assert done.returncode == 0, done.stdout + done.stderr
     assert run.inference_file("0.5").read_text(encoding="utf-8") == wanted
     assert checkpoints.listed(run.checkpoints)[-1] == checkpoint

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm as warming
 from tests.e2e.conftest import PROJECT, finish, start, steps_seen, wait_for_step, weights_hash
 from tests.records import log_lines
 from trainer import launch
@@ -53,9 +54,11 @@ def events(run: RunDir, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(outputs: Path) -> RunDir:
+def whole(outputs: Path, warm_process: Path) -> RunDir:
     """An uninterrupted run of 12 steps, with one checkpoint at its end."""
-    code, _, printed = finish(train(outputs, "whole", "optim.max_steps=12"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warming.SOCKET, str(warm_process))
+        code, _, printed = finish(train(outputs, "whole", "optim.max_steps=12"))
     assert code == 0, printed
     return RunDir(outputs / "whole")
 
