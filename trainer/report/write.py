@@ -11,6 +11,7 @@ from typing import Literal
 
 from trainer import text as texts
 from trainer.errors import Problem, RunError
+from trainer.machine.secrets import Redactor
 from trainer.report import compare, html, markdown, material, sections
 from trainer.report.document import Report
 from trainer.report.material import Material
@@ -72,7 +73,12 @@ def _build(found: Sequence[Material], language: str, step: int | None) -> Report
 
 def text_of(rundirs: Sequence[RunDir], language: str, form: Form, step: int | None = None) -> str:
     """The same as text, written nowhere."""
-    return FORMS[form](_build([material.of(rundir) for rundir in rundirs], language, step))
+    return _rendered(_build([material.of(rundir) for rundir in rundirs], language, step), form)
+
+
+def _rendered(report: Report, form: Form) -> str:
+    """Reports are passed on: what is secret stays here."""
+    return Redactor(os.environ).text(FORMS[form](report))
 
 
 def after_run(rundir: RunDir) -> None:
@@ -84,8 +90,8 @@ def after_run(rundir: RunDir) -> None:
             return
         for language in texts.languages():
             report = sections.build(m, language)
-            for form, render in FORMS.items():
-                _store(rundir.report_file(language, form), render(report))
+            for form in FORMS:
+                _store(rundir.report_file(language, form), _rendered(report, form))
     except Exception as error:  # whatever a log may hold, a report is not worth a run
         said = f"{type(error).__name__}: {error}"
         print(texts.here()("report.not_made", said=said), file=sys.stderr, flush=True)
