@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from trainer import launch
-from trainer.machine import folders
 from trainer.machine.folders import is_open, make_private
 from trainer.preflight import doctor
 from trainer.run import rundir
@@ -64,7 +63,7 @@ def test_a_mount_another_users_folder_and_a_disk_without_modes_stay_and_a_file_i
 
 def test_windows_makes_its_folders_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(folders.os, "name", "nt")
+    monkeypatch.setattr(os, "name", "nt")
     monkeypatch.setattr(Path, "mkdir", lambda _, *mode, **how: asked.append((mode, how)))
     make_private(tmp_path, named=False)
     assert asked == [((), {"parents": True, "exist_ok": True})]

@@ -28,6 +28,7 @@ def make_private(folder: Path, *, named: bool) -> None:
                 folder.chmod(folder.stat().st_mode & 0o7700)
 
 
-def is_open(folder: Path) -> bool:
-    """Whether other users of this machine may enter or list it; False on Windows, where the mode does not tell."""
-    return os.name != "nt" and folder.is_dir() and bool(folder.stat().st_mode & OTHERS)
+def is_open(path: Path) -> bool:
+    """Whether a folder or file is there that lets other users of this machine in; never on Windows, where the mode does
+    not tell."""
+    return os.name != "nt" and path.exists() and bool(path.stat().st_mode & OTHERS)
