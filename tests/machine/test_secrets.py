@@ -26,6 +26,11 @@ def test_a_short_value_is_no_secret(tmp_path: Path) -> None:
     assert redactor.text("true or false") == "true or false"
 
 
+def test_a_plain_word_and_code_that_looks_like_a_query_stay() -> None:
+    text = "training goes on if a&&key=b?token=c:d"
+    assert Redactor({"AWS_PROFILE": "training", "DESKTOP_SESSION": "training"}).text(text) == text
+
+
 def test_a_password_in_netrc_is_replaced(tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine a.example login me password {PLANTED}\n")

@@ -6,6 +6,7 @@ stand: a completion, a data path, a parameter of a reward. No third-party packag
 
 from __future__ import annotations
 
+import dataclasses
 import netrc
 import re
 from collections.abc import Iterable, Mapping
@@ -19,14 +20,17 @@ SECRET = "[secret]"
 SHORTEST = 8  # characters: TOKENIZERS_PARALLELISM=false is no secret, and "false" stands everywhere
 # Short words are held against what they are part of: PAT is not PATH, AUTH not AUTHOR, PWD alone is the folder.
 _NAMES = re.compile(
-    r"KEY|TOKEN|SECRET|PASS|CRED|COOKIE|SESSION|DSN|PRIVATE|WEBHOOK|JWT|BEARER|CONN(?:ECTION)?_?STR|^AWS_"
+    r"KEY|TOKEN|SECRET|PASS|CRED|COOKIE|DSN|PRIVATE|WEBHOOK|JWT|BEARER|CONN(?:ECTION)?_?STR"
     r"|(?<!COM)(?<!EX)PATS?(?![A-Z])|AUTH(?!OR(?!IZ))|(?<!^)(?<!^OLD)PWD|(?:^|_)(?:PW|PSK|SAS|OTP)(?![A-Z])",
     re.IGNORECASE,
 )
+# Nobody else's business either, but often a plain word, which must not be taken out of every text: AWS_PROFILE=training
+_NAMES_ONLY = re.compile(r"SESSION|^AWS_", re.IGNORECASE)
 _FIELD = r"[\w.-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|key|signature|sig|credential)\s*=\s*"
+_ADDRESS = re.compile(r"""://[^\s"'<>]+""")
 # What a person or a program has put into an address, and into the query behind it.
-_IN_ADDRESS = re.compile(r"""(?<=://)[^/\s"'<>?#]+(?=@)""")
-_IN_QUERY = re.compile(rf"""(?<=[?&])({_FIELD})[^&\s"'<>#]+""", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"(?<=://)[^/?#]+(?=@)")
+_IN_QUERY = re.compile(rf"([?&](?:amp;)?{_FIELD})[^&#]+", re.IGNORECASE)
 # A value may also be a proxy without http://, fields (password=... user=...), an address with a raw / in its password.
 _IN_VALUE = re.compile(
     rf"""://[^\s/?#]*@|://[^\s/@:]*:\S*@|^[^\s/@:]*:[^\s/@][^\s@]*@[^\s/@]+|(?:^|[\s;?&,"']){_FIELD}[^\s;&]""",
@@ -41,12 +45,12 @@ _SETTING = re.compile(
 
 def is_secret(name: str, value: str = "") -> bool:
     """Whether a variable is to be kept from code that is not ours: its name says so, or its value holds a password."""
-    return bool(_NAMES.search(name) or _IN_VALUE.search(value))
+    return bool(_NAMES.search(name) or _NAMES_ONLY.search(name) or _IN_VALUE.search(value))
 
 
 def hide(text: str) -> str:
     """Without the user, the password and the keys that stand in its addresses."""
-    return _IN_QUERY.sub(rf"\1{SECRET}", _IN_ADDRESS.sub(SECRET, text))
+    return _ADDRESS.sub(lambda found: _IN_QUERY.sub(rf"\1{SECRET}", _IN_ADDRESS.sub(SECRET, found[0])), text)
 
 
 class Redactor:
@@ -69,13 +73,16 @@ class Redactor:
         return hide(text)
 
     def clean(self, value: Any) -> Any:
-        """A copy of plain values, its keys looked through as well."""
+        """A copy of plain values and of records of such, its keys looked through as well."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
             return {self.text(str(key)): self.clean(part) for key, part in value.items()}
         if isinstance(value, list | tuple):
             return [self.clean(part) for part in value]
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            parts = {each.name: self.clean(getattr(value, each.name)) for each in dataclasses.fields(value)}
+            return dataclasses.replace(value, **parts)
         return value
 
     def config(self, value: Any) -> Any:

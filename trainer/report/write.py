@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from trainer import text as texts
 from trainer.errors import Problem, RunError
 from trainer.machine.secrets import Redactor
 from trainer.report import compare, html, markdown, material, sections
-from trainer.report.document import Report
+from trainer.report.document import Charts, Report
 from trainer.report.material import Material
 from trainer.run.rundir import RunDir
 
@@ -77,8 +78,13 @@ def text_of(rundirs: Sequence[RunDir], language: str, form: Form, step: int | No
 
 
 def _rendered(report: Report, form: Form) -> str:
-    """Reports are passed on: what is secret stays here."""
-    return Redactor(os.environ).text(FORMS[form](report))
+    """Reports are passed on: what is secret stays here. Taken out before a form escapes or breaks it."""
+    clean = Redactor(os.environ).clean
+    sections = [
+        replace(section, blocks=[block if isinstance(block, Charts) else clean(block) for block in section.blocks])
+        for section in report.sections
+    ]
+    return FORMS[form](replace(report, title=clean(report.title), subtitle=clean(report.subtitle), sections=sections))
 
 
 def after_run(rundir: RunDir) -> None:
