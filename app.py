@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     add("--list-presets", action="store_true", help="list the presets and stop")
     add("--host", default="127.0.0.1", help="address the page listens on (default: %(default)s)")
     add("--port", type=int, default=7860, help="port of the page (default: %(default)s)")
-    add("--auth", metavar="USER:PASSWORD", help="ask for it before showing the page")
+    add("--auth-file", metavar="FILE", help="ask for the USER:PASSWORD in it; so does $ONEGRPO_AUTH")
+    add("--auth", metavar="USER:PASSWORD", help="the same; every user of the machine sees it in ps")
     add("--lang", metavar="en|ko", help="language of the console (default: LANG's)")
     given = parser.parse_args(arguments)
 
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             return train.headless(given.preset, given.set, given.name)
         from trainer.ui import serve
 
-        return serve(host=given.host, port=given.port, auth=given.auth)
+        return serve(host=given.host, port=given.port, auth=given.auth, auth_file=given.auth_file)
 
     return exit_code(run)
 

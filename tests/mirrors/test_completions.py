@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from trainer.machine.secrets import Redactor
 from trainer.mirrors import completions
-from trainer.mirrors.secrets import Redactor
 from trainer.run.rundir import RunDir
 
 NONE = Redactor({})

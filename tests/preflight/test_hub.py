@@ -17,6 +17,7 @@ from tests.preflight.conftest import CONFIG, NAME, Hub, online
 from trainer.errors import Problem
 from trainer.preflight import hub as hub_room
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 MakeSpec = Callable[..., RunSpec]
 Look = Callable[[RunSpec], list[Problem]]
@@ -322,3 +323,10 @@ def test_a_download_larger_than_the_disk_is_refused(
 )
 def test_only_what_transformers_takes_is_counted(names: set[str], wanted: set[str]) -> None:
     assert hub_room._wanted(names) == wanted
+
+
+def test_the_password_of_an_endpoint_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:canary@mirror.example")
+    told = str(hub_room._not_now(503, Message("preflight.no_reason")))
+    assert "mirror.example" in told
+    assert "canary" not in told

@@ -127,3 +127,15 @@ def test_a_log_that_holds_nonsense_still_has_a_report(run: RunDir) -> None:
             log.write(event + "\n")
     reports.after_run(run)
     assert (run.report / "report.en.html").is_file()
+
+
+@pytest.mark.parametrize("form", list(reports.FORMS))
+def test_a_report_is_passed_on_and_holds_no_secret(form: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = run.read_spec().model.name  # an HTML report breaks it at the slash
+    organisation = name.partition("/")[0]
+    assert organisation in reports.text_of([run], "en", form)
+    monkeypatch.setenv("REGISTRY_PASS", name)
+    reports.after_run(run)
+    for text in (reports.text_of([run], "en", form), run.report_file("en", form).read_text(encoding="utf-8")):
+        assert organisation not in text
+        assert "secret" in text

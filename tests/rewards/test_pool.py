@@ -66,7 +66,7 @@ def short(completions, **columns):
     return [1.0]
 
 def environment(completions, **columns):
-    return [float(any(name in os.environ for name in ("WANDB_API_KEY", "HF_TOKEN", "MY_PASSWORD")))] * len(completions)
+    return [float("canary" in repr(os.environ) or "kept" not in os.environ["X_PATH"])] * len(completions)
 
 def prints(completions, **columns):
     print("noise" * 1000 * len(completions), flush=True)
@@ -238,8 +238,11 @@ def test_a_wrong_shape_is_refused_by_name(make: Callable[..., Pool]) -> None:
 
 
 def test_secrets_stay_out_of_the_processes(make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WANDB_API_KEY", "HF_TOKEN", "MY_PASSWORD"):
+    monkeypatch.setenv("X_PATH", "kept")
+    for name in ("WANDB_API_KEY", "MY_PASSWORD", "GITHUB_PAT", "DB_PASS", "AWS_REGION", "ONEGRPO_AUTH"):
         monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("DATABASE_URL", "postgres://me:canary@host/db")
+    monkeypatch.setenv("https_proxy", "http://me:canary@proxy:3128")
     assert ask(make("environment"), "environment") == [0.0] * 10
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from trainer.export.source import Source
+from trainer.machine.secrets import Redactor
 from trainer.mirrors import completions
-from trainer.mirrors.secrets import Redactor
 from trainer.report import material
 from trainer.run.groups import DEAD, OUTCOMES, read_groups
 from trainer.run.rollouts import write

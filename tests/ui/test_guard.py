@@ -111,6 +111,36 @@ def test_another_web_page_can_call_nothing(server: Server) -> None:
     assert [path.name for path in server.outputs.iterdir()] == ["tiny-1"]
 
 
+def test_nobody_can_upload_anything(server: Server) -> None:
+    for kind in ("multipart/form-data; boundary=x", " Multipart/Form-Data;boundary=x", "multipart/mixed; boundary=x"):
+        for path in ("/gradio_api/upload", "/gradio_api/component_server", "/gradio_api/stream/x", "/", "/login/x"):
+            status, text, _ = server.ask("POST", path, MULTIPART, Content_Type=kind)
+            assert (status, text.strip()) == (413, words("en")("refused.upload")), (kind, path)
+    assert not list((server.outputs.parent / "state").rglob("a.txt"))
+    assert (server.outputs.parent / "state" / "page").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_body_has_a_size(server: Server) -> None:
+    large = "x" * (serving.MOST_BODY + 1)
+    assert server.ask("POST", "/gradio_api/queue/join", large, Content_Type="application/json")[0] == 413
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "x"])
+def test_another_web_page_may_link_to_the_page_and_to_nothing_else(server: Server, site: str) -> None:
+    link = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert server.ask("GET", "/?run=tiny-1&tab=groups", **link)[0] == 200
+    doors = ("/logout", "/gradio_api/deep_link?session_hash=x", "/gradio_api/startup-events", "/config", "//", "/login")
+    for path in (*doors, "/exports/tiny-1/merged-2/model.safetensors", "/gradio_api/heartbeat/x"):
+        status, text, _ = server.ask("GET", path, **link)
+        assert (status, text.strip()) == (403, words("en")("refused.origin")), path
+    picture = link | {"Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"}
+    frame = link | {"Sec_Fetch_Dest": "iframe"}
+    for method, headers in (("GET", picture), ("GET", frame), ("POST", link)):
+        assert server.ask(method, "/", **headers)[0] == 403
+    for own in ("same-origin", "none"):
+        assert server.ask("GET", "/config", Sec_Fetch_Site=own)[0] == 200
+
+
 def test_another_web_page_can_upload_nothing(server: Server) -> None:
     headers = {"Content_Type": "multipart/form-data; boundary=x"}
     foreign = headers | {"Origin": "http://evil.com"}
@@ -144,9 +174,10 @@ def test_watching_the_traffic_and_the_tool_protocol_are_off(server: Server) -> N
         ("0.0.0.0", None, "password"),
         ("192.168.1.5", None, "password"),
         ("::", None, "password"),
-        ("127.0.0.1", "me", "--auth me:"),
-        ("0.0.0.0", "me:", "--auth me:"),
-        ("0.0.0.0", ":secret", "--auth me:"),
+        ("127.0.0.1", "me", "ONEGRPO_AUTH=me:"),
+        ("0.0.0.0", "me:", "ONEGRPO_AUTH=me:"),
+        ("0.0.0.0", ":secret", "ONEGRPO_AUTH=me:"),
+        ("0.0.0.0", "me:\udcff", "ONEGRPO_AUTH=me:"),
     ],
 )
 def test_nobody_else_comes_in_without_a_password(host: str, auth: str | None, word: str) -> None:
@@ -157,7 +188,7 @@ def test_nobody_else_comes_in_without_a_password(host: str, auth: str | None, wo
 
 
 def test_a_password_may_hold_a_colon_and_is_optional_on_this_machine() -> None:
-    assert serving.check_access("0.0.0.0", "me:a:b") == ("me", "a:b")
+    assert serving.check_access("0.0.0.0", ("--auth", "me:a:b")) == ("me", "a:b")
     for host in ("127.0.0.1", "localhost", "::1", "127.0.0.2"):
         assert serving.check_access(host, None) is None
 
@@ -182,7 +213,7 @@ def test_a_host_that_is_not_here_is_one_clear_line() -> None:
 def test_gradios_variables_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHARE", "ALLOWED_PATHS", "SERVER_NAME", "MCP_SERVER", "ROOT_PATH"):
         monkeypatch.setenv(f"GRADIO_{name}", "1")
-    for name in ("NO_PROXY", "no_proxy", "GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):
+    for name in ("FORWARDED_ALLOW_IPS", "NO_PROXY", "no_proxy", "GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):
         monkeypatch.setenv(name, "x")
     serving.set_environment("127.0.0.1")
     left = {name for name in os.environ if name.startswith("GRADIO_")}

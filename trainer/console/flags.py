@@ -20,5 +20,6 @@ def _conflicts(given: Namespace) -> dict[str, bool]:
         "checkpoint": bool(given.checkpoint and not given.resume),
         "which": bool((given.headless or given.dry_run) and not (chosen or given.list_presets)),
         "dry_run": bool(given.dry_run and given.resume),
+        "auth": given.auth is not None and given.auth_file is not None,
         "page": bool(page and (chosen or given.set or given.name)),
     }

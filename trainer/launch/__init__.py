@@ -37,7 +37,7 @@ from trainer.launch.control import (
 from trainer.launch.deletion import Contents, contents, delete
 from trainer.launch.exits import EXIT_FAILED, EXIT_FINISHED, EXIT_INPUT, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 from trainer.launch.extension import extend, extended_total, extension_notes
-from trainer.launch.locks import LOCK_WAIT_S, hold_gpu_lock, hold_lock, state_dir
+from trainer.launch.locks import LOCK_WAIT_S, hold_gpu_lock, hold_lock, make_state_dir, state_dir
 from trainer.launch.preparation import create, plan_here, prepare
 from trainer.run.stop_requests import StopRequest
 
@@ -45,7 +45,7 @@ __all__ = [
     "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
     "LOCK_WAIT_S", "WORKER",
     "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create", "delete", "extend",
-    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "kill", "more_is_asked",
+    "extended_total", "extension_notes", "hold_gpu_lock", "hold_lock", "kill", "make_state_dir", "more_is_asked",
     "next_attempt", "not_running_problem", "pause", "plan_here", "prepare", "resume", "save_asked", "save_now", "start",
     "start_next_attempt", "state_dir", "status_of", "stop", "stop_asked", "wait_until_ended",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import rewind
 from trainer.run.best import LATEST, resolve_checkpoint
-from trainer.run.rundir import RunDir
+from trainer.run.rundir import RunDir, make_outputs
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status, imported_problem, worker_alive
 from trainer.text import Message
@@ -69,6 +69,7 @@ def start(
     say: Callable[[Message], None] = _silent,
 ) -> WorkerHandle:
     """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume."""
+    make_outputs(rundir.path.parent)  # made by an earlier version, it may be open to others
     with Lock(rundir.start_lock) as starting:
         if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
             raise RunError(Problem("launch.being_started", name=rundir.name))

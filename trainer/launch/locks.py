@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from trainer.errors import Problem, RunError
+from trainer.machine.folders import make_private
 from trainer.machine.process import Lock
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
@@ -57,7 +58,7 @@ def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
 
 def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
     """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
-    lock = Lock(state_dir() / f"gpu-{uuid}.lock")
+    lock = Lock(make_state_dir() / f"gpu-{uuid}.lock")
     if not lock.take(Holder.mine(use, run).stored(), wait_s):
         raise RunError(_gpu_problem(uuid, lock))
     return lock
@@ -78,6 +79,13 @@ def state_dir() -> Path:
         return Path(named)
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "onegrpo"
+
+
+def make_state_dir() -> Path:
+    """The same, made where it is missing; only its user may enter. Raises OSError."""
+    folder = state_dir()
+    make_private(folder, named=bool(os.environ.get(STATE_VARIABLE)))
+    return folder
 
 
 def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:

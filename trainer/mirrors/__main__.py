@@ -25,10 +25,10 @@ import psutil
 
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
+from trainer.machine.secrets import Redactor
 from trainer.mirrors import completions, probe
 from trainer.mirrors.metric_rows import MetricRow, Rows
 from trainer.mirrors.recorded import newest_step, remove_empty
-from trainer.mirrors.secrets import Redactor
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
 from trainer.run.records import (
     AlertEvent,

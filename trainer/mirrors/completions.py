@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.mirrors.secrets import Redactor
+from trainer.machine.secrets import Redactor
 from trainer.run.groups import Completion, Group, read_groups
 from trainer.run.rundir import RunDir
 

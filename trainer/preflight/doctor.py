@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, TextIO, get_args
 
 from trainer.machine import gpu
+from trainer.machine.folders import is_open
 from trainer.machine.project import PROJECT
 from trainer.text import Message, Words, here
 from trainer.text.layout import left, width
@@ -275,6 +276,9 @@ def check_writable(outputs: Path) -> DoctorFinding:
     except OSError as error:
         seen = Message("doctor.outputs_closed", folder=str(place), reason=error.strerror)
         return DoctorFinding(title, "missing", seen, Message("doctor.make_it_yours", folder=str(place)))
+    if is_open(outputs):
+        seen, todo = Message("doctor.outputs_open", folder=str(outputs)), Message("doctor.narrow", folder=str(outputs))
+        return DoctorFinding(title, "warn", seen, todo)
     return DoctorFinding(title, "ok", _as_is(str(outputs)))
 
 

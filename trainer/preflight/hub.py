@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trainer.errors import Problem
+from trainer.machine.secrets import hide
 from trainer.preflight import doctor, local, machine, model_files, repo_id
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
@@ -163,10 +164,10 @@ def _ask(spec: RunSpec, has_gpu: bool, cached: Message) -> Found:
     except httpx.ReadTimeout:
         return Found()  # it is there and slow: the worker waits longer
     except (httpx.HTTPError, httpx.InvalidURL, OfflineModeIsEnabled, OSError) as error:
-        values = {"cached": cached, "endpoint": endpoint(), "error": type(error).__name__}
+        values = {"cached": cached, "endpoint": hide(endpoint()), "error": type(error).__name__}
         return Found([Problem("preflight.hub_unreachable", WHERE, **values)])
     except (ValueError, TypeError, KeyError, AttributeError):  # a page where JSON should be: a hotel's login
-        return Found([Problem("preflight.not_the_hub", WHERE, cached=cached, endpoint=endpoint())])
+        return Found([Problem("preflight.not_the_hub", WHERE, cached=cached, endpoint=hide(endpoint()))])
     config = info.get("config") if isinstance(info.get("config"), dict) else {}
     base, model = _base_model(config, info.get("cardData")), Message("preflight.on_the_hub", name=name)
     missing = model_files.problem(spec, set(files), base, model)
@@ -201,7 +202,7 @@ def _refused(spec: RunSpec, error: Any) -> Problem | None:
     status = error.response.status_code
     if isinstance(error, errors.GatedRepoError):
         key = "preflight.gated_for_this_token" if has_token else "preflight.gated_without_token"
-        return Problem(key, WHERE, name=name, endpoint=endpoint())
+        return Problem(key, WHERE, name=name, endpoint=hide(endpoint()))
     if isinstance(error, errors.RevisionNotFoundError):
         return Problem("preflight.no_revision", "model.revision", revision=spec.model.revision, name=name)
     if isinstance(error, errors.RepositoryNotFoundError) or (status == 401 and not has_token):
@@ -223,9 +224,9 @@ def _not_now(status: int, cached: Message) -> Problem | None:
     if status != 429 and status < 500:
         return None
     if status != 429:
-        return Problem("preflight.hub_down", WHERE, cached=cached, endpoint=endpoint(), status=status)
+        return Problem("preflight.hub_down", WHERE, cached=cached, endpoint=hide(endpoint()), status=status)
     key = "preflight.too_many_requests" if get_token() else "preflight.too_many_requests_without_token"
-    return Problem(key, WHERE, cached=cached, endpoint=endpoint(), status=status)
+    return Problem(key, WHERE, cached=cached, endpoint=hide(endpoint()), status=status)
 
 
 def _base_model(config: dict[str, Any], card: Any) -> str | None:

@@ -6,13 +6,15 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from trainer import text as texts
 from trainer.errors import Problem, RunError
+from trainer.machine.secrets import Redactor
 from trainer.report import compare, html, markdown, material, sections
-from trainer.report.document import Report
+from trainer.report.document import Charts, Report
 from trainer.report.material import Material
 from trainer.run.rundir import RunDir
 
@@ -72,7 +74,17 @@ def _build(found: Sequence[Material], language: str, step: int | None) -> Report
 
 def text_of(rundirs: Sequence[RunDir], language: str, form: Form, step: int | None = None) -> str:
     """The same as text, written nowhere."""
-    return FORMS[form](_build([material.of(rundir) for rundir in rundirs], language, step))
+    return _rendered(_build([material.of(rundir) for rundir in rundirs], language, step), form)
+
+
+def _rendered(report: Report, form: Form) -> str:
+    """Reports are passed on: what is secret stays here. Taken out before a form escapes or breaks it."""
+    clean = Redactor(os.environ).clean
+    sections = [
+        replace(section, blocks=[block if isinstance(block, Charts) else clean(block) for block in section.blocks])
+        for section in report.sections
+    ]
+    return FORMS[form](replace(report, title=clean(report.title), subtitle=clean(report.subtitle), sections=sections))
 
 
 def after_run(rundir: RunDir) -> None:
@@ -84,8 +96,8 @@ def after_run(rundir: RunDir) -> None:
             return
         for language in texts.languages():
             report = sections.build(m, language)
-            for form, render in FORMS.items():
-                _store(rundir.report_file(language, form), render(report))
+            for form in FORMS:
+                _store(rundir.report_file(language, form), _rendered(report, form))
     except Exception as error:  # whatever a log may hold, a report is not worth a run
         said = f"{type(error).__name__}: {error}"
         print(texts.here()("report.not_made", said=said), file=sys.stderr, flush=True)

@@ -19,7 +19,6 @@ import json
 import os
 import pickle
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any
 
 from trainer.errors import Problem, RewardError
 from trainer.machine.project import PROJECT
+from trainer.machine.secrets import is_secret
 from trainer.rewards.building import Named, Recipe, make
 from trainer.rewards.calls import Answer, Call
 from trainer.rewards.child import LENGTH
@@ -44,7 +44,6 @@ END_S = 1.0  # for the kernel to end a process
 LEAST_ROW_S = 0.05  # with less a row would fail by the scheduler's doing
 PRINTED = 20_000  # bytes a process may print while it works on one task
 USUAL_ROW_S = 1.0  # below it no row is called slow, whatever its neighbours took
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _PENDING = object()
 
 
@@ -395,6 +394,6 @@ def _refuse_unmade(message: list[Any]) -> None:
 def _environment(recipes: Sequence[Recipe]) -> dict[str, str]:
     """The worker's without secrets, but for those that a component names as its own (`api_key_env`)."""
     named = {str(recipe.params["api_key_env"]) for recipe in recipes if "api_key_env" in recipe.params}
-    kept = {name: value for name, value in os.environ.items() if name in named or not _SECRET.search(name)}
+    kept = {name: value for name, value in os.environ.items() if name in named or not is_secret(name, value)}
     # One process a core already: more threads in each would only be in each other's way.
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ValidationError
 
 from trainer.errors import Problem, RunError
+from trainer.machine.folders import make_private
 from trainer.machine.json_files import read_json, sync_folder, write_json
 from trainer.machine.project import PROJECT
 from trainer.run.checkpoints import checkpoint_name
@@ -60,6 +61,11 @@ _ATTEMPT = re.compile(r"attempt_(\d+)\.log")
 def outputs_dir() -> Path:
     """Where runs live: $ONEGRPO_OUTPUTS, else outputs/ of the project."""
     return Path(os.environ.get(OUTPUTS_VARIABLE) or PROJECT / "outputs").resolve()
+
+
+def make_outputs(outputs: Path) -> None:
+    """Make it where it is missing; only its user may enter. Raises OSError."""
+    make_private(outputs, named=outputs != PROJECT / "outputs")
 
 
 def outputs_problem(outputs: Path) -> Problem | None:
@@ -296,7 +302,7 @@ class RunDir:
     def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:
         """Make outputs/<name> with its three files. Raises RunError: name bad or taken."""
         path = _checked(outputs, name)
-        outputs.mkdir(parents=True, exist_ok=True)
+        make_outputs(outputs)
         _sweep(outputs)
         draft = cls(outputs / f"{_UNFINISHED}{name}-{os.getpid()}-{secrets.token_hex(4)}")
         try:

@@ -3,7 +3,8 @@
 Gradio 6.31 runs a function for a request from any web page whose name was pointed at this machine
 (DNS rebinding: it even answers with that page as an allowed origin), stores uploads sent by other
 pages, and may be framed by any page. So: Host must be an address of this server, Origin, if there,
-the same as Host; otherwise 403. No third-party package.
+the same as Host; otherwise 403. A page elsewhere may link to this one and to nothing else: a mere GET such as /logout
+has effects. Nothing here takes an upload (a TOML is read in the browser), so none is stored. No third-party package.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Guard:
         for name, value in scope["headers"]:
             found.setdefault(name.lower(), []).append(value.decode("latin-1"))
         refused = self.refusal(found.get(b"host", []), found.get(b"origin", []))
+        refused = refused or _from_elsewhere(scope, found) or _upload(scope, found)
         if refused:
             await self._refuse(scope, send, refused, found.get(b"accept-language", [""])[0])
             return
@@ -109,8 +111,26 @@ class Guard:
         say = words(preferred(language))
         text = say(f"refused.{why}", host=self.shown, port=self.port)
         headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
-        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        status = 413 if why == "upload" else 403
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+
+
+def _from_elsewhere(scope: Message, found: dict[bytes, list[str]]) -> str:
+    """ "origin" for what another page asks for, as browsers tell it of https and of this machine (elsewhere on plain
+    http they do not). Another port of this machine is the same site to them, and another page all the same.
+    """
+    if set(found.get(b"sec-fetch-site", [])) <= {"same-origin", "none"}:
+        return ""
+    way = [found.get(name, [""])[0] for name in (b"sec-fetch-mode", b"sec-fetch-dest")]
+    is_link = scope.get("method") in ("GET", "HEAD") and scope["path"] == "/" and way == ["navigate", "document"]
+    return "" if is_link else "origin"
+
+
+def _upload(scope: Message, found: dict[bytes, list[str]]) -> str:
+    """ "upload" for a form that may hold files; that of the login page does not."""
+    forms = [kind for kind in found.get(b"content-type", []) if kind.strip().lower().startswith("multipart/")]
+    return "upload" if forms and scope["path"].rstrip("/") != "/login" else ""
 
 
 def _is_address(name: str) -> bool:

@@ -6,9 +6,7 @@ outputs/ is ever served as a file. gradio is imported inside `serve`, after its 
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import hmac
 import ipaddress
 import logging
 import os
@@ -22,23 +20,24 @@ from trainer import launch, text
 from trainer.console.headless import Interrupts
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
+from trainer.machine.folders import make_private
 from trainer.machine.project import PROJECT
 from trainer.run.rundir import outputs_dir
+from trainer.ui import login
 
-MAX_UPLOAD = "20mb"
+MOST_BODY = 20 * 2**20  # bytes of a request: what a browser sends back of the groups it shows is the largest
 _POLL_S = 0.2
-_WRONG_PASSWORD_S = 1.0  # Gradio limits no tries
 
 
-def serve(host: str, port: int, auth: str | None) -> int:
+def serve(host: str, port: int, auth: str | None, auth_file: str | None = None) -> int:
     """Blocks until Ctrl-C or SIGTERM, then returns 0. Raises InputError when it cannot start."""
     check_port(port)
-    login = check_access(host, auth)
+    access = check_access(host, login.chosen(auth, auth_file))
     _take_port(host, port)
     set_environment(host)
     with Interrupts() as pressed:  # before the seconds gradio needs: a Ctrl-C then counts too
-        page = _launch(host, port, login)
-        _say(host, port, login is not None)
+        page = _launch(host, port, access)
+        _say(host, port, access is not None)
         while not pressed.count and page.is_running:
             time.sleep(_POLL_S)
         page.close(verbose=False)
@@ -51,16 +50,13 @@ def check_port(port: int) -> None:
         raise SpecError(Problem("page.port_range", "--port", seen=port))
 
 
-def check_access(host: str, auth: str | None) -> tuple[str, str] | None:
-    """User and password, if any. Raises SpecError when others could come in without."""
-    if auth is None:
-        if is_loopback(host):
-            return None
-        raise SpecError(Problem("page.no_password", f"--host {host}", host=host))
-    user, colon, password = auth.partition(":")
-    if not (colon and user.strip() and password):
-        raise SpecError(Problem("page.no_login", "--auth"))
-    return user.strip(), password  # Gradio strips the user's name as well
+def check_access(host: str, given: tuple[str, str] | None) -> tuple[str, str] | None:
+    """User and password, if any; given: as login.chosen. Raises SpecError when others could come in without."""
+    if given is not None:
+        return login.pair(*given)
+    if is_loopback(host):
+        return None
+    raise SpecError(Problem("page.no_password", f"--host {host}", host=host, variable=login.VARIABLE))
 
 
 def is_loopback(host: str) -> bool:
@@ -80,7 +76,12 @@ def set_environment(host: str) -> None:
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(launch.state_dir() / "page")
+    kept = launch.make_state_dir() / "page"
+    make_private(kept, named=False)
+    os.environ["GRADIO_TEMP_DIR"] = str(kept)
+    # Tries at the password are counted by address: who is connected, not who X-Forwarded-For says (uvicorn believes it
+    # from this machine, where `ssh -L` ends too).
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     # Gradio asks its own address whether it is up; through a proxy that fails.
     for name in ("NO_PROXY", "no_proxy"):
         known = os.environ.get(name, "")
@@ -128,11 +129,21 @@ class BrowserLeft(logging.Filter):
         return [frame.name for frame in raised_in] != ["sse_stream"]
 
 
-def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
+def _middleware(host: str, port: int, locked: bool) -> list[Any]:
+    """The outermost first."""
     from starlette.middleware import Middleware
+    from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+
+    from trainer.ui.guard import Guard
+
+    limits = [Middleware(login.LoginLimit)] if locked else []
+    size = Middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BODY)
+    return [Middleware(Guard, host=host, port=port), *limits, size]
+
+
+def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
 
     from trainer.ui import exported, page
-    from trainer.ui.guard import Guard
 
     logging.getLogger("uvicorn.error").addFilter(BrowserLeft())
     gpu.keep_open()  # each tick asks for its memory
@@ -142,8 +153,9 @@ def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
         blocks.launch(
             server_name=host,
             server_port=port,
-            auth=_checker(*login) if login else None,
-            app_kwargs={"middleware": [Middleware(Guard, host=host, port=port)]},
+            auth=access,
+            auth_message=login.rule() if access else None,
+            app_kwargs={"middleware": _middleware(host, port, access is not None)},
             prevent_thread_lock=True,
             quiet=True,
             share=False,
@@ -154,7 +166,6 @@ def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
             strict_cors=True,
             allowed_paths=[],
             blocked_paths=[str(outputs_dir()), str(PROJECT)],
-            max_file_size=MAX_UPLOAD,
             footer_links=[],
             run_history=False,
             pwa=False,
@@ -166,19 +177,6 @@ def _launch(host: str, port: int, login: tuple[str, str] | None) -> Any:
         raise RunError(_port_problem(host, port, OSError(errno.EADDRINUSE, str(error)))) from error
     exported.add_routes(blocks.app)
     return blocks
-
-
-def _checker(user: str, password: str) -> Any:
-    """For Gradio: is this the user? A wrong answer costs a second."""
-
-    async def check(given_user: str, given_password: str) -> bool:
-        right = hmac.compare_digest(given_user.encode(), user.encode())
-        right &= hmac.compare_digest(given_password.encode(), password.encode())
-        if not right:
-            await asyncio.sleep(_WRONG_PASSWORD_S)
-        return right
-
-    return check
 
 
 def _say(host: str, port: int, locked: bool) -> None:

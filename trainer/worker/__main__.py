@@ -21,6 +21,7 @@ from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.launch import control
 from trainer.machine import out_of_memory
 from trainer.machine.process import Identity
+from trainer.machine.secrets import Redactor
 from trainer.memory.measured import peak_gib
 from trainer.report import afterwards
 from trainer.run import checkpoints, stop_requests
@@ -228,13 +229,14 @@ def _start_next_attempt(session: Session, module: str) -> bool:
 def _emit_failed(
     session: Session, error: Exception, problems: list[Problem], exit_code: int, retry: bool = False
 ) -> None:
-    text = "".join(traceback.format_exception(error))
+    redactor = Redactor(ENVIRONMENT)  # page and report show it, also to others
+    text = redactor.text("".join(traceback.format_exception(error)))
     print(text, file=sys.stderr, flush=True)
     session.events.emit(
         RunFailedEvent(
             step=state_of(session.rundir).last_step,
             error=type(error).__name__,
-            problems=[problem.stored() for problem in problems],
+            problems=[redactor.clean(problem.stored()) for problem in problems],
             traceback_tail=text[-TRACEBACK_CHARACTERS:],
             exit_code=exit_code,
             retry=retry,
