@@ -30,7 +30,7 @@ REFUSED: list[tuple[str, str | bytes]] = [
     ("rows.jsonl", f"[{GOOD}]"),
     ("rows.jsonl", f'{GOOD}\n{{"answer": "b"}}\n'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": null}}\n'),
-    ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": 5}}\n'),
+    ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": [["5"]]}}\n'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": NaN}}\n'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "prompt": "b"}}\n'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": "b", "completions": 1}}\n'),

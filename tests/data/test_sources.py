@@ -52,7 +52,7 @@ def refuse(tmp_path: Path, content: bytes | str, **data: Any) -> str:
         ('{"prompt": [{"role": "assistant", "content": "x"}], "answer": "b"}', "the assistant's"),
         ('{"prompt": "a", "answer": "b", "completions": 1}', "a name reserved for arguments of reward functions"),
         ("[" * 3000, "rows.jsonl:2: is not JSON"),
-        ('{"prompt": "a", "answer": 42}', "column answer is int, in line 1 it is str"),
+        ('{"prompt": "a", "answer": [["2"]]}', "column answer is a list inside a list"),
         ('{"prompt": "a", "answer": "b", "id": ' + "9" * 30 + "}", "column id is a number of more than 64 bits"),
         ('{"prompt": "\\ud800abc", "answer": "b"}', "column prompt holds half a character"),
         ('{"prompt": [{"role": "user", "content": 5}], "answer": "b"}', "no text as its content"),

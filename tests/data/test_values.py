@@ -109,11 +109,10 @@ def test_nul_in_a_message_is_said(tmp_path: Path) -> None:
     assert "column prompt holds NUL" in str(sources.inspect(spec_for(path)).warnings[0])
 
 
-def test_numbers_may_mix_where_nobody_reads_them(tmp_path: Path) -> None:
+def test_numbers_may_mix_unless_a_template_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     rows = [{"prompt": "a", "answer": 1, "diff": 1}, {"prompt": "b", "answer": 2, "diff": 0.5}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert sources.inspect(spec_for(path)) == sources.Inspection(rows=2, eval_rows=None)
-    path.write_text(path.read_text().replace('"answer": 2', '"answer": 2.5'))
-    with pytest.raises(DataError, match=r"rows\.jsonl:2: column answer is float, in line 1 it is int"):
-        sources.inspect(spec_for(path))
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: column diff is float, in line 1 it is int"):
+        sources.inspect(spec_for(path, prompt_template="{prompt} {diff}"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.builders import REWARD, rows, tiny_model, tiny_trainer
-from trainer.evaluate.answering import GREEDY, Answers, answer, score
+from trainer.evaluate.answering import GREEDY, Answers, answer, retelling, score
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Component, Reward
 
@@ -129,3 +129,23 @@ def test_judging_ends_between_two_batches_when_asked_to(slow: ComponentRewardWra
 
     assert score(slow, data, Answers(["x"] * 6, [[1]] * 6), batch_size=2, interrupted=interrupted) is None
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "told"),
+    [
+        (None, "<answer>no</answer>", "<answer>no</answer>"),
+        (None, "<t>no</t>", "no"),
+        (THINKING, "no", "no"),
+        (THINKING, "AxBno", "no"),
+        (THINKING, "<t>no</t>", "<t>no</t>"),  # a parsed response keeps them
+    ],
+)
+def test_a_text_is_told_to_the_rewards_as_a_completion_is(template: Any, text: str, told: str) -> None:
+    tokenizer = tiny_model()[1]
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<t>", "</t>"]})
+    tokenizer.response_template = template
+    found = retelling(tokenizer)
+    assert found.tell(rows(1)[0]["prompt"], text) == told
+    assert found.lost(text, told) == (["<t>", "</t>"] if text != told and "<t>" in text else [])
+    assert retelling(tokenizer).tell("a plain prompt", "<t>no") == "no"

@@ -74,3 +74,34 @@ def test_another_thread_judges_too() -> None:
     thread.start()
     thread.join()
     assert values == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "value"),
+    [
+        ("<answer>17</answer>", "17", 1.0),
+        ("first 3, <answer>\n\\frac{3}{4}\n</answer> and 5", "0.75", 1.0),
+        ("<answer>18</answer> or 17", "17", 0.0),
+        ("so it is `17`.", "17", 1.0),
+        ("`f(2)` gives\n`x^2 - 1`", "(x-1)(x+1)", 1.0),
+        ("`8` and then 9", "9", 1.0),
+        ("The pair is (3, -2).", "(3,-2)", 1.0),
+        ("(3, -2)", "(-2, 3)", 0.0),
+        ("\ub2f5\uc740 [2, 5)", "[2,5)", 1.0),
+        ("so x < 7", "x<7", 1.0),
+        ("x \u2265 7", "x >= 7", 1.0),
+        ("x<8", "x<7", 0.0),
+        ("we need 2 3/4 cups", "11/4", 1.0),
+        ("2.75", "2 3/4", 1.0),
+        ("-2 3/4", "-2.75", 1.0),
+        ("2\u00be", "2.75", 1.0),
+        ("23/4", "2 3/4", 0.0),
+        ("\u221217", "-17", 1.0),
+        ("it is 11/4.", "2.75", 1.0),
+        ("3x + 1", "1 + 3x", 1.0),
+        ("2 + 2 = 4", "4", 1.0),
+        ("about 1 of 3, or 4", "4", 1.0),
+    ],
+)
+def test_an_answer_is_found_without_dollars_and_patterns(completion: str, gold: str, value: float) -> None:
+    assert math_answer()(completions=[completion], answer=[gold]) == [value]

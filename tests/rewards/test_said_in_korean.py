@@ -27,6 +27,7 @@ JUDGE = {"model": "m", "base_url": "http://localhost/v1", "prompt": "{completion
     [
         ("exact_match", {"extract": "("}),
         ("exact_match", {"extract": "x"}),
+        ("exact_match", {"accepted_separator": 5}),
         ("length_penalty", {"start": 5, "end": 5}),
         ("length_penalty", {"start": 5, "end": 9, "unit": "pages"}),
         ("overlong", {"max_tokens": 5, "buffer": 9}),

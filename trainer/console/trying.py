@@ -6,15 +6,17 @@ Runs in the terminal's process; the functions run in theirs. Torch comes only wi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from trainer import presets, text
 from trainer.console.tables import print_table
-from trainer.data import preview
+from trainer.data import preview, special_tokens
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check, own_file
+from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import RunSpec
 from trainer.text import forms
@@ -71,17 +73,23 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     problems = list(preflight.problems(spec))
     if problems:
         raise InputError(problems)
-    shown = preview.preview(spec, rows)
+    every = preview.rows(spec)
+    shown = list(islice(every, rows))
+    told = special_tokens.retelling(spec)
     wrapper = ComponentRewardWrapper(spec.reward, pooled=True)
     try:
-        found = check.trial(wrapper, shown, typed)
+        found = check.trial(wrapper, shown, typed, told)
+        found.warnings += scan(wrapper, chain(shown, every), told)
     finally:
         wrapper.close()
+    first = found.warnings[:1] if found.warnings and found.warnings[0].key in check.FIRST else []
+    for note in first:
+        print(words("rewards.try.warning", text=forms.printable(words.said(note))), end="\n\n", file=out)
     print_table([[forms.printable(cell)[:CELL] for cell in row] for row in check.table(found, words)], out)
     print(file=out)
     for name, seconds in found.seconds.items():
         print(words("rewards.try.time", name=name, ms=f"{seconds / len(found.tries) * 1000:.2f}"), file=out)
-    for note in found.warnings:
+    for note in found.warnings[len(first) :]:
         print(words("rewards.try.warning", text=forms.printable(words.said(note))), file=out)
     for problem in found.problems:
         said = problem.said(words)

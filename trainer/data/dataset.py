@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow
-from datasets import Dataset, concatenate_datasets, load_dataset
+from datasets import Dataset, Json, concatenate_datasets, load_dataset
 from datasets.arrow_writer import ArrowWriter
 
 from trainer.data import sources
@@ -96,7 +96,7 @@ def load(spec: RunSpec, tokenizer: Any, folder: Path | None = None) -> Prepared:
     renderer = Renderer(spec, found.pool)
     report, of_held_out = DataReport(), DataReport()
     rows = ((number, renderer.row(columns)) for number, columns in _with_role(spec, train, found, TRAIN))
-    kept = _Kept(folder)
+    kept = _Kept(folder, found.mixed)
     for _, row in _fitting(rows, spec, tokenizer, report):
         kept.add(row)
     if held_out is None:
@@ -200,14 +200,14 @@ class _Digest:
 class _Kept:
     """Rendered rows: in memory while they are few, then in Arrow files of one batch each that are mapped."""
 
-    def __init__(self, place: Path | None) -> None:
+    def __init__(self, place: Path | None, mixed: Iterable[str] = ()) -> None:
         self.count = 0
         self.columns: dict[str, None] = {}
         self._batch: list[dict[str, Any]] = []
         self._bytes = 0
         self._parts: list[Path] = []
         self._digest = _Digest()
-        self._place = place
+        self._place, self._mixed = place, frozenset(mixed)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def add(self, row: dict[str, Any]) -> None:
@@ -230,8 +230,14 @@ class _Kept:
         self._parts.append(part)
         self._batch, self._bytes = [], 0
 
-    def _in_memory(self) -> Dataset:  # from_list takes the columns of the first row only
-        return Dataset.from_list([{column: row.get(column) for column in self.columns} for row in self._batch])
+    def _in_memory(self) -> Dataset:
+        alike = [column for column in self.columns if column not in self._mixed]
+        # from_list takes the columns of the first row only
+        made = Dataset.from_list([{column: row.get(column) for column in alike} for row in self._batch])
+        for column in self.columns.keys() & self._mixed:  # Arrow has one kind a column
+            made = made.add_column(column, [json.dumps(row.get(column)) for row in self._batch])
+            made = made.cast_column(column, Json())
+        return made.select_columns(list(self.columns))
 
     def dataset(self) -> Dataset:
         if not self._parts:
@@ -248,7 +254,8 @@ class _Kept:
         for part, schema in zip(self._parts, schemas, strict=True):
             if schema != whole:
                 rows = Dataset.from_file(str(part)).to_list()
-                _write(part, pyarrow.Table.from_pylist(rows, schema=whole))
+                texts = [row | {name: json.dumps(row[name]) for name in self._mixed & row.keys()} for row in rows]
+                _write(part, pyarrow.Table.from_pylist(texts, schema=whole))
 
 
 def _write(part: Path, table: Any) -> None:

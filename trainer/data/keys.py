@@ -34,6 +34,8 @@ class Keys:
     lines: array[int] = field(default_factory=lambda: array("I"))
     messages: bool = False
     """The prompts are lists of messages."""
+    mixed: set[str] = field(default_factory=set)
+    """Columns of gold answers that hold values of several kinds."""
     types: dict[str, int] = field(default_factory=dict)
     """{type of few-shot examples: line of its first row}."""
     warnings: list[Message] = field(default_factory=list)

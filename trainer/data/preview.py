@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -28,15 +28,19 @@ class Glance:
 
 
 def preview(spec: RunSpec, count: int = 8) -> list[dict[str, Any]]:
-    """The first `count` training rows: every column, `prompt` rendered as messages (data.chat) or text.
+    """The first `count` of `rows`. Raises as it does."""
+    return list(islice(rows(spec), count))
+
+
+def rows(spec: RunSpec) -> Iterator[dict[str, Any]]:
+    """The training rows: every column, `prompt` rendered as messages (data.chat) or text.
 
     Raises DataError with all that sources.inspect refuses, and for a dataset that is not on this machine.
     """
     train, held_out = sources.feeds(spec)
     if train is None:
         raise DataError(_on_the_hub(spec))
-    found = survey(spec, train, held_out)
-    return list(islice(_rendered(spec, train, found), count))
+    return _rendered(spec, train, survey(spec, train, held_out))
 
 
 def glance(spec: RunSpec, most: int, records: Sequence[Found] | None = None) -> Glance:
@@ -67,7 +71,7 @@ def first_records(path: str, count: int) -> list[dict[str, Any]]:
     return [dict(each.columns) for each in islice((each for each in found if isinstance(each, Record)), count)]
 
 
-def _rendered(spec: RunSpec, train: Feed, found: Survey) -> Any:
+def _rendered(spec: RunSpec, train: Feed, found: Survey) -> Iterator[dict[str, Any]]:
     renderer = Renderer(spec, found.pool)
     rows = (row for row, role in zip(train.rows(spec), found.roles, strict=True) if role == TRAIN)
     return (renderer.row(row.columns) for row in rows)

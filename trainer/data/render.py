@@ -17,6 +17,7 @@ from typing import Any
 
 from trainer.data.rows import Row, fields
 from trainer.errors import DataError, Problem
+from trainer.rewards.gold_completion import GoldCompletion
 from trainer.spec import Data, FewShot, RunSpec
 
 POOL = 1000
@@ -119,6 +120,8 @@ class Pool:
     seed: int
     apart: frozenset[int] = frozenset()
     """Keys (keys_of) of questions that may be no example: those held out."""
+    gold: GoldCompletion | None = None
+    """Writes gold answers that are no text."""
     left_out: list[int] = field(default_factory=list)
     """Lines of the rows that are no example for that."""
     _heaps: dict[str, list[tuple[int, tuple[int, ...], str]]] = field(default_factory=dict)
@@ -144,7 +147,8 @@ class Pool:
         if len(heap) == POOL and rank < heap[0][0]:
             return
         known.update(dict.fromkeys(keys, keys))
-        heapq.heappush(heap, (rank, keys, self.few_shot.template.format_map(row.columns)))
+        shown = self.gold.columns(row.columns) if self.gold is not None else row.columns
+        heapq.heappush(heap, (rank, keys, self.few_shot.template.format_map(shown)))
         if len(heap) > POOL:
             for key in heapq.heappop(heap)[1]:
                 known.pop(key, None)

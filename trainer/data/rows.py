@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.data.cut_golds import CutGolds
 from trainer.data.decoding import EXAMPLE, Found
 from trainer.data.values import Kind, Unusable, kind_of, merged, printable, refuse_half_characters, texts, word
-from trainer.errors import DataError, Problem
+from trainer.errors import DataError, Problem, Unfit
+from trainer.rewards.gold_completion import gold_columns
 from trainer.rewards.library import REWARDS
 from trainer.spec import Data, RunSpec
 from trainer.text import Message
@@ -107,6 +109,8 @@ class Checker:
     rows: int = 0
     columns: dict[str, tuple[Kind, int]] = field(default_factory=dict)
     """{column: (kind of its values, line of the first)}."""
+    mixed: set[str] = field(default_factory=set)
+    """Columns of gold answers that hold values of several kinds."""
     _problems: list[Problem] = field(default_factory=list)
     _count: int = 0
     _missing: dict[str, tuple[list[Problem], int]] = field(default_factory=dict)
@@ -118,6 +122,9 @@ class Checker:
     def __post_init__(self) -> None:
         self.needed = needed_columns(self.spec, self.key)
         self._read_by_rewards = set(reward_columns(self.spec))
+        self._golds = gold_columns(self.spec.reward)
+        judged = self.key not in (FEW_SHOT, WARM_START)
+        self._cut = [CutGolds(name, functions) for name, functions in self._golds.items() if judged]
         self._made = self.spec.data.instruction is not None or self.spec.data.few_shot is not None
         self._asks = fields(self.spec.data.prompt_template) == ("prompt",)
         # With process supervision a function's argument `steps` is the steps of its completion.
@@ -166,6 +173,9 @@ class Checker:
             try:
                 self.columns[column] = (merged(known, kind, column in self.needed), row if known is None else line)
             except Unusable as error:
+                if column in self._golds:  # each value says itself what it means
+                    self.mixed.add(column)
+                    continue
                 both = {"column": column, "line": line}
                 if word(kind) != word(known):
                     self._add(Problem("data.two_kinds", where, kind=word(kind), first=word(known), **both))
@@ -185,8 +195,8 @@ class Checker:
                 refuse_half_characters(name)
                 if name in ("image", "images") and value is not None:
                     raise Unusable("data.why.image")
-                kinds[name] = kind_of(value, name in self.needed)
-            except Unusable as error:
+                kinds[name] = self._kind(name, value)
+            except Unfit as error:
                 yield Problem("data.unusable", where, column=printable(name), why=error.message)
                 continue
             if "\0" in texts(value):
@@ -199,8 +209,27 @@ class Checker:
                 yield Problem("data.object_read", where, column=name)
             elif name in self._read_by_rewards and isinstance(value, str) and not value.strip():
                 self._note(Message("data.odd.empty", column=name), line)
+        for cut in self._cut:
+            cut.look(columns.get(cut.column), line)
         if self._count == before:
             yield from self._of_the_prompt(columns, line)
+
+    def _kind(self, name: str, value: Any) -> Kind:
+        """Raises Unfit for what cannot be stored or, in a column of gold answers, not be compared."""
+        if name not in self._golds or isinstance(value, dict):
+            return kind_of(value, name in self.needed)
+        parts = value if isinstance(value, list) else [value]
+        kinds = [kind_of(part) for part in parts]
+        for function in self._golds[name]:
+            if function.gold is not None:
+                function.gold(value)
+        if not isinstance(value, list):
+            return kinds[0]
+        try:
+            return ("list", functools.reduce(merged, kinds, None))
+        except Unusable:
+            self.mixed.add(name)
+            return ("list", None)
 
     def _of_the_prompt(self, columns: dict[str, Any], line: int) -> Iterator[Problem]:
         if self.key == FEW_SHOT:
@@ -239,10 +268,11 @@ class Checker:
 
     def warnings(self) -> list[Message]:
         """What is legal and odd, with the first line it was seen in."""
-        return [
+        odd = [
             Message("data.note.odd", place=f"{self.name}:{line}", odd=odd, count=count)
             for odd, (count, line) in self._notes.items()
         ]
+        return [*odd, *(said for cut in self._cut for said in cut.warnings(self.name))]
 
     def finish(self) -> None:
         """Raise DataError with the first ten problems and the count of all."""

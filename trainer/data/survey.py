@@ -20,7 +20,9 @@ from trainer.data.keys import HELD_OUT, LEAKED, TRAIN, Keys
 from trainer.data.leaks import RUN, Overlap
 from trainer.data.render import Pool, alike, exactly, fill, keys_of, question
 from trainer.data.rows import FEW_SHOT, MAX_PROBLEMS, WARM_START, Checker, Row, checked, shortened
+from trainer.data.special_tokens import Tags
 from trainer.errors import DataError, Problem
+from trainer.rewards.gold_completion import GoldCompletion
 from trainer.spec import RunSpec
 from trainer.text import Message
 
@@ -63,6 +65,8 @@ class Survey:
     leaked: int = 0
     messages: bool = False
     """Some prompts are lists of messages."""
+    mixed: set[str] = field(default_factory=set)
+    """Columns of gold answers that hold values of several kinds in the training rows."""
     warnings: list[Message] = field(default_factory=list)
     pool: Pool | None = None
     apart: frozenset[int] = frozenset()
@@ -103,7 +107,9 @@ def _keys(spec: RunSpec, feed: Feed, overlap: Overlap | None = None) -> Keys:
     """One reading of a feed."""
     checker, found = Checker(spec, feed.name, feed.key), Keys(feed.name)
     few_shot = spec.data.few_shot
+    tags = Tags(spec)
     for row in feed.rows(spec, checker):
+        tags.look(row.columns)
         text = question(row.columns, spec.data)
         found.exact.append(exactly(text))
         found.alike.append(alike(text))
@@ -113,7 +119,9 @@ def _keys(spec: RunSpec, feed: Feed, overlap: Overlap | None = None) -> Keys:
             found.types.setdefault(str(row.columns.get(few_shot.by)) if few_shot.by else "", row.line)
         if overlap is not None:
             overlap.hold(text)
-    found.warnings, found.messages = checker.warnings(), checker.messages
+    found.warnings, found.messages, found.mixed = checker.warnings(), checker.messages, checker.mixed
+    if overlap is None:  # of the rows that are trained on
+        found.warnings += tags.warnings()
     return found
 
 
@@ -121,6 +129,7 @@ def _compare(spec: RunSpec, own: Keys | None, held: Keys | None, found: Survey) 
     for part in (own, held):
         found.warnings += part.warnings if part else []
         found.messages |= part is not None and part.messages
+    found.mixed = own.mixed if own else set()
     found.held_out = len(held.lines) if held else None
     if own is not None:
         keys.refuse_one_prompt(own)
@@ -139,7 +148,8 @@ def _compare(spec: RunSpec, own: Keys | None, held: Keys | None, found: Survey) 
 def _examples_of_a_file(spec: RunSpec, path: str, found: Survey) -> Pool:
     few_shot, feed = spec.data.few_shot, of_file(path, FEW_SHOT)
     assert few_shot is not None
-    pool = fill(Pool(few_shot, spec.data, spec.run.seed, found.apart), feed.rows(spec), feed.name)
+    pool = Pool(few_shot, spec.data, spec.run.seed, found.apart, GoldCompletion(spec.reward))
+    fill(pool, feed.rows(spec), feed.name)
     if pool.left_out:
         found.warnings.append(Message("data.note.examples_left_out", **_first(feed.name, pool.left_out)))
     return pool
@@ -161,7 +171,8 @@ def _second_reading(spec: RunSpec, train: Feed, own: Keys, has_file: bool, found
     if few_shot is None and not has_file and not split:
         return
     overlap.close()
-    pool = Pool(few_shot, data, spec.run.seed, found.apart) if few_shot and examples is None else None
+    gold = GoldCompletion(spec.reward)
+    pool = Pool(few_shot, data, spec.run.seed, found.apart, gold) if few_shot and examples is None else None
     rows = ((row, role) for row, role in zip(train.rows(spec), found.roles, strict=True) if role != LEAKED)
     short = _Short(train.name)
     for row, role in rows:

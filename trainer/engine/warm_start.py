@@ -16,6 +16,7 @@ from trainer.data import dataset
 from trainer.data.render import Renderer
 from trainer.data.survey import survey, warm_start_rows
 from trainer.errors import EngineError, Problem
+from trainer.rewards.gold_completion import GoldCompletion
 from trainer.spec import RunSpec, WarmStart
 
 IGNORE = -100  # label without a loss
@@ -57,9 +58,9 @@ def rendered(warm: WarmStart, spec: RunSpec) -> list[tuple[Any, str]]:
     Few-shot examples are drawn from the same pool as in the training. Raises DataError as data.dataset.load does.
     """
     found = survey(spec, *dataset.feeds(spec))
-    renderer = Renderer(spec, found.pool)
+    renderer, gold = Renderer(spec, found.pool), GoldCompletion(spec.reward)
     return [
-        (renderer.row(row.columns)["prompt"], warm.completion_template.format_map(row.columns))
+        (renderer.row(row.columns)["prompt"], warm.completion_template.format_map(gold.columns(row.columns)))
         for row in warm_start_rows(spec, warm.path, found)
     ]
 

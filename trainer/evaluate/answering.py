@@ -16,6 +16,7 @@ from trl.chat_template_utils import parse_response
 from trainer.data.dataset import prompt_ids
 from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
+from trainer.rewards.scan import Retelling
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.text import Message
 
@@ -58,7 +59,7 @@ def answer(
             batch = prompts[start : start + batch_size]
             asked = [prompt_ids(prompt, tokenizer, chat_template_kwargs) for prompt in batch]
             said = _generate(model, tokenizer, asked, decoding)
-            completions += _completions(tokenizer, batch, asked, said)
+            completions += completions_of(tokenizer, batch, asked, said)
             ids += said
     return Answers(completions, ids)
 
@@ -133,7 +134,7 @@ def _to_end(row: list[int], ends: set[int | None]) -> list[int]:
     return row[:length]
 
 
-def _completions(
+def completions_of(
     tokenizer: Any, prompts: Sequence[Any], asked: list[list[int]], said: list[list[int]]
 ) -> list[Completion]:
     """In TRL's form. A chat whose template marks thinking or channels (gpt-oss) is parsed, so that the content is what
@@ -143,3 +144,28 @@ def _completions(
         return [[parse_response(tokenizer, ids, prefix=prompt)] for ids, prompt in zip(said, asked, strict=True)]
     texts: list[str] = tokenizer.batch_decode(said, skip_special_tokens=True)
     return [[{"role": "assistant", "content": text}] for text in texts] if chat else list(texts)
+
+
+def retelling(tokenizer: Any, chat_template_kwargs: dict[str, Any] | None = None) -> Retelling:
+    """What becomes of a text that a model with this tokenizer writes, on its way to the rewards."""
+    parses = any(getattr(tokenizer, f"response_{kind}", None) is not None for kind in ("template", "schema"))
+    specials = list(dict.fromkeys([*tokenizer.all_special_tokens, *_added(tokenizer)]))
+
+    def tell(prompt: Any, text: str) -> str:
+        asked, said = [], tokenizer(text=text, add_special_tokens=False)["input_ids"]
+        if parses and not isinstance(prompt, str):
+            asked = prompt_ids(prompt, tokenizer, chat_template_kwargs)
+            # A model writes the marks of its channels too, where the text does not have them itself.
+            turn = [*prompt, {"role": "assistant", "content": text}]
+            whole = tokenizer.apply_chat_template(
+                turn, tokenize=True, return_dict=True, **(chat_template_kwargs or {})
+            )["input_ids"]
+            if whole[: len(asked)] == asked and not any(token in text for token in specials):
+                said = whole[len(asked) :]
+        return text_of(completions_of(tokenizer, [prompt], [asked], [said])[0])
+
+    return Retelling(tell, specials)
+
+
+def _added(tokenizer: Any) -> list[str]:
+    return [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]

@@ -25,6 +25,7 @@ from trainer.machine.json_files import write_json
 from trainer.rewards import arithmetic, building
 from trainer.rewards.calls import Call
 from trainer.rewards.contract import Failure, Value
+from trainer.rewards.gold import written
 from trainer.rewards.in_process import Here
 from trainer.run.events import EventReader
 from trainer.run.records import PlanEvent, StepEvent
@@ -100,7 +101,7 @@ class Scorer:
         exact = self.functions[self.metrics["em"].title]
         if "answer" in columns and exact.answer is not None:
             for name in set(exact.columns) - columns.keys():
-                columns[name] = [exact.answer(str(text)) for text in columns["answer"]]
+                columns[name] = [exact.answer(written(text)) for text in columns["answer"]]
         return columns
 
     def _judged(self, name: str, texts: list[str], columns: Mapping[str, list[Any]], file: str) -> list[float]:

@@ -9,14 +9,15 @@ Imports no library of its own; the functions bring what they need into their pro
 
 from __future__ import annotations
 
-import string
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.errors import Problem
 from trainer.rewards.contract import NOT_REACHED
+from trainer.rewards.gold_completion import GoldCompletion
+from trainer.rewards.scan import Retelling, as_completions, columns_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Reward
 from trainer.text import Message, Words
@@ -29,9 +30,10 @@ JUNK = {
     "other scripts": "한국어 문장입니다. 日本語 русский العربية 😀",
     "unclosed": "<answer><think>```python\n{{[[((\"'",
 }
-TYPED = "typed"
+TYPED, RETOLD = "typed", "retold"
 KINDS = {
     GOLD: "rewards.try.gold",
+    RETOLD: "rewards.try.retold",
     "empty": "rewards.try.empty",
     "junk": "rewards.try.junk",
     "long": "rewards.try.long",
@@ -39,7 +41,11 @@ KINDS = {
     "unclosed": "rewards.try.unclosed",
 }
 """{Try.what: key of its name}."""
+FIRST = ("rewards.note.junk_paid", "rewards.note.junk_above_gold")
+"""Keys of the warnings that somebody who reads one line only must read; such a one is the first of a trial."""
 SLOW_S = 5.0
+PAID = 1 / 3
+"""Share of the gold answer's reward above which an empty or senseless completion is the first thing that is said."""
 MESSAGES = 'text = completion[-1]["content"]'
 """What a function that takes a chat completion for a text lacks."""
 
@@ -50,7 +56,7 @@ class Try:
 
     row: int
     what: str
-    """`gold`, one of JUNK, or `typed`."""
+    """`gold`, `retold` (the gold answer after the tokenizer, where that changes it), one of JUNK, or `typed`."""
     completion: str
     reward: float | None
     components: dict[str, float | None]
@@ -81,17 +87,25 @@ class Trial:
 
 def gold(reward: Reward, row: Mapping[str, Any]) -> str | None:
     """The perfect completion to a row; None when the template names a column the row lacks."""
-    fields = [name for _, name, _, _ in string.Formatter().parse(reward.gold_template) if name]
-    return None if any(row.get(name) is None for name in fields) else reward.gold_template.format_map(row)
+    return GoldCompletion(reward).of(row)
 
 
-def trial(wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], typed: Sequence[str] = ()) -> Trial:
+def trial(
+    wrapper: ComponentRewardWrapper,
+    rows: Sequence[Mapping[str, Any]],
+    typed: Sequence[str] = (),
+    retelling: Retelling | None = None,
+) -> Trial:
     """Try the rewards on a few rows with `prompt` as training sends it. Raises RewardError for a broken contract."""
+    writer = GoldCompletion(wrapper.reward)
     asked = [
         (number, what, text)
         for number, row in enumerate(rows)
-        for what, text in [(GOLD, gold(wrapper.reward, row)), *JUNK.items(), *((TYPED, text) for text in typed)]
-        if text is not None
+        for what, text in [
+            *_of_gold(writer.of(row), row["prompt"], retelling),
+            *JUNK.items(),
+            *((TYPED, text) for text in typed),
+        ]
     ]
     found = Trial()
     found.tries = _scored(wrapper, rows, asked)
@@ -105,13 +119,19 @@ def trial(wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], ty
     return found
 
 
+def _of_gold(text: str | None, prompt: Any, retelling: Retelling | None) -> Iterator[tuple[str, str]]:
+    if text is not None:
+        yield GOLD, text
+        if retelling is not None and (told := retelling.tell(prompt, text)) != text:
+            yield RETOLD, told
+
+
 def _scored(
     wrapper: ComponentRewardWrapper, rows: Sequence[Mapping[str, Any]], asked: Sequence[tuple[int, str, str]]
 ) -> list[Try]:
-    chat = not isinstance(rows[0]["prompt"], str)
-    completions = [[{"role": "assistant", "content": text}] if chat else text for _, _, text in asked]
-    columns = {key: [rows[number][key] for number, _, _ in asked] for key in rows[0] if key != "prompt"}
+    columns = columns_of([rows[number] for number, _, _ in asked])
     prompts = [rows[number]["prompt"] for number, _, _ in asked]
+    completions = as_completions([text for _, _, text in asked], prompts)
     ids = [list(range(len(text.split()))) for _, _, text in asked]  # tokens are not known here: words stand for them
     rewards = wrapper.score(prompts, completions, completion_ids=ids, **columns)
     return [
@@ -161,12 +181,28 @@ def _judge_gold(found: Trial, template: str) -> None:
     golds = {one.row: one.reward for one in found.tries if one.what == GOLD}
     if not golds and template != Reward.model_fields["gold_template"].default:
         found.warnings.append(Message("rewards.note.no_gold"))
-    for other in found.tries:
-        best = golds.get(other.row)
-        if best is not None and other.what in JUNK and other.reward is not None and other.reward >= best:
-            both = {"reward": shown(other.reward), "best": shown(best)}
-            found.warnings.append(Message("rewards.note.junk_above_gold", row=other.row, kind=other.kind, **both))
-            return  # one is enough: the table shows the others
+    pairs = [(one, golds.get(one.row)) for one in found.tries if one.reward is not None]
+    told = next(((one, best) for one, best in pairs if one.what == RETOLD and best not in (None, one.reward)), None)
+    if told is not None:
+        found.warnings.append(Message("rewards.note.retold", **_compared(*told)))
+    junk = [(one, best) for one, best in pairs if one.what in JUNK and best is not None and _share(one, best) > PAID]
+    if junk:  # one is enough, the first that is as good as gold or else the best paid: the table shows the others
+        above = [pair for pair in junk if _share(*pair) >= 1]
+        one, best = above[0] if above else max(junk, key=lambda pair: _share(*pair))
+        paying = [name for name, value in one.components.items() if value is not None and value > 0]
+        said = Message(FIRST[bool(above)], share=_share(one, best), names=paying, **_compared(one, best))
+        # First of all, but where gold earns nothing either: then the other notes say why.
+        found.warnings.insert(0 if best > 0 else len(found.warnings), said)
+
+
+def _share(one: Try, best: float) -> float:
+    """Of the gold answer's reward; 1 where that is nothing and not more."""
+    reward = one.reward or 0.0
+    return reward / best if best > 0 else float(reward >= best)
+
+
+def _compared(one: Try, best: float | None) -> dict[str, Any]:
+    return {"row": one.row, "kind": one.kind, "reward": shown(one.reward), "best": shown(best)}
 
 
 def shown(value: float | None) -> str | Message:

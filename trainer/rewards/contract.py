@@ -60,6 +60,12 @@ class RewardFunction:
     """`trainer`: it holds a model, which belongs on the GPU of the training process."""
     answer: Callable[[str], str | None] | None = None
     """The answer it finds in a text, for majority votes; None when it knows no answers."""
+    gold: Callable[[Any], list[str]] | None = None
+    """What a person would write for a value of its first column, one text an accepted answer; None when that column
+    holds no gold answers. Raises Unfit, as the end of a sentence, for a value that it cannot compare with any answer.
+    """
+    pieces: Callable[[str], list[str]] | None = None
+    """A text of that column as it cuts it into accepted answers; None when it cuts none."""
     from_trainer: tuple[str, ...] = ()
     """Beside columns: `completion_ids`, `trainer_state`, `steps` (texts of the steps) where it reads it."""
 

@@ -65,6 +65,8 @@ class ComponentRewardWrapper:
         if away:
             pool = Pool(away, reward.deadline_s, reward.workers)
             self._runners.append(([leaf.title for leaf in away], pool))
+        outcome = reward.supervision == "outcome"
+        self._light = {n for n in self.leaves if outcome and (n not in known or known[n].runs_in == "pool")}
         self.correct_name = reward.correct or next(iter(self.leaves))
         self._answer = known[self.correct_name].answer if self.correct_name in known else None
         self._judged: set[str] = set()  # components that have ever given a value
@@ -106,6 +108,18 @@ class ComponentRewardWrapper:
         """(B,): the same outside of training: nothing is taken relative to the batch, and a failure is only noted."""
         with self.spans(type(self).__name__):
             return self._weigh(prompts, self._ask(prompts, completions, columns), training=False)
+
+    def light(
+        self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
+    ) -> dict[str, list[Value]]:
+        """{name of a function: (B,) values as it returns them}, of those that hold no model and ask no server. Nothing
+        is noted of them. Under process supervision none: a function may then judge steps."""
+        arguments = {"prompts": prompts, "completions": completions, **columns}
+        answers: dict[str, Answer] = {}
+        for names, runner in self._runners:
+            calls = [self._call(name, len(completions), arguments, {}) for name in names if name in self._light]
+            answers |= runner.run(calls) if calls else {}
+        return {name: answer.values for name, answer in answers.items()}
 
     def answer_of(self, text: str) -> str | None:
         """The answer in a completion, for majority votes: what the deciding component looks at, else the whole text."""

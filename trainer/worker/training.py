@@ -18,6 +18,7 @@ from trl import GRPOTrainer
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine.interface import Choice, Loaded
 from trainer.errors import CheckpointError, EngineError, Problem, RewardError
+from trainer.evaluate.answering import retelling
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo import config, policy_sync
 from trainer.grpo.memory_probe import Probe, ProbeMemory
@@ -26,6 +27,7 @@ from trainer.grpo.trainer import make_trainer_class
 from trainer.machine.environment import PACKAGES, package_version
 from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
+from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import checkpoints
 from trainer.run.records import AlertEvent, PhaseEvent, PlanEvent
@@ -146,11 +148,14 @@ class Training:
 
     def check_rewards(self) -> None:
         """Try the rewards on rows of the data. Raises RewardError where they cannot be used; warns of the rest."""
-        found = reward_check.trial(self.wrapper, [self.data.train[row] for row in range(min(3, len(self.data.train)))])
-        self.spans.drain()
+        rows = [self.data.train[row] for row in range(min(3, len(self.data.train)))]
+        told = retelling(self.tokenizer, self.spec.trl.get("chat_template_kwargs"))
+        found = reward_check.trial(self.wrapper, rows, retelling=told)
         if found.problems:
             raise RewardError(found.problems)
-        for said in found.warnings:
+        said_of_all = scan(self.wrapper, self.data.train, told)
+        self.spans.drain()
+        for said in [*found.warnings, *said_of_all]:
             self.session.events.emit(AlertEvent.of("warn", "rewards", said=said))
 
     def check_policy(self) -> None:

@@ -11,10 +11,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from trainer.errors import Problem, RewardError, Unfit, reason
-from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
+from trainer.errors import Problem, RewardError, Unfit
+from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
+from trainer.rewards.gold import Gold
 from trainer.rewards.library import side_model, tiny_bert
 from trainer.rewards.library.extract import finder
+from trainer.rewards.library.gold_answers import gold_finder, texts_of
+from trainer.rewards.library.row_by_row import each_row
 
 LAYERS = {
     "bert-base-uncased": 9,
@@ -60,29 +63,31 @@ def bertscore(
     num_layers: the layer whose vectors are compared, 0 being the embeddings. None takes bert-score's choice for the
     encoders in LAYERS and the last layer for any other.
     max_length: tokens of a text that are read, None being what the encoder can read; the rest is cut off.
-    A row without a gold answer has no value. Values are rounded to 6 decimals: float32 knows no more of them, and a
+    A row without a gold answer has no value, one with several (a list) the best of them; a gold answer that is no text
+    and means the same as the completion gives 1. Values are rounded to 6 decimals: float32 knows no more of them, and a
     text that equals its gold answer gets exactly 1.
     Differs from bert-score in one case: where every token's best similarity is negative it depends on the batch there.
     """
     if batch_size < 1 or (num_layers is not None and num_layers < 0) or (max_length is not None and max_length < 3):
         raise Unfit("rewards.unfit.bertscore_sizes")
-    prepare, prepare_gold = _preparing(extract, normalise), _preparing(gold_extract, normalise)
+    prepare, golds = _preparing(extract, normalise), gold_finder(_preparing(gold_extract, normalise))
     scorer = Scorer(encoder, num_layers, revision, batch_size, device, max_length)
 
-    def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
-        values: list[Value] = [None] * len(completions)
-        pairs: dict[int, tuple[str, str]] = {}
-        for row, (completion, gold) in enumerate(zip(completions, columns[answer_column], strict=True)):
-            try:
-                if gold is not None:
-                    pairs[row] = prepare(text_of(completion)), prepare_gold(str(gold))
-            except TimeoutError as error:
-                values[row] = Failure(reason(error))
-        for row, value in zip(pairs, scorer.f1(list(pairs.values())), strict=True):
-            values[row] = value
-        return values
+    def pairs_of(completion: Completion, value: Any) -> Any:
+        answer = prepare(text_of(completion))
+        return [(answer, gold) for gold in golds(value)]
 
-    return RewardFunction(judge, columns=(answer_column,), runs_in="trainer")
+    def value_of(pair: tuple[str, Gold], score: float) -> float:
+        answer, gold = pair
+        return 1.0 if gold.value is not None and gold.equals(answer) else score
+
+    def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
+        found: list[Any] = each_row(pairs_of, completions, columns[answer_column])
+        pairs = [pair for row in found if isinstance(row, list) for pair in row]
+        scores = iter(scorer.f1([(answer, gold.text) for answer, gold in pairs]))
+        return [max(map(value_of, row, scores), default=None) if isinstance(row, list) else row for row in found]
+
+    return RewardFunction(judge, columns=(answer_column,), runs_in="trainer", gold=texts_of)
 
 
 def _preparing(pattern: str | None, normalise: bool) -> Callable[[str], str]:

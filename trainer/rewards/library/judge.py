@@ -21,6 +21,7 @@ from typing import Any
 
 from trainer.errors import Unfit
 from trainer.rewards.contract import Completion, Failure, RewardFunction, Value, text_of
+from trainer.rewards.gold import written
 from trainer.text import Message
 
 NUMBER = re.compile(r"-?(?:[0-9]+(?:[.,][0-9]+)?|\.[0-9]+)")
@@ -84,7 +85,7 @@ def llm_judge(
         for row, (asked_of, completion) in enumerate(zip(prompts, completions, strict=True)):
             found = {name: columns[source][row] for name, source in sources.items()}
             if all(value is not None for value in found.values()):
-                values = {name: str(value) for name, value in found.items()} | {"prompt": _as_text(asked_of)}
+                values = {name: written(value) for name, value in found.items()} | {"prompt": _as_text(asked_of)}
                 questions[row] = _question(prompt, values, text_of(completion), low, high)
         grades = dict(zip(questions, judge.grades(list(questions.values()), cache), strict=True))
         return [grades.get(row) for row in range(len(completions))]

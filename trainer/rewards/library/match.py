@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from trainer.errors import Unfit
 from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
+from trainer.rewards.gold import Gold, spelled
 from trainer.rewards.library.extract import finder, or_none
+from trainer.rewards.library.gold_answers import gold_finder, texts_of
 from trainer.rewards.library.row_by_row import each_row
 
 
@@ -15,44 +18,77 @@ def exact_match(
     extract: str | None = None,
     gold_extract: str | None = None,
     normalise: bool = False,
+    accepted_separator: str = "#",
 ) -> RewardFunction:
     """1 if the answer in the completion equals a gold answer, else 0; surrounding white space is ignored.
 
     extract, gold_extract: regular expressions with one group that find the answer in the completion and in the
     column; of several matches the last counts. A completion in which `extract` finds nothing gets 0.
-    Several accepted answers are separated by `#`; with gold_extract inside what it found: `####\\s*(\\S+)` finds 42
-    in "6 * 7 = 42 #### 42". A row without a gold answer cannot be judged.
+    A gold text may hold several accepted answers with accepted_separator between them ("" for none); with gold_extract
+    inside what it found: `####\\s*(\\S+)` finds 42 in "6 * 7 = 42 #### 42". A list holds one accepted answer an
+    element, and is not cut. What is no text is compared by its meaning, see trainer.rewards.gold. A row without a gold
+    answer cannot be judged.
     normalise: compare both sides as normalise_answer returns them, and let both patterns see them so: labels cut off,
-    plain quotation marks, one line.
+    plain quotation marks, one line. NFC and a plain minus sign go without saying.
     """
-    find, find_gold = finder(extract, normalise), finder(gold_extract, normalise)
-    clean = finder(None, normalise)
+    if not isinstance(accepted_separator, str):
+        raise Unfit("rewards.unfit.separator", seen=repr(accepted_separator))
+    find, clean = _spelled_finder(extract, normalise), finder(None, normalise)
+    golds = gold_finder(_spelled_finder(gold_extract, normalise))
+
+    def pieces(text: str) -> list[str]:
+        return text.split(accepted_separator) if accepted_separator else [text]
+
+    def accepted(gold: object) -> list[Gold]:
+        found = golds(gold)
+        if isinstance(gold, str):
+            found = [Gold(clean(piece) or "") for one in found for piece in pieces(one.text)]
+        # "" is no accepted answer: a completion in which `extract` finds nothing would be right.
+        return [one for one in found if one.text]
 
     def judge_row(completion: Completion, gold: object) -> Value:
-        found = None if gold is None else find_gold(str(gold))
-        # "" is no accepted answer: a completion in which `extract` finds nothing would be right.
-        accepted = [part for part in map(clean, (found or "").split("#")) if part]
-        return float(find(text_of(completion)) in accepted) if accepted else None
+        right = accepted(gold)
+        found = find(text_of(completion)) if right else None
+        return float(found is not None and any(one.equals(found) for one in right)) if right else None
 
     def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
         return each_row(judge_row, completions, columns[answer_column])
 
-    return RewardFunction(judge, columns=(answer_column,), answer=or_none(find))
+    def cut(text: str) -> list[str]:
+        return [piece for one in golds(text) for piece in pieces(one.text)]
+
+    def whole(gold: Any) -> list[str]:
+        # With gold_extract the column is a solution, which is written as it stands.
+        return [one.text for one in accepted(gold)] if gold_extract is None else texts_of(gold)
+
+    return RewardFunction(judge, columns=(answer_column,), answer=or_none(find), gold=whole, pieces=cut)
 
 
 def position_match(
     answer_column: str = "answer", extract: str | None = None, gold_extract: str | None = None
 ) -> RewardFunction:
-    """Share of positions at which answer and gold have the same character, of the longer of the two lengths: 0 to 1."""
-    find, find_gold = finder(extract), finder(gold_extract)
+    """Share of positions at which answer and gold have the same character, of the longer of the two lengths: 0 to 1.
+
+    Of several gold answers (a list) the best; one that is no text and means the same as the answer gives 1. A row
+    without a gold answer cannot be judged.
+    """
+    find, golds = _spelled_finder(extract), gold_finder(_spelled_finder(gold_extract))
 
     def judge_row(completion: Completion, gold: object) -> Value:
-        return _overlap(find(text_of(completion)) or "", find_gold(str(gold)) or "")
+        answer = find(text_of(completion)) or ""
+        values = [1.0 if one.equals(answer) else _overlap(answer, one.text) for one in golds(gold) if one.text]
+        return max(values, default=None)
 
     def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
         return each_row(judge_row, completions, columns[answer_column])
 
-    return RewardFunction(judge, columns=(answer_column,), answer=or_none(find))
+    return RewardFunction(judge, columns=(answer_column,), answer=or_none(find), gold=texts_of)
+
+
+def _spelled_finder(extract: str | None, normalise: bool = False) -> Callable[[str], str | None]:
+    """A finder whose pattern sees NFC and plain minus signs: of a typographic one `-?` would find the number alone."""
+    find = finder(extract, normalise)
+    return lambda text: find(spelled(text))
 
 
 def _overlap(answer: str, gold: str) -> float:

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import threading
-from collections.abc import Sequence
-from decimal import Decimal
+import unicodedata
+from collections.abc import Iterator, Sequence
+from datetime import date, time
 from typing import Any
 
+from trainer.errors import Unfit
 from trainer.rewards.contract import Completion, RewardFunction, Value, text_of
+from trainer.rewards.gold import alternatives, spelled
 from trainer.rewards.library.extract import finder, or_none
+from trainer.rewards.library.gold_answers import gold_finder
 from trainer.rewards.library.row_by_row import each_row
 
 LIMIT_S = 3
 """For one parse or one comparison."""
 
 _DELIMITED = re.compile(r"\$|\\boxed|\\\(|\\\[")
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+LAST_LINE = 1000
+"""Characters at its end that an answer without any mark is looked for in."""
+# In the last line, with no number after it.
+_CODE = re.compile(r"`([^`]+)`[^`\d]*$")
+_SAID = re.compile(r"(?i:\banswer(?: is)?|정답은?|답은?)\s*[:=]?\s*(?!.*(?i:\banswer|답))(\S.*)$")
+_WORD = re.compile(r"(?!sqrt|log|sin|cos|tan|exp)[^\W\d_]{2,}|[:;]$")
+_LISTED = re.compile(r"[({\[].*,.*[)}\]]")
+_RELATED = re.compile(r"\S\s*[<>=\u2264\u2265]\s*\S")
+_FULL_STOP = re.compile(r"(?<=\d)\.(?!\S)")
+_MIXED = re.compile(r"(?<![\w./^)])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\w./])")
+_VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
+_SIGNS = {0x2044: "/", 0x2264: "<=", 0x2265: ">=", 0xD7: "*", 0x221E: "\\infty "}
 # Read as a formula, a word would be the product of its letters.
 _WORDY = re.compile(r"(?!sqrt)[^\W\d_]{3,}|[^\x00-\x7f]")
 
@@ -26,42 +44,49 @@ def math_answer(
 ) -> RewardFunction:
     """1 if the last answer in the completion is mathematically equal to the gold one, else 0 (math-verify 0.9.0).
 
-    The completion is read as text: its last \\boxed{}, formula between $ signs or plain number counts. With `extract`,
-    a regular expression with one group, what it finds is the answer and is read like the gold; nothing found gets 0.
-    The gold is one answer, bare (`1/2`, `\\frac{1}{2}`, `{1, 2}`) or between $ signs; gold_extract finds it in a longer
-    text. A row whose gold cannot be read cannot be judged; `hello` and `답은 없다` cannot, `5 dollars` is 5.
+    The completion is read as text. The first of these that is there counts, of several the last: what stands between
+    <answer> tags; a \\boxed{} or a formula between $ signs; what stands between backticks; what follows `answer:` or
+    ends the last line and is a pair, an interval, a set, an equation or inequality (`(1,2)`, `x<3`), or the whole text
+    where it is a formula; a number. `3 1/2` is 7/2. With `extract`, a regular expression with one group, what it finds
+    is the answer and is read like the gold; nothing found gets 0.
+    The gold is one answer, bare (`1/2`, `\\frac{1}{2}`, `{1, 2}`) or between $ signs, or a list of accepted ones;
+    gold_extract finds it in a longer text. A row whose gold cannot be read cannot be judged; `hello` and `답은 없다`
+    cannot, `5 dollars` is 5.
     Numbers are equal to six decimals; a formula that is too hard within LIMIT_S counts as wrong. That limit works in
     the main thread of a POSIX process only; elsewhere the deadline of the rewards has to do.
     """
-    find, find_gold = finder(extract), finder(gold_extract)
+    find, golds = finder(extract), gold_finder(finder(gold_extract))
 
     def read(text: str) -> list[Any]:
         if extract is None:
-            return _read(text)
-        found = find(text)
+            return _read_text(spelled(text))
+        found = find(spelled(text))
         return [] if found is None else _read_bare(found)
 
     def judge_row(completion: Completion, gold: object) -> Value:
         from math_verify import verify
 
-        found = find_gold(_as_text(gold))
-        wanted = _formulas(_read_bare(found)) if found else []
+        wanted = [formulas for one in golds(gold) if one.text and (formulas := _formulas(_read_bare(one.text)))]
         if not wanted:
             return None
+        found = _formulas(read(text_of(completion)))
         # Not symmetric: verify(gold, target) reads `x = 3` and intervals in the target more generously.
-        return float(verify(wanted, _formulas(read(text_of(completion))), timeout_seconds=_limit()))
+        return float(any(verify(one, found, timeout_seconds=_limit()) for one in wanted))
 
     def judge(completions: Sequence[Completion], **columns: Any) -> list[Value]:
         return each_row(judge_row, completions, columns[answer_column])
 
-    return RewardFunction(judge, columns=(answer_column,), answer=or_none(lambda text: _name(read(text))))
+    vote = or_none(lambda text: _name(read(text)))
+    return RewardFunction(judge, columns=(answer_column,), answer=vote, gold=_formulas_written)
 
 
-def _as_text(gold: object) -> str:
-    """1e-05, as Python writes a small number of JSON, would be read as e - 5."""
-    if gold is None:
-        return ""
-    return format(Decimal(repr(gold)), "f") if isinstance(gold, float) else str(gold)
+def _formulas_written(value: Any) -> list[str]:
+    """RewardFunction.gold. Whether a text is a formula only math-verify knows; what is no text it is told from here."""
+    found = alternatives(value)
+    strange = next((one.value for one in found if isinstance(one.value, bool | date | time)), None)
+    if strange is not None:
+        raise Unfit("rewards.gold.no_formula", kind=type(strange).__name__)
+    return [one.text for one in found]
 
 
 def _limit() -> int | None:
@@ -76,8 +101,58 @@ def _read(text: str) -> list[Any]:
     return list(parse(text, [LatexExtractionConfig(), ExprExtractionConfig()], parsing_timeout=_limit()))
 
 
+def _read_text(text: str) -> list[Any]:
+    """The same for the text of a model, in which the answer may be marked, or stand without $ signs."""
+    if (tagged := _tagged(text)) is not None:
+        return _read_bare(tagged)
+    if not _DELIMITED.search(text):
+        for answer in _unmarked(text):
+            if _formulas(found := _read_bare(answer)):
+                return found
+    return _read(_plain(text))
+
+
+def _tagged(text: str) -> str | None:
+    """What stands between the last <answer> tags."""
+    tags = list(_TAG.finditer(text))
+    pairs = [(one, other) for one, other in itertools.pairwise(tags) if not one[1] and other[1]]
+    return text[pairs[-1][0].end() : pairs[-1][1].start()] if pairs else None
+
+
+def _unmarked(text: str) -> Iterator[str]:
+    """What may be the answer of a text without $ signs, likeliest first, where it is more than a number."""
+    last = next((line for line in reversed(text.splitlines()) if line.strip()), "").strip().strip("*")[-LAST_LINE:]
+    if code := _CODE.search(last):
+        yield code[1]
+    last = last.replace("`", "").rstrip(".")
+    if (said := _SAID.search(last)) and not _WORD.search(said[1]):
+        yield said[1]
+    words = last.split()
+    ends = [place for place, word in enumerate(words, 1) if _WORD.search(word)]
+    formula = " ".join(words[max(ends, default=0) :])
+    if _LISTED.fullmatch(formula):
+        yield formula
+    elif _RELATED.search(formula):
+        yield formula.rpartition(", ")[2]
+    if formula and text.strip().strip("*`").rstrip(".") == formula:
+        yield formula
+
+
+def _plain(text: str) -> str:
+    """Mixed numbers as fractions and no full stop after a number: math-verify reads 3 * 1 / 2 and a float."""
+    text = _VULGAR.sub(lambda found: " " + unicodedata.normalize("NFKC", found[0]), text).translate(_SIGNS)
+    return _MIXED.sub(_improper, _FULL_STOP.sub("", text))
+
+
+def _improper(found: re.Match[str]) -> str:
+    whole, above, below = map(int, found.groups())
+    return f"{whole * below + above}/{below}" if above < below else found[0]
+
+
 def _read_bare(answer: str) -> list[Any]:
     """The same for a text that is nothing but the answer, where a formula may stand without $ signs."""
+    tagged = _tagged(answer)
+    answer = _plain(spelled(answer if tagged is None else tagged)).strip().strip("`")
     if _DELIMITED.search(answer) or ("\\" not in answer and _WORDY.search(answer)):
         return _read(answer)
     found = _read(f"${answer}$")

@@ -35,7 +35,9 @@ def shown(form: Form, typed: Any, say: Words) -> str:
     if spec.data.path is None and rows.fetched(spec) is None:
         raise SpecError(Problem("page.fetch_first", "data.name"))
     own = [typed[:MOST_TYPED]] if isinstance(typed, str) and typed.strip() else []
-    found = aside.run("trial", spec, {"rows": rows.glanced(spec).rows[:ROWS], "typed": own}, LIMIT_S)
+    # A local file is read there: JSON has no dates and no Decimal.
+    given = rows.glanced(spec).rows if spec.data.path is None else None
+    found = aside.run("trial", spec, {"rows": given, "tried": ROWS, "typed": own}, LIMIT_S)
     return _verdict(found, say) + _table(found["tries"], say)
 
 

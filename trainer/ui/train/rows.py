@@ -107,7 +107,8 @@ def _hub_key(spec: RunSpec) -> Key:
 def _key(spec: RunSpec) -> Key:
     """All that the looks at the rows depend on."""
     asked = spec.model_dump_json(include={"data", "reward"})
-    return asked, spec.run.seed, repr(spec.model.warm_start), tuple(_stamps(spec))
+    model = spec.model.name, spec.model.revision  # whose tokenizer drops tags
+    return asked, spec.run.seed, repr(spec.model.warm_start), model, tuple(_stamps(spec))
 
 
 def _stamps(spec: RunSpec) -> Iterator[Stamp]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.machine.project import PROJECT
+from trainer.data import special_tokens
 from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
 
@@ -42,12 +41,12 @@ class Reader:
 
 
 def reader(spec: RunSpec) -> Reader:
-    folder = _folder(spec)
+    folder = special_tokens.folder(spec)
     if folder is None:
         if spec.model.name.startswith(BUILTIN):
             return Reader("characters", len, None)
         return Reader("guess", lambda text: -(-len(text) // CHARACTERS_A_TOKEN), None)
-    tokenizer, template = _tokenizer(folder), _template(folder)
+    tokenizer, template = special_tokens.tokenizer(folder), _template(folder)
     kwargs = spec.trl.get("chat_template_kwargs")
     more = kwargs if isinstance(kwargs, dict) else {}
 
@@ -58,33 +57,6 @@ def reader(spec: RunSpec) -> Reader:
         return str(template.render(messages=messages, add_generation_prompt=True, **{**_specials(folder), **more}))
 
     return Reader("exact", count, put if template is not None else None)
-
-
-def _folder(spec: RunSpec) -> Path | None:
-    """Where the tokenizer's files are; None when they are not on this machine. Asks no network."""
-    name = spec.model.name
-    if name.startswith(BUILTIN):
-        # As in engine/builtin.py, which imports torch; a test compares the two.
-        cache = Path(os.environ.get("ONEGRPO_CACHE") or PROJECT / ".cache") / name.removeprefix(BUILTIN)
-        found = sorted(cache.glob("*/tokenizer.json"), key=lambda path: path.stat().st_mtime)
-        return found[-1].parent if found else None
-    if (Path(name) / "tokenizer.json").is_file():
-        return Path(name)
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        cached = try_to_load_from_cache(name, "tokenizer.json", revision=spec.model.revision)
-    except (HFValidationError, OSError):
-        return None
-    return Path(cached).parent if isinstance(cached, str) else None
-
-
-@functools.lru_cache(maxsize=4)
-def _tokenizer(folder: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 @functools.lru_cache(maxsize=4)
