@@ -55,6 +55,8 @@ class Try:
     reward: float | None
     components: dict[str, float | None]
     failures: dict[str, Message]
+    unpaid: dict[str, float] = field(default_factory=dict)
+    """Values that only_if let count 0."""
 
     @property
     def kind(self) -> Message:
@@ -120,6 +122,7 @@ def _scored(
             rewards[place],
             {name: values[place] for name, values in wrapper.last_components.items()},
             wrapper.last_reasons[place],
+            wrapper.last_unpaid[place],
         )
         for place in range(len(asked))
     ]
@@ -133,6 +136,10 @@ def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> No
     if any(one.components != other.components for one, other in both):
         found.warnings.append(Message("rewards.note.random"))
     _judge_gold(found, reward.gold_template)
+    unpaid = next((one for one in found.tries if one.what == GOLD and one.unpaid), None)
+    if unpaid is not None:
+        names = ", ".join(unpaid.unpaid)
+        found.warnings.append(Message("rewards.note.gold_unpaid", row=unpaid.row, names=names))
 
 
 def _judge_one(found: Trial, name: str, of_messages: bool) -> None:
@@ -204,6 +211,8 @@ def table(found: Trial, words: Words) -> list[list[str]]:
 
 def _cell(one: Try, name: str, words: Words) -> str:
     failed = one.failures.get(name)
+    if name in one.unpaid:
+        return words("rewards.try.unpaid", value=f"{one.unpaid[name]:g}")
     return _said(shown(one.components[name]), words) if failed is None else f"! {words.said(failed)}"
 
 
