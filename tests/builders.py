@@ -243,10 +243,12 @@ def tiny_trainer(
         "dataloader_pin_memory": False,
     }
     spans, recorder = Spans(), Recorder()
+    wrapper = wrapper or ComponentRewardWrapper(reward, spans)
+    separate = changes.get("multi_objective_aggregation") == "normalize_then_sum"
     trainer = make_trainer_class(base or GRPOTrainer)(
         model=tiny if model is None else model,
         args=GRPOConfig(**settings | changes),
-        reward_funcs=[wrapper or ComponentRewardWrapper(reward, spans)],
+        reward_funcs=wrapper.objectives() if separate else [wrapper],
         train_dataset=Dataset.from_list(rows()),
         processing_class=tokenizer,
         peft_config=peft_config,

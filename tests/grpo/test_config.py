@@ -73,7 +73,6 @@ VALUES: dict[str, Any] = {
     "include_num_input_tokens_seen": "all",
     "log_level": "info",
     "log_level_replica": "info",
-    "multi_objective_aggregation": "normalize_then_sum",
     "parallelism_config": {"tp_size": 1},
     "train_sampling_strategy": "sequential",
     "vllm_importance_sampling_mode": "token_truncate",

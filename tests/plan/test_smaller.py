@@ -108,6 +108,7 @@ CHOSEN = st.fixed_dictionaries(
         "data.eval_fraction": st.sampled_from(["", 0.1]),
         "eval.batch_size": st.sampled_from([1, 32, 100]),
         "grpo.scale_rewards": st.sampled_from(["group", "batch"]),
+        "grpo.multi_objective_aggregation": st.sampled_from(["sum_then_normalize", "normalize_then_sum"]),
     }
 )
 DEVICES = st.sampled_from(
@@ -131,7 +132,7 @@ def fits(made: RunSpec, batch: Batch, machine: Machine) -> bool:
         specs.append(specs[0].model_copy(update={"model": made.model.model_copy(update={"fast_inference": False})}))
     limit = estimate.limit_gib(made, machine)
     assert limit is not None
-    whole = made.grpo.scale_rewards == "batch"
+    whole = made.grpo.looks_at_the_batch
     every = (
         other for other in every_batch(batch) if not whole or other.completions_per_phase == batch.completions_per_phase
     )

@@ -54,6 +54,17 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("weights that are all 0", ["reward.components.0.weight=0"], "every weight (or scale) is 0"),
     ("a clip the wrong way round", ["reward.components.0.clip=[1, 0]"], "clip = [0, 1]"),
     ("a clip of one point", ["reward.components.0.clip=[1, 1]"], "leave clip out"),
+    ("a condition on nobody", ["reward.components.0.only_if=rouge"],
+     'no component is called "rouge"; they are called "exact_match"'),
+    ("half a condition", ["reward.components.0.only_if=exact_match >"],
+     '"exact_match >" is neither a component\'s name nor a bound on it'),
+    ("a condition on itself", ["reward.components.0.only_if=exact_match >= 1"],
+     "depends on itself: exact_match -> exact_match"),
+    ("a part paid by the sum it is in",
+     ['reward.components=[{function = "sum", components = [{function = "exact_match", only_if = "sum"}]}]'],
+     "depends on itself: exact_match -> sum -> exact_match"),
+    ("GDPO by TRL's key", ["trl.multi_objective_aggregation=normalize_then_sum"],
+     "use grpo.multi_objective_aggregation"),
     ("a correct component that is not there", ["reward.correct=exact"],
      'reward.correct = "exact_match"'),
     ("two sizes of a generation batch",
@@ -102,6 +113,10 @@ def test_is_refused(overrides: list[str], text: str) -> None:
         ["grpo.epsilon=3e-4", "grpo.epsilon_high=4e-4"],
         ["grpo.delta=4"],
         ["reward.correct=exact_match"],
+        [
+            'reward.components=[{function = "sum", only_if = "form", components = [{function = "exact_match"},'
+            ' {function = "format_regex", name = "form", params = {pattern = "a"}}]}]'
+        ],
         ["reward.components.0.clip=[0, 1]"],
         ["trl.adam_epsilon=1"],
         ["data.prompt_template={{literal}} {prompt}"],

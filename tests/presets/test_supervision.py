@@ -39,7 +39,8 @@ def spec(*overrides: str) -> RunSpec:
         ([PROCESS, STEP, "reward.step_split=x*"], "matches the empty string"),
         ([PROCESS, STEP, "reward.step_split=("], 'reward.step_split: is "(", which is not a regular expression'),
         ([PROCESS, STEP, "grpo.importance_sampling_level=sequence"], 'grpo.importance_sampling_level = "token"'),
-        ([PROCESS, STEP, "trl.multi_objective_aggregation=normalize_then_sum"], "trl.multi_objective_aggregation: is"),
+        ([PROCESS, STEP, "grpo.multi_objective_aggregation=normalize_then_sum"],
+         "grpo.multi_objective_aggregation: is"),
     ],
 )  # fmt: skip
 def test_is_refused(overrides: list[str], text: str) -> None:
@@ -58,8 +59,8 @@ def test_is_refused(overrides: list[str], text: str) -> None:
         [PROCESS, STEP, r"reward.step_split='[.?!]\\s'"],
         [PROCESS, STEP, "reward.step_split=step"],
         [PROCESS, STEP, "grpo.importance_sampling_level=sequence", "grpo.loss_type=cispo"],
-        [PROCESS, STEP, "trl.multi_objective_aggregation=sum_then_normalize"],
-        ["grpo.importance_sampling_level=sequence", "trl.multi_objective_aggregation=normalize_then_sum"],
+        [PROCESS, STEP, "grpo.multi_objective_aggregation=sum_then_normalize"],
+        ["grpo.importance_sampling_level=sequence", "grpo.multi_objective_aggregation=normalize_then_sum"],
     ],
     ids=str,
 )

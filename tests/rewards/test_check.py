@@ -29,7 +29,8 @@ def own(tmp_path: Path) -> Any:
 
     def make(body: str) -> Component:
         path = tmp_path / "mine.py"
-        path.write_text(f"import random\ndef mine(completions, answer, **columns):\n    {body}\n")
+        head = "import random\nt, CALLS = lambda c: c[-1]['content'], []\n"
+        path.write_text(f"{head}def mine(completions, answer, **columns):\n    {body}\n")
         return Component(function="mine", file=str(path))
 
     return make
@@ -79,6 +80,23 @@ def test_what_makes_a_reward_doubtful_is_said(own: Any, body: str, warning: str)
     assert any(str(note).startswith(warning) for note in found.warnings), found.warnings
 
 
+@pytest.mark.parametrize(
+    ("body", "problem", "warning"),
+    [
+        ("CALLS.append(1); return [1 / (len(CALLS) % 9 == 1)] * len(completions)", "at the second call", ""),
+        (
+            "CALLS.append(1); return [1 / (bool(t(c)) or len(CALLS) < 2) for c in completions]",
+            "",
+            "mine: judged empty once",
+        ),
+    ],
+)
+def test_what_works_once_only_is_found(own: Any, body: str, problem: str, warning: str) -> None:
+    found = check.trial(ComponentRewardWrapper(Reward(components=[own(body)])), ROWS)
+    assert [problem in str(one) for one in found.problems] == [True] * bool(problem)
+    assert any(str(note).startswith(warning) for note in found.warnings) or not warning
+
+
 def test_the_gold_template_says_what_is_perfect() -> None:
     tags = Component(function="exact_match", params={"extract": "<a>(.*)</a>"})
     assert "gold_template" in str(trial(tags).warnings[-1])
@@ -112,4 +130,4 @@ def test_a_function_that_takes_messages_for_text_is_told(own: Any) -> None:
 
 
 def test_the_line_named_is_of_the_persons_file(own: Any) -> None:
-    assert "(mine.py:3)" in str(trial(own("import re; return [re.search('(', 'x') for c in completions]")).problems[0])
+    assert "(mine.py:4)" in str(trial(own("import re; return [re.search('(', 'x') for c in completions]")).problems[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -170,6 +171,35 @@ def test_rows_that_are_judged_by_each_other_are_asked_together_again(make: Calla
     values = ask(make("ranks"), "ranks", ["a", "b", "bad", "c"])
     assert isinstance(values.pop(2), Failure)
     assert values == [0.0, 1.0, 2.0]
+
+
+TOGETHER = """
+import asyncio
+
+def crowd(completions, **columns):
+    if len(completions) > 3:
+        raise ValueError("too many")
+    return [1.0] * len(completions)
+
+ONE_AT_A_TIME = asyncio.Semaphore(1)
+
+async def limited(completions, **columns):
+    async def one(text):
+        async with ONE_AT_A_TIME:
+            await asyncio.sleep(0.001)
+            return 1.0
+    return await asyncio.gather(*[one(text) for text in completions])
+"""
+
+
+def test_what_a_batch_needs_and_a_row_alone_does_not(make: Callable[..., Pool], own_file: Path) -> None:
+    own_file.write_text(TOGETHER)
+    pool = make("crowd", "limited", size=1)
+    reasons = {value.reason for value in ask(pool, "crowd", ["a", "b", "c", "d"])}
+    assert len(reasons) == 1  # values found alone are wrong where a function compares rows: none is paid
+    assert re.match(r"raised ValueError: too many .*, asked about several completions at once", reasons.pop())
+    assert ask(pool, "crowd", ["a", "b"]) == [1.0, 1.0]
+    assert [ask(pool, "limited") for _ in range(3)] == [[1.0] * 10] * 3  # one event loop for all batches
 
 
 def test_what_a_function_says_need_not_fit_json(make: Callable[..., Pool]) -> None:

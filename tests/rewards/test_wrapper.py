@@ -91,6 +91,30 @@ def test_the_row_that_raises_is_found_and_the_others_are_judged(make: Make) -> N
     assert str(wrapper.last_reasons[1]["fixed_0"]).startswith("raised ZeroDivisionError")
 
 
+@pytest.mark.parametrize(("rowwise", "paid"), [(True, [1.0, 1.0]), (False, [None, None])])
+def test_values_found_alone_count_only_where_rows_are_not_compared(
+    monkeypatch: pytest.MonkeyPatch, rowwise: bool, paid: list[float | None]
+) -> None:
+    def crowd(completions: list[str], **columns: Any) -> list[float]:
+        if len(completions) > 1:
+            raise ValueError("too many")
+        return [1.0]
+
+    monkeypatch.setitem(REWARDS, "crowd", lambda: RewardFunction(crowd, rowwise=rowwise))
+    wrapper = ComponentRewardWrapper(Reward(components=[Component(function="crowd")]))
+    assert wrapper.score(prompts=["p"] * 2, completions=["a", "b"]) == paid
+    assert all(bool(row) != rowwise for row in wrapper.last_reasons)
+
+
+def test_rows_that_are_compared_are_asked_together_again_without_the_bad_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ranks(completions: list[str], **columns: Any) -> list[float]:
+        return [rank / (text != "bad") for rank, text in enumerate(completions)]
+
+    monkeypatch.setitem(REWARDS, "ranks", lambda: RewardFunction(ranks, rowwise=False))
+    wrapper = ComponentRewardWrapper(Reward(components=[Component(function="ranks")]))
+    assert wrapper.score(prompts=["p"] * 3, completions=["a", "bad", "b"]) == [0.0, None, 1.0]
+
+
 def test_a_function_that_never_worked_ends_the_run_at_once(make: Make) -> None:
     def broken(completions: list[str], **columns: Any) -> list[float]:
         raise KeyError("answer")

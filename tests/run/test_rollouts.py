@@ -39,7 +39,7 @@ def test_outcome_of_a_group(rewards: list[float | None], correct: list[bool | No
 def test_with_steps_a_groups_spread_is_theirs(
     rewards: list[float | None], steps: list[float | None], kind: str
 ) -> None:
-    assert outcome(rewards, [True, True], steps).kind == kind
+    assert outcome(rewards, [True, True], [steps]).kind == kind
 
 
 def test_a_line_holds_the_whole_group() -> None:

@@ -38,6 +38,7 @@ SAMPLES = {
 # Arguments of a section whose bounds the sample of their kind breaks.
 SECTION_SAMPLES = {
     "checkpoint.save_steps": "5",
+    "grpo.multi_objective_aggregation": '"normalize_then_sum"',
     "data.shuffle_dataset": "false",
     "generation.num_generations": "4",
     "grpo.loss_type": '"grpo"',

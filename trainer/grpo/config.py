@@ -49,6 +49,8 @@ def choose(
         "fp16": dtype == "float16",
         "gradient_checkpointing": bool(spec.model.gradient_checkpointing),
     }
+    if spec.grpo.multi_objective_aggregation == "normalize_then_sum":  # TRL sees every component, and must weigh them
+        chosen["reward_weights"] = [part.weight / spec.reward.divide_by for part in spec.reward.components]
     if spec.model.fast_inference:
         chosen |= {
             "use_vllm": True,

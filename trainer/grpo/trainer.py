@@ -35,7 +35,7 @@ from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
-from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
 from trainer.run.checkpoints import checkpoint_name
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
@@ -71,8 +71,8 @@ def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
     The new class takes three arguments more than its base: `spans`, `observer` and `pieces` (in how many parts a
-    generation batch is written). Its reward functions must be one ComponentRewardWrapper, so that every component can
-    be recorded.
+    generation batch is written). Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that
+    every component can be recorded.
     """
     return type("CustomGRPOTrainer", (Hooks, base), {})
 
@@ -90,7 +90,8 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
         super().__init__(*args, **kwargs)
-        self.reward_wrapper: ComponentRewardWrapper = self.reward_funcs[0]
+        first = self.reward_funcs[0]
+        self.reward_wrapper: ComponentRewardWrapper = first.wrapper if isinstance(first, Objective) else first
         self.add_callback(_StepSpan(spans))
         guard_generate(self.model, spans, pieces)
         # transformers' training_step calls it on the accelerator: there is no method of the trainer to override.
@@ -124,14 +125,16 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
     ) -> Any:
         with self.spans("_calculate_rewards"):
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list, *args, **kwargs)
-        # (all processes x N, 1): TRL gathers, because a group may be on several; the wrapper is the one function.
+        # (all processes x N, K): TRL gathers, because a group may be on several. K is 1, or one a component.
         first = self.accelerator.process_index * len(prompts)
+        totals = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        totals[rewards.isnan().all(dim=1)] = torch.nan
         self._scored = {
             "inputs": inputs,
             "prompts": prompts,
             "completions": completions,
             "completion_ids": completion_ids_list,
-            "rewards": rewards[first : first + len(prompts), 0].tolist(),
+            "rewards": totals[first : first + len(prompts)].tolist(),
         }
         return rewards
 
@@ -139,6 +142,10 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         """Tensors of N rows. Recorded here, because `_prepare_inputs` shuffles the rows and no group is whole then."""
         with self.spans("_generate_and_score_completions"):
             output = super()._generate_and_score_completions(*args, **kwargs)
+        for function in self.reward_funcs:
+            if isinstance(function, Objective):  # the wrapper has logged the component, under its own name
+                for kind in ("mean", "std"):
+                    self._metrics["train"].pop(f"rewards/{function.__name__}/{kind}", None)
         with self.spans("record_rollouts"):
             scored, self._scored = self._scored, {}
             judged = self._judge_steps(output, scored) if self.reward_wrapper.supervision == "process" else []
@@ -223,6 +230,7 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             advantages = advantages.sum(dim=1).cpu() / torch.tensor(lengths)
         # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        weighed = zip(self.reward_wrapper.last_objectives, self.reward_weights, strict=False)  # none: [] and one weight
         return Batch(
             prompts=scored["prompts"],
             completions=[text_of(completion) for completion in scored["completions"]],
@@ -235,5 +243,7 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             correct=self.reward_wrapper.last_correct,
             columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
             failures=self.reward_wrapper.last_reasons,
+            unpaid=self.reward_wrapper.last_unpaid,
+            objectives=[column for column, weight in weighed if weight],
             steps=judged,
         )

@@ -49,7 +49,7 @@ def _micro_batch(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Chan
 
 def _rollout_phase(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """Fewer completions at once: several phases an update, or fewer updates a phase; an update stays as large."""
-    if spec.grpo.scale_rewards == "batch":
+    if spec.grpo.looks_at_the_batch:
         return  # the batch that advantages are divided by would be another one
     for made in smaller.phases(batch):
         yield _as_changes(spec, batch, made)
@@ -123,7 +123,7 @@ def _shorter(key: str, tokens: int) -> Iterator[Changes]:
 
 def _group(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """Smaller groups of as many prompts: an update and a rollout phase shrink by the same factor where they can."""
-    for made in smaller.groups(batch, whole_phase=spec.grpo.scale_rewards == "batch"):
+    for made in smaller.groups(batch, whole_phase=spec.grpo.looks_at_the_batch):
         yield _as_changes(spec, batch, made)
 
 

@@ -46,7 +46,8 @@ def tried(spec: RunSpec) -> list[Problem]:
     """Run a person's functions on two rows, in a process of their own: what fails on a gold answer is known in a
     second, not after minutes of loading. Rows on the Hub are not here yet; the worker tries all rewards once more.
     """
-    own = [leaf for leaf in spec.reward.leaves() if leaf.file is not None]
+    # Without their conditions: what they look at need not be among them.
+    own = [leaf.model_copy(update={"only_if": None}) for leaf in spec.reward.leaves() if leaf.file is not None]
     if not own or spec.data.path is None:
         return []
     from trainer.data import preview

@@ -23,6 +23,8 @@ def warnings(spec: RunSpec) -> list[Message]:
     ]
     if biased:
         found.append(Message("presets.advice.biased_sampling", keys=", ".join(biased)))
+    if spec.grpo.multi_objective_aggregation == "normalize_then_sum" and spec.grpo.scale_rewards == "none":
+        found.append(Message("presets.advice.gdpo_scales"))
     if not spec.data.has_held_out_rows and (spec.eval.at_start or spec.eval.at_end):
         found.append(Message("presets.advice.no_held_out_rows"))
     missing = {"rouge1", "bertscore", "exact_match"} - {leaf.function for leaf in spec.reward.leaves()}

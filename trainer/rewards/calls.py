@@ -6,6 +6,7 @@ Imports no library.
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from trainer.errors import Problem, RewardError
 from trainer.rewards.contract import Failure, RewardFunction, Values, checked
 from trainer.text import Message
 
@@ -67,6 +69,17 @@ def ask(function: RewardFunction, call: Call) -> Answer:
     raw = function(**arguments)
     seconds = time.perf_counter() - started
     return Answer(checked(raw, call.rows, call.name, call.steps), seconds, said)
+
+
+def unsendable(call: Call, error: Exception) -> RewardError:
+    """Names the columns that pickle does not take."""
+    names = []
+    for name, values in call.arguments.items():
+        try:
+            pickle.dumps(values)
+        except (TypeError, AttributeError, pickle.PicklingError):
+            names.append(name)
+    return RewardError(Problem("rewards.unsendable", name=call.name, columns=names, said=str(error)))
 
 
 def failure(error: BaseException) -> Failure:

@@ -61,6 +61,8 @@ class Try:
     reward: float | None
     components: dict[str, float | None]
     failures: dict[str, Message]
+    unpaid: dict[str, float] = field(default_factory=dict)
+    """Values that only_if let count 0."""
 
     @property
     def kind(self) -> Message:
@@ -140,6 +142,7 @@ def _scored(
             rewards[place],
             {name: values[place] for name, values in wrapper.last_components.items()},
             wrapper.last_reasons[place],
+            wrapper.last_unpaid[place],
         )
         for place in range(len(asked))
     ]
@@ -148,10 +151,15 @@ def _scored(
 def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> None:
     for leaf in reward.leaves():
         _judge_one(found, leaf.title, of_messages=chat and leaf.file is not None)
+        _judge_again(found, again, leaf.title)
     both = [(one, other) for one, other in zip(found.tries, again, strict=False) if not one.failures | other.failures]
     if any(one.components != other.components for one, other in both):
         found.warnings.append(Message("rewards.note.random"))
     _judge_gold(found, reward.gold_template)
+    unpaid = next((one for one in found.tries if one.what == GOLD and one.unpaid), None)
+    if unpaid is not None:
+        names = ", ".join(unpaid.unpaid)
+        found.warnings.append(Message("rewards.note.gold_unpaid", row=unpaid.row, names=names))
 
 
 def _judge_one(found: Trial, name: str, of_messages: bool) -> None:
@@ -175,6 +183,22 @@ def _judge_one(found: Trial, name: str, of_messages: bool) -> None:
     if len(values) == 1 and not failed:
         key = "rewards.note.alike_message" if of_messages else "rewards.note.alike"
         found.warnings.append(Message(key, name=name, value=shown(values.pop()), code=MESSAGES))
+
+
+def _judge_again(found: Trial, again: Sequence[Try], name: str) -> None:
+    """What works once only, a client that was closed after the first call for example, would end the run at step 2."""
+    lost = [
+        (one, other.failures[name])
+        for one, other in zip(found.tries, again, strict=False)
+        if name in other.failures and name not in one.failures and other.failures[name].key != NOT_REACHED
+    ]
+    on_gold = [(one, why) for one, why in lost if one.what == GOLD]
+    if on_gold:
+        one, why = on_gold[0]
+        found.problems.append(Problem("rewards.fails_again", name=name, row=one.row, why=why))
+    elif lost:
+        kinds = list(dict.fromkeys(one.kind for one, _ in lost))
+        found.warnings.append(Message("rewards.note.fails_again", name=name, kinds=kinds, why=lost[0][1]))
 
 
 def _judge_gold(found: Trial, template: str) -> None:
@@ -223,6 +247,8 @@ def table(found: Trial, words: Words) -> list[list[str]]:
 
 def _cell(one: Try, name: str, words: Words) -> str:
     failed = one.failures.get(name)
+    if name in one.unpaid:
+        return words("rewards.try.unpaid", value=f"{one.unpaid[name]:g}")
     return _said(shown(one.components[name]), words) if failed is None else f"! {words.said(failed)}"
 
 

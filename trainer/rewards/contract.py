@@ -42,6 +42,11 @@ class Failure:
         return str(self.why)
 
 
+def together(why: Message) -> Failure:
+    """Of rows that each alone could be judged and together could not."""
+    return Failure(Message("rewards.failed.together", why=why))
+
+
 Value = float | None | Failure
 Values = list[Any]
 """One Value a completion; where a function judges steps, a list with one a step."""

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from trainer.errors import RewardError
 from trainer.machine import out_of_memory
 from trainer.rewards.calls import Answer, Call, ask, failure
-from trainer.rewards.contract import RewardFunction
+from trainer.rewards.contract import Failure, RewardFunction, together
 
 
 class Here:
@@ -36,7 +36,26 @@ class Here:
         return answers
 
     def _answer(self, call: Call) -> Answer:
-        """A batch that raises is tried row by row, so that the row that cannot be judged is found."""
+        """A batch that raises is tried row by row, so that the row that cannot be judged is found, and without such
+        rows once more, because a function may judge a row by the others of its batch."""
+        answer = self._asked(call)
+        if isinstance(answer, Answer) or call.rows == 1:
+            return answer if isinstance(answer, Answer) else Answer([answer], 0.0)
+        # Twice the work, in the rare case only: a whole batch that raises does not say which row is to blame.
+        alone = [self._answer(call.of([row])) for row in range(call.rows)]
+        found = Answer([value for one in alone for value in one.values], sum(one.seconds for one in alone))
+        good = [row for row, value in enumerate(found.values) if not isinstance(value, Failure)]
+        if good and not self.functions[call.name].rowwise:
+            again = self._asked(call.of(good))
+            if isinstance(again, Answer):
+                found.seconds, found.said = found.seconds + again.seconds, again.said
+            values = again.values if isinstance(again, Answer) else [together(again.why)] * len(good)
+            for row, value in zip(good, values, strict=True):
+                found.values[row] = value
+        return found
+
+    def _asked(self, call: Call) -> Answer | Failure:
+        """The answer to the whole call, or why it raised."""
         try:
             return ask(self.functions[call.name], call)
         except RewardError:
@@ -44,12 +63,7 @@ class Here:
         except Exception as error:
             if out_of_memory.is_out_of_memory(error):
                 raise  # the whole step is tried again in smaller pieces
-            # Twice the work, in the rare case only: a whole batch that raises does not say which row is to blame.
-            if call.rows == 1:
-                return Answer([failure(error)], 0.0)
-        answers = [self._answer(call.of([row])) for row in range(call.rows)]
-        values = [value for answer in answers for value in answer.values]
-        return Answer(values, sum(answer.seconds for answer in answers))
+            return failure(error)
 
     def close(self) -> None:
         pass

@@ -171,10 +171,10 @@ def _called(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..
         # TRL passes every column and asks for **kwargs; here a function may leave them out.
         given = arguments if others else {name: value for name, value in arguments.items() if name in named}
         found = function(**given | params)
-        if not inspect.iscoroutine(found):
+        if not inspect.isawaitable(found):
             return found
-        import asyncio  # not for every command that only reads the file
+        from trainer.rewards import event_loop  # asyncio is not for every command that only reads the file
 
-        return asyncio.run(found)
+        return event_loop.finish(found)
 
     return call

@@ -33,9 +33,9 @@ from trainer.errors import Problem, RewardError
 from trainer.machine.project import PROJECT
 from trainer.machine.secrets import is_secret
 from trainer.rewards.building import Named, Recipe, make
-from trainer.rewards.calls import Answer, Call
+from trainer.rewards.calls import Answer, Call, unsendable
 from trainer.rewards.child import LENGTH
-from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values
+from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values, together
 from trainer.text import Message, here, readable
 
 MOST = 4  # processes, unless reward.workers says another number
@@ -58,7 +58,7 @@ class _Task:
     home: int | None = None
     """The process that does it as long as it lives: a function that keeps a state has it there."""
     again: bool = False
-    """Its rows have values already; as one batch they may get others."""
+    """Its rows have values found alone; only as one batch do they get those that count."""
     limit: float = 0.0
 
 
@@ -103,7 +103,7 @@ class _Child:
         try:
             data = pickle.dumps(message)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise _unsendable(message[-1], error) from error
+            raise unsendable(message[-1], error) from error
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(LENGTH.pack(len(data)) + data)
@@ -174,7 +174,7 @@ class Pool:
             try:
                 child, message = self.inbox.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
-                raise _slow_start() from None
+                raise RewardError(Problem("rewards.slow_start", seconds=START_S)) from None
             if message is None:
                 raise RewardError(Problem("rewards.ended_at_start", ending=child.ending()))
             _refuse_unmade(message)
@@ -212,11 +212,11 @@ class _Batch:
         self.waiting: deque[_Task] = deque()
         self.slowest: dict[str, float] = {}  # seconds of the slowest single row of a component
         self.excused: set[tuple[str, int]] = set()  # (component, row) that have had their second try
-        for number, call in enumerate(calls):
+        self.why: dict[str, Message] = {}  # why a component failed first: as a whole batch
+        for call in calls:
             rowwise = pool.rowwise[call.name]
-            home = None if rowwise else number % len(pool.children)
             for rows in _parts(call.rows, len(pool.children) if rowwise else 1):
-                self._queue(call, rows, home=home)
+                self._queue(call, rows, home=None if rowwise else self._home(call))
 
     @property
     def answers(self) -> dict[str, Answer]:
@@ -229,6 +229,9 @@ class _Batch:
     def _queue(self, call: Call, rows: list[int], **how: Any) -> None:
         self.pool.tasks += 1
         self.waiting.append(_Task(self.pool.tasks, call, rows, **how))
+
+    def _home(self, call: Call) -> int:
+        return list(self.values).index(call.name) % len(self.pool.children)
 
     def run(self) -> None:
         while time.monotonic() < self.end:
@@ -274,7 +277,7 @@ class _Batch:
         for child in list(self.pool.children):
             task = child.task
             if not child.ready and now >= child.started + START_S:
-                raise _slow_start()
+                raise RewardError(Problem("rewards.slow_start", seconds=START_S))
             if task is not None and now >= task.limit:
                 self.pool.replace(child)
                 # What a function imports at its first call takes time from the first row: not that row's fault.
@@ -327,9 +330,10 @@ class _Batch:
 
         excuse: it may have been something else; such a row is tried once more, in another process.
         """
-        if task.again:
-            return  # they keep the values they have
         name = task.call.name
+        if task.again:
+            return self._nobody_to_blame(name, task.rows, why)
+        self.why.setdefault(name, why)
         left = [row for row in task.rows if self.values[name][row] is _PENDING]
         if task.one_by_one or len(left) == 1:  # rows are tried in order
             if excuse and (name, left[0]) not in self.excused:
@@ -345,12 +349,20 @@ class _Batch:
     def _once_more(self, call: Call) -> None:
         """A function may judge a row by the others of its batch: once the bad rows are known, the good ones are asked
         together again."""
+        name = call.name
         busy = [*self.waiting, *(child.task for child in self.pool.children if child.task is not None)]
-        if self.pool.rowwise[call.name] or any(task.call is call for task in busy):
+        if self.pool.rowwise[name] or call.rows == 1 or any(task.call is call for task in busy):
             return
-        good = [row for row, value in enumerate(self.values[call.name]) if not isinstance(value, Failure)]
+        good = [row for row, value in enumerate(self.values[name]) if not isinstance(value, Failure)]
+        if len(good) == call.rows:  # it stays so if there is no time to ask again
+            self._nobody_to_blame(name, good, self.why[name])
         if good:
-            self._queue(call, good, again=True)
+            self._queue(call, good, home=self._home(call), again=True)
+
+    def _nobody_to_blame(self, name: str, rows: Sequence[int], why: Message) -> None:
+        """Together they failed, alone they did not. If the function compares rows, a value found alone is wrong."""
+        for row in rows:
+            self.values[name][row] = together(why)
 
 
 def _parts(rows: int, parts: int) -> list[list[int]]:
@@ -368,21 +380,6 @@ def _value(raw: Any) -> Any:
 
 def _message(raw: list[Any]) -> Message:
     return Message(raw[0], **readable(raw[1]))
-
-
-def _unsendable(call: Call, error: Exception) -> RewardError:
-    """Name the columns that pickle does not take."""
-    names = []
-    for name, values in call.arguments.items():
-        try:
-            pickle.dumps(values)
-        except (TypeError, AttributeError, pickle.PicklingError):
-            names.append(name)
-    return RewardError(Problem("rewards.unsendable", name=call.name, columns=names, said=str(error)))
-
-
-def _slow_start() -> RewardError:
-    return RewardError(Problem("rewards.slow_start", seconds=START_S))
 
 
 def _refuse_unmade(message: list[Any]) -> None:

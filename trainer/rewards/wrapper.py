@@ -14,6 +14,7 @@ completions of each prompt and turns None into NaN.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -38,7 +39,11 @@ class ComponentRewardWrapper:
 
     pooled: run the functions in processes with a deadline, as a training must; else in this one.
     What the newest call found, row by row:
-    last_components  {name of a function: value, scaled and clipped, before its weight; with steps their sum}
+    last_components  {name of a function: value, scaled and clipped, 0 where it is not paid, before its weight; with
+                      steps their sum}
+    last_unpaid      {name of a function: the value that its only_if, or that of a sum it is in, did not let count}
+    last_objectives  (K, B): what each of the K components outside of sums gives to a row, before its weight; once
+                      `objectives` was asked for
     last_correct     did the component that tells right from wrong reach reward.correct_at; None when it said nothing
     last_seconds     {name of a function: seconds inside it, summed over processes}
     last_reasons     {name of a function: why it could not judge the row}; empty when all is well
@@ -69,11 +74,14 @@ class ComponentRewardWrapper:
         self._light = {n for n in self.leaves if outcome and (n not in known or known[n].runs_in == "pool")}
         self.correct_name = reward.correct or next(iter(self.leaves))
         self._answer = known[self.correct_name].answer if self.correct_name in known else None
+        self._separate = False
         self._judged: set[str] = set()  # components that have ever given a value
         self._silent: dict[str, int] = {}  # batches in a row in which a component failed for all rows
         self._gaps: set[str] = set()  # components that have left rows without a value
         self._without = 0  # batches in a row without any reward
         self.last_components: dict[str, list[float | None]] = {}
+        self.last_unpaid: list[dict[str, float]] = []
+        self.last_objectives: list[list[float | None]] = []
         self.last_correct: list[bool | None] = []
         self.last_seconds: dict[str, float] = {}
         self.last_reasons: list[dict[str, Message]] = []
@@ -124,6 +132,11 @@ class ComponentRewardWrapper:
     def answer_of(self, text: str) -> str | None:
         """The answer in a completion, for majority votes: what the deciding component looks at, else the whole text."""
         return self._answer(text) if self._answer is not None else text.strip()
+
+    def objectives(self) -> list[Objective]:
+        """The components outside of sums as K reward functions, for a trainer that normalises each by itself."""
+        self._separate = True
+        return [Objective(self, place, part.title) for place, part in enumerate(self.reward.components)]
 
     def close(self) -> None:
         for _, runner in self._runners:
@@ -192,12 +205,17 @@ class ComponentRewardWrapper:
         # From here on (C,): steps of all completions one after the other, a completion without steps is one cell.
         cells = [len(texts) for texts in self.last_steps] or [1] * len(prompts)
         flat = {name: _flat(column, cells) for name, column in values.items()}
-        plain = {node.title: _joined(arithmetic.plain(node, flat), cells) for node in _nodes(self.reward.components)}
-        self._plain = plain
-        self.last_components = {name: plain[name] for name in self.leaves}
-        self.last_correct = [None if v is None else v >= self.reward.correct_at for v in plain[self.correct_name]]
-        sums = [_divided(v, self.reward.divide_by) for v in arithmetic.total(self.reward.components, flat, training)]
-        rewards = _joined(sums, cells)
+        held = arithmetic.held(self.reward.components, flat, cells)
+        self._note(flat, held, cells)
+        parts = self.reward.components
+        sums = [_divided(v, self.reward.divide_by) for v in arithmetic.total(parts, flat, training, held)]
+        rewards = arithmetic.joined(sums, cells)
+        if self._separate:  # TRL sums them: a row without a reward must have none of them
+            columns = [arithmetic.valued(part, flat, training, held) for part in parts]
+            self.last_objectives = [
+                [v if isinstance(v, float) and total is not None else None for v, total in zip(c, rewards, strict=True)]
+                for c in columns
+            ]
         if self.last_steps:
             left = iter(sums)
             found = [[next(left) for _ in texts] for texts in self.last_steps]
@@ -209,6 +227,33 @@ class ComponentRewardWrapper:
         if training:
             self._refuse_no_reward(rewards)
         return rewards
+
+    def _note(self, flat: arithmetic.Leaves, held: arithmetic.Held, cells: Sequence[int]) -> None:
+        """What each component found in each completion, what of it is paid, and which completions are right."""
+        found: dict[str, list[float | None]] = {}
+        starts = list(itertools.accumulate(cells, initial=0))[:-1]
+        self._plain, self._unpaid = {}, {}
+        for node, sums in _nodes(self.reward.components):
+            values = arithmetic.measured(node, flat, held)
+            found[node.title] = arithmetic.joined(values, cells)
+            conditions = [held[title] for title in (node.title, *sums) if title in held]
+            for holds in conditions:
+                values = arithmetic.paid(values, holds)
+            self._plain[node.title] = arithmetic.joined(values, cells)
+            if conditions:  # one cell tells: a condition is of the whole completion
+                self._unpaid[node.title] = [any(holds[first] is False for holds in conditions) for first in starts]
+        self.last_components = {name: self._plain[name] for name in self.leaves}
+        self.last_unpaid = [
+            {
+                name: value
+                for name, unpaid in self._unpaid.items()
+                if unpaid[row] and name in self.leaves and (value := found[name][row]) is not None
+            }
+            for row in range(len(cells))
+        ]
+        # Whether it is paid or not: a right answer is right.
+        right = found[self.correct_name]
+        self.last_correct = [None if value is None else value >= self.reward.correct_at for value in right]
 
     def _refuse_broken(self, prompts: Sequence[Any], training: bool) -> None:
         """Note who has ever judged a row; while training, raise RewardError where a failure cannot be lived with."""
@@ -237,12 +282,11 @@ class ComponentRewardWrapper:
 
     def _log(self, answers: dict[str, Answer], log_metric: Callable[[str, float], None]) -> None:
         for name, column in self._plain.items():
-            known = [value for value in column if value is not None]
-            if known:
-                log_metric(f"rewards/{name}/mean", statistics.fmean(known))
-                log_metric(f"rewards/{name}/std", statistics.stdev(known) if len(known) > 1 else 0.0)
+            _log_spread(name, column, log_metric)
         for name, answer in answers.items():
             log_metric(f"rewards/{name}/seconds", answer.seconds)
+        for name, unpaid in self._unpaid.items():
+            log_metric(f"rewards/{name}/unpaid", sum(unpaid) / len(unpaid))
         for name in self.leaves:
             none = sum(value is None for value in self.last_components[name])
             if none:
@@ -251,11 +295,38 @@ class ComponentRewardWrapper:
                 log_metric(f"rewards/{name}/none", none / len(self.last_reasons))
 
 
-def _nodes(components: Sequence[Component]) -> Iterator[Component]:
-    """Every component, sums after what they add up."""
+class Objective:
+    """One component as TRL sees it with multi_objective_aggregation = "normalize_then_sum". Its name is not the
+    component's, under which the wrapper logs what it found in every row, those without a reward included.
+
+    TRL asks its reward functions in order: the first one has the wrapper judge the batch, for all of them.
+    """
+
+    def __init__(self, wrapper: ComponentRewardWrapper, place: int, title: str) -> None:
+        self.wrapper = wrapper
+        self.place = place
+        self.__name__ = f"{type(wrapper).__name__}.{title}"
+
+    def __call__(self, log_metric: Callable[[str, float], None] | None = None, **arguments: Any) -> list[float | None]:
+        if self.place == 0:
+            rewards = self.wrapper(log_metric=log_metric, **arguments)
+            if log_metric is not None:
+                _log_spread(type(self.wrapper).__name__, rewards, log_metric)
+        return self.wrapper.last_objectives[self.place]
+
+
+def _log_spread(name: str, values: Sequence[float | None], log_metric: Callable[[str, float], None]) -> None:
+    known = [value for value in values if value is not None]
+    if known:
+        log_metric(f"rewards/{name}/mean", statistics.fmean(known))
+        log_metric(f"rewards/{name}/std", statistics.stdev(known) if len(known) > 1 else 0.0)
+
+
+def _nodes(components: Sequence[Component], sums: tuple[str, ...] = ()) -> Iterator[tuple[Component, tuple[str, ...]]]:
+    """(component, titles of the sums it is in) of every component, sums after what they add up."""
     for component in components:
-        yield from _nodes(component.components)
-        yield component
+        yield from _nodes(component.components, (component.title, *sums))
+        yield component, sums
 
 
 def _one_a_row(values: Any, rows: int) -> bool:
@@ -295,17 +366,6 @@ def _flat(column: Sequence[Any], cells: Sequence[int]) -> list[Value]:
             found += [value] * count
         else:
             found += [None] * (count - 1) + [value]
-    return found
-
-
-def _joined(values: Sequence[Value], cells: Sequence[int]) -> list[float | None]:
-    """Sum of a completion's cells; None where none has a value or one failed."""
-    left, found = iter(values), []
-    for count in cells:
-        own = [next(left) for _ in range(count)]
-        known = [value for value in own if isinstance(value, float)]
-        failed = any(isinstance(value, Failure) for value in own)
-        found.append(sum(known) if known and not failed else None)
     return found
 
 

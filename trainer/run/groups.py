@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """number: its place in the group, from 0. components: before their weight."""
+    """number: its place in the group, from 0. components: before their weight. unpaid: what its value was where only_if
+    let a component count 0."""
 
     number: int
     text: str
@@ -48,6 +49,7 @@ class Completion:
     correct: bool | None
     failed: dict[str, str]
     steps: Sequence[Step]
+    unpaid: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ def _content(content: Any) -> str:
 
 def _completion(found: dict[str, Any], place: int) -> Completion:
     components, failed, correct = found.get("components"), found.get("failed"), found.get("correct")
+    unpaid = found.get("unpaid")
     text = str(found.get("text") or "")
     return Completion(
         number=place,
@@ -196,6 +199,7 @@ def _completion(found: dict[str, Any], place: int) -> Completion:
         correct=correct if isinstance(correct, bool) else None,
         failed={k: str(v) for k, v in failed.items()} if isinstance(failed, dict) else {},
         steps=_steps(found.get("steps"), len(text)),
+        unpaid={k: number(v) for k, v in unpaid.items()} if isinstance(unpaid, dict) else {},
     )
 
 

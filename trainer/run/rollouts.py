@@ -5,8 +5,8 @@ Legend: P prompts of a generation batch, G completions a prompt, rows are P*G lo
 `reward_std` has meant either in different versions, so neither is derived from it. Standard deviations are those of
 the sample (n - 1), as in TRL's nanstd.
 
-With process supervision a group's spread, which decides what it taught, is that of the rewards of its steps; means and
-standard deviations stay those of whole completions.
+A group's spread, which decides what it taught, is with process supervision that of the rewards of its steps, and with
+normalize_then_sum that of any component; means and standard deviations stay those of whole completions.
 
 No third-party package.
 """
@@ -45,13 +45,15 @@ class Batch:
     prompt_tokens: Sequence[int]
     completion_tokens: Sequence[int]
     truncated: Sequence[bool]
-    components: Mapping[str, Sequence[float | None]]  # value of each, scaled and clipped, before its weight
+    components: Mapping[str, Sequence[float | None]]  # of each, scaled and clipped, 0 if unpaid, before its weight
     rewards: Sequence[float | None]  # weighted total; None when no component could say
     advantages: Sequence[float]  # with process supervision the mean over the completion's tokens
     correct: Sequence[bool | None]  # did the row reach reward.correct_at; None when that component said nothing
     columns: Sequence[dict[str, Any]]  # the dataset row without its prompt
     failures: Sequence[Mapping[str, Message]] = ()  # of each row {component: why it could not be judged}, or ()
     steps: Sequence[Sequence[Step]] = ()  # of each row; () without process supervision
+    unpaid: Sequence[Mapping[str, float]] = ()  # of each row {component: its value, where only_if let it count 0}
+    objectives: Sequence[Sequence[float | None]] = ()  # of each component that is normalised by itself its rows
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,14 @@ class Outcome:
 def outcome(
     rewards: Sequence[float | None],
     correct: Sequence[bool | None],
-    steps: Sequence[float | None] | None = None,
+    parts: Sequence[Sequence[float | None]] = (),
 ) -> Outcome:
-    """Judge one group of G rewards. steps: the rewards of all their steps, with process supervision."""
+    """Judge one group of G rewards. parts: what is compared in their place, where that is not the rewards: those of all
+    steps, or each component by itself."""
     scored = [reward for reward in rewards if reward is not None]
     mean = statistics.fmean(scored) if scored else None
     std = statistics.stdev(scored) if len(scored) > 1 else 0.0
-    if has_spread(scored if steps is None else [reward for reward in steps if reward is not None]):
+    if any(has_spread([value for value in part if value is not None]) for part in parts or [scored]):
         return Outcome(mean, std, "spread")
     judged = [flag for flag in correct if flag is not None]
     if judged and len(set(judged)) == 1:
@@ -85,8 +88,10 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
     lines = []
     for number, start in enumerate(range(0, len(batch.rewards), num_generations)):
         rows = range(start, start + num_generations)
-        steps = [step.reward for i in rows for step in batch.steps[i]] if batch.steps else None
-        judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows], steps)
+        parts = [[column[i] for i in rows] for column in batch.objectives]
+        if batch.steps:
+            parts = [[step.reward for i in rows for step in batch.steps[i]]]
+        judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows], parts)
         lines.append(
             {
                 "group": first_id + number,
@@ -114,6 +119,8 @@ def _completion(batch: Batch, row: int) -> dict[str, Any]:
     }
     if batch.failures and batch.failures[row]:
         line["failed"] = {name: str(why) for name, why in batch.failures[row].items()}  # in English
+    if batch.unpaid and batch.unpaid[row]:
+        line["unpaid"] = dict(batch.unpaid[row])
     if batch.steps:
         line["steps"] = [asdict(step) for step in batch.steps[row]]
     return line

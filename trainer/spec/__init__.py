@@ -176,8 +176,15 @@ class Grpo(Section):
     """`sequence` is GSPO."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
     """What the advantage is divided by."""
+    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
+    """`normalize_then_sum` is GDPO: each reward component is normalised within its group before they are summed."""
     mask_truncated_completions: bool = False
     """Leave cut completions out of the loss."""
+
+    @property
+    def looks_at_the_batch(self) -> bool:
+        """An advantage depends on all completions of a rollout phase, not on its group alone."""
+        return self.scale_rewards == "batch" or self.multi_objective_aggregation == "normalize_then_sum"
 
 
 class Optim(Section):

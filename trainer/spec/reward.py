@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from trainer.spec.conditions import Condition, conditions
 from trainer.spec.section import Section
 
 SUM = "sum"
@@ -16,7 +17,7 @@ SUM = "sum"
 class Component(Section):
     """One reward function with its weight, or a sum of such components.
 
-    What it does with a function's values, in this order: scale, clip, clip_percentiles, normalise, weight.
+    What it does with a function's values, in this order: scale, clip, only_if, clip_percentiles, normalise, weight.
     """
 
     function: str
@@ -37,6 +38,9 @@ class Component(Section):
     """Subtract the batch's mean, divide by its standard deviation; only while training."""
     scale: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
     """Factor on the raw value."""
+    only_if: str | None = None
+    """Paid only where another component earned something (its name) or reached a bound (`rouge1 >= 0.5`); else it
+    counts 0. Several are joined by `and`."""
     per_step: bool = False
     """Call the function for every step of a completion instead of the whole; reward.supervision = "process"."""
     params: dict[str, Any] = Field(default_factory=dict)
@@ -48,10 +52,15 @@ class Component(Section):
         return self.name or self.function
 
     def formula(self) -> str:
-        """What it adds to the sum, in words: `3 x rouge1`, `0.5 x (format + 3 x rouge1)`."""
+        """What it adds to the sum, in words: `3 x rouge1`, `0.5 x (format + 3 x rouge1)`, `format [only_if right]`."""
         inside = f"({_added(self.components)})" if self.components else self.title
         factor = self.weight * self.scale
-        return inside if factor == 1 else f"{factor:g} x {inside}"
+        paid = "" if self.only_if is None else f" [only_if {self.only_if}]"
+        return (inside if factor == 1 else f"{factor:g} x {inside}") + paid
+
+    def conditions(self) -> list[Condition]:
+        """What must hold for it to be paid; [] when it always is."""
+        return [] if self.only_if is None else conditions(self.only_if)
 
     def leaves(self) -> list[Component]:
         """The reward functions in it, in order: itself, or those of a sum."""

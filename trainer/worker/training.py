@@ -106,7 +106,7 @@ class Training:
         trainer = make_trainer_class(GRPOTrainer)(
             model=loaded.model,
             args=args,
-            reward_funcs=[self.wrapper],
+            reward_funcs=self.wrapper.objectives() if chosen["reward_weights"] else [self.wrapper],
             train_dataset=self.data.train,
             processing_class=loaded.tokenizer,
             peft_config=loaded.peft_config,

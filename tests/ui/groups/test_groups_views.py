@@ -161,13 +161,15 @@ def dealt(group: Any, whole: frozenset[int] = frozenset(), order: str = "best", 
 
 
 def test_a_card_says_what_was_paid_by_sign_word_and_colour() -> None:
-    paid = completion(reward=1.5, advantage=0.39, components={"right": 1.0, "form": -2.0}, truncated=True)
+    paid = completion(reward=1.5, advantage=0.39, components={"right": 1.0, "form": -2.0}, truncated=True,
+                      unpaid={"right": 0.5})  # fmt: skip
     lost = completion("x", None, advantage=-0.5, components={"right": None}, failed={"right": "<b>it raised"})
     shown = dealt(group(completions=[lost, paid, completion(advantage=0.0)]))
     assert shown.index("1.50") < shown.index("no reward")  # best first
     assert '<span class="gg-chip gg-up">+0.39 more likely</span>' in shown
     assert '<span class="gg-chip gg-down">\u22120.50 less likely</span>' in shown
     assert '<span class="gg-chip gg-zero">0 no change</span>' in shown
+    assert "0.500, not paid: its only_if does not hold" in shown
     assert "\u2702 cut" in shown and "\u2713 right" in shown and "\u2715 wrong" in shown
     assert "gg-minus" in shown and "\u22122.00" in shown and "\u00d70.5" in shown
     assert "not judged" in shown and "&lt;b&gt;it raised" in shown

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import string
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 
 import regex  # type: ignore[import-untyped]
 
@@ -97,6 +97,49 @@ def _clips_are_ranges(spec: RunSpec) -> Iterator[Problem]:
             yield Problem("presets.no_percentiles", f"{key}.clip_percentiles", low=low, high=high)
 
 
+@rule("reward.components")
+def _conditions_name_other_components(spec: RunSpec) -> Iterator[Problem]:
+    nodes = {part.title: part for _, part in _placed(spec.reward.components)}
+    needs: dict[str, list[str]] = {name: [inner.title for inner in part.components] for name, part in nodes.items()}
+    wrong = False
+    for key, part in _placed(spec.reward.components):
+        place, seen = f"{key}.only_if", shown(part.only_if)
+        try:
+            named = [condition.name for condition in part.conditions()]
+        except ValueError as error:
+            wrong = True
+            yield Problem(
+                "presets.condition_unreadable", place, seen=seen, part=shown(str(error)), name=next(iter(nodes))
+            )
+            continue
+        needs[part.title] += named
+        for name in (name for name in named if name not in nodes):
+            wrong = True
+            others = [other for other in nodes if other != part.title]
+            close = (nearest(name, others) or others or [part.title])[0]
+            values = {"seen": seen, "part": shown(name), "names": ", ".join(map(shown, nodes)), "near": close}
+            yield Problem("presets.condition_of_nobody", place, **values)
+    # A sum needs what it adds up, a condition what it looks at: one that comes back to itself has no beginning.
+    for key, part in _placed(spec.reward.components):
+        circle = None if wrong or part.only_if is None else _way_back(part.title, needs)
+        if circle:
+            yield Problem("presets.condition_in_a_circle", f"{key}.only_if", circle=" -> ".join(circle))
+
+
+def _way_back(start: str, needs: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """The shortest way from a component to itself."""
+    ways, seen = deque([[start]]), set[str]()
+    while ways:
+        way = ways.popleft()
+        for name in needs[way[-1]]:
+            if name == start:
+                return [*way, start]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None
+
+
 @rule("reward.components", "reward.correct")
 def _correct_names_a_component(spec: RunSpec) -> Iterator[Problem]:
     names = [part.title for _, part in _placed(spec.reward.components)]
@@ -165,7 +208,7 @@ def _somebody_judges_steps(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("presets.no_step_is_judged", "reward.supervision")
 
 
-@rule("reward.supervision", "grpo.importance_sampling_level", "grpo.loss_type", "trl")
+@rule("reward.supervision", "grpo.importance_sampling_level", "grpo.loss_type", "grpo.multi_objective_aggregation")
 def _the_loss_tells_steps_apart(spec: RunSpec) -> Iterator[Problem]:
     """TRL 1.14.2 `_compute_loss`: one ratio a completion multiplies the mean of its advantages, and no token has its
     own, except in the losses that multiply by log-probabilities. `normalize_then_sum` knows no steps.
@@ -175,6 +218,6 @@ def _the_loss_tells_steps_apart(spec: RunSpec) -> Iterator[Problem]:
     level, loss = spec.grpo.importance_sampling_level, spec.grpo.loss_type
     if level == "sequence" and loss not in ("cispo", "vespo"):
         yield Problem("presets.loss_of_whole_sequences", "grpo.importance_sampling_level", loss=shown(loss))
-    if spec.trl.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
-        seen = shown(spec.trl["multi_objective_aggregation"])
-        yield Problem("presets.aggregation_of_steps", "trl.multi_objective_aggregation", seen=seen)
+    if spec.grpo.multi_objective_aggregation != "sum_then_normalize":
+        seen = shown(spec.grpo.multi_objective_aggregation)
+        yield Problem("presets.aggregation_of_steps", "grpo.multi_objective_aggregation", seen=seen)

@@ -223,7 +223,12 @@ def _cut(text: str) -> str:
 def _card(t: Telling, completion: written.Completion, places: Sequence[int]) -> Completion:
     say, advantage = t.say, completion.advantage
     facts = [say("samples.paid", reward=completion.reward, advantage=signed(advantage), tokens=completion.tokens)]
-    facts += [say("samples.components", name=name, value=value) for name, value in completion.components.items()]
+    facts += [
+        say("samples.unpaid", name=name, value=completion.unpaid[name])
+        if name in completion.unpaid
+        else say("samples.components", name=name, value=value)
+        for name, value in completion.components.items()
+    ]
     facts += [say("samples.cut")] if completion.truncated else []
     text = completion.text or say("samples.empty")
     numbers = ", ".join(str(place + 1) for place in places)

@@ -140,8 +140,9 @@ def method(t: Telling) -> Section:
     if m.setting("reward.components") is not None and m.spec is not None:
         texts.append(say("method.paid", formula=m.spec.reward.formula()))
     process = m.setting("reward.supervision") == "process"
-    scale = m.setting("grpo.scale_rewards")
-    texts.append(say(f"method.advantage_{'process' if process else scale or 'unknown'}"))
+    gdpo = m.setting("grpo.multi_objective_aggregation") == "normalize_then_sum"
+    scale = "process" if process else "gdpo" if gdpo else m.setting("grpo.scale_rewards")
+    texts.append(say(f"method.advantage_{scale or 'unknown'}"))
     texts.append(say("method.equal"))
     texts += _ratio_and_kl(m, say)
     return Section("method", say("title.method"), [*map(Text, texts), *_example(t)])

@@ -98,20 +98,22 @@ def _scales(group: Group) -> dict[str, float]:
 
 
 def _bars(one: Completion, scales: dict[str, float], paid: Paid, say: Words) -> str:
-    rows = [_bar(name, value, scales[name], one.failed.get(name), paid, say) for name, value in one.components.items()]
+    notes = {name: f"\u26a0 {plain(why, 300)}" for name, why in one.failed.items()}
+    notes |= {name: say("groups.not_paid", value=value) for name, value in one.unpaid.items() if value is not None}
+    rows = [_bar(name, value, scales[name], notes.get(name), paid, say) for name, value in one.components.items()]
     lost = [name for name in one.failed if name not in one.components]
-    rows += [_bar(name, None, 1.0, one.failed[name], paid, say) for name in lost]
+    rows += [_bar(name, None, 1.0, notes[name], paid, say) for name in lost]
     return f'<div class="gg-bars">{"".join(rows)}</div>' if rows else ""
 
 
-def _bar(name: str, value: float | None, scale: float, reason: str | None, paid: Paid, say: Words) -> str:
+def _bar(name: str, value: float | None, scale: float, note: str | None, paid: Paid, say: Words) -> str:
     colour = paid.colours.get(name, "c8")
     width = 0.0 if value is None else 100 * min(1.0, abs(value) / scale)
     minus = " gg-minus" if value is not None and value < 0 else ""
     shown = say("groups.unjudged") if value is None else forms.number(value).replace("-", "\u2212")
     weight = paid.weights.get(name, 1.0)
     times = "" if weight == 1.0 else elements.element("small", f"\u00d7{weight:g}")
-    why = "" if reason is None else elements.element("p", f"\u26a0 {plain(reason, 300)}", "gg-failed")
+    why = "" if note is None else elements.element("p", note, "gg-failed")
     return (
         f'<div class="gg-part gg-{colour}">{elements.element("span", plain(name, 60), "gg-name")}'
         f'<span class="gg-track"><i class="gg-fill{minus}" style="width:{width:.0f}%"></i></span>'

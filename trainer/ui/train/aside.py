@@ -121,7 +121,8 @@ def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
         wrapper.close()
     tries = [
         {"row": one.row, "what": one.what, "completion": one.completion[:400], "reward": one.reward,
-         "components": one.components, "failures": storable(one.failures)}
+         "components": one.components, "failures": storable(one.failures),
+         "unpaid": one.unpaid}
         for one in found.tries
     ]  # fmt: skip
     wrong = [problem.stored() for problem in found.problems]

@@ -69,6 +69,8 @@ def _table(tries: Sequence[dict[str, Any]], say: Words) -> str:
 
 def _of(one: dict[str, Any], name: str, say: Words) -> str:
     failed = one["failures"].get(name)
+    if name in one["unpaid"]:
+        return say("rewards.try.unpaid", value=_number(one["unpaid"][name]))
     return f"! {say.said(Message.read(failed))}" if failed else _number(one["components"].get(name))
 
 
