@@ -52,6 +52,7 @@ class Batch:
     columns: Sequence[dict[str, Any]]  # the dataset row without its prompt
     failures: Sequence[Mapping[str, Message]] = ()  # of each row {component: why it could not be judged}, or ()
     steps: Sequence[Sequence[Step]] = ()  # of each row; () without process supervision
+    seen: Sequence[str] = ()  # of each group the prompt as the model had it: its tokens as text, special ones too
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
             {
                 "group": first_id + number,
                 "prompt": batch.prompts[start],
+                **({"seen": batch.seen[number]} if batch.seen else {}),
                 "columns": batch.columns[start],
                 "prompt_tokens": batch.prompt_tokens[start],
                 "reward_mean": judged.mean,
