@@ -1,4 +1,4 @@
-"""trainer.engine.weights: NaN and inf in a model's files are named, also under NF4; a bad template comes before them."""
+"""trainer.engine.weights: NaN and inf in a model's files are named, under NF4 too; a template is tried first."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from tests.builders import tiny_model
 from trainer import engine
@@ -82,8 +83,8 @@ def test_the_tokenizer_is_tried_before_weights_are_loaded(folder: Path, monkeypa
 
     with pytest.raises(DataError, match="<end>"):
         engine.load(spec_of(folder), CHOICE, trying=refuse)
-    tokenizer = transformers_engine.AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = None
-    monkeypatch.setattr(transformers_engine.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
     with pytest.raises(EngineError, match="has no chat template"):
         engine.load(spec_of(folder), CHOICE)

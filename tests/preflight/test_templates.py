@@ -66,12 +66,13 @@ def no(condition: str) -> str:
         (no("(m.role == 'user') != (loop.index0 % 2 == 0)") + LOOP, [ASK, ASK, ASK], "template.turns", "rows.jsonl:1"),
         (no("m.role == 'tool'") + LOOP, [ASK, REPLY, {**ASK, "role": "tool"}], "template.roles", "rows.jsonl:1"),
         ("{{ tools | length }}" + LOOP + OPEN, [ASK], "template.tools", "model.name"),
-        (no("m.content is string") + LOOP, [ASK], "template.parts", "model.name"),
+        (no("m.content is string") + LOOP.replace("content", "content[0].text"), [ASK], "template.parts", "model.name"),
         ("{{ nothing.at.all }}" + LOOP, [ASK], "template.raises", "model.name"),
         (no("m is defined") + LOOP, [SYSTEM, ASK], "template.raises", "model.name"),
         ("{% for i in range(10 ** 12) %}x{% endfor %}" + LOOP, [ASK], "template.raises", "model.name"),
         ("{{ messages[0].content }}" + OPEN, [SYSTEM, ASK], "template.no_question", "model.name"),
-        (LOOP.replace("m.content", "m.content[0].text") + OPEN, [ASK], "template.no_question", "model.name"),
+        (LOOP.replace("m.content", "m.content[0].text") + OPEN, [ASK], "template.parts", "model.name"),
+        (LOOP.replace("m.content", "m.content[0].text.strip()") + OPEN, [SYSTEM, ASK], "template.parts", "model.name"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_one_problem_with_the_key(text: str, chat: Any, key: str, place: str) -> None:

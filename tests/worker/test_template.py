@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import tiny_model
+from trainer.data import chat_template, template_process
 from trainer.errors import DataError
 from trainer.machine.json_files import write_json
 from trainer.run.rundir import RunDir
@@ -18,8 +19,9 @@ from trainer.worker.__main__ import _try_template
 
 
 def test_it_warns_of_what_the_plan_has_not_said_and_refuses_before_the_weights(
-    tmp_path: Path, make_run: Callable[..., RunDir], spec: RunSpec
+    tmp_path: Path, make_run: Callable[..., RunDir], spec: RunSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chat_template, "_answered", lambda asked, cpu_s: template_process.answer(json.loads(asked)))
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"prompt": f"Count {n}", "answer": "x"}) + "\n" for n in range(3)))
     spec = spec.model_copy(update={"data": Data(path=str(rows), system_prompt="Be short.")})

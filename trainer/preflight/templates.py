@@ -115,9 +115,12 @@ def _refused(spec: RunSpec, template: ChatTemplate, sample: Sample, refusal: Ref
         "system": {"messages": without or alone},
         "turns": {"messages": _alternating(chat)},
         "tools": {"messages": alone, "tools": []},
-        "parts": {"messages": [alone[0] | {"content": [{"type": "text", "text": alone[0]["content"]}]}]},
+        "parts": {"messages": _in_parts(alone)},
     }
-    works = {name: isinstance(text, str) for name, text in zip(ways, template.render(list(ways.values())), strict=True)}
+    works = {
+        name: isinstance(text, str) and _holds(_flat(text), alone[0]["content"])
+        for name, text in zip(ways, template.render(list(ways.values())), strict=True)
+    }
     values = {"place": template.at(refusal.line), "said": refusal.said[:300]}
     if works["alone"]:
         if works["system"] and without != chat:
@@ -135,6 +138,11 @@ def _refused(spec: RunSpec, template: ChatTemplate, sample: Sample, refusal: Ref
             return Problem("template.kwargs", "trl.chat_template_kwargs", **values)
     kind = next((name for name in ("tools", "parts") if works[name]), "raises")
     return Problem(f"template.{kind}", "model.name", **values)
+
+
+def _in_parts(chat: Chat) -> Chat:
+    """As models that see have it."""
+    return [message | {"content": [{"type": "text", "text": message["content"]}]} for message in chat]
 
 
 def _alternating(chat: Chat) -> Chat:
@@ -160,7 +168,9 @@ def _losses(template: ChatTemplate, sample: Sample, text: str, marks: str | Refu
         values = {"place": template.place, "role": message["role"], "row": sample.where}
         if _MARK.format(number).lower() not in marks.lower():
             if number == last:
-                raise DataError(Problem("template.no_question", "model.name", **values))
+                (shown,) = template.render([{"messages": _in_parts(sample.prompt[-1:])}])
+                parts = isinstance(shown, str) and _holds(_flat(shown), message["content"])
+                raise DataError(Problem("template.parts" if parts else "template.no_question", "model.name", **values))
             yield Message("template.dropped", **values)
         # What an assistant thought in an earlier turn is left out on purpose.
         elif message["role"] != "assistant" and not _holds(flat, message["content"]):
