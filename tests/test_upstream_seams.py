@@ -8,6 +8,7 @@ from typing import Any
 import accelerate
 import pytest
 import transformers
+from bitsandbytes.nn import Params4bit
 from transformers.modeling_layers import GradientCheckpointingLayer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
@@ -32,6 +33,7 @@ PROJECT = Path(__file__).parents[1]
         (transformers.Trainer, "_load_from_checkpoint"),
         (accelerate.Accelerator, "backward"),
         (GradientCheckpointingLayer, "gradient_checkpointing"),
+        (Params4bit, "_quantize"),
         (transformers.TrainerCallback, "on_step_begin"),
         (transformers.TrainerCallback, "on_step_end"),
     ],
@@ -48,6 +50,7 @@ def test_a_hooked_name_exists(owner: Any, name: str) -> None:
             "_generate_and_score_completions",
             "self._calculate_rewards(inputs, prompts, completions, completion_ids_list)",
         ),
+        ("_generate_and_score_completions", '"prompt_ids": prompt_ids'),
         ("_generate_and_score_completions", '"prompt_mask": prompt_mask'),
         ("_generate_and_score_completions", '"advantages": advantages'),
         ("_generate_single_turn", "unwrapped_model.generate("),

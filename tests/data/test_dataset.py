@@ -35,6 +35,13 @@ def load(
     return list(rows), held_out, report
 
 
+def test_a_row_that_the_chat_template_refuses_is_named(tmp_path: Path) -> None:
+    tokenizer = tiny_model()[1]
+    tokenizer.chat_template = "{% if 'no' in messages[-1].content %}{{ raise_exception('odd') }}{% endif %}x"
+    with pytest.raises(DataError, match=r"refuses the messages of row 3 \(user\): odd"):
+        load(tmp_path, tokenizer, ["one", "two", "no", "four"])
+
+
 def test_a_text_becomes_a_chat_with_its_system_prompt(tmp_path: Path, tokenizer: Any) -> None:
     rows, _, report = load(
         tmp_path,

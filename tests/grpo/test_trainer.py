@@ -9,7 +9,7 @@ import torch
 from trl import GRPOTrainer
 
 from tests.builders import PARENTS, Recorder, tiny_trainer
-from trainer.errors import RewardError
+from trainer.errors import CheckpointError, RewardError
 from trainer.grpo.spans import Span
 from trainer.run.rollouts import groups
 from trainer.spec import Component, Reward
@@ -91,6 +91,15 @@ def test_a_generation_batch_is_captured_whole_in_groups(trained: Any) -> None:
             assert batch.advantages[start + best] >= batch.advantages[start + worst]
 
 
+def test_the_prompt_that_is_recorded_is_the_text_the_model_had(trained: Any) -> None:
+    tokenizer = trained[0].processing_class
+    for _, batch in trained[1].batches:
+        asked = [batch.prompts[row] for row in range(0, 16, 4)]
+        put = [tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True) for one in asked]
+        assert batch.seen == put
+        assert [line["seen"] for line in groups(batch, 4)] == put
+
+
 def test_training_moves_the_weights(trained: Any) -> None:
     trainer, recorder, before = trained
     assert any(advantage for _, batch in recorder.batches for advantage in batch.advantages)
@@ -155,6 +164,16 @@ def test_several_updates_per_generation_share_one_rollout(tmp_path: Path) -> Non
         False,
         False,
     ]
+
+
+def test_a_checkpoint_of_weights_that_are_no_numbers_is_named(tmp_path: Path) -> None:
+    trainer, _ = tiny_trainer(tmp_path)
+    folder = tmp_path / "checkpoint-7"
+    with torch.no_grad():
+        trainer.model.model.norm.weight[2] = float("nan")
+    trainer.save_model(str(folder))
+    with pytest.raises(CheckpointError, match=r"checkpoint-7: 1 of the weights .* NaN or inf: model\.norm\.weight"):
+        trainer._load_from_checkpoint(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 unpatched   what engine.prepare says when TRL was not patched
 unquantised what the engine says when Unsloth drops 4 bits (it does so without a GPU)
-arguments   of the two Unsloth functions the engine calls
+arguments   of the three Unsloth functions the engine calls
 methods     of the generated trainer that CustomGRPOTrainer hooks, with the class that defines each
 corrected   {loss type: arguments that UnslothGRPOConfig had changed and that were put back}
 left        {loss type: arguments that differ after that}
@@ -34,8 +34,13 @@ def main(folder: Path) -> dict[str, Any]:
     stand_in.install(str(folder / "cache"))
     import trl
     from unsloth import FastLanguageModel
+    from unsloth.models.loader_utils import get_model_name
 
-    functions = {"load": FastLanguageModel.from_pretrained, "lora": FastLanguageModel.get_peft_model}
+    functions: dict[str, Any] = {
+        "name": get_model_name,
+        "load": FastLanguageModel.from_pretrained,
+        "lora": FastLanguageModel.get_peft_model,
+    }
     found["arguments"] = {name: sorted(inspect.signature(call).parameters) for name, call in functions.items()}
     found["methods"] = {
         name: next((cls.__name__ for cls in trl.GRPOTrainer.__mro__ if name in vars(cls)), None) for name in HOOKED

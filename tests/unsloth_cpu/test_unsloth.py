@@ -187,6 +187,7 @@ def test_unsloth_still_takes_what_the_engine_gives_it(facts: dict[str, Any]) -> 
         "use_gradient_checkpointing", "random_state", "device_map", "float32_mixed_precision", "fast_inference",
         "gpu_memory_utilization", "max_lora_rank",
     } <= set(facts["arguments"]["load"])  # fmt: skip
+    assert {"model_name", "load_in_4bit"} <= set(facts["arguments"]["name"])
     assert {
         "r", "lora_alpha", "lora_dropout", "target_modules", "bias", "use_gradient_checkpointing", "random_state",
     } <= set(facts["arguments"]["lora"])  # fmt: skip

@@ -269,7 +269,7 @@ def _fitting(rows: Numbered, spec: RunSpec, tokenizer: Any, report: DataReport) 
     limit, kwargs = spec.data.max_prompt_length, spec.trl.get("chat_template_kwargs")
     kept = 0
     for number, row in rows:
-        tokens = len(prompt_ids(row["prompt"], tokenizer, kwargs))
+        tokens = len(_ids_of_row(number, row["prompt"], tokenizer, kwargs))
         if tokens > limit and spec.data.overlong == "cut":
             row, tokens = _cut(row, tokens - limit, limit, tokenizer, kwargs)
             report.cut += 1
@@ -282,6 +282,17 @@ def _fitting(rows: Numbered, spec: RunSpec, tokenizer: Any, report: DataReport) 
             report.longest_prompt_tokens, report.longest_prompt_row = tokens, kept
         kept += 1
         yield number, row
+
+
+def _ids_of_row(number: int, prompt: Any, tokenizer: Any, kwargs: dict[str, Any] | None) -> list[int]:
+    """Raises DataError naming the row whose messages the chat template refuses."""
+    try:
+        return prompt_ids(prompt, tokenizer, kwargs)
+    except Exception as error:  # a chat template is a program that came with the model: it may raise anything
+        if isinstance(prompt, str):
+            raise
+        roles = [message["role"] for message in prompt]
+        raise DataError(Problem("template.row", "data", row=number + 1, roles=roles, said=str(error))) from error
 
 
 def _cut(

@@ -10,10 +10,26 @@ from typing import Any
 from trainer.data import files, sources
 from trainer.data.decoding import Found, Record
 from trainer.data.keys import TRAIN
-from trainer.data.render import Renderer
+from trainer.data.render import Renderer, with_prompt
 from trainer.data.survey import Feed, Survey, of_file, survey
 from trainer.errors import DataError, Problem
 from trainer.spec import RunSpec
+
+MOST_SAMPLED = 500
+"""First rows of each feed among which samples are looked for."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row's prompt as it will be sent. where: file:line. own: its messages stand in the row, and are not made."""
+
+    where: str
+    prompt: Any
+    own: bool
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(str(message["role"]) for message in self.prompt) if isinstance(self.prompt, list) else ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,22 @@ def glance(spec: RunSpec, most: int, records: Sequence[Found] | None = None) -> 
     found = survey(spec, train, held_out)
     is_all = records is None and len(found.roles) < most
     return Glance(list(_rendered(spec, train, found)), found, is_all)
+
+
+def samples(spec: RunSpec, *feeds: Feed | None, most: int = 8) -> list[Sample]:
+    """Prompts of the first rows: two, the longest, and one of every other order of roles; without few-shot examples."""
+    made = {"few_shot": ""} if spec.data.few_shot is not None else {}
+    found: list[Sample] = []
+    longest = None
+    for feed in filter(None, feeds):
+        for row in islice(feed.rows(spec), MOST_SAMPLED):
+            prompt = with_prompt(row.columns | made, spec.data)["prompt"]
+            one = Sample(f"{feed.name}:{row.line}", prompt, isinstance(row.columns.get("prompt"), list))
+            if len(found) < 2 or (len(found) < most and all(one.roles != each.roles for each in found)):
+                found.append(one)
+            elif longest is None or len(str(prompt)) > len(str(longest.prompt)):
+                longest = one
+    return [*found, longest] if longest is not None else found
 
 
 def first_records(path: str, count: int) -> list[dict[str, Any]]:

@@ -7,13 +7,11 @@ arrives. No torch; `tokenizers` is imported when it is needed.
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.machine.project import PROJECT
-from trainer.memory.shapes import BUILTIN
+from trainer.data import chat_template
 from trainer.rewards.gold_completion import GoldCompletion
 from trainer.rewards.scan import Retelling, tags_lost
 from trainer.spec import RunSpec
@@ -23,38 +21,18 @@ MARKS = "<[|{"
 """Every special token that looks like a tag has one of these; a text without them is not worth loading a tokenizer."""
 
 
-def folder(spec: RunSpec) -> Path | None:
-    """Where the tokenizer's files are; None when they are not on this machine. Asks no network."""
-    name = spec.model.name
-    if name.startswith(BUILTIN):
-        # As in engine/builtin.py, which imports torch; a test compares the two.
-        cache = Path(os.environ.get("ONEGRPO_CACHE") or PROJECT / ".cache") / name.removeprefix(BUILTIN)
-        found = sorted(cache.glob("*/tokenizer.json"), key=lambda path: path.stat().st_mtime)
-        return found[-1].parent if found else None
-    if (Path(name) / "tokenizer.json").is_file():
-        return Path(name)
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        cached = try_to_load_from_cache(name, "tokenizer.json", revision=spec.model.revision)
-    except (HFValidationError, OSError):
-        return None
-    return Path(cached).parent if isinstance(cached, str) else None
-
-
 @functools.lru_cache(maxsize=4)
 def tokenizer(folder: Path) -> Any:
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return Tokenizer.from_file(str(folder / chat_template.TOKENIZER))
 
 
 def retelling(spec: RunSpec) -> Retelling | None:
     """None where the tokenizer is not on this machine, or a chat is parsed by a response template: that needs
     transformers, and the worker does it before step 1."""
-    place = folder(spec)
-    if place is None or (spec.data.chat and _parses(place)):
+    place = chat_template.folder_of(spec)
+    if place is None or not (place / chat_template.TOKENIZER).is_file() or (spec.data.chat and _parses(place)):
         return None
     try:
         core = tokenizer(place)
@@ -68,11 +46,7 @@ def retelling(spec: RunSpec) -> Retelling | None:
 
 
 def _parses(place: Path) -> bool:
-    try:
-        settings = (place / "tokenizer_config.json").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False
-    return '"response_template"' in settings or '"response_schema"' in settings
+    return not {"response_template", "response_schema"}.isdisjoint(chat_template.settings(place))
 
 
 @dataclass

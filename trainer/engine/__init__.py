@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from trainer.engine.interface import Choice, Loaded
+from trainer.engine.interface import Choice, Loaded, Trying
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
 from trainer.memory.shapes import BUILTIN
@@ -62,18 +62,26 @@ def prepare(spec: RunSpec, choice: Choice) -> None:
         unsloth_engine.prepare(spec)
 
 
-def load(spec: RunSpec, choice: Choice, making: Callable[[], AbstractContextManager[None]] = nullcontext) -> Loaded:
+def load(
+    spec: RunSpec,
+    choice: Choice,
+    making: Callable[[], AbstractContextManager[None]] = nullcontext,
+    trying: Trying | None = None,
+) -> Loaded:
     """Weights and tokenizer of `spec.model` on the chosen device.
 
-    making: entered while a built-in model is made because the cache does not have it.
+    making: entered while a built-in model is made because the cache does not have it. trying: given the tokenizer of
+    any other model before the weights are loaded; what it raises ends the load. Raises EngineError for weights that
+    cannot be loaded or are no numbers.
     """
     if spec.model.cpu_threads:
         torch.set_num_threads(spec.model.cpu_threads)
     if choice.engine == "unsloth":
         from trainer.engine import unsloth_engine
 
-        return unsloth_engine.load(spec, choice)
+        return unsloth_engine.load(spec, choice, trying)
     from trainer.engine import builtin, transformers_engine
 
-    folder = builtin.ensure(spec, making) if spec.model.name.startswith(BUILTIN) else spec.model.name
-    return transformers_engine.load(spec, choice, str(folder))
+    if spec.model.name.startswith(BUILTIN):
+        return transformers_engine.load(spec, choice, str(builtin.ensure(spec, making)))
+    return transformers_engine.load(spec, choice, spec.model.name, trying)

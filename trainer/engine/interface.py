@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from trainer.errors import EngineError, Problem
 from trainer.spec import RunSpec
 from trainer.text import Message
+
+Trying: TypeAlias = Callable[[Any], None]
+"""Given the tokenizer before there are weights; raises what is wrong with it."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from trainer.engine.interface import Choice, Loaded, checked, unloadable
+from trainer.engine import weights
+from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable
 from trainer.spec import Lora, RunSpec
 
 
-def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
-    """name: Hub id or local folder. Raises EngineError when it cannot be loaded."""
+def load(spec: RunSpec, choice: Choice, name: str, trying: Trying | None = None) -> Loaded:
+    """name: Hub id or local folder. Raises EngineError when it cannot be loaded, and what `trying` raises."""
     options: dict[str, Any] = {
         "revision": spec.model.revision,
         "trust_remote_code": spec.model.trust_remote_code,
@@ -26,20 +27,24 @@ def load(spec: RunSpec, choice: Choice, name: str) -> Loaded:
         options["quantization_config"] = nf4(compute, spec.model.double_quant)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options_for_tokenizer(options))
-        model = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype=dtype,
-            device_map={"": choice.device},  # whole on one device; bitsandbytes quantises what arrives there
-            attn_implementation=spec.model.attn_implementation,
-            **options,
-        )
     except (OSError, ValueError) as error:
         raise unloadable(spec, error) from error
+    checked(tokenizer, spec)
+    if trying is not None:
+        trying(tokenizer)
+    options |= {"dtype": dtype, "attn_implementation": spec.model.attn_implementation}
+    options["device_map"] = {"": choice.device}  # whole on one device; bitsandbytes quantises what arrives there
+    try:
+        with weights.watched_quantising(spec):
+            model = AutoModelForCausalLM.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise unloadable(spec, error) from error
+    weights.refuse_unfinite(model, spec)
     if spec.model.load_in_4bit and choice.device == "cpu":
         keep_nf4_backward_exact(model)
     commit = getattr(model.config, "_commit_hash", None)
     source = f"{name}@{commit}" if commit else Path(name).name
-    return Loaded(model, checked(tokenizer, spec), lora_config(spec.lora) if spec.lora.enabled else None, source)
+    return Loaded(model, tokenizer, lora_config(spec.lora) if spec.lora.enabled else None, source)
 
 
 def options_for_tokenizer(options: dict[str, Any]) -> dict[str, Any]:

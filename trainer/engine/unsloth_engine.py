@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from trainer.engine.interface import Choice, Loaded, checked, unloadable
+from trainer.engine import weights
+from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
 from trainer.spec import RunSpec
@@ -55,12 +56,18 @@ def prepare(spec: RunSpec) -> None:
         raise EngineError(Problem("engine.not_patched", "model.engine", versions=versions, trainer=left))
 
 
-def load(spec: RunSpec, choice: Choice) -> Loaded:
-    """The model with its adapter, ready for UnslothGRPOTrainer. Raises EngineError when it cannot be loaded."""
+def load(spec: RunSpec, choice: Choice, trying: Trying | None = None) -> Loaded:
+    """The model with its adapter, ready for UnslothGRPOTrainer.
+
+    Raises EngineError when it cannot be loaded, and what `trying` raises.
+    """
     from unsloth import FastLanguageModel
 
+    if trying is not None and (early := _tokenizer(spec)) is not None:
+        trying(early)
     try:
-        model, processor = FastLanguageModel.from_pretrained(**_load_options(spec, choice))
+        with weights.watched_quantising(spec):
+            model, processor = FastLanguageModel.from_pretrained(**_load_options(spec, choice))
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
@@ -68,11 +75,28 @@ def load(spec: RunSpec, choice: Choice) -> Loaded:
     _refuse_unquantised(model, spec)
     # Of a model that sees, Unsloth gives the processor; prompts here are text.
     tokenizer = checked(getattr(processor, "tokenizer", processor), spec)
+    if trying is not None:  # Unsloth may have mended its template
+        trying(tokenizer)
+    weights.refuse_unfinite(model, spec)
     source = _source(model)
     if spec.lora.enabled:
         # Attached here and not by TRL: this call puts Unsloth's own LoRA kernels and checkpointing in as well.
         model = FastLanguageModel.get_peft_model(model, **_lora_options(spec))
     return Loaded(model, tokenizer, None, source, facts())
+
+
+def _tokenizer(spec: RunSpec) -> Any:
+    """The tokenizer of what Unsloth will load, before it does; None where that is not known."""
+    from transformers import AutoTokenizer
+    from unsloth.models.loader_utils import get_model_name
+
+    name, options = spec.model.name, {"revision": spec.model.revision}
+    try:
+        taken = name if Path(name).is_dir() else get_model_name(name, load_in_4bit=spec.model.load_in_4bit) or name
+        options |= {} if taken == name else {"revision": None}
+        return AutoTokenizer.from_pretrained(taken, trust_remote_code=spec.model.trust_remote_code, **options)
+    except Exception:  # whatever it is, the load says it better
+        return None
 
 
 def _refuse_unquantised(model: Any, spec: RunSpec) -> None:

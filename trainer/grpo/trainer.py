@@ -28,6 +28,7 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from transformers.trainer_callback import TrainerCallback
 
+from trainer.engine import weights
 from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
 from trainer.grpo import supervision
@@ -221,6 +222,10 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(dtypes[name])
+        wrong = weights.unfinite(each for each in self.model.named_parameters() if each[1].requires_grad)
+        if wrong:
+            name = Path(resume_from_checkpoint).name
+            raise CheckpointError(Problem("grpo.not_finite", name, names=wrong[:3], count=len(wrong)))
 
     def _batch(self, output: dict[str, Any], scored: dict[str, Any], judged: list[list[Step]]) -> Batch:
         """Join what `_calculate_rewards` saw of the generation batch with its advantages."""
@@ -233,6 +238,7 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         weighed = zip(self.reward_wrapper.last_objectives, self.reward_weights, strict=False)  # none: [] and one weight
         return Batch(
             prompts=scored["prompts"],
+            seen=self._seen(output),
             completions=[text_of(completion) for completion in scored["completions"]],
             prompt_tokens=output["prompt_mask"].sum(dim=1).tolist(),
             completion_tokens=lengths,
@@ -247,3 +253,10 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             objectives=[column for column, weight in weighed if weight],
             steps=judged,
         )
+
+    def _seen(self, output: dict[str, Any]) -> list[str]:
+        """The prompt of each group as the model had it: its tokens as text, special ones too, without padding."""
+        every = slice(None, None, self.num_generations)
+        rows = zip(output["prompt_ids"][every], output["prompt_mask"][every], strict=True)
+        ids = [row[mask.bool()].tolist() for row, mask in rows]
+        return [self._tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in ids]

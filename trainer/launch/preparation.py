@@ -16,11 +16,13 @@ from trainer.spec import RunSpec
 def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported."""
     from trainer.data import sources  # with numpy, which not every command shall wait for
+    from trainer.preflight import templates
 
     spec = presets.load(preset, overrides)
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
-    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *found.warnings]})
+    odd = [*found.warnings, *templates.inspect(spec)]
+    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
 
 
 def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:

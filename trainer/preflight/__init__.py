@@ -12,6 +12,7 @@ not in the local cache, and gets five seconds in all. The files:
     local         a model that is a folder
     hub           a model that is a Hub id: the local cache, then one look at the Hub
     disk          room for the checkpoints and for the download
+    templates     apart from `check`, with the plan: does the model's chat template suit the rows
     doctor        apart from `check`: what `python -m trainer doctor` prints
 
 Imports the standard library, pydantic's specs and plans, and inside functions psutil and huggingface_hub; never

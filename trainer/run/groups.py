@@ -56,7 +56,8 @@ class Completion:
 class Group:
     """place: its line in the file, from 0. key: tells its prompt from all others. number: in its step, from 0.
 
-    asked: the prompt as the model had it, text or chat messages. columns: the rest of the dataset row.
+    asked: the prompt, text or chat messages. seen: as the model had it, through its chat template and with its special
+    tokens; "" in a run of an older version. columns: the rest of the dataset row.
     """
 
     place: int
@@ -64,6 +65,7 @@ class Group:
     asked: Any
     key: str
     prompt: Sequence[ChatMessage]
+    seen: str
     columns: dict[str, Any]
     prompt_tokens: int | None
     mean: float | None
@@ -136,6 +138,7 @@ def group_of(line: bytes, place: int) -> Group | None:
         asked=found.get("prompt"),
         key=key_of(found.get("prompt")),
         prompt=_messages(found.get("prompt")),
+        seen=seen if isinstance(seen := found.get("seen"), str) else "",
         columns=columns if isinstance(columns, dict) else {},
         prompt_tokens=_whole(found.get("prompt_tokens")),
         mean=number(found.get("reward_mean")),

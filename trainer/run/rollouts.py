@@ -54,6 +54,7 @@ class Batch:
     steps: Sequence[Sequence[Step]] = ()  # of each row; () without process supervision
     unpaid: Sequence[Mapping[str, float]] = ()  # of each row {component: its value, where only_if let it count 0}
     objectives: Sequence[Sequence[float | None]] = ()  # of each component that is normalised by itself its rows
+    seen: Sequence[str] = ()  # of each group the prompt as the model had it: its tokens as text, special ones too
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
             {
                 "group": first_id + number,
                 "prompt": batch.prompts[start],
+                **({"seen": batch.seen[number]} if batch.seen else {}),
                 "columns": batch.columns[start],
                 "prompt_tokens": batch.prompt_tokens[start],
                 "reward_mean": judged.mean,

@@ -20,6 +20,7 @@ from trainer import launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.launch import control
 from trainer.machine import out_of_memory
+from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.machine.secrets import Redactor
 from trainer.memory.measured import peak_gib
@@ -109,7 +110,12 @@ def train(session: Session) -> None:
         from trainer.data import dataset
         from trainer.worker import training
 
-        loaded = engine.load(spec, choice, lambda: session.phase("warm_start", spec.model.name))
+        loaded = engine.load(
+            spec,
+            choice,
+            lambda: session.phase("warm_start", spec.model.name),
+            lambda tokenizer: _try_template(session, spec, tokenizer),
+        )
     with session.phase("data"):
         data = dataset.load(spec, loaded.tokenizer, rundir.staging)
         for said in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
@@ -141,6 +147,18 @@ def train(session: Session) -> None:
                 peak_memory_gib=peak_gib(),
             )
         )
+
+
+def _try_template(session: Session, spec: RunSpec, tokenizer: Any) -> None:
+    """Rows through the chat template, before there are weights: model or rows may not have been here for the plan."""
+    from trainer.data import dataset, preview
+    from trainer.preflight import templates
+
+    stored = (read_json(session.rundir.plan) or {}).get("warnings") or []
+    known = {templates.subject(Message.read(each)) for each in stored}
+    for said in templates.of_tokenizer(spec, tokenizer, preview.samples(spec, *dataset.feeds(spec))):
+        if templates.subject(said) not in known:
+            session.events.emit(AlertEvent.of("warn", "data", said=said))
 
 
 def _resume_point(rundir: RunDir) -> tuple[Any, list[tuple[str, Message]]]:

@@ -20,6 +20,7 @@ from trainer.ui.groups import appearances, cards, credit, listing, panel, strip
 from trainer.ui.groups.choice import GroupChoice, chosen
 from trainer.ui.groups.index import Appearance
 from trainer.ui.groups.known import Known
+from trainer.ui.groups.safe_text import inert
 
 EN = words("en")
 ANSWER = "<answer>([^<]*)</answer>"
@@ -141,6 +142,14 @@ def test_the_last_question_is_shown_and_what_came_before_is_folded() -> None:
     before, _, after = shown.partition("</details>")
     assert all(text in before for text in ("Be brief.", "an example", "its answer", "(3)"))
     assert "the question" in after and "<dt>answer</dt>" in after
+
+
+def test_what_the_model_saw_is_folded_and_is_no_markup() -> None:
+    seen = "<bos><user>What is 1?<end><assistant>"
+    shown = panel.asked(group(prompt="What is 1?", seen=seen), frozenset(), EN)
+    assert "As the model saw it" in shown and inert(seen) in shown and seen not in shown
+    for nothing in ("What is 1?", None, 3):
+        assert "As the model saw it" not in panel.asked(group(prompt="What is 1?", seen=nothing), frozenset(), EN)
 
 
 def test_a_long_prompt_is_folded_beyond_its_first_lines() -> None:

@@ -124,6 +124,16 @@ def test_a_large_file_is_not_read_whole_while_somebody_types(tmp_path: Path, mon
 # ---------------------------------------------------------------------------------- what it starts from
 
 
+def test_a_chat_template_is_a_problem_or_a_warning_of_the_form(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }")
+    form = Form("preset", "tiny", changes=(f"model.name={tmp_path}", "model.warm_start="))
+    assert [problem.key for problem in actions.check(form).problems] == ["template.syntax"]
+    (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
+    checked = actions.check(form)
+    assert checked.plan is not None and "template.no_turn" in [said.key for said in checked.plan.warnings]
+
+
 def test_the_settings_of_a_run_are_a_base_with_changes() -> None:
     plan = checked().plan
     assert plan is not None

@@ -99,8 +99,9 @@ def test_a_builtin_model_is_counted_as_its_tokenizer_does(tmp_path: Path, monkey
     reader = tokens.reader(spec)
     prompt = [{"role": "system", "content": "Be <answer>short</answer>."}, {"role": "user", "content": "Reverse: abc"}]
     assert reader.basis == "exact" and reader.template is not None
-    assert reader.template(prompt) == made.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-    assert reader.tokens(prompt) == len(prompt_ids(prompt, made))
+    (sent,) = reader.sent([prompt])
+    assert sent == made.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    assert reader.tokens(prompt, sent) == len(prompt_ids(prompt, made))
 
 
 def test_a_template_of_a_model_is_a_program_in_a_sandbox(tmp_path: Path) -> None:
@@ -111,16 +112,15 @@ def test_a_template_of_a_model_is_a_program_in_a_sandbox(tmp_path: Path) -> None
     (tmp_path / "chat_template.jinja").write_text("{{ messages.__class__.__mro__[1].__subclasses__() }}")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     reader = tokens.reader(spec_of(f"model.name={tmp_path}", "model.warm_start="))
-    assert reader.template is not None
-    with pytest.raises(Exception, match="unsafe"):
-        reader.template([{"role": "user", "content": "x"}])
+    with pytest.raises(DataError, match="unsafe"):
+        reader.sent([[{"role": "user", "content": "x"}]])
     form = Form("preset", "tiny", changes=(f"model.name={tmp_path}", "model.warm_start="))
     assert "refuses these messages" in data.shown(form, None, EN)
 
 
 def test_an_unknown_model_is_estimated_and_says_so() -> None:
     reader = tokens.reader(spec_of("model.name=someone/not-here", "model.warm_start="))
-    assert (reader.basis, reader.tokens("x" * 41), reader.template) == ("guess", 11, None)
+    assert (reader.basis, reader.tokens("x" * 41, "x" * 41), reader.template) == ("guess", 11, None)
     form = Form("preset", "tiny", changes=("model.name=someone/not-here", "model.warm_start="))
     assert "characters / 4" in data.shown(form, None, EN)
 

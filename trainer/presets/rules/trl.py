@@ -38,6 +38,22 @@ _KINDS = {
 }
 
 
+_OF_TRL = ("conversation", "chat_template", "tools", "add_generation_prompt", "tokenize", "return_dict")
+_OF_TOKENIZER = ("continue_final_message", "padding", "truncation", "max_length", "return_tensors", "tokenizer_kwargs")
+
+
+@rule("trl")
+def _template_arguments(spec: RunSpec) -> Iterator[Problem]:
+    """What TRL 1.14.2 gives to apply_chat_template itself (`_tokenize_prompts`), and what is none of the template's."""
+    kwargs, where = spec.trl.get("chat_template_kwargs"), "trl.chat_template_kwargs"
+    if isinstance(kwargs, str):
+        yield Problem("presets.refused", where, seen=shown(kwargs), rule=Message("presets.rule.table"), fix="")
+    elif isinstance(kwargs, dict):
+        for name in kwargs.keys() & {*_OF_TRL, *_OF_TOKENIZER}:
+            key = "presets.own_chat_template" if name == "chat_template" else "presets.not_of_the_template"
+            yield Problem(key, f"{where}.{name}", name=name)
+
+
 @rule("trl")
 def _trl_arguments(spec: RunSpec) -> Iterator[Problem]:
     for key, value in spec.trl.items():

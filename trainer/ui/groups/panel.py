@@ -59,7 +59,7 @@ def completions(known: Known, group: Group, choice: GroupChoice, say: Words) -> 
 
 
 def asked(group: Group, whole: frozenset[int], say: Words) -> str:
-    """What the user said last in full, the messages before it folded, beside it what the data says is right."""
+    """What the user said last in full, folded what stands before it and what the model saw, beside it what is right."""
     last = next((n for n in reversed(range(len(group.prompt))) if group.prompt[n].role == "user"), -1)
     before = [message for n, message in enumerate(group.prompt) if n != last % max(1, len(group.prompt))]
     parts = []
@@ -68,6 +68,9 @@ def asked(group: Group, whole: frozenset[int], say: Words) -> str:
         label = elements.element("summary", say("groups.before", count=len(before)))
         parts.append(f'<details class="gg-fold">{label}{inner}</details>')
     parts.append(_folded(group.question, whole, say))
+    if group.seen not in ("", group.question):
+        label = elements.element("summary", say("groups.seen"))
+        parts.append(f'<details class="gg-fold">{label}{_folded(group.seen, whole, say)}</details>')
     return f'<div class="gg-ask"><div class="gg-question">{"".join(parts)}</div>{_gold(group.columns, say)}</div>'
 
 

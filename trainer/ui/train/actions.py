@@ -15,7 +15,7 @@ from trainer.data.survey import Survey
 from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
 from trainer.machine import gpu
 from trainer.plan import RunPlan
-from trainer.preflight import machine
+from trainer.preflight import machine, templates
 from trainer.run import rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
@@ -102,17 +102,18 @@ def machine_problems(spec: RunSpec, plan: RunPlan) -> list[Problem]:
 
 def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem]]:
     """Rows and plan of a sound spec, and what is wrong with either."""
-    data, plan, problems = None, None, []
+    data, plan, problems, odd = None, None, [], list[Message]()
     try:
         data = rows.surveyed(spec)
+        odd = [*(data.warnings if data is not None else ()), *templates.inspect(spec)]
     except DataError as error:
         problems += error.problems
     try:
         plan = launch.plan_here(spec, data.rows if data is not None else None)
     except PlanError as error:
         problems += error.problems
-    if plan is not None and data is not None:
-        plan = plan.model_copy(update={"warnings": [*plan.warnings, *data.warnings]})
+    if plan is not None:
+        plan = plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
     return data, plan, problems
 
 
@@ -164,4 +165,5 @@ def _counted(spec: RunSpec) -> RunPlan:
     """The plan with all rows of large files read, by a process of its own. Raises TrainerError."""
     found = aside.run("survey", spec, {}, SURVEY_S)
     plan = launch.plan_here(spec, found["rows"])
-    return plan.model_copy(update={"warnings": [*plan.warnings, *map(Message.read, found["warnings"])]})
+    odd = [*map(Message.read, found["warnings"]), *templates.inspect(spec)]
+    return plan.model_copy(update={"warnings": [*plan.warnings, *odd]})

@@ -150,35 +150,31 @@ def _listed(texts: Sequence[str]) -> str:
 
 def _prompts(spec: RunSpec, glance: Glance, say: Words) -> list[str]:
     """Prompts as they are sent, and how long all of them are."""
-    reader = tokens.reader(spec)
+    prompts, shown = [row["prompt"] for row in glance.rows], []
     try:
-        counts = [reader.tokens(row["prompt"]) for row in glance.rows]
-        shown = [
-            _prompt(row["prompt"], reader, count, say)
-            for row, count in zip(glance.rows[:SHOWN_PROMPTS], counts, strict=False)
-        ]
-    except Exception as error:  # a chat template is a program that came with the model: it may raise anything
-        reader = Reader(reader.basis, reader.count, None)
-        counts = [reader.tokens(row["prompt"]) for row in glance.rows]
-        told = element("p", say("train.template_fails", error=str(error)[:200]), "t-small")
-        shown = [told] + [
-            _prompt(row["prompt"], reader, count, say)
-            for row, count in zip(glance.rows[:SHOWN_PROMPTS], counts, strict=False)
-        ]
-    head = element("h4", say("train.as_sent"))
-    return [head, *shown, _lengths(spec, counts, reader, say)]
+        reader = tokens.reader(spec)
+        sent = reader.sent(prompts)
+    except DataError as error:
+        reader = tokens.reader(spec, with_template=False)
+        sent = reader.sent(prompts)
+        said = error.problems[0].said(say).what
+        shown.append(element("p", say("train.template_fails", error=said[:200]), "t-small"))
+    counts = [reader.tokens(prompt, text) for prompt, text in zip(prompts, sent, strict=True)]
+    first = zip(prompts[:SHOWN_PROMPTS], sent, counts, strict=False)
+    shown += [_prompt(prompt, reader, text, count, say) for prompt, text, count in first]
+    return [element("h4", say("train.as_sent")), *shown, _lengths(spec, counts, reader, say)]
 
 
-def _prompt(prompt: Any, reader: Reader, count: int, say: Words) -> str:
+def _prompt(prompt: Any, reader: Reader, sent: str | None, count: int, say: Words) -> str:
     """Text, or messages with their roles; in the model's template too where that is on this machine."""
     about = element("p", say(f"train.tokens_{reader.basis}", count=count), "t-small")
     if isinstance(prompt, str):
         return f'<div class="t-prompt">{_block(prompt)}{about}</div>'
     messages = "".join(f"{element('b', str(each['role']))}{_block(str(each['content']))}" for each in prompt)
-    if reader.template is None:
+    if sent is None:
         put = element("p", say("train.no_template"), "t-small")
     else:
-        put = f"<details>{element('summary', say('train.in_template'))}{_block(reader.template(prompt))}</details>"
+        put = f"<details>{element('summary', say('train.in_template'))}{_block(sent)}</details>"
     return f'<div class="t-prompt">{messages}{put}{about}</div>'
 
 
