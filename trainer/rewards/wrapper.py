@@ -90,6 +90,7 @@ class ComponentRewardWrapper:
 
     def __call__(
         self,
+        /,  # a column may be called self
         prompts: Sequence[Any],
         completions: Sequence[Completion],
         log_metric: Callable[[str, float], None] | None = None,
@@ -112,7 +113,7 @@ class ComponentRewardWrapper:
                 listener(name, what)
         return rewards
 
-    def score(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+    def score(self, /, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         """(B,): the same outside of training: nothing is taken relative to the batch, and a failure is only noted."""
         with self.spans(type(self).__name__):
             return self._weigh(prompts, self._ask(prompts, completions, columns), training=False)
