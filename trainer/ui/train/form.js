@@ -20,6 +20,7 @@ let waiting = []; // what needs an answer to all that was typed
 let rowsShown = ""; // the settings whose rows are shown
 let shape = ""; // of the table of rewards
 let isNew = false;
+let isBroken = false; // the last question had no answer
 
 // ---- asking
 
@@ -247,7 +248,8 @@ document.addEventListener("train", (event) => {
 function checked(found) {
     if (!Object.values(state.base)[0]) state.base = { preset: found.base };
     lay(found.still);
-    if (!still) return ask("check");
+    if (!still || (isBroken && found.serial === undefined)) return ask("check"); // an answer to another form
+    isBroken = false;
     const last = (found.serial ?? 0) >= serial || !answer;
     if (!last) return;
     answer = found;
@@ -274,6 +276,7 @@ function lay(found) {
 function broken(found) {
     if ((found.serial ?? serial) < serial) return;
     lay(found.still);
+    isBroken = true;
     if (answer) markFormer(true);
     unfit(found.verdict);
 }
