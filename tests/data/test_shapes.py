@@ -185,7 +185,9 @@ def test_a_column_may_be_called_anything(tmp_path: Path) -> None:
         wrapper = ComponentRewardWrapper(spec.reward)
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
         given: dict[str, Any] = {"completion_ids": [[1], [2]], "trainer_state": Mock(), "log_metric": lambda *_: None}
-        assert len(wrapper(prompts=[Q, Q], completions=[A, A], **given, **columns)) == 2
+        asked: dict[str, Any] = {"prompts": [Q, Q], "completions": [A, A], **columns}
+        assert len(wrapper(**asked, **given)) == len(wrapper.objectives()[0](**asked, **given)) == 2
+        assert all(len(values) == 2 for values in wrapper.light(**asked).values())
 
 
 def test_a_reward_that_reads_a_name_of_trls_is_refused_with_another(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class ComponentRewardWrapper:
             return self._weigh(prompts, self._ask(prompts, completions, columns), training=False)
 
     def light(
-        self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
+        self, /, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
     ) -> dict[str, list[Value]]:
         """{name of a function: (B,) values as it returns them}, of those that hold no model and ask no server. Nothing
         is noted of them. Under process supervision none: a function may then judge steps."""
@@ -308,7 +308,9 @@ class Objective:
         self.place = place
         self.__name__ = f"{type(wrapper).__name__}.{title}"
 
-    def __call__(self, log_metric: Callable[[str, float], None] | None = None, **arguments: Any) -> list[float | None]:
+    def __call__(
+        self, /, log_metric: Callable[[str, float], None] | None = None, **arguments: Any
+    ) -> list[float | None]:
         if self.place == 0:
             rewards = self.wrapper(log_metric=log_metric, **arguments)
             if log_metric is not None:
