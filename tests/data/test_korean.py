@@ -33,7 +33,10 @@ REFUSED: list[tuple[str, str | bytes]] = [
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": [["5"]]}}\n'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": NaN}}\n'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "prompt": "b"}}\n'),
-    ("rows.jsonl", f'{GOOD}\n{{"prompt": "a", "answer": "b", "completions": 1}}\n'),
+    ("rows.csv", "prompt,answer\n둘 더하기 둘은?,넷\n".encode("cp949")),
+    ("rows.csv", 'prompt,answer\n"' + ("x" * 1023 + "\n") * (2**14 + 1)),
+    ("rows.jsonl", '{"messages": [{"role": "user", "content": [5]}], "answer": "b"}'),
+    ("rows.jsonl", '{"messages": [{"role": "user", "content": "a"}]}'),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": "\\ud800", "answer": "b"}}\n'),
     ("rows.jsonl", f"{GOOD}\n{MIXED}\n"),
     ("rows.jsonl", f'{GOOD}\n{{"prompt": [], "answer": "b"}}\n'),
@@ -85,6 +88,8 @@ def test_what_is_wrong_with_rows_is_said_in_korean(tmp_path: Path, name: str, co
             },
         ),
         (GOOD, {"eval_fraction": 0.5}),
+        (GOOD, {"columns": {"prompt": "frage"}}),
+        ('{"a": {"b": 1}, "answer": "b"}', {"prompt_template": "{a}"}),
     ],
 )
 def test_what_does_not_fit_the_settings_is_said_in_korean(tmp_path: Path, rows: str, data: dict[str, Any]) -> None:

@@ -50,7 +50,6 @@ def refuse(tmp_path: Path, content: bytes | str, **data: Any) -> str:
         ('{"prompt": [], "answer": "b"}', "prompt is list"),
         ('{"prompt": [{"role": "user"}], "answer": "b"}', "has no role or no content"),
         ('{"prompt": [{"role": "assistant", "content": "x"}], "answer": "b"}', "the assistant's"),
-        ('{"prompt": "a", "answer": "b", "completions": 1}', "a name reserved for arguments of reward functions"),
         ("[" * 3000, "rows.jsonl:2: is not JSON"),
         ('{"prompt": "a", "answer": [["2"]]}', "column answer is a list inside a list"),
         ('{"prompt": "a", "answer": "b", "id": ' + "9" * 30 + "}", "column id is a number of more than 64 bits"),
@@ -116,13 +115,13 @@ def test_the_mapping_wins_over_a_column_that_has_the_name_already(tmp_path: Path
 
 def test_a_mapping_from_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     found = refuse(tmp_path, GOOD, columns={"prompt": "question"})
-    assert "rows.jsonl:1: has no column prompt" in found
+    assert "rows.jsonl:1: has no column question, which data.columns.prompt names" in found
 
 
 def test_a_column_that_no_row_has_is_said_once(tmp_path: Path) -> None:
     found = refuse(tmp_path, '{"prompt": "a", "solution": "b"}\n' * 50).splitlines()
     assert found == [
-        "rows.jsonl:1: has no column answer  ->  --set data.columns.answer=COLUMN, one of: prompt, solution"
+        "rows.jsonl:1: has no column answer  ->  --set data.columns.answer=solution, one of: prompt, solution"
     ]
 
 
@@ -160,7 +159,7 @@ def test_steps_is_a_word_of_its_own_with_process_supervision_only(tmp_path: Path
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "answer": "b", "steps": 3}\n{"prompt": "c", "answer": "b", "steps": 2}\n')
     plain = spec_for(path)
-    assert sources.inspect(plain).rows == 2
+    assert sources.inspect(plain).warnings == []
     reward = plain.reward.model_copy(update={"supervision": "process"})
-    with pytest.raises(DataError, match="column steps has a name reserved for arguments of reward functions"):
-        sources.inspect(plain.model_copy(update={"reward": reward}))
+    found = sources.inspect(plain.model_copy(update={"reward": reward}))
+    assert "column steps reaches no reward" in str(found.warnings[0])

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from trainer.data.values import printable
 from trainer.errors import DataError, Problem, Unfit, reason
+from trainer.text import Message
 
 MAX_LINE = 16 * 2**20
 """Bytes of one record. A longer one is no prompt but a file without line ends; reading it whole would fill memory."""
 
 
 BOM = b"\xef\xbb\xbf"
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class Record:
     columns: dict[str, Any]
 
 
-Found = Record | Problem
-"""A record, or why there is none at this place; reading goes on after it where that is possible."""
+Found = Record | Problem | Message
+"""A record, or why there is none at this place; reading goes on after it where that is possible. Or something to be
+said of the file as a whole."""
 
 
 EXAMPLE = '{"prompt": "...", "answer": "..."}'
@@ -68,7 +72,7 @@ def not_json(error: Exception, where: str) -> Problem:
     return Problem("data.json_value", where, why=reason(error))
 
 
-def an_object(value: Any, line: int, name: str) -> Found:
+def an_object(value: Any, line: int, name: str) -> Record | Problem:
     """The record of a JSON value, or the problem of one that is no object."""
     if isinstance(value, dict):
         return Record(line, value)
@@ -81,3 +85,28 @@ def decoded(line: bytes, where: str) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(Problem("data.not_utf8", where, byte=error.start + 1)) from error
+
+
+def lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
+    """(number, line) without a byte order mark; CR, LF and CR LF end a line. Raises DataError at a line of more than
+    MAX_LINE bytes."""
+    number, rest, ended = 0, b"", False
+    while not ended:
+        chunk = file.read(max(_CHUNK, len(rest)))  # a long line is not looked at again for every chunk
+        ended = not chunk
+        if not number and not rest:
+            chunk = chunk.removeprefix(BOM)
+        found = (rest + chunk).splitlines(keepends=True)
+        # The last one may go on, and a CR at its end may be half of CR LF.
+        rest = found.pop() if found and not ended else b""
+        for line in found:
+            number += 1
+            if len(line) > MAX_LINE:
+                raise _too_long(name, number)
+            yield number, line
+        if len(rest) > MAX_LINE:
+            raise _too_long(name, number + 1)
+
+
+def _too_long(name: str, number: int) -> DataError:
+    return DataError(Problem("data.line_long", f"{name}:{number}", most=MAX_LINE // 2**20))

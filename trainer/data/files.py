@@ -1,8 +1,8 @@
 """Records of a local file, one after another, each with the line it starts in.
 
-JSONL: one object a line; blank lines are skipped. JSON: see json_array. CSV: a header, then one record a row; comma,
-semicolon or tab, whichever the header has most of; every value is text, an empty cell too. Parquet: the "line" is the
+JSONL: one object a line; blank lines are skipped. JSON: see json_array. CSV: see csv_rows. Parquet: the "line" is the
 row, counted from 1. The suffix says the format; contents that contradict it are refused with the name that would fit.
+Text is UTF-8 or marked as UTF-16, or in the encoding that is told (encodings.py).
 
 Memory is bounded by the longest record (MAX_LINE bytes), for Parquet by its row groups.
 No third-party package but pyarrow, for a Parquet file.
@@ -10,29 +10,30 @@ No third-party package but pyarrow, for a Parquet file.
 
 from __future__ import annotations
 
-import csv
+import io
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
-from trainer.data.decoding import BOM, DECODER, MAX_LINE, Found, Record, an_object, decoded, not_json
+from trainer.data import encodings
+from trainer.data.decoding import BOM, DECODER, Found, Record, an_object, decoded, lines, not_json
 from trainer.errors import DataError, Problem
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _HEAD = 4096  # bytes that are looked at to tell what a file really is
 _BINARY = {
     b"\x1f\x8b": "data.is_gzip",
     b"PK\x03\x04": "data.is_zip",
-    b"\xff\xfe": "data.is_utf16",
-    b"\xfe\xff": "data.is_utf16",
+    b"\xd0\xcf\x11\xe0": "data.is_zip",  # a spreadsheet of before 2007
 }
 
 
-def records(path: str | Path, key: str) -> Iterator[Found]:
-    """Every record of a file. key: of the spec, for problems of the file as a whole.
+def records(path: str | Path, key: str, encoding: str | None = None) -> Iterator[Found]:
+    """Every record of a file. key: of the spec, for problems of the file as a whole. encoding: of a text that is not
+    UTF-8; without one a likely one is proposed.
 
     Raises DataError for what is no readable regular file of a known format (a FIFO or device is not even opened), and
     for one that is changed, replaced or deleted while it is read.
@@ -41,15 +42,32 @@ def records(path: str | Path, key: str) -> Iterator[Found]:
     before = stamp(path, key)
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
-            file.seek(0)
-            _refuse_contradiction(path, head)
-            yield from _READERS[path.suffix.lower()](file, path.name)
+            yield from _found(file, path, encoding)
     except OSError as error:
         said = error.strerror or str(error)
         raise DataError(Problem("data.unreadable", key, path=str(path), said=said, key=key)) from error
     if stamp(path, key) != before:
         refuse_changed(str(path), key)
+
+
+def _found(file: io.BufferedReader, path: Path, encoding: str | None) -> Iterator[Found]:
+    suffix, head = path.suffix.lower(), file.peek(_HEAD)
+    _refuse_contradiction(path, head)
+    if suffix != ".parquet":
+        file, said = encodings.as_utf8(file, path.name, encoding)
+        if said is not None:
+            yield said
+        if encoding is None and (likely := encodings.of_wide(file.peek(_HEAD), f"{path.name}:1")):
+            yield likely
+            return
+        _refuse_contradiction(path, file.peek(_HEAD))
+    for found in _READERS[suffix](file, path.name):
+        if isinstance(found, Problem) and found.key in ("data.not_utf8", "data.array_not_utf8"):
+            likely = encodings.proposal(path, found.place)
+            if likely is not None:
+                yield likely  # one sentence about the file, not one about every line of it
+                return
+        yield found
 
 
 def refuse_changed(name: str, key: str) -> NoReturn:
@@ -99,19 +117,9 @@ def _contradiction(suffix: str, head: bytes) -> tuple[str, str] | None:
         return "data.is_spread", ".json"
     if suffix == ".jsonl" and re.match(rb'\s*(?:"[^"]*"|[A-Za-z_]\w*)\s*[,;\t]', first):
         return "data.is_csv", ".csv"
-    if suffix == ".csv" and re.match(rb"[\[{]\s*[\[{\"\]}]", first):
+    if suffix in (".csv", ".tsv") and re.match(rb"[\[{]\s*[\[{\"\]}]", first):
         return "data.is_json", ".json" if first[:1] == b"[" else ".jsonl"
     return None
-
-
-def lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
-    """(number, line) without a byte order mark. Raises DataError at a line of more than MAX_LINE bytes."""
-    number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) > MAX_LINE:
-            raise DataError(Problem("data.line_long", f"{name}:{number}", most=MAX_LINE // 2**20))
-        yield number, line.removeprefix(BOM) if number == 1 else line
 
 
 # ---- one reader a format
@@ -139,42 +147,9 @@ def _json(file: BinaryIO, name: str) -> Iterator[Found]:
 
 
 def _csv(file: BinaryIO, name: str) -> Iterator[Found]:
-    csv.field_size_limit(MAX_LINE)
-    numbered = ((number, decoded(line, f"{name}:{number}")) for number, line in lines(file, name))
-    try:
-        start, first = next(((number, text) for number, text in numbered if text.strip()), (0, ""))
-        if not start:
-            return
-        bare = re.sub(r'"[^"]*"', "", first)
-        delimiter = max(",;\t", key=bare.count)  # the first of those that are equal
-        header = next(csv.reader([first], delimiter=delimiter))
-        if len(set(header)) != len(header) or not all(column.strip() for column in header):
-            example = f"prompt{delimiter}answer"
-            yield Problem("data.csv_header", f"{name}:{start}", header=str(header)[:160], example=example)
-            return
-        texts = (text for _, text in numbered)
-        yield from _csv_rows(csv.reader(texts, delimiter=delimiter, strict=True), header, name, start)
-    except DataError as error:
-        yield error.problems[0]
+    from trainer.data import csv_rows
 
-
-def _csv_rows(reader: Any, header: list[str], name: str, start: int) -> Iterator[Found]:
-    """reader: a csv.reader, placed after the header, which is line `start`."""
-    while True:
-        line = start + int(reader.line_num) + 1  # a record starts after the one before
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Problem("data.not_csv", f"{name}:{line}", said=str(error), example='"He said ""yes"""')
-            return
-        if not any(values):
-            continue
-        if len(values) != len(header):
-            yield Problem("data.csv_cells", f"{name}:{line}", cells=len(values), wanted=len(header))
-        else:
-            yield Record(line, dict(zip(header, values, strict=True)))
+    yield from csv_rows.records(file, name)
 
 
 def _parquet(file: BinaryIO, name: str) -> Iterator[Found]:
@@ -195,5 +170,6 @@ _READERS: dict[str, Callable[[BinaryIO, str], Iterator[Found]]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,
+    ".tsv": _csv,
     ".parquet": _parquet,
 }

@@ -70,7 +70,7 @@ def glance(spec: RunSpec, most: int, records: Sequence[Found] | None = None) -> 
             spec.data.name or "rows", "data.name", lambda: iter(records), min(most, spec.data.max_rows or most)
         )
     elif spec.data.path is not None:
-        train = of_file(spec.data.path, "data.path", min(most, spec.data.max_rows or most))
+        train = of_file(spec, spec.data.path, "data.path", min(most, spec.data.max_rows or most))
     if train is None:
         raise DataError(_on_the_hub(spec))
     train.limit = min(most, spec.data.max_rows or most)
@@ -97,9 +97,9 @@ def samples(spec: RunSpec, *feeds: Feed | None, most: int = 8) -> list[Sample]:
     return [*found, longest] if longest is not None else found
 
 
-def first_records(path: str, count: int) -> list[dict[str, Any]]:
+def first_records(path: str, count: int, encoding: str | None = None) -> list[dict[str, Any]]:
     """The first sound records of a file as they stand in it. Raises DataError for what is no readable file."""
-    found = islice(files.records(path, "data.path"), 10 * count)
+    found = islice(files.records(path, "data.path", encoding), 10 * count)
     return [dict(each.columns) for each in islice((each for each in found if isinstance(each, Record)), count)]
 
 

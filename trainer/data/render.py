@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.data.rows import Row, fields
+from trainer.data.rows import Row, fields, reserved
 from trainer.errors import DataError, Problem
 from trainer.rewards.gold_completion import GoldCompletion
 from trainer.spec import Data, FewShot, RunSpec
@@ -218,4 +218,6 @@ class Renderer:
     def row(self, columns: dict[str, Any]) -> dict[str, Any]:
         if self.pool is not None:
             columns = columns | {"few_shot": self.pool.draw(columns)}
-        return with_prompt(columns, self.spec.data)
+        row = with_prompt(columns, self.spec.data)
+        taken = reserved(self.spec)  # TRL would pass them twice, or not at all
+        return row if taken.isdisjoint(row) else {name: value for name, value in row.items() if name not in taken}

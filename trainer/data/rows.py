@@ -11,26 +11,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.data import missing, shapes
 from trainer.data.cut_golds import CutGolds
 from trainer.data.decoding import EXAMPLE, Found
 from trainer.data.values import Kind, Unusable, kind_of, merged, printable, refuse_half_characters, texts, word
 from trainer.errors import DataError, Problem, Unfit
+from trainer.rewards import own_file
 from trainer.rewards.gold_completion import gold_columns
 from trainer.rewards.library import REWARDS
-from trainer.spec import Data, RunSpec
+from trainer.spec import RunSpec
 from trainer.text import Message
 
 MAX_PROBLEMS = 10  # listed one by one; the rest is counted
 FEW_SHOT, WARM_START = "data.few_shot.path", "model.warm_start.path"
-RESERVED = {
-    "prompts",
-    "completions",
-    "completion_ids",
-    "completion",
-    "trainer_state",
-    "log_extra",
-    "log_metric",
-}
+RESERVED = frozenset(
+    {"prompts", "completions", "completion_ids", "completion", "trainer_state", "log_extra", "log_metric"}
+)
+"""Arguments of reward functions that are TRL's own: no column can be passed under such a name."""
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -79,12 +76,24 @@ def reward_columns(spec: RunSpec) -> list[str]:
     return list(dict.fromkeys(name for leaf in leaves for name in REWARDS[leaf.function](**leaf.params).columns))
 
 
-def rename(columns: dict[str, Any], data: Data) -> dict[str, Any]:
-    """Columns under our names: `data.columns` maps ours = theirs, and wins over a column that has our name already."""
-    if not data.columns:
-        return columns
-    kept = {name: value for name, value in columns.items() if name not in {*data.columns, *data.columns.values()}}
-    return kept | {ours: columns[theirs] for ours, theirs in data.columns.items() if theirs in columns}
+def reserved(spec: RunSpec) -> frozenset[str]:
+    """Names of columns that no reward is given. With process supervision the argument `steps` is of the completion."""
+    return RESERVED | ({"steps"} if spec.reward.supervision == "process" else frozenset())
+
+
+def own_arguments(spec: RunSpec, key: str = "data.path") -> dict[str, str]:
+    """{argument that a person's function cannot do without: title of its component}, as far as reading tells."""
+    if key in (FEW_SHOT, WARM_START):
+        return {}
+    leaves = [leaf for leaf in spec.reward.leaves() if leaf.file is not None]
+    found = {name: leaf.title for leaf in leaves for name in own_file.asks(str(leaf.file), leaf.function, leaf.params)}
+    return {name: title for name, title in found.items() if name not in {*reserved(spec), "prompt"}}
+
+
+def wanted(spec: RunSpec, key: str = "data.path") -> list[str]:
+    """Columns that are looked for in a row: those it must have, and those it would be used for."""
+    gold = [] if key in (FEW_SHOT, WARM_START) else fields(spec.reward.gold_template)
+    return list(dict.fromkeys([*needed_columns(spec, key), *own_arguments(spec, key), *gold]))
 
 
 def shortened(problems: list[Problem], name: str, count: int | None = None) -> list[Problem]:
@@ -116,37 +125,48 @@ class Checker:
     _missing: dict[str, tuple[list[Problem], int]] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
     _first: Row | None = None
+    _raw: dict[str, Any] = field(default_factory=dict)
+    """The first record as it stands in the file."""
     _notes: dict[Message, tuple[int, int]] = field(default_factory=dict)
     """{what is odd: (rows, line of the first)}."""
 
     def __post_init__(self) -> None:
         self.needed = needed_columns(self.spec, self.key)
+        self._arguments, self._wanted = own_arguments(self.spec, self.key), wanted(self.spec, self.key)
         self._read_by_rewards = set(reward_columns(self.spec))
         self._golds = gold_columns(self.spec.reward)
         judged = self.key not in (FEW_SHOT, WARM_START)
         self._cut = [CutGolds(name, functions) for name, functions in self._golds.items() if judged]
         self._made = self.spec.data.instruction is not None or self.spec.data.few_shot is not None
         self._asks = fields(self.spec.data.prompt_template) == ("prompt",)
-        # With process supervision a function's argument `steps` is the steps of its completion.
-        self._reserved = RESERVED | ({"steps"} if self.spec.reward.supervision == "process" else set())
+        self._reserved = reserved(self.spec)
+        self._of_the_file: list[Message] = []
 
     def take(self, found: Found) -> Row | None:
         """The row of a record with its columns renamed; None when something is wrong with it."""
         if isinstance(found, Problem):
             self._add(found)
             return None
-        row = Row(found.line, rename(found.columns, self.spec.data))
+        if isinstance(found, Message):
+            self._of_the_file.append(found)
+            return None
+        made = shapes.mapped(found.columns, self.spec.data, self._wanted)
+        row = Row(found.line, made.columns)
+        if made.taken or made.cut:
+            for note in made.notes():
+                self._note(note, row.line)
         self.rows += 1
-        self._first = self._first or row
+        if self._first is None:
+            self._first, self._raw = row, found.columns
         self._seen.update(row.columns)
         before = self._count
         where = f"{self.name}:{row.line}"
         kinds: dict[str, Kind] = {}
         for problem in self._of(row.columns, row.line, kinds):
             self._add(problem)
-        missing = self._look_for_missing(row.columns, where)
+        lacks = self._look_for_missing(row.columns, found.columns, where)
         self._compare(kinds, row.line, where)
-        return row if self._count == before and not missing else None
+        return row if self._count == before and not lacks else None
 
     def _add(self, problem: Problem) -> None:
         self._count += 1
@@ -157,14 +177,26 @@ class Checker:
         count, first = self._notes.get(odd, (0, line))
         self._notes[odd] = (count + 1, first)
 
-    def _look_for_missing(self, columns: dict[str, Any], where: str) -> bool:
-        missing = [name for name in self.needed if name not in columns]
-        for name in missing:
+    def _look_for_missing(self, columns: dict[str, Any], raw: dict[str, Any], where: str) -> bool:
+        lacking = [name for name in self.needed if name not in columns]
+        for name in lacking:
             listed, count = self._missing.get(name, ([], 0))
             if len(listed) < MAX_PROBLEMS:
-                listed.append(_no_column(name, columns, where))
+                listed.append(self._no_column(name, raw, where))
             self._missing[name] = (listed, count + 1)
-        return bool(missing)
+        return bool(lacking)
+
+    def _no_column(self, name: str, raw: dict[str, Any], where: str, component: str = "") -> Problem:
+        """What to type so that a column is found. component: whose argument it is."""
+        columns = self.spec.data.columns
+        theirs = columns.get(name, name)
+        free = [each for each in raw if each not in {*self.needed, *columns, *columns.values()}]
+        said = missing.proposed(name, theirs, raw, free, name in fields(self.spec.data.prompt_template))
+        if component:
+            return Problem("data.no_argument", where, component=component, **said)
+        if theirs != name:
+            return Problem("data.no_such_column", where, theirs=shapes.escaped(theirs), **said)
+        return Problem("data.no_column", where, **said)
 
     def _compare(self, kinds: dict[str, Kind], row: int, where: str) -> None:
         """Arrow would turn 42 into 42.0, or refuse the whole file."""
@@ -186,14 +218,16 @@ class Checker:
         """Puts the kinds of the values into `kinds`."""
         before, where = self._count, f"{self.name}:{line}"
         for name, value in columns.items():
-            if name in self._reserved:
+            if name in self._reserved and name in self._read_by_rewards:
                 yield Problem("data.reserved", where, column=name)
+            elif name in self._reserved:
+                self._note(Message("data.odd.reserved", column=name), line)
             if name == "prompt" and not self._judges(value):
                 kinds[name] = "str"  # what is made of the template takes its place
                 continue
             try:
                 refuse_half_characters(name)
-                if name in ("image", "images") and value is not None:
+                if name in ("image", "images"):
                     raise Unusable("data.why.image")
                 kinds[name] = self._kind(name, value)
             except Unfit as error:
@@ -207,6 +241,8 @@ class Checker:
                 yield Problem("data.null", where, column=name)
             elif name in self._read_by_rewards and isinstance(value, dict):
                 yield Problem("data.object_read", where, column=name)
+            elif name != "prompt" and name not in self._read_by_rewards and _has_objects(value):
+                yield Problem("data.object_sent", where, column=name)
             elif name in self._read_by_rewards and isinstance(value, str) and not value.strip():
                 self._note(Message("data.odd.empty", column=name), line)
         for cut in self._cut:
@@ -232,9 +268,11 @@ class Checker:
             return ("list", None)
 
     def _of_the_prompt(self, columns: dict[str, Any], line: int) -> Iterator[Problem]:
-        if self.key == FEW_SHOT:
-            return
         where = f"{self.name}:{line}"
+        if self.key == FEW_SHOT:
+            if isinstance(columns.get("prompt"), list) and "prompt" in self.needed:
+                yield Problem("data.messages_made", where)
+            return
         prompt, data = columns.get("prompt", "?"), self.spec.data
         problem = _prompt_problem(prompt, where) if self._judges(prompt) else None
         if problem:
@@ -272,15 +310,20 @@ class Checker:
             Message("data.note.odd", place=f"{self.name}:{line}", odd=odd, count=count)
             for odd, (count, line) in self._notes.items()
         ]
-        return [*odd, *(said for cut in self._cut for said in cut.warnings(self.name))]
+        return [*self._of_the_file, *odd, *(said for cut in self._cut for said in cut.warnings(self.name))]
 
     def finish(self) -> None:
         """Raise DataError with the first ten problems and the count of all."""
         problems, count = list(self._problems), self._count
-        for name, (listed, missing) in self._missing.items():
+        for name, (listed, rows) in self._missing.items():
             nowhere = name not in self._seen and self._first is not None
             problems += listed[:1] if nowhere else listed  # said once when no row has it
-            count += 1 if nowhere else missing
+            count += 1 if nowhere else rows
+        for name, component in self._arguments.items():
+            if self._first is not None and name not in self._seen | self._missing.keys():
+                where = f"{self.name}:{self._first.line}"
+                problems.append(self._no_column(name, self._raw, where, component))
+                count += 1
         if problems:
             raise DataError(shortened(problems, self.name, count))
         if not self.rows:
@@ -298,11 +341,8 @@ def checked(found: Iterable[Found], checker: Checker, limit: int | None = None) 
     checker.finish()
 
 
-def _no_column(name: str, columns: dict[str, Any], where: str) -> Problem:
-    """A column that differs by case only is proposed outright."""
-    same = next((theirs for theirs in columns if theirs.lower() == name.lower()), "COLUMN")
-    known = printable(", ".join(map(str, columns)))
-    return Problem("data.no_column", where, name=name, likely=printable(same), known=known)
+def _has_objects(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(part, dict) for part in value))
 
 
 def _prompt_problem(prompt: Any, where: str) -> Problem | None:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.data.rows import Row, needed_columns, rename
+from trainer.data.rows import Row, needed_columns
 from trainer.data.survey import Feed, of_file, survey
 from trainer.spec import RunSpec
 from trainer.text import Message
 
-__all__ = ["Feed", "Inspection", "Row", "feeds", "inspect", "needed_columns", "read_rows", "rename"]
+__all__ = ["Feed", "Inspection", "Row", "feeds", "inspect", "needed_columns", "read_rows"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Inspection:
 def feeds(spec: RunSpec) -> tuple[Feed | None, Feed | None]:
     """(training rows, held-out rows) of local files; None for rows that lie elsewhere or are none."""
     data = spec.data
-    train = of_file(data.path, "data.path", data.max_rows) if data.path is not None else None
-    held_out = of_file(data.eval_path, "data.eval_path") if data.eval_path is not None else None
+    train = of_file(spec, data.path, "data.path", data.max_rows) if data.path is not None else None
+    held_out = of_file(spec, data.eval_path, "data.eval_path") if data.eval_path is not None else None
     return train, held_out
 
 
@@ -50,4 +50,4 @@ def read_rows(path: str | Path, spec: RunSpec, key: str) -> Iterator[Row]:
 
     Raises DataError naming file:line of the first ten bad rows, after the last row: use what was read only then.
     """
-    return of_file(str(path), key).rows(spec)
+    return of_file(spec, str(path), key).rows(spec)

@@ -49,9 +49,10 @@ class Feed:
         return checked(self.records(), checker or Checker(spec, self.name, self.key), self.limit)
 
 
-def of_file(path: str, key: str, limit: int | None = None) -> Feed:
+def of_file(spec: RunSpec, path: str, key: str, limit: int | None = None) -> Feed:
     name = path.replace("\\", "/").rpartition("/")[2]
-    return Feed(name, key, lambda: files.records(path, key), limit, lambda: files.stamp(Path(path), key))
+    encoding = spec.data.encoding
+    return Feed(name, key, lambda: files.records(path, key, encoding), limit, lambda: files.stamp(Path(path), key))
 
 
 @dataclass
@@ -89,7 +90,7 @@ def survey(spec: RunSpec, train: Feed | None, held_out: Feed | None) -> Survey:
     if not problems and (pool := found.pool) is not None:
         _caught(problems, lambda: _refuse_few(pool, own, held))
     if warm is not None:
-        _caught(problems, lambda: _warm_start(spec, of_file(warm.path, WARM_START), found))
+        _caught(problems, lambda: _warm_start(spec, of_file(spec, warm.path, WARM_START), found))
     if problems:
         raise DataError(dict.fromkeys(problems))  # a file may be read for two purposes
     return found
@@ -146,7 +147,7 @@ def _compare(spec: RunSpec, own: Keys | None, held: Keys | None, found: Survey) 
 
 
 def _examples_of_a_file(spec: RunSpec, path: str, found: Survey) -> Pool:
-    few_shot, feed = spec.data.few_shot, of_file(path, FEW_SHOT)
+    few_shot, feed = spec.data.few_shot, of_file(spec, path, FEW_SHOT)
     assert few_shot is not None
     pool = Pool(few_shot, spec.data, spec.run.seed, found.apart, GoldCompletion(spec.reward))
     fill(pool, feed.rows(spec), feed.name)
@@ -244,7 +245,7 @@ def _warm_start(spec: RunSpec, feed: Feed, found: Survey) -> None:
 
 def warm_start_rows(spec: RunSpec, path: str, found: Survey) -> Iterable[Row]:
     """The rows of a warm start's file, without those that are held out."""
-    return (row for row in of_file(path, WARM_START).rows(spec) if not is_held_out(row, spec, found))
+    return (row for row in of_file(spec, path, WARM_START).rows(spec) if not is_held_out(row, spec, found))
 
 
 def is_held_out(row: Row, spec: RunSpec, found: Survey) -> bool:

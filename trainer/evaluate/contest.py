@@ -18,7 +18,8 @@ from typing import Any
 
 from trainer import presets
 from trainer.data import decoding, files
-from trainer.data.rows import rename
+from trainer.data.rows import wanted
+from trainer.data.shapes import mapped
 from trainer.errors import DataError, InputError, Problem, RewardError, RunError
 from trainer.evaluate.answers import asked, epoch_label
 from trainer.machine.json_files import write_json
@@ -169,11 +170,14 @@ def best(scores: Sequence[EpochScore]) -> EpochScore:
 
 def read_labels(path: Path, spec: RunSpec) -> list[dict[str, Any]]:
     """Rows of a JSONL, JSON, CSV or Parquet file, columns renamed as data.columns says. Raises DataError."""
-    records = list(files.records(path, "--labels"))
+    records = list(files.records(path, "--labels", spec.data.encoding))
     problems = [record for record in records if isinstance(record, Problem)]
     if problems:
         raise DataError(problems[:MAX_PROBLEMS])
-    rows = [rename(record.columns, spec.data) for record in records if isinstance(record, decoding.Record)]
+    asked = wanted(spec, "data.eval_path")
+    rows = [
+        mapped(record.columns, spec.data, asked).columns for record in records if isinstance(record, decoding.Record)
+    ]
     if not rows:
         raise DataError(Problem("evaluate.no_rows", "--labels", path=str(path)))
     return rows

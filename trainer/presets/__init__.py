@@ -177,6 +177,8 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     key, equals, text = override.partition("=")
     key = key.strip()
     path: explain.Path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+    if path[:2] == ("data", "columns"):  # a column may be called anything
+        path = (*path[:2], *filter(None, [".".join(key.split(".")[2:])]))
     if not equals or not all(str(step) for step in path):
         return Problem("presets.no_override", f"--set {override}")
     if not _key_exists(path):
@@ -244,6 +246,8 @@ def _value(path: explain.Path, text: str) -> Any:
     field = explain.field_at(path)
     if field is not None and explain.takes_only_text(field) and not isinstance(value, str | list | dict):
         return text  # a commit hash like 1234567 or 12e4567 is no number
+    if path[:2] == ("data", "columns") and len(path) > 2 and not isinstance(value, str):
+        return text  # of a column called 1 or true
     return value
 
 

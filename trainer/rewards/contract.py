@@ -74,7 +74,7 @@ class RewardFunction:
     from_trainer: tuple[str, ...] = ()
     """Beside columns: `completion_ids`, `trainer_state`, `steps` (texts of the steps) where it reads it."""
 
-    def __call__(self, **arguments: Any) -> Any:
+    def __call__(self, /, **arguments: Any) -> Any:
         return self.call(**arguments)
 
 

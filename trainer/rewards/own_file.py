@@ -14,7 +14,7 @@ import hashlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +87,26 @@ def rewards_in(path: str) -> list[str]:
         if "completions" in {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
         and not node.name.startswith("_")
     ]
+
+
+def asks(path: str, name: str, given: Container[str] = ()) -> list[str]:
+    """Arguments that a function of the file cannot do without, without running it: no default, not among those given.
+
+    [] where reading does not tell: no such file, no plain function of that name.
+    """
+    try:
+        tree = ast.parse(Path(path).read_bytes()) if Path(path).is_file() else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):
+        return []
+    found = [
+        node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name
+    ]
+    if not found or found[-1].decorator_list:
+        return []
+    taken = found[-1].args
+    plain = taken.args[: len(taken.args) - len(taken.defaults)]
+    named = [one for one, default in zip(taken.kwonlyargs, taken.kw_defaults, strict=True) if default is None]
+    return [one.arg for one in (*plain, *named) if one.arg not in given]
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

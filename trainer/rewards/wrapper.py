@@ -90,6 +90,7 @@ class ComponentRewardWrapper:
 
     def __call__(
         self,
+        /,  # a column may be called self
         prompts: Sequence[Any],
         completions: Sequence[Completion],
         log_metric: Callable[[str, float], None] | None = None,
@@ -112,13 +113,13 @@ class ComponentRewardWrapper:
                 listener(name, what)
         return rewards
 
-    def score(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
+    def score(self, /, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float | None]:
         """(B,): the same outside of training: nothing is taken relative to the batch, and a failure is only noted."""
         with self.spans(type(self).__name__):
             return self._weigh(prompts, self._ask(prompts, completions, columns), training=False)
 
     def light(
-        self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
+        self, /, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any
     ) -> dict[str, list[Value]]:
         """{name of a function: (B,) values as it returns them}, of those that hold no model and ask no server. Nothing
         is noted of them. Under process supervision none: a function may then judge steps."""
@@ -307,7 +308,9 @@ class Objective:
         self.place = place
         self.__name__ = f"{type(wrapper).__name__}.{title}"
 
-    def __call__(self, log_metric: Callable[[str, float], None] | None = None, **arguments: Any) -> list[float | None]:
+    def __call__(
+        self, /, log_metric: Callable[[str, float], None] | None = None, **arguments: Any
+    ) -> list[float | None]:
         if self.place == 0:
             rewards = self.wrapper(log_metric=log_metric, **arguments)
             if log_metric is not None:

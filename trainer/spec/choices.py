@@ -1,8 +1,10 @@
-"""Names of optimizers and learning rate schedules of transformers 5.17, so that a preset is checked
-without importing it (seconds). A test keeps both equal to `OptimizerNames` and `SchedulerType`.
+"""Encodings that are proposed; names of optimizers and learning rate schedules of transformers 5.17, so that a preset
+is checked without importing it (seconds). A test keeps these equal to `OptimizerNames` and `SchedulerType`.
 """
 
 from __future__ import annotations
+
+ENCODINGS: tuple[str, ...] = ("cp949", "cp1252", "cp932", "gb18030", "big5", "cp1251", "mac_roman", "utf-16-le")
 
 OPTIMIZERS: tuple[str, ...] = (
     "adamw_torch",

@@ -40,15 +40,17 @@ class Data(Section):
     """Rows with a prompt and whatever columns the rewards read."""
 
     path: str | None = None
-    """Local file: .jsonl, .json, .csv or .parquet. Either `path` or `name`."""
+    """Local file: .jsonl, .json, .csv, .tsv or .parquet. Either `path` or `name`."""
     name: str | None = None
     """Dataset id on the Hub."""
     config: str | None = None
     """Configuration of the Hub dataset (`main` for GSM8K)."""
     split: str = "train"
     """Split of the Hub dataset."""
+    encoding: str | None = None
+    """Encoding of text files that are not UTF-8, such as cp949 or cp1252; UTF-16 with its mark needs none."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Rename columns: ours = theirs, e.g. prompt = "question"."""
+    """Rename columns: ours = theirs, e.g. prompt = "question"; dots lead into objects: "reward_model.ground_truth"."""
     prompt_template: str = "{prompt}"
     """Text of the user's message; `{column}` is replaced."""
     instruction: Instruction | None = None

@@ -22,6 +22,7 @@ from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
 from trainer.ui.train.fixes import Way
 from trainer.ui.train.form import Form
+from trainer.ui.train.tab import TrainTab
 
 EN = words("en")
 MakeRun = Callable[..., RunDir]
@@ -312,6 +313,42 @@ def test_columns_of_a_file_that_are_called_otherwise_are_proposed(tmp_path: Path
         found = mended(found, ways[0][0])
     assert not found.problems
     assert {"data.columns.prompt=Prompt", "data.columns.answer=Answer"} <= set(found.form.changes)
+
+
+def test_a_file_in_another_encoding_is_read_by_one_click(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(("prompt,answer\n" + "".join(f"{n}번째 도시는?,서울{n}\n" for n in range(64))).encode("cp949"))
+    found = checked(f"data.path={file}", "data.eval_path=", "model.warm_start=")
+    [ways] = fixes.ways(found)
+    assert ways[0] == Way(("data.encoding=cp949",))
+    assert not mended(found, ways[0]).problems
+
+
+def test_a_column_of_any_name_is_mended_by_one_click(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(ROWS.replace('"label"', '"meta\\nlabel"'))
+    found = checked(f"data.path={file}", "data.eval_path=", "model.warm_start=", "data.columns.prompt=frage")
+    for _ in range(2):
+        ways: list[Any] = [each for each in fixes.ways(found) if each]
+        found = mended(found, ways[0][0])
+    assert not found.problems
+    assert {'data.columns.answer="meta\\nlabel"', "data.columns.prompt=question"} <= set(found.form.changes)
+
+
+def test_a_fault_of_ours_is_an_answer_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fault(form: Form) -> Checked:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(actions, "check", fault)
+    monkeypatch.setattr(actions, "start", fault)
+    sent = json.dumps({"base": {"preset": "tiny"}, "serial": 3, "turn": 4, "have": "en"})
+    for text in (TrainTab.checked("en", sent), TrainTab.started("en", sent)[0], TrainTab.attempt("en", sent)):
+        found = json.loads(text)
+        assert (found["serial"], found["turn"]) == (3, 4)
+        assert "RuntimeError: nobody thought of it" in found.get("verdict", found.get("html"))
+    assert json.loads(TrainTab.checked("en", sent))["kind"] == "broken"
+    assert "still" in json.loads(TrainTab.checked("ko", sent))
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_the_name_of_a_run_is_mended_by_no_setting() -> None:

@@ -66,6 +66,16 @@ def test_rows_that_were_fetched_are_shown_as_those_of_a_file_are() -> None:
     assert "30 to train on" in data.shown(form, None, EN)
 
 
+def test_the_mapping_shows_what_was_found_and_places_inside_objects(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "Reverse: abc"}]
+    file.write_text(json.dumps({"prompt": turns, "reward_model": {"ground_truth": "cba"}}) + "\n")
+    shown = data.shown(Form("preset", "tiny", changes=own(file)), None, EN)
+    assert '<option value="" selected>(found: reward_model.ground_truth)</option>' in shown
+    told = Form("preset", "tiny", changes=own(file, "data.columns.prompt=prompt.0.content"))
+    assert '<option value="prompt.0.content" selected>' in data.shown(told, None, EN)
+
+
 def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", 10)
     spec = spec_of(*own(file))

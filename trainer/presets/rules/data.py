@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import string
 from collections.abc import Iterator
 
 from trainer.errors import Problem
-from trainer.presets.explain import shown
+from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
+from trainer.spec.choices import ENCODINGS
 from trainer.text.chain import chain
 
 
@@ -39,6 +41,18 @@ def _what_is_made_is_used(spec: RunSpec) -> Iterator[Problem]:
     for name in ("instruction", "few_shot"):
         if getattr(spec.data, name) is not None and f"{{{name}}}" not in template:
             yield Problem("presets.made_but_not_sent", f"data.{name}", template=shown(template), name=name)
+
+
+@rule("data.encoding")
+def _encoding_is_known(spec: RunSpec) -> Iterator[Problem]:
+    name = spec.data.encoding
+    if name is None:
+        return
+    try:
+        codecs.getincrementaldecoder(name)().decode(b"a").encode()
+    except (LookupError, ValueError, TypeError, AttributeError):
+        near = nearest(name, ENCODINGS) or ENCODINGS
+        yield Problem("presets.no_encoding", "data.encoding", seen=shown(name), known=list(near))
 
 
 @rule("data.path", "data.name")

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer import presets
-from trainer.data import preview
+from trainer.data import preview, shapes
 from trainer.data.preview import Glance
-from trainer.data.rows import needed_columns
+from trainer.data.rows import needed_columns, own_arguments, wanted
 from trainer.errors import DataError
 from trainer.spec import RunSpec
 from trainer.text import Message, Words
@@ -77,7 +77,7 @@ def _raw(spec: RunSpec) -> list[dict[str, Any]]:
     if fetched is not None:
         return fetched.rows[:SHOWN_ROWS]
     try:
-        return preview.first_records(str(spec.data.path), SHOWN_ROWS)
+        return preview.first_records(str(spec.data.path), SHOWN_ROWS, spec.data.encoding)
     except DataError:
         return []
 
@@ -86,21 +86,25 @@ def _raw(spec: RunSpec) -> list[dict[str, Any]]:
 
 
 def _mapping(spec: RunSpec, raw: Sequence[dict[str, Any]], say: Words) -> str:
-    """Ours = theirs, for every column the templates and rewards read."""
-    theirs = [str(name) for name in dict.fromkeys(name for row in raw for name in row)]
+    """Ours = theirs, for every column the templates and rewards read; theirs may lie inside an object."""
+    theirs = list(dict.fromkeys(name for row in raw for name in shapes.leaves(row)))
     if not theirs:
         return ""
     chosen = []
-    for ours in dict.fromkeys([*needed_columns(spec), *spec.data.columns]):
+    taken = shapes.mapped(raw[0], spec.data, wanted(spec)).taken
+    for ours in dict.fromkeys([*needed_columns(spec), *own_arguments(spec), *spec.data.columns]):
         now = spec.data.columns.get(ours, ours)
-        missing = "" if now in theirs else f'<option value="" selected>{escape(say("train.no_column"))}</option>'
-        options = "".join(
-            f'<option value="{escape(name)}"{" selected" if name == now else ""}>{escape(name)}</option>'
-            for name in theirs
+        names = theirs
+        if now not in theirs and shapes.reach(raw[0], now) is not shapes.NOTHING:
+            names = [*theirs, now]  # a place in a list
+        hint = say("train.taken", theirs=taken[ours]) if ours in taken else ""
+        hint = hint or ("" if now in names else say("train.no_column"))
+        options = f'<option value="" selected>{escape(hint)}</option>' if hint else ""
+        options += "".join(
+            f'<option value="{escape(name)}"{" selected" if name == now and not hint else ""}>{escape(name)}</option>'
+            for name in names
         )
-        chosen.append(
-            f'<label>{escape(ours)} = <select data-column="{escape(ours)}">{missing}{options}</select></label>'
-        )
+        chosen.append(f'<label>{escape(ours)} = <select data-column="{escape(ours)}">{options}</select></label>')
     return f'<div class="t-mapping"><h4>{escape(say("train.mapping"))}</h4>{"".join(chosen)}</div>'
 
 

@@ -21,7 +21,7 @@ from trainer.memory.shapes import BUILTIN_CONFIGS
 from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec
-from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
+from trainer.spec.choices import ENCODINGS, OPTIMIZERS, SCHEDULERS
 from trainer.text import Message, Words
 from trainer.ui.train import toml
 
@@ -44,6 +44,7 @@ BASIC_DATA = ("data.path", "data.name")
 # What is shown in a way of its own: the table of rewards, the mapping of columns, the lines of [trl].
 COMPONENTS, COLUMNS, TRL = "reward.components", "data.columns", "trl"
 KNOWN: Mapping[str, Sequence[str]] = {
+    "data.encoding": ENCODINGS,
     "optim.optim": OPTIMIZERS,
     "optim.lr_scheduler_type": SCHEDULERS,
     "model.name": tuple(BUILTIN_CONFIGS),

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer import launch, presets
-from trainer.data import preview
-from trainer.data.rows import needed_columns
+from trainer.data import preview, shapes
+from trainer.data.rows import needed_columns, own_arguments
 from trainer.errors import DataError, PlanError, Problem, TrainerError
 from trainer.plan import batch_of
 from trainer.plan.batches import nearest_possible
@@ -132,6 +132,10 @@ class _Trial:
         elif len(path) > 1:
             yield from self._of_field(key, path)
         yield from self._of_rule(problem)
+        if problem.key == "data.looks_like":
+            yield Way((f"data.encoding={problem.values['encoding']}",))
+        if problem.values.get("likely"):
+            yield Way((shapes.change(problem.values["ours"], problem.values["likely"]),))
         yield from self._of_columns()
         for change in self.changes:
             yield from self._undone(key_of(change))
@@ -212,9 +216,9 @@ class _Trial:
         if self.spec is None or not self.reads_rows or self.spec.data.path is None:
             return
         yield Way(("data.leaks=drop",))
-        for missing in needed_columns(self.spec):
+        for missing in [*needed_columns(self.spec), *own_arguments(self.spec)]:
             for name in explain.nearest(missing, columns_of(self.spec), 2):
-                yield Way((f"data.columns.{missing}={name}",))
+                yield Way((shapes.change(missing, name),))
 
     def _undone(self, key: str) -> Iterator[Way]:
         touched = [key_of(change) for change in self.changes if _touches(key_of(change), key)]
@@ -232,12 +236,12 @@ def _once(ways: Iterator[Way]) -> Iterator[Way]:
 
 
 def columns_of(spec: RunSpec) -> list[str]:
-    """Columns of the data file, as they are called there; [] when it cannot be read."""
+    """Columns of the data file, as they are called there, and what is inside them; [] when it cannot be read."""
     try:
-        found = preview.first_records(str(spec.data.path), 1)
+        found = preview.first_records(str(spec.data.path), 1, spec.data.encoding)
     except DataError:
         return []
-    return [str(name) for name in found[0]] if found else []
+    return shapes.leaves(found[0]) if found else []
 
 
 def _rows(spec: RunSpec | None) -> int | None:

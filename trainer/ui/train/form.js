@@ -4,6 +4,7 @@
 // Given by gr.HTML: element, trigger(event), props.value (what the server is sent). An answer comes as the event "train".
 
 const WAIT_MS = 400; // after the last key
+const SLOW_MS = 1500; // until what is shown is seen to be of the settings before
 const SILENT_MS = 10000;
 const MOST_FILE = 64000;
 
@@ -14,10 +15,12 @@ let serial = 0; // of the last question what the form comes to
 let turn = 0; // of the last question at all: an answer that is equal to the one before would not arrive
 let typing = null;
 let silence = null;
+let slow = null;
 let waiting = []; // what needs an answer to all that was typed
 let rowsShown = ""; // the settings whose rows are shown
 let shape = ""; // of the table of rewards
 let isNew = false;
+let isBroken = false; // the last question had no answer
 
 // ---- asking
 
@@ -32,11 +35,32 @@ function ask(event, more = {}) {
     props.value = base ? JSON.stringify(sent) : "";
     save();
     clearTimeout(silence);
-    silence = setTimeout(() => still && say(still.words.silent), SILENT_MS);
+    silence = setTimeout(() => silent(event), SILENT_MS);
+    if (event === "check") {
+        clearTimeout(slow);
+        slow = setTimeout(() => slot("verdict")?.classList.add("t-busy"), SLOW_MS);
+    }
     if (event === "check") trigger("input");
     if (event === "look") trigger("look");
     if (event === "attempt") trigger("attempt");
     if (event === "start") trigger("start");
+}
+
+// No answer came: what is shown is of the settings before.
+function silent(event) {
+    if (!still) return;
+    say(still.words.silent);
+    if (event === "check" && answer) unfit("");
+}
+
+function unfit(verdict) {
+    settled();
+    fillSlot("verdict", verdict);
+    fillSlot("plan", "");
+    if (!answer) return;
+    answer.right = false;
+    rowsShown = "";
+    showStart();
 }
 
 function asked() {
@@ -77,7 +101,13 @@ function say(text) {
     if (place) place.textContent = text;
 }
 
+function settled() {
+    clearTimeout(slow);
+    slot("verdict").classList.remove("t-busy");
+}
+
 function show() {
+    settled();
     fillSlot("verdict", answer.verdict);
     fillSlot("plan", answer.plan);
     slot("command").textContent = answer.command;
@@ -205,6 +235,7 @@ document.addEventListener("train", (event) => {
     const found = JSON.parse(event.detail);
     clearTimeout(silence);
     if (found.kind === "checked") checked(found);
+    if (found.kind === "broken") broken(found);
     if (found.kind === "refused") refused(found);
     if (found.kind === "looked") settle("looked", found.html, "[data-ask]");
     if (found.kind === "tried") settle("tried", found.html, "[data-try]");
@@ -216,16 +247,9 @@ document.addEventListener("train", (event) => {
 
 function checked(found) {
     if (!Object.values(state.base)[0]) state.base = { preset: found.base };
-    if (found.still && (!still || still.language !== found.still.language)) {
-        const typed = root.querySelector("[data-typed]")?.value ?? "";
-        still = found.still;
-        root.innerHTML = still.html;
-        root.querySelector("[data-typed]").value = typed;
-        shape = "";
-        rowsShown = "";
-        isNew = true;
-    }
-    if (!still) return ask("check");
+    lay(found.still);
+    if (!still || (isBroken && found.serial === undefined)) return ask("check"); // an answer to another form
+    isBroken = false;
     const last = (found.serial ?? 0) >= serial || !answer;
     if (!last) return;
     answer = found;
@@ -234,6 +258,27 @@ function checked(found) {
     if (typing === null) waiting = [];
     if (typing === null) for (const each of work) each();
     lookAgain();
+}
+
+// The form itself, when it is new or in another language.
+function lay(found) {
+    if (!found || (still && still.language === found.language)) return;
+    const typed = root.querySelector("[data-typed]")?.value ?? "";
+    still = found;
+    root.innerHTML = still.html;
+    root.querySelector("[data-typed]").value = typed;
+    shape = "";
+    rowsShown = "";
+    isNew = true;
+}
+
+// Without an answer nothing that is shown holds any more: neither the rows nor that it is ready.
+function broken(found) {
+    if ((found.serial ?? serial) < serial) return;
+    lay(found.still);
+    isBroken = true;
+    if (answer) markFormer(true);
+    unfit(found.verdict);
 }
 
 function refused(found) {

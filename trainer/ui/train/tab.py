@@ -8,13 +8,14 @@ fills the form through Frame.change: {"base": {"run": NAME}, "changes": ["sectio
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from trainer.errors import TrainerError
+from trainer.errors import Problem, TrainerError, WorkError
 from trainer.text import Words, words
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
@@ -65,14 +66,16 @@ class TrainTab(Tab):
     def checked(language: str, text: str) -> str:
         """What the form comes to; with all words and controls where the browser has those of another language."""
         say = words(language)
+        kind, sent = "checked", dict[str, Any]()
         try:
             form, sent = forms.read(text)
-        except TrainerError as error:
-            return _sent({"kind": "refused", "verdict": views.refused(error, say)})
-        found = views.answer(actions.check(form), say)
+            found = views.answer(actions.check(form), say)
+        except Exception as error:
+            # Without an answer the page would go on with the one before, of other settings.
+            kind, found = "broken", {"verdict": _refused(error, say)}
         if sent.get("have") != say.language:
             found["still"] = views.still(say)
-        return _sent({"kind": "checked", **_echo(sent), **found})
+        return _sent({"kind": kind, **_echo(sent), **found})
 
     @staticmethod
     def started(language: str, text: str) -> list[Any]:
@@ -81,9 +84,9 @@ class TrainTab(Tab):
         try:
             form, sent = forms.read(text, must_be_there=True)
             run = actions.start(form)
-        except TrainerError as error:
+        except Exception as error:  # the button would stay as it is while a run starts
             return [
-                _sent({"kind": "refused", **_echo(sent), "verdict": views.refused(error, say)}),
+                _sent({"kind": "refused", **_echo(sent), "verdict": _refused(error, say)}),
                 gr.skip(),
                 gr.skip(),
             ]
@@ -107,9 +110,17 @@ def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, 
     try:
         form, sent = forms.read(text, must_be_there=True)
         found = show(form, sent, say)
-    except TrainerError as error:
-        found = views.refused(error, say)
+    except Exception as error:  # the panel would stay grey
+        found = _refused(error, say)
     return _sent({"kind": kind, **_echo(sent), "html": found})
+
+
+def _refused(error: Exception, say: Words) -> str:
+    """What is wrong; of a fault of ours its last line, and all of it in the server's log."""
+    if not isinstance(error, TrainerError):
+        traceback.print_exception(error)
+        error = WorkError(Problem("page.fault", said=f"{type(error).__name__}: {error}"[:300]))
+    return views.refused(error, say)
 
 
 def _echo(sent: dict[str, Any]) -> dict[str, int]:
