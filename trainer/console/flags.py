@@ -16,7 +16,8 @@ def _conflicts(given: Namespace) -> dict[str, bool]:
     chosen = given.preset or given.resume
     page = not (given.headless or given.dry_run or given.list_presets)
     return {
-        "resume_alone": bool(given.resume and (given.preset or given.set or given.name)),
+        "resume_alone": bool(given.resume and (given.preset or given.name)),
+        "force": bool(given.force and not given.resume),
         "checkpoint": bool(given.checkpoint and not given.resume),
         "which": bool((given.headless or given.dry_run) and not (chosen or given.list_presets)),
         "dry_run": bool(given.dry_run and given.resume),
