@@ -36,6 +36,10 @@ def write(path: Path, identity: Identity, /, **beside: Any) -> None:
 
 def process(path: Path) -> Identity | None:
     """The process a note names; None where there is no note, or one that came with a copy of another folder."""
+    return None if copied(path) else Identity.read(read_json(path))
+
+
+def copied(path: Path) -> bool:
+    """Did the note come with a copy of its folder?"""
     stored = read_json(path) or {}
-    made = made_for(path.parent, stored.get("folder"), stored.get("folder_id"))
-    return Identity.read(stored) if made else None
+    return not made_for(path.parent, stored.get("folder"), stored.get("folder_id"))

@@ -36,8 +36,10 @@ def workers(rundir: RunDir, state: RunState) -> list[Identity]:
     """
     stored, started = read_json(rundir.identity), state.started
     named = [(_attempt(stored), notes.process(rundir.identity))]
-    if started is not None and notes.made_for(rundir.path, started.folder, started.folder_id):
-        named.append((started.attempt, named_itself(started)))
+    if started is not None:
+        ours = notes.made_for(rundir.path, started.folder, started.folder_id)
+        ours = ours and (started.folder is not None or not notes.copied(rundir.identity))
+        named.append((started.attempt, named_itself(started) if ours else None))
     newest = max(attempt for attempt, _ in named)
     found = (worker for attempt, worker in named if attempt == newest)
     return list(dict.fromkeys(worker for worker in found if worker is not None))

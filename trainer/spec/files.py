@@ -6,6 +6,7 @@ A run of a project that was moved or renamed finds what was shipped with it; a p
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ Key = tuple[str | int, ...]
 
 _NAMES = ("path", "eval_path", "file")  # of every section
 _FREE = ("trl", "params", "columns", "texts", "titles")  # tables whose keys are not ours
+
+
+def may_name(key: str) -> bool:
+    """Can this key of a spec say where something lies? Folders of models are named as models are."""
+    steps = key.strip().split(".")
+    return steps[-1] in _NAMES or steps == ["model", "name"] or "params" in steps
 
 
 def named(raw: Any, at: Key = ()) -> Iterator[tuple[Key, str]]:
@@ -36,8 +43,8 @@ def relative(raw: dict[str, Any], project: Path) -> dict[str, Any]:
 
 
 def absolute(raw: dict[str, Any], project: Path) -> dict[str, Any]:
-    """The tables with every path in full."""
-    return _changed(raw, lambda path: str(project / path))
+    """The tables with the path of every file of the project in full; what is not there stays as it is named."""
+    return _changed(raw, lambda path: str(project / path) if os.path.exists(project / path) else path)
 
 
 def _changed(raw: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
