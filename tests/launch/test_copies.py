@@ -35,8 +35,8 @@ def test_a_copy_of_a_run_that_trains_is_not_running_and_can_do_nothing_to_it(
     run = make_run()
     handle = start(run, "obey")
     until_step(run)
-    stop_requests.ask_to_save(run, 1)
     copy = copied(run)
+    stop_requests.ask_to_save(copy, 1)  # as if it had been asked of the original
     assert (launch.status_of(run), launch.status_of(copy)) == ("running", "lost")
     assert launch.save_asked(copy) is None
     for ask in (launch.stop, launch.pause, launch.save_now):
