@@ -103,6 +103,13 @@ def test_force_accepts_and_records_and_is_asked_once() -> None:
     assert not run.resume_note.exists() and run.read_spec().optim.learning_rate == 0.5
 
 
+def test_what_a_checkpoint_brings_with_it_is_not_promised() -> None:
+    run = made()
+    publish(run, 1)
+    edit(run, optim__weight_decay=0.5, optim__lr_scheduler_type="linear")
+    assert [said for said in agreed(run, force=True) if said.startswith("settings_kept: optim.weight_decay: the ")]
+
+
 def test_keys_that_do_not_decide_the_weights_are_only_said() -> None:
     run = made()
     edit(run, title="other", log__mirrors=["wandb"], checkpoint__save_total_limit=9, eval__max_rows=3)

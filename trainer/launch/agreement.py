@@ -18,13 +18,15 @@ from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT
 from trainer.presets.explain import dotted
-from trainer.run import settings, spec_file
+from trainer.run import checkpoints, settings, spec_file
 from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec, files
 from trainer.text import Message
 
 SHIPPED = "presets"  # of the project: what comes with it is found again wherever the project lies
+# transformers 5.17 loads optimizer.pt and scheduler.pt: these come with a checkpoint, whatever the settings say.
+KEPT = {"optim.learning_rate", "optim.weight_decay", "optim.adam_beta1", "optim.adam_beta2"}
 Hashes = dict[str, dict[str, Any]]
 
 
@@ -148,6 +150,9 @@ def _of_settings(rundir: RunDir, changed: Sequence[settings.Change]) -> Iterator
     others = [one.message() for one in changed if not one.decides]
     if forced:
         yield AlertEvent.of("warn", "settings_forced", changes=forced)
+    kept = [one.key for one in changed if one.key in KEPT]
+    if kept and checkpoints.listed(rundir.checkpoints):
+        yield AlertEvent.of("warn", "settings_kept", keys=kept)
     if others:
         yield AlertEvent.of("info", "settings_others", changes=others)
     if not changed and settings.respelt(rundir):
