@@ -11,10 +11,11 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--headless", action="store_true", help="train without a browser")
     add("--preset", metavar="NAME|FILE", help="a preset's name, or the path of a .toml")
-    add("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="change a value")
+    add("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="change a value; of --resume: a path")
     add("--name", help="name of the new run; else the preset's with a number")
     add("--resume", metavar="RUN", help="go on with a run that was stopped, failed or lost")
     add("--checkpoint", metavar="best|N|latest", help="of --resume: go back to it (default: latest)")
+    add("--force", action="store_true", help="of --resume: go on although settings or rows were changed")
     add("--dry-run", action="store_true", help="print the plan of a run and stop")
     add("--list-presets", action="store_true", help="list the presets and stop")
     add("--host", default="127.0.0.1", help="address the page listens on (default: %(default)s)")
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.dry_run:
             return train.dry_run(given.preset, given.set)
         if given.resume:
-            return train.resume(given.resume, given.checkpoint)
+            return train.resume(given.resume, given.checkpoint, given.set, given.force)
         if given.headless:
             return train.headless(given.preset, given.set, given.name)
         from trainer.ui import serve

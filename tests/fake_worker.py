@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import launch, mirrors
-from trainer.machine import spawn
+from trainer.machine import notes, spawn
 from trainer.machine.process import Identity
 from trainer.run import stop_requests
 from trainer.run.events import EventWriter
@@ -44,7 +44,8 @@ def main(path: str, character: str) -> int:
     with launch.hold_lock(rundir, 20), EventWriter(rundir.events, rundir.newest_attempt()) as events:
         done = state_of(rundir).last_step
         resumed = f"checkpoint-{done}" if done else None
-        events.emit(RunStartedEvent(**Identity.mine().stored(), resumed_from_step=done, resumed_from=resumed))
+        who: dict[str, Any] = {**Identity.mine().stored(), **notes.place(rundir.path)}
+        events.emit(RunStartedEvent(**who, resumed_from_step=done, resumed_from=resumed))
         mirror = mirrors.start(rundir, rundir.read_spec().log.mirrors, events.attempt)
         print(f"fake worker, {character}", flush=True)
         events.emit(PhaseEvent(name="load", state="end", seconds=0.1))

@@ -15,10 +15,10 @@ from trainer.__main__ import main as tool
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch import WorkerHandle
 from trainer.machine.json_files import read_json
+from trainer.run import spec_file
 from trainer.run.records import Event
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
-from trainer.spec import RunSpec
 from trainer.worker.__main__ import _emit_started
 from trainer.worker.session import Session
 
@@ -55,7 +55,7 @@ def test_a_finished_run_is_planned_longer_and_the_old_plan_is_kept() -> None:
     assert run.read_spec().optim.max_steps == 8
     assert run.read_spec().model_copy(update={"optim": spec.optim}) == spec
     assert (read_json(run.plan) or {})["optimizer_steps"] == 8
-    assert RunSpec.model_validate_json((run.path / "spec.1.json").read_bytes()) == spec
+    assert spec_file.parse((run.path / "spec.1.json").read_bytes()) == spec
     assert read_json(run.path / "plan.1.json") == plan
     assert run.spec.stat().st_mtime == created  # the list of runs is sorted by it
     assert launch.status_of(run) == "finished"

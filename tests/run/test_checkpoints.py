@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,122 @@ def test_a_checkpoint_of_another_schema_is_not_resumed_from(tmp_path: Path) -> N
     manifest = checkpoints.read_manifest(published.path) | {"schema": 99}
     (published.path / checkpoints.MANIFEST).write_text(json.dumps(manifest))
     assert "schema 99" in str(checkpoints.verify(published.path))
+
+
+FILE = {"size": 1, "sha256": "0" * 64}
+ODD: dict[str, bytes] = {
+    "a list": b"[]",
+    "a number": b"7",
+    "null": b"null",
+    "a text": b'"files"',
+    "files are a list": b'{"schema": 2, "files": []}',
+    "files are null": b'{"schema": 2, "files": null}',
+    "schema is a list": b'{"schema": [2], "files": {}}',
+    "schema is a flag": b'{"schema": true, "files": {}}',
+    "nested without end": b"[" * 100_000,
+    "a file is a number": json.dumps({"schema": 2, "files": dict.fromkeys(FILES, 7)}).encode(),
+    "sizes are texts": json.dumps({"schema": 2, "files": dict.fromkeys(FILES, FILE | {"size": "1"})}).encode(),
+    "sizes are huge": json.dumps({"schema": 2, "files": dict.fromkeys(FILES, FILE | {"size": 10**400})}).encode(),
+    "digits without end": b'{"schema": ' + b"9" * 5000 + b"}",
+    "NUL": b'{"schema": 2}\0',
+    "not UTF-8": b'{"schema": "\xff\xfe"}',
+    "UTF-16": '{"schema": 2}'.encode("utf-16"),
+    "a name no file can have": json.dumps({"schema": 2, "files": {"a\0b": FILE, "x" * 9000: FILE}}).encode(),
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_odd_manifest_is_skipped_and_named(tmp_path: Path, content: bytes, sealed: bool) -> None:
+    good, odd = publish(tmp_path, 10), publish(tmp_path, 20)
+    if sealed:  # as if written so: what a seal does not find
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            content = json.dumps(value | {checkpoints.SEAL: checkpoints._seal(value)}, indent=1).encode()
+    (odd.path / checkpoints.MANIFEST).write_bytes(content)
+    found, skipped = checkpoints.newest_verified(tmp_path)
+    assert (found, [name for name, wrong in skipped if str(wrong)]) == (good, ["checkpoint-20"])
+
+
+def test_no_byte_of_a_manifest_can_be_another(tmp_path: Path) -> None:
+    path, dice = publish(tmp_path, 20).path / checkpoints.MANIFEST, random.Random(0)
+    whole = path.read_bytes()
+    for place in range(dice.randrange(2), len(whole), 2):
+        byte = whole[place]
+        other = byte ^ 1 << dice.randrange(8) if place % 3 else dice.choice([ord(" "), ord("1"), byte ^ 255])
+        path.write_bytes(whole[:place] + bytes([other]) + whole[place + 1 :])
+        assert other == byte or checkpoints.sealed_manifest(path.parent) is None, (place, chr(byte), chr(other))
+
+
+@pytest.mark.parametrize("name", [checkpoints.MANIFEST, "optimizer.pt"])
+@pytest.mark.parametrize("kind", ["folder", "loop", "pipe", "endless", "nowhere"])
+def test_what_is_no_file_is_skipped_and_named(tmp_path: Path, name: str, kind: str) -> None:
+    good, odd = publish(tmp_path, 10), publish(tmp_path, 20)
+    path = odd.path / name
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"loop": str(path), "endless": "/dev/zero", "nowhere": "nothing"}[kind])
+    found, skipped = checkpoints.newest_verified(tmp_path)
+    assert (found, [name for name, wrong in skipped if str(wrong)]) == (good, ["checkpoint-20"])
+
+
+def test_a_checkpoint_without_permission_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, closed = publish(tmp_path, 10), publish(tmp_path, 20)
+    opened = Path.open
+
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if closed.path in self.parents and self.name == "optimizer.pt":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything
+    found, ((name, wrong),) = checkpoints.newest_verified(tmp_path)
+    assert (found, name) == (good, "checkpoint-20")
+    assert "Permission denied" in str(wrong)
+
+
+def test_a_checkpoint_under_another_name_is_not_taken(tmp_path: Path) -> None:
+    publish(tmp_path, 10).path.rename(tmp_path / "checkpoint-100")
+    (tmp_path / "checkpoint-200").write_text("no folder")
+    found, skipped = checkpoints.newest_verified(tmp_path)
+    assert found is None
+    assert "checkpoint-10 under another name" in str(dict(skipped)["checkpoint-100"])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), r"could not be saved, its disk is full .*free disk space"),
+        (OSError(122, "Disk quota exceeded"), r"could not be saved, its disk is full .*free disk space"),
+        (Exception("No space left on device (os error 28)"), r"could not be saved, its disk is full .*free disk space"),
+        (PermissionError(13, "Permission denied"), r"could not be saved: .*make .* writable"),
+        (OSError(30, "Read-only file system"), r"could not be saved: .*make .* writable"),
+        (Exception("Permission denied (os error 13)"), r"could not be saved: .*make .* writable"),
+        (OSError(5, "Input/output error"), r"could not be saved: .*put that right"),
+        (RuntimeError("unexpected pos 64 vs 0"), r"could not be saved: .*put that right"),
+        (KeyError("base_model"), r"could not be saved: .*put that right"),
+    ],
+)
+def test_whatever_keeps_a_save_from_its_end_is_one_message(tmp_path: Path, error: Exception, said: str) -> None:
+    with (
+        pytest.raises(CheckpointError, match=rf"^checkpoint-20: {said}") as caught,
+        checkpoints.saving(tmp_path, "checkpoint-20"),
+    ):
+        raise error
+    assert ("free disk space" in str(caught.value)) == ("full" in said)
+
+
+def test_torch_does_not_say_that_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="free disk space"), checkpoints.saving(tmp_path, "checkpoint-20"):
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
 
 
 def test_a_full_disk_costs_the_oldest_and_never_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from trainer import text
+from trainer.spec import files
 
 
 def conflict(given: Namespace) -> str | None:
@@ -16,7 +17,9 @@ def _conflicts(given: Namespace) -> dict[str, bool]:
     chosen = given.preset or given.resume
     page = not (given.headless or given.dry_run or given.list_presets)
     return {
-        "resume_alone": bool(given.resume and (given.preset or given.set or given.name)),
+        "resume_alone": bool(given.resume and (given.preset or given.name)),
+        "resume_paths": bool(given.resume and not all(files.may_name(one.partition("=")[0]) for one in given.set)),
+        "force": bool(given.force and not given.resume),
         "checkpoint": bool(given.checkpoint and not given.resume),
         "which": bool((given.headless or given.dry_run) and not (chosen or given.list_presets)),
         "dry_run": bool(given.dry_run and given.resume),

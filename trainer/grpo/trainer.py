@@ -18,14 +18,12 @@ TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_s
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from transformers.trainer_callback import TrainerCallback
 
 from trainer.engine import weights
@@ -37,7 +35,7 @@ from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
-from trainer.run.checkpoints import checkpoint_name
+from trainer.run import checkpoints
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
 
@@ -205,14 +203,10 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         step = self.state.global_step
-        try:
+        folder, name = Path(self.args.output_dir), checkpoints.checkpoint_name(step)
+        with checkpoints.saving(folder, name):
             super()._save_checkpoint(*args, **kwargs)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            # torch reports a full disk as RuntimeError, in words of its own
-            free = shutil.disk_usage(self.args.output_dir).free / 2**20
-            problem = Problem("grpo.not_saved", checkpoint_name(step), free=free, said=str(error))
-            raise CheckpointError(problem) from error
-        self.observer.checkpoint(step, Path(self.args.output_dir) / checkpoint_name(step))
+        self.observer.checkpoint(step, folder / name)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
         # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a

@@ -2,6 +2,7 @@
 
     preparation    all checks, the plan on this machine, the folder of a new run
     attempts       start and resume its worker
+    agreement      what a resume goes on with: changed settings, files that lie elsewhere now
     control        what it is doing; stop, pause, save, end at once
     extension      more steps for a run that ended; deletion: a run removed
     locks          one worker a run, one run a GPU; exits: exit codes

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer import preflight
 from trainer.errors import Problem, RunError
+from trainer.launch.agreement import Agreement, agree
 from trainer.launch.control import status_of
 from trainer.launch.locks import running_problem
-from trainer.machine import spawn
+from trainer.machine import notes, spawn
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import rewind
@@ -67,8 +67,12 @@ def start(
     module: str = WORKER,
     checkpoint: str = LATEST,
     say: Callable[[Message], None] = _silent,
+    agreed: Agreement | None = None,
 ) -> WorkerHandle:
-    """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume."""
+    """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume.
+
+    agreed: what it goes on with, where that was asked (launch/agreement.py).
+    """
     make_outputs(rundir.path.parent)  # made by an earlier version, it may be open to others
     with Lock(rundir.start_lock) as starting:
         if not starting.take(f"pid {os.getpid()}", _START_WAIT_S):
@@ -90,7 +94,10 @@ def start(
             _go_back(rundir, follower.state, checkpoint, status, say)
         for request in (rundir.stop_request, rundir.save_request):
             request.unlink(missing_ok=True)  # it was meant for the attempt before
-        return _spawn(rundir, module, max(rundir.newest_attempt(), follower.state.attempts) + 1, os.environ)
+        attempt = max(rundir.newest_attempt(), follower.state.attempts) + 1
+        if agreed is not None:
+            agreed.write(rundir, attempt)
+        return _spawn(rundir, module, attempt, os.environ)
 
 
 def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, str]) -> WorkerHandle:
@@ -117,7 +124,7 @@ def start_next_attempt(rundir: RunDir, module: str, environment: Mapping[str, st
 def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:
     """The worker after that attempt, as it was named when it was started; None when there is none."""
     stored = read_json(rundir.identity) or {}
-    worker, newer = Identity.read(stored), stored.get("attempt")
+    worker, newer = notes.process(rundir.identity), stored.get("attempt")
     return NextAttempt(newer, worker) if worker and isinstance(newer, int) and newer > attempt else None
 
 
@@ -126,25 +133,29 @@ def resume(
     module: str = WORKER,
     checkpoint: str = LATEST,
     say: Callable[[Message], None] = _silent,
+    overrides: Sequence[str] = (),
+    force: bool = False,
 ) -> WorkerHandle:
     """Start another attempt of a run that was paused, stopped, failed or lost.
 
     Also of a finished one: from an older checkpoint, or when it was extended (launch/extension.py) and its spec asks
     for more steps than were done; until then it is still judged finished.
     checkpoint: best, latest or a step; all that is newer is set aside (run/rewind.py). say: told what was.
-    Raises RunError when there is nothing to go on with, CheckpointError when that checkpoint is damaged.
+    overrides: `key=value` of files that lie elsewhere now. force: go on with settings and rows as they are, though they
+    were changed. Raises RunError when there is nothing to go on with, when settings that decide the weights were
+    changed, or when a file is missing; CheckpointError when that checkpoint is damaged.
     """
     follower = RunFollower(rundir)
     status = status_of(rundir, follower)
     if status == "imported":
         raise RunError(imported_problem(rundir))
-    # Refused here, not by a worker that would have to say so in its log.
-    gone = list(preflight.rewards.own_files(rundir.read_spec()))
-    if gone:
-        raise RunError(gone)
     if checkpoint == LATEST and status == "finished" and not more_is_asked(rundir, follower.state):
         raise _finished(rundir)
-    return start(rundir, module, checkpoint, say)
+    # Refused here, not by a worker that would have to say so in its log.
+    agreed = agree(rundir, overrides, force)
+    for alert in agreed.alerts:
+        say(alert.message())
+    return start(rundir, module, checkpoint, say, agreed)
 
 
 def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[Message], None]) -> None:

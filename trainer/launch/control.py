@@ -15,8 +15,9 @@ from contextlib import contextmanager
 
 from trainer.errors import Problem, RunError
 from trainer.launch.locks import Holder
+from trainer.machine import notes
 from trainer.machine.json_files import read_json
-from trainer.machine.process import Identity, Lock
+from trainer.machine.process import Lock
 from trainer.run import stop_requests
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
@@ -81,9 +82,10 @@ def save_now(rundir: RunDir) -> None:
 
 def save_asked(rundir: RunDir) -> float | None:
     """Unix seconds of a request to save that its worker has still to meet; None without one."""
-    worker = Identity.read(read_json(rundir.identity))
-    if worker is not None and not worker.alive():
-        return None
+    if read_json(rundir.identity):  # else its parent was killed before it could name it
+        worker = notes.process(rundir.identity)
+        if worker is None or not worker.alive():
+            return None
     return stop_requests.save_asked_of(rundir, _named_attempt(rundir))
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from trainer.errors import Problem, RunError
 from trainer.launch.control import at_rest
-from trainer.machine.json_files import read_json
-from trainer.machine.process import Identity
+from trainer.machine import notes
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
@@ -81,7 +80,7 @@ def _busy(rundir: RunDir) -> Message | None:
         ("launch.busy_tryit", [rundir.tryit_started, rundir.tryit_worker]),
         ("launch.busy_export", list(exports)),
     ):
-        found = (Identity.read(read_json(file)) for file in files)
+        found = map(notes.process, files)
         if any(process is not None and process.alive() for process in found):
             return Message(key)
     return None

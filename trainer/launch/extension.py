@@ -15,6 +15,7 @@ from trainer.launch.preparation import plan_here
 from trainer.machine.json_files import read_json
 from trainer.plan import RunPlan
 from trainer.plan.checks import next_whole
+from trainer.run import settings
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
 from trainer.run.status import imported, imported_problem
@@ -56,6 +57,7 @@ def extend(rundir: RunDir, steps: int) -> RunPlan:
     SpecError or PlanError when the new settings break a rule.
     """
     with at_rest(rundir) as follower:
+        settings.refuse_changed(rundir, settings.changes(rundir))
         _, total, rows = _planned(rundir, follower.state, steps)
         spec = _with_total(rundir, total)
         plan = plan_here(spec, rows)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from trainer import plan as planning
 from trainer import preflight, presets
 from trainer.errors import Problem, RunError
+from trainer.launch.agreement import hashes
 from trainer.machine import environment, gpu
 from trainer.plan import RunPlan
 from trainer.run.rundir import RunDir, next_name, outputs_dir
@@ -41,7 +42,7 @@ def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
 def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
     """The directory of a new run; without a name the preset's, with the next free number."""
     preflight.check(spec, plan)
-    outputs, env = outputs_dir(), environment.describe()
+    outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
     if name is not None:
         return RunDir.create(outputs, name, spec, plan, env)
     for _ in range(100):

@@ -16,8 +16,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from trainer.machine import gpu
-from trainer.machine.json_files import write_json
+from trainer.machine import gpu, notes
 from trainer.machine.process import Identity
 from trainer.machine.project import PROJECT
 
@@ -60,7 +59,7 @@ def detached(
         )
     identity = Identity.of(process.pid)
     if note is not None and identity is not None:
-        write_json(note, identity.stored() | dict(noted or {}) | {"t": round(time.time(), 3)})
+        notes.write(note, identity, **(noted or {}), t=round(time.time(), 3))
     return process
 
 

@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trainer.machine import spawn
+from trainer.machine import notes, spawn
 from trainer.machine.json_files import read_json
-from trainer.machine.process import Identity
 from trainer.run.events import EventWriter
 from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
@@ -81,7 +80,7 @@ def start(
 def at_work(rundir: RunDir, attempt: int) -> bool:
     """Is the mirror of that attempt still taking what the run has left?"""
     stored = read_json(rundir.mirror) or {}
-    mirror = Identity.read(stored)
+    mirror = notes.process(rundir.mirror)
     return mirror is not None and stored.get("attempt") == attempt and mirror.alive()
 
 

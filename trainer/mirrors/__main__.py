@@ -23,7 +23,8 @@ from typing import Any
 
 import psutil
 
-from trainer.machine.json_files import read_json, write_json
+from trainer.machine import notes
+from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.machine.secrets import Redactor
 from trainer.mirrors import completions, probe
@@ -66,7 +67,7 @@ class Note:
         self.run_id, self.sent = str(stored["run_id"]), int(stored["sent"])
         self.torn = self.sent >= 0 and not stored.get("ended")
         """The mirror before was killed: W&B may have fewer rows than it was given."""
-        self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt, **Identity.mine().stored()}
+        self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt}
 
     def say(self, mode: str, alert: AlertEvent, where: str | None = None) -> None:
         """mode: online, offline, disabled or failed. alert: for the run's log."""
@@ -87,7 +88,7 @@ class Note:
         return self.sent == before
 
     def write(self, ended: bool = False) -> None:
-        write_json(self.path, {**self._facts, "run_id": self.run_id, "sent": self.sent, "ended": ended})
+        notes.write(self.path, Identity.mine(), **self._facts, run_id=self.run_id, sent=self.sent, ended=ended)
 
     def end(self, there: int | None) -> None:
         """W&B says it is done; not noted any more when the next attempt's mirror has begun. there: as for believe."""

@@ -38,6 +38,14 @@ def check(spec: RunSpec, plan: RunPlan) -> None:
         raise SpecError(problems)
 
 
+def gone(spec: RunSpec) -> Iterator[Problem]:
+    """What was there when the run was made: own reward files, models in folders. Nothing is asked of a network."""
+    yield from rewards.own_files(spec)
+    yield from rewards.folders(spec)
+    if local.is_folder(spec.model.name):
+        yield from local.problems(spec, gpu.chosen() is not None)
+
+
 def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     has_gpu = gpu.chosen() is not None
     yield from machine.problems(spec, plan, has_gpu)

@@ -42,6 +42,13 @@ def own_files(spec: RunSpec) -> Iterator[Problem]:
             yield from own_file.problems(component.file, component.function, component.title)
 
 
+def folders(spec: RunSpec) -> Iterator[Problem]:
+    """Reward models and encoders in folders that are not there."""
+    for component in spec.reward.leaves():
+        if component.file is None and component.function in MODELS:
+            yield from _folder(component)
+
+
 def tried(spec: RunSpec) -> list[Problem]:
     """Run a person's functions on two rows, in a process of their own: what fails on a gold answer is known in a
     second, not after minutes of loading. Rows on the Hub are not here yet; the worker tries all rewards once more.

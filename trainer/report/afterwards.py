@@ -10,9 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from trainer.machine import spawn
-from trainer.machine.json_files import read_json
-from trainer.machine.process import Identity
+from trainer.machine import notes, spawn
 from trainer.run.rundir import RunDir
 
 
@@ -28,5 +26,5 @@ def start(rundir: RunDir, attempt: int, environment: Mapping[str, str] = os.envi
 
 def at_work(rundir: RunDir) -> bool:
     """Is the report of this run being written?"""
-    writer = Identity.read(read_json(rundir.report_writer))
+    writer = notes.process(rundir.report_writer)
     return writer is not None and writer.alive()

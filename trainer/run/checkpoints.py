@@ -9,6 +9,7 @@ No third-party package.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,17 +17,22 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import CheckpointError, Problem
+from trainer.errors import CheckpointError, Problem, TrainerError, reason
 from trainer.text import Message
 
 MANIFEST = "MANIFEST.json"
-SCHEMA = 1
+SCHEMA = 2
+UNSEALED = 1  # schema of manifests without a hash of themselves; what they said, and of which type:
+_SAID = {"run": str, "step": int, "data": str, "model": str, "versions": dict, "held_out": str, "reward_files": dict}
+_NOT_ALWAYS = {"held_out", "reward_files"}
+SEAL = "manifest_sha256"
 _HEAD = "checkpoint-"  # as transformers names them
-NAME = re.compile(_HEAD + r"(\d+)")
+NAME = re.compile(_HEAD + r"([0-9]+)")
 # What a resume needs (transformers 5.17, trainer.py `_save_checkpoint`); without one of them it would diverge silently.
 STATE = "trainer_state.json"
 REQUIRED = (STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
@@ -35,6 +41,9 @@ WEIGHTS = (ADAPTER, "model.safetensors", "model.safetensors.index.json")
 # A pickle of the arguments that nothing reads: a resumed run is identical without it.
 UNNEEDED = ("training_args.bin",)
 SPARE_BYTES = 64 * 2**20
+_MANIFEST_BYTES = 64 * 2**20  # a real one has a few thousand
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,8 @@ def checkpoint_name(step: int) -> str:
 def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
     """Turn a complete staged checkpoint into `folder/checkpoint-N`, durable once this returns.
 
-    facts: what the manifest says beside the files (step, fingerprints, versions).
+    facts: what the manifest says beside the files (step, settings, fingerprints, versions). Raises CheckpointError when
+    a file that a resume needs is not there, OSError when the disk refuses.
     """
     for name in UNNEEDED:
         (staged / name).unlink(missing_ok=True)
@@ -75,7 +85,7 @@ def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
         raise CheckpointError(Problem("run.checkpoint_incomplete", staged.name, missing=missing))
     manifest = {"schema": SCHEMA, **facts, "files": files}
     with (staged / MANIFEST).open("w", encoding="utf-8") as out:
-        json.dump(manifest, out, indent=1)
+        json.dump(manifest | {SEAL: _seal(manifest)}, out, indent=1)
         out.flush()
         os.fsync(out.fileno())
     for directory in sorted({path.parent for path in _files(staged)}, reverse=True):
@@ -108,32 +118,109 @@ def newest_verified(folder: Path) -> tuple[Checkpoint | None, list[tuple[str, Me
 
 
 def verify(path: Path) -> Message | None:
-    """None if every file is there with its size and hash, else what is wrong."""
+    """None if every file is there with its size and hash, else what is wrong; nothing is raised, whatever is there."""
+    try:
+        return _verify(path)
+    except (OSError, ValueError, RecursionError, MemoryError) as error:  # closed, vanishing or endless files
+        return Message("run.checkpoint.unreadable", error=type(error).__name__, said=str(error))
+
+
+def _verify(path: Path) -> Message | None:
     try:
         manifest = read_manifest(path)
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Message("run.checkpoint.no_manifest", file=MANIFEST, error=type(error).__name__)
-    if manifest.get("schema") != SCHEMA:
+    if not _known(manifest):
         return Message("run.checkpoint.other_version", seen=manifest.get("schema"), schema=SCHEMA)
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not _sealed(path, manifest):
+        return Message("run.checkpoint.damaged", file=MANIFEST)
+    if NAME.fullmatch(path.name) and manifest.get("step", _step(path)) != _step(path):
+        return Message("run.checkpoint.other_step", seen=manifest["step"])
     missing = _missing(files)
     if missing:
         return Message("run.checkpoint.not_listed", file=missing[0])
     for name, wanted in files.items():
         file = path / name
-        if not file.is_file():
+        if not os.path.isfile(file):  # False also for a name that no file can have
             return Message("run.checkpoint.missing", file=name)
-        if file.stat().st_size != wanted["size"]:
-            size = {"seen": file.stat().st_size, "wanted": wanted["size"]}
-            return Message("run.checkpoint.other_size", file=name, **size)
+        seen = file.stat().st_size
+        if not isinstance(wanted, dict) or seen != wanted.get("size"):
+            size = wanted.get("size") if isinstance(wanted, dict) else wanted
+            return Message("run.checkpoint.other_size", file=name, seen=seen, wanted=str(size))
         if _describe(file, sync=False) != wanted:
             return Message("run.checkpoint.other_hash", file=name)
     return None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    """The object in the manifest. Raises OSError when it cannot be read, ValueError when it is something else."""
+    file = path / MANIFEST
+    if file.exists() and not file.is_file():
+        raise ValueError("no file")  # a pipe would never end
+    if file.stat().st_size > _MANIFEST_BYTES:
+        raise ValueError("too long")
+    manifest = json.loads(file.read_bytes())
+    if not isinstance(manifest, dict):
+        raise ValueError("no object")
     return manifest
+
+
+def sealed_manifest(path: Path) -> dict[str, Any] | None:
+    """What the manifest says, if it is whole; the files are not looked at."""
+    try:
+        manifest = read_manifest(path)
+        return manifest if _known(manifest) and _sealed(path, manifest) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _known(manifest: dict[str, Any]) -> bool:
+    schema = manifest.get("schema")
+    return type(schema) is int and schema in (UNSEALED, SCHEMA)
+
+
+def _sealed(path: Path, manifest: dict[str, Any]) -> bool:
+    """Is it what `publish` wrote, to the byte? Of one without a hash only what would be misread can be found."""
+    spelt = json.dumps(manifest, indent=1).encode() == (path / MANIFEST).read_bytes()
+    if manifest["schema"] == UNSEALED:
+        said = {key: type(value) for key, value in manifest.items() if key not in ("schema", "files")}
+        return spelt and said.items() <= _SAID.items() and _SAID.keys() - said.keys() <= _NOT_ALWAYS
+    rest = {key: value for key, value in manifest.items() if key != SEAL}
+    return spelt and manifest.get(SEAL) == _seal(rest)
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+
+
+@contextmanager
+def saving(folder: Path, name: str) -> Iterator[None]:
+    """Whatever keeps checkpoint `name` below `folder` from being saved becomes a CheckpointError that says what to do.
+
+    Any class of error: torch reports a full disk as RuntimeError, Rust's tokenizers all there is as Exception.
+    """
+    try:
+        yield
+    except (TrainerError, MemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointError(_not_saved(folder, name, error)) from error
+
+
+def _not_saved(folder: Path, name: str, error: Exception) -> Problem:
+    said, number = reason(error), getattr(error, "errno", None)
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        free = SPARE_BYTES
+    text = str(error).lower()  # Rust's errors carry the system's words and number
+    full = number in _FULL or any(mark in text for mark in ("no space left", "quota exceeded", "(os error 28)"))
+    if full or (number is None and free < SPARE_BYTES):
+        return Problem("run.not_saved_full", name, free=free / 2**20, said=said)
+    if number in _CLOSED or "permission denied" in text or "read-only file system" in text:
+        return Problem("run.not_saved_closed", name, folder=str(folder), said=said)
+    return Problem("run.not_saved", name, said=said)
 
 
 def set_aside(folder: Path, name: str, why: str = "damaged") -> Path:

@@ -69,7 +69,9 @@ class Origin(Record):
 
 
 class RunStartedEvent(Event, tag="run_started"):
-    """pid, pid_started (kernel start ticks), boot_id: the worker's process. resumed_from_step: 0 for a fresh run.
+    """pid, pid_started (kernel start ticks), boot_id: the worker's process. folder, folder_id: path and file number of
+    the run's folder (trainer.machine.notes): in a copy of the run they are another's. resumed_from_step: 0 for a fresh
+    run.
 
     resumed_from: name of a checkpoint. extended_from: steps that were planned until now, where more were asked for
     since. imported: of a run that was made elsewhere; it has no process, and no last event.
@@ -78,6 +80,8 @@ class RunStartedEvent(Event, tag="run_started"):
     pid: Whole | None = None
     pid_started: str | Whole | None = None
     boot_id: str | None = None
+    folder: str | None = None
+    folder_id: str | None = None
     resumed_from_step: Whole | None = None
     resumed_from: str | None = None
     skipped: list[Skipped] | None = None

@@ -134,6 +134,7 @@ def write(path: Path, step: int, lines: Sequence[dict[str, Any]], *, more: bool)
     more: a further generation batch of the same step. Else the file is replaced: a resumed run makes a step again.
     """
     text = "".join(json.dumps({"step": step, **line}, ensure_ascii=False, default=str) + "\n" for line in lines)
+    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it to make room
     with path.open("a" if more else "w", encoding="utf-8", errors="replace") as out:
         out.write(text)
 

@@ -8,6 +8,8 @@
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
     control/worker.json              who the newest worker is
+    control/spec.json                what spec.json said last, when that was agreed (trainer.run.spec_file)
+    control/resume.json              what a resume was allowed in spite of a difference (trainer.run.settings)
     control/stop.json save.json      requests to save and stop (or pause), to save and go on (trainer.run.stop_requests)
     control/exports/                 the newest exports that the page started (trainer.tryit.exporting)
     control/report.json              who is writing the report (trainer.report.afterwards)
@@ -37,12 +39,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
 from trainer.errors import Problem, RunError
 from trainer.machine.folders import make_private
 from trainer.machine.json_files import read_json, sync_folder, write_json
 from trainer.machine.project import PROJECT
+from trainer.run import spec_file
 from trainer.run.checkpoints import checkpoint_name
 from trainer.spec import RunSpec
 
@@ -162,6 +163,14 @@ class RunDir:
         return self.path / "wandb"
 
     @property
+    def spec_copy(self) -> Path:
+        return self.control / "spec.json"
+
+    @property
+    def resume_note(self) -> Path:
+        return self.control / "resume.json"
+
+    @property
     def stop_request(self) -> Path:
         return self.control / "stop.json"
 
@@ -260,11 +269,10 @@ class RunDir:
         number = 1
         while any(self._numbered(path, number).exists() for path in (self.spec, self.plan)):
             number += 1
-        made = self.spec.stat()
-        for path, value in ((self.plan, plan), (self.spec, spec)):
+        for path in (self.plan, self.spec):
             shutil.copy2(path, self._numbered(path, number))
-            write_json(path, value)
-        os.utime(self.spec, ns=(made.st_atime_ns, made.st_mtime_ns))  # says when the run was created
+        write_json(self.plan, plan)
+        spec_file.write(self.spec, self.spec_copy, spec)
 
     @property
     def was_extended(self) -> bool:
@@ -290,13 +298,8 @@ class RunDir:
         return max((int(match[1]) for match in found if match), default=0)
 
     def read_spec(self) -> RunSpec:
-        """Raises RunError when it is not a spec of this version."""
-        try:
-            return RunSpec.model_validate_json(self.spec.read_bytes())
-        except ValidationError as error:
-            broken = error.errors()[0]["type"] == "json_invalid"
-            key = "run.spec_broken" if broken else "run.spec_other_version"
-            raise RunError(Problem(key, name=self.name)) from error
+        """Raises RunError when it is damaged or not of this version; paths in it are absolute."""
+        return spec_file.read(self.spec, self.spec_copy, self.name)
 
     @classmethod
     def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:
@@ -308,7 +311,7 @@ class RunDir:
         try:
             for folder in (draft.rollouts, draft.checkpoints, draft.logs, draft.control):
                 folder.mkdir(parents=True)
-            write_json(draft.spec, spec)
+            spec_file.write(draft.spec, draft.spec_copy, spec)
             write_json(draft.plan, plan)
             write_json(draft.env, env)
             if path.exists() or path.is_symlink():

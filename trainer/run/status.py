@@ -7,6 +7,7 @@ import time
 from typing import Literal
 
 from trainer.errors import Problem
+from trainer.machine import notes
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.run.records import Origin, RunStartedEvent
@@ -30,11 +31,15 @@ def workers(rundir: RunDir, state: RunState) -> list[Identity]:
     """The worker of the newest attempt as its parent named it, and as it named itself. Usually the same one twice.
 
     A parent killed between starting the worker and writing its name leaves only the second; a worker that started the
-    next attempt is not the run's any more, even while it is still clearing up.
+    next attempt is not the run's any more, even while it is still clearing up. Of a copied run none: it is the
+    original's worker that they name.
     """
     stored, started = read_json(rundir.identity), state.started
-    named = [(_attempt(stored), Identity.read(stored))]
-    named += [(started.attempt, named_itself(started))] if started is not None else []
+    named = [(_attempt(stored), notes.process(rundir.identity))]
+    if started is not None:
+        ours = notes.made_for(rundir.path, started.folder, started.folder_id)
+        ours = ours and (started.folder is not None or not notes.copied(rundir.identity))
+        named.append((started.attempt, named_itself(started) if ours else None))
     newest = max(attempt for attempt, _ in named)
     found = (worker for attempt, worker in named if attempt == newest)
     return list(dict.fromkeys(worker for worker in found if worker is not None))

@@ -21,9 +21,8 @@ from trainer.errors import ExportRefused, Problem
 from trainer.export import gguf
 from trainer.export.kinds import KINDS
 from trainer.export.staging import PREFIX
-from trainer.machine import spawn
-from trainer.machine.json_files import read_json
-from trainer.machine.process import Identity, Lock
+from trainer.machine import notes, spawn
+from trainer.machine.process import Lock
 from trainer.run import checkpoints
 from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir
 from trainer.text import DEFAULT, LANGUAGE_VARIABLE
@@ -135,8 +134,7 @@ def listed(rundir: RunDir) -> list[Export]:
 
 
 def _one(rundir: RunDir, name: str) -> Export:
-    stored = read_json(rundir.export_processes / f"{name}.json") or {}
-    identity = Identity.read(stored)
+    identity = notes.process(rundir.export_processes / f"{name}.json")
     alive = identity is not None and identity.alive()  # before its log is read: it may end in between
     _, kind, step = name.split("-")
     lines = _tail(rundir.export_log(name))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.errors import Problem, RunError
+from trainer.machine import notes
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.run.rundir import RunDir
@@ -83,11 +84,11 @@ class Answered:
 def process(rundir: RunDir) -> Process:
     """The process that answers, as it is now: what it says of itself, or that it was started a moment ago."""
     said = read_json(rundir.tryit_worker) or {}
-    identity = Identity.read(said)
+    identity = notes.process(rundir.tryit_worker)
     if identity is not None and identity.alive() and said.get("state") != "ended":
         return Process(_state(said), "", _whole(said.get("step")), _word(said.get("device")), _t(said), identity)
     started = read_json(rundir.tryit_started) or {}
-    newest = Identity.read(started)
+    newest = notes.process(rundir.tryit_started)
     if newest is not None and newest != identity and newest.alive():
         return Process("starting", t=_t(started), identity=newest)
     if identity is None and newest is None:

@@ -17,8 +17,8 @@ from types import FrameType
 
 from trainer import launch
 from trainer.errors import Problem, TrainerError
-from trainer.machine import out_of_memory
-from trainer.machine.json_files import read_json, write_json
+from trainer.machine import notes, out_of_memory
+from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity, Lock
 from trainer.run.rundir import RunDir
 from trainer.text import Message
@@ -61,7 +61,7 @@ class Worker:
 
     def say(self, state: str, why: str = "") -> None:
         said = {"state": state, "why": why, "step": self.step, "device": self.device, "t": round(time.time(), 3)}
-        write_json(self.rundir.tryit_worker, self.identity.stored() | said)
+        notes.write(self.rundir.tryit_worker, self.identity, **said)
 
     # ---- the life of it
 

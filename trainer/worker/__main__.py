@@ -19,16 +19,17 @@ from typing import Any
 from trainer import launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.launch import control
-from trainer.machine import out_of_memory
+from trainer.machine import notes, out_of_memory
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.machine.secrets import Redactor
 from trainer.memory.measured import peak_gib
 from trainer.report import afterwards
-from trainer.run import checkpoints, stop_requests
+from trainer.run import checkpoints, settings, stop_requests
 from trainer.run.events import EventWriter
 from trainer.run.records import (
     AlertEvent,
+    CheckpointEvent,
     RunFailedEvent,
     RunFinishedEvent,
     RunPausedEvent,
@@ -98,6 +99,7 @@ def train(session: Session) -> None:
     resumed, skipped = _resume_point(rundir)
     step = resumed.step if resumed else 0
     _emit_started(session, spec, resumed, skipped)
+    _make_good(session, resumed)
     mirror = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
     flag.check()
 
@@ -182,12 +184,24 @@ def _emit_started(session: Session, spec: RunSpec, resumed: Any, skipped: list[t
     session.events.emit(
         RunStartedEvent(
             **Identity.mine().stored(),
+            **notes.place(session.rundir.path),
             resumed_from_step=resumed.step if resumed else 0,
             resumed_from=resumed.path.name if resumed else None,
             skipped=[Skipped(checkpoint=name, reason=reason.stored()) for name, reason in skipped],
             extended_from=planned if planned is not None and wanted is not None and wanted > planned else None,
         )
     )
+
+
+def _make_good(session: Session, resumed: Any) -> None:
+    """Write what a kill, or the person who resumes, has left to be said: this is the only writer."""
+    for checkpoint in checkpoints.listed(session.rundir.checkpoints) if resumed else ():
+        if checkpoint.step <= resumed.step and checkpoint.step not in session.said:
+            name, size = checkpoint.path.name, checkpoints.size(checkpoint.path)
+            verified = True if checkpoint == resumed else None
+            session.events.emit(CheckpointEvent(step=checkpoint.step, name=name, bytes=size, verified=verified))
+    for alert in settings.word(session.rundir, session.events.attempt):
+        session.events.emit(alert)
 
 
 def _emit_stopped(session: Session) -> None:

@@ -133,7 +133,8 @@ class RunObserver:
     def checkpoint(self, step: int, staged: Path) -> None:
         """Publish a staged checkpoint, delete the oldest beyond save_total_limit, then tell `saved`."""
         started = time.perf_counter()
-        published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
+        with checkpoints.saving(self.rundir.checkpoints, staged.name):
+            published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
         checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, self.best_step())
         size, seconds = checkpoints.size(published.path), time.perf_counter() - started
         self.events.emit(

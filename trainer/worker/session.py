@@ -72,6 +72,8 @@ class Session:
         """How often a step of this run was too large for the GPU (trainer.worker.recovery)."""
         self.planned: int | None = (before.plan or {}).get("optimizer_steps")
         """Steps that the attempt before had planned; None when none got so far."""
+        self.said = {event.step for event in before.checkpoints}
+        """Steps of the checkpoints that the event log knows."""
         self.failed_in: str | None = None
         """Innermost span of the step that failed; None outside of steps."""
         self.device = "cpu"

@@ -29,7 +29,7 @@ from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
 from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.run import checkpoints
+from trainer.run import checkpoints, settings
 from trainer.run.records import AlertEvent, PhaseEvent, PlanEvent
 from trainer.spec import Reward, RunSpec
 from trainer.text import Message
@@ -67,6 +67,7 @@ class Training:
             "model": loaded.source,
             "versions": {name: package_version(name) for name in PACKAGES},
             "reward_files": _hashes(spec.reward),
+            **settings.recorded(session.rundir.read_spec()),  # as it was chosen, not in smaller pieces
         }
         self.held_out = HeldOut(
             session.rundir,
@@ -216,7 +217,10 @@ class Training:
             return
         saved = checkpoints.read_manifest(resumed.path)
         if saved["data"] != self.data.report.fingerprint:
-            raise CheckpointError(Problem("worker.rows_changed", "data", checkpoint=resumed.path.name))
+            if not settings.any_rows(self.session.rundir):
+                values = {"checkpoint": resumed.path.name, "name": self.session.rundir.name}
+                raise CheckpointError(Problem("worker.rows_changed", "data", **values))
+            self.session.events.emit(AlertEvent.of("warn", "rows_changed", checkpoint=resumed.path.name))
         if saved["model"] != self.manifest["model"]:
             models = {"now": self.manifest["model"], "before": saved["model"]}
             raise CheckpointError(
@@ -225,7 +229,7 @@ class Training:
         if saved.get("held_out", self.manifest["held_out"]) != self.manifest["held_out"]:
             self.session.events.emit(AlertEvent.of("warn", "held_out_changed", checkpoint=resumed.path.name))
         files, now = self.manifest["reward_files"], self.manifest["versions"]
-        changed = [name for name, was in saved.get("reward_files", files).items() if files.get(name) != was]
+        changed = [name for name, was in saved.get("reward_files", files).items() if was not in files.values()]
         if changed:
             self.session.events.emit(AlertEvent.of("warn", "reward_file_changed", files=changed))
         other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]

@@ -20,7 +20,7 @@ def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
         return headless.follow(rundir, handle, interrupts=interrupts)
 
 
-def resume(run: str, checkpoint: str | None = None) -> int:
+def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (), force: bool = False) -> int:
     """Start and follow another attempt of a run, from the newest checkpoint or the one that is asked for."""
     from trainer import launch, text
     from trainer.console import headless
@@ -30,7 +30,13 @@ def resume(run: str, checkpoint: str | None = None) -> int:
     rundir, words = RunDir.open(outputs_dir(), run), text.here()
     with headless.Interrupts() as interrupts:
         say = partial(print, flush=True)
-        handle = launch.resume(rundir, checkpoint=checkpoint or LATEST, say=lambda message: say(words.said(message)))
+        handle = launch.resume(
+            rundir,
+            checkpoint=checkpoint or LATEST,
+            say=lambda message: say(words.said(message)),
+            overrides=overrides,
+            force=force,
+        )
         return headless.follow(rundir, handle, interrupts=interrupts)
 
 

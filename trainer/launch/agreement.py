@@ -1,0 +1,177 @@
+"""What a resume goes on with: the settings and files as they are now, what of it is new, and what was said to that.
+
+Everything that is wrong is found here, before a worker loads anything; nothing is written until one is started.
+Torch-free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer import preflight, presets
+from trainer.errors import Problem, RunError
+from trainer.machine.json_files import read_json, write_json
+from trainer.machine.project import PROJECT
+from trainer.presets.explain import dotted
+from trainer.run import checkpoints, settings, spec_file
+from trainer.run.records import AlertEvent
+from trainer.run.rundir import RunDir
+from trainer.spec import RunSpec, files
+from trainer.text import Message
+
+SHIPPED = "presets"  # of the project: what comes with it is found again wherever the project lies
+# transformers 5.17 loads optimizer.pt and scheduler.pt: these come with a checkpoint, whatever the settings say.
+KEPT = {"optim.learning_rate", "optim.weight_decay", "optim.adam_beta1", "optim.adam_beta2"}
+Hashes = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """spec: what the run goes on with. alerts: for its event log. hashes: of the files that it names.
+
+    any_rows: somebody wants to go on even where the rows are others.
+    """
+
+    spec: RunSpec
+    alerts: list[AlertEvent]
+    hashes: Hashes
+    any_rows: bool
+
+    def write(self, rundir: RunDir, attempt: int) -> None:
+        """From now on the run is what was agreed; the caller holds its start lock."""
+        if read_json(rundir.spec) != spec_file.tables(self.spec):
+            spec_file.write(rundir.spec, rundir.spec_copy, self.spec)
+        else:
+            spec_file.agree(rundir.spec, rundir.spec_copy)
+        env = read_json(rundir.env) or {}
+        if env.get("files") != self.hashes:
+            write_json(rundir.env, env | {"files": self.hashes})
+        settings.leave_word(rundir, attempt, self.alerts, self.any_rows)
+
+
+def hashes(spec: RunSpec) -> Hashes:
+    """{key: {sha256, bytes}} of every file that the settings name and that is there."""
+    found = {}
+    for key, path in _named(spec).items():
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[key] = {"sha256": digest, "bytes": os.path.getsize(path)}
+    return found
+
+
+def agree(rundir: RunDir, overrides: Sequence[str], force: bool) -> Agreement:
+    """Raises RunError: settings that decide the weights were changed (unless force), or a file is not there.
+
+    overrides: `key=value` of files and model folders that lie elsewhere now; SpecError for what they break.
+    """
+    changed = settings.changes(rundir)
+    if not force:
+        settings.refuse_changed(rundir, changed)
+    spec = rundir.read_spec()
+    moved = _overridden(rundir, spec, overrides)
+    if overrides:
+        spec = presets.parse(presets.merge(spec.model_dump(mode="json"), overrides), "--set")
+    spec, shipped = _with_shipped(spec)
+    stored = (read_json(rundir.env) or {}).get("files")
+    before = stored if isinstance(stored, dict) else {}  # of runs that were made earlier nothing is known
+    missing = [*_missing(rundir, spec, before), *preflight.gone(spec)]
+    if missing:
+        raise RunError(missing)
+    alerts = [*_of_settings(rundir, changed), *_of_paths(moved | shipped)]
+    now = hashes(spec)
+    alerts += _of_contents(spec, now, before)
+    return Agreement(spec, alerts, now, force or any(key.startswith("data.") for key in moved))
+
+
+def _named(spec: RunSpec) -> dict[str, str]:
+    return {dotted(key): str(PROJECT / path) for key, path in files.named(spec.model_dump(mode="json"))}
+
+
+def _folders(spec: RunSpec) -> dict[str, str]:
+    """{key: folder} of models on this machine."""
+    found = {"model.name": spec.model.name} if preflight.local.is_folder(spec.model.name) else {}
+    for key, component in _components(spec.model_dump(mode="json")["reward"], "reward"):
+        param = preflight.rewards.MODELS.get(str(component.get("function")))
+        name = str(component.get("params", {}).get(param, ""))
+        if param and name.startswith((".", "/", "~")):
+            found[f"{key}.params.{param}"] = name
+    return found
+
+
+def _components(table: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for place, component in enumerate(table.get("components") or ()):
+        key = f"{at}.components.{place}"
+        yield key, component
+        yield from _components(component, key)
+
+
+def _overridden(rundir: RunDir, spec: RunSpec, overrides: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """{key: (path before, path now)}. Raises RunError for keys that are no path of this run."""
+    known = _named(spec) | _folders(spec)
+    given = [(key.strip(), value.strip()) for key, _, value in (one.partition("=") for one in overrides)]
+    problems = []
+    for key, value in given:
+        if key not in known:
+            problems.append(Problem("launch.set_no_path", f"--set {key}", name=rundir.name, known=list(known)))
+        elif not value:
+            problems.append(Problem("launch.set_empty", f"--set {key}=", seen=known[key]))
+    if problems:
+        raise RunError(problems)
+    return {key: (known[key], str(Path(value).expanduser().absolute())) for key, value in given}
+
+
+def _with_shipped(spec: RunSpec) -> tuple[RunSpec, dict[str, tuple[str, str]]]:
+    """The spec of a run that was made before what is shipped was stored relative to the project, which has moved."""
+    found = {}
+    for key, path in _named(spec).items():
+        parts = Path(path).parts
+        tail = parts[len(parts) - parts[::-1].index(SHIPPED) - 1 :] if SHIPPED in parts else ()
+        if tail and not os.path.exists(path) and (PROJECT / Path(*tail)).is_file():
+            found[key] = (path, str(PROJECT / Path(*tail)))
+    changes = [f"{key}={now}" for key, (_, now) in found.items()]
+    return (presets.parse(presets.merge(spec.model_dump(mode="json"), changes), "--set") if found else spec), found
+
+
+def _missing(rundir: RunDir, spec: RunSpec, before: Mapping[str, Any]) -> Iterator[Problem]:
+    for way, path in files.named(spec.model_dump(mode="json")):
+        key, was_there = dotted(way), Path(path).is_absolute() or dotted(way) in before
+        if was_there and not os.path.isfile(PROJECT / path):
+            yield Problem("launch.file_gone", key, path=str(PROJECT / path), name=rundir.name, key=key)
+
+
+def _of_settings(rundir: RunDir, changed: Sequence[settings.Change]) -> Iterator[AlertEvent]:
+    forced = [one.message() for one in changed if one.decides]
+    others = [one.message() for one in changed if not one.decides]
+    if forced:
+        yield AlertEvent.of("warn", "settings_forced", changes=forced)
+    kept = [one.key for one in changed if one.key in KEPT]
+    if kept and checkpoints.listed(rundir.checkpoints):
+        yield AlertEvent.of("warn", "settings_kept", keys=kept)
+    if others:
+        yield AlertEvent.of("info", "settings_others", changes=others)
+    if not changed and settings.respelt(rundir):
+        yield AlertEvent.of("info", "settings_respelt")
+
+
+def _of_paths(moved: Mapping[str, tuple[str, str]]) -> Iterator[AlertEvent]:
+    said = [Message("run.settings.change", key=key, before=one, now=two) for key, (one, two) in moved.items()]
+    if said:
+        yield AlertEvent.of("info", "files_moved", changes=said)
+
+
+def _of_contents(spec: RunSpec, now: Hashes, before: Mapping[str, Any]) -> Iterator[AlertEvent]:
+    paths, said = _named(spec), []
+    for key, found in now.items():
+        was = before.get(key)
+        was = was.get("sha256") if isinstance(was, dict) else None
+        if isinstance(was, str) and was != found["sha256"]:
+            values = {"key": key, "path": paths[key], "before": was[:12], "now": found["sha256"][:12]}
+            said.append(Message("run.settings.file", **values))
+    if said:
+        yield AlertEvent.of("warn", "files_changed", files=said)
