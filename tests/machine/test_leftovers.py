@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import accelerate
 import pytest
 
 from trainer.machine import leftovers, spawn
@@ -24,9 +24,10 @@ OF_NO_ACCOUNT = {
 
 def read_by_accelerate() -> set[str]:
     """Names in the modules that decide what is built; `env_prefix + "X"` with the prefixes of the module."""
-    found = set()
+    found, spec = set(), importlib.util.find_spec("accelerate")  # not imported: torch would come with it
+    assert spec is not None and spec.origin is not None
     for name in ("state.py", "accelerator.py", "parallelism_config.py", "utils/dataclasses.py", "utils/environment.py"):
-        tree = ast.parse((Path(accelerate.__file__).parent / name).read_text(encoding="utf-8"))
+        tree = ast.parse((Path(spec.origin).parent / name).read_text(encoding="utf-8"))
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             prefixes = {
                 node.value.value
