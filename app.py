@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from trainer.console.printing import Parser, prepare
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="app.py", description=__doc__)
+    prepare()
+    parser = Parser(prog="app.py", description=__doc__)
     add = parser.add_argument
     add("--headless", action="store_true", help="train without a browser")
     add("--preset", metavar="NAME|FILE", help="a preset's name, or the path of a .toml")

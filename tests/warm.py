@@ -112,7 +112,7 @@ def process(path: Path, *modules: str) -> Iterator[Path]:
     """A warm process that listens on this socket; with what these modules import, or LIBRARIES."""
     from trainer.machine import spawn
 
-    own = {**os.environ, **spawn._ENVIRONMENT, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    own = {**os.environ, **spawn.ENVIRONMENT, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
     command = [sys.executable, "-m", "tests.warm", *modules]
     with subprocess.Popen(command, env=own | {SOCKET: str(path)}, cwd=PROJECT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -203,7 +203,7 @@ def pip(requirements: List[str]) -> str:
 
 
 def run(command: List[str]) -> str:
-    """Run it; return '' when it went well, else the end of what it said, without addresses."""
+    """Run it; return '' when it went well, else the end of what it said, without the credentials in addresses."""
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     while True:
@@ -218,9 +218,20 @@ def run(command: List[str]) -> str:
             raise
     if process.returncode == 0:
         return ""
-    # pip prints the addresses it looked at, with credentials if they carry any.
-    text = re.sub(r"\S+://\S+", "<address>", output.decode("utf-8", "replace")).strip()
+    text = without_credentials(output.decode("utf-8", "replace")).strip()
     return "\n".join(text.splitlines()[-12:]) or f"exit status {process.returncode}"
+
+
+def without_credentials(text: str) -> str:
+    """pip and uv print the addresses they looked at: the host stays, somebody may have to open it in a firewall."""
+    for pattern in (
+        r"(://)[^\s/'\"<>]*@",  # up to the last @ before the path: a password may hold one
+        r"(://)[^\s/@:]*:(?!\d+/)[^\s'\"<>]*@",  # or a slash
+        r"((?<![\w:/.@-]))[\w.%+-]+:[^\s/@:]+@(?=\w)",  # a proxy is often written without http://
+        r"(\?)[\w.-]+=[^\s'\"<>)]*",  # ?token=...
+    ):
+        text = re.sub(pattern, r"\1", text)
+    return text
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.console import printing
 from trainer.console.commands import COMMANDS
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(printing.Parser):
     """One that takes --lang, as those of the commands do: before or after a command it means the same."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -20,6 +21,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    printing.prepare()
     parser = _Parser(prog="python -m trainer", description="Look after runs.")
     commands = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS:

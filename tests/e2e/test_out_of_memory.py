@@ -50,8 +50,13 @@ def of_kind(rundir: RunDir, kind: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("where", PLACES)
 def test_it_finishes_with_the_same_effective_batch(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    left = {"ACCELERATE_MIXED_PRECISION": "bf16", "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}
+    for name, value in left.items():  # what another trainer may leave in a shell
+        monkeypatch.setenv(name, value)
     rundir, code, printed = run(monkeypatch, where, attempts=1)
     assert code == launch.EXIT_FINISHED, printed
+    (alert,) = [event for event in of_kind(rundir, "alert") if event["key"] == "left_out"]  # once, not by each attempt
+    assert alert["values"]["names"] == sorted(left)
     first, second = (event["plan"] for event in of_kind(rundir, "plan"))
     assert (first["per_device_train_batch_size"], first["gradient_accumulation_steps"]) == (16, 1)
     assert (second["per_device_train_batch_size"], second["gradient_accumulation_steps"]) == (8, 2)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from trl import GRPOConfig
 
 from trainer import plan as planning
@@ -113,3 +115,27 @@ def test_every_other_argument_of_trl_reaches_the_config(tmp_path: Path, argument
     assert config.differences(built, config.expected(chosen)) == []
     made_a_difference = config.differences(constructed(tmp_path)[0], config.expected(chosen)) != []
     assert made_a_difference == (argument != "dataloader_pin_memory")  # transformers: always off on a CPU
+
+
+@pytest.mark.parametrize(
+    ("left", "wrong"),
+    [
+        ({}, []),
+        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, [("mixed_precision", "no", "bf16")]),
+        ({"ACCELERATE_DYNAMO_BACKEND": "eager"}, [("dynamo_backend", "NO", "EAGER")]),
+        ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, [("gradient_accumulation_steps", 1, 4)]),
+    ],
+)
+def test_what_accelerate_built_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: dict[str, str], wrong: list[tuple[str, Any, Any]]
+) -> None:
+    built, _ = constructed(tmp_path)
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    built.mixed_precision = "bf16" if "ACCELERATE_MIXED_PRECISION" in left else built.mixed_precision  # read first
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        accelerator = Accelerator(cpu=True, mixed_precision=built.mixed_precision)
+        assert config.accelerate_differences(accelerator, built) == wrong
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

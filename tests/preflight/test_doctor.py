@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
 import sys
@@ -73,28 +72,22 @@ def test_check_is_quick_and_imports_nothing_heavy() -> None:
 
 
 def test_render_puts_the_advice_under_the_finding_and_counts() -> None:
-    file = io.StringIO()
-    doctor.render(
-        [
-            doctor.DoctorFinding(plain("RAM"), "ok", plain("22 GiB")),
-            doctor.DoctorFinding(plain("W&B key"), "warn", plain("none"), plain("log in")),
-        ],
-        file,
-    )
-    lines = file.getvalue().splitlines()
+    rows = [
+        doctor.DoctorFinding(plain("RAM"), "ok", plain("22 GiB")),
+        doctor.DoctorFinding(plain("W&B key"), "warn", plain("none"), plain("log in")),
+    ]
+    lines = list(doctor.render(rows))
     assert lines[0] == "ok       RAM      22 GiB"
     assert lines[1:3] == ["warn     W&B key  none", "                  -> log in"]
     assert lines[3] == "1 ok, 1 warn, 0 missing"
 
 
 def test_in_korean_the_columns_are_as_wide_as_a_terminal_writes_them() -> None:
-    file = io.StringIO()
     rows = [
         doctor.DoctorFinding(plain("RAM"), "ok", plain("22 GiB")),
         doctor.check_wandb_key({"NETRC": "/nowhere"}),
     ]
-    doctor.render(rows, file, words("ko"))
-    first, second, todo, _ = file.getvalue().splitlines()
+    first, second, todo, _ = doctor.render(rows, words("ko"))
     korean = [letter for letter in second.partition(":")[0] if ord(letter) > 0x1100]
     assert (first.index("22 GiB"), len(korean)) == (6 + len("W&B ") + 2, 5)  # two words of two letters, one of one
     assert todo.strip().startswith("-> W&B")
@@ -119,6 +112,31 @@ def test_a_package_is_judged_by_its_pin(group: str, version: str | None, state: 
     pins = {group: {"torch": "2.13.0"}}
     [finding] = doctor.check_packages(pins, installed, with_gpu=True)
     assert finding.state == state
+
+
+@pytest.mark.parametrize("made_by_setup", [True, False])
+def test_who_installed_with_pip_is_told_of_pip_and_not_of_what_tests_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_by_setup: bool
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    if made_by_setup:
+        (tmp_path / ".setup-done").touch()
+    pins = {"base": {"peft": "0.21.2", "torch": "2.13.0", "trl": "1.14.2"}, "dev": {"pytest": "9.1.0"}}
+    found = list(doctor.check_packages(pins, {"trl": "1.0", "pytest": "8.0"}, with_gpu=False))
+    found += doctor.check_security_floors({"gradio": "6.0"})
+    told = [str(finding.todo) for finding in found]
+    if made_by_setup:
+        assert [finding.state for finding in found] == ["missing", "missing", "warn", "warn", "missing"]
+        assert all(line.startswith("make setup") for line in told)
+        return
+    assert told == [
+        'python -m pip install "peft==0.21.2"',
+        'python -m uv pip install --torch-backend=auto "torch==2.13.0"',
+        'python -m pip install "trl==1.14.2"',
+        'python -m pip install "gradio>=6.21"',
+    ]
+    names = [str(finding.name) for finding in doctor.check(tmp_path)]
+    assert "chromium" not in names and "pytest" not in names
 
 
 def test_gpu_packages_are_not_asked_for_without_a_gpu() -> None:

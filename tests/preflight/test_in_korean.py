@@ -26,7 +26,7 @@ Usage = namedtuple("Usage", "total used free")
 KOREAN = words("ko")
 TABLES = ("problem.preflight.", "problem.export.", "preflight.", "doctor.", "export.")
 COMMANDS = re.compile(
-    r"--[a-z]+(?: [\w./=-]+)?|-m trainer(?: [\w-]+){0,2}|-m pip install|make setup|hf (?:auth login|download)"
+    r"--[a-z]+(?: [\w./=-]+)?|-m trainer(?: [\w-]+){0,2}|-m (?:uv )?pip install|make setup|hf (?:auth login|download)"
     r"|wandb (?:login|sync)|git (?:clone|lfs pull)|cmake [^)&]+|apt install \w+|du -sh|chown -R"
 )
 NAMES = re.compile(r"Hugging Face(?: Hub)?|NVIDIA GPU")

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from trainer import plan as planning
-from trainer.run.rollouts import Batch, group_stats, groups
+from trainer.run.rollouts import Batch, advantage_stats, group_stats, groups
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
 from trainer.text import Message
@@ -298,6 +298,7 @@ class _Maker:
             metrics[f"train/rewards/{name}/std"] = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
             if len(known) < len(values):
                 metrics[f"train/rewards/{name}/none"] = 1 - len(known) / len(values)
+        metrics |= advantage_stats(lines)
         metrics |= {f"{PROFILED}{name}": seconds for name, seconds in parts.items()}
         total = sum(parts.values())
         metrics[f"{PROFILED}step"] = total

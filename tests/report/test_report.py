@@ -84,6 +84,16 @@ def test_every_number_of_the_metrics_table_is_that_of_the_events(made: Made, tex
         assert 0.85 * len(values) <= len(inside)
 
 
+def test_the_mean_advantage_stands_there_with_why_it_is_0(made: Made, text: str) -> None:
+    table = rows_of(text, "Metric")
+    assert set(table["train/advantage_mean"][:3]) <= {"0", "0.00", "0.000", "0.0000"}
+    assert "train/advantage_std" in table
+    assert "train/advantage_mean is 0 because an advantage is a reward less the mean of its group" in text.replace(
+        "\\", ""
+    )
+    assert "advantage_mean" in markdown.render(report(made.rundir, "ko")).replace("\\", "")
+
+
 def near(shown: str, value: float) -> bool:
     return float(shown.replace(",", "")) == pytest.approx(value, rel=6e-3, abs=6e-4)
 

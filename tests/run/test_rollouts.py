@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import batch
-from trainer.run.rollouts import Step, finite_or_none, group_stats, groups, outcome
+from trainer.run.rollouts import Step, advantage_stats, finite_or_none, group_stats, groups, outcome
 from trainer.text import Message
 
 
@@ -40,6 +40,15 @@ def test_with_steps_a_groups_spread_is_theirs(
     rewards: list[float | None], steps: list[float | None], kind: str
 ) -> None:
     assert outcome(rewards, [True, True], [steps]).kind == kind
+
+
+def test_the_mean_advantage_is_0_but_for_process_supervision() -> None:
+    lines = groups(replace(batch(), advantages=[0.7071067, -0.7071068, 0.0, 0.0]), num_generations=2)
+    found = advantage_stats(lines)
+    assert found["train/advantage_mean"] == 0.0 and math.copysign(1, found["train/advantage_mean"]) == 1
+    assert found["train/advantage_std"] == pytest.approx(math.sqrt(1 / 3), abs=1e-6)
+    lines = groups(replace(batch(), advantages=[1.5, 0.5, 0.0, 0.0]), num_generations=2)
+    assert advantage_stats(lines)["train/advantage_mean"] == 0.5
 
 
 def test_a_line_holds_the_whole_group() -> None:

@@ -33,8 +33,20 @@ async def nothing(*_: Any) -> None: ...
         ("127.0.0.1", "localhost:7860", True),
         ("127.0.0.1", "LOCALHOST:7860", True),
         ("127.0.0.1", "[::1]:7860", True),
-        ("127.0.0.1", "127.0.0.1:7861", False),
-        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "127.0.0.1:7861", True),  # ssh -L 7861:localhost:7860
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "localhost:1", True),
+        ("127.0.0.1", "[::1]:65535", True),
+        ("0.0.0.0", "localhost:8080", True),  # docker -p 8080:7860
+        ("192.168.1.5", "LocalHost:9000", True),
+        ("127.0.0.1", "localhost:65536", False),
+        ("127.0.0.1", "localhost.:7861", False),
+        ("127.0.0.1", "localhost.evil.com:7861", False),
+        ("127.0.0.1", "127.0.0.2:7861", False),
+        ("127.0.0.1", "evil.com@localhost:7861", False),
+        ("127.0.0.1", "::1:7861", False),
+        ("192.168.1.5", "192.168.1.5:8080", False),
+        ("0.0.0.0", "192.168.1.6:8080", False),
         ("127.0.0.1", "evil.com:7860", False),
         ("127.0.0.1", "127.0.0.1.evil.com:7860", False),
         ("127.0.0.1", "localhost@evil.com:7860", False),
@@ -70,6 +82,9 @@ def test_host_must_be_an_address_of_this_server(bound: str, host: str, passes: b
     ],
 )
 def test_origin_must_be_the_page_itself(origin: str, passes: bool) -> None:
+    """At the port of the browser's address bar, whatever the server's."""
+    forwarded = origin.replace("7860", "8080")
+    assert Guard(nothing, "0.0.0.0", 7860).refusal(["localhost:8080"], [forwarded]) == ("" if passes else "origin")
     guard = Guard(nothing, "127.0.0.1", 7860)
     assert guard.refusal(["localhost:7860"], [origin]) == ("" if passes else "origin")
 

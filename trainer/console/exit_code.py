@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 
 from trainer import launch, text
+from trainer.console import printing
 from trainer.errors import Problem, TrainerError
+from trainer.machine import leftovers
 from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
 from trainer.text import forms
 
 
 def exit_code(call: Callable[[], int]) -> int:
     """Run a command. Errors a user is meant to read become lines; any other keeps its traceback."""
+    leftovers.clear()
     try:
         code = _ended(call)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # `| head` has seen enough
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BrokenPipeError:  # what it still holds would be written, and fail, when the interpreter ends
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except BrokenPipeError:  # of a library: what we say never raises
+        code = launch.EXIT_FAILED
+    for stream in (sys.stdout, sys.stderr):
+        printing.put(to=stream, end="")  # what libraries have left in them
+    if lost := printing.trouble():
+        _say([Problem("console.not_written", said=lost.strerror or str(lost))])
         return launch.EXIT_FAILED
+    return code
 
 
 def _ended(call: Callable[[], int]) -> int:
@@ -52,4 +53,4 @@ def _ended(call: Callable[[], int]) -> int:
 def _say(problems: Iterable[Problem]) -> None:
     words = text.here()
     for problem in problems:
-        print(words("console.error", said=forms.printable(str(problem.said(words)))), file=sys.stderr)
+        printing.put(words("console.error", said=forms.printable(str(problem.said(words)))), sys.stderr)

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, Self, TextIO
 
 from trainer import launch, mirrors, text
-from trainer.console import lines
+from trainer.console import lines, printing
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
@@ -73,7 +73,6 @@ class Screen:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._status = ""
-        self._broken = False
         self.terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def line(self, text: str) -> None:
@@ -90,17 +89,7 @@ class Screen:
             self._write(f"\r\x1b[K{text}")
 
     def _write(self, text: str) -> None:
-        if self._broken:
-            return
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        try:  # one write a change: nothing flickers
-            self._stream.write(text.encode(encoding, "replace").decode(encoding))
-            self._stream.flush()
-        except BrokenPipeError:
-            # The reader left (`| head`). The run goes on, and so does the watch over it; the
-            # descriptor is replaced so that the interpreter's last flush does not fail as well.
-            self._broken = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        printing.put(text, self._stream, end="")  # one write a change: nothing flickers
 
 
 def follow(

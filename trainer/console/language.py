@@ -6,6 +6,7 @@ import os
 import sys
 
 from trainer import text
+from trainer.console.printing import put
 from trainer.errors import InputError, Problem
 from trainer.text import Message, forms
 
@@ -24,4 +25,4 @@ def choose(named: str | None) -> None:
 
 def note(what: Message) -> None:
     """Progress, to stderr: stdout has the result alone. Without control characters."""
-    print(forms.printable(text.here().said(what)), file=sys.stderr, flush=True)
+    put(forms.printable(text.here().said(what)), sys.stderr)

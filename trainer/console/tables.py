@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from trainer.console.printing import put
 from trainer.text.layout import left, width
 
 
-def print_table(rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
+def put_table(rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
     """out: standard output when left out."""
     widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print(
-            "  ".join(left(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip(),
-            file=out or sys.stdout,
-        )
+        put("  ".join(left(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip(), out)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from trainer import text
+from trainer.console.printing import put
 from trainer.text import Words
 from trainer.tryit.chat import Dialogue
 
@@ -23,7 +24,7 @@ def converse(dialogues: list[Dialogue], read: Callable[[str], str], out: TextIO,
     """Until the person ends it. read: a line after that prompt, EOFError at the end of the input (`input`)."""
     _hint(dialogues[0], notes)
     say = _words()
-    print(say("help", reset=RESET, exit=EXIT), file=notes, flush=True)
+    put(say("help", reset=RESET, exit=EXIT), notes)
     while True:
         try:
             typed = read("> ").strip()
@@ -34,7 +35,7 @@ def converse(dialogues: list[Dialogue], read: Callable[[str], str], out: TextIO,
         if typed == RESET:
             for dialogue in dialogues:
                 dialogue.reset()
-            print(say("forgotten"), file=notes, flush=True)
+            put(say("forgotten"), notes)
         elif typed:
             before = [dialogue.turns for dialogue in dialogues]
             try:
@@ -42,7 +43,7 @@ def converse(dialogues: list[Dialogue], read: Callable[[str], str], out: TextIO,
             except KeyboardInterrupt:
                 for dialogue, turns in zip(dialogues, before, strict=True):
                     dialogue.turns = turns
-                print(f"\n{say('cut_short')}", file=notes, flush=True)
+                put(f"\n{say('cut_short')}", notes)
 
 
 def _words() -> Words:
@@ -54,18 +55,18 @@ def _hint(dialogue: Dialogue, notes: TextIO) -> None:
     data = dialogue.chat.spec.data
     if data.prompt_template != "{prompt}":
         shown = _clean(data.prompt_template.replace("\n", "\\n"))
-        print(_words()("template", template=shown[:200]), file=notes)
+        put(_words()("template", template=shown[:200]), notes)
     if not data.chat:
-        print(_words()("plain"), file=notes)
+        put(_words()("plain"), notes)
 
 
 def _answer(dialogue: Dialogue, prompt: str, named: bool, out: TextIO, notes: TextIO) -> None:
     if named:
-        print(_words()("base" if dialogue.base else "tuned"), file=out, flush=True)
-    answer = dialogue.say(prompt, lambda piece: print(_clean(piece), end="", file=out, flush=True))
-    print(file=out, flush=True)
+        put(_words()("base" if dialogue.base else "tuned"), out)
+    answer = dialogue.say(prompt, lambda piece: put(_clean(piece), out, end=""))
+    put(to=out)
     if answer.cut:
-        print(_words()("cut", tokens=answer.tokens), file=notes, flush=True)
+        put(_words()("cut", tokens=answer.tokens), notes)
 
 
 def _clean(written: str) -> str:

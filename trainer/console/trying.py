@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainer import presets, text
-from trainer.console.tables import print_table
+from trainer.console.printing import put
+from trainer.console.tables import put_table
 from trainer.data import preview, special_tokens
 from trainer.errors import InputError, Problem, RewardError
 from trainer.preflight import rewards as preflight
@@ -84,16 +85,16 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
         wrapper.close()
     first = found.warnings[:1] if found.warnings and found.warnings[0].key in check.FIRST else []
     for note in first:
-        print(words("rewards.try.warning", text=forms.printable(words.said(note))), end="\n\n", file=out)
-    print_table([[forms.printable(cell)[:CELL] for cell in row] for row in check.table(found, words)], out)
-    print(file=out)
+        put(words("rewards.try.warning", text=forms.printable(words.said(note))), out, end="\n\n")
+    put_table([[forms.printable(cell)[:CELL] for cell in row] for row in check.table(found, words)], out)
+    put(to=out)
     for name, seconds in found.seconds.items():
-        print(words("rewards.try.time", name=name, ms=f"{seconds / len(found.tries) * 1000:.2f}"), file=out)
+        put(words("rewards.try.time", name=name, ms=f"{seconds / len(found.tries) * 1000:.2f}"), out)
     for note in found.warnings[len(first) :]:
-        print(words("rewards.try.warning", text=forms.printable(words.said(note))), file=out)
+        put(words("rewards.try.warning", text=forms.printable(words.said(note))), out)
     for problem in found.problems:
         said = problem.said(words)
-        print(words("rewards.try.error", text=forms.printable(f"{said.where}: {said.what}")), file=out)
+        put(words("rewards.try.error", text=forms.printable(f"{said.where}: {said.what}")), out)
     if not found.problems and not found.warnings:
-        print(words("rewards.try.good"), file=out)
+        put(words("rewards.try.good"), out)
     return not found.problems

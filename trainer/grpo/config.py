@@ -106,6 +106,40 @@ def correct(config: Any, wanted: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     return changed
 
 
+def accelerate_differences(accelerator: Any, args: Any) -> list[tuple[str, Any, Any]]:
+    """(attribute, wanted, found) where accelerate built something else than one process that trains as `args` say.
+
+    What it is not told it reads from the environment (accelerate 1.15, state.py `AcceleratorState`, accelerator.py
+    `Accelerator`); args: the config of the trainer that holds it, checked before.
+    """
+    state = accelerator.state
+    wanted = {
+        "mixed_precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "no",
+        "num_processes": 1,
+        "distributed_type": "NO",
+        "device": args.device.type,
+        "dynamo_backend": (args.torch_compile_backend or "no").upper() if args.torch_compile else "NO",
+        "gradient_accumulation_steps": 1,  # transformers counts them itself
+        "deepspeed_plugin": bool(args.deepspeed),
+        "fsdp_plugin": bool(args.fsdp),
+        "megatron_lm_plugin": False,
+        "parallelism_config": args.parallelism_config,
+    }
+    found = {
+        "mixed_precision": accelerator.mixed_precision,
+        "num_processes": accelerator.num_processes,
+        "distributed_type": accelerator.distributed_type.value,
+        "device": accelerator.device.type,
+        "dynamo_backend": state.dynamo_plugin.backend.value,
+        "gradient_accumulation_steps": accelerator.gradient_accumulation_steps,
+        "deepspeed_plugin": state.deepspeed_plugins is not None,
+        "fsdp_plugin": getattr(state, "fsdp_plugin", None) is not None,
+        "megatron_lm_plugin": getattr(state, "megatron_lm_plugin", None) is not None,
+        "parallelism_config": accelerator.parallelism_config,
+    }
+    return [(name, value, found[name]) for name, value in wanted.items() if found[name] != value]
+
+
 def _defaults() -> dict[str, Any]:
     """TRL's default of every init argument of GRPOConfig."""
     return {

@@ -16,13 +16,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from trainer.machine import gpu, notes
+from trainer.machine import gpu, leftovers, notes
 from trainer.machine.process import Identity
 from trainer.machine.project import PROJECT
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",  # its threads and the forked reward processes deadlock
     "PYTHONUTF8": "1",  # TRL writes its model card in the locale's encoding, and it holds more than ASCII
+    "PYTHONIOENCODING": "utf-8",  # a terminal's would win over it: the log and what functions print into it are UTF-8
     "PYTHONUNBUFFERED": "1",  # the log shows what happened last, also after a kill
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the log is read by people
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -42,7 +43,8 @@ def detached(
     """Start `python -m ARGUMENTS`. Raises OSError.
 
     log: gets all it prints, behind what is there (append) or in its place. signals_wait: SIGTERM and SIGINT wait until
-    the process calls `let_signals_through`. note: a JSON file that gets the Identity of the process, the time and what
+    the process calls `let_signals_through`. environment: what a shell left there for other trainers stays out
+    (leftovers.py). note: a JSON file that gets the Identity of the process, the time and what
     is in `noted`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def detached(
             stdout=out,
             stderr=subprocess.STDOUT,
             cwd=PROJECT,
-            env={**environment, **_ENVIRONMENT},
+            env={**leftovers.without(environment), **ENVIRONMENT},
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )

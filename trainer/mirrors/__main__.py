@@ -6,6 +6,7 @@ whatever W&B does. It may fail in any way: what it says of itself is in control/
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import json
@@ -31,6 +32,7 @@ from trainer.mirrors import completions, probe
 from trainer.mirrors.metric_rows import MetricRow, Rows
 from trainer.mirrors.recorded import newest_step, remove_empty
 from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
+from trainer.run import entrance
 from trainer.run.records import (
     AlertEvent,
     EndEvent,
@@ -121,7 +123,7 @@ class Guard(threading.Thread):
             time.sleep(POLL_S)
 
 
-def main(path: str, attempt: int, why_offline: str = "") -> int:
+def main(path: str | Path, attempt: int, why_offline: str = "") -> int:
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT):  # a service manager ends all at once; this ends after the worker
         signal.signal(number, signal.SIG_IGN)
@@ -322,4 +324,8 @@ class _Feed:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:4]))
+    parser = entrance.parser("trainer.mirrors", "Feed W&B from the events of one attempt of a run.")
+    parser.add_argument("attempt", type=int, metavar="ATTEMPT")
+    parser.add_argument("why_offline", nargs="?", default="", help=argparse.SUPPRESS)  # of `_again_offline`
+    given = parser.parse_args()
+    sys.exit(main(given.rundir.path, given.attempt, given.why_offline))

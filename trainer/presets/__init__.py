@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
-from trainer.presets import explain, headers, rules
+from trainer.presets import explain, headers, instruction_file, rules
 from trainer.presets.headers import header
 from trainer.spec import RunSpec
 from trainer.text import Message
@@ -40,6 +40,7 @@ FILE_KEYS = (
     ("data", "path"),
     ("data", "eval_path"),
     ("data", "few_shot", "path"),
+    ("data", "instruction", "path"),
     ("model", "warm_start", "path"),
 )
 # Stand-ins for what is missing or refused, so that the rules across the other fields still run.
@@ -261,13 +262,14 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
 
 def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
     """removed: keys that the command line took out; that they are missing is not the file's fault."""
+    raw, problems = instruction_file.put_in(raw)
     try:
         spec = RunSpec.model_validate(raw)
     except ValidationError as error:
         wrong = explain.problems(error, raw, where)
     else:
-        return spec, rules.problems(spec)
-    problems = [_taken_out(problem) if problem.place in removed else problem for _, problem in wrong]
+        return spec, problems + rules.problems(spec)
+    problems += [_taken_out(problem) if problem.place in removed else problem for _, problem in wrong]
     paths = [path for path, _ in wrong]
     rest = copy.deepcopy(dict(raw))
     for path in paths:

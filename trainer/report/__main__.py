@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from trainer.report.write import after_run
-from trainer.run.rundir import RunDir
+from trainer.run import entrance
 
 if __name__ == "__main__":
-    after_run(RunDir(Path(sys.argv[1])))
+    after_run(entrance.parser("trainer.report", "Write the report of a run that has ended.").parse_args().rundir)

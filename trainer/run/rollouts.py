@@ -160,6 +160,17 @@ def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
+def advantage_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean and standard deviation of the advantages of all completions of a step, under names as TRL gives them.
+
+    The mean is 0 by construction: an advantage is a reward less the mean of its group, and 0 for a row without a
+    reward. Only with process supervision it is another: an early token also counts the steps after its own.
+    """
+    values = [completion["advantage"] for line in lines for completion in line["completions"]]
+    mean = round(statistics.fmean(values), 6) + 0.0  # what float32 leaves is no mean, and -0 no number to read
+    return {"train/advantage_mean": mean, "train/advantage_std": statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
 def finite_or_none(values: Sequence[float]) -> list[float | None]:
     """TRL marks "no reward" by NaN; JSON has null."""
     return [value if math.isfinite(value) else None for value in values]

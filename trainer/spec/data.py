@@ -14,6 +14,8 @@ class Instruction(Section):
 
     by: str
     """Column that names the type."""
+    path: str | None = None
+    """JSON file of texts, `{"prompt": "for all", "TYPE_prompt": "for one", ...}`; they win over those of `texts`."""
     texts: Annotated[dict[str, str], Field(min_length=1)]
     """Text of each type; a row of another type is refused."""
 

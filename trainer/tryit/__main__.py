@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from trainer.run.rundir import RunDir
+from trainer.run import entrance
 from trainer.tryit import worker
 from trainer.tryit.parent import IDLE_S
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m trainer.tryit", description="Answer questions left in files.")
-    parser.add_argument("folder", type=Path, metavar="RUN_DIR")
+    parser = entrance.parser("trainer.tryit", "Answer questions left in files.")
     parser.add_argument("--idle-s", type=float, default=IDLE_S, help="ends after so long without a question")
     given = parser.parse_args()
-    return worker.main(RunDir(given.folder), given.idle_s)
+    return worker.main(given.rundir, given.idle_s)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 Gradio 6.31 runs a function for a request from any web page whose name was pointed at this machine
 (DNS rebinding: it even answers with that page as an allowed origin), stores uploads sent by other
 pages, and may be framed by any page. So: Host must be an address of this server, Origin, if there,
-the same as Host; otherwise 403. A page elsewhere may link to this one and to nothing else: a mere GET such as /logout
-has effects. Nothing here takes an upload (a TOML is read in the browser), so none is stored. No third-party package.
+the same as Host; otherwise 403. A name of this machine may come with any port (`ssh -L`, a container's): no DNS
+server can point it here for another page, and a page at another port has another Origin. A page elsewhere may link to
+this one and to nothing else: a mere GET such as /logout has effects. Nothing here takes an upload (a TOML is read in
+the browser), so none is stored. No third-party package.
 """
 
 from __future__ import annotations
@@ -100,9 +102,11 @@ class Guard:
             name, port = parts.hostname or "", parts.port or 80
         except ValueError:
             return False
-        if port != self.port or parts.netloc != host or "@" in host:
+        if parts.netloc != host or "@" in host:
             return False
-        return name in self.names or (self.wildcard and _is_address(name))
+        if name in LOOPBACK:
+            return True
+        return port == self.port and (name in self.names or (self.wildcard and _is_address(name)))
 
     async def _refuse(self, scope: Message, send: Send, why: str, language: str) -> None:
         if scope["type"] == "websocket":

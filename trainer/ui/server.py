@@ -18,6 +18,7 @@ from typing import Any
 
 from trainer import launch, text
 from trainer.console.headless import Interrupts
+from trainer.console.printing import put
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
 from trainer.machine.folders import make_private
@@ -41,7 +42,7 @@ def serve(host: str, port: int, auth: str | None, auth_file: str | None = None) 
         while not pressed.count and page.is_running:
             time.sleep(_POLL_S)
         page.close(verbose=False)
-    print(text.here()("page.closed"), flush=True)
+    put(text.here()("page.closed"))
     return launch.EXIT_FINISHED
 
 
@@ -183,8 +184,8 @@ def _say(host: str, port: int, locked: bool) -> None:
     shown = "localhost" if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
     say = text.here()
-    print(f"page  http://{shown}:{port}", flush=True)  # programs look for this line: the same in every language
-    print(say("page.runs_in", folder=outputs_dir()), flush=True)
+    put(f"page  http://{shown}:{port}")  # programs look for this line: the same in every language
+    put(say("page.runs_in", folder=outputs_dir()))
     if locked and not is_loopback(host):
-        print(say("page.unencrypted", port=port), file=sys.stderr, flush=True)
-    print(say("page.how_to_close"), flush=True)
+        put(say("page.unencrypted", port=port), sys.stderr)
+    put(say("page.how_to_close"))

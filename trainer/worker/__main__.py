@@ -19,13 +19,13 @@ from typing import Any
 from trainer import launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
 from trainer.launch import control
-from trainer.machine import notes, out_of_memory
+from trainer.machine import leftovers, notes, out_of_memory
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.machine.secrets import Redactor
 from trainer.memory.measured import peak_gib
 from trainer.report import afterwards
-from trainer.run import checkpoints, settings, stop_requests
+from trainer.run import checkpoints, entrance, settings, stop_requests
 from trainer.run.events import EventWriter
 from trainer.run.records import (
     AlertEvent,
@@ -46,9 +46,11 @@ from trainer.worker.session import HANDOVER_S, Session, StopFlag, Stopped
 
 TRACEBACK_CHARACTERS = 3000
 ENVIRONMENT = dict(os.environ)  # before any library writes into it
+LEFT_OUT = leftovers.left_out(ENVIRONMENT)
+ENVIRONMENT.pop(leftovers.LEFT_OUT, None)  # said once, not by the next attempt as well
 
 
-def main(path: str, module: str = launch.WORKER) -> int:
+def main(path: str | Path, module: str = launch.WORKER) -> int:
     """Run or resume outputs/<run>; the process's exit code. module: what a retry is started as."""
     rundir = RunDir(Path(path))
     try:
@@ -100,6 +102,8 @@ def train(session: Session) -> None:
     step = resumed.step if resumed else 0
     _emit_started(session, spec, resumed, skipped)
     _make_good(session, resumed)
+    if LEFT_OUT:
+        events.emit(AlertEvent.of("info", "left_out", names=LEFT_OUT))
     mirror = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
     flag.check()
 
@@ -277,4 +281,4 @@ def _emit_failed(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(entrance.parser(launch.WORKER, "Train a run.").parse_args().rundir.path))

@@ -25,7 +25,7 @@ from trainer.run.records import (
     SpanSeconds,
     StepEvent,
 )
-from trainer.run.rollouts import Batch, group_stats, groups
+from trainer.run.rollouts import Batch, advantage_stats, group_stats, groups
 from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunState, fold
 from trainer.spec import RunSpec
@@ -112,7 +112,7 @@ class RunObserver:
                 of=self.steps,
                 epoch=logs.get("epoch"),
                 seconds=seconds,
-                metrics=metrics | profile(spans),
+                metrics=metrics | advantage_stats(self._groups) | profile(spans),
                 groups=stats,
                 tokens=self.tokens,
             )

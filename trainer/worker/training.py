@@ -100,7 +100,7 @@ class Training:
         wanted = config.expected(chosen)
         args = config.build(chosen)
         self._say_corrected(config.correct(args, wanted))
-        _refuse_others(args, wanted)
+        _refuse("GRPOConfig", config.differences(args, wanted))
         if self.pieces > 1 and hasattr(args, "unsloth_grpo_mini_batch"):  # else Unsloth sizes it by free memory
             args.unsloth_grpo_mini_batch = args.per_device_train_batch_size
         set_seed(spec.run.seed)  # the adapter's initial weights, drawn before transformers seeds
@@ -120,7 +120,8 @@ class Training:
             observer=self.observer,
             pieces=self.pieces,
         )
-        _refuse_others(trainer.args, wanted)
+        _refuse("GRPOConfig", config.differences(trainer.args, wanted))
+        _refuse("Accelerator", config.accelerate_differences(trainer.accelerator, trainer.args))
         trainer.remove_callback(PrinterCallback)  # the event log says it better
         return trainer
 
@@ -277,12 +278,11 @@ def _hashes(reward: Reward) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
-def _refuse_others(args: Any, wanted: dict[str, Any]) -> None:
-    """Raises EngineError naming every argument that does not hold what the preset chose."""
-    wrong = config.differences(args, wanted)
+def _refuse(owner: str, wrong: list[tuple[str, Any, Any]]) -> None:
+    """Raises EngineError naming everything that does not hold what the preset chose."""
     if wrong:
         raise EngineError(
-            Problem("worker.argument", f"GRPOConfig.{name}", found=repr(found), wanted=repr(value))
+            Problem("worker.argument", f"{owner}.{name}", found=repr(found), wanted=repr(value))
             for name, value, found in wrong
         )
 

@@ -38,7 +38,7 @@ def chat(
 ) -> int:
     """Talk to a checkpoint. sides: "base", "tuned" or both. prompt: answer it once, to stdout, and end."""
     from trainer import launch
-    from trainer.console import language, talk
+    from trainer.console import language, printing, talk
     from trainer.run.rundir import RunDir, outputs_dir
     from trainer.tryit import chat as chats
 
@@ -50,5 +50,5 @@ def chat(
         if prompt is not None:
             talk.once(dialogues, prompt, sys.stdout, sys.stderr)
         else:
-            talk.converse(dialogues, input, sys.stdout, sys.stderr)
+            talk.converse(dialogues, printing.read, sys.stdout, sys.stderr)
     return launch.EXIT_FINISHED

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+from trainer.console.printing import put
 
 
 def add(commands: Any) -> None:
@@ -18,6 +19,7 @@ def doctor() -> int:
     from trainer.run.rundir import outputs_dir
 
     findings = health.check(outputs_dir())
-    health.render(findings, sys.stdout)
+    for line in health.render(findings):
+        put(line)
     missing = any(finding.state == "missing" for finding in findings)
     return launch.EXIT_FAILED if missing else launch.EXIT_FINISHED

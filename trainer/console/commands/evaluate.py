@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trainer.console.tables import print_table
+from trainer.console.printing import put
+from trainer.console.tables import put_table
 
 
 def add(commands: Any) -> None:
@@ -28,6 +29,6 @@ def evaluate(folder: str, labels: Path | None, preset: str | None) -> int:
     scores = contest.score_folder(place, rows, spec)
     contest.write_scores(place, scores, spec, labels)
     words = text.here()
-    print_table(contest.table(scores, words))
-    print(*map(words.said, contest.best_epoch(place, scores)))
+    put_table(contest.table(scores, words))
+    put(" ".join(map(words.said, contest.best_epoch(place, scores))))
     return launch.EXIT_FINISHED

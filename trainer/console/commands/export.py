@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.console.printing import put
+
 if TYPE_CHECKING:
     from trainer.errors import Problem
 
@@ -59,8 +61,8 @@ def export(run: str, kind: str, **options: Any) -> int:
             agreement=verified["top1_agreement"],
             tokens=verified["tokens"],
         )
-        print(said)
-    print(say("done", run=run, step=made.step, where=made.url or made.path))
+        put(said)
+    put(say("done", run=run, step=made.step, where=made.url or made.path))
     return launch.EXIT_FINISHED
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.console.printing import put
+
 if TYPE_CHECKING:
     from trainer.text import Words
 
@@ -33,17 +35,17 @@ def import_wandb(paths: Sequence[Path], **options: Any) -> int:
     told, name = made.training, made.rundir.name
     first, last = (told.steps[0].number, told.steps[-1].number) if told.steps else (0, 0)
     counts = {"steps": len(told.steps), "first": first, "last": last, "column": told.counted_by}
-    print(forms.printable(say("made", run=name, **counts)))
+    put(forms.printable(say("made", run=name, **counts)))
     if told.evals:
-        print(say("evaluations", count=len(told.evals)))
-    print(forms.printable(say("metrics", names=", ".join(told.metrics))))
+        put(say("evaluations", count=len(told.evals)))
+    put(forms.printable(say("metrics", names=", ".join(told.metrics))))
     for line in _known(made.known, say):
-        print(line)
+        put(line)
     for kind, count in made.ignored.items():
-        print(say("left_out", count=count, what=say(f"ignored.{kind}")))
+        put(say("left_out", count=count, what=say(f"ignored.{kind}")))
     for note in made.notes:
-        print(forms.printable(say("note", text=note)))
-    print(f"python -m trainer report {name}")
+        put(forms.printable(say("note", text=note)))
+    put(f"python -m trainer report {name}")
     return launch.EXIT_FINISHED
 
 

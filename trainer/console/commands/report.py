@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.console.printing import put
+
 if TYPE_CHECKING:
     from trainer.report.write import Form
 
@@ -38,8 +40,8 @@ def report(names: Sequence[str], *, step: int | None, form: Form, out: str | Non
     rundirs = [RunDir.open(outputs_dir(), name) for name in names]
     if out == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):  # a pipe may have an encoding without Korean, or without curves
-            sys.stdout.reconfigure(encoding="utf-8", errors="replace")
-        sys.stdout.write(reports.text_of(rundirs, text.here().language, form, step))
+            sys.stdout.reconfigure(encoding="utf-8")
+        put(reports.text_of(rundirs, text.here().language, form, step), end="")
     else:
-        print(reports.write(rundirs, language=None, form=form, step=step, out=Path(out) if out else None))
+        put(str(reports.write(rundirs, language=None, form=form, step=step, out=Path(out) if out else None)))
     return launch.EXIT_FINISHED

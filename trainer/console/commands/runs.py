@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trainer.console.tables import print_table
+from trainer.console.printing import put
+from trainer.console.tables import put_table
 
 if TYPE_CHECKING:
     from trainer.run.rundir import RunDir
@@ -73,9 +74,9 @@ def runs() -> int:
             )
         )
     if len(rows) == 1:
-        print(say("none", outputs=outputs_dir()))
+        put(say("none", outputs=outputs_dir()))
     else:
-        print_table(rows)
+        put_table(rows)
     return launch.EXIT_FINISHED
 
 
@@ -89,7 +90,7 @@ def stop(run: str, force: bool) -> int:
     if force:
         if not launch.kill(rundir):
             raise RunError(launch.not_running_problem(rundir, launch.status_of(rundir)))
-        print(text.here()("console.runs.forced", run=run))
+        put(text.here()("console.runs.forced", run=run))
         return launch.EXIT_FINISHED
     launch.stop(rundir)
     return _wait(rundir, "stop")
@@ -111,14 +112,14 @@ def _wait(rundir: RunDir, word: str) -> int:
 
     run, words = rundir.name, text.here()
     say = words.under("console.runs")
-    print(say(f"asked_{word}", run=run, seconds=launch.FORCE_AFTER_S), flush=True)
+    put(say(f"asked_{word}", run=run, seconds=launch.FORCE_AFTER_S))
     status = launch.wait_until_ended(rundir, launch.FORCE_AFTER_S)
-    print(say("status", run=run, status=words(f"status.{status}")))
+    put(say("status", run=run, status=words(f"status.{status}")))
     if status in LIVE:
-        print(say("still_works", run=run))
+        put(say("still_works", run=run))
         return launch.EXIT_FAILED
     if status == "paused":
-        print(say("paused", command=_resume_line(run)))
+        put(say("paused", command=_resume_line(run)))
     return launch.EXIT_FINISHED
 
 
@@ -132,7 +133,7 @@ def save(run: str) -> int:
     from trainer.run.rundir import RunDir, outputs_dir
 
     launch.save_now(RunDir.open(outputs_dir(), run))
-    print(text.here()("console.runs.save", run=run))
+    put(text.here()("console.runs.save", run=run))
     return launch.EXIT_FINISHED
 
 
@@ -148,14 +149,14 @@ def extend(run: str, steps: int) -> int:
     launch.extend(rundir, steps)
     words = text.here()
     say = words.under("console.runs")
-    print(say("extended" if new == old + steps else "extended_phases", run=run, before=old, after=new))
+    put(say("extended" if new == old + steps else "extended_phases", run=run, before=old, after=new))
     for note in notes:
-        print(say("note", text=words.said(note)))
+        put(say("note", text=words.said(note)))
     saved, command = checkpoints.listed(rundir.checkpoints), _resume_line(run)
     if saved:
-        print(say("goes_on", command=command, checkpoint=saved[-1].path.name))
+        put(say("goes_on", command=command, checkpoint=saved[-1].path.name))
     else:
-        print(say("goes_on_start", command=command))
+        put(say("goes_on_start", command=command))
     return launch.EXIT_FINISHED
 
 
@@ -170,9 +171,9 @@ def delete(run: str, yes: bool) -> int:
         found = launch.contents(rundir)
         values = {"size": forms.size(found.bytes), "files": found.files, "steps": found.steps}
         key = "contents_one" if found.checkpoints == 1 else "contents"
-        print(say(key, run=run, **values, checkpoints=found.checkpoints, path=rundir.path))
-        print(say("not_deleted", run=run))
+        put(say(key, run=run, **values, checkpoints=found.checkpoints, path=rundir.path))
+        put(say("not_deleted", run=run))
         return launch.EXIT_INPUT
     launch.delete(rundir)
-    print(say("deleted", run=run))
+    put(say("deleted", run=run))
     return launch.EXIT_FINISHED

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
-from trainer.console.tables import print_table
+from trainer.console.printing import put
+from trainer.console.tables import put_table
 
 
 def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
@@ -29,11 +29,10 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
 
     rundir, words = RunDir.open(outputs_dir(), run), text.here()
     with headless.Interrupts() as interrupts:
-        say = partial(print, flush=True)
         handle = launch.resume(
             rundir,
             checkpoint=checkpoint or LATEST,
-            say=lambda message: say(words.said(message)),
+            say=lambda message: put(words.said(message)),
             overrides=overrides,
             force=force,
         )
@@ -41,20 +40,21 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
 
 
 def dry_run(preset: str, overrides: Sequence[str]) -> int:
-    """Print the plan card; nothing is written."""
+    """Print the plan card; nothing is written. Exit code 2 where this machine cannot run it, as --headless has it."""
     from trainer import launch, preflight, text
     from trainer.errors import SpecError
     from trainer.plan import card
 
     spec, plan = launch.prepare(preset, overrides)
-    print(card.render(spec, plan, text.here()))
+    put(card.render(spec, plan, text.here()))
     try:
         preflight.check(spec, plan)
     except SpecError as error:
         words = text.here()
-        print(f"\n{words('console.presets.unfit')}")
+        put(f"\n{words('console.presets.unfit')}")
         for problem in error.problems:
-            print(f"  - {problem.said(words)}")
+            put(f"  - {problem.said(words)}")
+        return launch.EXIT_INPUT
     return launch.EXIT_FINISHED
 
 
@@ -69,5 +69,5 @@ def show_presets() -> int:
         broken = [say("broken", error=str(problem.said(words))) for problem in info.problems[:1]]
         title = broken[0] if broken else info.title_in(words.language)
         rows.append((info.name, words.said(info.gpu) if info.gpu else "-", info.model or "-", title))
-    print_table(rows)
+    put_table(rows)
     return launch.EXIT_FINISHED

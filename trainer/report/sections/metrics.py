@@ -22,6 +22,8 @@ from trainer.text.words import Words
 NAMES = (
     "train/reward",
     "train/reward_std",
+    "train/advantage_mean",
+    "train/advantage_std",
     "train/rewards/ComponentRewardWrapper/mean",
     "train/rewards/ComponentRewardWrapper/std",
 )
@@ -46,6 +48,8 @@ _COURSE = 16  # characters of a course
 def metrics(t: Telling) -> Section:
     """The table, the charts, and one sentence for every signal about learning."""
     blocks: list[Block] = [Text(t.say("metrics.intro", count=len(t.m.state.steps)), "small"), _table(t)]
+    if t.m.points("train/advantage_mean"):
+        blocks.append(Text(t.say("metrics.advantage"), "small"))
     blocks += t.sayings("reward_trend", "reward_plateau", "reward_dips", "dip_period", "reward_spikes", "components")
     blocks += _asked(t)
     blocks += drawn(t, _reward(t.m, t.say))

@@ -9,6 +9,7 @@ MODE is `trial` (rewards on rows), `rows` (the first rows of a Hub dataset) or `
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -20,11 +21,12 @@ from itertools import islice
 from typing import Any
 
 from trainer.errors import Problem, TrainerError, WorkError
-from trainer.machine import spawn
+from trainer.machine import leftovers, spawn
 from trainer.machine.project import PROJECT
 from trainer.spec import RunSpec
 from trainer.text import Message, storable
 
+MODULE = "trainer.ui.train.aside"
 MOST_AT_ONCE = 2
 MOST_BYTES = 4 * 2**20  # of an answer
 _free = threading.BoundedSemaphore(MOST_AT_ONCE)
@@ -42,12 +44,12 @@ def run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dict
 
 def _run(mode: str, spec: RunSpec, asked: dict[str, Any], limit_s: float) -> dict[str, Any]:
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, mode],
+        [sys.executable, "-m", MODULE, mode],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=PROJECT,
-        env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1", **spawn.one_gpu()},
+        env={**leftovers.without(os.environ), **spawn.ENVIRONMENT, **spawn.one_gpu()},
         start_new_session=True,
         text=True,
         encoding="utf-8",
@@ -88,15 +90,18 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
+    modes = {"trial": _trial, "rows": _rows, "survey": _survey}
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description="Reads JSON, answers JSON.")
+    parser.add_argument("mode", choices=modes)
+    mode = parser.parse_args(arguments).mode
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries and rewards print is no answer
     asked = json.load(sys.stdin)
-    modes = {"trial": _trial, "rows": _rows, "survey": _survey}
     try:
-        found = modes[arguments[0]](RunSpec.model_validate_json(json.dumps(asked["spec"])), asked)
+        found = modes[mode](RunSpec.model_validate_json(json.dumps(asked["spec"])), asked)
         text = json.dumps(found)
         if len(text) > MOST_BYTES:
-            raise WorkError(Problem("page.task_large", task=_task(arguments[0])))
+            raise WorkError(Problem("page.task_large", task=_task(mode)))
     except TrainerError as error:
         text = json.dumps({"problems": [problem.stored() for problem in error.problems]})
     out.write(text)
