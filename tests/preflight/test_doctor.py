@@ -55,20 +55,14 @@ def test_check_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_check_is_quick_and_imports_nothing_heavy() -> None:
+def test_check_imports_nothing_heavy() -> None:
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys\n"
         "from trainer.preflight import doctor; doctor.check()\n"
-        "print(time.perf_counter() - start)\n"
         "print(sorted({'torch', 'transformers', 'trl', 'gradio', 'wandb'} & set(sys.modules)))"
     )
-    best_s = 60.0
-    for _ in range(3):  # one slow start on a busy machine proves nothing
-        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-        seconds, heavy = run.stdout.splitlines()
-        assert heavy == "[]"
-        best_s = min(best_s, float(seconds))
-    assert best_s < 0.5
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
 
 
 def test_render_puts_the_advice_under_the_finding_and_counts() -> None:
