@@ -18,7 +18,7 @@ from trainer.report.finding import Level
 from trainer.report.material import GENERATE, Material
 from trainer.run.columns import Column, Table
 from trainer.run.groups import Group, group_of
-from trainer.run.records import AlertEvent, EvalEvent, GpuEvent, Origin
+from trainer.run.records import AlertEvent, CheckpointEvent, EvalEvent, GpuEvent, Origin
 from trainer.run.state import RunState
 from trainer.spec import RunSpec
 
@@ -37,6 +37,9 @@ class Told(Material):
 
     def groups(self, step: int) -> list[Group]:
         return self.told(step)
+
+    def has_checkpoint(self, step: int) -> bool:
+        return True
 
     def sampled_steps(self, most: int) -> Sequence[int]:
         return self.state.steps[:most]
@@ -124,6 +127,23 @@ def shares(right: float = 0.0, wrong: float = 0.0, constant: float = 0.0) -> dic
     }
 
 
+def lost(**more: Values) -> Material:
+    """Learns for half of the run, and gets no reward from then on. more: columns of metrics or groups."""
+    half, other = N // 2, N - N // 2
+    dead: Values = [0.1] * half + [1.0] * other
+    metrics: dict[str, Values] = {REWARD: [*up(0.5, 0.9, n=half), *[0.1] * other]}
+    groups: dict[str, Values] = {**shares(), "dead_frac": dead, "all_wrong_frac": dead}
+    groups |= {name: values for name, values in more.items() if name.endswith("_frac")}
+    metrics |= {f"train/{name}": values for name, values in more.items() if not name.endswith("_frac")}
+    made = run(metrics, groups=groups)
+    made.state.checkpoints.append(CheckpointEvent(step=half // 2))
+    return made
+
+
+ALIKE: Values = [0.3] * (N // 2) + [1.0] * (N - N // 2)
+CALM: Values = [0.5] * (N // 2) + [0.001] * (N - N // 2)
+
+
 def dips(*steps: int) -> dict[str, Values]:
     return {REWARD: at(flat(2.0), **{f"s{step}": 1.2 for step in steps})}
 
@@ -202,6 +222,9 @@ CASES: tuple[Case, ...] = (
     Case("dead_groups", "all_wrong", "red", lambda: run(groups=shares(0, 0.9)), lambda: run(groups=shares(0, 0.3))),
     Case("dead_groups", "constant", "red", lambda: run(groups=shares(0, 0, 0.9)), lambda: run(groups=shares(0, 0.9))),
     Case("dead_groups", "mixed", "amber", lambda: run(groups=shares(0.3, 0.3)), lambda: run(groups=shares(0.6))),
+    Case("dead_groups", "collapsed_same", "red", lambda: lost(same_text_frac=ALIKE), lambda: lost(same_text_frac=0.3)),
+    Case("dead_groups", "collapsed_entropy", "red", lambda: lost(entropy=CALM), lambda: lost(entropy=0.5)),
+    Case("dead_groups", "lost", "red", lost, lambda: lost(all_right_frac=ALIKE, all_wrong_frac=0.0)),
     Case("dead_groups", "steps", "red", lambda: run({STD: 0.0}), lambda: run({STD: 0.2})),
     Case("dead_groups", "steps_some", "green", lambda: run({STD: at([0.3] * N, s5=0.0)}), lambda: run({STD: 0.0})),
     Case("dead_groups", "unknown", "unknown", lambda: run({REWARD: 1.0}), lambda: run({STD: 0.2})),
@@ -256,6 +279,9 @@ CASES: tuple[Case, ...] = (
     # ---- evaluation
     Case("evaluation", "none", "unknown", lambda: run({REWARD: 1.0}), lambda: run(evals=[ev(0, 0.5, 0.5)])),
     Case("evaluation", "one", "unknown", lambda: run(evals=[ev(0, 0.5, 0.5)]), lambda: run()),
+    Case("evaluation", "no_error_correct_frac", "note",
+         lambda: run(evals=[ev(0, 0.2, 0.1, rows=0), ev(80, 0.9, 0.9, rows=0)]),
+         lambda: run(evals=[ev(0, 0.2, 0.1), ev(80, 0.9, 0.9)])),
     Case("evaluation", "no_error_reward", "note",
          lambda: run(evals=[ev(0, 0.4, std=None), ev(80, 0.7, std=None)]),
          lambda: run(evals=[ev(0, 0.4), ev(80, 0.7)])),

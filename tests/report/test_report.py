@@ -120,8 +120,8 @@ def test_dead_groups_and_patterns_are_counted_from_the_rollouts(made: Made, text
         assert table[word] == [forms.percent(outcomes.count(kind) / len(outcomes))]
     assert f"Of {len(lines)} groups at 80 steps" in text
     rewards = [[c["reward"] for c in line["completions"]] for line in lines]
-    within = statistics.fmean(statistics.pvariance(group) for group in rewards)
-    between = statistics.pvariance([statistics.fmean(group) for group in rewards])
+    within = statistics.fmean(statistics.variance(group) for group in rewards)
+    between = statistics.variance([statistics.fmean(group) for group in rewards]) - within / len(rewards[0])
     assert f"{forms.percent(within / (within + between))} of the variance of the rewards is inside" in text
 
 

@@ -16,7 +16,8 @@ from trainer.errors import RunError
 from trainer.machine import environment
 from trainer.machine.json_files import read_json, write_json
 from trainer.run import rundir
-from trainer.run.rundir import RunDir, list_runs, next_name, outputs_dir
+from trainer.run.outputs import next_name, outputs_problem
+from trainer.run.rundir import RunDir, list_runs, outputs_dir
 from trainer.spec import RunSpec
 
 MakeRun = Callable[..., RunDir]
@@ -52,12 +53,12 @@ def test_outputs_follow_the_environment_variable(tmp_path: Path, monkeypatch: py
 
 def test_outputs_may_be_missing_but_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    assert rundir.outputs_problem(tmp_path) is None
-    assert rundir.outputs_problem(tmp_path / "not" / "there") is None
-    assert "a file, and must be a folder" in str(rundir.outputs_problem(tmp_path / "file"))
-    assert f"is in {tmp_path / 'file'}" in str(rundir.outputs_problem(tmp_path / "file" / "x"))
+    assert outputs_problem(tmp_path) is None
+    assert outputs_problem(tmp_path / "not" / "there") is None
+    assert "a file, and must be a folder" in str(outputs_problem(tmp_path / "file"))
+    assert f"is in {tmp_path / 'file'}" in str(outputs_problem(tmp_path / "file" / "x"))
     monkeypatch.delenv("ONEGRPO_OUTPUTS")
-    assert str(rundir.outputs_problem(tmp_path / "file")).startswith(f"{tmp_path / 'file'}: ")
+    assert str(outputs_problem(tmp_path / "file")).startswith(f"{tmp_path / 'file'}: ")
 
 
 def test_a_taken_name_lists_the_ways_out(make_run: MakeRun) -> None:

@@ -117,6 +117,16 @@ def test_no_gradient_for_many_steps_is_said_once(run: RunDir, observer: RunObser
     assert events(run, "step")[DEAD_STEPS - 1]["t"] <= alert["t"]
 
 
+def test_a_collapse_is_called_so(run: RunDir, observer: RunObserver) -> None:
+    one_text = {"rewards": [0.0] * 4, "correct": [False] * 4, "completions": ["x"] * 4}
+    for step in range(1, DEAD_STEPS + 3):
+        observer.rollouts(step, type(batch())(**batch().__dict__ | (one_text if step > 1 else {})))
+        observer.step(step, dict(LOGS), [])
+    (alert,) = events(run, "alert")
+    assert (alert["key"], alert["values"]["same"], alert["values"]["now"]) == ("collapsed", 1.0, 0.0)
+    assert "Lower the learning rate" in alert["text"]
+
+
 def test_evaluation_comes_after_its_step_and_not_after_the_last(
     observer: RunObserver, evaluated: list[tuple[str, int]]
 ) -> None:

@@ -9,7 +9,8 @@ from trainer import launch, text
 from trainer.console import printing
 from trainer.errors import Problem, TrainerError
 from trainer.machine import leftovers
-from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
+from trainer.run.outputs import outputs_problem
+from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir
 from trainer.text import forms
 
 

@@ -10,7 +10,8 @@ from trainer.text.layout import left, width
 
 
 def put_table(rows: Sequence[Sequence[str]], out: TextIO | None = None) -> None:
-    """out: standard output when left out."""
-    widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    """out: standard output when left out. The last text of a row may reach into columns that are empty there."""
+    places = range(len(rows[0]))
+    widths = [max((width(row[n]) for row in rows if any(row[n + 1 :])), default=0) for n in places]
     for row in rows:
         put("  ".join(left(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip(), out)

@@ -23,6 +23,7 @@ from trainer.data.shapes import mapped
 from trainer.errors import DataError, InputError, Problem, RewardError, RunError
 from trainer.evaluate.answers import asked, epoch_label
 from trainer.machine.json_files import write_json
+from trainer.machine.regular_files import read_file
 from trainer.rewards import arithmetic, building
 from trainer.rewards.calls import Call
 from trainer.rewards.contract import Failure, Value
@@ -248,8 +249,8 @@ def answers_to(labels: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     try:
-        entries = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        entries = json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(Problem("evaluate.not_json", path.name, said=str(error))) from error
     if not isinstance(entries, list) or not entries:
         raise RunError(Problem("evaluate.no_list", path.name, example=EXAMPLE))

@@ -10,7 +10,8 @@ from trainer.errors import Problem, RunError
 from trainer.launch.agreement import hashes
 from trainer.machine import environment, gpu
 from trainer.plan import RunPlan
-from trainer.run.rundir import RunDir, next_name, outputs_dir
+from trainer.run.outputs import next_name
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import secrets
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+
+from trainer.machine.regular_files import read_file
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -30,10 +33,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in the file; None when it is not there or was damaged from outside."""
+    """The object in the file; None when it is not there, no file, not to be read, or was damaged from outside."""
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        value = json.loads(read_file(path))
+    except (ValueError, RecursionError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # ours, and of a moment: it says nothing about the file
+            raise
         return None
     return value if isinstance(value, dict) else None
 

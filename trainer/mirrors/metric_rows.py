@@ -33,6 +33,7 @@ _GROUPS = {
     "all_wrong_frac": "group/all_wrong_frac",
     "constant_frac": "group/constant_frac",
     "truncated_frac": "group/truncated_frac",
+    "same_text_frac": "group/same_text_frac",
 }
 _READINGS = {
     "rss_gib": "memory/rss_gib",

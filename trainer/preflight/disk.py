@@ -16,7 +16,8 @@ from trainer.errors import Problem
 from trainer.machine.gpu import GIB
 from trainer.plan import RunPlan
 from trainer.preflight import doctor
-from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir, outputs_problem
+from trainer.run.outputs import outputs_problem
+from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir
 from trainer.spec import RunSpec
 from trainer.text import Message
 

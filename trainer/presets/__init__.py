@@ -131,7 +131,7 @@ def read(path: Path) -> dict[str, Any]:
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line, column = place.groups() if place else (str(text.count("\n") + 1), "1")
         what = re.sub(r" \(at .*\)$", "", str(error))
-        seen = text.splitlines()[int(line) - 1].strip() if place and text.splitlines() else ""
+        seen = text.split("\n")[int(line) - 1].strip() if place and text.strip() else ""
         name = "presets.not_toml" if seen else "presets.not_toml_at_the_end"
         values = {"said": what, "seen": explain.shown(seen), "fix": _syntax_fix(seen)}
         raise PresetError(Problem(name, f"{path}:{line}:{column}", **values)) from error

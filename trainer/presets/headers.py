@@ -25,7 +25,7 @@ _CORES = re.compile(r"(\d+) CPU cores")
 def header(text: str) -> list[str]:
     """The comment lines a preset starts with, without their `#`."""
     lines = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if not line.startswith("#"):
             break
         lines.append(line.removeprefix("#").strip())

@@ -62,7 +62,7 @@ def _results(found: Sequence[Material], say: Words) -> Table:
     head = ["", *(m.name for m in found)]
     rows: list[Sequence[str]] = [(say("compare.state"), *(say(f"status.{m.status}") for m in found))]
     rows.append((say("compare.steps"), *(f"{m.state.last_step:,}" for m in found)))
-    rows.append((say("compare.reward_last"), *(_with_error(_late_reward(m)) for m in found)))
+    rows.append((say("compare.reward_last"), *(_late_reward(m, say) for m in found)))
     last = [trained_score(m) for m in found]
     rows.append((say("compare.held_out"), *(_at(event, lambda e: forms.percent(e.correct_frac)) for event in last)))
     rows.append((say("compare.held_out_reward"), *(_at(event, lambda e: forms.number(e.reward)) for event in last)))
@@ -83,10 +83,16 @@ def _at(event: EvalEvent | None, value: Callable[[EvalEvent], str]) -> str:
     return f"{value(event)} ({event.step:,})" if event is not None else "-"
 
 
-def _late_reward(m: Material, until: int | None = None) -> series.Mean | None:
-    """Over the last fifth, or over the last fifth of the steps up to `until`."""
-    points = [point for point in m.points("train/reward") if until is None or point[0] <= until]
-    return series.mean(series.newest(points))
+def _rewards(m: Material, until: int) -> series.Points:
+    """Of the steps up to `until`."""
+    return [point for point in m.points("train/reward") if point[0] <= until]
+
+
+def _late_reward(m: Material, say: Words) -> str:
+    """Over the end of the run (series.newest), and which part of it that is."""
+    points = m.points("train/reward")
+    mean = _with_error(series.mean(series.newest(points)))
+    return f"{mean} ({say.said(series.late(len(points)))})" if points else mean
 
 
 def _with_error(mean: series.Mean | None) -> str:
@@ -203,13 +209,15 @@ def _pair(a: Material, b: Material, say: Words) -> Iterator[str]:
         yield say("compare.other_rewards", a=a.name, b=b.name)
         return
     until = min(a.state.last_step, b.state.last_step)
-    means = _late_reward(a, until), _late_reward(b, until)
+    points = _rewards(a, until), _rewards(b, until)
+    means = [series.mean(series.newest(found)) for found in points]
     if means[0] is None or means[1] is None:
         yield say("compare.nothing", a=a.name, b=b.name)
         return
     yield say("compare.no_eval", a=a.name, b=b.name)
     difference, bound = means[0].value - means[1].value, SURE * math.hypot(means[0].error, means[1].error)
-    yield _sentence("training_better", "training_unclear", difference, bound, a, b, say)
+    late = series.late(min(map(len, points)))
+    yield _sentence("training_better", "training_unclear", difference, bound, a, b, say, late=late)
     if a.state.last_step != b.state.last_step:
         yield say("compare.until", step=until)
 
@@ -224,10 +232,12 @@ def _held_out(
     return _sentence(f"better_{kind}", f"unclear_{kind}", difference, bound, a, b, say)
 
 
-def _sentence(clear: str, unclear: str, difference: float, bound: float, a: Material, b: Material, say: Words) -> str:
+def _sentence(
+    clear: str, unclear: str, difference: float, bound: float, a: Material, b: Material, say: Words, **more: Any
+) -> str:
     better, worse = (a, b) if difference >= 0 else (b, a)
     key = clear if abs(difference) > bound else unclear
-    values = {"better": better.name, "worse": worse.name, "difference": abs(difference), "error": bound}
+    values = {"better": better.name, "worse": worse.name, "difference": abs(difference), "error": bound} | more
     return say(f"compare.{key}", **values)
 
 

@@ -16,18 +16,19 @@ WORST_FIRST: tuple[Level, ...] = ("red", "amber", "note", "green", "unknown", "n
 class Advice:
     """What to change. key: of its sentence, `advice.<key>`. setting and value: as one types them after --set; the value
     is None where only the person knows it (which file, which reward), and the sentence says what it has to be.
-    also: settings that have to change with it, so that the run stays legal."""
+    also: settings that have to change with it, so that the run stays legal. command: is typed instead of settings."""
 
     key: str
     setting: str
     value: Any
     values: Mapping[str, Any] = field(default_factory=dict)
     also: tuple[tuple[str, Any], ...] = ()
+    command: str = ""
 
     @property
     def typed(self) -> str:
         """`--set grpo.beta=0.04`: what a new run is started with; only the setting's name without a value."""
-        return " ".join(f"--set {change}" for change in self.changes) or self.setting
+        return self.command or " ".join(f"--set {change}" for change in self.changes) or self.setting
 
     @property
     def changes(self) -> list[str]:

@@ -7,17 +7,20 @@ default. Torch-free; reads the run's folder, changes nothing.
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from trainer import launch
 from trainer.errors import RunError
 from trainer.machine.gpu_models import GpuModel, gpu_model_named
 from trainer.machine.json_files import read_json
+from trainer.machine.regular_files import why
 from trainer.memory import Load
-from trainer.plan import batch_of, memory_load
+from trainer.plan import RunPlan, batch_of, memory_load
 from trainer.plan.estimate import Machine
 from trainer.report import series
 from trainer.run.best import Best, find_best
@@ -27,8 +30,21 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunFollower, RunState
 from trainer.run.status import LIVE, Status, imported
 from trainer.spec import RunSpec
+from trainer.text import Message
 
 GENERATE = f"{PROFILED}transformers.generate"
+
+
+@dataclass(frozen=True)
+class RolloutFile:
+    """What is wrong with a rollout file. missing: groups that its event names and that it does not hold, not even
+    damaged. damaged, not_text: lines, as in GroupFile. why: it could not be read at all."""
+
+    gone: bool = False
+    damaged: int = 0
+    not_text: int = 0
+    missing: int = 0
+    why: Message | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,10 @@ class Material:
     gpu: str | None = None
     rundir: RunDir | None = None
     best: Best | None = None
+    damaged: tuple[Message, ...] = ()
+    """What of plan.json and env.json could not be read."""
+    files: dict[int, RolloutFile] = field(default_factory=dict, compare=False, repr=False)
+    """What was met in the rollout files that were read, by step."""
 
     # ---- settings
 
@@ -95,27 +115,27 @@ class Material:
 
     # ---- columns
 
-    def points(self, name: str) -> series.Points:
+    def points(self, name: str) -> series.Series:
         """(step, value) of a metric by its W&B name."""
         return series.known(self.state.steps, self.state.metrics.get(name, []))
 
-    def group_points(self, name: str) -> series.Points:
+    def group_points(self, name: str) -> series.Series:
         return series.known(self.state.steps, self.state.groups.get(name, []))
 
-    def memory_points(self, name: str) -> series.Points:
+    def memory_points(self, name: str) -> series.Series:
         return series.known(self.state.steps, self.state.memory.get(name, []))
 
     @cached_property
-    def seconds(self) -> series.Points:
+    def seconds(self) -> series.Series:
         """Of each step, without those that warm up; all of them in a run that is shorter than its warm-up."""
         found = series.known(self.state.steps, self.state.seconds)
-        return [point for point in found if point[0] not in self.state.warmup] or found
+        return series.without(found, self.state.warmup) or found
 
     @cached_property
-    def generate_s(self) -> series.Points:
+    def generate_s(self) -> series.Series:
         """Seconds of generation of each step."""
-        warm = [point for point in self.points(GENERATE) if point[0] not in self.state.warmup]
-        return warm or self.points(GENERATE)
+        found = self.points(GENERATE)
+        return series.without(found, self.state.warmup) or found
 
     @cached_property
     def components(self) -> list[str]:
@@ -164,9 +184,25 @@ class Material:
         if written is None or self.rundir is None:
             return []
         try:
-            return read_groups(self.rundir.rollouts_file(written)).groups
+            found = read_groups(self.rundir.rollouts_file(written))
         except FileNotFoundError:
+            self.files[written] = RolloutFile(gone=True)
             return []
+        except OSError as error:
+            self.files[written] = RolloutFile(why=why(error))
+            return []
+        missing = max(0, self._told.get(written, 0) - len(found.groups) - found.damaged)
+        self.files[written] = RolloutFile(False, found.damaged, found.not_text, missing)
+        return found.groups
+
+    @cached_property
+    def _told(self) -> dict[int, int]:
+        """{step: groups that were written}."""
+        return {event.step: event.groups for event in self.state.rollouts if event.groups is not None}
+
+    def has_checkpoint(self, step: int) -> bool:
+        """Is its folder still there?"""
+        return self.rundir is not None and self.rundir.checkpoint(step).is_dir()
 
     def sampled_steps(self, most: int) -> Sequence[int]:
         """At most `most` steps with completions, evenly over the run."""
@@ -195,17 +231,53 @@ def of(rundir: RunDir, follower: RunFollower | None = None) -> Material:
 def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) -> Material:
     """Of a run that was read already."""
     origin = imported(state)
-    plan = state.plan or read_json(rundir.plan) or {}
+    damaged = _damaged(rundir)
+    plan = _fitting(state.plan or read_json(rundir.plan) or {}, damaged)
+    env = read_json(rundir.env) or {}
+    if not isinstance(env.get("packages") or {}, dict):
+        damaged.append(Message("report.missing.file_field", file=rundir.env.name, field="packages"))
+        env["packages"] = {}
     return Material(
         name=rundir.name,
         state=state,
         status=status,
         spec=spec,
         plan=plan,
-        env=read_json(rundir.env) or {},
+        env=env,
         known=frozenset(origin.known) if origin is not None else None,
         imported=origin,
         gpu=(origin.gpu if origin is not None else None) or plan.get("gpu_name"),
         rundir=rundir,
         best=find_best(rundir, state),
+        damaged=tuple(damaged),
     )
+
+
+def _damaged(rundir: RunDir) -> list[Message]:
+    """Files that were written when the run was created, and cannot be read now."""
+    found = []
+    for path in (rundir.plan, rundir.env):
+        if not os.path.lexists(path):
+            found.append(Message("report.missing.file_gone", file=path.name))
+        elif read_json(path) is None:
+            found.append(Message("report.missing.file_damaged", file=path.name))
+    return found
+
+
+def _fitting(plan: dict[str, Any], damaged: list[Message]) -> dict[str, Any]:
+    """The plan without what is of another type than it has to be, which is said. Older versions lack some of it."""
+    fields = RunPlan.model_fields
+    wrong = [name for name, value in plan.items() if name in fields and not _fits(value, fields[name].annotation)]
+    damaged += [Message("report.missing.file_field", file="plan.json", field=name) for name in wrong]
+    return {name: value for name, value in plan.items() if name not in wrong}
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Is it a number where one is wanted, a text, a list? Nothing is asked of what a list or an object holds."""
+    if get_origin(wanted) in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(wanted))
+    if wanted in (int, float):
+        return isinstance(value, int if wanted is int else int | float) and not isinstance(value, bool)
+    kinds: dict[Any, type] = {str: str, NoneType: NoneType, list: list, Literal: str}
+    kind = kinds.get(get_origin(wanted) or wanted)
+    return kind is None or isinstance(value, kind)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-Column = Sequence[float | None]
-Points = list[tuple[int, float]]
+from trainer.run.columns import Column
+from trainer.text import Message
+
+Points = Sequence[tuple[int, float]]
 Floats = NDArray[np.float64]
 
 WINDOW = 41  # steps whose median is the usual level at a step
@@ -27,16 +30,65 @@ SHARE_OF_RANGE = 0.25  # and this much of all the series did: where there is no 
 NORMAL = 1.4826  # median absolute deviation -> standard deviation of a normal distribution
 LEAST_FOR_TREND = 10  # values
 TREND_SIGMAS = 3.0
+LATE, LEAST_LATE = 5, 10  # the end of a run is its last fifth, but so many values at least
 FEW = 50  # values: below it the correlation from step to step is underestimated, and one more is asked for
 
 
-def known(steps: Sequence[int], column: Column) -> Points:
+class Series(Points):
+    """(step, value) pairs in 16 bytes each: a long run has dozens of millions."""
+
+    __slots__ = ("steps", "values")
+
+    def __init__(self, steps: NDArray[np.int64], values: Floats) -> None:
+        self.steps, self.values = steps, values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, float]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Series: ...
+    def __getitem__(self, place: int | slice) -> tuple[int, float] | Series:
+        if isinstance(place, slice):
+            return Series(self.steps[place], self.values[place])
+        return int(self.steps[place]), float(self.values[place])
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return zip(self.steps.tolist(), self.values.tolist(), strict=True)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Series | list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+
+def known(steps: Sequence[int], column: Sequence[float | None]) -> Series:
     """(step, value) where there is a finite value."""
-    return [(s, float(v)) for s, v in zip(steps, column, strict=False) if v is not None and math.isfinite(v)]
+    values = np.array((column if isinstance(column, Column) else Column(column)).values, dtype=np.float64)
+    count = min(len(steps), len(values))
+    values = values[:count]
+    finite = np.isfinite(values)
+    return Series(np.array(steps[:count], dtype=np.int64)[finite], values[finite])
+
+
+def without(points: Series, steps: set[int]) -> Series:
+    """Those of other steps."""
+    kept = ~np.isin(points.steps, list(steps))
+    return Series(points.steps[kept], points.values[kept])
+
+
+def steps_of(points: Points) -> list[int]:
+    return points.steps.tolist() if isinstance(points, Series) else [step for step, _ in points]
 
 
 def values_of(points: Points) -> Floats:
-    return np.array([value for _, value in points], dtype=np.float64)
+    return points.values if isinstance(points, Series) else np.array([value for _, value in points], dtype=np.float64)
+
+
+def column_of(points: Points) -> Column:
+    """The values, to be drawn."""
+    return Column(array("d", values_of(points).tobytes()))
 
 
 @dataclass(frozen=True)
@@ -105,7 +157,7 @@ def away(points: Points, side: Literal["low", "high"]) -> list[Away]:
     if least <= 1e-12 * max(1.0, float(np.abs(found).max())):
         return []
     far = rest <= -least if side == "low" else rest >= least
-    return [Away(points[i][0], points[i][1], float(level[i])) for i in np.flatnonzero(far)]
+    return [Away(*points[i], float(level[i])) for i in np.flatnonzero(far).tolist()]
 
 
 def apart(found: Sequence[Away], distance: int = 3) -> list[Away]:
@@ -170,7 +222,7 @@ def trend(points: Points) -> Trend | None:
     count = len(points)
     if count < LEAST_FOR_TREND:
         return None
-    steps = np.array([step for step, _ in points], dtype=np.float64)
+    steps = np.array(steps_of(points), dtype=np.float64)
     found = values_of(points)
     passed = (steps - steps[0]) / (steps[-1] - steps[0])
     tried = [_fit(found, passed), _fit(found, np.log1p(10 * passed)), _ends(found)]
@@ -187,8 +239,10 @@ def _ends(found: Floats) -> tuple[float, float]:
     count = len(found)
     part = max(2, count // 5)
     width = part | 1
-    padded = np.pad(found, width // 2, mode="reflect")
-    rest = (found - np.convolve(padded, np.ones(width) / width, mode="valid")) * math.sqrt(width / (width - 1))
+    padded = np.pad(found - found.mean(), width // 2, mode="reflect")
+    sums = np.concatenate(([0.0], np.cumsum(padded)))  # convolving takes as long as the run is, squared
+    rest = padded[width // 2 :][:count] - (sums[width:] - sums[:-width]) / width
+    rest *= math.sqrt(width / (width - 1))
     error = math.sqrt(2 * float((rest * rest).mean()) / (part * _independent(rest)))
     return float(found[-part:].mean() - found[:part].mean()), 2 * error
 
@@ -242,9 +296,16 @@ def mean(points: Points) -> Mean | None:
     return Mean(float(found.mean()), float(found.std(ddof=1)) / math.sqrt(free), len(found))
 
 
-def newest(points: Points, part: float = 0.2, least: int = 10) -> Points:
-    """The last fifth, ten values at least."""
-    return points[-max(least, int(len(points) * part)) :]
+def newest(points: Points) -> Points:
+    """The last fifth, ten values at least: `late` says which."""
+    return points[-max(LEAST_LATE, len(points) // LATE) :]
+
+
+def late(count: int) -> Message:
+    """What `newest` takes of `count` values, to be put into a sentence."""
+    if count // LATE >= LEAST_LATE:
+        return Message("report.late.fifth")
+    return Message("report.late.steps", count=LEAST_LATE) if count > LEAST_LATE else Message("report.late.all")
 
 
 def oldest(points: Points, part: float = 0.2, least: int = 10) -> Points:

@@ -1,6 +1,7 @@
 """The run directory outputs/<run>/: its file names, its event log, what follows from it, its checkpoints and rollouts.
 
-    rundir         the owner of all file names; runs by name
+    rundir         the owner of all file names; runs by name; unreadable: what is said of one that cannot be read
+    outputs        the folder they lie in; free names
     records        the kinds of events, a typed record each; events: the writer, the incremental reader
     columns state  events folded into columns and what a run has done so far
     status summary what became of it; what it came to

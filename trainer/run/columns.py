@@ -27,7 +27,7 @@ class Column(Sequence["float | None"]):
     __slots__ = ("remembered", "values")
 
     def __init__(self, values: Iterable[float | None] = ()) -> None:
-        self.values = array("d", map(_number, values))
+        self.values = values if isinstance(values, array) else array("d", map(_number, values))
         """The numbers, NaN for None. While something holds its buffer the column cannot grow."""
         self.remembered: Remembered | None = None
         """What whoever draws it remembers of it (trainer.show.downsampling)."""

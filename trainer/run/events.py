@@ -23,6 +23,7 @@ from typing import Any, Self, Union
 import msgspec
 
 from trainer.errors import EventLogError, Problem
+from trainer.machine.regular_files import is_text, open_file
 from trainer.run.records import KINDS, CheckpointEvent, EndEvent, Event, Record, RunStartedEvent
 
 # A person may pull the plug right after one of these was on screen; the others may be lost with the
@@ -116,22 +117,24 @@ class EventReader:
     """Reads new whole events from a growing log. Never repeats one; never fails on what it holds.
 
     skipped: lines that were no event (malformed, of a kind this version does not know, a field of another type).
+    not_text: those of them that hold bytes which are not UTF-8.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.offset = 0
         self.skipped = 0
+        self.not_text = 0
         self._in_garbage = False
 
     def read(self) -> list[Event]:
-        """Events completed since the last call; [] while the file is not there."""
+        """Events completed since the last call; [] while the file is not there. Raises OSError: it cannot be read."""
         return list(self.stream())
 
     def stream(self) -> Iterator[Event]:
         """The same one after the other: a log of any length is read in little memory."""
         try:
-            file = self.path.open("rb")
+            file = open_file(self.path)
         except FileNotFoundError:
             return
         with file:
@@ -159,6 +162,7 @@ class EventReader:
                 event = _DECODER.decode(line)
             except (ValueError, RecursionError):  # no JSON, an unknown kind, a field of another type, too deep
                 self.skipped += 1
+                self.not_text += not is_text(line)
                 continue
             if event.attempt < 0 or math.isnan(event.t):  # it does not say which attempt, or when
                 self.skipped += 1

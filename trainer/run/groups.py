@@ -1,7 +1,7 @@
 """The one reader of rollout files: a line of rollouts/step_N.jsonl -> Group.
 
 Nothing in these files is taken for granted: a line that is not whole is counted and left out, a value of the wrong
-kind is None. Written by trainer.run.rollouts. Standard library only.
+kind is None. Written by trainer.run.rollouts. A line ends at a newline and nowhere else: texts hold U+2028 too.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from trainer.machine.regular_files import is_text, open_file
 
 DEAD = ("all_right", "all_wrong", "constant")
 """Outcomes of a group without spread: all of its completions correct, none of them, or neither."""
 OUTCOMES = ("spread", *DEAD)
+MOST_LINE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class GroupFile:
-    """damaged: lines that are no group, left out. cut: the file goes on beyond what was asked for."""
+    """damaged: lines that are no group, left out. cut: the file goes on beyond what was asked for.
+
+    not_text: those of the damaged that hold bytes which are not UTF-8.
+    """
 
     groups: Sequence[Group] = ()
     damaged: int = 0
     cut: bool = False
+    not_text: int = 0
 
 
 def read_groups(path: Path, most_bytes: int | None = None) -> GroupFile:
@@ -99,18 +106,28 @@ def read_groups(path: Path, most_bytes: int | None = None) -> GroupFile:
     Half a character, a torn line and one of another program make one damaged line, for whoever reads.
     """
     groups: list[Group] = []
-    damaged, read = 0, 0
-    with path.open("rb") as file:
-        for place, line in enumerate(file):
+    damaged, not_text, read = 0, 0, 0
+    with open_file(path) as file:
+        for place, line in enumerate(lines_of(file)):
             read += len(line)
             if most_bytes is not None and read > most_bytes:
-                return GroupFile(groups, damaged, cut=True)
+                return GroupFile(groups, damaged, True, not_text)
             group = group_of(line, place)
             if group is not None:
                 groups.append(group)
-            else:
-                damaged += bool(line.strip())
-    return GroupFile(groups, damaged)
+            elif line.strip():
+                damaged += 1
+                not_text += not is_text(line)
+    return GroupFile(groups, damaged, False, not_text)
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Its lines; of one that is longer than any group only the beginning, which is no group."""
+    while line := file.readline(MOST_LINE_BYTES):
+        if not line.endswith(b"\n"):
+            while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
+                pass
+        yield line
 
 
 def raw_group(line: bytes) -> dict[str, Any] | None:

@@ -120,7 +120,8 @@ class PhaseEvent(Event, tag="phase"):
 class StepEvent(Event, tag="step", kw_only=True):
     """A finished optimizer step. of: steps planned. metrics: {W&B name: number}. tokens: cumulative.
 
-    groups: count, dead_frac, all_right_frac, all_wrong_frac, constant_frac, group_std, batch_std, truncated_frac.
+    groups: count, dead_frac, all_right_frac, all_wrong_frac, constant_frac, group_std, batch_std, truncated_frac,
+    same_text_frac.
     """
 
     step: Whole

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ from typing import Any
 from trainer.rewards.steps import has_spread
 from trainer.run.groups import DEAD
 from trainer.text import Message
+
+# A policy that has collapsed writes one text, and earns less by it than it did before.
+SAME_TEXT = 0.9  # share of a group that is one text
+FELL = 0.2  # of what it earned
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,8 @@ def write(path: Path, step: int, lines: Sequence[dict[str, Any]], *, more: bool)
 def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     """What the step event says of the groups; shares are of all groups of the step.
 
-    group_std: mean over groups of the spread inside. batch_std: spread over all completions.
+    group_std: mean over groups of the spread inside. batch_std: spread over all completions. same_text_frac: mean over
+    groups of the share that its most common text has.
     """
     kinds = [line["outcome"] for line in lines]
     completions = [completion for line in lines for completion in line["completions"]]
@@ -157,6 +163,7 @@ def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
         "group_std": statistics.fmean(line["group_std"] for line in lines),
         "batch_std": statistics.stdev(rewards) if len(rewards) > 1 else 0.0,
         "truncated_frac": statistics.fmean(completion["truncated"] for completion in completions),
+        "same_text_frac": statistics.fmean(same_text(line) for line in lines),
     }
 
 
@@ -169,6 +176,12 @@ def advantage_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     values = [completion["advantage"] for line in lines for completion in line["completions"]]
     mean = round(statistics.fmean(values), 6) + 0.0  # what float32 leaves is no mean, and -0 no number to read
     return {"train/advantage_mean": mean, "train/advantage_std": statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
+def same_text(line: dict[str, Any]) -> float:
+    """Share of a group's completions that are its most common text: 1 when all are the same."""
+    texts = Counter(completion["text"] for completion in line["completions"])
+    return max(texts.values()) / texts.total()
 
 
 def finite_or_none(values: Sequence[float]) -> list[float | None]:

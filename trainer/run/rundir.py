@@ -43,7 +43,8 @@ from trainer.errors import Problem, RunError
 from trainer.machine.folders import make_private
 from trainer.machine.json_files import read_json, sync_folder, write_json
 from trainer.machine.project import PROJECT
-from trainer.run import spec_file
+from trainer.machine.regular_files import open_file
+from trainer.run import spec_file, unreadable
 from trainer.run.checkpoints import checkpoint_name
 from trainer.spec import RunSpec
 
@@ -67,16 +68,6 @@ def outputs_dir() -> Path:
 def make_outputs(outputs: Path) -> None:
     """Make it where it is missing; only its user may enter. Raises OSError."""
     make_private(outputs, named=outputs != PROJECT / "outputs")
-
-
-def outputs_problem(outputs: Path) -> Problem | None:
-    """What is wrong when a file is where the outputs folder, or one above it, should be."""
-    there = next(place for place in (outputs, *outputs.parents) if os.path.lexists(place))
-    if os.path.isdir(there):
-        return None
-    named = OUTPUTS_VARIABLE if os.environ.get(OUTPUTS_VARIABLE) else str(outputs)
-    key = "run.outputs_file" if there == outputs else "run.outputs_below_file"
-    return Problem(key, named, there=str(there), variable=OUTPUTS_VARIABLE)
 
 
 class RunDir:
@@ -293,7 +284,7 @@ class RunDir:
         """Number of the newest attempt that has a log; 0 before the first."""
         try:
             found = [_ATTEMPT.fullmatch(name) for name in os.listdir(self.logs)]
-        except FileNotFoundError:
+        except OSError:  # not there, or no folder
             return 0
         return max((int(match[1]) for match in found if match), default=0)
 
@@ -333,40 +324,51 @@ class RunDir:
         """The run of that name. Raises RunError with the nearest names when there is none."""
         path = _checked(outputs, name)
         run = cls(path)
-        if not run.spec.is_file():
-            names = [known.name for known in list_runs(outputs)]
+        if not unreadable.is_there(run.spec):
+            names = [known.name for known in list_runs(outputs) if NAME.fullmatch(known.name)]
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
             if not near:
                 raise RunError(Problem("run.no_such_yet", name=name, outputs=str(outputs)))
             raise RunError(Problem("run.no_such", name=name, outputs=str(outputs), near=near))
+        run.check()
         return run
+
+    def check(self) -> None:
+        """Raises RunError where nothing can be known of it: a name no run can have, a spec.json that is no file."""
+        if not NAME.fullmatch(self.name):
+            raise RunError(Problem("run.folder_name", name=self.shown_name))
+        try:
+            open_file(self.spec).close()
+        except OSError as error:
+            raise RunError(self.unreadable(error, self.spec)) from error
+
+    @property
+    def shown_name(self) -> str:
+        """The name as it can be shown."""
+        return unreadable.shown(self.name)
+
+    def unreadable(self, error: BaseException, path: Path | None = None) -> Problem:
+        """Why it cannot be read. path: of its file that cannot; as the error says, by default."""
+        return unreadable.problem(self.path, error, path)
 
 
 def list_runs(outputs: Path) -> list[RunDir]:
-    """All runs, newest first. Folders without a spec, hidden ones and links are not runs."""
+    """All runs, newest first, also those that cannot be read (RunDir.check).
+
+    Folders without a spec, hidden ones and links are not runs.
+    """
     found: list[tuple[float, RunDir]] = []
     try:
         entries = list(os.scandir(outputs))
     except FileNotFoundError:
         return []
     for entry in entries:
-        if NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
             run = RunDir(Path(entry.path))
             with contextlib.suppress(FileNotFoundError):
-                found.append((run.spec.stat().st_mtime, run))
+                if unreadable.is_there(run.spec):
+                    found.append((unreadable.made(run.spec), run))
     return [run for _, run in sorted(found, key=lambda pair: (-pair[0], pair[1].name))]
-
-
-def next_name(outputs: Path, preset: str) -> str:
-    """A free name made from the preset's (or its file's): tiny-1, tiny-2, ..."""
-    stem = Path(preset).name.removesuffix(".toml")
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:48] or "run"
-    pattern = re.compile(re.escape(stem) + r"-(\d{1,9})", re.IGNORECASE)
-    try:
-        taken = [pattern.fullmatch(name) for name in os.listdir(outputs)]
-    except FileNotFoundError:
-        taken = []
-    return f"{stem}-{1 + max((int(match[1]) for match in taken if match), default=0)}"
 
 
 def _checked(outputs: Path, name: str) -> Path:

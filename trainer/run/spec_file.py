@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import write_json
 from trainer.machine.project import PROJECT
+from trainer.machine.regular_files import read_file, why
 from trainer.spec import RunSpec, files
 
 
@@ -56,7 +57,7 @@ def parse(data: bytes) -> RunSpec:
 def copied(copy: Path) -> RunSpec | None:
     """None where there is no copy, or none that can be read."""
     try:
-        return parse(copy.read_bytes())
+        return parse(read_file(copy))
     except (OSError, ValueError):
         return None
 
@@ -64,11 +65,11 @@ def copied(copy: Path) -> RunSpec | None:
 def read(path: Path, copy: Path, name: str) -> RunSpec:
     """The settings of run `name`. Raises RunError when they cannot be read, FileNotFoundError when there are none."""
     try:
-        return parse(path.read_bytes())
+        return parse(read_file(path))
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise RunError(Problem("run.spec_unreadable", name=name, said=error.strerror)) from error
+        raise RunError(Problem("run.spec_unreadable", name=name, said=why(error))) from error
     except ValueError as error:
         whole = copied(copy) is not None
         if whole:

@@ -7,9 +7,11 @@ Torch-free.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.errors import RunError
 from trainer.run.columns import Column, Table
 from trainer.run.events import EventReader
 from trainer.run.records import (
@@ -87,6 +89,8 @@ class RunState:
     """How often a step was too large for the GPU and the run went on with a smaller micro-batch."""
     skipped: int = 0
     """Lines of the log that were no event."""
+    not_text: int = 0
+    """Those of them that hold bytes which are not UTF-8."""
 
     @property
     def phase(self) -> str:
@@ -228,7 +232,7 @@ def _peak(state: RunState, seen: float | None) -> None:
 
 
 class RunFollower:
-    """Folds a growing log, a tick at a time."""
+    """Folds a growing log, a tick at a time. Reading raises RunError where the log cannot be read."""
 
     def __init__(self, rundir: RunDir) -> None:
         self.rundir = rundir
@@ -237,18 +241,24 @@ class RunFollower:
 
     def read(self) -> list[Event]:
         """Events that are new since the last call; the state holds them already."""
-        events = self._reader.read()
-        for event in events:
-            fold(self.state, event)
-        self.state.skipped = self._reader.skipped
+        events: list[Event] = []
+        self._fold(events.append)
         return events
 
     def tick(self) -> RunState:
         """The state with all that is new; the events themselves are not kept."""
-        for event in self._reader.stream():
-            fold(self.state, event)
-        self.state.skipped = self._reader.skipped
+        self._fold(None)
         return self.state
+
+    def _fold(self, keep: Callable[[Event], None] | None) -> None:
+        try:
+            for event in self._reader.stream():
+                fold(self.state, event)
+                if keep is not None:
+                    keep(event)
+        except OSError as error:
+            raise RunError(self.rundir.unreadable(error, self.rundir.events)) from error
+        self.state.skipped, self.state.not_text = self._reader.skipped, self._reader.not_text
 
 
 def state_of(rundir: RunDir) -> RunState:

@@ -86,7 +86,7 @@ def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
     if request is not None and (request.force or not begun):
         return "paused" if request.pause else "stopped"
     if newest == 0:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if time.time() - rundir.spec.stat().st_mtime < _CREATED_S:
                 return "starting"
     return "lost"

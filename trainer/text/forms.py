@@ -40,8 +40,11 @@ def duration(seconds: float | None) -> str:
 
 
 def clock(t: float | None) -> str:
-    """Local time of a moment in unix seconds."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) if t is not None else "-"
+    """Local time of a moment in unix seconds; "-" where it is none that a calendar has."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) if t is not None else "-"
+    except (OverflowError, ValueError, OSError):
+        return "-"
 
 
 def size(count: Any) -> str:

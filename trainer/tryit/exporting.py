@@ -23,6 +23,7 @@ from trainer.export.kinds import KINDS
 from trainer.export.staging import PREFIX
 from trainer.machine import notes, spawn
 from trainer.machine.process import Lock
+from trainer.machine.regular_files import open_file
 from trainer.run import checkpoints
 from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir
 from trainer.text import DEFAULT, LANGUAGE_VARIABLE
@@ -153,12 +154,12 @@ def _place(line: str, kind: str, step: str) -> str:
 
 def _tail(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
             data = file.read()
-    except FileNotFoundError:
+    except OSError:
         return []
-    return [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return [line for line in data.decode("utf-8", "replace").split("\n") if line.strip()]
 
 
 def _forget_old(rundir: RunDir) -> None:

@@ -7,7 +7,6 @@
     {"kind": "end", "id": ..., "state": "done", "problems": []}     or cancelled, failed, lost
 
 Only the process that answers writes. Between two answers it lets go of the oldest, so that the file stays small.
-Standard library only.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from trainer.machine.regular_files import read_file
 
 Line = dict[str, Any]
 
@@ -65,8 +66,8 @@ class Journal:
 def read(path: Path) -> Iterator[Line]:
     """Whole lines of the file, those that are none left out; nothing without a file."""
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        data = read_file(path)
+    except OSError:
         return
     for line in data.split(b"\n")[:-1]:
         try:

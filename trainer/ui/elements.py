@@ -14,7 +14,7 @@ from trainer.show.markup import element, escape
 from trainer.text import Words
 
 __all__ = [
-    "alerts", "dot", "element", "escape", "facts", "folded", "notice", "pre", "problems", "progress",
+    "alerts", "dot", "element", "escape", "facts", "folded", "no_run", "notice", "pre", "problems", "progress",
     "refused", "report", "shape", "told",
 ]  # fmt: skip
 
@@ -92,6 +92,12 @@ def told(error: TrainerError, say: Words) -> str:
 
 def refused(error: TrainerError, say: Words) -> str:
     return notice(told(error, say), "g-wrong")
+
+
+def no_run(error: TrainerError, none: str, say: Words) -> str:
+    """In place of a run: why it cannot be read; `none` when it has gone since the table was made, or never was."""
+    unreadable = error.problems[0].key == "run.unreadable"
+    return refused(error, say) if unreadable else element("p", none, "g-empty")
 
 
 def report(text: str, name: str, save: str) -> str:

@@ -13,11 +13,12 @@ from trainer.ui.live.views import phase, planned
 
 def chosen(rows: Sequence[RunRow], wanted: str | None) -> str | None:
     """The run to show: the wanted one, else one that is going, else the newest."""
-    names = [row.name for row in rows]
+    names = [row.name for row in rows if row.openable]
     if wanted in names:
         return wanted
     live = [row.name for row in rows if row.status in LIVE]
-    return next(iter([*live, *names]), None)
+    whole = [row.name for row in rows if row.broken is None]
+    return next(iter([*live, *whole, *names]), None)
 
 
 def progress(seen: Seen, words: Words) -> tuple[str, float]:

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trainer import launch
+from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json
-from trainer.run.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.rundir import NAME, RunDir, list_runs, outputs_dir
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
@@ -47,7 +48,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class RunRow:
-    """A line of the table. status None: not read yet. title, model None: spec.json cannot be read."""
+    """A line of the table. status None: not read yet, or broken. title, model None: spec.json cannot be read."""
 
     name: str
     status: Status | None = None
@@ -68,6 +69,10 @@ class RunRow:
     started: float | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     """The title in other languages."""
+    broken: Problem | None = None
+    """Why nothing is known of it: the run cannot be read."""
+    openable: bool = True
+    """Its folder has a name that a run can have."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,14 @@ class KnownRuns:
 
     @contextlib.contextmanager
     def look(self, name: str) -> Iterator[Seen]:
-        """The run of that name as it is now. Raises RunError when there is none."""
+        """The run of that name as it is now. Raises RunError when there is none, or it cannot be read."""
         rundir = RunDir.open(outputs_dir(), name)
         with self._lock:
-            yield self._see(rundir)
+            try:
+                seen = self._see(rundir)
+            except OSError as error:
+                raise RunError(rundir.unreadable(error)) from error
+            yield seen
 
     def table(self, budget_s: float = BUDGET_S) -> RunTable:
         """All runs, newest first. Runs that ended and were read before cost a few stat calls."""
@@ -107,12 +116,21 @@ class KnownRuns:
                 elif stored is None and time.monotonic() > deadline:
                     row = RunRow(rundir.name)
                 else:
-                    row = _row(self._see(rundir))
+                    row = self._read(rundir)
                 if row.status is not None:
                     known[key] = (mark, row)
                 rows.append(row)
             self._rows = known
         return RunTable(rows, len(found) - len(rows))
+
+    def _read(self, rundir: RunDir) -> RunRow:
+        try:
+            rundir.check()
+            return _row(self._see(rundir))
+        except Exception as error:  # whatever lies in its folder: it costs this row and no other
+            return RunRow(
+                rundir.shown_name, broken=rundir.unreadable(error), openable=NAME.fullmatch(rundir.name) is not None
+            )
 
     def _see(self, rundir: RunDir) -> Seen:
         key = _key(rundir)
@@ -137,7 +155,7 @@ def _key(rundir: RunDir) -> Key:
     """Tells a run from a later one of the same name."""
     try:
         found = rundir.spec.stat()
-    except FileNotFoundError:
+    except OSError:
         return rundir.name, 0, 0
     return rundir.name, found.st_ino, found.st_mtime_ns
 

@@ -6,12 +6,14 @@ Only the open tab is asked. Imports gradio; the words are in text/, the numbers 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from trainer.errors import TrainerError
 from trainer.machine import gpu
 from trainer.run.status import LIVE
 from trainer.show import charts
@@ -232,7 +234,7 @@ class Page:
         live = [row.name for row in table.rows if row.status in LIVE]
         going = []
         for name in live[:MOST_PROGRESS]:
-            with self.runs.look(name) as seen:
+            with contextlib.suppress(TrainerError), self.runs.look(name) as seen:  # deleted since the table was made
                 going.append(heading.progress(seen, say))
         title = elements.element("h1", say("page.title")) + elements.element("p", _machine(say), "g-machine")
         return {
@@ -244,7 +246,7 @@ class Page:
 
 
 def _choices(table: RunTable) -> list[tuple[str, str]]:
-    return [(f"{elements.shape(row.status)} {row.name}".strip(), row.name) for row in table.rows]
+    return [(f"{elements.shape(row.status)} {row.name}".strip(), row.name) for row in table.rows if row.openable]
 
 
 def _machine(say: Words) -> str:

@@ -23,8 +23,9 @@ from trainer.machine.gpu_models import NAMES, gpu_model_named
 from trainer.plan import RunPlan
 from trainer.presets.explain import nearest
 from trainer.run.events import EventWriter
+from trainer.run.outputs import next_name
 from trainer.run.records import EvalEvent, Origin, PlanEvent, RunStartedEvent, StepEvent
-from trainer.run.rundir import RunDir, next_name, outputs_dir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import Message
 from trainer.wandb_import import exported_files, history, settings
 from trainer.wandb_import.history import Evaluation, History, LoggedStep

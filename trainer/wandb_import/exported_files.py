@@ -132,7 +132,7 @@ def _json(path: Path, text: str) -> list[Record]:
 
 
 def _json_lines(path: Path, text: str) -> Iterator[Any]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # texts hold U+2028 and the like
         if line.strip():
             try:
                 yield json.loads(line)

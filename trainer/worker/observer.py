@@ -25,7 +25,7 @@ from trainer.run.records import (
     SpanSeconds,
     StepEvent,
 )
-from trainer.run.rollouts import Batch, advantage_stats, group_stats, groups
+from trainer.run.rollouts import FELL, SAME_TEXT, Batch, advantage_stats, group_stats, groups
 from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunState, fold
 from trainer.spec import RunSpec
@@ -82,6 +82,7 @@ class RunObserver:
         self._groups: list[dict[str, Any]] = []  # of the newest generation
         self._groups_step = 0
         self._dead_steps = 0
+        self._earned: float | None = None  # mean reward of the best step with a gradient
         self._failed_rows: Counter[str] = Counter()  # by component
 
     def rollouts(self, step: int, batch: Batch) -> None:
@@ -170,7 +171,18 @@ class RunObserver:
 
     def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
         self._dead_steps = self._dead_steps + 1 if stats["dead_frac"] == 1.0 else 0
-        if self._dead_steps == DEAD_STEPS:
+        earned = [line["reward_mean"] for line in self._groups if line["reward_mean"] is not None]
+        mean = sum(earned) / len(earned) if earned else None
+        if mean is not None and not self._dead_steps:
+            self._earned = mean if self._earned is None else max(mean, self._earned)
+        if self._dead_steps != DEAD_STEPS:
+            return
+        fell = mean is not None and self._earned is not None and self._earned - mean > FELL * abs(self._earned)
+        if fell and stats["same_text_frac"] >= SAME_TEXT and stats["all_right_frac"] < SAME_TEXT:
+            rate = self.spec.optim.learning_rate
+            values = {"same": stats["same_text_frac"], "before": self._earned, "now": mean, "rate": rate}
+            self.events.emit(AlertEvent.of("warn", "collapsed", steps=DEAD_STEPS, **values))
+        else:
             shares = {"right": stats["all_right_frac"], "wrong": stats["all_wrong_frac"]}
             self.events.emit(AlertEvent.of("warn", "no_gradient", steps=DEAD_STEPS, **shares))
 

@@ -113,11 +113,13 @@ def test_the_list_marks_the_chosen_and_is_bounded() -> None:
 
 
 def test_a_group_that_taught_nothing_says_so_and_why() -> None:
-    same = [completion(reward=0.0) for _ in range(4)]
+    same = [completion(f"<answer>{n}</answer>", reward=0.0) for n in range(4)]
     shown = panel.band(group(completions=same, outcome="all_wrong"), EN)
     assert "All four got the same reward. This group taught nothing." in shown
     assert EN("groups.why_all_wrong").split("'")[0][:40] in shown
     assert "All 40 got" in panel.band(group(completions=same * 10, outcome="constant"), EN)
+    alike = panel.band(group(completions=[completion(reward=0.0)] * 4, outcome="all_wrong"), EN)
+    assert "the same text" in alike and "too hard" not in alike
     assert panel.band(group(), EN) == ""
     nobody = [completion(reward=None, failed={"right": "it raised"}) for _ in range(2)]
     assert "No component could judge" in panel.band(group(completions=nobody, outcome="constant"), EN)

@@ -18,7 +18,7 @@ from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.html import inline
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import run_verdict
+from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections import telling
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
@@ -103,7 +103,7 @@ def test_the_value_shown_is_the_one_that_was_measured(sick_run: RunDir) -> None:
 def test_the_verdict_is_the_rules_and_the_counts_add_up(sick_run: RunDir) -> None:
     found = of(sick_run)
     shown = views.top(found, EN)
-    assert telling.words("en")(f"verdict.{run_verdict(found.findings)}") in shown
+    assert said_verdict(found.findings, telling.words("en")) in shown
     assert sum(int(count) for count in re.findall(r"<b>(\d+)</b>", shown)) == len(BOUNDS)
 
 
@@ -175,7 +175,8 @@ def test_a_log_that_breaks_a_rule_is_told_and_does_not_break_the_page(
         raise ValueError("what a log may hold")
 
     monkeypatch.setattr(watch, "diagnosis", broken)
-    assert ask(Diagnoses(), make_run("tiny-1", *finished())).broken == "ValueError: what a log may hold"
+    found = ask(Diagnoses(), make_run("tiny-1", *finished()))
+    assert str(found.broken) == "ValueError: what a log may hold"
 
 
 def test_no_more_runs_are_kept_than_are_looked_at(make_run: MakeRun) -> None:

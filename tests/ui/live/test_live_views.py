@@ -84,7 +84,11 @@ def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
         "In the last 10 steps 25 % of the groups taught nothing (all their completions got the "
         "same reward: 12 % because everything was right, 12 % because everything was wrong).",
     ]
-    assert told == ["It has learnt, and what it learnt holds on rows it never saw.", *said]
+    assert told == [
+        "It has learnt, and what it learnt holds on rows it never saw "
+        "(right 25 % \u2192 75 %, change \u00b1 11 points on 128 rows).",
+        *said,
+    ]
     assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
 
 

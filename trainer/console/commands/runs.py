@@ -49,13 +49,19 @@ def runs() -> int:
     rows = [tuple(say(f"column_{name}") for name in ("run", "state", "title", "steps", "reward", "time", "started"))]
     for rundir in list_runs(outputs_dir()):
         follower = RunFollower(rundir)
-        status = launch.status_of(rundir, follower)
-        found = summary(follower.state, rundir, status)
+        try:
+            rundir.check()
+            status = launch.status_of(rundir, follower)
+            found = summary(follower.state, rundir, status)
+        except Exception as error:  # whatever lies in its folder: it costs this row and no other
+            problem = rundir.unreadable(error).said(words)
+            rows.append((rundir.shown_name, say("broken"), f"{problem.what}; {problem.fix}", "", "", "", ""))
+            continue
         try:
             spec = rundir.read_spec()
         except RunError as error:  # of another version, or damaged: the others are listed all the same
             what = error.problems[0].said(words).what
-            rows.append((rundir.name, words(f"status.{status}"), what[:40], "", "", "", ""))
+            rows.append((rundir.name, words(f"status.{status}"), what, "", "", "", ""))
             continue
         of = f"/{found['steps_total']}" if found["steps_total"] else ""
         reward = "-"

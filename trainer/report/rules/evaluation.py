@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding
@@ -42,10 +42,10 @@ def error(event: EvalEvent, key: Key) -> float | None:
     error as well (Agresti and Coull 1998). reward needs its standard deviation, `reward_std`.
     """
     rows = event.rows
-    if not rows:
+    if not rows or rows < 1:
         return None
     if key == "correct_frac":
-        if event.correct_frac is None:
+        if event.correct_frac is None or not 0 <= event.correct_frac <= 1:
             return None
         p = (event.correct_frac * rows + 0.5) / (rows + 1)
         return math.sqrt(p * (1 - p) / (rows + 1))
@@ -67,6 +67,7 @@ def evaluation(m: Material) -> Iterator[Finding]:
     errors = [error(event, key) for event in (first, last)]
     # The same rows twice: their errors are not independent, the difference is at most as uncertain as if they were.
     bound = SURE * math.hypot(*errors) if None not in errors else None  # type: ignore[arg-type]
+    bound = bound or None  # rewards that did not differ at all, before and after, say nothing about other rows
     values = {
         "what": key,
         "first": score(first, key),
@@ -101,8 +102,14 @@ def over_optimised(m: Material) -> Iterator[Finding]:
     fall, bound = score(best, key) - score(last, key), sure * math.hypot(*errors)  # type: ignore[arg-type]
     since = [point for point in m.points("train/reward") if point[0] >= best_step]
     rise = series.trend(since)
-    if fall > bound:
-        values = {"best": score(best, key), "at": best_step, "last": score(last, key), "step": last_step}
+    if fall > bound > 0:
+        values: dict[str, Any] = {
+            "best": score(best, key),
+            "at": best_step,
+            "last": score(last, key),
+            "step": last_step,
+        }
+        values |= {"error": bound, "rows": last.rows}
         phase = m.updates_per_phase or 1
         stop = best_step // phase * phase  # a run ends with a whole phase; before the first step it trains nothing
         ways = (Advice("stop_earlier", "optim.max_steps", stop, {"step": stop}),) if stop else ()

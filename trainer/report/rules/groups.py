@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.material import Material
+from trainer.report.rules.policy import ENTROPY_FELL, ENTROPY_LOW
+from trainer.run.rollouts import FELL, SAME_TEXT
 
 RED = 0.8  # share of groups that teach nothing
 AMBER = 0.5
 ZERO_AMBER = 0.2  # share of steps whose loss is 0 because nothing was learnt
 MAINLY = 0.6  # share of the dead groups that makes one kind the reason
 KINDS = ("all_right", "all_wrong", "constant")
+LEAST_BEFORE, LEAST_SINCE = 3, 5  # steps before the dead stretch and in it
+SMOOTH = 5  # steps
+MOST_READ, MOST_LATE = 20, 5  # rollout files
 MOST_GENERATIONS = 16  # beyond it more completions mostly cost time
 
 
@@ -22,20 +31,100 @@ def dead_groups(m: Material) -> Iterator[Finding]:
     if not dead:
         yield from _dead_steps(m)
         return
-    now = _mean(series.newest(dead))
+    late_dead = series.newest(dead)
+    now = _mean(late_dead)
     share = _mean(dead)
     kinds = {kind: _mean(m.group_points(f"{kind}_frac")) for kind in KINDS}
     # The reason is that of the part of the run that looks worse: at its end it may be another than at its begin.
     late = {kind: _mean(series.newest(m.group_points(f"{kind}_frac"))) for kind in KINDS}
     steps = tuple(step for step, value in dead if value >= 1.0)
-    values = {"share": share, "now": now, **kinds, "count": len(dead)}
+    values = {"share": share, "now": now, **kinds, "count": len(dead), "late": series.late(len(dead))}
     kind = _mainly(late, now) if now > share else _mainly(kinds, share)
     level: Level = "green"
     if max(now, share) >= AMBER:
         # Solved prompts are no failure, and there is nothing more to be had from them.
         level = "red" if max(now, share) >= RED and kind != "all_right" else "amber"
     key = kind if level != "green" else "some" if share > 0 else "none"
+    if now >= AMBER and late["all_right"] < MAINLY * now:
+        lost = _lost(m, dead, now)
+        if lost is not None:
+            yield lost_finding(m, lost, values, steps)
+            return
     yield Finding("dead_groups", level, key, values, steps, tuple(_ways(m, kind)) if level != "green" else ())
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Groups that teach nothing because the policy has lost what it had. start: the first step of the dead stretch.
+
+    key: "collapsed" when it writes one text only, "lost" when only the rewards tell. before: the most that it earned
+    before; after: mean reward since. same: share of a group that is one text; entropy: nats a token; None: not known.
+    """
+
+    key: Literal["collapsed", "lost"]
+    start: int
+    before: float
+    after: float
+    same: float | None
+    entropy: float | None
+
+
+def _lost(m: Material, dead: series.Points, now: float) -> Lost | None:
+    """None where earlier steps were no better: then it never had what it would have lost."""
+    start = _dead_since(dead, now)
+    rewards = m.points("train/reward")
+    early, since = [p for p in rewards if p[0] < start], [p for p in rewards if p[0] >= start]
+    if len(early) < LEAST_BEFORE or len(since) < LEAST_SINCE:
+        return None
+    before, after = series.mean(early), series.mean(since)
+    assert before is not None and after is not None
+    fell = before.value - after.value
+    if fell < FELL * max(abs(before.value), abs(after.value)) or fell < 2 * math.hypot(before.error, after.error):
+        return None
+    same, entropy = _same_text(m, start), m.points("train/entropy")
+    nats = _mean(series.newest(entropy)) if entropy else None
+    gone = nats is not None and nats < ENTROPY_LOW and nats < ENTROPY_FELL * _mean(series.oldest(entropy))
+    one_text = same is not None and same >= SAME_TEXT
+    most = float(series.rolling_median(series.values_of(early), SMOOTH).max())
+    if gone or one_text:
+        return Lost("collapsed", start, most, after.value, same, nats)
+    # Hard prompts have dead stretches by chance: without other signs most groups must have taught before.
+    alive, stretch = [p for p in dead if p[0] < start], [p for p in dead if p[0] >= start]
+    if not alive or _mean(alive) >= AMBER or _mean(stretch) < RED:
+        return None
+    return Lost("lost", start, most, after.value, same, nats)
+
+
+def _dead_since(dead: series.Points, now: float) -> int:
+    """The first step of the stretch at the end in which so many groups are dead: steps before it were livelier."""
+    level = series.rolling_median(series.values_of(dead), SMOOTH)
+    livelier = [n for n, value in enumerate(level) if value < now / 2]
+    return dead[min(len(dead) - 1, livelier[-1] + 1)][0] if livelier else dead[0][0]
+
+
+def _same_text(m: Material, start: int) -> float | None:
+    """Of the steps since `start`; of a run that did not record it by its completions."""
+    told = [point for point in m.group_points("same_text_frac") if point[0] >= start]
+    if told:
+        return _mean(told)
+    steps = [step for step in m.sampled_steps(MOST_READ) if step >= start][-MOST_LATE:]
+    found = [max(Counter(one.text for one in group.completions).values()) / len(group.completions)
+             for step in steps for group in m.groups(step)]  # fmt: skip
+    return sum(found) / len(found) if found else None
+
+
+def lost_finding(m: Material, lost: Lost, values: dict[str, Any], steps: tuple[int, ...]) -> Finding:
+    """Called by its name, with the learning rate and the checkpoint to go back to."""
+    rate = m.setting("optim.learning_rate")
+    ways = [Advice("lower_rate", "optim.learning_rate", rate / 2, {"now": rate})] if rate else []
+    kept = [event.step for event in m.state.checkpoints if event.step < lost.start and m.has_checkpoint(event.step)]
+    if kept:
+        step = m.best.step if m.best is not None and m.best.step in kept else max(kept)
+        command = f"python -m trainer export {m.name} --to merged --checkpoint {step}"
+        ways.append(Advice("go_back", "--checkpoint", None, {"step": step}, command=command))
+    why = "entropy" if lost.key == "collapsed" and (lost.same is None or lost.same < SAME_TEXT) else "same"
+    key = f"{lost.key}_{why}" if lost.key == "collapsed" else lost.key
+    return Finding("dead_groups", "red", key, values | asdict(lost), steps, tuple(ways))
 
 
 def _dead_steps(m: Material) -> Iterator[Finding]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
+
+import numpy as np
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding
 from trainer.report.material import GENERATE, Material
+from trainer.run.columns import Column
 from trainer.run.state import PROFILED
 
 REWARDS_AMBER = 0.4  # share of a step
@@ -32,28 +36,38 @@ def phase_columns(m: Material) -> dict[str, series.Points]:
     names = {span: phase for phase, spans in PHASES.items() for span in spans}
     if m.setting("model.fast_inference"):  # vLLM writes inside this span and has none of its own
         names["_generate_and_score_completions"] = "generate"
-    found: dict[str, dict[int, float]] = {}
+    spans: dict[str, list[Column]] = {}
     for span, column in m.state.self_s.items():
         phase = "rewards" if span.startswith("reward.") else names.get(span, "other")
-        home = found.setdefault(phase, {})
-        for step, value in series.known(m.state.steps, column):
-            home[step] = home.get(step, 0.0) + value
-    if found:
+        spans.setdefault(phase, []).append(column)
+    if spans:
         order = [*PHASES, "other"]
-        return {name: sorted(found[name].items()) for name in order if name in found}
+        return {name: series.known(m.state.steps, _summed(spans[name])) for name in order if name in spans}
     told = {"generate": m.points(GENERATE), "rewards": m.points(f"{PROFILED}_calculate_rewards")}
     return {name: points for name, points in told.items() if points}
 
 
+def _summed(columns: Sequence[Column]) -> Column:
+    """Step by step, over those that have a value there."""
+    if len(columns) == 1:
+        return columns[0]
+    total = np.array(columns[0].values)
+    for column in columns[1:]:
+        values = np.array(column.values)
+        total = np.where(np.isnan(total), values, total + np.nan_to_num(values))
+    return Column(array("d", total.tobytes()))
+
+
 def shares(m: Material) -> dict[str, float]:
     """{phase: share of all seconds in steps}, without the steps that warm up."""
-    total = sum(value for _, value in m.seconds)
+    total = float(series.values_of(m.seconds).sum())
     if not total:
         return {}
-    steps = {step for step, _ in m.seconds}
-    return {
-        name: sum(value for step, value in points if step in steps) / total for name, points in phase_columns(m).items()
-    }
+    found: dict[str, float] = {}
+    for name, points in phase_columns(m).items():
+        warm = np.isin(series.steps_of(points), series.steps_of(m.seconds))
+        found[name] = float(series.values_of(points)[warm].sum()) / total
+    return found
 
 
 def time_share(m: Material) -> Iterator[Finding]:

@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from typing import Literal
 
 from trainer.report.finding import Finding
+from trainer.text import Message, Words
 
 Verdict = Literal[
-    "short", "nothing", "worse", "over_optimised", "past_best", "learnt", "learnt_dead", "learnt_rows",
+    "short", "collapsed", "nothing", "worse", "over_optimised", "past_best", "learnt", "learnt_dead", "learnt_rows",
     "falls", "flat", "unclear", "solved",
 ]  # fmt: skip
+
+FEW_ROWS = 30  # held-out rows below which it is said that they are few
+# Verdicts about held-out rows, and the signal that measured them.
+_MEASURED: dict[Verdict, str] = {
+    "worse": "evaluation", "learnt": "evaluation", "learnt_dead": "evaluation",
+    "over_optimised": "over_optimised", "past_best": "over_optimised",
+}  # fmt: skip
 
 
 def run_verdict(findings: Sequence[Finding]) -> Verdict:
@@ -22,6 +30,8 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
         return found is not None and found.key.startswith(starts)
 
     dead = keys.get("dead_groups")
+    if is_at("dead_groups", "collapsed", "lost"):
+        return "collapsed"
     if is_at("over_optimised", "apart"):
         return "over_optimised"
     if is_at("evaluation", "worse"):
@@ -42,3 +52,18 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
     if is_at("reward_trend", "flat"):
         return "flat"
     return "short" if is_at("reward_trend", "short") or not findings else "unclear"
+
+
+def said_verdict(findings: Sequence[Finding], say: Words) -> str:
+    """The verdict in words; what it says of held-out rows with how uncertain that is. say: the report's words."""
+    key = run_verdict(findings)
+    signal = _MEASURED.get(key)
+    found = next((finding for finding in findings if finding.signal == signal), None)
+    if found is None:
+        return say(f"verdict.{key}")
+    rows = found.values["rows"]
+    share = "correct_frac" if found.key.endswith("correct_frac") else "reward"
+    first = found.values.get("first", found.values.get("best"))
+    values = {"first": first, "last": found.values["last"], "error": found.values["error"], "rows": rows}
+    few = "few_" if rows and rows < FEW_ROWS else ""
+    return say(f"verdict.{key}", measured=Message(f"report.verdict_measured.{few}{share}", **values))

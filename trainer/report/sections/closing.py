@@ -8,7 +8,7 @@ from trainer.report import rules
 from trainer.report.document import Block, Code, Sayings, Section, Table, Text
 from trainer.report.finding import Advice, Finding
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import run_verdict
+from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections.telling import Telling
 from trainer.text import forms
 
@@ -54,7 +54,7 @@ def changes(t: Telling) -> Section:
 def conclusion(t: Telling) -> Section:
     """The verdict, the sentences it rests on, and the first thing to do."""
     say = t.say
-    blocks: list[Block] = [Text(say(f"verdict.{run_verdict(t.findings)}"), "lead")]
+    blocks: list[Block] = [Text(said_verdict(t.findings, say), "lead")]
     because = t.of("evaluation", "reward_trend", "dead_groups", "over_optimised", "generation_floor")
     worth = [finding for finding in because if finding.level not in ("unknown", "na")]
     blocks += [Text(t.sentence(finding)) for finding in worth]
@@ -62,7 +62,7 @@ def conclusion(t: Telling) -> Section:
     if first is not None:
         _finding, advice = first
         blocks.append(Text(say(f"advice.{advice.key}", **advice.values)))
-        if advice.value is not None:
+        if advice.command or advice.changes:
             blocks.append(Code([advice.typed]))
     return Section("conclusion", say("title.conclusion"), blocks)
 
@@ -101,6 +101,32 @@ def _missing(t: Telling) -> Iterator[str]:
         yield say("missing.retaken", count=len(state.resumes))
     if state.skipped:
         yield say("missing.skipped", count=state.skipped)
+    if state.not_text:
+        yield say("missing.not_text", count=state.not_text, file="events.jsonl")
+    for message in m.damaged:
+        yield say.said(message)
+    yield from _rollouts(t)
+
+
+def _rollouts(t: Telling) -> Iterator[str]:
+    """What is wrong with the rollout files that were read for the sections before."""
+    files, say = t.m.files, t.say
+    gone = [step for step, file in sorted(files.items()) if file.gone]
+    if gone:
+        yield say("missing.rollouts_gone", count=len(gone), of=len(files), steps=gone)
+    for step, file in sorted(files.items()):
+        if file.why is not None:
+            yield say("missing.rollouts_unreadable", step=step, why=file.why)
+    damaged = [step for step, file in sorted(files.items()) if file.damaged]
+    if damaged:
+        lines = sum(file.damaged for file in files.values())
+        yield say("missing.rollouts_damaged", lines=lines, count=len(damaged), of=len(files), steps=damaged)
+    not_text = sum(file.not_text for file in files.values())
+    if not_text:
+        yield say("missing.not_text", count=not_text, file="rollouts/")
+    short = [step for step, file in sorted(files.items()) if file.missing]
+    if short:
+        yield say("missing.rollouts_short", groups=sum(files[step].missing for step in short), steps=short)
 
 
 def reading(t: Telling) -> Section:

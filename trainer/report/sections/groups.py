@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from trainer.report import series
 from trainer.report.document import Block, Completion, Group, Heading, Section, Table, Text
 from trainer.report.sections.metrics import shortened
 from trainer.report.sections.overview import signed
@@ -20,6 +21,7 @@ MOST_FILES = 200  # rollout files read for patterns: of a long run evenly chosen
 MOST_PROMPTS = 5
 MOST_GROUPS = 24  # of a step up close
 MOST_COMPLETIONS = 8  # shown of a group
+MOST_REWARD = 1e100  # whose square can be added up
 TEXT_CHARACTERS = 2000  # shown of a completion
 CLOSE_UP = (
     "train/reward",
@@ -47,8 +49,8 @@ class Seen:
     steps: int = 0
     groups: int = 0
     outcomes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    within: list[float] = field(default_factory=list)
-    means: list[float] = field(default_factory=list)
+    rewards: list[Sequence[float]] = field(default_factory=list)
+    """Of each group, those that are known."""
     distinct: list[int] = field(default_factory=list)
     size: int = 0
     prompts: dict[str, list[AskedOnce]] = field(default_factory=lambda: defaultdict(list))
@@ -61,8 +63,7 @@ class Seen:
         self.size = max(self.size, len(completions))
         self.distinct.append(len({one.text for one in completions}))
         if rewards:
-            self.within.append(statistics.pvariance(rewards))
-            self.means.append(statistics.fmean(rewards))
+            self.rewards.append(rewards)
         kept = AskedOnce(group.mean, [one.correct for one in completions])
         self.prompts[group.question].append(kept)
 
@@ -92,13 +93,34 @@ def patterns(t: Telling) -> Section:
         Text(intro),
         Table((say("patterns.outcome"), say("patterns.share")), shares, frozenset((1,))),
     ]
-    within = statistics.fmean(found.within) if found.within else 0.0
-    between = statistics.pvariance(found.means) if found.means else 0.0
-    if within + between > 0:
-        part = within / (within + between)
-        blocks.append(Text(say("patterns.variance", within=part, between=1 - part)))
+    part = share_between(found.rewards)
+    if part is not None:
+        blocks.append(Text(say("patterns.variance", within=1 - part, between=part)))
     blocks.append(Text(say("patterns.distinct", size=found.size, distinct=statistics.fmean(found.distinct))))
     return Section("patterns", say("title.patterns"), [*blocks, *_prompts(t, found)])
+
+
+def share_between(groups: Sequence[Sequence[float]]) -> float | None:
+    """The share of the rewards' variance that is between the groups and not inside them; None where nothing varies.
+
+    groups: the known rewards of each, however many. By the variance components of a one-way analysis of variance with
+    unequal group sizes, which the means' own scatter does not inflate (Searle, Casella and McCulloch 1992, 3.6); a
+    negative estimate counts as 0.
+    """
+    sizes = [len(rewards) for rewards in groups]
+    total, count = sum(sizes), len(groups)
+    if count < 2 or total <= count:
+        return None
+    if max(abs(reward) for rewards in groups for reward in rewards) > MOST_REWARD:
+        return None
+    means = [statistics.fmean(rewards) for rewards in groups]
+    grand = math.fsum(mean * size for mean, size in zip(means, sizes, strict=True)) / total
+    inside = math.fsum((reward - m) ** 2 for rewards, m in zip(groups, means, strict=True) for reward in rewards)
+    outside = math.fsum(size * (mean - grand) ** 2 for mean, size in zip(means, sizes, strict=True))
+    within = inside / (total - count)
+    usual_size = (total - sum(size * size for size in sizes) / total) / (count - 1)
+    between = max(0.0, (outside / (count - 1) - within) / usual_size)
+    return between / (within + between) if within + between > 0 else None
 
 
 def _prompts(t: Telling, found: Seen) -> Iterator[Block]:
@@ -136,7 +158,7 @@ def close_up(t: Telling) -> Section:
         points = m.points(name)
         value = (m.state.metrics.get(name) or [None] * (place + 1))[place]
         if value is not None:
-            usual = statistics.median(value for _, value in points)
+            usual = series.usual(points).median
             rows.append((name, forms.number(value), forms.number(usual)))
     seconds = m.state.seconds[place]
     if seconds is not None:
@@ -147,7 +169,7 @@ def close_up(t: Telling) -> Section:
 
 
 def _median(t: Telling) -> float:
-    return statistics.median(value for _, value in t.m.seconds)
+    return series.usual(t.m.seconds).median
 
 
 def _chosen(t: Telling) -> tuple[int, str]:

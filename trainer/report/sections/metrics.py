@@ -11,6 +11,7 @@ from trainer.report.document import Block, Charts, Section, Table, Text
 from trainer.report.material import GENERATE, Material
 from trainer.report.rules.evaluation import evals, score
 from trainer.report.sections.telling import Telling
+from trainer.run.best import Best
 from trainer.run.records import EvalEvent, SampledScores
 from trainer.run.state import PROFILED
 from trainer.show import downsampling
@@ -80,7 +81,8 @@ def _table(t: Telling) -> Table:
         found = series.usual(points)
         edge = max(1, min(10, len(points) // 2))
         first, last = (sum(v for _, v in part) / len(part) for part in (points[:edge], points[-edge:]))
-        least, most = min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])
+        values = series.values_of(points)
+        least, most = points[int(values.argmin())], points[int(values.argmax())]
         cells = [number(value) for value in (first, last, found.median)]
         cells.append(f"{number(found.low)} - {number(found.high)}")
         cells += [f"{number(value)} ({step:,})" for step, value in (least, most)]
@@ -115,7 +117,8 @@ def course(points: series.Points) -> str:
         return ""
     count = min(_COURSE, len(points))
     bounds = [len(points) * part // count for part in range(count + 1)]
-    means = [sum(v for _, v in points[a:b]) / (b - a) for a, b in itertools.pairwise(bounds)]
+    values = series.values_of(points)
+    means = [float(values[a:b].mean()) for a, b in itertools.pairwise(bounds)]
     low, high = min(means), max(means)
     top = len(_BARS) - 1
     return "".join(_BARS[round((mean - low) / (high - low) * top) if high > low else 0] for mean in means)
@@ -132,7 +135,7 @@ def drawn(t: Telling, charts: Sequence[Chart]) -> list[Charts]:
 
 def two_lines(points: series.Points, say: Words) -> list[Line]:
     """Every step faint, the mean of its neighbourhood strong; a short run has only the first."""
-    steps, values = [step for step, _ in points], [value for _, value in points]
+    steps, values = series.steps_of(points), series.column_of(points)
     width = window(len(steps))
     each = Line(say("metrics.each"), "faint", downsampling.picture(steps, values, points=MOST_POINTS // 2))
     if len(steps) < 2 * width:
@@ -164,7 +167,7 @@ def _coloured(m: Material, pattern: str, names: Sequence[str]) -> list[Line]:
 
 def curve(points: series.Points, most: int) -> series.Points:
     """For charts of several lines: smoothed, unless it is too short for that."""
-    steps, values = [step for step, _ in points], [value for _, value in points]
+    steps, values = series.steps_of(points), series.column_of(points)
     width = window(len(steps))
     if len(steps) >= 2 * width:
         return downsampling.smooth(steps, values, width, points=most)
@@ -191,7 +194,7 @@ def _spread(m: Material, say: Words) -> list[Chart]:
 
 def _smooth(points: series.Points) -> series.Points:
     """Shares of few groups leap: their mean over a stretch is drawn."""
-    steps, values = [step for step, _ in points], [value for _, value in points]
+    steps, values = series.steps_of(points), series.column_of(points)
     return downsampling.smooth(steps, values, max(1, len(points) // 50), points=MOST_POINTS // 3)
 
 
@@ -236,7 +239,17 @@ def evaluation(t: Telling) -> Section:
             f"evaluation.best_source_{'scores' if best.source == 'scores.json' else 'eval'}", epoch=best.epoch
         )
         blocks.append(Text(t.say("evaluation.best", step=best.step, value=best.value, source=source)))
+        blocks += _not_improved(t, best)
     return Section("evaluation", t.say("title.evaluation"), blocks)
+
+
+def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
+    """That the model before training was no worse than the best checkpoint."""
+    rewards = {step: score(event, "reward") for step, event in evals(t.m)}
+    before, after = rewards.get(0), best.value if best.source == "eval" else rewards.get(best.step)
+    if before is not None and after is not None and before >= after:
+        key = "not_improved" if before > after else "not_improved_same"
+        yield Text(t.say(f"evaluation.{key}", step=best.step, before=before, after=after))
 
 
 def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:

@@ -11,7 +11,7 @@ from trainer.machine.project import PROJECT
 from trainer.report import rules
 from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Material
-from trainer.report.rules.verdict import run_verdict
+from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections.telling import Telling
 from trainer.run.groups import Group
 from trainer.run.records import PlanEvent, RunFailedEvent
@@ -27,7 +27,7 @@ def summary(t: Telling) -> Section:
     total, status = m.steps_total, say(f"status.{m.status}")
     key = "summary.state" if total else "summary.state_unknown"
     state = say(key, status=status, steps=f"{m.state.last_step:,}", total=f"{total or 0:,}")
-    blocks: list[Block] = [Text(say(f"verdict.{run_verdict(t.findings)}"), "lead"), Text(state)]
+    blocks: list[Block] = [Text(said_verdict(t.findings, say), "lead"), Text(state)]
     blocks += [Text(text) for text in ended(t)]
     look = [finding for finding in rules.worst(t.findings) if finding.level in ("red", "amber")]
     if look:

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.run.groups import OUTCOMES, Group, best_of, group_of, key_of, number, raw_group
+from trainer.machine.regular_files import open_file
+from trainer.run.groups import OUTCOMES, Group, best_of, group_of, key_of, lines_of, number, raw_group
 from trainer.run.rundir import RunDir
 from trainer.ui.stamps import Stamp, stamp_of
 
@@ -55,7 +56,8 @@ class _File:
     kinds: array[int] = field(default_factory=lambda: array("b"))
     bests: array[int] = field(default_factory=lambda: array("h"))
 
-    def take(self, line: bytes) -> None:
+    def take(self, line: bytes, end: int) -> None:
+        """end: where the next line begins."""
         raw = raw_group(line)
         if raw is not None:
             mean, std = number(raw.get("reward_mean")), number(raw.get("group_std"))
@@ -67,7 +69,7 @@ class _File:
             self.kinds.append(OUTCOMES.index(raw["outcome"]))
             self.bests.append(min(32767, best_of([number(one.get("reward")) for one in raw["completions"]])))
         self.lines += 1
-        self.read += len(line)
+        self.read = end
 
     def appearances(self, step: int, key: int) -> Iterable[Appearance]:
         for n, found in enumerate(self.keys) if key in self.keys else ():
@@ -120,10 +122,10 @@ class PromptIndex:
             file = self._files[step] = _File(stamp_of(path) or (0, 0, 0))
         before = len(file.keys)
         try:
-            with path.open("rb") as lines:
+            with open_file(path) as lines:
                 lines.seek(file.read)
-                for line in lines:
-                    file.take(line)
+                for line in lines_of(lines):
+                    file.take(line, lines.tell())
                     if time.monotonic() > deadline:
                         return len(file.keys) - before
         except OSError:
@@ -139,9 +141,9 @@ class PromptIndex:
     def group(self, one: Appearance) -> Group | None:
         """That group with its texts; None when the file has changed."""
         try:
-            with self._rundir.rollouts_file(one.step).open("rb") as file:
+            with open_file(self._rundir.rollouts_file(one.step)) as file:
                 file.seek(one.offset)
-                return group_of(file.readline(), one.place)
+                return group_of(next(lines_of(file), b""), one.place)
         except OSError:
             return None
 

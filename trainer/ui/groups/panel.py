@@ -136,7 +136,8 @@ def band(group: Group, say: Words) -> str:
     elif count == 1:
         why = "single"
     else:
-        why = group.outcome if group.dead else "unused"
+        one_text = group.dead and group.outcome != "all_right" and len({one.text for one in group.completions}) == 1
+        why = "same_text" if one_text else group.outcome if group.dead else "unused"
     numbers: Sequence[str] = say("groups.numbers").split(" ")
     word = numbers[count - 2] if 2 <= count <= len(numbers) + 1 else str(count)
     first = say("groups.taught_nothing", count=word) if group.dead and count > 1 else say("groups.no_push")

@@ -89,13 +89,13 @@ class GroupsTab(Tab):
         values |= {"scrubber": _scrubber(say)}
         try:
             if look.run is None:
-                return values | _nothing(say("page.run_none"), say)
+                return values | _nothing(_none(say("page.run_none")), say)
             with look.runs.look(look.run) as seen:
                 found = known(seen)
-        except TrainerError:  # deleted between the table and the look
-            return values | _nothing(say("page.run_none"), say)
+        except TrainerError as error:
+            return values | _nothing(elements.no_run(error, say("page.run_none"), say), say)
         if not found.steps:
-            return values | _nothing(_why_none(found, say), say)
+            return values | _nothing(_none(_why_none(found, say)), say)
         return values | self._step(found, chosen(look.run, *asked), say)
 
     def _step(self, found: Known, choice: GroupChoice, say: Words) -> dict[str, Any]:
@@ -179,10 +179,15 @@ def _named(name: str, say: Words) -> list[tuple[str, str]]:
     return [(say(f"groups.{name}_{value}"), value) for value in _LISTS[name]]
 
 
+def _none(why: str) -> str:
+    return elements.element("p", why, "gg-none g-empty")
+
+
 def _nothing(why: str, say: Words) -> dict[str, Any]:
+    """why: as HTML."""
     title = elements.element("h2", say("groups.question"))
     empty: dict[str, Any] = dict.fromkeys(_PARTS, "")
-    return empty | {"question": f"{title}{elements.element('p', why, 'gg-none g-empty')}"}
+    return empty | {"question": f"{title}{why}"}
 
 
 def _why_none(found: Known, say: Words) -> str:

@@ -44,13 +44,15 @@ class HealthTab(Tab):
         question = f"{question}{elements.element('p', say('health.of', run=look.run), 'g-empty')}"
         try:
             found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run))
-        except (TrainerError, FileNotFoundError):  # deleted between the table and the look
+        except FileNotFoundError:  # deleted between the table and the look
             return {"question": question, "top": elements.element("p", say("page.run_none"), "g-empty"), "table": ""}
+        except TrainerError as error:
+            return {"question": question, "top": elements.no_run(error, say("page.run_none"), say), "table": ""}
         if found is None:
             steps = next((row.steps for row in look.table.rows if row.name == look.run), 0)
             return {"question": question, "top": views.waiting(steps, say), "table": ""}
         if found.broken:
-            wrong = elements.notice(say("health.broken", error=found.broken), "g-wrong")
+            wrong = elements.notice(say("health.broken", error=say.said(found.broken)), "g-wrong")
             return {"question": question, "top": wrong, "table": ""}
         if not found.last_step:
             none = elements.element("p", say(f"health.no_step_{'yet' if found.status in LIVE else 'ever'}"), "g-lead")

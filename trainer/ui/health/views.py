@@ -14,7 +14,7 @@ from trainer.report import rules
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.html import inline
 from trainer.report.rules.bounds import BOUNDS
-from trainer.report.rules.verdict import run_verdict
+from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections import telling
 from trainer.run.status import LIVE
 from trainer.text import Words, forms
@@ -92,7 +92,7 @@ def top(found: Diagnosis, words: Words) -> str:
         if counts[state] or state in ("red", "amber", "green")
     )
     notes = "".join(element("p", text, "g-more") for text in _notes(found, words))
-    lead = element("p", report(f"verdict.{run_verdict(found.findings)}"), "g-lead")
+    lead = element("p", said_verdict(found.findings, report), "g-lead")
     return f'{lead}<ul class="g-health-counts">{counted}</ul>{notes}'
 
 
@@ -154,7 +154,9 @@ def _span(column: str, advice: str) -> str:
 
 def _advice(signal: str, advice: Advice, found: Diagnosis, words: Words, report: Words) -> str:
     text = f"<p>{inline(report(f'advice.{advice.key}', **advice.values))}</p>"
-    typed = "".join(element("code", change) for change in advice.changes) or element("code", advice.setting)
+    typed = "".join(element("code", change) for change in advice.changes) or element("code", advice.typed)
+    if advice.command:  # it is not about settings
+        return f'<div class="g-advice">{text}{typed}</div>'
     if found.known is not None or not found.readable:  # there are no settings to begin from
         return f'<div class="g-advice">{text}{typed}</div>'
     label = words("health.train_changed" if advice.changes else "health.train_as_it_is")

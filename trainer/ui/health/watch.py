@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from trainer.errors import Problem
+from trainer.errors import Problem, TrainerError
 from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.material import GENERATE, Material
@@ -21,6 +21,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import Status
 from trainer.show.downsampling import Points, smooth
+from trainer.text import Message
 from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on
@@ -73,7 +74,7 @@ class Diagnosis:
     known: int | None = None
     readable: bool = True
     reasons: list[Problem] = field(default_factory=list)
-    broken: str = ""
+    broken: Message | None = None
 
 
 @dataclass
@@ -130,8 +131,11 @@ class Diagnoses:
             began = time.monotonic()
             try:
                 found = diagnosis(material.of(rundir, watched.follower))
+            except TrainerError as error:
+                found = Diagnosis(rundir.name, broken=error.problems[0].message())
             except Exception as error:  # whatever a log may hold: the page says so and goes on
-                found = Diagnosis(rundir.name, broken=f"{type(error).__name__}: {error}")
+                said = f"{type(error).__name__}: {error}"
+                found = Diagnosis(rundir.name, broken=Message("plain.text", text=said))
             now = time.monotonic()
         with self._lock:
             watched.found, watched.mark, watched.at, watched.took = found, mark, now, now - began

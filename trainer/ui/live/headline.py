@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from trainer.report import material
 from trainer.report.finding import Finding
 from trainer.report.rules import evaluation, groups, length, policy, reward, worst
-from trainer.report.rules.verdict import Verdict, run_verdict
+from trainer.report.rules.verdict import run_verdict, said_verdict
 from trainer.report.sections import telling
 from trainer.run.columns import Column, Table
 from trainer.run.state import RunState
@@ -35,7 +35,7 @@ RULES = (
     policy.entropy,
     length.truncation,
 )
-_SAYS_NOTHING: tuple[Verdict, ...] = ("short", "unclear")
+_SAYS_NOTHING = ("short", "unclear")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Found:
     mark: tuple[object, ...]
     t: float
     red: Finding | None
-    verdict: Verdict
+    findings: list[Finding]
     thinned: bool
 
 
@@ -81,7 +81,7 @@ def _look(seen: Seen, mark: tuple[object, ...]) -> _Found:
     m = replace(m, state=_thinned(seen.state))
     findings = [finding for rule in RULES for finding in rule(m)]
     red = next((finding for finding in worst(findings) if finding.level == "red"), None)
-    return _Found(mark, time.monotonic(), red, run_verdict(findings), len(m.state.steps) < len(seen.state.steps))
+    return _Found(mark, time.monotonic(), red, findings, len(m.state.steps) < len(seen.state.steps))
 
 
 def _sentence(found: _Found, say: Words) -> str:
@@ -90,7 +90,7 @@ def _sentence(found: _Found, say: Words) -> str:
         key = f"finding.{found.red.signal}.{found.red.key}"
         if not (found.thinned and "{count}" in told(key)):  # it would count the steps that were looked at
             return told(key, **found.red.values)
-    return "" if found.verdict in _SAYS_NOTHING else told(f"verdict.{found.verdict}")
+    return "" if run_verdict(found.findings) in _SAYS_NOTHING else said_verdict(found.findings, told)
 
 
 def _thinned(state: RunState) -> RunState:

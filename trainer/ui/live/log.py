@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from trainer.machine.regular_files import open_file
 from trainer.text import forms
 
 MOST_LINES = 200
@@ -17,7 +18,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # what a terminal would take fo
 def tail(path: Path, lines: int = MOST_LINES) -> list[str]:
     """The last lines; of a line that was written over (a progress bar) what stood there last. [] without a log."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - MOST_BYTES))
             text = file.read(MOST_BYTES).decode("utf-8", "replace")

@@ -101,13 +101,13 @@ class LiveTab(Tab):
                 return self._nothing(look.say)
             with look.runs.look(look.run) as seen:
                 return self._run(look.say, seen, look.now, *chosen)
-        except TrainerError:  # deleted between the table and the look
-            return self._nothing(look.say)
+        except TrainerError as error:
+            return self._nothing(look.say, elements.no_run(error, look.say("live.none"), look.say))
 
-    def _nothing(self, say: Words) -> dict[str, Any]:
+    def _nothing(self, say: Words, why: str = "") -> dict[str, Any]:
         empty: dict[str, Any] = dict.fromkeys(self.names, "")
         off = buttons.nothing(say)
-        state = elements.element("p", say("live.none"), "g-lead")
+        state = why or elements.element("p", say("live.none"), "g-lead")
         return (
             empty
             | self._labelled(off, say)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from trainer.errors import Problem
 from trainer.run.status import LIVE, Status
 from trainer.text import Words, forms
 from trainer.ui import elements
@@ -121,6 +122,8 @@ def button(deed: str, label: str, on: bool = True, run: str = "", more: str = ""
 
 
 def _row(row: RunRow, choice: RunChoice, chosen: bool, deeds: Sequence[Deed], words: Words) -> str:
+    if row.broken is not None:
+        return _broken(row.name, row.broken, words)
     name, *texts = cells(row, words)
     opened = row.name == choice.opened and bool(deeds)
     mark = ' class="g-chosen" aria-current="true"' if chosen else ""
@@ -150,6 +153,17 @@ def _row(row: RunRow, choice: RunChoice, chosen: bool, deeds: Sequence[Deed], wo
         for deed in deeds
     )
     return f'{line}<tr class="g-deeds"><td colspan="{len(COLUMNS) + 2}"><ul>{shown}</ul></td></tr>'
+
+
+def _broken(name: str, problem: Problem, words: Words) -> str:
+    """A run that cannot be read: why, and what to do about it. Nothing of it can be ticked or opened."""
+    said, label = problem.said(words), escape(words("runs.column_state"))
+    fix = element("span", said.fix, "g-sub") if said.fix else ""
+    return (
+        f'<tr class="g-broken"><td class="g-cell-tick"></td><td class="g-cell-run">{element("b", name)}</td>'
+        f'<td class="g-cell-state" data-label="{label}"><div>{escape(words("runs.broken"))}</div></td>'
+        f'<td colspan="{len(COLUMNS) - 1}"><div>{escape(said.what)}{fix}</div></td></tr>'
+    )
 
 
 def _hidden(text: str) -> str:

@@ -16,7 +16,7 @@ from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerErro
 from trainer.machine import gpu
 from trainer.plan import RunPlan
 from trainer.preflight import machine, templates
-from trainer.run import rundir
+from trainer.run import outputs, rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.text import Message
@@ -71,7 +71,7 @@ class Checked:
 
     @property
     def next_name(self) -> str:
-        return self.form.name or rundir.next_name(outputs_dir(), self.form.stem)
+        return self.form.name or outputs.next_name(outputs_dir(), self.form.stem)
 
 
 def check(form: Form) -> Checked:
@@ -121,7 +121,7 @@ def _name_problems(name: str | None) -> Iterator[Problem]:
     if name is None:
         return
     if not rundir.NAME.fullmatch(name):
-        yield Problem("page.name_rule", name=name[:80], instead=rundir.next_name(outputs_dir(), name))
+        yield Problem("page.name_rule", name=name[:80], instead=outputs.next_name(outputs_dir(), name))
     elif os.path.lexists(outputs_dir() / name):
         yield Problem("page.name_taken", name=name)
 

@@ -129,12 +129,13 @@ class TryItTab(Tab):
                 return self._nothing(say("tryit.no_run"), say)
             with runs.look(run) as seen:
                 return self._run(seen, say, now, wanted)
-        except TrainerError:  # deleted between the table and the look
-            return self._nothing(say("tryit.no_run"), say)
+        except TrainerError as error:
+            return self._nothing("", say, elements.no_run(error, say("tryit.no_run"), say))
 
-    def _nothing(self, why: str, say: Words) -> dict[str, Any]:
+    def _nothing(self, why: str, say: Words, shown: str = "") -> dict[str, Any]:
+        """why: as text; shown: as HTML instead."""
         empty: dict[str, Any] = dict.fromkeys(self.outputs, "")
-        question = elements.element("h2", say("tryit.question")) + elements.element("p", why, "g-empty")
+        question = elements.element("h2", say("tryit.question")) + (shown or elements.element("p", why, "g-empty"))
         off = dict.fromkeys(_BUTTONS, False)
         return empty | off | {"status": question, "answers": views.answers(None, {}, say), "timer": False}
 

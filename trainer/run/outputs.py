@@ -1,0 +1,32 @@
+"""The folder that holds the runs: what is wrong with it, and free names in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from trainer.errors import Problem
+from trainer.run.rundir import OUTPUTS_VARIABLE
+
+
+def outputs_problem(outputs: Path) -> Problem | None:
+    """What is wrong when a file is where the outputs folder, or one above it, should be."""
+    there = next(place for place in (outputs, *outputs.parents) if os.path.lexists(place))
+    if os.path.isdir(there):
+        return None
+    named = OUTPUTS_VARIABLE if os.environ.get(OUTPUTS_VARIABLE) else str(outputs)
+    key = "run.outputs_file" if there == outputs else "run.outputs_below_file"
+    return Problem(key, named, there=str(there), variable=OUTPUTS_VARIABLE)
+
+
+def next_name(outputs: Path, preset: str) -> str:
+    """A free name made from the preset's (or its file's): tiny-1, tiny-2, ..."""
+    stem = Path(preset).name.removesuffix(".toml")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:48] or "run"
+    pattern = re.compile(re.escape(stem) + r"-(\d{1,9})", re.IGNORECASE)
+    try:
+        taken = [pattern.fullmatch(name) for name in os.listdir(outputs)]
+    except FileNotFoundError:
+        taken = []
+    return f"{stem}-{1 + max((int(match[1]) for match in taken if match), default=0)}"
