@@ -256,3 +256,12 @@ def tiny_trainer(
         observer=recorder,
     )
     return trainer, recorder
+
+
+def seal(folder: Path, *names: str, **facts: Any) -> None:
+    """Write the manifest of a checkpoint anew, as it would be with these files as they are now and these facts."""
+    manifest = checkpoints.read_manifest(folder) | facts
+    manifest["files"] |= {name: checkpoints._describe(folder / name) for name in names}
+    del manifest[checkpoints.SEAL]
+    written = manifest | {checkpoints.SEAL: checkpoints._seal(manifest)}
+    (folder / checkpoints.MANIFEST).write_text(json.dumps(written, indent=1), "utf-8")

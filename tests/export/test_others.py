@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.builders import seal
 from tests.export.conftest import make_spec, new_run
 from trainer import launch
 from trainer.__main__ import main
@@ -84,10 +85,9 @@ def test_an_adapter_of_a_hub_model_names_it_with_its_commit(runs: Path, tmp_path
     shutil.copytree(runs / "lora", tmp_path / "lora")
     rundir = RunDir(tmp_path / "lora")
     rundir.spec.write_text(make_spec({"name": "someone/model"}).model_dump_json())
-    edit(rundir.checkpoint(2) / "MANIFEST.json", {"model": "someone/model@abc123"})
     config = rundir.checkpoint(2) / "adapter_config.json"
     edit(config, {"base_model_name_or_path": "someone/model"})
-    rehash(rundir.checkpoint(2), "adapter_config.json")
+    seal(rundir.checkpoint(2), "adapter_config.json", model="someone/model@abc123")
     made = export(rundir, "adapter", say=silent)
     written = json.loads((made.path / "adapter_config.json").read_text())
     assert (written["base_model_name_or_path"], written["revision"]) == ("someone/model", "abc123")
@@ -100,20 +100,13 @@ def edit(path: Path, changes: dict[str, Any]) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def rehash(folder: Path, name: str) -> None:
-    from trainer.run import checkpoints
-
-    manifest = checkpoints.read_manifest(folder)
-    manifest["files"][name] = checkpoints._describe(folder / name)
-    (folder / "MANIFEST.json").write_text(json.dumps(manifest))
-
-
 def test_the_newest_checkpoint_that_verifies_is_taken_and_a_damaged_one_asked_for_is_refused(
     runs: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(runs / "lora", tmp_path / "lora")
     rundir = RunDir(tmp_path / "lora")
     shutil.copytree(rundir.checkpoint(2), rundir.checkpoint(9))
+    seal(rundir.checkpoint(9), step=9)
     (rundir.checkpoint(9) / "adapter_model.safetensors").write_bytes(b"")
     told: list[Message | str] = []
     made = export(rundir, "adapter", say=told.append)

@@ -48,7 +48,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make_run(place, "whole", {"name": str(place / "base")}, lora=False)
     shutil.copytree(lora.checkpoint(2), lora.staging / "checkpoint-9")
     weaken(lora.staging / "checkpoint-9" / "adapter_model.safetensors")
-    facts = {key: value for key, value in checkpoints.read_manifest(lora.checkpoint(2)).items() if key != "files"}
+    own = ("files", checkpoints.SEAL)
+    facts = {key: value for key, value in checkpoints.read_manifest(lora.checkpoint(2)).items() if key not in own}
     checkpoints.publish(lora.staging / "checkpoint-9", lora.checkpoints, facts | {"step": 9})
     with EventWriter(lora.events, 1) as events:
         for step, reward in ((2, 0.7), (9, 0.3)):

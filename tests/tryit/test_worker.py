@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import seal
 from tests.tryit.conftest import answered
 from trainer import launch
 from trainer.errors import RunError
@@ -35,13 +35,10 @@ def forever(run: RunDir) -> None:
         "generation_config.json": {"eos_token_id": [1_000_000]},
     }
     for checkpoint in checkpoints.listed(run.checkpoints):
-        facts = checkpoints.read_manifest(checkpoint.path)
         for name, values in changes.items():
             path = checkpoint.path / name
             write_json(path, (read_json(path) or {}) | values)
-            data = path.read_bytes()
-            facts["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        write_json(checkpoint.path / checkpoints.MANIFEST, facts)
+        seal(checkpoint.path, *changes)
 
 
 def done(rundir: RunDir, id: str) -> Callable[[], bool]:

@@ -213,7 +213,6 @@ def test_no_door_opens_for_a_foreign_name_or_page(site: Server, folder: Path) ->
         "127.1:{port}",
         "0.0.0.0:{port}",
         "[::ffff:127.0.0.1]:{port}",
-        "127.0.0.1:80",
         "127.0.0.1:{port}0",
         "",
     ],

@@ -39,7 +39,7 @@ _IN_VALUE = re.compile(
 _PASSWORD = re.compile(r"://[^\s/@:]*:(\S+)@")
 # Settings, unlike variables, also name special tokens and variables that hold a key.
 _SETTING = re.compile(
-    r"(?:key|(?<![bep]os_)(?<!pad_)(?<!unk_)(?<!sep_)(?<!cls_)(?<!mask_)token|secret|passw(?:or)?d)$", re.I
+    r"(?:(?<!^)key|(?<![bep]os_)(?<!pad_)(?<!unk_)(?<!sep_)(?<!cls_)(?<!mask_)token|secret|passw(?:or)?d)$", re.I
 )
 
 

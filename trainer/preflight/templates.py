@@ -18,6 +18,7 @@ from trainer.data.preview import Sample
 from trainer.errors import DataError, Problem
 from trainer.memory.shapes import BUILTIN
 from trainer.rewards.library import REWARDS
+from trainer.run.checkpoints import ADAPTER_CONFIG
 from trainer.spec import RunSpec
 from trainer.text import Message
 
@@ -41,7 +42,8 @@ def inspect(spec: RunSpec) -> list[Message]:
     template = of_model(spec)
     if template is not None:
         return judge(spec, template, samples)
-    if not (folder / "tekken.json").is_file():  # mistral-common, which puts messages together itself
+    # mistral-common puts messages together itself; an adapter as a base is the check of the files' to refuse.
+    if not (folder / "tekken.json").is_file() and not (folder / ADAPTER_CONFIG).is_file():
         raise DataError(_missing(samples))
     return []
 
