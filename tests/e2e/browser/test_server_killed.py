@@ -13,7 +13,7 @@ from tests.e2e.browser.conftest import Site, Watch, start, steps, wait_for
 from trainer import launch
 from trainer.run.state import RunFollower
 
-STEPS = 16
+STEPS = 30
 SHOWN_S = 5.0
 
 
