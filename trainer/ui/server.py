@@ -143,7 +143,6 @@ def _middleware(host: str, port: int, locked: bool) -> list[Any]:
 
 
 def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
-
     from trainer.ui import exported, page
 
     logging.getLogger("uvicorn.error").addFilter(BrowserLeft())
