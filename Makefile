@@ -1,6 +1,6 @@
 # make train    start the preset PRESET (default: tiny) without a browser
 # make ui       open the page
-# make test     what CI runs: ruff, mypy, pytest (WORKERS=2 side by side)
+# make test     ruff, mypy, pytest (WORKERS=2 side by side); MARKS="not gpu and not network" adds the slow tests, as CI does
 # make setup    create .venv, or set its packages right; the others do it when it is not done yet
 # make format   let ruff put the sources in order
 # make clean    remove caches; .venv and outputs/ stay
@@ -8,6 +8,7 @@
 PYTHON ?= python3
 PRESET ?= tiny
 WORKERS ?= 2
+MARKS ?= not slow and not gpu and not network
 
 BIN := .venv/bin
 
@@ -35,7 +36,7 @@ test: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tools.setup_unsloth_cpu
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
 
 format: env
 	$(BIN)/ruff check --fix .

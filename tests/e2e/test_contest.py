@@ -23,6 +23,8 @@ from trainer.rewards.library import tiny_bert
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
 
+pytestmark = pytest.mark.slow
+
 ROWS = 6
 SHORT = (
     "model.warm_start.steps=60",

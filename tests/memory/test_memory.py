@@ -129,7 +129,6 @@ def test_builtin_model_has_the_shape_of_its_configuration(monkeypatch: pytest.Mo
     assert known("builtin/mine").params() == PUBLISHED["Qwen/Qwen3-0.6B"]
 
 
-@pytest.mark.slow
 def test_nf4_with_double_quantisation_is_about_4_127_bits() -> None:
     assert memory.nf4_bits(double_quant=True) == pytest.approx(4.127, abs=1e-3)
     assert memory.nf4_bits(double_quant=False) == 4.5

@@ -452,7 +452,6 @@ def test_load_and_plan_import_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.slow
 def test_names_of_optimizers_and_schedules_are_those_of_transformers() -> None:
     from transformers.trainer_utils import SchedulerType
     from transformers.training_args import OptimizerNames

@@ -13,6 +13,8 @@ from tests.e2e.browser.poison import Canary, listening, write_poisoned
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir
 
+pytestmark = pytest.mark.slow
+
 RUNS = ("evil-1", "evil-2")
 # A piece as a person reads it: where it is missing, the texts were not shown, and the test would prove nothing.
 SEEN = "<img src="

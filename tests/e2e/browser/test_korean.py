@@ -26,6 +26,7 @@ def _made(site: Site) -> Iterator[None]:
     yield
 
 
+@pytest.mark.slow
 def test_every_tab_of_a_run_is_korean(site: Site, new_page: Any) -> None:
     """Of one run that went wrong: tests/e2e/test_korean_page.py reads what is told of all others."""
     page = new_page(site, lang="ko", run="failed")
