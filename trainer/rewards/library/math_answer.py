@@ -22,6 +22,8 @@ LIMIT_S = 3
 """For one parse or one comparison."""
 
 _DELIMITED = re.compile(r"\$|\\boxed|\\\(|\\\[")
+_BOX = re.compile(r"\\boxed\s*\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}")
+_JOINED = re.compile(r"(?:[\s$,;&]|\\[()\[\]]|\\text\{[^{}]*\}|and|or|또는|및|와|과)*")
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 LAST_LINE = 1000
 """Characters at its end that an answer without any mark is looked for in."""
@@ -37,10 +39,13 @@ _MIXED = re.compile(r"(?<![\w./^)])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\w./])")
 _VULGAR = re.compile(" ?([\u00bc-\u00be\u2150-\u215e])")
 _SIGNS: dict[int, int | str] = {
     **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)},
-    **dict.fromkeys((0xA0, 0x2009, 0x202F), " "),
+    **dict.fromkeys((0xA0, 0x2009, 0x202F), " "),  # where they do not divide thousands
     **{0x2044: "/", 0xF7: "/", 0xD7: "*", 0xB7: "*", 0x22C5: "*", 0x2264: "<=", 0x2265: ">=", 0x2260: "\\neq "},
     **{0x221E: "\\infty ", 0x3C0: "\\pi ", 0x2208: "\\in ", 0x222A: "\\cup ", 0x2205: "\\emptyset "},
 }
+_THOUSANDS = re.compile("(?<=\\d)[\u00a0\u2009\u202f'\u2019](?=\\d{3}(?!\\d))")
+_SIGN = re.compile(r"\\\$|(?<=[A-Z])\$(?=\d)|(?<!\w)~(?=\d)")
+"""A dollar that begins no formula, and `about`."""
 _BOLD = re.compile(r"(?<![A-Za-z0-9)*])(\*{1,3})(?=\S)([^*\n]+)(?<=\S)\1(?![A-Za-z0-9(*])")
 _ROOT = re.compile("(?:\u221a|(?<![\\\\A-Za-z])sqrt)(?:\\(([^()]*)\\)|(\\d+(?:\\.\\d+)?|\\w))")
 _POWER = re.compile("(\\d ?)?([A-Za-z\u03b1-\u03c9]?)(?<=[\\w)])([\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+)")
@@ -126,12 +131,22 @@ def _read_text(text: str) -> list[Any]:
     """The same for the text of a model, in which the answer may be marked, or stand without $ signs."""
     if (tagged := _tagged(text)) is not None:
         return _read_bare(tagged)
-    text = _plain(text)
+    said = text.rpartition("</think>")[2]
+    text = _plain(_last_boxes(said if said.strip() else text))
     if not _DELIMITED.search(text):
         for answer in _unmarked(text):
             if _formulas(found := _read_bare(answer)):
                 return found
     return _read(text)
+
+
+def _last_boxes(text: str) -> str:
+    """From the last \\boxed{} on, and those that are joined to it: math-verify takes all of a text as one set."""
+    boxes = list(_BOX.finditer(text))
+    first = len(boxes) - 1
+    while first > 0 and _JOINED.fullmatch(text[boxes[first - 1].end() : boxes[first].start()]):
+        first -= 1
+    return text[boxes[first].start() :] if first > 0 else text
 
 
 def _tagged(text: str) -> str | None:
@@ -162,7 +177,7 @@ def _unmarked(text: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """In signs that math-verify reads. Of a mixed number it would read 3 * 1 / 2, of `7.` a float."""
-    text = _BOLD.sub(r"\2", spelled(text)).replace("**", "^")
+    text = _BOLD.sub(r"\2", _THOUSANDS.sub("", _SIGN.sub(" ", spelled(text)))).replace("**", "^")
     text = _VULGAR.sub(lambda found: " " + unicodedata.normalize("NFKC", found[1]), text)
     text = _ROOT.sub(r"\\sqrt{\1\2}", _POWER.sub(_raised, text)).translate(_SIGNS)
     text = _SCIENTIFIC.sub(lambda found: f"{found[1]}*10^{{{found[2] or found[3]}}}", _KOREAN.sub("", text))
