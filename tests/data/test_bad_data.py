@@ -269,6 +269,23 @@ def test_parquet(tmp_path: Path) -> None:
     assert ([row.columns for row in rows], [row.line for row in rows]) == (ROWS, [1, 2])
 
 
+def test_what_python_has_no_value_for_is_refused_at_its_row_and_two_columns_of_one_name_are_numbered(
+    tmp_path: Path,
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    path, prompts = tmp_path / "rows.parquet", pyarrow.array(["a", "b"])
+    far = pyarrow.array([0, 2**62], pyarrow.timestamp("us"))  # beyond the year 9999
+    parquet.write_table(pyarrow.table({"prompt": prompts, "answer": prompts, "at": far}), path)
+    with pytest.raises(DataError, match=r"rows\.parquet:2: cannot be read as Parquet"):
+        list(sources.read_rows(path, spec_for(path), "data.path"))
+    table = pyarrow.table([prompts, prompts, pyarrow.array(["c", "d"])], names=["prompt", "answer", "answer"])
+    parquet.write_table(table, path)
+    with pytest.raises(DataError, match=r"one of: prompt, answer \(1\), answer \(2\)"):
+        list(sources.read_rows(path, spec_for(path), "data.path"))
+
+
 def test_an_array_is_read_in_pieces_with_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     rows = [{"prompt": f"q{n} " + "가" * (n % 7 * 3000), "answer": "a"} for n in range(200)]

@@ -48,6 +48,7 @@ def refused(folder: Path, content: str | bytes, suffix: str = "csv", **data: Any
         "prompt,answer\r\r\none,1\r\r\ntwo,2",
         '"prompt\r\n(to ask)","answer\n\n(one word)"\r\none,1\r\ntwo,2\r\n',
         " prompt, answer \none,1\ntwo,2\n",
+        '"prompt", "answer"\n"one", "1"\n"two", "2"\n',
         "prompt;answer\none;1\ntwo;2\n",
         "prompt\tanswer\none\t1\ntwo\t2\n",
         "prompt|answer\none|1\ntwo|2\n",
@@ -100,6 +101,7 @@ def test_line_ends_at_the_border_of_what_is_read_at_once(tmp_path: Path) -> None
     ("content", "said"),
     [
         ("prompt,answer,\none, or more,1\n", "rows.csv:2: has 3 cells, the header has 2"),
+        ("prompt,answer,note\none,1\n", "an empty cell keeps its delimiter"),
         ("prompt,answer,answer\none,1,2\n", "'data.columns.answer=answer (1)', one of: prompt, answer (1), answer (2)"),
         ('prompt,answer\n"' + ("x" * 1023 + "\n") * (2**14 + 1), "rows.csv:2: has a cell of more than 16 MiB"),
         (KOREAN.encode("cp949"), "rows.csv:2: is not UTF-8; in cp949 it reads: 서울은 어느"),
@@ -146,8 +148,19 @@ def test_a_file_in_another_encoding_than_the_one_told_is_refused_at_its_line(tmp
         ("q,a\nl\u2019été à la plage,où\n", "mac_roman", "mac_roman"),
         ("質問,答え\nこれは何ですか,はい\n", "cp932", "cp932"),
         ("问题,答案\n中国的首都是哪里,北京\n", "gb18030", "gb18030"),
+        ("東京都,首都\n北海道,札幌\n", "cp932", None),
+        ("中國的首都是哪裡,北京\n", "big5", None),
+        ("za\u017c\xf3\u0142\u0107 g\u0119\u015bl\u0105 ja\u017a\u0144\n", "cp1250", None),
         ("вопрос,ответ\nгде,дом\n", "cp1251", None),  # noqa: RUF001
     ],
 )
 def test_an_encoding_is_proposed_where_one_is_likely(text: str, encoding: str, likely: str | None) -> None:
     assert encodings.guessed(text.encode(encoding)) == likely
+
+
+def test_a_blank_between_delimiter_and_quotes_is_no_part_of_the_text(tmp_path: Path) -> None:
+    assert read(tmp_path, 'prompt, answer\n"one, two", "1, 2"\n"three", "4"\n')[0] == {
+        "prompt": "one, two",
+        "answer": "1, 2",
+    }
+    assert read(tmp_path, 'prompt,answer\none, "two" or so\nthree,4\n')[0]["answer"] == ' "two" or so'

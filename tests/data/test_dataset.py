@@ -258,3 +258,19 @@ def test_looking_at_a_file_takes_less_memory_than_the_file(tmp_path: Path) -> No
     rows, grown = map(int, done.stdout.split())
     assert path.stat().st_size > 30_000_000
     assert (rows, grown < 12_000) == (15_000, True), f"{grown} KiB"
+
+
+def test_a_turn_has_no_key_that_only_another_one_has(tmp_path: Path, tokenizer: Any) -> None:
+    """Chat templates ask `'name' in message`: Arrow would give every turn all keys, with null in them."""
+    path = tmp_path / "rows.jsonl"
+    prompts = [[{"role": "user", "content": "one", "name": "Bo"}], [{"role": "user", "content": "two", "name": None}]]
+    path.write_text("\n".join(json.dumps({"prompt": prompt, "answer": "x"}) for prompt in prompts))
+    spec = RunSpec.model_validate(
+        {
+            "model": {"name": "m"},
+            "data": {"path": str(path)},
+            "reward": {"components": [{"function": "exact_match"}]},
+        }
+    )
+    rows = list(dataset.load(spec, tokenizer).train)
+    assert [row["prompt"][0].keys() - {"role", "content"} for row in rows] == [{"name"}, set()]

@@ -13,9 +13,9 @@ import pytest
 from trainer import presets
 from trainer.data import preview, shapes, sources
 from trainer.errors import DataError
-from trainer.rewards import check
+from trainer.rewards import building, check
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.spec import RunSpec
+from trainer.spec import Component, RunSpec
 
 Turn = dict[str, Any]
 
@@ -79,6 +79,11 @@ SHAPES: list[tuple[str, dict[str, Any], list[Turn], str]] = [
     ("Alpaca with a history", {"instruction": Q, "input": "", "output": A, "system": "Be short.",
                                "history": [["hi", "ho"]]},
      [SYSTEM, user("hi"), assistant("ho"), user(Q)], "prompt is taken from instruction, input, system, history"),
+    ("text of JSON as the prompt", {"prompt": json.dumps([user(Q)]), "answer": A}, [user(Q)],
+     "prompt is a text that spells a list of messages"),
+    ("text of Python", {"messages": str([user(Q), assistant(A)])}, [user(Q)], "the assistant's last turn"),
+    ("keys of both kinds", {"messages": [{"role": "human", "value": Q}, {"from": "gpt", "content": A}]}, [user(Q)], ""),
+    ("null in turns", {"messages": [{**user(Q), "name": None, "tool_calls": None}, assistant(A)]}, [user(Q)], ""),
     ("no image", {"prompt": Q, "answer": A, "images": [], "image": ""}, [user(Q)], ""),
 ]  # fmt: skip
 
@@ -102,6 +107,7 @@ def test_a_common_shape_is_prompt_and_answer(
         ({"log": [user(Q), assistant(A)]}, {"prompt": "log.0.content", "answer": "log.-1.content"}, ([user(Q)], A)),
         ({"q": {"a.b": {"c": Q}}, "gold": [A]}, {"prompt": "q.a.b.c", "answer": "gold.0"}, ([user(Q)], A)),
         ({"prompt": Q, "a.b": A, "a": {"b": "nested"}}, {"answer": "a.b"}, ([user(Q)], A)),
+        ({"prompt": Q, "a.b": "x", "a": {"b": {"c": A}}}, {"answer": "a.b.c"}, ([user(Q)], A)),
         ({"1": Q, "true": A}, {"prompt": "1", "answer": "true"}, ([user(Q)], A)),
     ],
 )
@@ -155,6 +161,35 @@ def test_an_argument_of_an_own_function_that_no_column_supplies_is_said_before_i
     assert sources.inspect(spec_for(path, own, columns={"label": "answer"})).rows == 2
 
 
+@pytest.mark.parametrize(
+    ("row", "advice"),
+    [
+        ({"prompt": Q, "answer": {"value": A, "aliases": [A]}}, "data.columns.answer=answer.value"),
+        ({"prompt": Q, "reward_model": {"ground_truth": {"target": [A]}}},
+         "data.columns.answer=reward_model.ground_truth.target"),
+        ({"messages": [user(Q)]}, "data.columns.answer=COLUMN"),  # its last turn is the question
+        ({"prompt": Q, "reward_model": {"ground_truth": None}}, "column answer is null"),
+    ],
+)  # fmt: skip
+def test_the_advice_for_an_answer_that_is_none_leads_on(tmp_path: Path, row: dict[str, Any], advice: str) -> None:
+    with pytest.raises(DataError) as caught:
+        sources.inspect(spec_for(write(tmp_path, row)))
+    assert advice in str(caught.value)
+
+
+def test_a_prompt_of_json_stays_a_text_where_a_template_puts_it_into_one(tmp_path: Path) -> None:
+    row = {"prompt": json.dumps([user(Q)]), "answer": A}
+    for data in ({"prompt_template": "Who speaks? {prompt}"}, {"chat": False}):
+        found = preview.preview(spec_for(write(tmp_path, row), **data), 1)[0]["prompt"]
+        assert row["prompt"] in (found if isinstance(found, str) else found[-1]["content"])
+
+
+def test_a_gold_answer_that_is_a_list_written_as_text_is_said(tmp_path: Path) -> None:
+    for answer, said in ((str([A, "four"]), True), (json.dumps([A]), True), ("[1, 2]", False), ("['a'", False)):
+        warnings = sources.inspect(spec_for(write(tmp_path, {"prompt": Q, "answer": answer}))).warnings
+        assert ("spells a list, and only that text is right" in "".join(map(str, warnings))) is said
+
+
 def test_objects_are_not_written_into_a_text(tmp_path: Path) -> None:
     path = write(tmp_path, {"chat": [user(Q)], "answer": A})
     with pytest.raises(DataError, match="column chat holds objects, and a template puts it into a text"):
@@ -188,6 +223,17 @@ def test_a_column_may_be_called_anything(tmp_path: Path) -> None:
         asked: dict[str, Any] = {"prompts": [Q, Q], "completions": [A, A], **columns}
         assert len(wrapper(**asked, **given)) == len(wrapper.objectives()[0](**asked, **given)) == 2
         assert all(len(values) == 2 for values in wrapper.light(**asked).values())
+
+
+def test_a_column_may_be_called_as_a_method_calls_its_object(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "class Judge:\n    def __call__(self, completions, **columns):\n        return [0.5] * len(completions)\n\n"
+        "score = Judge()\nmethod = score.__call__\n"
+    )
+    for name in ("score", "method"):
+        made = building.make(Component(function=name, file=str(file)))
+        assert made(completions=["a"], self=["x"], cls=["y"]) == [0.5]
 
 
 def test_a_reward_that_reads_a_name_of_trls_is_refused_with_another(tmp_path: Path) -> None:

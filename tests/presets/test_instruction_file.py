@@ -79,3 +79,18 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     for name in ("", "missing.json", "pipe"):
         with pytest.raises(SpecError, match="cannot be read"):
             load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"free_prompt": "one", "free_prompt": "two"}',
+        '{"free_prompt": "one", "free": "two"}',
+        '{"선택형": "one", "selection_prompt": "two"}',
+    ],
+)
+def test_two_texts_for_one_type_are_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "twice.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(SpecError, match="there are two texts for"):
+        load(path)

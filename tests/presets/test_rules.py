@@ -58,6 +58,10 @@ REFUSED: list[tuple[str, list[str], str]] = [
      'no component is called "rouge"; they are called "exact_match"'),
     ("half a condition", ["reward.components.0.only_if=exact_match >"],
      '"exact_match >" is neither a component\'s name nor a bound on it'),
+    ("a condition on a name that joins",
+     ['reward.components=[{function = "exact_match", name = "a<b"}, '
+      '{function = "exact_match", only_if = "a<b"}]'],
+     'the name "a<b" cannot stand in a condition'),
     ("a condition on itself", ["reward.components.0.only_if=exact_match >= 1"],
      "depends on itself: exact_match -> exact_match"),
     ("a part paid by the sum it is in",

@@ -82,3 +82,16 @@ def test_the_answer_for_votes_is_what_is_compared() -> None:
 )
 def test_position_match(completion: str, answer: str, value: float) -> None:
     assert position_match()(completions=[completion], answer=[answer]) == [pytest.approx(value)]
+
+
+@pytest.mark.parametrize(
+    ("extract", "completion", "value"),
+    [
+        ("(.*)", "42", 1.0),
+        (r"(-?\d*)", "it is 41, no: 42 apples", 1.0),
+        (r"(\d*)", "no number", 0.0),
+        ("<answer>(.*?)</answer>", "<answer>42</answer> <answer></answer>", 0.0),
+    ],
+)
+def test_a_match_of_nothing_is_not_the_last_one(extract: str, completion: str, value: float) -> None:
+    assert exact_match(extract=extract)(completions=[completion], answer=["42"]) == [value]

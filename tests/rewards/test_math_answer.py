@@ -105,3 +105,48 @@ def test_another_thread_judges_too() -> None:
 )
 def test_an_answer_is_found_without_dollars_and_patterns(completion: str, gold: str, value: float) -> None:
     assert math_answer()(completions=[completion], answer=[gold]) == [value]
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "value"),
+    [
+        ("The answer is **1/2**.", "1/2", 1.0),
+        ("so *(1,2)*", "(1,2)", 1.0),
+        ("2**10", "1024", 1.0),
+        ("2*x*3", "6x", 1.0),
+        ("sqrt(8)", r"2\sqrt{2}", 1.0),
+        ("so it is 2 \u221a2.", r"\sqrt{8}", 1.0),
+        ("Area = \u03c0 r^2 = 4\u03c0", r"4\pi", 1.0),
+        ("2pi", r"2\pi", 1.0),
+        ("ln 2", r"\ln 2", 1.0),
+        ("ln 3", r"\ln 2", 0.0),
+        ("the log is 5", "5", 1.0),
+        ("x\u00b2 + 1", "x^2+1", 1.0),
+        ("The area is 5 m\u00b2.", "5", 1.0),
+        ("10\u207b\u00b3", "0.001", 1.0),
+        ("1.5e3", "1500", 1.0),
+        ("1.5 \u00d7 10\u00b3", "1500", 1.0),
+        ("\uff14\uff12", "42", 1.0),
+        ("42", "\uff14\uff12", 1.0),
+        ("3 \u00bd", "3.5", 1.0),
+        ("3\u00a01/2", "3.5", 1.0),
+        (r"we get 3\frac{1}{2}.", "3.5", 1.0),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", 1.0),
+        ("(-\u221e, 1) \u222a (2, \u221e)", r"(-\infty,1)\cup(2,\infty)", 1.0),
+        ("(-oo, 3)", r"(-\infty,3)", 1.0),
+        ("\ub2f5\uc740 1/2\uc785\ub2c8\ub2e4.", "0.5", 1.0),
+        ("\\boxed{10,000\uc6d0}", "10000", 1.0),
+        ("1\u202f000", "1000", 1.0),
+        ("12.5", r"\$12.50", 1.0),
+        ("US$5", "5", 1.0),
+        ("~5", "5", 1.0),
+        (r"First \boxed{5}. Wait, it is \boxed{6}.", "6", 1.0),
+        (r"First \boxed{5}. Wait, it is \boxed{6}.", "5", 0.0),
+        (r"\boxed{5} or \boxed{6}", "{5, 6}", 1.0),
+        ("<think>it is 4</think>5", "5", 1.0),
+        ("ab", "ab", 1.0),
+        ("ab", "ac", 0.0),
+    ],
+)
+def test_an_answer_is_read_in_the_signs_and_marks_that_models_write(completion: str, gold: str, value: float) -> None:
+    assert math_answer()(completions=[completion], answer=[gold]) == [value]

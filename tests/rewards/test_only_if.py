@@ -144,3 +144,12 @@ def test_the_check_shows_what_is_not_paid_and_doubts_a_condition_that_gold_does_
     assert "row 0: only_if lets form, tidy count 0 on the gold answer: can the condition hold?" in map(
         str, found.warnings
     )
+
+
+@pytest.mark.parametrize(("only_if", "doubted"), [("right >= 0", True), ("right", False), ("right <= 0", False)])
+def test_the_check_doubts_a_condition_that_holds_for_everything(only_if: str, doubted: bool) -> None:
+    right = Component(function="exact_match", name="right")
+    form = Component(function="format_regex", name="form", params={"pattern": ".*"}, only_if=only_if)
+    made = ComponentRewardWrapper(Reward(components=[right, form]))
+    found = check.trial(made, [{"prompt": "p", "answer": "4"}])
+    assert ("rewards.note.always_paid" in [said.key for said in found.warnings]) is doubted

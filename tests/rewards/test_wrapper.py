@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,6 +115,19 @@ def test_rows_that_are_compared_are_asked_together_again_without_the_bad_one(mon
     monkeypatch.setitem(REWARDS, "ranks", lambda: RewardFunction(ranks, rowwise=False))
     wrapper = ComponentRewardWrapper(Reward(components=[Component(function="ranks")]))
     assert wrapper.score(prompts=["p"] * 3, completions=["a", "bad", "b"]) == [0.0, None, 1.0]
+
+
+def test_a_function_that_wants_trls_state_has_one_in_a_check_and_an_evaluation_too(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "def score(completions, trainer_state):\n"
+        "    return [trainer_state.global_step / trainer_state.max_steps] * len(completions)\n"
+    )
+    wrapper = ComponentRewardWrapper(Reward(components=[Component(function="score", file=str(file))]))
+    asked: dict[str, Any] = {"prompts": ["p"], "completions": ["a"]}
+    assert wrapper.score(**asked) == wrapper.light(**asked)["score"] == [0.0]
+    assert wrapper(**asked, trainer_state=SimpleNamespace(global_step=3, max_steps=4, log_history=[])) == [0.75]
+    assert wrapper.score(**asked) == [0.75]
 
 
 def test_a_function_that_never_worked_ends_the_run_at_once(make: Make) -> None:

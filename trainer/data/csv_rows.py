@@ -32,7 +32,9 @@ def records(file: BinaryIO, name: str) -> Iterator[Found]:
                 break
         before, delimiter = _told(head)
         head = head[before:]
-        reader = csv.reader(chain(head, texts), delimiter=delimiter or likely(head), strict=True)
+        delimiter = delimiter or likely(head)
+        spaced = _is_spaced(head, delimiter)
+        reader = csv.reader(chain(head, texts), delimiter=delimiter, skipinitialspace=spaced, strict=True)
         yield from _rows(reader, name, before)
     except DataError as error:
         yield error.problems[0]
@@ -60,10 +62,19 @@ def likely(head: Sequence[str]) -> str:
     return max(DELIMITERS, key=fits)  # the first of those that are equal
 
 
-def _parsed(head: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+def _is_spaced(head: Sequence[str], delimiter: str) -> bool:
+    """Whether a blank stands between delimiter and quotes, `one, "two, three"`: the quotes are no part of the text."""
+    if not any(cell[:1] == " " and cell.strip()[:1] == '"' for row in _parsed(head, delimiter) for cell in row):
+        return False
+    widths = [_width(row) for row in _parsed(head, delimiter, spaced=True)]
+    return len(widths) >= len(list(_parsed(head, delimiter))) and len(set(widths)) == 1
+
+
+def _parsed(head: Sequence[str], delimiter: str, spaced: bool = False) -> Iterator[list[str]]:
     """The records of the first lines that are not empty, as far as they go."""
     try:
-        yield from filter(_width, csv.reader(head, delimiter=delimiter, strict=True))
+        reader = csv.reader(head, delimiter=delimiter, skipinitialspace=spaced, strict=True)
+        yield from filter(_width, reader)
     except csv.Error:
         return
 
@@ -94,7 +105,8 @@ def _rows(reader: Any, name: str, before: int) -> Iterator[Found]:
         if not header:
             header = names(values[:width])
         elif width > len(header) or len(values) < len(header):
-            yield Problem("data.csv_cells", f"{name}:{line}", cells=len(values), wanted=len(header))
+            key = "data.csv_cells" if width > len(header) else "data.csv_few_cells"
+            yield Problem(key, f"{name}:{line}", cells=len(values), wanted=len(header))
         else:
             yield Record(line, dict(zip(header, values[: len(header)], strict=True)))
 
@@ -103,6 +115,11 @@ def names(header: Iterable[str]) -> list[str]:
     """The columns of a header: one without a name is called by its place, and of those that share a name each gets its
     number, so that nothing is taken for another."""
     found = [re.sub(r"\r\n?", "\n", cell.strip()) or f"column {place}" for place, cell in enumerate(header, 1)]
+    return numbered(found)
+
+
+def numbered(found: Sequence[str]) -> list[str]:
+    """Each of the names once."""
     called: list[str] = []
     for place, name in enumerate(found):
         if found.count(name) > 1:

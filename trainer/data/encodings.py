@@ -26,6 +26,7 @@ _CHUNK = 2**18
 _LINE_END = re.compile(r"\r\n?|\n")
 _SHOWN = 40  # characters of a line in its guessed encoding
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
+_RUN = re.compile(r"[^\x00-\x7f]{3,}")
 _EASTERN = (
     ("cp949", "[\uac00-\ud7a3]", 0.85, range(0xB0, 0xC9)),
     ("cp932", "[\u3040-\u30ff]", 0.2, range(0)),
@@ -159,7 +160,10 @@ def guessed(sample: bytes) -> str | None:
     if not western:
         return None
     likely = min(western, key=lambda encoding: len(_ODD.findall(western[encoding])))
-    letters = [letter for letter in _FOREIGN.findall(western[likely]) if letter.isalpha()]
+    foreign = _FOREIGN.findall(western[likely])
+    if 4 * sum(map(len, _RUN.findall(western[likely]))) > len(foreign):
+        return None  # bytes of another script
+    letters = [letter for letter in foreign if letter.isalpha()]
     return likely if 2 * len(_IN_WORD.findall(western[likely])) >= len(letters) else None
 
 

@@ -16,7 +16,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from trainer.data import encodings
 from trainer.data.decoding import BOM, DECODER, Found, Record, an_object, decoded, lines, not_json
@@ -156,14 +156,25 @@ def _parquet(file: BinaryIO, name: str) -> Iterator[Found]:
     import pyarrow
     from pyarrow import parquet
 
+    from trainer.data.csv_rows import numbered
+
     number = 0
     try:
         for batch in parquet.ParquetFile(file).iter_batches(batch_size=256):
-            for columns in batch.to_pylist():
+            for columns in _listed(batch.rename_columns(numbered(batch.schema.names))):
                 number += 1
                 yield Record(number, columns)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # a date beyond the year 9999, ...
         yield Problem("data.bad_parquet", f"{name}:{number + 1}", said=str(error).splitlines()[0])
+
+
+def _listed(batch: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a batch, up to the one that Python has no values for. Raises what that row raises."""
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError):
+        rows = (row for place in range(batch.num_rows) for row in batch.slice(place, 1).to_pylist())
+    yield from rows
 
 
 _READERS: dict[str, Callable[[BinaryIO, str], Iterator[Found]]] = {

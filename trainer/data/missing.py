@@ -24,6 +24,8 @@ def proposed(name: str, theirs: str, raw: Mapping[str, Any], free: Sequence[str]
     known = shapes.leaves(raw)
     turn = ".0." if is_asked else ".-1."  # of a conversation
     turns = [each for each in known if turn in each and name != "prompt"]
+    if not is_asked:  # a conversation is no answer: its last turn would be taken, the question where nothing follows
+        free = [each for each in free if each not in shapes.CONVERSATIONS and shapes.turns(raw[each]) is None]
     others = turns or (free if len(free) == 1 else [""])
     likely = _likely(theirs, known) or _likely(name, known) or others[0]
     return {

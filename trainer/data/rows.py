@@ -5,6 +5,7 @@ Imports the spec and the (light) library of rewards.
 
 from __future__ import annotations
 
+import ast
 import functools
 import string
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,9 @@ class Checker:
     columns: dict[str, tuple[Kind, int]] = field(default_factory=dict)
     """{column: (kind of its values, line of the first)}."""
     mixed: set[str] = field(default_factory=set)
-    """Columns of gold answers that hold values of several kinds."""
+    """Columns that hold values of several kinds: of gold answers, and a prompt whose turns have several keys."""
+    _places: dict[str, str] = field(default_factory=dict)
+    """{ours: what the newest record calls it} of what nobody has named."""
     _problems: list[Problem] = field(default_factory=list)
     _count: int = 0
     _missing: dict[str, tuple[list[Problem], int]] = field(default_factory=dict)
@@ -151,10 +154,9 @@ class Checker:
             self._of_the_file.append(found)
             return None
         made = shapes.mapped(found.columns, self.spec.data, self._wanted)
-        row = Row(found.line, made.columns)
-        if made.taken or made.cut:
-            for note in made.notes():
-                self._note(note, row.line)
+        row, self._places = Row(found.line, made.columns), made.taken
+        for note in made.notes():
+            self._note(note, row.line)
         self.rows += 1
         if self._first is None:
             self._first, self._raw = row, found.columns
@@ -240,13 +242,20 @@ class Checker:
             if value is None:
                 yield Problem("data.null", where, column=name)
             elif name in self._read_by_rewards and isinstance(value, dict):
-                yield Problem("data.object_read", where, column=name)
+                inner = shapes.leaves({self._place_of(name): value})
+                change = shapes.typed(shapes.change(name, inner[1] if len(inner) > 1 else "COLUMN"))
+                yield Problem("data.object_read", where, column=name, change=change)
             elif name != "prompt" and name not in self._read_by_rewards and _has_objects(value):
                 yield Problem("data.object_sent", where, column=name)
             elif name in self._read_by_rewards and isinstance(value, str) and not value.strip():
                 self._note(Message("data.odd.empty", column=name), line)
         for cut in self._cut:
             cut.look(columns.get(cut.column), line)
+            if _is_written_list(columns.get(cut.column)):
+                self._note(Message("data.odd.list", column=cut.column), line)
+        prompt = columns.get("prompt")
+        if isinstance(prompt, list) and any(isinstance(turn, dict) and len(turn) > 2 for turn in prompt):
+            self.mixed.add("prompt")  # Arrow would give every turn the keys that one of them has
         if self._count == before:
             yield from self._of_the_prompt(columns, line)
 
@@ -291,6 +300,9 @@ class Checker:
                 yield Problem(
                     "data.no_instruction", where, column=data.instruction.by, seen=repr(kind[:60]), known=known
                 )
+
+    def _place_of(self, name: str) -> str:
+        return self.spec.data.columns.get(name) or self._places.get(name, name)
 
     def _judges(self, prompt: Any) -> bool:
         """Whether the column `prompt` is sent: messages always are, anything else where a template names it."""
@@ -339,6 +351,17 @@ def checked(found: Iterable[Found], checker: Checker, limit: int | None = None) 
         if checker.rows == limit:
             break
     checker.finish()
+
+
+def _is_written_list(value: Any) -> bool:
+    """A text that spells a list of texts, as a table without types has it."""
+    if not isinstance(value, str) or not value.startswith(('["', "['")):
+        return False
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
 
 
 def _has_objects(value: Any) -> bool:

@@ -8,6 +8,7 @@ No library.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -33,6 +34,8 @@ ROLES = {
     "function": "tool",
 } | {role: role for role in ("system", "developer", "user", "assistant", "tool")}
 """{role in small letters: as chat templates call it}."""
+WHO, WHAT = ("role", "from"), ("content", "value")
+"""Keys of a turn."""
 NOTHING: Any = object()
 
 
@@ -44,11 +47,15 @@ class Mapped:
     columns: dict[str, Any]
     taken: dict[str, str] = field(default_factory=dict)
     cut: str = ""
+    written: bool = False
+    """The prompt is a text that spells a conversation, and was read as one."""
 
     def notes(self) -> Iterator[Message]:
         if self.cut:
             key = "data.odd.turns" if self.taken.get("answer") == self.cut else "data.odd.cut"
             yield Message(key, theirs=escaped(self.cut))
+        if self.written:
+            yield Message("data.odd.written")
         for ours, theirs in self.taken.items():
             if theirs != self.cut:
                 yield Message("data.odd.taken", ours=ours, theirs=escaped(theirs))
@@ -88,7 +95,7 @@ def _renamed(columns: Mapping[str, Any], data: Data) -> dict[str, Any]:
 
 
 def reach(here: Any, name: str) -> Any:
-    """What a name leads to: of the longest part of it that is a key; NOTHING where it leads nowhere."""
+    """What a name leads to, the longest keys first; NOTHING where it leads nowhere."""
     if isinstance(here, str):
         here = _parsed(here)
     if isinstance(here, list):
@@ -103,18 +110,19 @@ def reach(here: Any, name: str) -> Any:
     steps = name.split(".")
     for count in range(len(steps) - 1, 0, -1):
         key = ".".join(steps[:count])
-        if key in here:
-            return reach(here[key], ".".join(steps[count:]))
+        if key in here and (found := reach(here[key], ".".join(steps[count:]))) is not NOTHING:
+            return found
     return NOTHING
 
 
 def _parsed(text: str) -> Any:
-    """The list or object in a cell of text, as a table without types has it; any other text as it is."""
+    """The list or object in a cell of text, as a table without types has it, in JSON or as Python writes it; any other
+    text as it is."""
     if not text.startswith(("{", "[")):
         return text
     try:
-        return DECODER.decode(text)
-    except (ValueError, RecursionError):
+        return ast.literal_eval(text) if text.startswith(("[{'", "{'")) else DECODER.decode(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
 
 
@@ -136,10 +144,10 @@ def _find(name: str, found: Mapped) -> None:
         row[name] = row.pop(alike[0])
         found.taken[name] = alike[0]
     elif name == "answer":
-        for theirs in GOLD:
-            if (value := reach(row, theirs)) not in (NOTHING, None):
-                row[name], found.taken[name] = value, theirs
-                return
+        known = {theirs: value for theirs in GOLD if (value := reach(row, theirs)) is not NOTHING}
+        theirs = next((theirs for theirs in known if known[theirs] is not None), next(iter(known), None))
+        if theirs is not None:
+            row[name], found.taken[name] = known[theirs], theirs
 
 
 # ---- conversations
@@ -156,16 +164,14 @@ def turns(value: Any) -> list[dict[str, Any]] | None:
 
 
 def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, dict) and (turn.keys() >= {"role", "content"} or turn.keys() >= {"from", "value"})
+    return isinstance(turn, dict) and not any(turn.keys().isdisjoint(names) for names in (WHO, WHAT))
 
 
 def _turn(turn: dict[str, Any]) -> dict[str, Any]:
-    """As it is where it is right already."""
-    role, content = (
-        (turn["role"], turn["content"]) if "role" in turn and "content" in turn else (turn["from"], turn["value"])
-    )
+    """As it is where it is right already. Keys that hold null are left out: a table has every key in every turn."""
+    role, content = (next(turn[name] for name in names if name in turn) for names in (WHO, WHAT))
     known, text = ROLES.get(str(role).strip().lower(), role), _text(content)
-    if (turn.get("role"), turn.get("content")) == (known, text):
+    if (turn.get("role"), turn.get("content")) == (known, text) and None not in turn.values():
         return turn
     others = {key: value for key, value in turn.items() if key not in ("role", "content", "from", "value", "weight")}
     return {"role": known, "content": text} | {key: value for key, value in others.items() if value is not None}
@@ -182,9 +188,11 @@ def _text(content: Any) -> Any:
 def _as_messages(found: Mapped, data: Data, wanted: Collection[str]) -> None:
     """A prompt that is a conversation. One that was chosen by name may end with the answer."""
     prompt = found.columns["prompt"]
-    if not isinstance(prompt, list) and "prompt" not in data.columns:
+    as_it_is = data.chat and data.prompt_template == "{prompt}"
+    if not isinstance(prompt, list) and "prompt" not in data.columns and not as_it_is:
         return
     made = turns(prompt)
+    found.written = isinstance(prompt, str) and made is not None
     if made is not None and "prompt" in data.columns:
         _put(found, made, data.columns["prompt"], data, wanted)
     elif made is not None:

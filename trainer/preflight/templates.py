@@ -170,8 +170,10 @@ def _losses(template: ChatTemplate, sample: Sample, text: str, marks: str | Refu
         values = {"place": template.place, "role": message["role"], "row": sample.where}
         if _MARK.format(number).lower() not in marks.lower():
             if number == last:
-                (shown,) = template.render([{"messages": _in_parts(sample.prompt[-1:])}])
-                parts = isinstance(shown, str) and _holds(_flat(shown), message["content"])
+                alone = sample.prompt[-1:]
+                shown = template.render([{"messages": alone}, {"messages": _in_parts(alone)}])
+                held = [isinstance(text, str) and _holds(_flat(text), message["content"]) for text in shown]
+                parts = held == [False, True]
                 raise DataError(Problem("template.parts" if parts else "template.no_question", "model.name", **values))
             yield Message("template.dropped", **values)
         # What an assistant thought in an earlier turn is left out on purpose.
@@ -248,7 +250,8 @@ def _literals(pattern: Any) -> list[str]:
     if not isinstance(pattern, str):
         return []
     try:
-        parsed = re._parser.parse(pattern, re.DOTALL)  # type: ignore[attr-defined]  # re has no other way to ask
+        known = re.sub(r"\\[pP]\{[^}]*\}", r"\\w", pattern)  # `regex` has classes that `re` has not
+        parsed = re._parser.parse(known, re.DOTALL)  # type: ignore[attr-defined]  # re has no other way to ask
     except (re.error, RecursionError, OverflowError):
         return []
     runs = "".join(_required(parsed)).split("\0")

@@ -41,18 +41,31 @@ def put_in(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     return {**raw, "data": {**data, "instruction": kept}}, problems
 
 
+class _Object(dict[str, Any]):
+    """An object of JSON that knows its keys, those that are there twice too."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.keys_in_order = [key for key, _ in pairs]
+
+
 def _read(path: Path) -> dict[str, str] | Problem:
     """{type: text}."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+        found = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_Object)
     except OSError as error:
         return Problem("presets.instruction_unreadable", KEY, path=str(path), said=error.strerror or str(error))
     except (ValueError, RecursionError) as error:
         return Problem("presets.instruction_no_json", KEY, path=str(path), said=str(error))
-    if not isinstance(found, dict):
+    if not isinstance(found, _Object):
         return Problem("presets.instruction_no_object", KEY, path=str(path), seen=shown(found))
+    names = [key.removesuffix(f"_{GENERAL}") for key in found.keys_in_order]
+    kinds = [CALLED.get(name, name) for name in names]
+    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+    if twice is not None:
+        return Problem("presets.instruction_twice", KEY, path=str(path), kind=twice)
     for key, text in found.items():
         if not isinstance(text, str) or not text.strip():
             return Problem("presets.instruction_no_text", KEY, path=str(path), key=key, seen=shown(text))

@@ -160,6 +160,10 @@ def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> No
     if unpaid is not None:
         names = ", ".join(unpaid.unpaid)
         found.warnings.append(Message("rewards.note.gold_unpaid", row=unpaid.row, names=names))
+    for leaf in reward.leaves():
+        values = [one for one in found.tries if one.components[leaf.title] is not None]
+        if leaf.only_if is not None and values and not any(leaf.title in one.unpaid for one in found.tries):
+            found.warnings.append(Message("rewards.note.always_paid", name=leaf.title, only_if=leaf.only_if))
 
 
 def _judge_one(found: Trial, name: str, of_messages: bool) -> None:

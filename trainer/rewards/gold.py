@@ -98,14 +98,14 @@ def _one(value: Any) -> Gold:
 def _number(value: int | float | Decimal) -> Gold:
     if value != value or value in (math.inf, -math.inf):
         raise Unfit("rewards.gold.no_number", seen=str(value))
-    exact = Decimal(value)
-    if isinstance(value, float) and not (value.is_integer() and abs(value) < WHOLE):
-        exact = Decimal(_digits(value))
+    exact, rounded = Decimal(value), isinstance(value, float) and not (value.is_integer() and abs(value) < WHOLE)
+    if rounded:
+        exact = Decimal(_digits(float(value)))
     whole = exact == exact.to_integral_value()
     text = format(exact.quantize(Decimal(1)) if whole and abs(exact) < 10**27 else exact, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return Gold("0" if exact == 0 else text, value if isinstance(value, float) and not whole else exact)
+    return Gold("0" if exact == 0 else text, float(value) if rounded else exact)
 
 
 def _digits(value: float) -> str:

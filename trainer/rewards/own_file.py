@@ -184,12 +184,19 @@ def _refuse_unknown(function: Callable[..., Any], params: dict[str, Any], where:
         )
 
 
+def _owner(function: Callable[..., Any]) -> str | None:
+    """What a method calls its object, mostly `self`: no column can be passed under that name."""
+    method = function if inspect.ismethod(function) else getattr(function, "__call__", None)  # noqa: B004
+    return next(iter(inspect.signature(method.__func__).parameters), None) if inspect.ismethod(method) else None
+
+
 def _called(function: Callable[..., Any], params: dict[str, Any]) -> Callable[..., Any]:
     named, others = _parameters(function)
+    owner = _owner(function)
 
     def call(**arguments: Any) -> Any:
         # TRL passes every column and asks for **kwargs; here a function may leave them out.
-        given = arguments if others else {name: value for name, value in arguments.items() if name in named}
+        given = {name: value for name, value in arguments.items() if name in named or (others and name != owner)}
         found = function(**given | params)
         if not inspect.isawaitable(found):
             return found

@@ -75,6 +75,8 @@ class ComponentRewardWrapper:
         self.correct_name = reward.correct or next(iter(self.leaves))
         self._answer = known[self.correct_name].answer if self.correct_name in known else None
         self._separate = False
+        # Of the newest training batch; before the first, where a check or an evaluation asks, that of the beginning.
+        self._state = SimpleNamespace(global_step=0, epoch=0.0, max_steps=1, num_train_epochs=1)
         self._judged: set[str] = set()  # components that have ever given a value
         self._silent: dict[str, int] = {}  # batches in a row in which a component failed for all rows
         self._gaps: set[str] = set()  # components that have left rows without a value
@@ -126,7 +128,8 @@ class ComponentRewardWrapper:
         arguments = {"prompts": prompts, "completions": completions, **columns}
         answers: dict[str, Answer] = {}
         for names, runner in self._runners:
-            calls = [self._call(name, len(completions), arguments, {}) for name in names if name in self._light]
+            shared = {"trainer_state": self._state}
+            calls = [self._call(name, len(completions), arguments, shared) for name in names if name in self._light]
             answers |= runner.run(calls) if calls else {}
         return {name: answer.values for name, answer in answers.items()}
 
@@ -155,7 +158,9 @@ class ComponentRewardWrapper:
         # What TRL passes beside columns is no list of B (log_metric, environments): it belongs to no completion.
         arguments |= {name: values for name, values in columns.items() if _one_a_row(values, rows)}
         # TRL hands over the live TrainerState; another process gets its numbers and words only.
-        shared = {"trainer_state": _picklable(columns["trainer_state"])} if "trainer_state" in columns else {}
+        if "trainer_state" in columns:
+            self._state = _picklable(columns["trainer_state"])
+        shared = {"trainer_state": self._state}
         if process:
             arguments["steps"] = self.last_steps
         answers: dict[str, Answer] = {}

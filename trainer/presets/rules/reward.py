@@ -97,6 +97,10 @@ def _clips_are_ranges(spec: RunSpec) -> Iterator[Problem]:
             yield Problem("presets.no_percentiles", f"{key}.clip_percentiles", low=low, high=high)
 
 
+_UNSAYABLE = re.compile(r"[<>]|\sand\s")
+"""In a name of a component: what it would mean in a condition."""
+
+
 @rule("reward.components")
 def _conditions_name_other_components(spec: RunSpec) -> Iterator[Problem]:
     nodes = {part.title: part for _, part in _placed(spec.reward.components)}
@@ -104,6 +108,11 @@ def _conditions_name_other_components(spec: RunSpec) -> Iterator[Problem]:
     wrong = False
     for key, part in _placed(spec.reward.components):
         place, seen = f"{key}.only_if", shown(part.only_if)
+        asked = next((name for name in nodes if name in (part.only_if or "") and _UNSAYABLE.search(name)), None)
+        if asked is not None:
+            wrong = True
+            yield Problem("presets.condition_unsayable", place, seen=seen, name=shown(asked))
+            continue
         try:
             named = [condition.name for condition in part.conditions()]
         except ValueError as error:

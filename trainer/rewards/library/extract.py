@@ -55,9 +55,11 @@ class Pattern:
         return self._in_time(lambda: self._compiled.search(text, timeout=LIMIT_S)) is not None
 
     def last(self, text: str) -> str | None:
-        """Of the last match the first group that took part in it; None without a match."""
+        """Of the last match the first group that took part in it; None without a match. A match of nothing is the last
+        one only where it is the only one: `(.*)` matches the text, and nothing at its end."""
         # All matches for the last one: neither re nor regex searches from the end.
-        found = self._in_time(lambda: list(self._compiled.finditer(text, timeout=LIMIT_S)))
+        every = self._in_time(lambda: list(self._compiled.finditer(text, timeout=LIMIT_S)))
+        found = [match for match in every if match[0]] or every
         return next((group for group in found[-1].groups() if group is not None), None) if found else None
 
     def _in_time(self, call: Callable[[], T]) -> T:

@@ -22,21 +22,42 @@ LIMIT_S = 3
 """For one parse or one comparison."""
 
 _DELIMITED = re.compile(r"\$|\\boxed|\\\(|\\\[")
+_BOX = re.compile(r"\\boxed\s*\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}")
+_JOINED = re.compile(r"(?:[\s$,;&]|\\[()\[\]]|\\text\{[^{}]*\}|and|or|또는|및|와|과)*")
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 LAST_LINE = 1000
 """Characters at its end that an answer without any mark is looked for in."""
 # In the last line, with no number after it.
 _CODE = re.compile(r"`([^`]+)`[^`\d]*$")
 _SAID = re.compile(r"(?i:\banswer(?: is)?|정답은?|답은?)\s*[:=]?\s*(?!.*(?i:\banswer|답))(\S.*)$")
-_WORD = re.compile(r"(?!sqrt|log|sin|cos|tan|exp)[^\W\d_]{2,}|[:;]$")
+# Commands and names of LaTeX are none; _plain has put a backslash before the others.
+_WORD = re.compile(r"(?<!\\)(?<![^\W\d_])(?<!\\begin\{)(?<!\\end\{)(?!sqrt(?![^\W\d_]))[^\W\d_]{2,}|[:;]$")
 _LISTED = re.compile(r"[({\[].*,.*[)}\]]")
 _RELATED = re.compile(r"\S\s*[<>=\u2264\u2265]\s*\S")
 _FULL_STOP = re.compile(r"(?<=\d)\.(?!\S)")
 _MIXED = re.compile(r"(?<![\w./^)])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\w./])")
-_VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
-_SIGNS = {0x2044: "/", 0x2264: "<=", 0x2265: ">=", 0xD7: "*", 0x221E: "\\infty "}
+_VULGAR = re.compile(" ?([\u00bc-\u00be\u2150-\u215e])")
+_SIGNS: dict[int, int | str] = {
+    **{wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys((0xA0, 0x2009, 0x202F), " "),  # where they do not divide thousands
+    **{0x2044: "/", 0xF7: "/", 0xD7: "*", 0xB7: "*", 0x22C5: "*", 0x2264: "<=", 0x2265: ">=", 0x2260: "\\neq "},
+    **{0x221E: "\\infty ", 0x3C0: "\\pi ", 0x2208: "\\in ", 0x222A: "\\cup ", 0x2205: "\\emptyset "},
+}
+_THOUSANDS = re.compile("(?<=\\d)[\u00a0\u2009\u202f'\u2019](?=\\d{3}(?!\\d))")
+_SIGN = re.compile(r"\\\$|(?<=[A-Z])\$(?=\d)|(?<!\w)~(?=\d)")
+"""A dollar that begins no formula, and `about`."""
+_BOLD = re.compile(r"(?<![A-Za-z0-9)*])(\*{1,3})(?=\S)([^*\n]+)(?<=\S)\1(?![A-Za-z0-9(*])")
+_ROOT = re.compile("(?:\u221a|(?<![\\\\A-Za-z])sqrt)(?:\\(([^()]*)\\)|(\\d+(?:\\.\\d+)?|\\w))")
+_POWER = re.compile("(\\d ?)?([A-Za-z\u03b1-\u03c9]?)(?<=[\\w)])([\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+)")
+_SCIENTIFIC = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?)(?:[eE]([+-]?\d{1,3})(?![\w.]*\w)| ?x ?10\^\{?(-?\d{1,3})(?!\d)\}?)"
+)
+_NAMED = re.compile(r"(?<![\\A-Za-z])(log|ln|sin|cos|tan|exp|pi|infty|oo|inf)(?![A-Za-z])")
+_CALLED = {"oo": "infty", "inf": "infty"}
+_KOREAN = re.compile("(?<=[\\d)}])[\uac00-\ud7a3]+(?!\\w| \\d)")
+"""What follows an answer without a blank: a unit, `입니다`."""
 # Read as a formula, a word would be the product of its letters.
-_WORDY = re.compile(r"(?!sqrt)[^\W\d_]{3,}|[^\x00-\x7f]")
+_WORDY = re.compile(r"(?<!\\)(?<![^\W\d_])(?!sqrt(?![^\W\d_]))[^\W\d_]{3,}|[^\x00-\x7f]")
 
 
 def math_answer(
@@ -46,9 +67,11 @@ def math_answer(
 
     The completion is read as text. The first of these that is there counts, of several the last: what stands between
     <answer> tags; a \\boxed{} or a formula between $ signs; what stands between backticks; what follows `answer:` or
-    ends the last line and is a pair, an interval, a set, an equation or inequality (`(1,2)`, `x<3`), or the whole text
-    where it is a formula; a number. `3 1/2` is 7/2. With `extract`, a regular expression with one group, what it finds
-    is the answer and is read like the gold; nothing found gets 0.
+    ends the last line and is a pair, an interval, a set, an equation or inequality (`(1,2)`, `x<3`), holds a sign or
+    name of mathematics (`sqrt(2)`, `2pi`, `\\frac{1}{2}`) or is the whole text as a formula; a number. Bold marks,
+    full-width digits and Korean right after a number count for nothing; `3 1/2` is 7/2, `1.5e3` is 1500.
+    With `extract`, a regular expression with one group, what it finds is the answer and is read like the gold; nothing
+    found gets 0.
     The gold is one answer, bare (`1/2`, `\\frac{1}{2}`, `{1, 2}`) or between $ signs, or a list of accepted ones;
     gold_extract finds it in a longer text. A row whose gold cannot be read cannot be judged; `hello` and `답은 없다`
     cannot, `5 dollars` is 5.
@@ -59,7 +82,7 @@ def math_answer(
 
     def read(text: str) -> list[Any]:
         if extract is None:
-            return _read_text(spelled(text))
+            return _read_text(text)
         found = find(spelled(text))
         return [] if found is None else _read_bare(found)
 
@@ -69,7 +92,10 @@ def math_answer(
         wanted = [formulas for one in golds(gold) if one.text and (formulas := _formulas(_read_bare(one.text)))]
         if not wanted:
             return None
-        found = _formulas(read(text_of(completion)))
+        text = text_of(completion)
+        if extract is None and any(spelled(text).strip() == spelled(one.text).strip() for one in golds(gold)):
+            return 1.0  # `ab` is a product and looks like a word
+        found = _formulas(read(text))
         # Not symmetric: verify(gold, target) reads `x = 3` and intervals in the target more generously.
         return float(any(verify(one, found, timeout_seconds=_limit()) for one in wanted))
 
@@ -105,11 +131,22 @@ def _read_text(text: str) -> list[Any]:
     """The same for the text of a model, in which the answer may be marked, or stand without $ signs."""
     if (tagged := _tagged(text)) is not None:
         return _read_bare(tagged)
+    said = text.rpartition("</think>")[2]
+    text = _plain(_last_boxes(said if said.strip() else text))
     if not _DELIMITED.search(text):
         for answer in _unmarked(text):
             if _formulas(found := _read_bare(answer)):
                 return found
-    return _read(_plain(text))
+    return _read(text)
+
+
+def _last_boxes(text: str) -> str:
+    """From the last \\boxed{} on, and those that are joined to it: math-verify takes all of a text as one set."""
+    boxes = list(_BOX.finditer(text))
+    first = len(boxes) - 1
+    while first > 0 and _JOINED.fullmatch(text[boxes[first - 1].end() : boxes[first].start()]):
+        first -= 1
+    return text[boxes[first].start() :] if first > 0 else text
 
 
 def _tagged(text: str) -> str | None:
@@ -130,7 +167,7 @@ def _unmarked(text: str) -> Iterator[str]:
     words = last.split()
     ends = [place for place, word in enumerate(words, 1) if _WORD.search(word)]
     formula = " ".join(words[max(ends, default=0) :])
-    if _LISTED.fullmatch(formula):
+    if _LISTED.fullmatch(formula) or "\\" in formula:
         yield formula
     elif _RELATED.search(formula):
         yield formula.rpartition(", ")[2]
@@ -139,9 +176,20 @@ def _unmarked(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Mixed numbers as fractions and no full stop after a number: math-verify reads 3 * 1 / 2 and a float."""
-    text = _VULGAR.sub(lambda found: " " + unicodedata.normalize("NFKC", found[0]), text).translate(_SIGNS)
+    """In signs that math-verify reads. Of a mixed number it would read 3 * 1 / 2, of `7.` a float."""
+    text = _BOLD.sub(r"\2", _THOUSANDS.sub("", _SIGN.sub(" ", spelled(text)))).replace("**", "^")
+    text = _VULGAR.sub(lambda found: " " + unicodedata.normalize("NFKC", found[1]), text)
+    text = _ROOT.sub(r"\\sqrt{\1\2}", _POWER.sub(_raised, text)).translate(_SIGNS)
+    text = _SCIENTIFIC.sub(lambda found: f"{found[1]}*10^{{{found[2] or found[3]}}}", _KOREAN.sub("", text))
+    text = _NAMED.sub(lambda found: f"\\{_CALLED.get(found[1], found[1])} ", text)
     return _MIXED.sub(_improper, _FULL_STOP.sub("", text))
+
+
+def _raised(found: re.Match[str]) -> str:
+    """x\u00b2 as x^{2}; the square of a metre stays a unit."""
+    if found[1] and found[2] == "m":
+        return found[0]
+    return f"{found[1] or ''}{found[2]}^{{{unicodedata.normalize('NFKC', found[3]).replace(chr(0x2212), '-')}}}"
 
 
 def _improper(found: re.Match[str]) -> str:
@@ -152,7 +200,7 @@ def _improper(found: re.Match[str]) -> str:
 def _read_bare(answer: str) -> list[Any]:
     """The same for a text that is nothing but the answer, where a formula may stand without $ signs."""
     tagged = _tagged(answer)
-    answer = _plain(spelled(answer if tagged is None else tagged)).strip().strip("`")
+    answer = _plain(answer if tagged is None else tagged).strip().strip("`")
     if _DELIMITED.search(answer) or ("\\" not in answer and _WORDY.search(answer)):
         return _read(answer)
     found = _read(f"${answer}$")
