@@ -16,7 +16,7 @@ from typing import Any
 from trainer import preflight, presets
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
-from trainer.machine.project import PROJECT
+from trainer.machine.project import PROJECT, in_full
 from trainer.presets.explain import dotted
 from trainer.run import checkpoints, settings, spec_file
 from trainer.run.records import AlertEvent
@@ -123,7 +123,7 @@ def _overridden(rundir: RunDir, spec: RunSpec, overrides: Sequence[str]) -> dict
             problems.append(Problem("launch.set_empty", f"--set {key}=", seen=known[key]))
     if problems:
         raise RunError(problems)
-    return {key: (known[key], str(Path(value).expanduser().absolute())) for key, value in given}
+    return {key: (known[key], str(in_full(value))) for key, value in given}
 
 
 def _with_shipped(spec: RunSpec) -> tuple[RunSpec, dict[str, tuple[str, str]]]:

@@ -11,11 +11,11 @@ from typing import NamedTuple, Self
 from trainer.errors import Problem, RunError
 from trainer.machine.folders import make_private
 from trainer.machine.process import Lock
+from trainer.machine.project import PROJECT, STATE_VARIABLE, named_folder
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
 from trainer.text import Message
 
-STATE_VARIABLE = "ONEGRPO_STATE"
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
 
@@ -41,7 +41,7 @@ class Holder(NamedTuple):
         try:
             found = plain.groupdict() if plain else json.loads(note)
             return cls(str(found["use"]), str(found["run"]), int(found["pid"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             return None
 
 
@@ -74,11 +74,11 @@ def _gpu_problem(uuid: str, lock: Lock) -> Problem:
 
 def state_dir() -> Path:
     """Where locks that concern the machine live: $ONEGRPO_STATE, else the user's state folder."""
-    named = os.environ.get(STATE_VARIABLE)
-    if named:
-        return Path(named)
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "onegrpo"
+    if named := named_folder(STATE_VARIABLE):
+        return named
+    home = Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))
+    # Neither where a path is relative nor where a user has no home, as some containers' have none.
+    return (home if home.is_absolute() else PROJECT / ".cache") / "onegrpo"
 
 
 def make_state_dir() -> Path:
