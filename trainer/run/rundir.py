@@ -259,7 +259,7 @@ class RunDir:
         number = 1
         while any(self._numbered(path, number).exists() for path in (self.spec, self.plan)):
             number += 1
-        for path in (self.plan, self.spec):
+        for path in filter(Path.is_file, (self.plan, self.spec)):
             shutil.copy2(path, self._numbered(path, number))
         write_json(self.plan, plan)
         spec_file.write(self.spec, self.spec_copy, spec)
