@@ -326,13 +326,18 @@ def test_a_checkpoint_that_a_kill_left_unsaid_is_counted(make_run: Callable[...,
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"other": 1}\n', "\x00"])
-def test_rows_that_cannot_be_read_are_said_before_anything_is_set_aside(tmp_path: Path, content: str) -> None:
-    run = made()
+@pytest.mark.parametrize("named", [True, False])
+def test_rows_that_cannot_be_read_are_said_before_anything_is_set_aside(
+    tmp_path: Path, content: str, named: bool
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(ROWS)
+    run = made("tiny-1", *([] if named else [f"data.path={rows}"]))
     publish(run, 2, 4)
     before = run.spec.read_bytes()
-    (tmp_path / "rows.jsonl").write_text(content)
+    rows.write_text(content)
     with pytest.raises(TrainerError):
-        launch.resume(run, "no.such.module", "2", overrides=[f"data.path={tmp_path / 'rows.jsonl'}"])
+        launch.resume(run, "no.such.module", "2", overrides=[f"data.path={rows}"] if named else [])
     assert [checkpoint.step for checkpoint in checkpoints.listed(run.checkpoints)] == [2, 4]
     assert run.spec.read_bytes() == before and not run.log_file(1).exists()
 

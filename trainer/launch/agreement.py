@@ -86,11 +86,11 @@ def agree(rundir: RunDir, overrides: Sequence[str], force: bool, saved: Sequence
     missing = [*_missing(rundir, spec, before), *preflight.gone(spec)]
     if missing:
         raise RunError(missing)
-    if any(key.startswith("data.") for key in moved):
-        sources.inspect(spec)  # before anything is set aside or written
-    alerts = [*_of_settings(rundir, changed), *_of_paths(moved | shipped), *_of_checkpoints(rundir, saved)]
     now = hashes(spec)
-    alerts += _of_contents(spec, now, before)
+    contents = list(_of_contents(spec, now, before))
+    if contents or any(key.startswith("data.") for key in moved):
+        sources.inspect(spec)  # other rows are looked at before anything is set aside or written
+    alerts = [*_of_settings(rundir, changed), *_of_paths(moved | shipped), *_of_checkpoints(rundir, saved), *contents]
     return Agreement(spec, alerts, now, force or any(key.startswith("data.") for key in moved))
 
 
