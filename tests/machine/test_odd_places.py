@@ -14,6 +14,7 @@ import pytest
 from trainer import launch
 from trainer.data import chat_template
 from trainer.engine import builtin
+from trainer.errors import RunError
 from trainer.launch.locks import Holder
 from trainer.machine import spawn
 from trainer.machine.process import Identity, Lock
@@ -125,3 +126,13 @@ def test_a_user_without_a_home_has_a_state_folder_and_paths_of_nobody_are_paths(
     monkeypatch.setenv("XDG_STATE_HOME", "state")  # not a path at all, by its own rules
     assert launch.state_dir() == PROJECT / ".cache" / "onegrpo"
     assert in_full("~nobody-here/a") == tmp_path / "~nobody-here" / "a"
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_a_state_folder_that_cannot_be_made_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ONEGRPO_STATE", str(tmp_path / "file" / below))
+    with pytest.raises(RunError, match="ONEGRPO_STATE=FOLDER"):
+        launch.make_state_dir()

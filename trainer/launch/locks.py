@@ -12,6 +12,7 @@ from trainer.errors import Problem, RunError
 from trainer.machine.folders import make_private
 from trainer.machine.process import Lock
 from trainer.machine.project import PROJECT, STATE_VARIABLE, named_folder
+from trainer.machine.regular_files import why
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
 from trainer.text import Message
@@ -82,9 +83,12 @@ def state_dir() -> Path:
 
 
 def make_state_dir() -> Path:
-    """The same, made where it is missing; only its user may enter. Raises OSError."""
+    """The same, made where it is missing; only its user may enter. Raises RunError where it cannot be."""
     folder = state_dir()
-    make_private(folder, named=bool(os.environ.get(STATE_VARIABLE)))
+    try:
+        make_private(folder, named=bool(os.environ.get(STATE_VARIABLE)))
+    except OSError as error:
+        raise RunError(Problem("launch.no_state", str(folder), said=why(error), variable=STATE_VARIABLE)) from error
     return folder
 
 
