@@ -151,7 +151,7 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     blocks.queue(max_size=64, default_concurrency_limit=8)
     try:
         blocks.launch(
-            server_name=host,
+            server_name=_in_address(host),
             server_port=port,
             auth=access,
             auth_message=login.rule() if access else None,
@@ -179,11 +179,15 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     return blocks
 
 
+def _in_address(host: str) -> str:
+    """As it stands in an address, where an IPv6 one has brackets; Gradio takes it so as well."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def _say(host: str, port: int, locked: bool) -> None:
-    shown = "localhost" if host in ("0.0.0.0", "::") else host
-    shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
+    shown = "localhost" if host in ("0.0.0.0", "::", "[::]") else host
     say = text.here()
-    put(f"page  http://{shown}:{port}")  # programs look for this line: the same in every language
+    put(f"page  http://{_in_address(shown)}:{port}")  # programs look for this line: the same in every language
     put(say("page.runs_in", folder=outputs_dir()))
     if locked and not is_loopback(host):
         put(say("page.unencrypted", port=port), sys.stderr)
