@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from trainer.data.template_process import MOST_CHARACTERS
 from trainer.errors import DataError, Problem
 from trainer.machine.project import CACHE_VARIABLE, PROJECT, named_folder
 from trainer.memory.shapes import BUILTIN
@@ -67,7 +68,7 @@ class ChatTemplate:
                 Problem("template.syntax", "model.name", place=self.at(found["line"]), said=found["syntax"])
             )
         if "large" in found:
-            raise DataError(Problem("template.large", "model.name", place=self.place))
+            raise _too_large(self.place)
         raise DataError(Problem("template.endless", "model.name", place=self.place, seconds=cpu_s))
 
     def at(self, line: int | None) -> str:
@@ -92,9 +93,21 @@ def ended(place: str, cpu_s: float = ROW_CPU_S) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
     try:
         yield
+    except MemoryError as error:  # of one piece of text that no machine holds
+        raise _too_large(place) from error
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def refuse_large(text: Any, place: str) -> None:
+    """Raises DataError for more than a template makes in a process of its own."""
+    if isinstance(text, str) and len(text) > MOST_CHARACTERS:
+        raise _too_large(place)
+
+
+def _too_large(place: str) -> DataError:
+    return DataError(Problem("template.large", "model.name", place=place))
 
 
 @functools.lru_cache(maxsize=8)  # a page asks again with every key that is pressed
