@@ -12,17 +12,20 @@ from typing import Any
 import pytest
 
 from trainer import launch
-from trainer.data import chat_template
+from trainer.data import chat_template, files
 from trainer.engine import builtin
-from trainer.errors import RunError
+from trainer.errors import DataError, RewardError, RunError
 from trainer.launch.locks import Holder
 from trainer.machine import spawn
 from trainer.machine.process import Identity, Lock
 from trainer.machine.project import PROJECT, in_full
 from trainer.machine.regular_files import NotAFile, open_to_write
+from trainer.memory import formats
+from trainer.rewards import own_file
 from trainer.run import rollouts
 from trainer.run.rundir import outputs_dir
 from trainer.spec import RunSpec
+from trainer.wandb_import import exported_files
 
 Spoil = Callable[[Path], object]
 
@@ -136,3 +139,20 @@ def test_a_state_folder_that_cannot_be_made_is_said(
     monkeypatch.setenv("ONEGRPO_STATE", str(tmp_path / "file" / below))
     with pytest.raises(RunError, match="ONEGRPO_STATE=FOLDER"):
         launch.make_state_dir()
+
+
+def test_files_that_people_name_are_not_waited_for_either(tmp_path: Path) -> None:
+    for name in ("own.py", "config.json", "tokenizer_config.json", "a.csv", "config.yaml", "rows.jsonl"):
+        os.mkfifo(tmp_path / name)
+    named = str(tmp_path / "own.py")
+    assert "it is a named pipe" in str(own_file.problems(named, "mine", "mine")[0])
+    for read in (own_file.read, own_file.rewards_in):
+        with pytest.raises(RewardError, match="it is a named pipe"):
+            read(named)
+    assert formats.of(str(tmp_path)).format == "plain"
+    assert chat_template.settings(tmp_path) == {}
+    with pytest.raises(DataError, match="it is a named pipe"):
+        exported_files.read([tmp_path / "a.csv"])
+    with pytest.raises(DataError, match="--labels PATH") as error:
+        list(files.records(tmp_path / "rows.jsonl", "--labels"))
+    assert "--set" not in str(error.value)

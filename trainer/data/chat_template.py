@@ -22,6 +22,7 @@ from typing import Any
 from trainer.data.template_process import MOST_CHARACTERS
 from trainer.errors import DataError, Problem
 from trainer.machine.project import CACHE_VARIABLE, PROJECT, named_folder
+from trainer.machine.regular_files import read_file
 from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
 
@@ -183,8 +184,8 @@ def folder_of(spec: RunSpec) -> Path | None:
 
 def settings(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_file(folder / SETTINGS))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -203,6 +204,6 @@ def specials(folder: Path) -> dict[str, str]:
 def _text(path: Path) -> str:
     """Raises DataError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path).decode("utf-8")
     except (OSError, ValueError) as error:
         raise DataError(Problem("template.unreadable", "model.name", place=str(path), said=str(error))) from error
