@@ -139,6 +139,13 @@ def test_a_state_folder_that_cannot_be_made_is_said(
     monkeypatch.setenv("ONEGRPO_STATE", str(tmp_path / "file" / below))
     with pytest.raises(RunError, match="ONEGRPO_STATE=FOLDER"):
         launch.make_state_dir()
+    monkeypatch.setenv("ONEGRPO_STATE", str(tmp_path / "state"))
+    assert launch.make_state_dir("inside").is_dir()
+    (launch.state_dir() / "page").touch()
+    os.mkfifo(launch.state_dir() / "gpu-x.lock")
+    for act in (lambda: launch.make_state_dir("page"), lambda: launch.hold_gpu_lock("x", "tiny-1", 0.0)):
+        with pytest.raises(RunError, match="ONEGRPO_STATE=FOLDER"):
+            act()
 
 
 def test_files_that_people_name_are_not_waited_for_either(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -60,7 +62,9 @@ def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
 def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
     """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
     lock = Lock(make_state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(Holder.mine(use, run).stored(), wait_s):
+    with _in_state_dir(lock.path):
+        taken = lock.take(Holder.mine(use, run).stored(), wait_s)
+    if not taken:
         raise RunError(_gpu_problem(uuid, lock))
     return lock
 
@@ -82,14 +86,23 @@ def state_dir() -> Path:
     return (home if home.is_absolute() else PROJECT / ".cache") / "onegrpo"
 
 
-def make_state_dir() -> Path:
-    """The same, made where it is missing; only its user may enter. Raises RunError where it cannot be."""
+def make_state_dir(below: str = "") -> Path:
+    """The same, or a folder in it, made where it is missing; only its user may enter. Raises RunError where it cannot
+    be."""
     folder = state_dir()
-    try:
+    with _in_state_dir(folder):
         make_private(folder, named=bool(os.environ.get(STATE_VARIABLE)))
+        if below:
+            make_private(folder / below, named=False)
+    return folder / below
+
+
+@contextmanager
+def _in_state_dir(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RunError(Problem("launch.no_state", str(folder), said=why(error), variable=STATE_VARIABLE)) from error
-    return folder
 
 
 def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:

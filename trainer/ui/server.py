@@ -21,7 +21,6 @@ from trainer.console.headless import Interrupts
 from trainer.console.printing import put
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
-from trainer.machine.folders import make_private
 from trainer.machine.project import PROJECT
 from trainer.run.rundir import outputs_dir
 from trainer.ui import login
@@ -77,9 +76,7 @@ def set_environment(host: str) -> None:
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    kept = launch.make_state_dir() / "page"
-    make_private(kept, named=False)
-    os.environ["GRADIO_TEMP_DIR"] = str(kept)
+    os.environ["GRADIO_TEMP_DIR"] = str(launch.make_state_dir("page"))
     # Tries at the password are counted by address: who is connected, not who X-Forwarded-For says (uvicorn believes it
     # from this machine, where `ssh -L` ends too).
     os.environ["FORWARDED_ALLOW_IPS"] = ""
