@@ -84,12 +84,17 @@ def write_run(outputs: Path, name: str, events: list[Event], title: str = "A sma
 def publish(run: RunDir, *steps: int) -> None:
     """Checkpoints of two steps an epoch."""
     for step in steps:
-        folder = run.staging / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
-            (folder / name).write_bytes(name.encode())
-        (folder / "trainer_state.json").write_text(json.dumps({"epoch": step / 2, "global_step": step}))
-        checkpoints.publish(folder, run.checkpoints, {"step": step})
+        checkpoints.publish(staged(run, step), run.checkpoints, {"step": step})
+
+
+def staged(run: RunDir, step: int) -> Path:
+    """A complete checkpoint that was not published yet."""
+    folder = run.staging / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (folder / name).write_bytes(name.encode())
+    (folder / "trainer_state.json").write_text(json.dumps({"epoch": step / 2, "global_step": step}))
+    return folder
 
 
 def evaluated(step: int, reward: float | None, at: str = "during") -> dict[str, Any]:

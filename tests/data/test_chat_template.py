@@ -1,12 +1,14 @@
 """trainer.data.chat_template: where a template stands, the same text as transformers, and an end to what has none."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainer.data import chat_template
+from tests.builders import tiny_model
+from trainer.data import chat_template, dataset
 from trainer.data.chat_template import ChatTemplate, Refusal
 from trainer.errors import DataError
 from trainer.spec import RunSpec
@@ -97,3 +99,42 @@ def test_a_template_is_found_where_transformers_finds_it(tmp_path: Path) -> None
     with pytest.raises(DataError, match="cannot be read"):
         found()
     assert chat_template.of_model(spec_of(tmp_path / "none")) is None
+
+
+FOR_ONE_ROW = (
+    "{%% if 'seven' in messages[0].content %%}%s{%% endif %%}"
+    "{{ messages[0].content }}{%% if add_generation_prompt %%}<assistant>{%% endif %%}"
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "of_row", "of_model"),
+    [
+        (
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "does not end",
+            "not end: it",
+        ),
+        ("{% for a in range(99999) %}{{ 'word ' * 99 }}{% endfor %}", "makes more text", "makes more text than"),
+        ("{{ messages[0].content * 10 ** 15 }}", "makes more text", "makes more text than"),
+    ],
+)
+def test_a_template_that_is_endless_for_one_row_is_ended_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, of_row: str, of_model: str
+) -> None:
+    monkeypatch.setattr(dataset, "ended", lambda place: chat_template.ended(place, 0.4))
+    _, tokenizer = tiny_model()
+    tokenizer.chat_template = FOR_ONE_ROW % what
+    rows = tmp_path / "rows.jsonl"
+    texts = ("one", "two", "seven", "four")
+    rows.write_text("".join(json.dumps({"prompt": text, "answer": "x"}) + "\n" for text in texts))
+    spec = spec_of(tmp_path)
+    spec = spec.model_copy(update={"data": spec.data.model_copy(update={"path": str(rows)})})
+    before = signal.getsignal(signal.SIGVTALRM)
+    with pytest.raises(DataError, match=f"{of_row} .*messages of row 3"):
+        dataset.load(spec, tokenizer)
+    with pytest.raises(DataError, match=of_model):  # of a chat and of Try it
+        dataset.prompt_ids([{"role": "user", "content": "seven"}], tokenizer)
+    assert dataset.prompt_ids([{"role": "user", "content": "one"}], tokenizer)
+    assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0.0
+    assert signal.getsignal(signal.SIGVTALRM) == before

@@ -20,7 +20,7 @@ SHORT = ["model.warm_start.steps=4", "model.warm_start.batch_size=8"]
 
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str, *overrides: str) -> tuple[str, Path]:
     """(sha256 of the weights, folder) of a model made in a cache of its own."""
-    monkeypatch.setenv(builtin.CACHE_VARIABLE, str(tmp_path / cache))
+    monkeypatch.setenv("ONEGRPO_CACHE", str(tmp_path / cache))
     folder = builtin.ensure(presets.load("tiny", [*SHORT, *overrides]))
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(), folder
 

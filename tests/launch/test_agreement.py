@@ -19,6 +19,7 @@ from trainer.launch import agreement
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT
 from trainer.run import checkpoints, settings, spec_file
+from trainer.run.records import CheckpointEvent
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import files
 
@@ -322,3 +323,32 @@ def test_a_checkpoint_that_a_kill_left_unsaid_is_counted(make_run: Callable[...,
     ((event,),) = [[one for one in told if isinstance(one, CheckpointEvent)]]
     assert (event.step, event.name, event.verified) == (2, "checkpoint-2", True)
     assert event.bytes == checkpoints.size(run.checkpoint(2))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"other": 1}\n', "\x00"])
+@pytest.mark.parametrize("named", [True, False])
+def test_rows_that_cannot_be_read_are_said_before_anything_is_set_aside(
+    tmp_path: Path, content: str, named: bool
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(ROWS)
+    run = made("tiny-1", *([] if named else [f"data.path={rows}"]))
+    publish(run, 2, 4)
+    before = run.spec.read_bytes()
+    rows.write_text(content)
+    with pytest.raises(TrainerError):
+        launch.resume(run, "no.such.module", "2", overrides=[f"data.path={rows}"] if named else [])
+    assert [checkpoint.step for checkpoint in checkpoints.listed(run.checkpoints)] == [2, 4]
+    assert run.spec.read_bytes() == before and not run.log_file(1).exists()
+
+
+def test_that_no_checkpoint_is_left_of_those_that_were_saved_is_said() -> None:
+    run = made()
+    publish(run, 2)
+    saved = [CheckpointEvent(step=2), CheckpointEvent(step=4)]
+    assert agreement.agree(run, [], False, saved).alerts == []
+    shutil.rmtree(run.checkpoints)
+    (alert,) = agreement.agree(run, [], False, saved).alerts
+    assert (alert.level, alert.key) == ("warn", "checkpoints_gone")
+    assert "checkpoint-2, checkpoint-4" in alert.text and "starts over at its first step" in alert.text
+    assert agreement.agree(run, [], False).alerts == []  # one that never saved any starts where it began

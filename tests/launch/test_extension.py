@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,3 +191,14 @@ def test_the_command_says_what_is_planned_and_how_to_go_on(capsys: Capture) -> N
     assert "note: optim.lr_scheduler_type = linear" in out
     assert f"python app.py --headless --resume {run.name} goes on from checkpoint-4" in out
     assert RunDir.open(outputs_dir(), run.name).read_spec().optim.max_steps == 8
+
+
+@pytest.mark.parametrize("spoil", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: None])
+def test_what_is_no_plan_is_replaced_and_not_kept(spoil: Callable[[Path], None]) -> None:
+    run = made(events=FINISHED)
+    for path in (run.plan, run.spec_copy):
+        path.unlink()
+        spoil(path)
+    launch.extend(run, 4)
+    assert read_json(run.plan) and read_json(run.spec_copy) == read_json(run.spec)
+    assert [path.name for path in run.path.glob("*.1.json")] == ["spec.1.json"]

@@ -63,7 +63,8 @@ def test_a_setting_that_holds_a_key_is_replaced_and_one_that_names_something_sta
 def test_names_that_are_secret_and_names_that_only_look_like_it(secret: bool) -> None:
     names = {
         True: "GITHUB_PAT PAT AZURE_PAT_2 deploypat DB_PASS PASSPHRASE MYSQL_PWD DB_PW SENTRY_DSN AWS_REGION "
-        "SESSION_ID XSRF_COOKIE ONEGRPO_AUTH npm_config__auth AUTHORIZATION SLACK_WEBHOOK_URL GH_CREDS REDISCLI_AUTH "
+        "LDAP_BINDPW ROOTPW_2 SESSION_ID XSRF_COOKIE ONEGRPO_AUTH npm_config__auth AUTHORIZATION SLACK_WEBHOOK_URL "
+        "GH_CREDS REDISCLI_AUTH "
         "AZURE_STORAGE_CONNECTION_STRING GOOGLE_APPLICATION_CREDENTIALS",
         False: "PATH LD_LIBRARY_PATH PYTHONPATH PATHEXT PWD OLDPWD PATTERN DISPATCH COMPAT GIT_AUTHOR_NAME XAUTHORITY "
         "HOME HF_HOME LANG OMP_NUM_THREADS CUDA_VISIBLE_DEVICES SSL_CERT_FILE TMPDIR USER",
@@ -78,10 +79,14 @@ def test_values_that_hold_a_password_and_values_that_only_look_like_it(secret: b
             *("postgres://u:p@h/db", "redis://:p@h:1", "http://u:p@proxy:3128", "u:p@proxy:3128", "https://t0ken@h/r"),
             *("postgresql+psycopg2://u:p/q@h/db", "amqp://h1,amqp://u:p@h2", "host=h password=p", "Server=h;Pwd=p;"),
             *("jdbc:mysql://h/d?user=u&password=p", "https://h/x?v=1&sig=abc", "sudo API_KEY=x make"),
+            *("https://h/cb#access_token=a", "https://h/?auth=a", "https://hooks.slack.com/services/T0/B0/a"),
+            *("https://discord.com/api/webhooks/1/a", "https://api.telegram.org/bot123:A/send", '{"private_key": "a"}'),
+            *("-----BEGIN PRIVATE KEY-----\na", "hf_" + "aB3" * 8, "sk-proj-" + "a" * 24, "ghp_" + "a" * 36),
         ],
         False: [
             *("http://proxy:3128", "https://h/@user", "/usr/bin:/bin", "me@h.example", "git@h:o/r", "a:b", "https://h:443/"),
             *("rs=0:di=01;34:*.tar=01", "localhost,127.0.0.1,::1", "expandable_segments:True", "https://h/?a=1&b=2"),
+            *("/data/hf_models_cache_of_everybody", "task-one-two-three-four-five", "https://h/?author=me"),
         ],
     }[secret]  # fmt: skip
     assert [value for value in values if is_secret("X", value) is not secret] == []

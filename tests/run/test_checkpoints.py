@@ -365,3 +365,17 @@ def test_the_epoch_is_what_transformers_put_down(tmp_path: Path) -> None:
     for said, epoch in (("0.5", 0.5), ("null", 0.0), ("3", 3.0)):
         (tmp_path / checkpoints.STATE).write_text(f'{{"epoch": {said}}}')
         assert checkpoints.Checkpoint(tmp_path, 1).epoch() == epoch
+
+
+def test_what_has_only_the_name_of_a_checkpoint_goes_like_one(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "checkpoint-1").touch()
+    (folder / "checkpoint-2").symlink_to(elsewhere)
+    (folder / "checkpoint-3").symlink_to("checkpoint-3")
+    os.mkfifo(folder / "checkpoint-4")
+    (folder / "checkpoint-5").mkdir()
+    assert len(checkpoints.rotate(folder, keep=1)) == 4
+    assert [path.name for path in folder.iterdir()] == ["checkpoint-5"] and elsewhere.is_dir()

@@ -10,17 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import finished
+from tests.builders import finished, publish
 from trainer import launch
+from trainer.console import lines
 from trainer.console.commands import runs as console
 from trainer.errors import RunError
 from trainer.machine.json_files import read_json
 from trainer.machine.regular_files import NotAFile, open_file, read_file
+from trainer.plan.reading import fitting
 from trainer.report import write as reports
+from trainer.run import settings
+from trainer.run.best import Best, find_best
 from trainer.run.groups import read_groups
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
 from trainer.run.state import state_of
 from trainer.text import forms, words
+from trainer.tryit import reading
 from trainer.ui import actions, heading
 from trainer.ui.groups.index import PromptIndex
 from trainer.ui.groups.step_files import StepFiles
@@ -29,6 +34,7 @@ from trainer.ui.known_runs import KnownRuns
 from trainer.ui.live.log import tail
 from trainer.ui.runs import views
 from trainer.ui.runs.choice import RunChoice
+from trainer.worker.session import Session
 
 MakeRun = Callable[..., RunDir]
 Spoil = Callable[[Path], object]
@@ -208,3 +214,41 @@ def test_runs_are_listed_beside_what_is_no_run(make_run: MakeRun) -> None:
     (outputs_dir() / ".creating-x").mkdir()
     (outputs_dir() / ".creating-x" / "spec.json").write_text("{}")
     assert list_runs(outputs_dir()) == [run]
+
+
+HUGE = 10**400  # JSON has such numbers, and no float holds them
+ODD_FIELDS: dict[str, dict[str, object]] = {
+    "scores of lists": {"best": {"step": [1], "mean": 1.0}, "epochs": [{"file": ["a"]}]},
+    "scores without bounds": {"best": {"step": 40, "mean": HUGE}, "epochs": []},
+    "scores of true": {"best": {"step": True, "mean": True}, "epochs": []},
+    "times without bounds": {"attempt": 1, "t": HUGE, "pid": 10**300, "pid_started": "1", "boot_id": "b"},
+    "plan of texts": {"prompts_per_update": "x", "optimizer_steps": "40", "warnings": 5, "memory_total_gib": [1]},
+    "plan of odd warnings": {"warnings": [3, {"key": "template.dropped", "values": {"role": ["a"]}}, None]},
+    "alerts of nothing": {"attempt": 1, "alerts": 7, "any_rows": []},
+    "alerts of odd things": {"attempt": 1, "alerts": [3, {"key": 1}, {"level": "x", "key": "no", "values": {}}, None]},
+}
+
+
+@pytest.mark.parametrize("name", ODD_FIELDS)
+def test_a_field_of_another_type_is_not_known_and_stops_nobody(make_run: MakeRun, name: str) -> None:
+    run = make_run("tiny-1", *finished())
+    publish(run, 1, 40)
+    for path in (run.identity, run.stop_request, run.save_request, run.plan, run.path / "scores.json", run.resume_note):
+        path.write_text(json.dumps(ODD_FIELDS[name]))
+    for path in (run.tryit_worker, run.tryit_started):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(ODD_FIELDS[name]))
+    (row,) = KnownRuns().table().rows
+    assert row.broken is None and row.steps == 40
+    assert find_best(run, state_of(run)) == Best(40, 0.5, "eval", None, 1, 0.5)
+    assert launch.save_asked(run) is None or name == "alerts"
+    assert settings.word(run, 1) == []
+    assert list(lines.header(run, fitting(read_json(run.plan))[0], words("en")))
+    reading.process(run)
+    reports.text_of([run], "en", "md")
+
+
+def test_a_plan_of_another_type_does_not_end_a_worker(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", {"kind": "plan", "plan": {"optimizer_steps": "40"}}, *finished())
+    session = Session(run, None, None)  # type: ignore[arg-type]
+    assert session.planned is None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +17,12 @@ from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.machine.project import PROJECT
 from trainer.run.rundir import RunDir
-from trainer.tryit import journal, parent, reading
+from trainer.text import words
+from trainer.tryit import exporting, journal, parent, reading
 from trainer.tryit.journal import Journal
 from trainer.tryit.reading import Process
 from trainer.tryit.request import MOST_ALL, MOST_TEXT, MOST_TURNS, checked, new_id
+from trainer.ui.tryit import views
 
 THERE, GONE = Process("ready"), Process("lost")
 GOOD: dict[str, Any] = {"id": new_id(), "turns": [{"role": "user", "content": "Hi"}]}
@@ -161,3 +165,50 @@ def test_asking_and_reading_never_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+ODD_LINES: list[dict[str, Any]] = [
+    {"kind": "begin", "request": [1], "step": "x"},
+    {"kind": "begin", "step": {}},
+    {"kind": "row", "prompt": 7, "gold": [1], "row": "x", "rows": {}},
+    {"kind": "row", "prompt": [7, {"role": 3, "content": None}]},
+    {"kind": "side", "side": "base", "text": 3, "tokens": "x", "seconds": [], "truncated": 1, "reward": "high"},
+    {"kind": "side", "side": "tuned", "text": "t", "tokens": 1, "components": [1], "correct": "x", "failures": 5},
+    {"kind": "side", "side": "tuned", "tokens": 1, "components": {"a": {}}, "reward": 10**400, "failures": {"a": 3}},
+    {"kind": "end", "state": 5, "problems": 7},
+    {"kind": "end", "state": [], "problems": [1, {"where": 3}]},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_LINES)
+def test_a_line_of_other_types_costs_what_it_says_and_nothing_else(
+    make_run: Callable[..., RunDir], odd: dict[str, Any]
+) -> None:
+    run, id = make_run("tiny-1"), new_id()
+    write(run, id, end=False)
+    with run.tryit_answers.open("ab") as file:
+        file.write(json.dumps({"id": id} | odd).encode() + b"\n")
+    write(run, new_id(), "whole")
+    *_, last = found = reading.newest(run, 5, reading.process(run))
+    assert last.sides["base"].text == "whole"
+    for one in found:
+        views.answers(one, {}, words("en"))
+    views.earlier(found, words("ko"))
+
+
+@pytest.mark.parametrize("spoil", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path.name)])
+def test_what_is_no_journal_is_set_aside(make_run: Callable[..., RunDir], spoil: Callable[[Path], None]) -> None:
+    run = make_run("tiny-1")
+    run.tryit.mkdir()
+    spoil(run.tryit_answers)
+    assert reading.newest(run, 5, reading.process(run)) == []
+    write(run, new_id())
+    assert len(reading.newest(run, 5, reading.process(run))) == 1
+
+
+@pytest.mark.parametrize("place", ["tryit", "exports", "export_processes"])
+def test_a_file_where_a_folder_should_be_is_an_empty_folder(make_run: Callable[..., RunDir], place: str) -> None:
+    run = make_run("tiny-1")
+    getattr(run, place).touch()
+    assert reading.newest(run, 5, reading.process(run)) == []
+    assert (exporting.listed(run), exporting.finished(run)) == ([], [])

@@ -23,6 +23,11 @@ MULTIPART = (
 )
 
 
+def test_an_ipv6_address_has_its_brackets_where_it_stands_in_an_address() -> None:
+    shown = {"::": "[::]", "[::]": "[::]", "::1": "[::1]", "127.0.0.1": "127.0.0.1", "localhost": "localhost"}
+    assert {host: serving._in_address(host) for host in shown} == shown
+
+
 async def nothing(*_: Any) -> None: ...
 
 
@@ -39,6 +44,8 @@ async def nothing(*_: Any) -> None: ...
         ("127.0.0.1", "[::1]:65535", True),
         ("0.0.0.0", "localhost:8080", True),  # docker -p 8080:7860
         ("192.168.1.5", "LocalHost:9000", True),
+        ("[::]", "[fe80::1]:7860", True),
+        ("[::1]", "[::1]:7860", True),
         ("127.0.0.1", "localhost:65536", False),
         ("127.0.0.1", "localhost.:7861", False),
         ("127.0.0.1", "localhost.evil.com:7861", False),

@@ -3,11 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tests.builders import batch
+import pytest
+
+from tests.builders import batch, publish, staged
 from trainer import presets
+from trainer.run import checkpoints
 from trainer.run.events import EventReader, EventWriter
 from trainer.run.groups import read_groups
-from trainer.run.records import AlertEvent, StepEvent
+from trainer.run.records import AlertEvent, CheckpointEvent, StepEvent
 from trainer.run.rundir import RunDir
 from trainer.text import Message, words
 from trainer.worker.observer import RunObserver
@@ -39,3 +42,23 @@ def test_the_advantages_of_a_step_are_among_its_metrics(tmp_path: Path) -> None:
     (step,) = [event for event in EventReader(run.events).read() if isinstance(event, StepEvent)]
     found = step.metrics or {}
     assert (found["train/advantage_mean"], round(found["train/advantage_std"], 4)) == (0, 0.9129)
+
+
+def test_what_cannot_be_deleted_costs_room_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
+    spec = presets.load("tiny", ["checkpoint.save_total_limit=1"])
+    publish(run, 1)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoints, "_remove", refuse)
+    saved: list[int] = []
+    with EventWriter(run.events, 1) as events:
+        observer = RunObserver(run, events, spec, 4, lambda *seen: None, lambda step, _: saved.append(step), {})
+        observer.checkpoint(2, staged(run, 2))
+    said, alert = EventReader(run.events).read()
+    assert isinstance(said, CheckpointEvent) and isinstance(alert, AlertEvent)
+    assert (said.step, said.verified, saved) == (2, True, [2])
+    assert "checkpoint-1: Permission denied" in alert.text

@@ -9,8 +9,10 @@ from trainer import launch, text
 from trainer.console import printing
 from trainer.errors import Problem, TrainerError
 from trainer.machine import leftovers
+from trainer.machine.project import OUTPUTS_VARIABLE
+from trainer.machine.regular_files import why
 from trainer.run.outputs import outputs_problem
-from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir
+from trainer.run.rundir import outputs_dir
 from trainer.text import forms
 
 
@@ -44,8 +46,7 @@ def _ended(call: Callable[[], int]) -> int:
             return launch.EXIT_INPUT
         if error.filename is None or not str(error.filename).startswith(str(outputs_dir())):
             raise  # nothing a person can fix by looking at the outputs folder
-        place, said = str(error.filename), error.strerror
-        _say([Problem("console.outputs", place, said=said, variable=OUTPUTS_VARIABLE)])
+        _say([Problem("console.outputs", str(error.filename), said=why(error), variable=OUTPUTS_VARIABLE)])
         return launch.EXIT_INPUT
     except KeyboardInterrupt:
         return launch.EXIT_STOPPED

@@ -26,6 +26,7 @@ from trainer.console import lines, printing
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
+from trainer.plan.reading import fitting
 from trainer.report import afterwards
 from trainer.report import write as reports
 from trainer.run.records import EndEvent, Event, PhaseEvent, RunFailedEvent, StepEvent
@@ -106,7 +107,7 @@ def follow(
     screen, words = Screen(stream or sys.stdout), text.here()
     watch = _Watch(rundir, handle, screen, words)
     with contextlib.nullcontext(interrupts) if interrupts else Interrupts() as pressed:
-        for line in lines.header(rundir, read_json(rundir.plan) or {}, words):
+        for line in lines.header(rundir, fitting(read_json(rundir.plan))[0], words):
             screen.line(line)
         watch.until_ended(pressed)
         watch.let_mirror_end(pressed)

@@ -8,21 +8,29 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from trainer.data.template_process import MOST_CHARACTERS
 from trainer.errors import DataError, Problem
-from trainer.machine.project import PROJECT
+from trainer.machine.project import CACHE_VARIABLE, PROJECT, named_folder
+from trainer.machine.regular_files import read_file
 from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
 
 CPU_S = 2
 """Seconds of the processor a template may take for a few rows."""
 WAIT_S = 20  # for each of them: the machine may be busy
+ROW_CPU_S = 10
+"""For one row, its tokens included, where no process is started for it."""
 FILE, SETTINGS, TOKENIZER = "chat_template.jinja", "tokenizer_config.json", "tokenizer.json"
 Messages = Sequence[Mapping[str, Any]]
 
@@ -61,11 +69,46 @@ class ChatTemplate:
                 Problem("template.syntax", "model.name", place=self.at(found["line"]), said=found["syntax"])
             )
         if "large" in found:
-            raise DataError(Problem("template.large", "model.name", place=self.place))
+            raise _too_large(self.place)
         raise DataError(Problem("template.endless", "model.name", place=self.place, seconds=cpu_s))
 
     def at(self, line: int | None) -> str:
         return f"{self.place}:{line}" if line else self.place
+
+
+@contextmanager
+def ended(place: str, cpu_s: float = ROW_CPU_S) -> Iterator[None]:
+    """Around a template that is rendered in this very process, as transformers does it: raises DataError where it does
+    not end. Rows that were tried are few, and a template may be endless for another one.
+
+    A template is Python code, which a signal interrupts; only a main thread can be sent one, and not on Windows.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise DataError(Problem("template.endless", "model.name", place=place, seconds=cpu_s))
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
+    try:
+        yield
+    except MemoryError as error:  # of one piece of text that no machine holds
+        raise _too_large(place) from error
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def refuse_large(text: Any, place: str) -> None:
+    """Raises DataError for more than a template makes in a process of its own."""
+    if isinstance(text, str) and len(text) > MOST_CHARACTERS:
+        raise _too_large(place)
+
+
+def _too_large(place: str) -> DataError:
+    return DataError(Problem("template.large", "model.name", place=place))
 
 
 @functools.lru_cache(maxsize=8)  # a page asks again with every key that is pressed
@@ -121,7 +164,7 @@ def folder_of(spec: RunSpec) -> Path | None:
     name = spec.model.name
     if name.startswith(BUILTIN):
         # As in engine/builtin.py, which imports torch; a test compares the two.
-        cache = Path(os.environ.get("ONEGRPO_CACHE") or PROJECT / ".cache") / name.removeprefix(BUILTIN)
+        cache = (named_folder(CACHE_VARIABLE) or PROJECT / ".cache") / name.removeprefix(BUILTIN)
         found = sorted(cache.glob(f"*/{TOKENIZER}"), key=lambda path: path.stat().st_mtime)
         return found[-1].parent if found else None
     if any(os.path.isfile(PROJECT / name / file) for file in (TOKENIZER, SETTINGS)):
@@ -141,8 +184,8 @@ def folder_of(spec: RunSpec) -> Path | None:
 
 def settings(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_file(folder / SETTINGS))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -161,6 +204,6 @@ def specials(folder: Path) -> dict[str, str]:
 def _text(path: Path) -> str:
     """Raises DataError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path).decode("utf-8")
     except (OSError, ValueError) as error:
         raise DataError(Problem("template.unreadable", "model.name", place=str(path), said=str(error))) from error

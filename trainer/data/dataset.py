@@ -20,6 +20,7 @@ from datasets import Dataset, Json, concatenate_datasets, load_dataset
 from datasets.arrow_writer import ArrowWriter
 
 from trainer.data import sources
+from trainer.data.chat_template import ROW_CPU_S, ended, refuse_large
 from trainer.data.decoding import Record
 from trainer.data.keys import HELD_OUT, TRAIN
 from trainer.data.render import Renderer, with_prompt
@@ -163,16 +164,17 @@ def _with_role(spec: RunSpec, train: Feed, found: Survey, role: int) -> Numbered
 
 
 def prompt_ids(prompt: Any, tokenizer: Any, chat_template_kwargs: dict[str, Any] | None = None) -> list[int]:
-    """Tokens of a prompt exactly as TRL 1.14.2 tokenises it (`GRPOTrainer._tokenize_prompts`)."""
+    """Tokens of a prompt exactly as TRL 1.14.2 tokenises it (`GRPOTrainer._tokenize_prompts`).
+
+    Raises DataError where the chat template does not end, or makes more than fits.
+    """
     if isinstance(prompt, str):
         return list(tokenizer(text=prompt)["input_ids"])
-    rendered = tokenizer.apply_chat_template(
-        prompt,
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        **(chat_template_kwargs or {}),
-    )
+    kwargs = {"add_generation_prompt": True, **(chat_template_kwargs or {})}
+    with ended(tokenizer.name_or_path):
+        # Its text first: gigabytes of it would be tokenised for minutes, which nothing interrupts.
+        refuse_large(tokenizer.apply_chat_template(prompt, tokenize=False, **kwargs), tokenizer.name_or_path)
+        rendered = tokenizer.apply_chat_template(prompt, tokenize=True, return_dict=True, **kwargs)
     return list(rendered["input_ids"])
 
 
@@ -285,9 +287,12 @@ def _fitting(rows: Numbered, spec: RunSpec, tokenizer: Any, report: DataReport) 
 
 
 def _ids_of_row(number: int, prompt: Any, tokenizer: Any, kwargs: dict[str, Any] | None) -> list[int]:
-    """Raises DataError naming the row whose messages the chat template refuses."""
+    """Raises DataError naming the row whose messages the chat template refuses, or does not end with."""
     try:
         return prompt_ids(prompt, tokenizer, kwargs)
+    except DataError as error:
+        key = "template.row_large" if error.problems[0].key == "template.large" else "template.row_endless"
+        raise DataError(Problem(key, "data", row=number + 1, seconds=ROW_CPU_S)) from error
     except Exception as error:  # a chat template is a program that came with the model: it may raise anything
         if isinstance(prompt, str):
             raise

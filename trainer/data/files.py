@@ -76,7 +76,8 @@ def refuse_changed(name: str, key: str) -> NoReturn:
 
 def stamp(path: Path, key: str) -> tuple[int, int, int]:
     """What changes with a file's contents: inode, size, time of the last change. Raises DataError as records does."""
-    asked = {"path": str(path), "key": key, "start": f"{Path.cwd().name}/"}
+    typed = f"{key} " if key.startswith("-") else f"--set {key}="
+    asked = {"path": str(path), "typed": typed, "start": f"{Path.cwd().name}/"}
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -27,11 +27,10 @@ from transformers import (
 )
 
 from trainer.engine import warm_start
-from trainer.machine.project import PROJECT
+from trainer.machine.project import CACHE_VARIABLE, PROJECT, named_folder
 from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
 from trainer.spec import RunSpec
 
-CACHE_VARIABLE = "ONEGRPO_CACHE"
 # Raise when the code that makes the weights changes, so that no older result is taken from the cache.
 RECIPE = 2
 
@@ -67,7 +66,7 @@ CHAT_TEMPLATE = (
 
 def cache_dir() -> Path:
     """Where made models are kept: $ONEGRPO_CACHE, else .cache/ of the project."""
-    return Path(os.environ.get(CACHE_VARIABLE) or PROJECT / ".cache").resolve()
+    return (named_folder(CACHE_VARIABLE) or PROJECT / ".cache").resolve()
 
 
 def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = nullcontext) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from trl.chat_template_utils import parse_response
 
+from trainer.data.chat_template import ended
 from trainer.data.dataset import prompt_ids
 from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
@@ -157,9 +158,10 @@ def retelling(tokenizer: Any, chat_template_kwargs: dict[str, Any] | None = None
             asked = prompt_ids(prompt, tokenizer, chat_template_kwargs)
             # A model writes the marks of its channels too, where the text does not have them itself.
             turn = [*prompt, {"role": "assistant", "content": text}]
-            whole = tokenizer.apply_chat_template(
-                turn, tokenize=True, return_dict=True, **(chat_template_kwargs or {})
-            )["input_ids"]
+            with ended(tokenizer.name_or_path):
+                whole = tokenizer.apply_chat_template(
+                    turn, tokenize=True, return_dict=True, **(chat_template_kwargs or {})
+                )["input_ids"]
             if whole[: len(asked)] == asked and not any(token in text for token in specials):
                 said = whole[len(asked) :]
         return text_of(completions_of(tokenizer, [prompt], [asked], [said])[0])

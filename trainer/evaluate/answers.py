@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import CheckpointError, Problem
 from trainer.machine.json_files import sync_folder, write_json
 from trainer.rewards.library.korean import normalise_answer
 from trainer.run import checkpoints
@@ -36,9 +35,12 @@ def write(rundir: RunDir, label: str, rows: Sequence[dict[str, Any]], texts: Seq
 
     id: the row's own, else its number in its file, else in `rows`, from 0. A row without the column `question` is
     written with the text of its prompt. normalised_answer: as trainer.rewards.library.korean.normalise_answer has it.
+    Raises CheckpointError when it cannot be written.
     """
     path = rundir.inference_file(label)
-    write_json(path, [_entry(number, row, text) for number, (row, text) in enumerate(zip(rows, texts, strict=True))])
+    found = [_entry(number, row, text) for number, (row, text) in enumerate(zip(rows, texts, strict=True))]
+    with checkpoints.saving(rundir.path, path.name):
+        write_json(path, found)
     return path
 
 
@@ -64,20 +66,20 @@ def copy_adapter(checkpoint: Path, rundir: RunDir, label: str) -> Path:
     """
     target = rundir.epoch_folder(label)
     draft = rundir.staging / target.name
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        for source in _copied(checkpoint):
-            _copy(source, draft / source.name)
-        sync_folder(draft)
-        if target.exists():
-            shutil.rmtree(target)
-        draft.rename(target)
-        sync_folder(rundir.path)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        said = {"said": error.strerror, "checkpoint": checkpoint.name}
-        raise CheckpointError(Problem("evaluate.not_written", str(target), **said)) from error
+    with checkpoints.saving(rundir.path, target.name):
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            for source in _copied(checkpoint):
+                _copy(source, draft / source.name)
+            sync_folder(draft)
+            if target.exists():
+                shutil.rmtree(target)
+            draft.rename(target)
+            sync_folder(rundir.path)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
     return target
 
 

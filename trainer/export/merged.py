@@ -13,7 +13,7 @@ import copy
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from trainer.run.checkpoints import ADAPTER
 from trainer.text import Message
 
 MERGE_TOLERANCE = 1e-4  # of a layer's largest output; float32 sums in another order give about 1e-6
+ADAPTED = ".lora_"  # in the names of an adapter's weights, as PEFT has them
 _PROBES = 4  # random inputs a merged layer is compared on
 
 
@@ -116,7 +117,9 @@ def size(source: Source, dtype: str) -> int:
 def load_whole(source: Source) -> Any:
     """The model of a run that trained all weights, as saved."""
     trusted = source.spec.model.trust_remote_code
-    return _complete(_whole(source)[0], source.path, dtype="auto", trust_remote_code=trusted)
+    model = _complete(_whole(source)[0], source.path, dtype="auto", trust_remote_code=trusted)
+    refuse_unfinite(source, model.named_parameters())
+    return model
 
 
 def _whole(source: Source) -> tuple[Any, Any]:
@@ -143,7 +146,16 @@ def load_adapted(source: Source, device: str = "cpu") -> Any:
     if lost:
         values = {"lost": len(lost), "all": len(keys), "base": base.shown, "first": min(lost)}
         raise ExportError(Problem("export.adapter_does_not_fit", **values))
+    refuse_unfinite(source, ((name, one) for name, one in adapted.named_parameters() if ADAPTED in name))
     return adapted.eval()
+
+
+def refuse_unfinite(source: Source, parameters: Iterable[tuple[str, Any]]) -> None:
+    """Raises ExportError naming the weights of the checkpoint that are no numbers."""
+    from trainer.engine import weights
+
+    if names := weights.unfinite(parameters):
+        raise ExportError(Problem("export.not_finite", source.path.name, names=names[:3], count=len(names)))
 
 
 def merge(adapted: Any, dtype: Any) -> Any:
@@ -203,7 +215,7 @@ def _not_loaded(base: Base, error: Exception) -> ExportError:
 def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
     import torch
 
-    from trainer.engine import transformers_engine
+    from trainer.engine import transformers_engine, weights
 
     model_spec = source.spec.model
     dtype = getattr(torch, source.compute_dtype())
@@ -214,9 +226,11 @@ def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
         if model_spec.load_in_4bit and getattr(config, "quantization_config", None) is None:
             options["quantization_config"] = transformers_engine.nf4(dtype, model_spec.double_quant)
         loader = _fitting(_classes(config), config, keys)
-        model = _complete(loader, base.name, dtype=dtype, device_map={"": device}, **options)
+        with weights.watched_quantising(source.spec):
+            model = _complete(loader, base.name, dtype=dtype, device_map={"": device}, **options)
     except (OSError, ValueError) as error:
         raise _not_loaded(base, error) from error
+    weights.refuse_unfinite(model, source.spec)
     if device != "cpu":
         return model
     if hasattr(model, "hf_device_map"):
@@ -287,7 +301,7 @@ def _fitting(classes: list[Any], config: Any, keys: set[str]) -> Any:
     can be loaded with and without its vision tower, under other names."""
     import torch
 
-    wanted = {key.removeprefix("base_model.model.").partition(".lora_")[0] for key in keys}
+    wanted = {key.removeprefix("base_model.model.").partition(ADAPTED)[0] for key in keys}
     for found in classes:
         if hasattr(found, "_model_mapping"):
             return found

@@ -8,6 +8,7 @@ no longer available.
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from trainer.run.status import LIVE, imported_problem
 from trainer.spec import RunSpec
 from trainer.text import Message
 
+ROLLOUTS = re.compile(r"step_([0-9]{6,})\.jsonl")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # What a tokenizer or a processor is saved as (transformers 5.17); all else in a checkpoint is weights or for resuming.
 TOKENIZER_FILES = (
@@ -145,10 +147,14 @@ class Source:
 
     def prompts(self, count: int) -> list[tuple[Any, str]]:
         """(prompt, one completion) of the newest rollouts up to this step; [] when none were written."""
-        files = sorted(path for path in self.rundir.rollouts.glob("step_*.jsonl") if _step(path) <= self.step)
-        if not files:
+        written = (ROLLOUTS.fullmatch(path.name) for path in self.rundir.rollouts.glob("step_*.jsonl"))
+        steps = [step for match in written if match and (step := int(match[1])) <= self.step]
+        try:
+            groups = read_groups(self.rundir.rollouts_file(max(steps))).groups if steps else ()
+        except OSError:
             return []
-        return [(group.asked, group.completions[0].text) for group in read_groups(files[-1]).groups[:count]]
+        asked = [(group.asked, group.completions[0].text) for group in groups if _is_prompt(group.asked)]
+        return asked[:count]
 
 
 def find(rundir: RunDir, which: str | None, say: Say) -> Source:
@@ -173,13 +179,17 @@ def _without_checkpoint(rundir: RunDir) -> Problem:
     return Problem("export.no_checkpoint", **values)
 
 
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step_"))
+def _is_prompt(asked: Any) -> bool:
+    """A text, or messages: what a damaged line holds is not put into a template."""
+    messages = asked if isinstance(asked, list) and asked else [None]
+    return isinstance(asked, str) or all(
+        isinstance(one, dict) and {"role", "content"} <= one.keys() for one in messages
+    )
 
 
 def _folder(name: str) -> Path | None:
     """The local folder of that name as the worker sees it: it runs in the project's folder."""
-    folder = PROJECT / Path(name).expanduser()
+    folder = PROJECT / os.path.expanduser(name)
     return folder if folder.is_dir() else None
 
 

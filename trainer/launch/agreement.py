@@ -16,10 +16,10 @@ from typing import Any
 from trainer import preflight, presets
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
-from trainer.machine.project import PROJECT
+from trainer.machine.project import PROJECT, in_full
 from trainer.presets.explain import dotted
 from trainer.run import checkpoints, settings, spec_file
-from trainer.run.records import AlertEvent
+from trainer.run.records import AlertEvent, CheckpointEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec, files
 from trainer.text import Message
@@ -65,11 +65,14 @@ def hashes(spec: RunSpec) -> Hashes:
     return found
 
 
-def agree(rundir: RunDir, overrides: Sequence[str], force: bool) -> Agreement:
+def agree(rundir: RunDir, overrides: Sequence[str], force: bool, saved: Sequence[CheckpointEvent] = ()) -> Agreement:
     """Raises RunError: settings that decide the weights were changed (unless force), or a file is not there.
 
-    overrides: `key=value` of files and model folders that lie elsewhere now; SpecError for what they break.
+    overrides: `key=value` of files and model folders that lie elsewhere now; SpecError for what they break, DataError
+    for rows that cannot be read there. saved: the checkpoints that the event log knows.
     """
+    from trainer.data import sources  # with numpy, which not every command shall wait for
+
     changed = settings.changes(rundir)
     if not force:
         settings.refuse_changed(rundir, changed)
@@ -83,9 +86,11 @@ def agree(rundir: RunDir, overrides: Sequence[str], force: bool) -> Agreement:
     missing = [*_missing(rundir, spec, before), *preflight.gone(spec)]
     if missing:
         raise RunError(missing)
-    alerts = [*_of_settings(rundir, changed), *_of_paths(moved | shipped)]
     now = hashes(spec)
-    alerts += _of_contents(spec, now, before)
+    contents = list(_of_contents(spec, now, before))
+    if contents or any(key.startswith("data.") for key in moved):
+        sources.inspect(spec)  # other rows are looked at before anything is set aside or written
+    alerts = [*_of_settings(rundir, changed), *_of_paths(moved | shipped), *_of_checkpoints(rundir, saved), *contents]
     return Agreement(spec, alerts, now, force or any(key.startswith("data.") for key in moved))
 
 
@@ -123,7 +128,7 @@ def _overridden(rundir: RunDir, spec: RunSpec, overrides: Sequence[str]) -> dict
             problems.append(Problem("launch.set_empty", f"--set {key}=", seen=known[key]))
     if problems:
         raise RunError(problems)
-    return {key: (known[key], str(Path(value).expanduser().absolute())) for key, value in given}
+    return {key: (known[key], str(in_full(value))) for key, value in given}
 
 
 def _with_shipped(spec: RunSpec) -> tuple[RunSpec, dict[str, tuple[str, str]]]:
@@ -157,6 +162,12 @@ def _of_settings(rundir: RunDir, changed: Sequence[settings.Change]) -> Iterator
         yield AlertEvent.of("info", "settings_others", changes=others)
     if not changed and settings.respelt(rundir):
         yield AlertEvent.of("info", "settings_respelt")
+
+
+def _of_checkpoints(rundir: RunDir, saved: Sequence[CheckpointEvent]) -> Iterator[AlertEvent]:
+    if saved and not checkpoints.listed(rundir.checkpoints):
+        names = [checkpoints.checkpoint_name(event.step) for event in saved]
+        yield AlertEvent.of("warn", "checkpoints_gone", names=names, folder=str(rundir.checkpoints))
 
 
 def _of_paths(moved: Mapping[str, tuple[str, str]]) -> Iterator[AlertEvent]:

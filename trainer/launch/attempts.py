@@ -152,7 +152,7 @@ def resume(
     if checkpoint == LATEST and status == "finished" and not more_is_asked(rundir, follower.state):
         raise _finished(rundir)
     # Refused here, not by a worker that would have to say so in its log.
-    agreed = agree(rundir, overrides, force)
+    agreed = agree(rundir, overrides, force, follower.state.checkpoints)
     for alert in agreed.alerts:
         say(alert.message())
     return start(rundir, module, checkpoint, say, agreed)

@@ -15,6 +15,7 @@ from trainer.launch.preparation import plan_here
 from trainer.machine.json_files import read_json
 from trainer.plan import RunPlan
 from trainer.plan.checks import next_whole
+from trainer.plan.reading import fitting
 from trainer.run import settings
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, state_of
@@ -62,7 +63,7 @@ def extend(rundir: RunDir, steps: int) -> RunPlan:
         spec = _with_total(rundir, total)
         plan = plan_here(spec, rows)
         # Of the rows too, which were looked at then.
-        said = [Message.read(stored) for stored in (read_json(rundir.plan) or {}).get("warnings") or []]
+        said = [Message.read(stored) for stored in fitting(read_json(rundir.plan))[0].get("warnings", ())]
         warnings = [*plan.warnings, *(warning for warning in said if str(warning) not in map(str, plan.warnings))]
         plan = plan.model_copy(update={"warnings": warnings})
         rundir.replace_settings(spec, plan)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from trainer.errors import Problem, RunError
 from trainer.machine.folders import make_private
 from trainer.machine.process import Lock
+from trainer.machine.project import PROJECT, STATE_VARIABLE, named_folder
+from trainer.machine.regular_files import why
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
 from trainer.text import Message
 
-STATE_VARIABLE = "ONEGRPO_STATE"
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
 
@@ -41,7 +44,7 @@ class Holder(NamedTuple):
         try:
             found = plain.groupdict() if plain else json.loads(note)
             return cls(str(found["use"]), str(found["run"]), int(found["pid"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             return None
 
 
@@ -59,7 +62,9 @@ def hold_lock(rundir: RunDir, wait_s: float = LOCK_WAIT_S) -> Lock:
 def hold_gpu_lock(uuid: str, run: str, wait_s: float = LOCK_WAIT_S, use: str = "run") -> Lock:
     """For the worker: one run a GPU. The error names the run that has it. use: "chat with" for one that answers."""
     lock = Lock(make_state_dir() / f"gpu-{uuid}.lock")
-    if not lock.take(Holder.mine(use, run).stored(), wait_s):
+    with _in_state_dir(lock.path):
+        taken = lock.take(Holder.mine(use, run).stored(), wait_s)
+    if not taken:
         raise RunError(_gpu_problem(uuid, lock))
     return lock
 
@@ -74,18 +79,30 @@ def _gpu_problem(uuid: str, lock: Lock) -> Problem:
 
 def state_dir() -> Path:
     """Where locks that concern the machine live: $ONEGRPO_STATE, else the user's state folder."""
-    named = os.environ.get(STATE_VARIABLE)
-    if named:
-        return Path(named)
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "onegrpo"
+    if named := named_folder(STATE_VARIABLE):
+        return named
+    home = Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))
+    # Neither where a path is relative nor where a user has no home, as some containers' have none.
+    return (home if home.is_absolute() else PROJECT / ".cache") / "onegrpo"
 
 
-def make_state_dir() -> Path:
-    """The same, made where it is missing; only its user may enter. Raises OSError."""
+def make_state_dir(below: str = "") -> Path:
+    """The same, or a folder in it, made where it is missing; only its user may enter. Raises RunError where it cannot
+    be."""
     folder = state_dir()
-    make_private(folder, named=bool(os.environ.get(STATE_VARIABLE)))
-    return folder
+    with _in_state_dir(folder):
+        make_private(folder, named=bool(os.environ.get(STATE_VARIABLE)))
+        if below:
+            make_private(folder / below, named=False)
+    return folder / below
+
+
+@contextmanager
+def _in_state_dir(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(Problem("launch.no_state", str(folder), said=why(error), variable=STATE_VARIABLE)) from error
 
 
 def running_problem(rundir: RunDir, status: Status, lock: Lock) -> Problem:

@@ -19,10 +19,17 @@ from trainer.machine.regular_files import read_file
 def write_json(path: Path, value: Any) -> None:
     """Replace the file by the value as JSON, whole or not at all, also over a power cut."""
     text = json.dumps(_plain(value), ensure_ascii=False, indent=2, default=_plain) + "\n"
+    write_whole(path, text.encode("utf-8", "replace"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace what lies there by a file with that in it, whole or not at all, also over a power cut. Raises OSError."""
+    if path.is_dir():  # said of it, not of the draft
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as file:
-            file.write(text.encode("utf-8", "replace"))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

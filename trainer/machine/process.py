@@ -19,6 +19,8 @@ from typing import Any, Self
 
 import psutil
 
+from trainer.machine.regular_files import handle_of, read_file
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -48,8 +50,8 @@ class Identity:
         if not isinstance(stored, dict):
             return None
         pid, started, boot = (stored.get(key) for key in ("pid", "pid_started", "boot_id"))
-        # Below 2 are init and the "everybody" of kill(2).
-        if type(pid) is not int or pid < 2 or not started or not boot:
+        # Below 2 are init and the "everybody" of kill(2); the kernel has no larger number.
+        if type(pid) is not int or not 2 <= pid < 2**31 or not started or not boot:
             return None
         return cls(pid, str(started), str(boot))
 
@@ -147,9 +149,10 @@ class Lock:
         self._fd = -1
 
     def take(self, note: str, wait_s: float = 0.0) -> bool:
-        """True when taken; False when another process still holds it after wait_s seconds."""
+        """True when taken; False when another process still holds it after wait_s seconds. Raises OSError, NotAFile for
+        what is none: it could be held by nobody."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        fd = handle_of(self.path, os.O_RDWR | os.O_CREAT)
         deadline = time.monotonic() + wait_s
         while not _lock(fd):
             if time.monotonic() >= deadline:
@@ -165,8 +168,8 @@ class Lock:
     def note(self) -> str:
         """What the holder wrote."""
         try:
-            return self.path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:  # Windows locks the bytes as well
+            return read_file(self.path).decode("utf-8", "replace").strip()
+        except OSError:  # not there any more, or no file; Windows locks the bytes as well
             return ""
 
     def release(self) -> None:

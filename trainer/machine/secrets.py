@@ -21,19 +21,22 @@ SHORTEST = 8  # characters: TOKENIZERS_PARALLELISM=false is no secret, and "fals
 # Short words are held against what they are part of: PAT is not PATH, AUTH not AUTHOR, PWD alone is the folder.
 _NAMES = re.compile(
     r"KEY|TOKEN|SECRET|PASS|CRED|COOKIE|DSN|PRIVATE|WEBHOOK|JWT|BEARER|CONN(?:ECTION)?_?STR"
-    r"|(?<!COM)(?<!EX)PATS?(?![A-Z])|AUTH(?!OR(?!IZ))|(?<!^)(?<!^OLD)PWD|(?:^|_)(?:PW|PSK|SAS|OTP)(?![A-Z])",
+    r"|(?<!COM)(?<!EX)PATS?(?![A-Z])|AUTH(?!OR(?!IZ))|(?<!^)(?<!^OLD)PWD|PW(?=$|_)|(?:^|_)(?:PSK|SAS|OTP)(?![A-Z])",
     re.IGNORECASE,
 )
 # Nobody else's business either, but often a plain word, which must not be taken out of every text: AWS_PROFILE=training
 _NAMES_ONLY = re.compile(r"SESSION|^AWS_", re.IGNORECASE)
-_FIELD = r"[\w.-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|key|signature|sig|credential)\s*=\s*"
+_FIELD = r"[\w.-]*(?:pass(?:w(?:or)?d|phrase)?|pwd|auth|token|secret|key|signature|sig|credential)\s*=\s*"
 _ADDRESS = re.compile(r"""://[^\s"'<>]+""")
 # What a person or a program has put into an address, and into the query behind it.
 _IN_ADDRESS = re.compile(r"(?<=://)[^/?#]+(?=@)")
-_IN_QUERY = re.compile(rf"([?&](?:amp;)?{_FIELD})[^&#]+", re.IGNORECASE)
-# A value may also be a proxy without http://, fields (password=... user=...), an address with a raw / in its password.
+_IN_QUERY = re.compile(rf"([?&#](?:amp;)?{_FIELD})[^&#]+", re.IGNORECASE)
+# A value may also be a proxy without http://, fields (password=... user=...), an address with a raw / in its password;
+# an address whose path is the secret (a webhook, a bot), a key, a token that says so at its beginning.
 _IN_VALUE = re.compile(
-    rf"""://[^\s/?#]*@|://[^\s/@:]*:\S*@|^[^\s/@:]*:[^\s/@][^\s@]*@[^\s/@]+|(?:^|[\s;?&,"']){_FIELD}[^\s;&]""",
+    rf"""://[^\s/?#]*@|://[^\s/@:]*:\S*@|^[^\s/@:]*:[^\s/@][^\s@]*@[^\s/@]+|(?:^|[\s;?&#,"']){_FIELD}[^\s;&]"""
+    r"""|://hooks\.|/webhooks?/|/bot\d+:|-----BEGIN [A-Z ]*PRIVATE|"private_key"\s*:"""
+    r"""|(?<![\w/.-])(?:gh[oprsu]_|github_pat_|glpat-|hf_|hvs\.|sk-(?:\w+-)*|xox[a-z]-)[A-Za-z0-9]{16}""",
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(r"://[^\s/@:]*:(\S+)@")

@@ -18,7 +18,8 @@ from typing import Any
 
 from trainer.machine import gpu, leftovers, notes
 from trainer.machine.process import Identity
-from trainer.machine.project import PROJECT
+from trainer.machine.project import PROJECT, in_full_everywhere
+from trainer.machine.regular_files import open_to_write
 
 ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",  # its threads and the forked reward processes deadlock
@@ -48,14 +49,14 @@ def detached(
     is in `noted`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab" if append else "wb") as out, _signals_wait() if signals_wait else nullcontext():
+    with open_to_write(log, append=append) as out, _signals_wait() if signals_wait else nullcontext():
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             cwd=PROJECT,
-            env={**leftovers.without(environment), **ENVIRONMENT},
+            env={**in_full_everywhere(leftovers.without(environment)), **ENVIRONMENT},
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.machine.regular_files import read_file
 from trainer.memory import shapes
 
 Format = Literal["plain", "nf4", "fp8", "mxfp4"]
@@ -50,8 +51,8 @@ def of(name: str) -> Stored:
 
 def _of_folder(config: Path) -> Stored:
     try:
-        read = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError:
+        read = json.loads(read_file(config))
+    except (OSError, ValueError, RecursionError):
         return Stored("plain")  # the engine names a broken config.json
     quantised = read.get("quantization_config") if isinstance(read, dict) else None
     return _of_config(quantised) if isinstance(quantised, dict) else Stored("plain")

@@ -292,7 +292,7 @@ def of(name: str) -> ModelShape | None:
     if os.path.isfile(config):  # False also for a name that no file system takes
         try:
             read = json.loads(Path(config).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None  # preflight names what is wrong with the file; here it only means: no estimate
         return from_config(read, source=config) if isinstance(read, dict) else None
     return SHAPES.get(normalise(name))

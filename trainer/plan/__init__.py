@@ -8,6 +8,7 @@ Pure functions of the spec, the number of rows and the machine's numbers; never 
     checks    what is said beside the numbers               fit     which of them make the run fit
     estimate  memory, and what it has to fit into           card    the plan as text
     smaller   legal batches that need less memory           stored  messages as fields of the plan
+                                                            reading a plan of a run, read back
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from trainer.errors import Problem
 from trainer.machine.gpu import GIB
+from trainer.machine.project import OUTPUTS_VARIABLE
 from trainer.plan import RunPlan
 from trainer.preflight import doctor
 from trainer.run.outputs import outputs_problem
-from trainer.run.rundir import OUTPUTS_VARIABLE, outputs_dir
+from trainer.run.rundir import outputs_dir
 from trainer.spec import RunSpec
 from trainer.text import Message
 

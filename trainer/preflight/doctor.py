@@ -300,14 +300,14 @@ def check_writable(outputs: Path) -> DoctorFinding:
 def hub_folder(env: Mapping[str, str]) -> Path:
     """Where huggingface_hub keeps downloads, by its own rules, without importing it."""
     if env.get("HF_HUB_CACHE"):
-        return Path(env["HF_HUB_CACHE"]).expanduser()
+        return Path(os.path.expanduser(env["HF_HUB_CACHE"]))
     return _hub_home(env) / "hub"
 
 
 def _hub_home(env: Mapping[str, str]) -> Path:
     if env.get("HF_HOME"):
-        return Path(env["HF_HOME"]).expanduser()
-    return Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+        return Path(os.path.expanduser(env["HF_HOME"]))
+    return Path(os.path.expanduser(env.get("XDG_CACHE_HOME") or "~/.cache")) / "huggingface"
 
 
 def _existing(folder: Path) -> Path:
@@ -323,7 +323,7 @@ def check_wandb_key(env: Mapping[str, str]) -> DoctorFinding:
     title = Message("doctor.wandb_key")
     if env.get("WANDB_API_KEY"):
         return DoctorFinding(title, "ok", Message("doctor.found_in", place="WANDB_API_KEY"))
-    path = Path(env.get("NETRC") or "~/.netrc").expanduser()
+    path = Path(os.path.expanduser(env.get("NETRC") or "~/.netrc"))
     try:
         hosts = netrc.netrc(str(path)).hosts
     except (OSError, netrc.NetrcParseError):
@@ -339,7 +339,7 @@ def check_hub_token(env: Mapping[str, str]) -> DoctorFinding:
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if env.get(name):
             return DoctorFinding(title, "ok", Message("doctor.found_in", place=name))
-    path = Path(env.get("HF_TOKEN_PATH") or _hub_home(env) / "token").expanduser()
+    path = Path(os.path.expanduser(env.get("HF_TOKEN_PATH") or _hub_home(env) / "token"))
     if path.is_file() and path.stat().st_size:
         return DoctorFinding(title, "ok", Message("doctor.found_in", place=str(path)))
     return DoctorFinding(title, "warn", Message("doctor.no_hub_token"), Message("doctor.hub_login"))
@@ -359,7 +359,7 @@ def check_bubblewrap() -> DoctorFinding:
 def check_chromium(env: Mapping[str, str]) -> DoctorFinding:
     programs = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = next(filter(None, map(shutil.which, programs)), None)
-    downloads = Path(env.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright").expanduser()
+    downloads = Path(os.path.expanduser(env.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright"))
     found = found or next((str(place) for place in sorted(downloads.glob("chromium*"))), None)
     if found:
         return DoctorFinding(_as_is("chromium"), "ok", _as_is(found))

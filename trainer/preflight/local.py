@@ -15,6 +15,7 @@ from typing import Any
 
 from trainer.errors import Problem
 from trainer.machine.project import PROJECT
+from trainer.machine.regular_files import read_file
 from trainer.preflight import model_files, repo_id
 from trainer.preflight.model_files import Incomplete
 from trainer.spec import RunSpec
@@ -120,7 +121,7 @@ def _nearest(place: Path) -> Message:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object in the file; None when it holds none. OSError when it cannot be read."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_file(path))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

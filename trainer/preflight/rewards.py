@@ -101,5 +101,5 @@ def _folder(component: Component) -> Iterator[Problem]:
     """A name that can only be a folder must be one; what is on the Hub is loaded when the worker tries the rewards."""
     param = MODELS[component.function]
     name = str(component.params.get(param, ""))
-    if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
+    if name.startswith((".", "/", "~")) and not (Path(os.path.expanduser(name)) / "config.json").is_file():
         yield Problem("preflight.no_reward_model", component=component.title, param=param, folder=name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
-from trainer.machine.project import PROJECT
+from trainer.machine.project import PROJECT, in_full
 from trainer.presets import explain, headers, instruction_file, rules
 from trainer.presets.headers import header
 from trainer.spec import RunSpec
@@ -97,7 +98,7 @@ def find(name_or_path: str | Path) -> Path:
     files = _files()
     if name in files:
         return files[name]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix == ".toml":
         if path.is_file():
             return path.resolve()
@@ -186,7 +187,7 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
         return explain.unknown_key(path)
     value = _value(path, text.strip()) if text.strip() else _LEFT_OUT
     if (path in FILE_KEYS or _names_reward_file(path)) and isinstance(value, str):
-        value = str(Path(value).expanduser().absolute())
+        value = str(in_full(value))
     here: Any = merged
     for place, step in enumerate(path):
         done = explain.dotted(path[:place])
@@ -325,7 +326,7 @@ def _make_rewards_absolute(here: Any, folder: Path) -> None:
 
 def _make_value_absolute(table: Any, key: str, folder: Path) -> None:
     if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
-        table[key] = str((folder / Path(table[key]).expanduser()).resolve())
+        table[key] = str((folder / os.path.expanduser(table[key])).resolve())
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:

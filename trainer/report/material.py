@@ -11,8 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from trainer import launch
 from trainer.errors import RunError
@@ -20,8 +19,9 @@ from trainer.machine.gpu_models import GpuModel, gpu_model_named
 from trainer.machine.json_files import read_json
 from trainer.machine.regular_files import why
 from trainer.memory import Load
-from trainer.plan import RunPlan, batch_of, memory_load
+from trainer.plan import batch_of, memory_load
 from trainer.plan.estimate import Machine
+from trainer.plan.reading import fitting
 from trainer.report import series
 from trainer.run.best import Best, find_best
 from trainer.run.groups import Group, read_groups
@@ -232,7 +232,8 @@ def made(rundir: RunDir, state: RunState, status: Status, spec: RunSpec | None) 
     """Of a run that was read already."""
     origin = imported(state)
     damaged = _damaged(rundir)
-    plan = _fitting(state.plan or read_json(rundir.plan) or {}, damaged)
+    plan, wrong = fitting(state.plan or read_json(rundir.plan))
+    damaged += [Message("report.missing.file_field", file=rundir.plan.name, field=name) for name in wrong]
     env = read_json(rundir.env) or {}
     if not isinstance(env.get("packages") or {}, dict):
         damaged.append(Message("report.missing.file_field", file=rundir.env.name, field="packages"))
@@ -262,22 +263,3 @@ def _damaged(rundir: RunDir) -> list[Message]:
         elif read_json(path) is None:
             found.append(Message("report.missing.file_damaged", file=path.name))
     return found
-
-
-def _fitting(plan: dict[str, Any], damaged: list[Message]) -> dict[str, Any]:
-    """The plan without what is of another type than it has to be, which is said. Older versions lack some of it."""
-    fields = RunPlan.model_fields
-    wrong = [name for name, value in plan.items() if name in fields and not _fits(value, fields[name].annotation)]
-    damaged += [Message("report.missing.file_field", file="plan.json", field=name) for name in wrong]
-    return {name: value for name, value in plan.items() if name not in wrong}
-
-
-def _fits(value: Any, wanted: Any) -> bool:
-    """Is it a number where one is wanted, a text, a list? Nothing is asked of what a list or an object holds."""
-    if get_origin(wanted) in (Union, UnionType):
-        return any(_fits(value, each) for each in get_args(wanted))
-    if wanted in (int, float):
-        return isinstance(value, int if wanted is int else int | float) and not isinstance(value, bool)
-    kinds: dict[Any, type] = {str: str, NoneType: NoneType, list: list, Literal: str}
-    kind = kinds.get(get_origin(wanted) or wanted)
-    return kind is None or isinstance(value, kind)

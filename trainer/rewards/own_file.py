@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from trainer.errors import Problem, RewardError
+from trainer.machine.regular_files import read_file, why
 from trainer.rewards.contract import RewardFunction
 
 _PREFIX = "own_reward_"
@@ -28,9 +29,9 @@ _PREFIX = "own_reward_"
 def read(path: str) -> bytes:
     """The file's content. Raises RewardError."""
     try:
-        return Path(path).read_bytes()
+        return read_file(Path(path))
     except OSError as error:
-        raise RewardError(Problem("rewards.file_unreadable", path, said=str(error.strerror))) from error
+        raise RewardError(Problem("rewards.file_unreadable", path, said=why(error))) from error
 
 
 def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardFunction:
@@ -53,9 +54,9 @@ def problems(path: str, name: str, component: str) -> list[Problem]:
     """
     file = Path(path)
     try:
-        tree = ast.parse(file.read_bytes(), str(file))
+        tree = ast.parse(read_file(file), str(file))
     except OSError as error:
-        return [Problem("rewards.no_file", component=component, path=path, said=str(error.strerror))]
+        return [Problem("rewards.no_file", component=component, path=path, said=why(error))]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [Problem("rewards.not_python", f"{path}:{line}" if line else path, said=str(error))]
@@ -77,7 +78,7 @@ def _looked_for(name: str, known: list[str]) -> dict[str, Any]:
 def rewards_in(path: str) -> list[str]:
     """Names of the functions that take `completions`, in order, without running the file. Raises RewardError."""
     try:
-        tree = ast.parse(Path(path).read_bytes(), path)
+        tree = ast.parse(read_file(Path(path)), path)
     except (OSError, SyntaxError, ValueError):
         raise RewardError(problems(path, "reward", "rewards check FILE")) from None
     functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]

@@ -15,6 +15,7 @@ from trainer.errors import CheckpointError, Problem, RunError
 from trainer.machine.json_files import read_json
 from trainer.run import checkpoints
 from trainer.run.checkpoints import Checkpoint
+from trainer.run.groups import number
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.text import Message
@@ -65,15 +66,15 @@ def _scored(rundir: RunDir, there: set[int]) -> Best | None:
     named, rows = scores.get("best"), scores.get("epochs")
     if not isinstance(named, dict) or not isinstance(rows, list) or _outdated(rundir, rows):
         return None
-    step, mean = named.get("step"), named.get("mean")
-    if step not in there or not isinstance(mean, int | float) or not math.isfinite(mean):
+    step, mean = named.get("step"), number(named.get("mean"))
+    if type(step) is not int or step not in there or mean is None:
         return None
-    return Best(step, float(mean), "scores.json", str(named.get("epoch")), len(rows))
+    return Best(step, mean, "scores.json", str(named.get("epoch")), len(rows))
 
 
 def _outdated(rundir: RunDir, rows: list[Any]) -> bool:
     """Is there an inference file that scores.json does not know, or that was written after it?"""
-    known = {row.get("file") for row in rows if isinstance(row, dict)}
+    known = [row.get("file") for row in rows if isinstance(row, dict)]
     written = (rundir.path / SCORES).stat().st_mtime
     found = rundir.path.glob("inference_epoch*.json")
     return any(file.name not in known or file.stat().st_mtime > written for file in found)

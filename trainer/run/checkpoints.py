@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import CheckpointError, Problem, TrainerError, reason
+from trainer.machine.regular_files import read_file
 from trainer.text import Message
 
 MANIFEST = "MANIFEST.json"
@@ -41,7 +42,6 @@ WEIGHTS = (ADAPTER, "model.safetensors", "model.safetensors.index.json")
 # A pickle of the arguments that nothing reads: a resumed run is identical without it.
 UNNEEDED = ("training_args.bin",)
 SPARE_BYTES = 64 * 2**20
-_MANIFEST_BYTES = 64 * 2**20  # a real one has a few thousand
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -91,8 +91,8 @@ def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
     for directory in sorted({path.parent for path in _files(staged)}, reverse=True):
         _sync_directory(directory)
     target = folder / staged.name
-    if target.exists():  # a resumed run reached the same step again
-        shutil.rmtree(target)
+    if os.path.lexists(target):  # a resumed run reached the same step again
+        _remove(target)
     staged.rename(target)
     _sync_directory(folder)
     return Checkpoint(target, _step(target))
@@ -155,12 +155,7 @@ def _verify(path: Path) -> Message | None:
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """The object in the manifest. Raises OSError when it cannot be read, ValueError when it is something else."""
-    file = path / MANIFEST
-    if file.exists() and not file.is_file():
-        raise ValueError("no file")  # a pipe would never end
-    if file.stat().st_size > _MANIFEST_BYTES:
-        raise ValueError("too long")
-    manifest = json.loads(file.read_bytes())
+    manifest = json.loads(read_file(path / MANIFEST))  # a real one has a few thousand bytes
     if not isinstance(manifest, dict):
         raise ValueError("no object")
     return manifest
@@ -182,7 +177,7 @@ def _known(manifest: dict[str, Any]) -> bool:
 
 def _sealed(path: Path, manifest: dict[str, Any]) -> bool:
     """Is it what `publish` wrote, to the byte? Of one without a hash only what would be misread can be found."""
-    spelt = json.dumps(manifest, indent=1).encode() == (path / MANIFEST).read_bytes()
+    spelt = json.dumps(manifest, indent=1).encode() == read_file(path / MANIFEST)
     if manifest["schema"] == UNSEALED:
         said = {key: type(value) for key, value in manifest.items() if key not in ("schema", "files")}
         return spelt and said.items() <= _SAID.items() and _SAID.keys() - said.keys() <= _NOT_ALWAYS
@@ -240,7 +235,7 @@ def rotate(folder: Path, keep: int, best: int | None = None) -> list[str]:
     room = max(0, keep - (len(present) - len(others)))
     surplus = others[: len(others) - room]
     for checkpoint in surplus:
-        shutil.rmtree(checkpoint.path)
+        _remove(checkpoint.path)
     return [checkpoint.path.name for checkpoint in surplus]
 
 
@@ -271,9 +266,17 @@ def make_room(
         surplus = present[:-keep]
         oldest = next((checkpoint for checkpoint in surplus if checkpoint.step != best), surplus[0])
         present.remove(oldest)
-        shutil.rmtree(oldest.path)
+        _remove(oldest.path)
         deleted.append(oldest.path.name)
     return deleted
+
+
+def _remove(path: Path) -> None:
+    """A checkpoint, or what else has the name of one; of a link what it leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _step(path: Path) -> int:

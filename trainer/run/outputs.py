@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from trainer.errors import Problem
-from trainer.run.rundir import OUTPUTS_VARIABLE
+from trainer.machine.project import OUTPUTS_VARIABLE
 
 
 def outputs_problem(outputs: Path) -> Problem | None:

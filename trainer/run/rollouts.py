@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.machine.regular_files import open_to_write
 from trainer.rewards.steps import has_spread
 from trainer.run.groups import DEAD
 from trainer.text import Message
@@ -140,8 +141,8 @@ def write(path: Path, step: int, lines: Sequence[dict[str, Any]], *, more: bool)
     """
     text = "".join(json.dumps({"step": step, **line}, ensure_ascii=False, default=str) + "\n" for line in lines)
     path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it to make room
-    with path.open("a" if more else "w", encoding="utf-8", errors="replace") as out:
-        out.write(text)
+    with open_to_write(path, append=more) as out:
+        out.write(text.encode("utf-8", "replace"))
 
 
 def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trainer.errors import Problem, RunError
 from trainer.machine.folders import make_private
 from trainer.machine.json_files import read_json, sync_folder, write_json
-from trainer.machine.project import PROJECT
+from trainer.machine.project import OUTPUTS_VARIABLE, PROJECT, named_folder
 from trainer.machine.regular_files import open_file
 from trainer.run import spec_file, unreadable
 from trainer.run.checkpoints import checkpoint_name
@@ -51,7 +51,6 @@ from trainer.spec import RunSpec
 if TYPE_CHECKING:
     from trainer.plan import RunPlan
 
-OUTPUTS_VARIABLE = "ONEGRPO_OUTPUTS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _UNFINISHED = ".creating-"
@@ -62,7 +61,7 @@ _ATTEMPT = re.compile(r"attempt_(\d+)\.log")
 
 def outputs_dir() -> Path:
     """Where runs live: $ONEGRPO_OUTPUTS, else outputs/ of the project."""
-    return Path(os.environ.get(OUTPUTS_VARIABLE) or PROJECT / "outputs").resolve()
+    return (named_folder(OUTPUTS_VARIABLE) or PROJECT / "outputs").resolve()
 
 
 def make_outputs(outputs: Path) -> None:
@@ -260,7 +259,7 @@ class RunDir:
         number = 1
         while any(self._numbered(path, number).exists() for path in (self.spec, self.plan)):
             number += 1
-        for path in (self.plan, self.spec):
+        for path in filter(Path.is_file, (self.plan, self.spec)):
             shutil.copy2(path, self._numbered(path, number))
         write_json(self.plan, plan)
         spec_file.write(self.spec, self.spec_copy, spec)

@@ -17,6 +17,7 @@ from typing import Any
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT
+from trainer.machine.regular_files import read_file
 from trainer.presets.explain import dotted, shown
 from trainer.run import checkpoints, spec_file
 from trainer.run.records import AlertEvent
@@ -69,8 +70,10 @@ def changes(rundir: RunDir) -> list[Change]:
 
 def respelt(rundir: RunDir) -> bool:
     """Is spec.json spelt otherwise than its copy? To be asked where it says the same."""
-    copy = rundir.spec_copy
-    return copy.is_file() and copy.read_bytes() != rundir.spec.read_bytes()
+    try:
+        return read_file(rundir.spec_copy) != read_file(rundir.spec)
+    except OSError:
+        return False
 
 
 def refuse_changed(rundir: RunDir, found: Sequence[Change]) -> None:
@@ -100,7 +103,16 @@ def word(rundir: RunDir, attempt: int) -> list[AlertEvent]:
     """What was left for that attempt."""
     stored = read_json(rundir.resume_note) or {}
     alerts = stored.get("alerts") if stored.get("attempt") == attempt else None
-    return [AlertEvent.of(one["level"], one["key"], **readable(one["values"])) for one in alerts or ()]
+    found = (_alert(one) for one in (alerts if isinstance(alerts, list) else ()))
+    return [alert for alert in found if alert is not None]
+
+
+def _alert(stored: Any) -> AlertEvent | None:
+    """None of what this version did not write."""
+    try:
+        return AlertEvent.of(stored["level"], stored["key"], **readable(stored["values"]))
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError):
+        return None
 
 
 def any_rows(rundir: RunDir) -> bool:

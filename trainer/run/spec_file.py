@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from trainer.errors import Problem, RunError
-from trainer.machine.json_files import write_json
+from trainer.machine.json_files import write_json, write_whole
 from trainer.machine.project import PROJECT
 from trainer.machine.regular_files import read_file, why
 from trainer.spec import RunSpec, files
@@ -40,7 +39,7 @@ def write(path: Path, copy: Path, spec: RunSpec) -> None:
 def agree(path: Path, copy: Path) -> None:
     """From now on the run goes on with what spec.json says."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, copy)
+    write_whole(copy, read_file(path))
 
 
 def parse(data: bytes) -> RunSpec:

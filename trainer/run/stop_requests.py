@@ -13,6 +13,7 @@ from typing import Any
 
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
+from trainer.run.groups import number
 from trainer.run.rundir import RunDir
 
 _ASK_S = 2.0  # two who ask at once take turns; writing one small file takes milliseconds
@@ -64,5 +65,5 @@ def clear_save_request(rundir: RunDir, attempt: int) -> None:
 
 
 def _attempt_and_time(stored: dict[str, Any]) -> tuple[int, float] | None:
-    attempt, t = stored.get("attempt"), stored.get("t")
-    return (attempt, float(t)) if isinstance(attempt, int) and isinstance(t, int | float) else None
+    attempt, t = stored.get("attempt"), number(stored.get("t"))
+    return (attempt, t) if isinstance(attempt, int) and t is not None else None

@@ -23,9 +23,10 @@ from trainer.export.kinds import KINDS
 from trainer.export.staging import PREFIX
 from trainer.machine import notes, spawn
 from trainer.machine.process import Lock
+from trainer.machine.project import OUTPUTS_VARIABLE
 from trainer.machine.regular_files import open_file
 from trainer.run import checkpoints
-from trainer.run.rundir import OUTPUTS_VARIABLE, RunDir
+from trainer.run.rundir import RunDir
 from trainer.text import DEFAULT, LANGUAGE_VARIABLE
 
 KEEP = 12  # exports that are remembered
@@ -128,7 +129,7 @@ def listed(rundir: RunDir) -> list[Export]:
     """Those that were started here, the newest first."""
     try:
         names = [path.stem for path in rundir.export_processes.iterdir() if path.suffix == ".json"]
-    except FileNotFoundError:
+    except OSError:  # not there, or no folder
         return []
     known = sorted((name for name in names if NAME.fullmatch(name)), reverse=True)
     return [_one(rundir, name) for name in known[:KEEP]]
@@ -173,23 +174,27 @@ def finished(rundir: RunDir) -> list[File]:
     """Files of complete exports, however they were made; those that can be downloaded."""
     found = []
     for folder in _folders(rundir):
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        for entry in _entries(folder):
             if FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 found.append(File(folder.name, entry.name, entry.stat(follow_symlinks=False).st_size))
     return found
 
 
 def _folders(rundir: RunDir) -> list[Path]:
-    try:
-        entries = sorted(os.scandir(rundir.exports), key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     real = rundir.exports.is_dir() and not rundir.exports.is_symlink()
     return [
         Path(entry.path)
-        for entry in entries
+        for entry in _entries(rundir.exports)
         if real and FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
     ]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in it, by name; [] where it is no folder, or one may not look."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def opened(rundir: RunDir, folder: str, name: str) -> tuple[BinaryIO, int] | None:

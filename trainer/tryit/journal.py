@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path) and not path.is_file():  # a folder, a pipe: what lies there is no journal
+            path.rename(path.with_name(f"{path.name}.{time.time_ns()}"))
         self._file = path.open("ab")
         if self._file.tell() and not _ends_whole(path):  # the process before this one was killed in a line
             self._file.write(b"\n")

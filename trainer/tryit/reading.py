@@ -15,6 +15,7 @@ from trainer.errors import Problem, RunError
 from trainer.machine import notes
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
+from trainer.run.groups import number
 from trainer.run.rundir import RunDir
 from trainer.tryit import journal
 from trainer.tryit.request import ID, Request, checked
@@ -133,7 +134,7 @@ def _answered(rundir: RunDir, somebody: bool) -> list[Answered]:
     path = rundir.tryit_answers
     try:
         mark = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return []
     found = _parsed(path, mark.st_ino, mark.st_size, mark.st_mtime_ns)
     if somebody:
@@ -151,7 +152,7 @@ def _parsed(path: Path, inode: int, size: int, changed: int) -> tuple[Answered, 
 def _one(lines: list[journal.Line]) -> Answered | None:
     begin = lines[0]
     try:
-        request = checked(begin.get("request") or {})
+        request = checked(raw if isinstance(raw := begin.get("request"), dict) else {})
     except ValueError:
         return None
     texts: dict[str, list[str]] = {}
@@ -164,19 +165,41 @@ def _one(lines: list[journal.Line]) -> Answered | None:
         elif line["kind"] == "side":
             sides[str(line.get("side"))] = _side(line)
         elif line["kind"] == "row":
-            values |= {name: line.get(name) for name in ("prompt", "gold", "row", "rows")}
+            values |= {"prompt": _prompt(line.get("prompt")), "gold": _text(line.get("gold"))}
+            values |= {name: _whole(line.get(name)) for name in ("row", "rows")}
         elif line["kind"] == "end":
             ends: dict[str, Progress] = {"done": "done", "cancelled": "cancelled", "lost": "lost"}
             progress = ends.get(str(line.get("state")), "failed")
-            values["problems"] = [_problem(raw) for raw in line.get("problems") or []]
+            found = line.get("problems")
+            values["problems"] = [_problem(raw) for raw in found] if isinstance(found, list) else []
     for side, pieces in texts.items():
         sides.setdefault(side, Side("".join(pieces)))
     return Answered(request, progress, sides=sides, **values)
 
 
 def _side(line: journal.Line) -> Side:
-    known = set(Side.__dataclass_fields__)
-    return Side(**{name: value for name, value in line.items() if name in known})
+    """What is of another type than it has to be is not known."""
+    paid, failed = line.get("components"), line.get("failures")
+    right, cut = line.get("correct"), line.get("truncated")
+    return Side(
+        text=_text(line.get("text")) or "",
+        tokens=_whole(line.get("tokens")),
+        seconds=number(line.get("seconds")),
+        truncated=cut if isinstance(cut, bool) else None,
+        reward=number(line.get("reward")),
+        components={name: number(value) for name, value in paid.items()} if isinstance(paid, dict) else {},
+        correct=right if isinstance(right, bool) else None,
+        failures=failed if isinstance(failed, dict) else {},
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _prompt(value: Any) -> Any:
+    """A text, or messages."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else _text(value)
 
 
 def _problem(raw: Any) -> Problem:
@@ -197,5 +220,4 @@ def _word(value: Any) -> str | None:
 
 
 def _t(said: dict[str, Any]) -> float:
-    value = said.get("t")
-    return float(value) if isinstance(value, int | float) else 0.0
+    return number(said.get("t")) or 0.0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.launch import WorkerHandle
+from trainer.machine.regular_files import why
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
 from trainer.tryit import parent, reading
@@ -32,6 +35,15 @@ def started(child: Child) -> None:
 def reap() -> None:
     """Let go of processes that have ended."""
     _children[:] = [child for child in _children if child.poll() is None]
+
+
+@contextmanager
+def on_disk() -> Iterator[None]:
+    """Around what a button does: what the disk refuses is said as any other problem. Raises RunError for an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(Problem("page.disk", str(error.filename or outputs_dir()), said=why(error))) from error
 
 
 def opened(run: str | None) -> RunDir:

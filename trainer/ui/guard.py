@@ -58,8 +58,9 @@ class Guard:
     def __init__(self, app: App, host: str, port: int) -> None:
         self.app = app
         self.port = port
+        host = host.lower().strip("[]")
         self.wildcard = host in WILDCARD
-        self.names = LOOPBACK | {host.lower().strip("[]")}
+        self.names = LOOPBACK | {host}
         if self.wildcard:
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
         self.shown = "localhost" if self.wildcard or host in LOOPBACK else host

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainer.console.printing import put
 from trainer.errors import Problem, SpecError
 from trainer.machine.folders import is_open
 from trainer.text import here, languages, preferred, words
@@ -29,10 +30,10 @@ def chosen(auth: str | None, file: str | None) -> tuple[str, str] | None:
     """
     variable = os.environ.pop(VARIABLE, "")
     if auth is not None:
-        print(here()("page.auth_in_ps", variable=VARIABLE), file=sys.stderr, flush=True)
+        put(here()("page.auth_in_ps", variable=VARIABLE), sys.stderr)
         return "--auth", auth
     if file is not None:
-        return f"--auth-file {file}", _read(Path(file).expanduser())
+        return f"--auth-file {file}", _read(Path(os.path.expanduser(file)))
     return (VARIABLE, variable) if variable else None
 
 
@@ -51,7 +52,7 @@ def _read(file: Path) -> str:
     if len(data) > MOST_BYTES or not text or any(end in text for end in "\0\n\r"):
         raise SpecError(Problem("page.auth_file_lines", place, most=MOST_BYTES))
     if file.is_file() and is_open(file):  # not a pipe
-        print(here()("page.auth_file_open", file=file), file=sys.stderr, flush=True)
+        put(here()("page.auth_file_open", file=file), sys.stderr)
     return text
 
 

@@ -21,7 +21,6 @@ from trainer.console.headless import Interrupts
 from trainer.console.printing import put
 from trainer.errors import Problem, RunError, SpecError
 from trainer.machine import gpu
-from trainer.machine.folders import make_private
 from trainer.machine.project import PROJECT
 from trainer.run.rundir import outputs_dir
 from trainer.ui import login
@@ -77,9 +76,7 @@ def set_environment(host: str) -> None:
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    kept = launch.make_state_dir() / "page"
-    make_private(kept, named=False)
-    os.environ["GRADIO_TEMP_DIR"] = str(kept)
+    os.environ["GRADIO_TEMP_DIR"] = str(launch.make_state_dir("page"))
     # Tries at the password are counted by address: who is connected, not who X-Forwarded-For says (uvicorn believes it
     # from this machine, where `ssh -L` ends too).
     os.environ["FORWARDED_ALLOW_IPS"] = ""
@@ -151,7 +148,7 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     blocks.queue(max_size=64, default_concurrency_limit=8)
     try:
         blocks.launch(
-            server_name=host,
+            server_name=_in_address(host),
             server_port=port,
             auth=access,
             auth_message=login.rule() if access else None,
@@ -179,11 +176,15 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     return blocks
 
 
+def _in_address(host: str) -> str:
+    """As it stands in an address, where an IPv6 one has brackets; Gradio takes it so as well."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def _say(host: str, port: int, locked: bool) -> None:
-    shown = "localhost" if host in ("0.0.0.0", "::") else host
-    shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
+    shown = "localhost" if host in ("0.0.0.0", "::", "[::]") else host
     say = text.here()
-    put(f"page  http://{shown}:{port}")  # programs look for this line: the same in every language
+    put(f"page  http://{_in_address(shown)}:{port}")  # programs look for this line: the same in every language
     put(say("page.runs_in", folder=outputs_dir()))
     if locked and not is_loopback(host):
         put(say("page.unencrypted", port=port), sys.stderr)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError, Problem
+from trainer.machine.regular_files import open_file, why
 
 GLOBAL_STEP = "train/global_step"
 _STEPS = (GLOBAL_STEP, "global_step")  # of the trainer; W&B's own are _ORDERS
@@ -87,7 +88,8 @@ def read(paths: Sequence[Path], run: str | None = None) -> History:
 
 def _records(path: Path) -> list[Record]:
     try:
-        content = path.read_bytes()
+        with open_file(path) as file:
+            content = file.read()
         text = "" if content.startswith(_PARQUET) else content.decode("utf-8-sig")
     except OSError as error:
         raise DataError(_unreadable(path, error)) from error
@@ -230,7 +232,7 @@ def _without_step(path: Path, columns: Sequence[str], panel: bool) -> Problem:
 def _unreadable(path: Path, error: OSError) -> Problem:
     if isinstance(error, FileNotFoundError):
         return Problem("wandb_import.no_file", str(path))
-    return Problem("wandb_import.unreadable", str(path), said=error.strerror or str(error))
+    return Problem("wandb_import.unreadable", str(path), said=why(error))
 
 
 def _mixed(rows: Sequence[ExportedRow], paths: Sequence[Path]) -> list[Problem]:

@@ -17,6 +17,7 @@ import yaml
 
 from trainer import presets
 from trainer.errors import DataError, InputError, Problem
+from trainer.machine.regular_files import read_file, why
 from trainer.spec import RunSpec, trl_homes
 
 UNKNOWN = "unknown"
@@ -110,11 +111,11 @@ def _set_keys(spec: RunSpec) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     """{key: value}: W&B writes {key: {value: ..}} to config.yaml, and the plain values where its API is asked."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(read_file(path).decode("utf-8"))
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         key = "wandb_import.no_config_file" if missing else "wandb_import.config_unreadable"
-        raise DataError(Problem(key, str(path), said=error.strerror or str(error))) from error
+        raise DataError(Problem(key, str(path), said=why(error))) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(Problem("wandb_import.config_syntax", str(path))) from error
     if not isinstance(found, dict):

@@ -24,6 +24,7 @@ from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.machine.secrets import Redactor
 from trainer.memory.measured import peak_gib
+from trainer.plan.reading import fitting
 from trainer.report import afterwards
 from trainer.run import checkpoints, entrance, settings, stop_requests
 from trainer.run.events import EventWriter
@@ -160,8 +161,8 @@ def _try_template(session: Session, spec: RunSpec, tokenizer: Any) -> None:
     from trainer.data import dataset, preview
     from trainer.preflight import templates
 
-    stored = (read_json(session.rundir.plan) or {}).get("warnings") or []
-    known = {templates.subject(Message.read(each)) for each in stored}
+    stored = fitting(read_json(session.rundir.plan))[0].get("warnings", ())
+    known = [templates.subject(Message.read(each)) for each in stored]
     for said in templates.of_tokenizer(spec, tokenizer, preview.samples(spec, *dataset.feeds(spec))):
         if templates.subject(said) not in known:
             session.events.emit(AlertEvent.of("warn", "data", said=said))

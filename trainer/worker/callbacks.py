@@ -76,5 +76,8 @@ class MakeRoom(TrainerCallback):
         if control.should_save:
             observer = self.observer
             beside = answers.copied_size if observer.spec.eval.answers else None
-            for name in checkpoints.make_room(observer.rundir.checkpoints, best=observer.best_step(), beside=beside):
+            folder, name = observer.rundir.checkpoints, checkpoints.checkpoint_name(observer.last_step + 1)
+            with checkpoints.saving(folder, name):
+                deleted = checkpoints.make_room(folder, best=observer.best_step(), beside=beside)
+            for name in deleted:
                 observer.events.emit(AlertEvent.of("warn", "disk_almost_full", name=name))

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer.errors import Problem, WorkError
 from trainer.grpo.spans import Span
+from trainer.machine.regular_files import why
 from trainer.run import checkpoints, rollouts
 from trainer.run.best import find_best
 from trainer.run.events import EventReader, EventWriter
@@ -132,16 +133,23 @@ class RunObserver:
             self.events.emit(_seconds(self.last_step + 1, spans, warmup=False))
 
     def checkpoint(self, step: int, staged: Path) -> None:
-        """Publish a staged checkpoint, delete the oldest beyond save_total_limit, then tell `saved`."""
+        """Publish a staged checkpoint, say so, delete the oldest beyond save_total_limit, then tell `saved`."""
         started = time.perf_counter()
         with checkpoints.saving(self.rundir.checkpoints, staged.name):
             published = checkpoints.publish(staged, self.rundir.checkpoints, self.manifest | {"step": step})
-        checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, self.best_step())
         size, seconds = checkpoints.size(published.path), time.perf_counter() - started
         self.events.emit(
             CheckpointEvent(step=step, name=published.path.name, bytes=size, seconds=seconds, verified=True)
         )
+        self._rotate()
         self.saved(step, published.path)
+
+    def _rotate(self) -> None:
+        """What cannot be deleted costs room and nothing else: the run goes on, and says so."""
+        try:
+            checkpoints.rotate(self.rundir.checkpoints, self.spec.checkpoint.save_total_limit, self.best_step())
+        except OSError as error:
+            self.events.emit(AlertEvent.of("warn", "not_deleted", file=str(error.filename), said=why(error)))
 
     def _watch_failures(self, step: int, batch: Batch) -> None:
         """Say that rows could not be judged: the first time, and each time ten times as many have come together."""

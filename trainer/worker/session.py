@@ -70,7 +70,8 @@ class Session:
         before = state_of(rundir)
         self.retries = before.retries
         """How often a step of this run was too large for the GPU (trainer.worker.recovery)."""
-        self.planned: int | None = (before.plan or {}).get("optimizer_steps")
+        planned = (before.plan or {}).get("optimizer_steps")
+        self.planned = planned if isinstance(planned, int) else None
         """Steps that the attempt before had planned; None when none got so far."""
         self.said = {event.step for event in before.checkpoints}
         """Steps of the checkpoints that the event log knows."""

@@ -101,7 +101,7 @@ def test_a_builtin_model_is_counted_as_its_tokenizer_does(tmp_path: Path, monkey
     from trainer.data.dataset import prompt_ids
     from trainer.engine import builtin
 
-    monkeypatch.setenv(builtin.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("ONEGRPO_CACHE", str(tmp_path))
     spec = spec_of()
     assert tokens.reader(spec).basis == "characters"
     made = builtin.make_tokenizer()

@@ -245,7 +245,8 @@ def _asks(name: str) -> Callable[[str | None, str], str]:
 
 def _told(action: Callable[[str | None, Words], str], run: str | None, say: Words, kind: str = "g-right") -> str:
     try:
-        return elements.notice(action(run, say), kind)
+        with shared.on_disk():
+            return elements.notice(action(run, say), kind)
     except TrainerError as error:
         return elements.refused(error, say)
 

@@ -56,10 +56,11 @@ def carry_out(wish: Wish, words: Words) -> str:
     if wish.do == "deleted":
         actions.delete(wish.run)
         return _box(words("runs.deleted", run=wish.run), "", words)
-    if wish.do == "extended":
-        actions.extend(wish.run, wish.steps)
-    else:
-        shared.resume(wish.run)
+    with shared.on_disk():
+        if wish.do == "extended":
+            actions.extend(wish.run, wish.steps)
+        else:
+            shared.resume(wish.run)
     return ""  # the page turns to the run, which says the rest
 
 

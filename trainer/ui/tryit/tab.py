@@ -18,7 +18,7 @@ from trainer.text import Words, words
 from trainer.tryit import exporting, parent, reading
 from trainer.tryit.request import MOST_TEXT, SIDES
 from trainer.ui import elements
-from trainer.ui.actions import opened
+from trainer.ui.actions import on_disk, opened
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.labels import Labels
@@ -269,7 +269,8 @@ class TryItTab(Tab):
         try:
             values = what() if callable(what) else what
             given = {"temperature": temperature, "max_new_tokens": tokens, "system": system, "seed": seed or 0}
-            actions.ask(run, self._step(run, step), values | given)
+            with on_disk():
+                actions.ask(run, self._step(run, step), values | given)
         except TrainerError as error:
             told = views.refused(error.problems, say)
         return [told, *self.streamed(run, language, step, seen)]
@@ -297,7 +298,8 @@ class TryItTab(Tab):
 
     def _done(self, action: Any, run: str, language: str, step: str, seen: Any) -> list[Any]:
         try:
-            told = elements.notice(action())
+            with on_disk():
+                told = elements.notice(action())
         except TrainerError as error:
             told = elements.refused(error, words(language))
         return [told, *self.streamed(run, language, step, seen)]
@@ -335,7 +337,8 @@ class TryItTab(Tab):
         say = words(language)
         try:
             number = self._step(run, step)
-            actions.export(run, kind, number, repo, private is not False, language)
+            with on_disk():
+                actions.export(run, kind, number, repo, private is not False, language)
             what = say("tryit.export.started", step=f"{number or 0:,}", kind=say(f"tryit.export.kind_{kind}"))
             told = elements.notice(what)
         except TrainerError as error:
