@@ -17,4 +17,9 @@
     pressed = null;
     if (was && now && !was.isConnected && told(was) !== "[]" && told(was) === told(now)) now.click();
   }, true);
+
+  // A person has turned to a tab, which one is known by its `select` event (page.py).
+  document.addEventListener("click", (event) => {
+    if (event.isTrusted && event.target.closest?.("[role=tab]")) window.tabClicked ??= "";
+  }, true);
 })();

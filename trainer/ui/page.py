@@ -32,25 +32,21 @@ from trainer.ui.tryit.tab import TryItTab
 TICK_S = 1.5
 MOST_PROGRESS = 4  # runs that are going and have a line in the head
 _HERE = Path(__file__).parent
-# The address keeps what is looked at, so that a reload and a sent link show the same.
-_ADDRESS = """(run, language, here) => {
-    const address = new URL(window.location);
-    if (run) address.searchParams.set("run", run);
-    address.searchParams.set("lang", language);
-    if (here) address.searchParams.set("tab", here);
-    history.replaceState(null, "", address);
-    document.documentElement.lang = language;
-}"""
-# A chosen theme outlives a reload; Gradio has put the system's in place by now.
-_OPENED = """() => {
+# A chosen theme outlives a reload; Gradio has put the system's in place by now. A tab that was clicked before this
+# answer came counts more than the one the address names.
+_OPENED = """(here) => {
     window.pageOpened = true;
     const chosen = localStorage.getItem("theme");
     if (chosen) document.body.classList.toggle("dark", chosen === "dark");
+    return window.tabClicked || here;
 }"""
-# Gradio selects the first tab before the page is opened: that is nobody's choice.
-_TURNED = '(here) => window.pageOpened ? "%s" : here'
+# Gradio selects the first tab before the page is opened: that is nobody's choice, unless a tab was clicked (clicks.js).
+_TURNED = """(here) => {
+    if (window.tabClicked !== undefined) window.tabClicked = "%s";
+    return window.pageOpened || window.tabClicked ? "%s" : here;
+}"""
 # In the browser alone: an answer of the server that comes late would take back a click that was made meanwhile.
-_TURN = '(here) => ({__type__: "update", selected: here})'
+_TURN = '(here) => ({__type__: "update", selected: (!window.pageOpened && window.tabClicked) || here})'
 _THEME = """() => {
     const dark = document.body.classList.toggle("dark");
     localStorage.setItem("theme", dark ? "dark" : "light");
@@ -156,19 +152,19 @@ class Page:
         place = [self.run, self.language, self.here]
         opened = [self.language, self.run, self.here, *self.labels.components]
         self.blocks.load(self.open, None, opened, api_name="open", **quiet).then(
-            None, None, None, js=_OPENED, queue=False
+            None, self.here, self.here, js=_OPENED, queue=False
         )
         self.language.input(self.relabel, self.language, self.labels.components, api_name="relabel", **quiet)
         timer.tick(self.tick, self.inputs, told, api_name="tick", **quiet)
         turned = [made.change for made in place]
         gr.on(turned, self.turn, self.inputs, told, trigger_mode="always_last", api_name="turn", **quiet)
-        gr.on(turned, None, place, None, js=_ADDRESS, queue=False)
+        gr.on(turned, None, place, None, js="(...place) => window.pageAddress(...place)", queue=False)
         self.here.change(None, self.here, self.bar, js=_TURN, queue=False)
         self.chooser.input(None, self.chooser, self.run, js="(run) => run", queue=False)
         self.theme.click(None, None, None, js=_THEME, queue=False)
         frame = Frame(self.language, self.run, self.here, self.change, self.runs, quiet)
         for tab in self.tabs:
-            tab.tab.select(None, self.here, self.here, js=_TURNED % tab.name, queue=False)
+            tab.tab.select(None, self.here, self.here, js=_TURNED.replace("%s", tab.name), queue=False)
             tab.wire(frame)
 
     def _known(self, here: str | None) -> str:
@@ -201,6 +197,8 @@ class Page:
         say, table = words(language), self.runs.table()
         look = Look(say, self.runs, table, heading.chosen(table.rows, run), time.time())
         values = self._frame(look)
+        if values["run"] == run:  # another one may have been chosen meanwhile: only what is not there is corrected
+            del values["run"]
         place, outputs = 0, self._outputs
         for tab in self.tabs:
             given = chosen[place : place + len(tab.inputs)]
