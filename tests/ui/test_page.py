@@ -40,7 +40,7 @@ def test_the_run_is_listed_and_told_as_inert_text(server: Server) -> None:
 
 def test_both_languages_tell_the_same_run(server: Server) -> None:
     say = words("ko")
-    sentence = say("sentence.finished", step=40, time=say.duration(90))
+    sentence = say("sentence.finished", step=40, time=say.duration(44))
     assert sentence in told(server, "tiny-1", "ko")["state"]
 
 

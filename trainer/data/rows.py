@@ -196,9 +196,20 @@ class Checker:
         said = missing.proposed(name, theirs, raw, free, name in fields(self.spec.data.prompt_template))
         if component:
             return Problem("data.no_argument", where, component=component, **said)
+        of_another = ""
+        if self._is_another_file():  # what would suit it alone does not suit the rows that are trained on
+            of_another = "_of_another"
+            said |= {"leave": "model.warm_start" if self.key == WARM_START else self.key}
         if theirs != name:
-            return Problem("data.no_such_column", where, theirs=shapes.escaped(theirs), **said)
-        return Problem("data.no_column", where, **said)
+            return Problem(f"data.no_such_column{of_another}", where, theirs=shapes.escaped(theirs), **said)
+        return Problem(f"data.no_column{of_another}", where, **said)
+
+    def _is_another_file(self) -> bool:
+        data, warm_start = self.spec.data, self.spec.model.warm_start
+        paths = {"data.eval_path": data.eval_path}
+        paths |= {FEW_SHOT: data.few_shot.path} if data.few_shot is not None else {}
+        paths |= {WARM_START: warm_start.path} if warm_start is not None else {}
+        return paths.get(self.key) not in (None, data.path)
 
     def _compare(self, kinds: dict[str, Kind], row: int, where: str) -> None:
         """Arrow would turn 42 into 42.0, or refuse the whole file."""

@@ -79,7 +79,7 @@ class Reward(Section):
     correct_at: float = 1.0
     """A completion is right when that component reaches this value (before the weight)."""
     gold_template: str = "{answer}"
-    """What a perfect completion to a row looks like; for the checks before training and the playground."""
+    """What a perfect completion to a row looks like; for the check before training and for trying the rewards."""
     on_error: Literal["fail", "none", "zero"] = "none"
     """A row whose reward function failed or hung: the run fails, the row has no reward, or its reward is 0."""
     deadline_s: Annotated[float, Field(gt=0)] = 30.0

@@ -1,15 +1,16 @@
-"""The Korean page in a real browser: every tab of runs that went wrong, and a form with mistakes, without English."""
+"""The Korean page in a real browser: runs that went wrong and a form with mistakes, without English; a Korean file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import latin
-from tests.e2e.browser.conftest import Site, open_tab, set_field, setting, settle, tab_names, unfold
+from tests.e2e.browser.conftest import Site, open_tab, set_field, setting, settle, start_button, tab_names, unfold
 from tests.e2e.served import TITLE, make_runs
 from trainer.text import words
 
@@ -53,6 +54,26 @@ def test_a_form_with_mistakes_is_korean(site: Site, new_page: Any) -> None:
     expect(page.locator(".g-wrong").first).to_be_visible()
     settle(page)
     assert left_in_english(page) == []
+
+
+def test_one_click_reads_a_file_in_its_own_encoding(site: Site, new_page: Any, tmp_path: Path) -> None:
+    """A sheet as a Korean Windows saves it: the button beside the problem, then its rows as they were meant."""
+    from playwright.sync_api import expect
+
+    rows = "".join(f"{number}\ubc88: \uc11c\uc6b8\uc740 \uc5b4\ub514?,{number}\n" for number in range(40))
+    file = tmp_path / "sheet.csv"
+    file.write_bytes(f"prompt,answer\n{rows}".encode("cp949"))
+    page = new_page(site, lang="ko", tab="train")
+    expect(start_button(page)).to_be_enabled()
+    set_field(page, "data.path", str(file))
+    button = page.get_by_role("button", name="data.encoding = cp949")
+    expect(button).to_be_visible()
+    expect(start_button(page)).to_be_disabled()
+    button.click()
+    expect(setting(page, "data.encoding")).to_have_value("cp949")
+    expect(page.locator('[data-slot="looked"]')).to_contain_text("0\ubc88: \uc11c\uc6b8\uc740 \uc5b4\ub514?")
+    expect(start_button(page)).to_be_enabled()
+    expect(page.locator('[data-slot="command"]')).to_contain_text("--set data.encoding=cp949")
 
 
 def left_in_english(page: Any) -> list[str]:

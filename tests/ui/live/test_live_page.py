@@ -67,3 +67,15 @@ def test_without_a_run_the_board_is_empty_and_of_the_same_size(server: Server) -
 
     assert board.empty(words("ko")).count("g-cell") == full.count("g-cell")
     assert live.outputs.keys() == set(live.names)
+
+
+def test_a_run_that_cannot_be_read_is_not_called_no_run(server: Server) -> None:
+    spec = server.outputs / "odd-1" / "spec.json"
+    spec.mkdir(parents=True)
+    try:
+        told = look(server, "live", "odd-1")
+        assert "Off: this run cannot be read." in told["live.hints"] and "it is a folder" in told["live.state"]
+        assert "gg-none" in look(server, "groups", "odd-1")["groups.question"]  # without controls for nothing
+    finally:
+        spec.rmdir()
+        spec.parent.rmdir()

@@ -78,7 +78,7 @@ def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
         facts = dict(views.facts(seen, EN, now=1e6))
         told = views.told(seen, Headlines().of(seen, EN), EN)
     assert said == [
-        "Finished: 40 steps in 2 min.",
+        "Finished: 40 steps in 44 s.",
         "Reward: 0.138 in the first steps, 0.887 in the last ones.",
         "Held-out rows answered right: 25 % before, 75 % after, of 128.",
         "In the last 10 steps 25 % of the groups taught nothing (all their completions got the "
@@ -90,6 +90,14 @@ def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
         *said,
     ]
     assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
+
+
+def test_the_time_of_a_resumed_run_is_that_of_all_its_attempts(make_run: MakeRun) -> None:
+    again = {"kind": "run_started", "attempt": 2, "resumed_from_step": 1, "t": 1000.0}
+    ended = {"kind": "run_finished", "attempt": 2, "step": 2, "seconds": 30.0, "peak_memory_gib": 0.5, "t": 1030.0}
+    state = folded(began() | {"t": 0.0}, step(1) | {"t": 20.0}, again, step(2) | {"attempt": 2, "t": 1020.0}, ended)
+    said = views.sentences(seen_of(make_run("tiny-1"), state, status="finished"), EN)
+    assert said[0] == "Finished: 2 steps in 50 s."
 
 
 def test_a_run_without_spread_is_not_called_learning(make_run: MakeRun) -> None:

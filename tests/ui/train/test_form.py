@@ -383,3 +383,14 @@ def test_a_number_is_shown_as_it_was_typed(language: str) -> None:
     found = actions.check(Form("preset", "tiny", changes=("optim.learning_rate=1e9",)))
     shown = views.readiness(found, [[]], say)
     assert "1e9" in shown and "1000000000" not in shown
+
+
+def test_a_file_of_the_preset_that_lacks_a_renamed_column_can_be_left_out(tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text("question,solution\n" + "".join(f"word {n},{n}\n" for n in range(40)))
+    renamed = ("data.columns.prompt=question", "data.columns.answer=solution")
+    found = checked(f"data.path={own}", "data.eval_path=", *renamed)
+    assert {problem.where for problem in found.problems} == {"reverse_train.jsonl:1"}
+    assert "--set model.warm_start= leaves this file out" in str(found.problems[0])
+    (way, *_) = fixes.ways(found)[0]
+    assert way.changes == ("model.warm_start=",) and not mended(found, way).problems

@@ -87,7 +87,7 @@ def test_rows_of_the_hub_are_not_asked_for_by_themselves(server: Server) -> None
 
 def test_rewards_are_tried_on_rows(server: Server) -> None:
     found = ask(server, "attempt", typed="<answer>x</answer><script>")["html"]
-    assert "No problems found" in found
+    assert "No problems found" in found and "<tr><td>0</td>" in found  # rows are counted as in the messages above
     assert "right answer" in found and "yours" in found and "&lt;script&gt;" in found and "<script>" not in found
     found = ask(server, "attempt", "reward.components.0.weight=0", "reward.components.1.weight=-1")["html"]
     assert "the reward of" in found

@@ -93,7 +93,8 @@ class GroupsTab(Tab):
             with look.runs.look(look.run) as seen:
                 found = known(seen)
         except TrainerError as error:
-            return values | _nothing(elements.no_run(error, say("page.run_none"), say), say)
+            why = elements.no_run(error, say("page.run_none"), say)
+            return values | _nothing(f'<div class="gg-none">{why}</div>', say)
         if not found.steps:
             return values | _nothing(_none(_why_none(found, say)), say)
         return values | self._step(found, chosen(look.run, *asked), say)

@@ -33,10 +33,10 @@ def actions(seen: Seen, words: Words, now: float) -> dict[str, Action]:
     }
 
 
-def nothing(words: Words) -> dict[str, Action]:
-    """Without a run."""
+def nothing(words: Words, why: str = "live.no_run") -> dict[str, Action]:
+    """Without a run, or with one that cannot be read. why: key of its words."""
     names = ("stop", "pause", "save", "resume", "report", "force")
-    return {name: Action(False, words("live.no_run"), f"live.{name}", name != "force") for name in names}
+    return {name: Action(False, words(why), f"live.{name}", name != "force") for name in names}
 
 
 def stop(seen: Seen, words: Words) -> Action:

@@ -106,7 +106,7 @@ class LiveTab(Tab):
 
     def _nothing(self, say: Words, why: str = "") -> dict[str, Any]:
         empty: dict[str, Any] = dict.fromkeys(self.names, "")
-        off = buttons.nothing(say)
+        off = buttons.nothing(say, "live.unreadable") if why else buttons.nothing(say)
         state = why or elements.element("p", say("live.none"), "g-lead")
         return (
             empty

@@ -12,7 +12,7 @@ from trainer.console import lines
 from trainer.errors import Problem
 from trainer.launch import stop_asked
 from trainer.machine.json_files import read_json
-from trainer.run.records import EndedOnRequestEvent, RunFailedEvent, RunFinishedEvent
+from trainer.run.records import EndedOnRequestEvent, RunFailedEvent
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
@@ -38,8 +38,8 @@ def told(seen: Seen, headline: str, words: Words) -> list[str]:
 
 def sentences(seen: Seen, words: Words) -> list[str]:
     """What the run is doing or came to: the state first, then what was learnt."""
-    said = [_state_sentence(seen, words)]
     found = summary(seen.state, seen.rundir, seen.status)
+    said = [_state_sentence(seen, found["wall_seconds"], words)]
     if found["reward_first"] is not None:
         first, last = forms.number(found["reward_first"]), forms.number(found["reward_last"])
         said.append(words("sentence.reward", first=first, last=last))
@@ -58,11 +58,11 @@ def sentences(seen: Seen, words: Words) -> list[str]:
     return [*said, dead] if dead else said
 
 
-def _state_sentence(seen: Seen, words: Words) -> str:
+def _state_sentence(seen: Seen, seconds: float, words: Words) -> str:
+    """seconds: of all attempts, as Runs has them."""
     state, status = seen.state, seen.status
     step, total = f"{state.last_step:,}", planned(seen)
     if status == "finished":
-        seconds = state.final.seconds if isinstance(state.final, RunFinishedEvent) else None
         return words("sentence.finished", step=step, time=words.duration(seconds))
     if status in ("stopped", "paused"):
         saved = state.final.checkpoint if isinstance(state.final, EndedOnRequestEvent) else None

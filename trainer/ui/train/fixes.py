@@ -68,6 +68,7 @@ class _Trial:
     def __init__(self, checked: Checked, base: forms.Source) -> None:
         self.changes, self.base, self.raw = checked.form.changes, base, checked.raw
         self.is_built, self.plan = checked.is_built, checked.plan
+        self.lacks_columns = any(each.key in ("data.no_column", "data.no_such_column") for each in checked.problems)
         self.deadline = time.monotonic() + BUDGET_S
         self.spec = _valid(checked.raw)
         # Rows are read by the settings of the rewards: only where those are sound.
@@ -134,6 +135,8 @@ class _Trial:
         yield from self._of_rule(problem)
         if problem.key == "data.looks_like":
             yield Way((f"data.encoding={problem.values['encoding']}",))
+        if problem.values.get("leave") and not self.lacks_columns:
+            yield Way((f"{problem.values['leave']}=",))
         if problem.values.get("likely"):
             yield Way((shapes.change(problem.values["ours"], problem.values["likely"]),))
         yield from self._of_columns()

@@ -60,7 +60,7 @@ def _table(tries: Sequence[dict[str, Any]], say: Words) -> str:
             "train.try_typed_one" if one["what"] == check.TYPED else f"train.try_{one['what'].replace(' ', '_')}"
         )
         answer = f"{element('b', kind)} {escape(one['completion'][:80])}"
-        cells = [str(one["row"] + 1), None, _number(one["reward"]), *(_of(one, name, say) for name in names)]
+        cells = [str(one["row"]), None, _number(one["reward"]), *(_of(one, name, say) for name in names)]
         tds = "".join(f"<td>{answer}</td>" if cell is None else element("td", cell) for cell in cells)
         body.append(f"<tr>{tds}</tr>")
     head = "".join(element("th", name) for name in heads)

@@ -11,6 +11,7 @@ from trainer.errors import Problem, Said, TrainerError
 from trainer.plan import MemoryPart, RunPlan, card
 from trainer.presets import explain
 from trainer.text import Words
+from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
 from trainer.ui.train import cards, controls, fields, fixes, labels, page, toml
@@ -166,7 +167,7 @@ def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
 
 
 def _error(what: str, fix: str, buttons: str, say: Words) -> str:
-    """Where there is no button, what else could be typed."""
+    """Where there is no button, what to do or to type."""
     typed = f'<div class="g-fix">{escape(say("train.type_this"))}: {element("code", fix)}</div>'
     return f"{escape(what)}{typed if fix and not buttons else ''}<div>{buttons}</div>"
 
@@ -248,7 +249,7 @@ def _memory(made: RunPlan, say: Words) -> str:
         bars += f'<u style="left:{100 * limit / scale:.2f}%"></u>'
     legend = "".join(
         f'<li><i style="background:{_COLOURS[place % len(_COLOURS)]}"></i>'
-        f"{escape(_part(part, say))} {part.gib:.2f}</li>"
+        f"{escape(_part(part, say))} {numbers.number(part.gib)}</li>"
         for place, part in enumerate(parts)
     )
     verdicts = {"fits": "fits", "tight": "tight", "does not fit": "no"}
