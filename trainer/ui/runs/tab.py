@@ -14,21 +14,31 @@ from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.labels import Labels
 from trainer.ui.runs import actions, choice, panel, views
-from trainer.ui.runs.choice import RunChoice
+from trainer.ui.runs.choice import MOST_COMPARED, RunChoice
 from trainer.ui.runs.panel import Wish
 from trainer.ui.tab import Frame, Look, Tab
 
 MOST_TEXT = 100  # characters of the filter
-# A click on a button tells what it says of itself, and which boxes are ticked: a box is ticked at once, the answer may
-# take a moment. The server checks all of it.
+# A click on a button tells what it says of itself, and which runs are ticked. Those are kept here: a table that was
+# asked for before a click may come after it, and must not take the tick back. The server checks all of it.
 _TABLE = """
-const ticked = () => [...element.querySelectorAll(".g-tick[aria-checked=true]")].map((box) => box.dataset.run);
+const ticked = new Set();
+const show = () => {
+    const boxes = [...element.querySelectorAll(".g-tick")];
+    for (const box of boxes) box.ariaChecked = String(ticked.has(box.dataset.run));
+    for (const name of ticked) if (!boxes.some((box) => box.dataset.run === name)) ticked.delete(name);
+    const compare = element.querySelector("[data-do=compare]");
+    if (compare) compare.disabled = ticked.size < 2 || ticked.size > MOST;
+};
+watch("value", show);
 element.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-do]");
     if (!button) return;
-    if (button.dataset.do === "tick") button.ariaChecked = String(button.ariaChecked !== "true");
-    trigger("click", {...button.dataset, ticked: ticked()});
-});"""
+    if (button.dataset.do === "untick") ticked.clear();
+    if (button.dataset.do === "tick" && !ticked.delete(button.dataset.run)) ticked.add(button.dataset.run);
+    show();
+    trigger("click", {...button.dataset, ticked: [...ticked]});
+});""".replace("MOST", str(MOST_COMPARED))
 # The same for the panel, with a number that is typed. What appears gets the focus, and gives it back.
 _PANEL = """
 let from = null, title = "", wait = 0;
