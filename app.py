@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--resume", metavar="RUN", help="go on with a run that was stopped, failed or lost")
     add("--checkpoint", metavar="best|N|latest", help="of --resume: go back to it (default: latest)")
     add("--force", action="store_true", help="of --resume: go on although settings or rows were changed")
+    add("--queue", action="store_true", help="of --headless: let the new run wait until others have ended")
     add("--dry-run", action="store_true", help="print the plan of a run and stop")
     add("--list-presets", action="store_true", help="list the presets and stop")
     add("--host", default="127.0.0.1", help="address the page listens on (default: %(default)s)")
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.resume:
             return train.resume(given.resume, given.checkpoint, given.set, given.force)
         if given.headless:
-            return train.headless(given.preset, given.set, given.name)
+            return train.headless(given.preset, given.set, given.name, given.queue)
         from trainer.ui import serve
 
         return serve(host=given.host, port=given.port, auth=given.auth, auth_file=given.auth_file)

@@ -109,7 +109,7 @@ def test_presets_are_listed(capsys: Capture) -> None:
 def test_headless_makes_a_run_and_follows_it(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("FAKE_WORKER", "finish")
     start = launch.start
-    monkeypatch.setattr(launch, "start", lambda run: start(run, FAKE_WORKER))
+    monkeypatch.setattr(launch, "start", lambda run, beside: start(run, FAKE_WORKER))
     assert app.main(["--headless", "--preset", "tiny"]) == 0
     assert app.main(["--headless", "--preset", "tiny", "--name", "mine"]) == 0
     assert '"status": "finished"' in capsys.readouterr().out.splitlines()[-1]

@@ -29,7 +29,7 @@ HEAD = """\
 
 Every key of a preset, of `--set section.key=value` and of the form on the page. A key that carries the name of an
 argument of TRL's `GRPOConfig` *is* that argument; those without a key of their own are set under their own name in
-`[trl]`, listed at the end. A default of `none` (None in the help) means that the key is left out, as
+`[trl]`, listed at the end. A default of `none` (empty in the help) means that the key is left out, as
 `--set section.key=` does; `required` means that it has no default.
 
 This page is written by `tools/settings_page.py` from the sources in `trainer/spec/`. Change the help there.

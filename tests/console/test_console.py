@@ -20,9 +20,10 @@ from tests.builders import FAKE_WORKER
 from tests.records import event_of
 from trainer import launch
 from trainer.console import headless, lines
+from trainer.plan.duration import Duration
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState, fold, state_of
-from trainer.text import forms, layout, words
+from trainer.text import Message, forms, layout, words
 
 MakeRun = Callable[..., RunDir]
 Start = Callable[..., launch.WorkerHandle]
@@ -266,8 +267,21 @@ def test_without_a_reference_the_kl_is_not_available() -> None:
 
 @pytest.mark.parametrize("width", [1, 10, 30, 60, 200])
 def test_the_bar_fits_the_terminal(width: int) -> None:
-    assert len(lines.bar(one_step(), width, EN)) <= width
-    assert layout.width(lines.bar(one_step(), width, words("ko"))) <= width
+    assert len(lines.bar(one_step(), width, EN, 0.0)) <= width
+    assert layout.width(lines.bar(one_step(), width, words("ko"), 0.0)) <= width
+
+
+def test_the_bar_says_when_it_is_done() -> None:
+    now = time.mktime((2026, 11, 29, 23, 0, 0, 0, 0, -1))
+    assert lines.bar(one_step(), 200, EN, now).endswith("41/200 steps  ETA 5 min (23:05)")
+
+
+def test_before_the_start_the_expected_time_is_said() -> None:
+    now = time.mktime((2026, 11, 29, 23, 59, 0, 0, 0, -1))
+    found = Duration(0.5, 100, 10.0, "run", Message("plan.duration.of_run", run="tiny-1"))
+    said = "expected: 0.50 s a step, 1 min in all, done about 2026-11-30 00:00 (measured: run tiny-1 on this machine)"
+    assert lines.lasts(found, EN, now) == said
+    assert lines.lasts(Duration(0.5, None, 10.0, "run", Message("plan.duration.from_cpu")), EN, now) == ""
 
 
 @pytest.mark.parametrize(

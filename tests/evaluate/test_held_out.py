@@ -19,6 +19,7 @@ from trainer.console import lines
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run import held_out_texts
 from trainer.run.events import EventWriter
 from trainer.run.rundir import RunDir
 from trainer.spec import Component, Eval, Generation, Reward, RunSpec
@@ -103,6 +104,25 @@ def test_a_step_is_answered_and_sampled_once(run: RunDir, attempt: Attempt) -> N
     held_out.evaluate("during", 3)
     assert len(batches(held_out)) == 14
     assert len(events(run, "eval")) == 3
+
+
+def test_what_was_answered_is_kept_for_a_few_rows_with_its_reward(run: RunDir, attempt: Attempt) -> None:
+    held_out = attempt(answers=False)
+    held_out.evaluate("before", 0)
+    held_out.evaluate("during", 2)
+    asked = held_out_texts.read(run, [event["step"] for event in events(run, "eval")])
+    assert len(asked) == min(ROWS, held_out_texts.MOST_ROWS)
+    measured = held_out._newest
+    assert measured is not None
+    assert [one.answers[2].text for one in asked] == measured.score.texts
+    assert [one.answers[2].reward for one in asked] == measured.score.rewards
+    assert all(list(one.answers) == [0, 2] and one.question for one in asked)
+
+
+def test_texts_that_cannot_be_kept_cost_no_evaluation(run: RunDir, attempt: Attempt) -> None:
+    run.held_out.mkdir()
+    attempt(answers=False).evaluate("before", 0)
+    assert len(events(run, "eval")) == 1
 
 
 def test_a_save_is_the_adapter_and_the_answers_of_its_epoch(run: RunDir, attempt: Attempt) -> None:

@@ -219,3 +219,35 @@ def test_no_worker_starts_while_a_run_is_kept_at_rest(make_run: MakeRun, monkeyp
     run: Any = make_run("tiny-1", {"kind": "run_stopped", "step": 4})
     with at_rest(run), pytest.raises(RunError, match="is being started by another process"):
         launch.start(run, FAKE_WORKER)
+
+
+# -- at a time of day ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "day", "clock"),
+    [("23:30", 29, "23:30"), ("9:05", 30, "09:05"), ("22.00", 30, "22:00"), (" 22:01 ", 29, "22:01")],
+)
+def test_a_time_of_day_is_the_next_one(typed: str, day: int, clock: str) -> None:
+    now = time.mktime((2026, 11, 29, 22, 0, 0, 0, 0, -1))
+    assert time.strftime("%d %H:%M", time.localtime(launch.next_at(typed, now))) == f"{day} {clock}"
+
+
+@pytest.mark.parametrize("typed", ["", "24:00", "12:60", "noon", "1230", "-1:00"])
+def test_what_is_no_time_of_day_is_refused(typed: str) -> None:
+    with pytest.raises(RunError, match="HH:MM"):
+        launch.next_at(typed, 0.0)
+
+
+def test_a_time_is_set_taken_back_and_gone_with_the_next_attempt(going: RunDir, start: Start, capsys: Capture) -> None:
+    assert tool(["stop", going.name, "--at", "23:30"]) == 0
+    assert "stops at" in capsys.readouterr().out
+    assert time.strftime("%H:%M", time.localtime(launch.stops_at(going))) == "23:30"
+    assert tool(["stop", going.name, "--at", "never"]) == 0
+    assert launch.stops_at(going) is None
+    launch.stop_at(going, 5e9)
+    assert launch.stop(going, grace_s=20) == "stopped"
+    with pytest.raises(RunError, match="not running"):
+        launch.stop_at(going, 5e9)
+    start(going)
+    assert launch.stops_at(going) is None

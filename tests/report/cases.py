@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from trainer.report.material import GENERATE, Material
 from trainer.run.columns import Column, Table
 from trainer.run.groups import Group, group_of
 from trainer.run.records import AlertEvent, CheckpointEvent, EvalEvent, GpuEvent, Origin
+from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.spec import RunSpec
 
@@ -140,6 +142,41 @@ def lost(**more: Values) -> Material:
     return made
 
 
+def same(share: float, wrong: float, **spec: dict[str, Any]) -> Material:
+    """share: of a group that is one text. wrong: share of groups that teach nothing and are not right."""
+    return run(groups=shares(0.9 - wrong, wrong) | {"same_text_frac": share}, spec=spec)
+
+
+def whole(m: Material) -> Material:
+    """The same run, with all weights trained."""
+    assert m.spec is not None
+    spec = m.spec.model_copy(update={"lora": m.spec.lora.model_copy(update={"enabled": False})})
+    object.__setattr__(m, "spec", spec)
+    object.__setattr__(m, "rundir", RunDir(Path("made")))
+    return m
+
+
+def value_at(spec: RunSpec, key: str) -> Any:
+    """Of `reward.components.1.only_if`."""
+    value: Any = spec
+    for part in key.split("."):
+        value = value[int(part)] if isinstance(value, list) else getattr(value, part)
+    return value
+
+
+def gamed(form: Values) -> Material:
+    """Held-out rows fall after step 20; the component `format` goes its own way."""
+    metrics: dict[str, Values] = {REWARD: flat(0.6), "train/rewards/correct/mean": flat(0.4)}
+    evals = [ev(step, right, right, 0.1) for step, right in ((0, 0.4), (20, 0.8), (80, 0.3))]
+    return run(metrics | {"train/rewards/format/mean": form}, evals=evals)
+
+
+def form_only(right: float) -> Material:
+    """All completions have the form, which pays 0.5; a share of them is right."""
+    parts: dict[str, Values] = {"train/rewards/correct/mean": right, "train/rewards/format/mean": 1.0}
+    return run(parts | {REWARD: right + 0.5})
+
+
 ALIKE: Values = [0.3] * (N // 2) + [1.0] * (N - N // 2)
 CALM: Values = [0.5] * (N // 2) + [0.001] * (N - N // 2)
 
@@ -228,6 +265,11 @@ CASES: tuple[Case, ...] = (
     Case("dead_groups", "steps", "red", lambda: run({STD: 0.0}), lambda: run({STD: 0.2})),
     Case("dead_groups", "steps_some", "green", lambda: run({STD: at([0.3] * N, s5=0.0)}), lambda: run({STD: 0.0})),
     Case("dead_groups", "unknown", "unknown", lambda: run({REWARD: 1.0}), lambda: run({STD: 0.2})),
+    Case("same_texts", "some", "green", lambda: same(0.9, 0.0), lambda: same(0.97, 0.9)),
+    Case("same_texts", "wrong", "red", lambda: same(0.97, 0.9), lambda: same(0.97, 0.0)),
+    Case("gamed_component", "rises", "red", lambda: gamed(up(0.2, 1.0)), lambda: gamed(flat(0.5))),
+    Case("only_form", "only", "red", lambda: form_only(0.0), lambda: form_only(0.3)),
+    Case("only_form", "more", "green", lambda: form_only(0.3), lambda: form_only(0.0)),
     Case("zero_loss", "never", "note", lambda: run({LOSS: 0.01}), lambda: run({LOSS: 0.0})),
     Case("zero_loss", "dead", "red", lambda: run({LOSS: 0.0, STD: 0.0}), lambda: run({LOSS: 0.0, STD: 0.3})),
     Case("zero_loss", "balanced", "note", lambda: run({LOSS: 0.0, STD: 0.3, GRAD: 0.5}),

@@ -64,7 +64,7 @@ def test_only_trained_weights_are_compared(tmp_path: Path) -> None:
 def test_training_rewards_are_compared_with_their_error(tmp_path: Path) -> None:
     one, other = two(tmp_path, {"evals": [], "skill": (-2.0, -2.0)}, {"evals": [], "skill": (2.0, 2.0)}, steps=80)
     said = verdicts(one, other)[1]
-    assert said.startswith("Over the last fifth of the run other has") and "exploits the reward" in said
+    assert said.startswith("Over the last 16 steps other has") and "exploits the reward" in said
     same = two(tmp_path / "same", {"evals": []}, {"evals": []}, steps=80)
     assert "may be chance" in verdicts(*same)[1]
 

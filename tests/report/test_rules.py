@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import CASES, Case, run, timed
+from tests.report.cases import ALIKE, CASES, Case, lost, run, same, timed, value_at, whole
 from trainer import plan as planning
 from trainer import presets
 from trainer.report.finding import Finding
@@ -87,6 +87,8 @@ def advised() -> dict[tuple[str, str], tuple[Material, Any]]:
     runs.append(run({"train/reward": 1.0}, spec={"data": {"eval_fraction": None}}))  # nothing is held out
     settings = frozenset({"model", "data", "generation", "optim", "lora", "grpo"})
     runs.append(run(known=settings, **timed(1.0)))  # made elsewhere, without a cache
+    runs.append(same(0.97, 0.9, generation={"num_generations": 8, "temperature": 0.7}))
+    runs.append(whole(lost(same_text_frac=ALIKE)))  # without an adapter a checkpoint is a model to start from
     pairs = [(m, advice) for m in runs for finding in diagnose(m) for advice in finding.advice]
     return {(advice.key, str(advice.value)): (m, advice) for m, advice in pairs}
 
@@ -102,8 +104,7 @@ def test_what_is_advised_can_be_typed_and_makes_a_legal_run(key: tuple[str, str]
     raw = spec.model_dump(mode="json")
     typed = advice.typed.removeprefix("--set ").split(" --set ")
     changed = RunSpec.model_validate_json(json.dumps(presets.merge(raw, typed)))
-    section, name = advice.setting.split(".")
-    assert getattr(getattr(changed, section), name) == advice.value
+    assert value_at(changed, advice.setting) == advice.value
     planning.make(changed, 128, gpu_total_gib=24.0)
 
 

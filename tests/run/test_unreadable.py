@@ -27,9 +27,9 @@ from trainer.run.state import state_of
 from trainer.text import forms, words
 from trainer.tryit import reading
 from trainer.ui import actions, heading
+from trainer.ui.diagnoses import Diagnoses
 from trainer.ui.groups.index import PromptIndex
 from trainer.ui.groups.step_files import StepFiles
-from trainer.ui.health.watch import Diagnoses
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.live.log import tail
 from trainer.ui.runs import views

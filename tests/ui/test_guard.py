@@ -273,6 +273,17 @@ def test_only_a_browser_that_left_leaves_no_traceback(raised: Exception, where: 
     assert serving.BrowserLeft().filter(record) is is_logged
 
 
+def test_a_browser_that_left_while_its_stream_waited_leaves_no_traceback() -> None:
+    def sse_stream() -> None:
+        raise KeyError("session") from TimeoutError("cancelled while it waited")
+
+    with pytest.raises(KeyError) as caught:
+        sse_stream()
+    told = (KeyError, caught.value, caught.value.__traceback__)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "Exception in ASGI application", (), told)
+    assert not serving.BrowserLeft().filter(record)
+
+
 def test_gradio_still_has_the_stream_that_loses_its_session() -> None:
     from gradio import routes
 

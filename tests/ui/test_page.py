@@ -33,7 +33,7 @@ def test_the_run_is_listed_and_told_as_inert_text(server: Server) -> None:
     assert "A &lt;b&gt;small&lt;/b&gt; one" in table
     shown = told(server, "", "en")
     assert "Finished: 40 steps" in shown["state"]
-    assert shown["stop"]["interactive"] is False and "Off: the run is not in progress." in shown["hints"]
+    assert shown["stop"]["visible"] is False and shown["further"]["interactive"] and "asks first" in shown["hints"]
     assert "<svg" in shown["board"] and "mean of 10 steps" in shown["board"]
     assert "step  40/40" in shown["lines"].replace("&nbsp;", " ")
 
@@ -91,7 +91,7 @@ def test_start_stop_and_resume_drive_a_worker_that_is_not_the_pages(
 ) -> None:
     begin = launch.start
     for home in (launch, attempts):  # a resume calls the one beside it
-        monkeypatch.setattr(home, "start", lambda run, *others: begin(run, FAKE_WORKER))
+        monkeypatch.setattr(home, "start", lambda run, *_, **__: begin(run, FAKE_WORKER))
     monkeypatch.setenv("FAKE_WORKER", "obey")
     run = actions.start(Form("preset", "tiny", changes=("optim.max_steps=4",)))
     assert (run.name, run.read_spec().optim.max_steps) == ("tiny-1", 4)

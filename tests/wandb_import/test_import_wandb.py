@@ -560,7 +560,6 @@ def test_the_page_says_that_a_run_is_imported(theirs: RunDir) -> None:
         assert dict(views.facts(seen, words("en"), now=1e9))["Phase"] == "not known"
         assert not buttons.resume(seen, words("en")).on
         assert not buttons.stop(seen, words("en")).on
-        assert views.dead_sentence(seen.state, words("en")) == ""
         assert len(views.step_lines(seen, words("en"))) == 2
         assert board.Boards().of(seen, drawing.view(seen.state.steps, None, None, None), words("en"))
     (row,) = KnownRuns().table().rows

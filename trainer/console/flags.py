@@ -20,6 +20,7 @@ def _conflicts(given: Namespace) -> dict[str, bool]:
         "resume_alone": bool(given.resume and (given.preset or given.name)),
         "resume_paths": bool(given.resume and not all(files.may_name(one.partition("=")[0]) for one in given.set)),
         "force": bool(given.force and not given.resume),
+        "queue": bool(given.queue and (given.resume or not given.headless)),
         "checkpoint": bool(given.checkpoint and not given.resume),
         "which": bool((given.headless or given.dry_run) and not (chosen or given.list_presets)),
         "dry_run": bool(given.dry_run and given.resume),

@@ -196,7 +196,7 @@ class _Watch:
             return
         if state.steps and state.phase in ("", "train"):
             width = shutil.get_terminal_size().columns - 1
-            self.screen.status(lines.bar(state, width, self.words))
+            self.screen.status(lines.bar(state, width, self.words, time.time()))
         else:
             spent = time.monotonic() - self._phase_began
             name = lines.phase_name(state.phase or "starting", self.words)

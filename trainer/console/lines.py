@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+from trainer.plan.duration import Duration
 from trainer.run.records import (
     AlertEvent,
     CheckpointEvent,
@@ -26,7 +27,7 @@ from trainer.run.records import (
 )
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
-from trainer.text import Message, Words
+from trainer.text import Message, Words, forms
 from trainer.text.forms import number, percent, size
 from trainer.text.layout import cut, width
 
@@ -107,15 +108,25 @@ def _left(state: RunState, index: int, words: Words) -> str:
     return words("time.seconds", seconds=0) if left == 0 else words.duration(left)
 
 
-def bar(state: RunState, columns: int, words: Words) -> str:
-    """Progress with the expected time, so many columns wide at most."""
+def bar(state: RunState, columns: int, words: Words, now: float) -> str:
+    """Progress with the time that is left and the one when it is done, so many columns wide at most."""
     done, total = state.last_step, state.steps_total or 0
-    said = words("console.step.bar", done=done, total=total, left=_left(state, len(state.steps) - 1, words))
+    index = len(state.steps) - 1
+    clock = forms.moment(now + (eta_s(state, index) or 0.0), now)
+    said = words("console.step.bar", done=done, total=total, left=_left(state, index, words), clock=clock)
     room = min(40, columns - width(said) - 3)
     if not total or room < 5:
         return cut(said, columns)
     full = min(room, room * done // total)
     return f"[{'#' * full}{'.' * (room - full)}] {said}"
+
+
+def lasts(found: Duration, words: Words, now: float) -> str:
+    """What is expected of a run before it starts; "" where the number of its steps is not known."""
+    if found.total_s is None:
+        return ""
+    values = {"step": found.step_s, "total": found.total_s, "source": found.source}
+    return words("console.step.lasts", **values, clock=forms.moment(now + found.total_s, now))
 
 
 def phase_name(name: str, words: Words) -> str:
@@ -228,7 +239,7 @@ def _alert(event: AlertEvent, words: Words) -> str:
 def _stopped(event: EndedOnRequestEvent, words: Words) -> str:
     say, saved = words.under("console.event"), event.checkpoint
     word = "paused" if isinstance(event, RunPausedEvent) else "stopped"
-    reason = say("request") if event.reason == "request" else event.reason  # else the name of a signal
+    reason = say(event.reason) if event.reason in ("request", "time") else event.reason  # else the name of a signal
     return say(word if saved else f"{word}_unsaved", reason=reason, step=event.step, checkpoint=saved)
 
 

@@ -40,6 +40,13 @@ def records(file: BinaryIO, name: str) -> Iterator[Found]:
         yield error.problems[0]
 
 
+def delimiter_of(texts: Iterable[str]) -> str:
+    """The delimiter that is told or likely, of the first lines of a file."""
+    head = list(islice(texts, _LOOKED_AT))
+    before, told = _told(head)
+    return told or likely(head[before:])
+
+
 def _told(head: Sequence[str]) -> tuple[int, str]:
     """(lines up to and with the one that names the delimiter, it); (0, "") without one."""
     place = next((place for place, line in enumerate(head) if line.strip()), 0)

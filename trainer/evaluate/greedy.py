@@ -21,7 +21,7 @@ class Score:
     """Means over the rows. reward is the weighted total; correct_frac the share that reached reward.correct_at;
     None where no row could be judged. reward_std: of the rows' rewards (n - 1), None below two of them.
     failed: rows that a component could not judge, failure: why the first of them.
-    texts: the answers, row by row."""
+    texts, rewards, correct: the answers, row by row."""
 
     reward: float | None
     correct_frac: float | None
@@ -31,6 +31,8 @@ class Score:
     failed: int = 0
     failure: Message | None = None
     texts: list[str] = field(default_factory=list, compare=False, repr=False)
+    rewards: list[float | None] = field(default_factory=list, compare=False, repr=False)
+    correct: list[bool | None] = field(default_factory=list, compare=False, repr=False)
 
     def event(
         self, at: str, step: int, seconds: float | None = None, sampled: SampledScores | None = None
@@ -94,4 +96,6 @@ def evaluate(
         failed=scored.failed,
         failure=scored.first_failure,
         texts=answers.texts,
+        rewards=scored.rewards,
+        correct=scored.correct,
     )

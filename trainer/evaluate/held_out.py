@@ -6,6 +6,7 @@ all fall on the same step.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,9 +19,12 @@ from trainer.evaluate.answering import Interrupted
 from trainer.evaluate.greedy import Score, evaluate
 from trainer.evaluate.sampled import Sampled, sample, seed_at
 from trainer.grpo.spans import Spans
+from trainer.rewards.check import gold
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run import held_out_texts
 from trainer.run.checkpoints import Checkpoint
 from trainer.run.events import EventWriter
+from trainer.run.held_out_texts import Answer
 from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec
@@ -71,7 +75,16 @@ class HeldOut:
         measured = self._measured(step)
         if measured is not None:
             score, sampled, seconds = measured.score, measured.sampled, time.perf_counter() - started
+            self._note(step, score)
             self.events.emit(score.event(at, step, seconds, sampled.record() if sampled else None))
+
+    def _note(self, step: int, score: Score) -> None:
+        """The first rows with what was answered now, for the page. A disk that is full costs them and nothing else."""
+        rows = self.rows[: held_out_texts.MOST_ROWS]
+        asked = [(answers.asked(row.get("prompt")) or "", gold(self.spec.reward, row)) for row in rows]
+        said = zip(score.texts, score.rewards, score.correct, strict=True)
+        with contextlib.suppress(OSError):
+            held_out_texts.note(self.rundir, step, asked, [Answer(*each) for each in said][: len(rows)])
 
     def save(self, step: int, checkpoint: Path) -> None:
         """Beside a published checkpoint of the present weights: its adapter in epoch_E/ and what it answers."""

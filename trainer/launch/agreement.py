@@ -18,7 +18,7 @@ from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT, in_full
 from trainer.presets.explain import dotted
-from trainer.run import checkpoints, settings, spec_file
+from trainer.run import checkpoints, kept_files, settings, spec_file
 from trainer.run.records import AlertEvent, CheckpointEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec, files
@@ -80,7 +80,7 @@ def agree(rundir: RunDir, overrides: Sequence[str], force: bool, saved: Sequence
     moved = _overridden(rundir, spec, overrides)
     if overrides:
         spec = presets.parse(presets.merge(spec.model_dump(mode="json"), overrides), "--set")
-    spec, shipped = _with_shipped(spec)
+    spec, shipped = _found_again(rundir, spec)
     stored = (read_json(rundir.env) or {}).get("files")
     before = stored if isinstance(stored, dict) else {}  # of runs that were made earlier nothing is known
     missing = [*_missing(rundir, spec, before), *preflight.gone(spec)]
@@ -131,14 +131,17 @@ def _overridden(rundir: RunDir, spec: RunSpec, overrides: Sequence[str]) -> dict
     return {key: (known[key], str(in_full(value))) for key, value in given}
 
 
-def _with_shipped(spec: RunSpec) -> tuple[RunSpec, dict[str, tuple[str, str]]]:
-    """The spec of a run that was made before what is shipped was stored relative to the project, which has moved."""
+def _found_again(rundir: RunDir, spec: RunSpec) -> tuple[RunSpec, dict[str, tuple[str, str]]]:
+    """The spec with what has moved along: files that are kept with the run, and of a run that was made before what is
+    shipped was stored relative to the project those."""
     found = {}
     for key, path in _named(spec).items():
         parts = Path(path).parts
         tail = parts[len(parts) - parts[::-1].index(SHIPPED) - 1 :] if SHIPPED in parts else ()
         if tail and not os.path.exists(path) and (PROJECT / Path(*tail)).is_file():
             found[key] = (path, str(PROJECT / Path(*tail)))
+        elif (kept := kept_files.found_again(path, rundir.path)) is not None:
+            found[key] = (path, str(kept))
     changes = [f"{key}={now}" for key, (_, now) in found.items()]
     return (presets.parse(presets.merge(spec.model_dump(mode="json"), changes), "--set") if found else spec), found
 

@@ -23,6 +23,7 @@ from trainer.run.status import LIVE, Status, imported_problem, worker_alive
 from trainer.text import Message
 
 WORKER = "trainer.worker"
+BESIDE = "beside"  # in the note of a worker that need not have the GPU to itself
 _START_WAIT_S = 10.0  # for another process that is starting the same run right now
 
 
@@ -68,10 +69,12 @@ def start(
     checkpoint: str = LATEST,
     say: Callable[[Message], None] = _silent,
     agreed: Agreement | None = None,
+    beside: bool = False,
 ) -> WorkerHandle:
     """Start the next attempt. Raises RunError when a worker of this run is there already; checkpoint as for resume.
 
-    agreed: what it goes on with, where that was asked (launch/agreement.py).
+    agreed: what it goes on with, where that was asked (launch/agreement.py). beside: also on a GPU that another run
+    has, because a person said so.
     """
     make_outputs(rundir.path.parent)  # made by an earlier version, it may be open to others
     with Lock(rundir.start_lock) as starting:
@@ -92,22 +95,24 @@ def start(
         owner.release()
         if checkpoint != LATEST:
             _go_back(rundir, follower.state, checkpoint, status, say)
-        for request in (rundir.stop_request, rundir.save_request):
+        for request in (rundir.stop_request, rundir.save_request, rundir.stop_at):
             request.unlink(missing_ok=True)  # it was meant for the attempt before
         attempt = max(rundir.newest_attempt(), follower.state.attempts) + 1
         if agreed is not None:
             agreed.write(rundir, attempt)
-        return _spawn(rundir, module, attempt, os.environ)
+        return _spawn(rundir, module, attempt, os.environ, beside)
 
 
-def _spawn(rundir: RunDir, module: str, attempt: int, environment: Mapping[str, str]) -> WorkerHandle:
+def _spawn(
+    rundir: RunDir, module: str, attempt: int, environment: Mapping[str, str], beside: bool = False
+) -> WorkerHandle:
     process = spawn.detached(
         [module, str(rundir.path)],
         rundir.log_file(attempt),
         {**environment, **spawn.one_gpu()},
         signals_wait=True,
         note=rundir.identity,
-        noted={"attempt": attempt},
+        noted={"attempt": attempt} | ({BESIDE: True} if beside else {}),
     )
     return WorkerHandle(attempt, process)
 
@@ -118,7 +123,12 @@ def start_next_attempt(rundir: RunDir, module: str, environment: Mapping[str, st
     environment: the worker's own as it was started with. Libraries have written into os.environ since, and Unsloth
     leaves a switch there (UNSLOTH_RETURN_HIDDEN_STATES) when it is interrupted. Raises OSError.
     """
-    _spawn(rundir, module, rundir.newest_attempt() + 1, environment)
+    _spawn(rundir, module, rundir.newest_attempt() + 1, environment, may_be_beside(rundir))
+
+
+def may_be_beside(rundir: RunDir) -> bool:
+    """Was the newest attempt started although another run has the GPU?"""
+    return (read_json(rundir.identity) or {}).get(BESIDE) is True
 
 
 def next_attempt(rundir: RunDir, attempt: int) -> NextAttempt | None:

@@ -8,10 +8,12 @@ pid now. Torch-free.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 from trainer.errors import Problem, RunError
 from trainer.launch.locks import Holder
@@ -78,6 +80,30 @@ def save_now(rundir: RunDir) -> None:
     run is not running.
     """
     stop_requests.ask_to_save(rundir, _newest(rundir, _running(rundir)))
+
+
+def stop_at(rundir: RunDir, at: float | None) -> None:
+    """Have the run save and stop at that moment (unix seconds), by itself: nobody has to be there. None takes it back.
+
+    Raises RunError when the run is not running.
+    """
+    _running(rundir)
+    stop_requests.ask_to_end_at(rundir, at)
+
+
+def stops_at(rundir: RunDir) -> float | None:
+    """Unix seconds of the moment at which it will; None when nobody said one."""
+    return stop_requests.end_asked_at(rundir)
+
+
+def next_at(clock: str, now: float) -> float:
+    """Unix seconds of the next time it is HH:MM here. Raises RunError for what is no time of day."""
+    found = re.fullmatch(r"\s*(\d{1,2})[:.](\d{2})\s*", clock)
+    hour, minute = (int(found[1]), int(found[2])) if found else (24, 0)
+    if hour > 23 or minute > 59:
+        raise RunError(Problem("launch.no_clock", seen=clock[:20]))
+    then = datetime.fromtimestamp(now).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (then if then.timestamp() > now else then + timedelta(days=1)).timestamp()
 
 
 def save_asked(rundir: RunDir) -> float | None:

@@ -76,7 +76,7 @@ def _busy(rundir: RunDir) -> Message | None:
     exports = rundir.export_processes.glob("*.json")
     for key, files in (
         ("launch.busy_report", [rundir.report_writer]),
-        ("launch.busy_mirror", [rundir.mirror]),
+        ("launch.busy_mirror", [rundir.mirror, rundir.notifier]),
         ("launch.busy_tryit", [rundir.tryit_started, rundir.tryit_worker]),
         ("launch.busy_export", list(exports)),
     ):

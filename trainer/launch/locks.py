@@ -19,6 +19,8 @@ from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
 from trainer.text import Message
 
+CHOSEN = "files"
+"""Folder of the state folder: files that somebody chose on the page, until a run takes a copy."""
 LOCK_WAIT_S = 2.0  # `start` looks whether the lock is free by taking it for a moment
 
 

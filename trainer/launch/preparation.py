@@ -8,6 +8,7 @@ from trainer import plan as planning
 from trainer import preflight, presets
 from trainer.errors import Problem, RunError
 from trainer.launch.agreement import hashes
+from trainer.launch.locks import CHOSEN, state_dir
 from trainer.machine import environment, gpu
 from trainer.plan import RunPlan
 from trainer.run.outputs import next_name
@@ -44,12 +45,13 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -
     """The directory of a new run; without a name the preset's, with the next free number."""
     preflight.check(spec, plan)
     outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
+    passing = (state_dir() / CHOSEN, outputs)
     if name is not None:
-        return RunDir.create(outputs, name, spec, plan, env)
+        return RunDir.create(outputs, name, spec, plan, env, passing)
     for _ in range(100):
         candidate = next_name(outputs, preset)
         try:
-            return RunDir.create(outputs, candidate, spec, plan, env)
+            return RunDir.create(outputs, candidate, spec, plan, env, passing)
         except RunError:
             if not (outputs / candidate).exists():
                 raise

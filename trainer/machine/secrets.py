@@ -42,13 +42,19 @@ _IN_VALUE = re.compile(
 _PASSWORD = re.compile(r"://[^\s/@:]*:(\S+)@")
 # Settings, unlike variables, also name special tokens and variables that hold a key.
 _SETTING = re.compile(
-    r"(?:(?<!^)key|(?<![bep]os_)(?<!pad_)(?<!unk_)(?<!sep_)(?<!cls_)(?<!mask_)token|secret|passw(?:or)?d)$", re.I
+    r"(?:(?<!^)key|(?<![bep]os_)(?<!pad_)(?<!unk_)(?<!sep_)(?<!cls_)(?<!mask_)token|secret|passw(?:or)?d|webhook)$",
+    re.I,
 )
 
 
 def is_secret(name: str, value: str = "") -> bool:
     """Whether a variable is to be kept from code that is not ours: its name says so, or its value holds a password."""
     return bool(_NAMES.search(name) or _NAMES_ONLY.search(name) or _IN_VALUE.search(value))
+
+
+def is_secret_setting(name: str, value: Any) -> bool:
+    """Whether a setting holds what nobody else is to see: a key, a password, an address that is one."""
+    return isinstance(value, str) and len(value) >= SHORTEST and _SETTING.search(name) is not None
 
 
 def hide(text: str) -> str:
@@ -100,8 +106,7 @@ class Redactor:
         return value
 
     def _setting(self, name: str, value: Any) -> Any:
-        is_key = isinstance(value, str) and len(value) >= SHORTEST and _SETTING.search(name)
-        return SECRET if is_key else self.config(value)
+        return SECRET if is_secret_setting(name, value) else self.config(value)
 
 
 def _netrc_passwords(environment: Mapping[str, str]) -> set[str]:

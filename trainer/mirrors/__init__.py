@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trainer.machine import notes, spawn
@@ -77,11 +79,25 @@ def start(
     return Mirror(rundir, attempt, environment) if mirrors else None
 
 
+def notify(rundir: RunDir, webhook: str | None, attempt: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Start what tells log.webhook, if there is one; nobody waits for it. Called after run_started was written."""
+    if webhook is None:
+        return
+    try:
+        name = f"{__name__}.notifier"
+        spawn.detached([name, str(rundir.path), str(attempt)], rundir.notifier_log(attempt), environment)
+    except OSError as error:  # the run does not depend on it
+        print(f"nobody is told of this run: {error}", file=sys.stderr, flush=True)
+
+
 def at_work(rundir: RunDir, attempt: int) -> bool:
-    """Is the mirror of that attempt still taking what the run has left?"""
-    stored = read_json(rundir.mirror) or {}
-    mirror = notes.process(rundir.mirror)
-    return mirror is not None and stored.get("attempt") == attempt and mirror.alive()
+    """Is the mirror of that attempt still taking what the run has left, or its end still being told?"""
+    return any(_at_work(note, attempt) for note in (rundir.mirror, rundir.notifier))
+
+
+def _at_work(note: Path, attempt: int) -> bool:
+    stored, process = read_json(note) or {}, notes.process(note)
+    return process is not None and stored.get("attempt") == attempt and process.alive()
 
 
 def ending(rundir: RunDir, attempt: int) -> Message | None:

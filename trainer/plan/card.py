@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator
 from trainer.memory import Phase, formats
 from trainer.plan import RunPlan
 from trainer.plan.checks import gib
+from trainer.plan.duration import Duration
 from trainer.plan.estimate import GIB_PER_NOMINAL_GB, NOMINAL_GB
 from trainer.spec import RunSpec
 from trainer.text import Message, Words
+from trainer.text.forms import moment
 from trainer.text.layout import left, shortened, width, wrapped
 
 WIDTH = 80
@@ -21,14 +23,14 @@ _PHASES: tuple[Phase, ...] = ("always", "generation", "update")
 _FITTING = {"does not fit": "make_it_fit", "tight": "make_room"}
 
 
-def render(spec: RunSpec, plan: RunPlan, say: Words) -> str:
-    """The card in that language, without a final line break."""
-    return _Card(spec, plan, say).text()
+def render(spec: RunSpec, plan: RunPlan, say: Words, lasts: Duration | None = None, now: float | None = None) -> str:
+    """The card in that language, without a final line break. now: unix seconds; with it the expected time is said."""
+    return _Card(spec, plan, say, lasts, now).text()
 
 
 class _Card:
-    def __init__(self, spec: RunSpec, plan: RunPlan, words: Words) -> None:
-        self.spec, self.plan, self.words = spec, plan, words
+    def __init__(self, spec: RunSpec, plan: RunPlan, words: Words, lasts: Duration | None, now: float | None) -> None:
+        self.spec, self.plan, self.words, self.lasts, self.now = spec, plan, words, lasts, now
         self.say = words.under("plan.card")
 
     def text(self) -> str:
@@ -39,6 +41,7 @@ class _Card:
             _block(say("update"), self._update()),
             _block(say("phase"), self._phase()),
             _block(say("run"), self._run()),
+            _block(say("time"), self._time()),
             _block(say("memory"), self._memory()),
             _block(say(fitting) if fitting else "", self._suggestions()),
             _block(say("costs"), self._costs()),
@@ -115,6 +118,22 @@ class _Card:
             return self.say("rows_reached", count=plan.rollout_phases * plan.prompts_per_phase)
         unused = plan.rows_unused_per_epoch or 0
         return self.say("rows_unused", count=unused) if unused else self.say("rows_all_used")
+
+    # ---- time
+
+    def _time(self) -> Iterator[str]:
+        lasts, say = self.lasts, self.say
+        if self.now is None:
+            return
+        if lasts is None:
+            yield self._line("step_s", say("not_known"), self.words("plan.duration.unknown"))
+            return
+        yield self._line("step_s", self.words.duration(lasts.step_s), self.words.said(lasts.source))
+        if lasts.total_s is None:
+            yield self._line("total_s", say("not_known"), say("until_read"))
+        else:
+            done = self.words("plan.duration.done", clock=moment(self.now + lasts.total_s, self.now))
+            yield self._line("total_s", self.words.duration(lasts.total_s), done if lasts.gb is None else "")
 
     # ---- memory
 

@@ -19,6 +19,12 @@ from trainer.spec import RunSpec
 from trainer.text import DEFAULT, Message, words
 
 UNSLOTH = ("unsloth", "unsloth_zoo", "torchvision")
+WITHOUT_GPU = (
+    "preflight.cuda_without_gpu",
+    "preflight.unsloth_without_gpu",
+    "preflight.unsloth_without_gpu_and_packages",
+)
+"""Keys of the problems of settings that are for a GPU, on a machine that has none."""
 # Optimizers of transformers 5.17 that come from packages of their own (trainer_optimizer.py): {start of name: package}.
 OPTIMIZER_PACKAGES = {
     "galore_": "galore_torch",

@@ -23,14 +23,14 @@ from pydantic import ValidationError
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
 from trainer.presets import explain, headers, instruction_file, rules
-from trainer.presets.headers import header
+from trainer.presets.headers import header, reasons
 from trainer.spec import RunSpec
 from trainer.text import Message
 from trainer.text.chain import Part
 
 __all__ = [
     "FILE_KEYS", "PRESETS_DIR", "Draft", "PresetInfo", "draft", "explain", "find", "header", "list_presets", "load",
-    "merge", "parse", "read", "rules", "tables",
+    "measured", "merge", "parse", "read", "reasons", "rules", "tables",
 ]  # fmt: skip
 
 PRESETS_DIR = PROJECT / "presets"
@@ -90,6 +90,12 @@ def _files() -> dict[str, Path]:
     """{name: file} of every preset; one in a sub-folder is called `folder/name`."""
     found = sorted(PRESETS_DIR.rglob("*.toml"))
     return {path.relative_to(PRESETS_DIR).with_suffix("").as_posix(): path for path in found}
+
+
+def measured() -> list[Path]:
+    """Files of the presets whose header says what they took."""
+    paths = _files().values()
+    return [path for path in paths if headers.measured(header(path.read_text(encoding="utf-8", errors="replace")))]
 
 
 def find(name_or_path: str | Path) -> Path:

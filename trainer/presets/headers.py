@@ -19,6 +19,10 @@ _MEASURED = re.compile(
     r"(?P<gib>[\d.]+) GiB, reward (?P<before>[-\d.]+) -> (?P<after>[-\d.]+) of (?P<most>[\d.]+) "
     r"in (?P<steps>\d+) steps\.?"
 )
+_TABLE = re.compile(r"\[+([\w.]+)\]")
+# In quotes a # is no comment.
+_VALUE = re.compile(r"""(?P<key>[\w.]+)\s*=\s*(?P<value>(?:"[^"]*"|'[^']*'|[^"'#])+?)\s*#\s*(?P<reason>.+)""")
+_NO_REASON = frozenset({"title", "titles.ko"})
 _CORES = re.compile(r"(\d+) CPU cores")
 
 
@@ -30,6 +34,17 @@ def header(text: str) -> list[str]:
             break
         lines.append(line.removeprefix("#").strip())
     return lines
+
+
+def reasons(text: str) -> list[tuple[str, str, str]]:
+    """(key, value, reason) of every value of a preset with a comment beside it. Values in several lines have none."""
+    table, found = "", []
+    for line in text.split("\n"):
+        if head := _TABLE.match(line):
+            table = f"{head[1]}."
+        elif (value := _VALUE.match(line)) and table + value["key"] not in _NO_REASON:
+            found.append((table + value["key"], value["value"], value["reason"].strip()))
+    return found
 
 
 def gpu(lines: list[str]) -> Message | None:

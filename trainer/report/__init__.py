@@ -4,7 +4,7 @@ material          what rules and reports read of a run      sections    findings
 series            what a series of numbers does             document    the blocks; markdown, html: their form
 rules             material -> findings with advice          compare     two runs or more
 finding           what a rule finds                         write       the files
-bandwidth_floor   what generation costs at least            afterwards  by a process of its own, when a run has ended
+afterwards        by a process of its own, when a run has ended
 
 The words are in trainer.text, the folded events in trainer.run.state.
 """

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+from trainer.machine.secrets import SECRET, is_secret_setting
 from trainer.report import series
 from trainer.report.document import Block, Charts, Report, Section, Table, Text
 from trainer.report.material import Material
@@ -66,8 +67,7 @@ def _results(found: Sequence[Material], say: Words) -> Table:
     last = [trained_score(m) for m in found]
     rows.append((say("compare.held_out"), *(_at(event, lambda e: forms.percent(e.correct_frac)) for event in last)))
     rows.append((say("compare.held_out_reward"), *(_at(event, lambda e: forms.number(e.reward)) for event in last)))
-    dead = [m.group_points("dead_frac") for m in found]
-    rows.append((say("compare.dead"), *(_mean_percent(points) for points in dead)))
+    rows.append((say("compare.dead"), *(_late_dead(m, say) for m in found)))
     rows.append((say("compare.step_time"), *(_usual_time(m, say) for m in found)))
     rows.append((say("compare.tokens"), *(forms.number(m.state.tokens) for m in found)))
     return Table(head, rows, frozenset(range(1, len(head))))
@@ -101,8 +101,11 @@ def _with_error(mean: series.Mean | None) -> str:
     return f"{forms.number(mean.value)} \u00b1 {forms.number(SURE * mean.error)}"
 
 
-def _mean_percent(points: series.Points) -> str:
-    return forms.percent(sum(value for _, value in points) / len(points)) if points else "n/a"
+def _late_dead(m: Material, say: Words) -> str:
+    """Over the end of the run as well: the share that its own report names."""
+    points = m.group_points("dead_frac")
+    mean = series.mean(series.newest(points))
+    return f"{forms.percent(mean.value)} ({say.said(series.late(len(points)))})" if mean else "n/a"
 
 
 def _usual_time(m: Material, say: Words) -> str:
@@ -142,7 +145,8 @@ def _flat(m: Material) -> dict[str, Any]:
             if isinstance(value, dict) and value:
                 waiting.append((f"{name}.", value))
             elif name != "title" and (m.known is None or m.setting(name) is not None):
-                flat[name] = inside(value) if isinstance(value, str) else value
+                hidden = is_secret_setting(key, value)
+                flat[name] = SECRET if hidden else inside(value) if isinstance(value, str) else value
     return flat
 
 

@@ -303,9 +303,8 @@ def newest(points: Points) -> Points:
 
 def late(count: int) -> Message:
     """What `newest` takes of `count` values, to be put into a sentence."""
-    if count // LATE >= LEAST_LATE:
-        return Message("report.late.fifth")
-    return Message("report.late.steps", count=LEAST_LATE) if count > LEAST_LATE else Message("report.late.all")
+    taken = max(LEAST_LATE, count // LATE)
+    return Message("report.late.steps", count=taken) if taken < count else Message("report.late.all", count=count)
 
 
 def oldest(points: Points, part: float = 0.2, least: int = 10) -> Points:

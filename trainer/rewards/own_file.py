@@ -77,17 +77,28 @@ def _looked_for(name: str, known: list[str]) -> dict[str, Any]:
 
 def rewards_in(path: str) -> list[str]:
     """Names of the functions that take `completions`, in order, without running the file. Raises RewardError."""
+    return [name for name, _ in described(path)]
+
+
+def described(path: str, asked: str = "rewards check FILE") -> list[tuple[str, str]]:
+    """The same with the first line of what each says about itself, "" where it says nothing. asked: who asks, for the
+    messages."""
     try:
         tree = ast.parse(read_file(Path(path)), path)
     except (OSError, SyntaxError, ValueError):
-        raise RewardError(problems(path, "reward", "rewards check FILE")) from None
+        raise RewardError(problems(path, "reward", asked)) from None
     functions = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     return [
-        node.name
+        (node.name, (ast.get_docstring(node) or "").strip().partition("\n")[0])
         for node in functions
         if "completions" in {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
         and not node.name.startswith("_")
     ]
+
+
+def without_rewards(path: str) -> Problem:
+    """What to say of a file in which there are none."""
+    return Problem("rewards.no_functions", path, **_looked_for("reward", []))
 
 
 def asks(path: str, name: str, given: Container[str] = ()) -> list[str]:

@@ -278,7 +278,7 @@ class RunFinishedEvent(EndEvent, tag="run_finished"):
 
 
 class EndedOnRequestEvent(EndEvent):
-    """checkpoint: the newest. reason: SIGTERM | SIGINT | request."""
+    """checkpoint: the newest. reason: SIGTERM | SIGINT | request | time."""
 
     seconds: Number | None = None
     checkpoint: str | None = None

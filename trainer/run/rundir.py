@@ -7,19 +7,25 @@
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
+    logs/notifier_1.log              what log.webhook was told, and why not
     control/worker.json              who the newest worker is
     control/spec.json                what spec.json said last, when that was agreed (trainer.run.spec_file)
     control/resume.json              what a resume was allowed in spite of a difference (trainer.run.settings)
     control/stop.json save.json      requests to save and stop (or pause), to save and go on (trainer.run.stop_requests)
+    control/stop_at.json             the time of day at which it is to save and stop
+    control/queued.json              its place among the runs that wait for others to end (trainer.run.queue_place)
     control/exports/                 the newest exports that the page started (trainer.tryit.exporting)
     control/report.json              who is writing the report (trainer.report.afterwards)
+    control/notifier.json            who tells log.webhook (trainer.mirrors.notifier)
     control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
+    held_out.json                    a few held-out questions and their answers over time (trainer.run.held_out_texts)
     report/                          report.en.html ..., written when a run ends and on request (trainer.report.write)
     exports/merged-150/              weights for others, one folder a kind and step (trainer.export)
     tryit/                           questions to a checkpoint and what was answered (trainer.tryit)
     epoch_2/ inference_epoch2.json   trained weights after an epoch, and their answers (trainer.evaluate.answers)
     scores.json                      what the answers are worth (trainer.evaluate.contest)
+    files/                           copies of files that would not last elsewhere (trainer.run.kept_files)
     wandb/                           W&B's own files, one folder an attempt
 
 A run appears under its name complete or not at all. Small JSON files are replaced atomically.
@@ -44,7 +50,7 @@ from trainer.machine.folders import make_private
 from trainer.machine.json_files import read_json, sync_folder, write_json
 from trainer.machine.project import OUTPUTS_VARIABLE, PROJECT, named_folder
 from trainer.machine.regular_files import open_file
-from trainer.run import spec_file, unreadable
+from trainer.run import kept_files, spec_file, unreadable
 from trainer.run.checkpoints import checkpoint_name
 from trainer.spec import RunSpec
 
@@ -67,6 +73,16 @@ def outputs_dir() -> Path:
 def make_outputs(outputs: Path) -> None:
     """Make it where it is missing; only its user may enter. Raises OSError."""
     make_private(outputs, named=outputs != PROJECT / "outputs")
+
+
+class _InControl:
+    """A file in control/ of a run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunDir, kind: type) -> Path:
+        return run.control / self.name
 
 
 class RunDir:
@@ -133,60 +149,37 @@ class RunDir:
     def control(self) -> Path:
         return self.path / "control"
 
-    @property
-    def identity(self) -> Path:
-        return self.control / "worker.json"
+    identity = _InControl("worker.json")
 
     def mirror_log(self, attempt: int) -> Path:
         return self.logs / f"mirror_{attempt}.log"
 
-    @property
-    def mirror(self) -> Path:
-        return self.control / "mirror.json"
+    def notifier_log(self, attempt: int) -> Path:
+        return self.logs / f"notifier_{attempt}.log"
 
-    @property
-    def mirror_lock(self) -> Path:
-        return self.control / "mirror.lock"
+    notifier = _InControl("notifier.json")
+    mirror = _InControl("mirror.json")
+    mirror_lock = _InControl("mirror.lock")
 
     @property
     def wandb(self) -> Path:
         return self.path / "wandb"
 
-    @property
-    def spec_copy(self) -> Path:
-        return self.control / "spec.json"
-
-    @property
-    def resume_note(self) -> Path:
-        return self.control / "resume.json"
-
-    @property
-    def stop_request(self) -> Path:
-        return self.control / "stop.json"
-
-    @property
-    def save_request(self) -> Path:
-        return self.control / "save.json"
-
-    @property
-    def requests_lock(self) -> Path:
-        return self.control / "requests.lock"
-
-    @property
-    def worker_lock(self) -> Path:
-        return self.control / "worker.lock"
-
-    @property
-    def start_lock(self) -> Path:
-        return self.control / "start.lock"
+    spec_copy = _InControl("spec.json")
+    resume_note = _InControl("resume.json")
+    stop_request = _InControl("stop.json")
+    stop_at = _InControl("stop_at.json")
+    queued = _InControl("queued.json")
+    save_request = _InControl("save.json")
+    requests_lock = _InControl("requests.lock")
+    worker_lock = _InControl("worker.lock")
+    start_lock = _InControl("start.lock")
 
     @property
     def report(self) -> Path:
         return self.path / "report"
 
-    @property
-    def report_writer(self) -> Path:
-        return self.control / "report.json"
+    report_writer = _InControl("report.json")
 
     def report_file(self, language: str, form: str, step: int | None = None, others: Sequence[str] = ()) -> Path:
         """others: names of the runs this one is compared with."""
@@ -229,9 +222,7 @@ class RunDir:
     def tryit_log(self) -> Path:
         return self.logs / "tryit.log"
 
-    @property
-    def export_processes(self) -> Path:
-        return self.control / "exports"
+    export_processes = _InControl("exports")
 
     def export_log(self, name: str) -> Path:
         return self.logs / f"export_{name}.log"
@@ -241,6 +232,10 @@ class RunDir:
 
     def inference_file(self, label: str) -> Path:
         return self.path / f"inference_epoch{label}.json"
+
+    @property
+    def held_out(self) -> Path:
+        return self.path / "held_out.json"
 
     @property
     def scores(self) -> Path:
@@ -292,8 +287,10 @@ class RunDir:
         return spec_file.read(self.spec, self.spec_copy, self.name)
 
     @classmethod
-    def create(cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any]) -> Self:
-        """Make outputs/<name> with its three files. Raises RunError: name bad or taken."""
+    def create(
+        cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any], passing: Sequence[Path] = ()
+    ) -> Self:
+        """Make outputs/<name> with its files. passing: see kept_files. Raises RunError: name bad or taken."""
         path = _checked(outputs, name)
         make_outputs(outputs)
         _sweep(outputs)
@@ -301,6 +298,7 @@ class RunDir:
         try:
             for folder in (draft.rollouts, draft.checkpoints, draft.logs, draft.control):
                 folder.mkdir(parents=True)
+            spec = kept_files.taken_in(spec, passing, draft.path, path)
             spec_file.write(draft.spec, draft.spec_copy, spec)
             write_json(draft.plan, plan)
             write_json(draft.env, env)

@@ -10,12 +10,15 @@ from trainer.errors import Problem
 from trainer.machine import notes
 from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
+from trainer.run.queue_place import place_of
 from trainer.run.records import Origin, RunStartedEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
 from trainer.run.stop_requests import stop_request
 
-Status = Literal["starting", "running", "stopping", "finished", "paused", "stopped", "failed", "lost", "imported"]
+Status = Literal[
+    "starting", "running", "stopping", "finished", "paused", "stopped", "failed", "lost", "imported", "queued"
+]  # fmt: skip
 LIVE: frozenset[Status] = frozenset({"starting", "running", "stopping"})
 
 _ENDS: dict[str, Status] = {
@@ -86,6 +89,8 @@ def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
     if request is not None and (request.force or not begun):
         return "paused" if request.pause else "stopped"
     if newest == 0:
+        if place_of(rundir) is not None:
+            return "queued"
         with contextlib.suppress(OSError):
             if time.time() - rundir.spec.stat().st_mtime < _CREATED_S:
                 return "starting"

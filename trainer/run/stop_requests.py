@@ -1,6 +1,8 @@
-"""What is asked of a worker that trains, left in control/ of its run: stop or pause (stop.json), save (save.json).
+"""What is asked of a worker that trains, left in control/ of its run: stop or pause (stop.json), save (save.json), stop
+at a time of day (stop_at.json).
 
-Each request names the attempt it is meant for: one that was left for an attempt that is over means nothing. Written by
+Each request names the attempt it is meant for: one that was left for an attempt that is over means nothing. Only the
+one with a time counts for every attempt until somebody resumes the run: it is about the clock. Written by
 whoever asks (trainer.launch.control), read by the worker and by everything that shows a run. Torch-free.
 """
 
@@ -46,6 +48,19 @@ def ask_to_end(rundir: RunDir, attempt: int, *, pause: bool = False, force: bool
         if before is not None and before.attempt == attempt:
             pause, force, t = pause and before.pause, force or before.force, before.t
         write_json(rundir.stop_request, {"attempt": attempt, "pause": pause, "force": force, "t": t, "by": os.getpid()})
+
+
+def ask_to_end_at(rundir: RunDir, at: float | None) -> None:
+    """Leave word to save and stop at that moment, in unix seconds; None takes it back."""
+    if at is None:
+        rundir.stop_at.unlink(missing_ok=True)
+    else:
+        write_json(rundir.stop_at, {"at": round(at), "t": round(time.time(), 3)})
+
+
+def end_asked_at(rundir: RunDir) -> float | None:
+    """Unix seconds of the moment at which the run is to save and stop; None when nobody said one."""
+    return number((read_json(rundir.stop_at) or {}).get("at"))
 
 
 def ask_to_save(rundir: RunDir, attempt: int) -> None:

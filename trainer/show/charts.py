@@ -55,6 +55,8 @@ class Chart:
     stacked: bool = False
     headline: bool = True
     """The newest value stands large beside the title."""
+    value: float | None = None
+    """Stands there instead of the newest."""
     marks: Sequence[int] = ()
     note: str = ""
     """Stands small beside the newest value: how it moved."""
@@ -70,6 +72,7 @@ def render(chart: Chart, step: str, empty: str) -> str:
         title = element("span", chart.title)
         return _frame(title, element("p", empty, "g-empty"), "", "", _legend([], False))
     newest_step, newest = max(drawn[-1 if chart.stacked else 0].points or points)
+    newest = newest if chart.value is None else chart.value
     low, high, ticks = axis(
         min([value for _, value in points] + ([] if chart.low is None else [chart.low])),
         max([value for _, value in points] + ([] if chart.high is None else [chart.high])),

@@ -88,13 +88,13 @@ class Model(Section):
     name: str
     """Hub id, local folder, or `builtin/tiny-qwen3` (made on this machine at first use)."""
     revision: str | None = None
-    """Commit of the Hub repository; None takes its newest."""
+    """Commit of the Hub repository; empty takes its newest."""
     engine: Literal["auto", "transformers", "unsloth"] = "auto"
     """`auto` takes Unsloth where it and an NVIDIA GPU are, else plain transformers with PEFT."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU if there is one."""
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Threads torch computes with on the CPU; None takes every core."""
+    """Threads torch computes with on the CPU; empty takes every core."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Compute precision; `auto` is bfloat16 on a GPU that has it, else float32. Trained whole weights stay float32."""
     load_in_4bit: bool = False
@@ -102,7 +102,7 @@ class Model(Section):
     double_quant: bool = True
     """Quantise the NF4 scales as well: 0.37 bits a weight less."""
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-    """None lets transformers choose."""
+    """Empty lets transformers choose."""
     gradient_checkpointing: bool | Literal["unsloth"] = True
     """Recompute activations in the backward pass: less memory, about 30 % more time."""
     fast_inference: bool = False
@@ -114,7 +114,7 @@ class Model(Section):
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for a repository you have read."""
     max_seq_length: Annotated[int, Field(ge=1)] | None = None
-    """Bound on prompt and completion together, in tokens; a longer plan is refused. None is no bound."""
+    """Bound on prompt and completion together, in tokens; a longer plan is refused. Empty is no bound."""
     warm_start: WarmStart | None = None
     """Supervised training of a built-in model at its first use; the result is cached."""
 
@@ -148,11 +148,11 @@ class Generation(Section):
     top_k: Annotated[int, Field(ge=0)] = 0
     """0 is off; above 0 the importance ratios are biased."""
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    """None is off; otherwise the importance ratios are biased."""
+    """Empty is off; otherwise the importance ratios are biased."""
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
     """1 is off."""
     steps_per_generation: Annotated[int, Field(ge=1)] | None = None
-    """Micro-batches generated at once; None takes gradient_accumulation_steps (fully on-policy)."""
+    """Micro-batches generated at once; empty takes gradient_accumulation_steps (fully on-policy)."""
     generation_batch_size: Annotated[int, Field(ge=1)] | None = None
     """Completions generated at once, in place of steps_per_generation."""
 
@@ -167,9 +167,9 @@ class Grpo(Section):
     epsilon: Annotated[float, Field(ge=0)] = 0.2
     """Lower clip of the ratio of policy to sampling policy."""
     epsilon_high: Annotated[float, Field(ge=0)] | None = None
-    """Upper clip; None takes epsilon."""
+    """Upper clip; empty takes epsilon."""
     delta: Annotated[float, Field(gt=0)] | None = None
-    """Cap on the ratio for negative advantages; None is off."""
+    """Cap on the ratio for negative advantages; empty is off."""
     loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
     """How token losses are averaged."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
@@ -195,9 +195,9 @@ class Optim(Section):
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Micro-batches per optimizer step."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer steps; None trains num_train_epochs."""
+    """Optimizer steps; empty trains num_train_epochs."""
     num_train_epochs: Annotated[float, Field(gt=0)] = 1.0
-    """Passes over the data when max_steps is None."""
+    """Passes over the data when max_steps is empty."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-6
     """Peak learning rate."""
     lr_scheduler_type: str = "linear"
@@ -233,7 +233,7 @@ class Eval(Section):
     at_end: bool = True
     """Evaluate the trained model."""
     eval_steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer steps between evaluations; None is only before and after."""
+    """Optimizer steps between evaluations; empty is only before and after."""
     max_rows: Annotated[int, Field(ge=1)] = 256
     """Held-out rows used."""
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -244,7 +244,7 @@ class Eval(Section):
     pass_at: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
     """k of pass@k and maj@k, beside every greedy evaluation; empty samples nothing."""
     samples: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Answers sampled a row for pass@k; None takes the larger of the largest k and num_generations."""
+    """Answers sampled a row for pass@k; empty takes the larger of the largest k and num_generations."""
 
 
 class Log(Section):
@@ -254,6 +254,11 @@ class Log(Section):
     """Write every prompt, completion, reward and advantage."""
     mirrors: list[Literal["wandb"]] = Field(default_factory=list)
     """Services that get a copy of metrics and completions; docs/mirrors.md. The event log is complete without them."""
+    webhook: str | None = None
+    """Address that is told when a run finished, failed or stopped, and of its alerts; `$NAME` reads it from that
+    variable, so that it is written nowhere. None tells nobody; docs/notifications.md."""
+    webhook_form: Literal["auto", "json", "slack"] = "auto"
+    """`slack` is {"text": ...}, which Mattermost and others take too; `auto` is that for hooks.slack.com, else JSON."""
     exact_spans: bool = False
     """Wait for the GPU at every span's edge: exact seconds per phase, slower steps."""
     heartbeat_s: Annotated[float, Field(gt=0)] = 5.0

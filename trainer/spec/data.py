@@ -27,11 +27,11 @@ class FewShot(Section):
     """
 
     path: str | None = None
-    """File of the examples; None draws them from the training rows."""
+    """File of the examples; empty draws them from the training rows."""
     count: Annotated[int, Field(ge=1, le=64)] = 2
     """Examples a row gets."""
     by: str | None = None
-    """Column that names the type: examples are of the row's own type. None draws from all."""
+    """Column that names the type: examples are of the row's own type. Empty draws from all."""
     template: str = "{prompt}\n{answer}"
     """Text of one example; `{column}` is replaced."""
     separator: str = "\n\n"
@@ -64,7 +64,7 @@ class Data(Section):
     chat: bool = True
     """Send prompts through the model's chat template; false sends plain text."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Take only the first rows; None takes all."""
+    """Take only the first rows; empty takes all."""
     eval_path: str | None = None
     """Held-out file, as `path`. Either `eval_path`, `eval_split` or `eval_fraction`."""
     eval_split: str | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ def relative(raw: dict[str, Any], project: Path) -> dict[str, Any]:
 def absolute(raw: dict[str, Any], project: Path) -> dict[str, Any]:
     """The tables with the path of every file of the project in full; what is not there stays as it is named."""
     return _changed(raw, lambda path: str(project / path) if os.path.exists(project / path) else path)
+
+
+def renamed(raw: dict[str, Any], moved: Mapping[str, str]) -> dict[str, Any]:
+    """The tables with other paths for some of the files."""
+    return _changed(raw, lambda path: moved.get(path, path))
 
 
 def _changed(raw: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Component(Section):
     components: list[Component] = Field(default_factory=list)
     """What a `sum` adds up: each scaled, clipped and weighted as here."""
     name: str | None = None
-    """Name in metrics and rollouts; None takes the function's."""
+    """Name in metrics and rollouts; empty takes the function's."""
     weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
     """The component's value is multiplied by it."""
     clip: Annotated[tuple[float, float], Field(strict=False)] | None = None
@@ -75,7 +75,7 @@ class Reward(Section):
     divide_by: Annotated[float, Field(gt=0)] = 1.0
     """The sum is divided by it."""
     correct: str | None = None
-    """The component that tells right from wrong; None takes the first."""
+    """The component that tells right from wrong; empty takes the first."""
     correct_at: float = 1.0
     """A completion is right when that component reaches this value (before the weight)."""
     gold_template: str = "{answer}"
@@ -85,7 +85,7 @@ class Reward(Section):
     deadline_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds a batch of rewards may take. After half of them rows are tried one by one, to find the one that hangs."""
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Processes rewards run in; None is one a core, at most four."""
+    """Processes rewards run in; empty is one a core, at most four."""
     supervision: Literal["outcome", "process"] = "outcome"
     """One reward a completion, or one for each of its steps (DeepSeekMath, section 4.1.3)."""
     step_split: str = "line"

@@ -47,6 +47,12 @@ def clock(t: float | None) -> str:
         return "-"
 
 
+def moment(t: float, now: float) -> str:
+    """Local time of a moment that is not far from now: 23:40, with its date where that is another day."""
+    shown = clock(t)
+    return shown.removeprefix(f"{clock(now)[:10]} ")
+
+
 def size(count: Any) -> str:
     if not isinstance(count, int | float):
         return "n/a"

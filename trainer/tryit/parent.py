@@ -10,7 +10,9 @@ import os
 import secrets
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem, RunError
@@ -18,7 +20,7 @@ from trainer.machine import spawn
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Identity, Lock
 from trainer.run import checkpoints
-from trainer.run.rundir import RunDir
+from trainer.run.rundir import RunDir, list_runs
 from trainer.tryit import reading
 from trainer.tryit.request import ID, Request, checked, new_id
 
@@ -26,6 +28,7 @@ MODULE = "trainer.tryit"
 IDLE_S = 300.0
 """Without a question for so long the process ends and its GPU is free."""
 MOST_WAITING = 8
+UNLOAD_S = 10.0
 CANCEL, END = ".cancel", "end"
 _START_WAIT_S = 10.0  # for another page that is starting the same process right now
 
@@ -107,3 +110,21 @@ def new_thread(rundir: RunDir) -> str:
     name = secrets.token_hex(4)
     write_json(rundir.tryit_thread, {"thread": name})
     return name
+
+
+def free_gpu(outputs: Path) -> None:
+    """End the processes that answer on a GPU: a run that is about to start needs it.
+
+    Waits until they have ended, UNLOAD_S at most; a worker that still finds the GPU in use says so by itself.
+    """
+    held = [rundir for rundir in list_runs(outputs) if _holds_gpu(rundir)]
+    for rundir in held:
+        end(rundir)
+    deadline = time.monotonic() + UNLOAD_S
+    while any(map(_holds_gpu, held)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _holds_gpu(rundir: RunDir) -> bool:
+    process = reading.process(rundir)
+    return process.at_work and process.device != "cpu"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.launch import WorkerHandle
 from trainer.machine.regular_files import why
 from trainer.report import write as reports
-from trainer.run.rundir import RunDir, list_runs, outputs_dir
-from trainer.tryit import parent, reading
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.text import Message
+from trainer.tryit import parent
 
 
 class Child(Protocol):
@@ -22,7 +25,18 @@ class Child(Protocol):
     def poll(self) -> int | None: ...
 
 
-UNLOAD_S = 10.0
+MOST_STEPS = 1_000_000  # that a run can be extended by at once
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What extending a run would do. steps: asked for; before, after: planned; notes: what to know first."""
+
+    steps: int
+    before: int
+    after: int
+    notes: list[Message]
+
 
 _children: list[Child] = []
 
@@ -35,6 +49,12 @@ def started(child: Child) -> None:
 def reap() -> None:
     """Let go of processes that have ended."""
     _children[:] = [child for child in _children if child.poll() is None]
+
+
+def tend() -> None:
+    """See to it that runs that wait are started, whoever has begun it."""
+    with suppress(OSError, RunError):
+        launch.queue.tend(outputs_dir())
 
 
 @contextmanager
@@ -62,24 +82,45 @@ def resume(run: str | None) -> WorkerHandle:
     return handle
 
 
+def train_change(run: str, changes: Sequence[str]) -> str:
+    """For Frame.change: the form of Train with the settings of that run, and these `section.key=value` instead.
+
+    Says something else every time: the same wish twice is told twice.
+    """
+    return json.dumps({"base": {"run": run}, "changes": list(changes), "nonce": time.time_ns()})
+
+
 def report(run: str | None, language: str) -> str:
     """The report of a run as it is now, one HTML file. Raises RunError when there is no such run."""
     return reports.text_of([opened(run)], language, "html")
 
 
+def extension(run: str, steps: Any) -> Extension:
+    """What `extend` would do, changing nothing. steps None: as many again as are planned. Raises TrainerError."""
+    rundir = opened(run)
+    spec = rundir.read_spec()
+    before, after = launch.extended_total(rundir, 1 if steps is None else checked_steps(steps))
+    if steps is None:
+        steps = min(before, MOST_STEPS)
+        before, after = launch.extended_total(rundir, steps)
+    notes = launch.extension_notes(spec, before, after)
+    return Extension(checked_steps(steps), before, after, notes)
+
+
+def extend(run: str, steps: Any) -> None:
+    """Plan so many steps more and go on. Raises TrainerError; when it cannot go on, the longer plan stays."""
+    launch.extend(opened(run), checked_steps(steps))
+    resume(run)
+
+
+def checked_steps(told: Any) -> int:
+    """Raises RunError for anything but a whole number of steps."""
+    text = str(told).strip()[:20]
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_STEPS):
+        raise RunError(Problem("page.more_steps", seen=text, most=MOST_STEPS))
+    return int(text)
+
+
 def free_gpu() -> None:
-    """Let go of models that are only there to be tried (Try it): a run that is about to start needs their GPU.
-
-    Waits until they have ended, UNLOAD_S at most; a worker that still finds the GPU in use says so by itself.
-    """
-    held = [rundir for rundir in list_runs(outputs_dir()) if _holds_gpu(rundir)]
-    for rundir in held:
-        parent.end(rundir)
-    deadline = time.monotonic() + UNLOAD_S
-    while any(map(_holds_gpu, held)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def _holds_gpu(rundir: RunDir) -> bool:
-    process = reading.process(rundir)
-    return process.at_work and process.device != "cpu"
+    """Let go of models that are only there to be tried (Try it): a run that is about to start needs their GPU."""
+    parent.free_gpu(outputs_dir())

@@ -29,8 +29,10 @@
     field.dispatchEvent(new Event("input", {bubbles: true}));
   };
 
+  window.pageTurn = (here) => put("here", here);
   window.pageAddress = (run, language, here) => {
     document.documentElement.lang = language;
+    document.documentElement.dataset.here = here;
     if (back && ((back.run && back.run !== run) || (back.here && back.here !== here))) return;
     back = null;
     clearTimeout(waiting);

@@ -29,6 +29,7 @@ _DOTS: dict[Status, str] = {
     "failed": "\u2715",
     "lost": "?",
     "imported": "\u2913",
+    "queued": "\u2026",
 }
 
 
@@ -48,13 +49,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="g-facts">{"".join(items)}</dl>'
 
 
-def progress(items: Iterable[tuple[str, float]], idle: str) -> str:
+def progress(items: Iterable[tuple[str, float]]) -> str:
     """A line and a thin bar for each run that is going."""
-    shown = [
+    return "".join(
         f'{element("p", text, "g-now")}<div class="g-bar"><i style="width:{100 * share:.1f}%"></i></div>'
         for text, share in items
-    ]
-    return "".join(shown) or element("p", idle, "g-now") + '<div class="g-bar"></div>'
+    )
 
 
 def pre(texts: Sequence[str], empty: str) -> str:

@@ -5,8 +5,8 @@ Gradio 6.31 runs a function for a request from any web page whose name was point
 pages, and may be framed by any page. So: Host must be an address of this server, Origin, if there,
 the same as Host; otherwise 403. A name of this machine may come with any port (`ssh -L`, a container's): no DNS
 server can point it here for another page, and a page at another port has another Origin. A page elsewhere may link to
-this one and to nothing else: a mere GET such as /logout has effects. Nothing here takes an upload (a TOML is read in
-the browser), so none is stored. No third-party package.
+this one and to nothing else: a mere GET such as /logout has effects. No form with files is taken (a TOML is read
+in the browser, a file that is chosen has an address of its own: uploads.py). No third-party package.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
    Charts are drawn by trainer/show/charts.py with hover=True: .g-card carries data-first, data-last (steps of the axis) and
    data-step (the word), entries of its legend the values of their lines as data-points="step:value|step:value ...", and
-   .g-card itself those of a pile as a whole. A line through .g-plot is drawn in all charts of the .g-board the pointer
-   is in. The page replaces charts at any moment: nothing is kept but where the pointer was, and what was read of a text
-   of points. */
+   .g-card itself those of a pile as a whole. A line through .g-plot is drawn in all charts of Live, elsewhere of the
+   .g-board the pointer is in. The page replaces charts at any moment: nothing is kept but where the pointer was, and what
+   was read of a text of points. */
 (() => {
   "use strict";
   let pointer = null; // {x, y} in the window while a chart is pointed at
@@ -81,7 +81,7 @@
     plot.append(tip);
   };
 
-  const boardOf = (plot) => plot.closest(".g-board") || plot.closest(".g-card").parentElement;
+  const boardOf = (plot) => plot.closest(".g-live") || plot.closest(".g-board") || plot.closest(".g-card").parentElement;
 
   const show = (plot) => {
     clear();

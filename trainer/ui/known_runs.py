@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from trainer import launch
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json
+from trainer.run.queue_place import in_order
 from trainer.run.rundir import NAME, RunDir, list_runs, outputs_dir
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status
@@ -80,6 +81,8 @@ class RunTable:
     rows: list[RunRow]
     hidden: int
     """Older runs that are not in `rows`."""
+    queue: tuple[str, ...] = ()
+    """Those that wait for others to end, the next one first."""
 
 
 class KnownRuns:
@@ -121,7 +124,7 @@ class KnownRuns:
                     known[key] = (mark, row)
                 rows.append(row)
             self._rows = known
-        return RunTable(rows, len(found) - len(rows))
+        return RunTable(rows, len(found) - len(rows), tuple(run.name for run in in_order(found)))
 
     def _read(self, rundir: RunDir) -> RunRow:
         try:
@@ -162,7 +165,7 @@ def _key(rundir: RunDir) -> Key:
 
 def _mark(rundir: RunDir) -> Mark:
     """Changes whenever the row of a run that has ended could change."""
-    return tuple(map(stamp_of, (rundir.events, rundir.identity, rundir.stop_request, rundir.plan)))
+    return tuple(map(stamp_of, (rundir.events, rundir.identity, rundir.stop_request, rundir.plan, rundir.queued)))
 
 
 def _spec(rundir: RunDir) -> RunSpec | None:
@@ -188,6 +191,6 @@ def _row(seen: Seen) -> RunRow:
         curve=smooth(state.steps, state.metrics.get("train/reward", []), width, points=CURVE),
         correct=(found["correct_before"], found["correct_after"]),
         held_out=(found["eval_before"], found["eval_after"]),
-        seconds=found["wall_seconds"] or None,
+        seconds=found["wall_seconds"] if found["wall_seconds"] >= 1 else None,  # else it has just begun
         started=min((first for first, _ in state.attempt_t.values()), default=None),
     )

@@ -15,10 +15,12 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.machine import gpu
+from trainer.run.records import AlertEvent
 from trainer.run.status import LIVE
 from trainer.show import charts
-from trainer.text import Words, languages, preferred, words
-from trainer.ui import actions, elements, heading
+from trainer.text import Words, languages, words
+from trainer.ui import actions, elements, heading, opening, tour
+from trainer.ui.diagnoses import Diagnoses
 from trainer.ui.groups.tab import GroupsTab
 from trainer.ui.health.tab import HealthTab
 from trainer.ui.known_runs import KnownRuns, RunTable
@@ -30,12 +32,16 @@ from trainer.ui.train.tab import TrainTab
 from trainer.ui.tryit.tab import TryItTab
 
 TICK_S = 1.5
+MOST_NEWS = 20  # of the newest runs the browser may tell that they ended
+_SIZES = ("small", "medium", "large")
+FRAME = ("run", "chooser", "title", "progress", "tour", "news")  # what a tick says values for beside those of the tabs
 MOST_PROGRESS = 4  # runs that are going and have a line in the head
 _HERE = Path(__file__).parent
 # A chosen theme outlives a reload; Gradio has put the system's in place by now. A tab that was clicked before this
 # answer came counts more than the one the address names.
 _OPENED = """(here) => {
     window.pageOpened = true;
+    document.getElementById("g-opening")?.remove();
     const chosen = localStorage.getItem("theme");
     if (chosen) document.body.classList.toggle("dark", chosen === "dark");
     return window.tabClicked || here;
@@ -54,13 +60,33 @@ _THEME = """() => {
 
 
 def theme() -> Any:
-    """System fonts: nothing is fetched from elsewhere, Korean included."""
+    """System fonts: nothing is fetched from elsewhere, Korean included. One kind of button, one height of a control."""
     fonts = ["system-ui", "Segoe UI", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR"]
     return gr.themes.Default(
         primary_hue="blue",
         neutral_hue="slate",
         font=[*fonts, "Noto Sans CJK KR", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "Menlo", "monospace"],
+    ).set(
+        **{f"button_{size}_padding": "4px 14px" for size in _SIZES},
+        **{f"button_{size}_text_size": "0.9rem" for size in _SIZES},
+        **{f"button_{size}_text_weight": "500" for size in _SIZES},
+        **{f"button_{size}_radius": "6px" for size in _SIZES},
+        button_border_width="1px",
+        button_secondary_background_fill="*background_fill_primary",
+        button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_text_color="*body_text_color",
+        button_secondary_text_color_dark="*body_text_color",
+        button_primary_background_fill="#0067a0",
+        button_primary_background_fill_dark="#0067a0",
+        button_primary_background_fill_hover="#0072b2",
+        button_primary_background_fill_hover_dark="#0072b2",
+        button_primary_border_color="#0067a0",
+        button_primary_border_color_dark="#0067a0",
+        input_padding="6px 10px",
+        block_radius="8px",
+        input_radius="6px",
     )
 
 
@@ -71,7 +97,8 @@ def styles() -> list[Path]:
 
 def scripts() -> str:
     """For the head of the document: the page's own scripts, one file each."""
-    return "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(_HERE.glob("*.js")))
+    files = [path for path in sorted(_HERE.glob("*.js")) if path.stem != "opening"]
+    return "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in files)
 
 
 def build() -> Any:
@@ -83,16 +110,16 @@ class Page:
     """tabs: in order. names: what one tick says values for, `<tab>.<output>` for those of a tab."""
 
     def __init__(self) -> None:
-        self.labels, self.runs = Labels(), KnownRuns()
+        self.labels, self.runs, diagnoses = Labels(), KnownRuns(), Diagnoses()
         options: dict[str, Any] = {"analytics_enabled": False, "fill_width": True, "delete_cache": (3600, 86400)}
         with gr.Blocks(title="GRPO on one GPU", **options) as self.blocks:
             self._head()
             with gr.Tabs(selected="train", elem_classes="g-tabs") as self.bar:
                 self.tabs: tuple[Tab, ...] = (
                     TrainTab(self.labels),
-                    LiveTab(self.labels),
+                    LiveTab(self.labels, diagnoses),
                     GroupsTab(self.labels),
-                    HealthTab(self.labels),
+                    HealthTab(self.labels, diagnoses),
                     RunsTab(self.labels),
                     TryItTab(self.labels),
                 )
@@ -109,7 +136,7 @@ class Page:
                 words={"label": "page.run"},
                 choices=[],
                 elem_classes="g-chooser",
-                container=False,
+                visible=False,
                 scale=0,
                 min_width=240,
             )
@@ -126,15 +153,17 @@ class Page:
             look = {"scale": 0, "min_width": 44, "size": "sm", "elem_classes": "g-theme"}
             self.theme = make(gr.Button, words={"value": "page.theme"}, **look)
         self.progress = gr.HTML(elem_classes="g-progress")
+        self.tour = gr.HTML(elem_classes="g-guide")
         # What every event is asked about. Not the dropdown itself: Gradio refuses a value that is not among its
         # choices, and a server that was restarted does not know them yet.
         self.run = gr.Textbox(visible="hidden", max_length=64, elem_id="run")
         self.here = gr.Textbox(visible="hidden", max_length=16, elem_id="here")
         self.change = gr.Textbox(visible="hidden", max_length=100_000, elem_id="change")
+        self.news = gr.Textbox(visible="hidden", max_length=100_000, elem_id="news")
 
     @property
     def names(self) -> list[str]:
-        return ["run", "chooser", "title", "progress", *self._outputs]
+        return [*FRAME, *self._outputs]
 
     @property
     def _outputs(self) -> dict[str, Any]:
@@ -148,7 +177,7 @@ class Page:
 
     def _wire(self, timer: Any) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented"}
-        told = [self.run, self.chooser, self.title, self.progress, *self._outputs.values(), self.shown]
+        told = [*(getattr(self, name) for name in FRAME), *self._outputs.values(), self.shown]
         place = [self.run, self.language, self.here]
         opened = [self.language, self.run, self.here, *self.labels.components]
         self.blocks.load(self.open, None, opened, api_name="open", **quiet).then(
@@ -162,6 +191,7 @@ class Page:
         self.here.change(None, self.here, self.bar, js=_TURN, queue=False)
         self.chooser.input(None, self.chooser, self.run, js="(run) => run", queue=False)
         self.theme.click(None, None, None, js=_THEME, queue=False)
+        self.news.change(None, self.news, None, js="(news) => window.pageNews(news)", queue=False)
         frame = Frame(self.language, self.run, self.here, self.change, self.runs, quiet)
         for tab in self.tabs:
             tab.tab.select(None, self.here, self.here, js=_TURNED.replace("%s", tab.name), queue=False)
@@ -172,9 +202,7 @@ class Page:
 
     def open(self, request: gr.Request) -> list[Any]:
         """A browser opens the page: its language, and the run and the tab its address names."""
-        asked = request.query_params.get("lang", "")
-        header = request.headers.get("accept-language", "")
-        code = asked if asked in languages() else preferred(header)
+        code = opening.language(request.query_params, request.headers)
         run = heading.chosen(self.runs.table().rows, request.query_params.get("run"))
         here = self._known(request.query_params.get("tab"))
         return [code, run or "", here, *self.labels.updates(words(code))]
@@ -185,6 +213,7 @@ class Page:
     def tick(self, run: str, language: str, here: str, shown: dict[str, int] | None, *chosen: Any) -> list[Any]:
         """What has changed since this browser was last told; a skip for all else."""
         actions.reap()
+        actions.tend()
         return self._told(run, language, here, shown, chosen, turned=False)
 
     def turn(self, run: str, language: str, here: str, shown: dict[str, int] | None, *chosen: Any) -> list[Any]:
@@ -207,7 +236,7 @@ class Page:
                 values |= {f"{tab.name}.{name}": value for name, value in tab.show(look, *given).items()}
         told = dict(shown or {})
         updates = []
-        for name in ("run", "chooser", "title", "progress", *outputs):
+        for name in (*FRAME, *outputs):
             if name not in values:
                 updates.append(gr.skip())
                 continue
@@ -223,23 +252,26 @@ class Page:
             return tab.update(output, value)
         if name == "chooser":
             choices, run = value
-            return gr.update(choices=choices, value=run)
+            return gr.update(choices=choices, value=run, visible=bool(choices))
         return value
 
     def _frame(self, look: Look) -> dict[str, Any]:
         """The head of the page."""
         say, table = look.say, look.table
         live = [row.name for row in table.rows if row.status in LIVE]
-        going = []
+        going, alerts = [], dict[str, list[AlertEvent]]()
         for name in live[:MOST_PROGRESS]:
             with contextlib.suppress(TrainerError), self.runs.look(name) as seen:  # deleted since the table was made
                 going.append(heading.progress(seen, say))
+                alerts[name] = [alert for alert in seen.state.alerts if alert.level != "info"]
         title = elements.element("h1", say("page.title")) + elements.element("p", _machine(say), "g-machine")
         return {
             "run": look.run or "",
             "chooser": (_choices(table), look.run),
             "title": title,
-            "progress": elements.progress(going, say("page.idle")),
+            "progress": elements.progress(going),
+            "tour": tour.rendered(say),
+            "news": heading.news(table.rows[:MOST_NEWS], alerts, say),
         }
 
 

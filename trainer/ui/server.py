@@ -119,29 +119,35 @@ class BrowserLeft(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        while error is not None and error.__cause__ is not None:
+        while error is not None and not _is_of_a_stream(error):
             error = error.__cause__
-        if error is None or not (isinstance(error, KeyError) or getattr(error, "status_code", None) == 404):
-            return True
-        raised_in = traceback.extract_tb(error.__traceback__)[-1:]
-        return [frame.name for frame in raised_in] != ["sse_stream"]
+        return error is None
+
+
+def _is_of_a_stream(error: BaseException) -> bool:
+    if not (isinstance(error, KeyError) or getattr(error, "status_code", None) == 404):
+        return False
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)[-1:]] == ["sse_stream"]
 
 
 def _middleware(host: str, port: int, locked: bool) -> list[Any]:
     """The outermost first."""
     from starlette.middleware import Middleware
-    from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
     from trainer.ui.guard import Guard
+    from trainer.ui.uploads import BodyLimit
 
     limits = [Middleware(login.LoginLimit)] if locked else []
-    size = Middleware(RequestBodyLimitMiddleware, max_body_size=MOST_BODY)
+    size = Middleware(BodyLimit, most=MOST_BODY)
     return [Middleware(Guard, host=host, port=port), *limits, size]
 
 
 def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
-    from trainer.ui import exported, page
+    from gradio.routes import templates
 
+    from trainer.ui import exported, opening, page, uploads
+
+    opening.put_in(templates.env)
     logging.getLogger("uvicorn.error").addFilter(BrowserLeft())
     gpu.keep_open()  # each tick asks for its memory
     blocks = page.build()
@@ -152,7 +158,10 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
             server_port=port,
             auth=access,
             auth_message=login.rule() if access else None,
-            app_kwargs={"middleware": _middleware(host, port, access is not None)},
+            app_kwargs={
+                "middleware": _middleware(host, port, access is not None),
+                "routes": uploads.routes(with_code=is_loopback(host)),
+            },
             prevent_thread_lock=True,
             quiet=True,
             share=False,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.run.status import LIVE
 from trainer.text import Words
 from trainer.ui.known_runs import KnownRuns, RunTable
 
@@ -25,6 +26,12 @@ class Look:
     """The run that is chosen in the head of the page; None when there is none."""
     now: float
     """Unix seconds."""
+
+    @property
+    def ended(self) -> bool:
+        """Is it known of the run that it has ended?"""
+        status = next((row.status for row in self.table.rows if row.name == self.run), None)
+        return status is not None and status not in LIVE
 
 
 @dataclass(frozen=True)

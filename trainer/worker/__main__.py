@@ -9,6 +9,7 @@ Only SIGKILL is faster. Whether that is a stop or a pause is read in control/sto
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -60,6 +61,8 @@ def main(path: str | Path, module: str = launch.WORKER) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return launch.EXIT_FAILED
     afterwards.start(rundir, max(1, rundir.newest_attempt()), ENVIRONMENT)
+    with contextlib.suppress(OSError, TrainerError):  # page and console see to it as well
+        launch.queue.tend(rundir.path.parent, ENVIRONMENT)
     return code
 
 
@@ -105,6 +108,7 @@ def train(session: Session) -> None:
     _make_good(session, resumed)
     if LEFT_OUT:
         events.emit(AlertEvent.of("info", "left_out", names=LEFT_OUT))
+    mirrors.notify(rundir, spec.log.webhook, events.attempt, ENVIRONMENT)
     mirror = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
     flag.check()
 
@@ -217,7 +221,7 @@ def _emit_stopped(session: Session) -> None:
             step=newest[-1].step if newest else 0,
             seconds=time.perf_counter() - session.started,
             checkpoint=newest[-1].path.name if newest else None,
-            reason=session.flag.reason,
+            reason=session.flag.why(),
         )
     )
 

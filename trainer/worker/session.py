@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from trainer import launch
+from trainer.errors import RunError
 from trainer.machine import gpu, spawn
 from trainer.run import stop_requests
 from trainer.run.events import EventWriter
@@ -18,13 +19,15 @@ from trainer.run.state import state_of
 
 HANDOVER_S = 60.0  # the worker before this one may still be giving its GPU memory back
 
+TIME = "time"  # the reason of a run that was to stop at a time of day
+
 
 class Stopped(Exception):
     """The run was asked to stop or to pause before or between steps: nothing is lost, nothing failed."""
 
 
 class StopFlag:
-    """Set by a signal or by control/stop.json; asked by everything that can wait for it."""
+    """Set by a signal, by control/stop.json or at the time in control/stop_at.json; asked by all that can wait."""
 
     def __init__(self, rundir: RunDir, attempt: int) -> None:
         self.rundir = rundir
@@ -41,6 +44,14 @@ class StopFlag:
         """Has somebody left a request on disk? Windows has no other way."""
         if self.reason is None and self._request() is not None:
             self.reason = "request"
+        at = stop_requests.end_asked_at(self.rundir) if self.reason is None else None
+        if at is not None and time.time() >= at:
+            self.reason = TIME
+            stop_requests.ask_to_end(self.rundir, self.attempt)  # so that everybody sees it stopping
+
+    def why(self) -> str | None:
+        """As the event says it: a signal that came with a request on disk is that request."""
+        return "request" if self.reason != TIME and self._request() is not None else self.reason
 
     def pauses(self) -> bool:
         """Was it asked to pause, and nobody to stop? Asked at the end: a stop that comes after a pause counts."""
@@ -80,12 +91,17 @@ class Session:
         self.device = "cpu"
 
     def hold_gpu(self, device: str) -> None:
-        """One run a GPU: raises RunError naming the run that has it. The kernel frees it with the process."""
+        """One run a GPU, unless a person wants two: raises RunError naming the run that has it. The lock ends with
+        the process."""
         self.device = device
         if device == "cuda":
             card = gpu.chosen()
             wait_s = HANDOVER_S if self.retries else launch.LOCK_WAIT_S  # the attempt before may still be clearing up
-            self.gpu_lock = launch.hold_gpu_lock(card.uuid if card else "unnamed", self.rundir.name, wait_s)
+            try:
+                self.gpu_lock = launch.hold_gpu_lock(card.uuid if card else "unnamed", self.rundir.name, wait_s)
+            except RunError:
+                if not launch.may_be_beside(self.rundir):
+                    raise
 
     @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[None]:

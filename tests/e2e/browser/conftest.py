@@ -284,13 +284,14 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def settle(page: Any) -> None:
-    """The page has asked once more and was answered, and some: what a tab shows is there.
+    """The page has asked twice more, and was answered in between: what a tab shows is there.
 
-    The stream of answers closes when nothing is open any more, so also what was asked for before has come by then.
+    A tick is only asked for when the one before was answered, and the server answers in order.
     """
     page.wait_for_timeout(200)  # a tab that was opened asks at once
-    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
-        pass
+    for _ in range(2):
+        with page.expect_response(lambda response: "/queue/join" in response.url):
+            pass
     page.wait_for_timeout(300)
 
 

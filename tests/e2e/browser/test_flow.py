@@ -69,7 +69,7 @@ def verdict(page: Any) -> Any:
 def choose_a_preset(page: Any) -> None:
     from playwright.sync_api import expect
 
-    card = page.locator("label.t-card").filter(has=page.locator('[value="tiny"]'))
+    card = page.locator(".t-card > label").filter(has=page.locator('[value="tiny"]'))
     card.click()
     expect(card.locator("input")).to_be_checked()
     expect(start_button(page)).to_be_enabled()
@@ -187,6 +187,9 @@ def resume_and_let_it_finish(page: Any, run: RunDir) -> None:
     expect(live_button(page, "stop")).to_be_enabled()
     wait_for(lambda: launch.status_of(run) == "finished")
     expect(state_of(page).locator(".g-dot")).to_have_class(re.compile("g-finished"))
+    expect(page.locator(".g-finish")).to_contain_text("\u2192")
+    expect(page.locator(".g-then .g-answered").first).to_be_visible()
+    expect(live_button(page, "further")).to_have_attribute("title", re.compile("asks first"))
     assert steps(run) == list(range(1, STEPS + 1))
     assert sum(event["kind"] == "run_started" for event in log_lines(run.events)) == 2
 
@@ -228,7 +231,7 @@ def switch_to_korean(page: Any) -> None:
     page.locator(".g-language").get_by_text("\ud55c\uad6d\uc5b4").click()
     expect(page.get_by_role("tab").first).to_have_text(KOREAN)
     expect(page.get_by_role("tab").nth(1)).to_have_attribute("aria-selected", "true")
-    for place in (live_button(page, "stop"), page.locator(".g-effects dd").first, page.locator(".g-board").first):
+    for place in (live_button(page, "report"), page.locator(".g-effects dd").first, page.locator(".g-board").first):
         expect(place).to_contain_text(KOREAN)
     expect(state_of(page)).to_contain_text(RUN)
     assert all(KOREAN.search(name) for name in tab_names(page))

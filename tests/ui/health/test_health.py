@@ -24,8 +24,10 @@ from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunFollower
 from trainer.show.markup import escape
 from trainer.text import words
-from trainer.ui.health import views, watch
-from trainer.ui.health.watch import Diagnoses, Diagnosis, diagnosis
+from trainer.ui import diagnoses as watch
+from trainer.ui.advice import given as advice_of
+from trainer.ui.diagnoses import Diagnoses, Diagnosis, diagnosis
+from trainer.ui.health import views
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
@@ -75,11 +77,11 @@ def test_advice_names_the_setting_and_what_to_type(sick_run: RunDir) -> None:
     found = of(sick_run)
     shown = views.table(found, EN)
     assert "grpo.beta=0.08" in shown and 'data-signal="kl" data-advice="more_beta"' in shown
-    advice = views.advised(found, "kl", "more_beta")
+    advice = advice_of(found, "kl", "more_beta")
     assert advice is not None and advice.changes == ["grpo.beta=0.08"]
     assert advice.typed == "--set grpo.beta=0.08"
     for signal, key in (("kl", "lower_rate"), ("nothing", "more_beta"), ("None", "None")):
-        assert views.advised(found, signal, key) is None
+        assert advice_of(found, signal, key) is None
 
 
 def test_every_finding_that_can_be_has_a_value_in_words_or_none() -> None:

@@ -46,7 +46,7 @@ def test_a_run_is_not_ended_at_once_without_a_second_word(server: Server) -> Non
 
 def test_what_is_chosen_changes_the_board_at_once(server: Server) -> None:
     live = next(tab for tab in page().tabs if tab.name == "live")
-    values = server.call("live", "tiny-1", "en", "none", "all", "5-20", "", "")
+    values = server.call("live", "tiny-1", "en", "none", "all", "5-20", "", "", "")
     shown = dict(zip(live.names, values, strict=True))
     assert "Steps 5 to 20 of 40" in shown["board"]
     told = look(server, "live", "tiny-1", "en", range="5-20", smoothing="none")
@@ -65,7 +65,7 @@ def test_without_a_run_the_board_is_empty_and_of_the_same_size(server: Server) -
     from trainer.text import words
     from trainer.ui.live import board
 
-    assert board.empty(words("ko")).count("g-cell") == full.count("g-cell")
+    assert board.empty(words("ko"))[1].count("g-cell") == full.count("g-cell")
     assert live.outputs.keys() == set(live.names)
 
 

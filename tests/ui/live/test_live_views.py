@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,18 +14,21 @@ from tests.records import event_of
 from trainer import launch
 from trainer.console import lines
 from trainer.errors import RunError
+from trainer.plan.duration import Duration
+from trainer.report import material
 from trainer.run.records import AlertEvent
-from trainer.run.rundir import RunDir
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
 from trainer.show import charts
 from trainer.spec import Component, Data, Model, Reward, RunSpec
-from trainer.text import words
+from trainer.text import Message, words
 from trainer.ui import heading
+from trainer.ui.diagnoses import diagnosis
 from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.live import actions as steering
 from trainer.ui.live import board, buttons, cards, drawing, log, pieces, views
-from trainer.ui.live.headline import Headlines
+from trainer.ui.live.drawing import BACK
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
@@ -58,9 +62,8 @@ def seen_of(rundir: RunDir, state: RunState, spec: RunSpec | None = SPEC, status
 
 def drawn(seen: Seen) -> dict[str, cards.ChartCard]:
     """Cards by the key of their title, the whole run."""
-    found = {
-        card.chart.title: card for card in cards.cards(seen, drawing.view(seen.state.steps, "auto", "all", ""), EN)
-    }
+    view = drawing.view(seen.state.steps, "auto", "all", "")
+    found = {card.chart.title: card for card in (cards.reward(seen, view, EN), *cards.cards(seen, view, EN))}
     return {key.removeprefix("chart."): found[EN(key)] for key in sorted(EN.keys()) if EN(key) in found}
 
 
@@ -76,20 +79,29 @@ def test_a_finished_run_says_what_it_came_to(finished_run: RunDir) -> None:
     with KnownRuns().look("tiny-1") as seen:
         said = views.sentences(seen, EN)
         facts = dict(views.facts(seen, EN, now=1e6))
-        told = views.told(seen, Headlines().of(seen, EN), EN)
-    assert said == [
-        "Finished: 40 steps in 44 s.",
-        "Reward: 0.138 in the first steps, 0.887 in the last ones.",
-        "Held-out rows answered right: 25 % before, 75 % after, of 128.",
-        "In the last 10 steps 25 % of the groups taught nothing (all their completions got the "
-        "same reward: 12 % because everything was right, 12 % because everything was wrong).",
-    ]
+        told = views.told(seen, diagnosis(material.of(finished_run)), EN)
+    assert said == ["Finished: 40 steps in 44 s.", "Reward: 0.138 in the first steps, 0.887 in the last ones."]
     assert told == [
         "It has learnt, and what it learnt holds on rows it never saw "
         "(right 25 % \u2192 75 %, change \u00b1 11 points on 128 rows).",
         *said,
+        "In the last 10 steps 25 % of the groups taught nothing (12 % all right, 12 % all wrong).",
     ]
     assert (facts["Step"], facts["Phase"], facts["Time left"]) == ("40 / 40", "ended", "-")
+
+
+def test_a_running_run_says_when_it_is_done_before_and_after_its_first_step(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasts = Duration(0.5, 40, 100.0, "run", Message("plan.duration.from_cpu"))
+    monkeypatch.setattr(launch, "expected_of", lambda spec, rows: lasts)
+    now = time.mktime((2026, 11, 29, 23, 0, 0, 0, 0, -1))
+    begun = folded(began() | {"t": now - 50.0})
+    run = make_run("tiny-1")
+    begins = dict(views.facts(seen_of(run, begun, status="starting"), EN, now))
+    assert begins["Time left"] == "about 1 min, done about 23:01 (expected)"
+    going = dict(views.facts(seen_of(run, folded(began(), step(10) | {"seconds": 60.0})), EN, now))
+    assert going["Time left"] == "30 min, done about 23:30"
 
 
 def test_the_time_of_a_resumed_run_is_that_of_all_its_attempts(make_run: MakeRun) -> None:
@@ -101,32 +113,16 @@ def test_the_time_of_a_resumed_run_is_that_of_all_its_attempts(make_run: MakeRun
 
 
 def test_a_run_without_spread_is_not_called_learning(make_run: MakeRun) -> None:
-    dead = folded(*(step(n, dead=1.0) for n in range(1, 4)))
-    assert "100 % of the groups taught nothing" in views.dead_sentence(dead, EN)
-    alive = folded(step(1, dead=0.0))
-    assert "every group" in views.dead_sentence(alive, EN)
-    assert views.dead_sentence(RunState(), EN) == ""
-    last = views.dead_sentence(folded(step(1, dead=0.5) | {"groups": {"dead_frac": 0.5, "all_right_frac": 0.0}}), EN)
-    assert last.startswith("In the last step 50 %") and "none because everything was right" in last
-    events = [began(), *(step(n, n / 40, dead=1.0) for n in range(1, 41))]
-    headline = Headlines().of(seen_of(make_run("dead"), folded(*events)), EN)
-    assert "100 % of the groups taught nothing" in headline
+    rundir = make_run("dead", began(), *(step(n, n / 40, dead=1.0) for n in range(1, 41)))
+    with KnownRuns().look("dead") as seen:
+        told = views.told(replace(seen, status="finished"), diagnosis(material.of(rundir)), EN)
+    assert told[0].startswith("From most groups nothing was learnt")
+    assert any("In the last 10 steps 100 % of the groups taught nothing" in text for text in told)
 
 
-def test_a_long_run_is_headed_by_the_same_sentence_as_a_short_one(make_run: MakeRun) -> None:
-    rundir = make_run("long")
-    for count in (300, 3000):
-        state = folded(*(step(n, n / count + n % 7 / 20) for n in range(1, count + 1)))
-        assert Headlines().of(seen_of(rundir, state), EN).startswith("The training reward rises")
-
-
-def test_a_run_that_goes_on_is_not_diagnosed_at_every_step(make_run: MakeRun, monkeypatch: Any) -> None:
-    seen = seen_of(make_run("long"), folded(*(step(n, n / 100) for n in range(1, 101))))
-    headlines = Headlines()
-    said = headlines.of(seen, EN)
-    monkeypatch.setattr("trainer.ui.live.headline._look", lambda *_: pytest.fail("looked again"))
-    fold(seen.state, event_of(step(101), 300.0))
-    assert headlines.of(seen, EN) == said
+def test_before_the_first_diagnosis_the_state_is_what_is_said(finished_run: RunDir) -> None:
+    with KnownRuns().look("tiny-1") as seen:
+        assert views.told(seen, None, EN) == views.sentences(seen, EN)
 
 
 def test_loading_is_told_with_its_seconds(make_run: MakeRun) -> None:
@@ -142,7 +138,7 @@ def test_a_failed_run_tells_its_cause_and_where(make_run: MakeRun) -> None:
     make_run("tiny-1", began(), step(1), failed | {"traceback_tail": "line 3"})
     with KnownRuns().look("tiny-1") as seen:
         assert views.sentences(seen, EN)[0] == "Failed at step 1 of 40."
-        told = views.told(seen, "something", EN)
+        told = views.told(seen, None, EN)
         shown = pieces.cause(seen, EN)
     assert told[0] == "Failed at step 1 of 40: reward.py:3: division by <b>zero</b>"
     assert "look at row 7" in shown and "line 3" in shown
@@ -152,14 +148,14 @@ def test_a_failed_run_tells_its_cause_and_where(make_run: MakeRun) -> None:
 def test_a_failure_without_problems_still_has_a_cause(make_run: MakeRun) -> None:
     make_run("tiny-1", began(), {"kind": "run_failed", "step": 0, "error": "MemoryError"})
     with KnownRuns().look("tiny-1") as seen:
-        assert "MemoryError" in views.told(seen, "", EN)[0]
+        assert "MemoryError" in views.told(seen, None, EN)[0]
 
 
 def test_a_lost_run_is_not_called_running_and_can_be_resumed(make_run: MakeRun) -> None:
     make_run("tiny-1", began(), step(1), checkpoint(1), step(2))
     with KnownRuns().look("tiny-1") as seen:
         assert seen.status == "lost"
-        assert views.told(seen, "something", EN)[0].startswith("The worker disappeared")
+        assert views.told(seen, None, EN)[0].startswith("The worker disappeared")
         can = buttons.actions(seen, EN, time.time())
     assert not can["stop"].on and not can["pause"].on and not can["save"].on
     assert can["resume"].on and "checkpoint-1" in can["resume"].text
@@ -323,10 +319,11 @@ def test_a_board_is_drawn_for_any_number_of_steps(make_run: MakeRun, steps: int,
     seen = seen_of(make_run("tiny-1"), state)
     view = drawing.view(state.steps, smoothing, "all", "")
     for say in (EN, KO):
-        html = board.Boards().of(seen, view, say)
-        assert html.count('class="g-card"') == html.count("g-cell") == 17
+        large, html = board.Boards().of(seen, view, say)
+        assert large.count("g-large") == board.empty(say)[0].count("g-large") == 1
+        assert html.count('class="g-card"') == html.count("g-cell") == 16
         assert "nan" not in html
-        assert html.count("g-cell") == board.empty(say).count("g-cell")
+        assert html.count("g-cell") == board.empty(say)[1].count("g-cell")
 
 
 def test_what_can_not_be_there_says_why(make_run: MakeRun) -> None:
@@ -346,7 +343,7 @@ def test_what_is_planned_or_held_is_drawn_as_it_was(make_run: MakeRun) -> None:
     for event in events:
         event["metrics"] |= {"train/learning_rate": event["step"] / 1e6}
     found = drawn(seen_of(make_run("tiny-1"), folded({"kind": "heartbeat", "rss_gib": 1.5}, *events)))
-    assert [line.style for line in found["reward"].chart.drawn] == ["faint", "strong"]
+    assert [line.style for line in found["reward"].chart.drawn] == ["faint", "strong", "dashed"]
     for name in ("rate", "memory_ram", "tokens"):
         (line,) = found[name].chart.drawn
         assert line.style == "strong" and len(line.points) == 40
@@ -424,6 +421,30 @@ def test_smoothing_goes_by_what_is_shown() -> None:
     assert drawing.view(range(1, 3001), "anything", "all", "").width == charts.window(3000)
 
 
+def test_the_reward_has_its_most_drawn_and_says_how_each_was_answered(make_run: MakeRun) -> None:
+    share = {"kind": "eval", "at": "before", "rows": 8, "step": 0, "reward": 0.1}
+    state = folded(began(), share, *(step(n) for n in range(1, 31)))
+    names = {line.style: line for line in drawn(seen_of(make_run("tiny-1"), state))["reward"].chart.drawn}
+    assert [round(value, 3) for _, value in names["dashed"].points] == [0.833, 0.833]
+    assert "sampled" in names["faint"].name and "greedy" in names["joined"].name
+    unknown = seen_of(make_run("other"), state, spec=None)
+    assert "dashed" not in [line.style for line in drawn(unknown)["reward"].chart.drawn]
+
+
+def test_arrows_are_explained_where_there_are_some(make_run: MakeRun) -> None:
+    for count, there in ((BACK, False), (BACK + 1, True)):
+        state = folded(*(step(n, n / 100) for n in range(1, count + 1)))
+        seen = seen_of(make_run(f"run-{count}"), state)
+        small = board.Boards().of(seen, drawing.view(state.steps, "auto", "all", ""), EN)[1]
+        assert ("Arrows" in small) == there == any(arrow in small for arrow in "\u2192\u2197\u2198")
+
+
+def test_the_chart_of_dead_groups_has_the_number_of_the_sentence(make_run: MakeRun) -> None:
+    state = folded(*(step(n, dead=0.0 if n <= 80 else 0.5) for n in range(1, 101)))
+    chart = drawn(seen_of(make_run("tiny-1"), state))["dead"].chart
+    assert (chart.value, chart.note) == (0.5, "the last 20 steps")
+
+
 def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> None:
     share = {"kind": "eval", "rows": 8}
     before, during = share | {"at": "before", "step": 0, "reward": 0.1}, share | {"at": "during", "reward": 0.3}
@@ -431,7 +452,7 @@ def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> 
     seen = seen_of(make_run("tiny-1"), state)
     assert drawn(seen)["reward"].chart.drawn[-1].points == [(1, 0.1), (30, 0.3)]
     view = drawing.view(state.steps, "auto", "all", "5-30")
-    assert cards.cards(seen, view, EN)[0].chart.drawn[-1].points == [(30, 0.3)]
+    assert cards.reward(seen, view, EN).chart.drawn[-1].points == [(30, 0.3)]
 
 
 # ---- the log
@@ -452,3 +473,18 @@ def test_the_level_of_an_alert_is_a_word_of_the_readers_language() -> None:
     state = RunState(alerts=[AlertEvent(level=level, title="a", text="b") for level in ("odd", "warn")])
     assert views.alerts(state, KO) == [("warn", "경고", "a: b"), ("odd", "odd", "a: b")]
     assert views.alerts(state, EN)[0] == ("warn", "warn", "a: b")
+
+
+def test_a_time_to_stop_at_is_said_set_and_taken_back(make_run: MakeRun, start: Any) -> None:
+    handle = start(make_run("tiny-1"), "obey")
+    runs = KnownRuns()
+    with_step(runs, handle)
+    with runs.look("tiny-1") as seen:
+        assert "23:30" in buttons.stop_at(seen, EN, time.time()).text
+    with pytest.raises(RunError, match="HH:MM"):
+        steering.stop_at("tiny-1", "soon", EN)
+    assert "stops at" in steering.stop_at("tiny-1", "23:31", EN)
+    with runs.look("tiny-1") as seen:
+        assert "23:31 by itself" in buttons.stop_at(seen, EN, time.time()).text
+    assert "goes on to its end" in steering.stop_at("tiny-1", " ", EN)
+    assert launch.stops_at(RunDir(outputs_dir() / "tiny-1")) is None

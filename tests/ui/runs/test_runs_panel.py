@@ -65,7 +65,7 @@ def test_extend_says_what_it_would_do_first() -> None:
 def test_a_number_of_steps_that_is_none_is_refused_with_the_rule(make_run: MakeRun, steps: Any) -> None:
     make_run("tiny-1", *finished())
     with pytest.raises(TrainerError, match="1,000,000"):
-        actions.extend("tiny-1", steps)
+        shared.extend("tiny-1", steps)
     if steps is not None:
         shown = panel.show(Wish("extend", "tiny-1", steps=steps), EN)
         assert 'data-do="extended"' not in shown and "1,000,000" in shown and "<b>" not in shown
@@ -77,7 +77,7 @@ def test_extend_plans_more_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.launch.attempts.start", patched)
     monkeypatch.setenv("FAKE_WORKER", "finish")
     run = planned_run(began(), step(1, of=4), {"kind": "run_stopped", "step": 1})
-    planned = actions.extension("tiny-1", 3)
+    planned = shared.extension("tiny-1", 3)
     assert panel.carry_out(Wish("extended", "tiny-1", steps="3"), EN) == ""
     assert run.read_spec().optim.max_steps == planned.after == planned.before + 3
     wait_for(lambda: launch.status_of(run) == "finished" and not _left())

@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from tests.builders import began, checkpoint, finished, step, write_run
+from trainer.errors import RunError
+from trainer.run import spec_file
+from trainer.run.queue_place import take_place
+from trainer.run.records import AlertEvent
 from trainer.run.rundir import RunDir, outputs_dir
-from trainer.text import words
+from trainer.text import Message, words
+from trainer.ui import heading
 from trainer.ui.known_runs import KnownRuns, RunRow, RunTable
-from trainer.ui.runs import choice, views
+from trainer.ui.runs import actions, choice, views
 from trainer.ui.runs.choice import RunChoice
 from trainer.ui.sparkline import sparkline
 
@@ -24,7 +29,7 @@ NOTHING = RunChoice()
 
 def deeds(run: str, language: str = "en") -> dict[str, views.Deed]:
     with KnownRuns().look(run) as seen:
-        return {deed.name: deed for deed in views.deeds(seen, words(language))}
+        return {deed.name: deed for deed in views.deeds(seen, KnownRuns().table().queue, words(language))}
 
 
 def test_the_table_lists_every_run_newest_first_and_reads_a_broken_one_as_such(make_run: MakeRun) -> None:
@@ -90,6 +95,18 @@ def test_what_is_off_says_why_and_what_is_on_says_its_effect(make_run: MakeRun) 
     assert [name for name, deed in deeds("broken").items() if not deed.on] == ["clone", "resume", "extend"]
 
 
+def test_torn_settings_have_the_way_out_that_a_resume_names(make_run: MakeRun) -> None:
+    run = make_run("torn", *finished())
+    spec_file.agree(run.spec, run.spec_copy)
+    run.spec.write_text(run.spec.read_text()[:40])
+    with pytest.raises(RunError) as refused:
+        run.read_spec()
+    said = refused.value.problems[0].said(EN)
+    for name in ("clone", "resume", "extend"):
+        text = deeds("torn")[name].text
+        assert said.what in text and str(run.spec_copy) in text and "cp " in text
+
+
 def test_a_run_that_is_going_can_be_neither_extended_nor_deleted(make_run: MakeRun, start: Any) -> None:
     start(make_run("tiny-1"), "obey")
     found = deeds("tiny-1")
@@ -125,3 +142,36 @@ def test_a_small_line_is_drawn_for_any_points(points: list[tuple[int, float]]) -
     assert ("<svg" in drawn) == bool(points)
     assert "<script>" not in drawn and "{{x}}" not in drawn and "nan" not in drawn
     assert ("<path" in drawn) == (len(points) > 1)
+
+
+def test_a_run_that_waits_says_its_place_and_can_be_moved_or_taken_out(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.machine.spawn.detached", lambda *_, **__: None)
+    for name in ("a", "b"):
+        make_run(name)
+        actions.queue(name, "queue")
+    stopped = make_run("stopped", began(), {"kind": "run_stopped", "step": 1})
+    assert deeds(stopped.name)["queue"].on
+    table = KnownRuns().table()
+    states = {row.name: views.cells(row, EN, table.queue)[1] for row in table.rows if row.name in table.queue}
+    assert states == {"a": "queued, 1 of 2 in the queue", "b": "queued, 2 of 2 in the queue"}
+    can = deeds("a")
+    assert (can["sooner"].on, can["later"].on, can["unqueue"].on) == (False, True, True) and "queue" not in can
+    actions.queue("b", "sooner")
+    assert KnownRuns().table().queue == ("b", "a")
+    actions.queue("b", "unqueue")
+    assert KnownRuns().table().queue == ("a",)
+
+
+def test_one_that_could_not_be_started_says_why(make_run: MakeRun) -> None:
+    take_place(make_run("a"), 1.0, Message("plain.text", text="its data is gone"))
+    assert "its data is gone" in deeds("a")["sooner"].text and deeds("a")["sooner"].on
+
+
+def test_the_browser_is_told_how_runs_are_and_of_alerts(make_run: MakeRun) -> None:
+    make_run("done", *finished())
+    alert = AlertEvent.of("warn", "disk_almost_full", name="checkpoint-1")
+    found = json.loads(heading.news(KnownRuns().table().rows, {"done": [alert]}, EN))
+    state, said, count, newest = found["done"]
+    assert (state, said, count) == ("finished", "done has finished its 40 steps.", 1) and newest.startswith("done: ")

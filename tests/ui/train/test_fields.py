@@ -12,7 +12,7 @@ from trainer.presets.explain import field_at
 from trainer.rewards.check import GOLD, JUNK
 from trainer.spec import RunSpec
 from trainer.text import languages, words
-from trainer.ui.train import controls, page
+from trainer.ui.train import components, controls, page
 from trainer.ui.train.fields import COLUMNS, COMPONENTS, every, help_keys, help_of, shown, values
 
 
@@ -29,7 +29,7 @@ def test_every_field_of_the_spec_has_a_control_or_a_place_of_its_own() -> None:
 
 
 def test_every_key_of_a_control_is_a_key_of_the_spec() -> None:
-    made = page.rendered(words("ko")) + controls.rewards([{"function": "sum", "components": [{}]}, {}], words("ko"))
+    made = page.rendered(words("ko")) + components.rendered([{"function": "sum", "components": [{}]}, {}], words("ko"))
     keys = re.findall(r'data-key="([^"]+)"', made)
     assert len(keys) > 100
     for key in keys:

@@ -17,6 +17,7 @@ from trainer.errors import SpecError, TrainerError
 from trainer.machine import gpu
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import words
+from trainer.ui import actions as shared
 from trainer.ui.train import actions, fixes, views
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
@@ -221,7 +222,7 @@ def test_reward_code_that_came_through_the_page_is_not_run(tmp_path: Path) -> No
         (("trl.learning_rat=0.1",), ("optim.learning_rate=0.1",)),
         (("model.load_in_4bit=true",), ()),
         (("grpo.epsilon_high=0.1",), ()),
-        (("data.name=someone/rows",), ()),
+        (("data.name=someone/rows",), ("data.path=",)),
         (
             ('reward.components=[{function = "exact_mach"}]', "reward.correct="),
             ("reward.components.0.function=exact_match",),
@@ -336,7 +337,7 @@ def test_a_column_of_any_name_is_mended_by_one_click(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_is_an_answer_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fault(form: Form) -> Checked:
+    def fault(form: Form, how: str | None = None) -> Checked:
         raise RuntimeError("nobody thought of it")
 
     monkeypatch.setattr(actions, "check", fault)
@@ -394,3 +395,34 @@ def test_a_file_of_the_preset_that_lacks_a_renamed_column_can_be_left_out(tmp_pa
     assert "--set model.warm_start= leaves this file out" in str(found.problems[0])
     (way, *_) = fixes.ways(found)[0]
     assert way.changes == ("model.warm_start=",) and not mended(found, way).problems
+
+
+# ---------------------------------------------------------------------------------- beside another run
+
+
+def test_a_second_run_on_a_device_is_asked_about_and_then_waits_or_trains_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[bool] = []
+    queued: list[str] = []
+    monkeypatch.setattr(launch.queue, "beside", lambda spec, outputs: ["busy-1"])
+    monkeypatch.setattr(launch.queue, "add", lambda run: queued.append(run.name))
+    monkeypatch.setattr(launch, "start", lambda run, beside: begun.append(beside))
+    monkeypatch.setattr(shared, "started", lambda child: None)
+    sent = {"base": {"preset": "tiny"}, "changes": [], "name": "", "serial": 1}
+    answer = json.loads(TrainTab.started("en", json.dumps(sent))[0])
+    assert answer["kind"] == "refused" and "busy-1 is training now" in answer["verdict"]
+    assert 'data-how="queue"' in answer["verdict"] and 'data-how="beside"' in answer["verdict"]
+    assert not outputs_dir().exists() or not list(outputs_dir().iterdir())
+    for how in ("queue", "beside"):
+        answer = json.loads(TrainTab.started("en", json.dumps(sent | {"how": how}))[0])
+        assert answer["kind"] == "started"
+    assert (queued, begun) == (["tiny-1"], [True])
+
+
+def test_without_another_run_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr(launch, "start", lambda run, beside: begun.append(beside))
+    monkeypatch.setattr(shared, "started", lambda child: None)
+    actions.start(Form("preset", "tiny"))
+    assert begun == [False]

@@ -33,7 +33,7 @@ def test_a_choice_shows_its_plan_values_and_command(server: Server) -> None:
     found = ask(server, "check", "optim.max_steps=5")
     assert (found["serial"], found["turn"], "still" in found) == (7, 8, False)
     assert found["values"]["optim.max_steps"] == "5" and found["before"]["optim.max_steps"] == "150"
-    assert "Ready. Start creates tiny-2" in found["verdict"]
+    assert "Ready. Start creates tiny-2" in ask(server, "settle", "optim.max_steps=5")["verdict"]
     assert "One optimizer step" in found["plan"] and "32 prompts x 8 completions = 256 rollouts" in found["plan"]
     assert found["command"] == "python app.py --headless --preset tiny --set optim.max_steps=5"
     assert found["toml"].startswith("data:application/toml;base64,")
@@ -87,7 +87,9 @@ def test_rows_of_the_hub_are_not_asked_for_by_themselves(server: Server) -> None
 
 def test_rewards_are_tried_on_rows(server: Server) -> None:
     found = ask(server, "attempt", typed="<answer>x</answer><script>")["html"]
-    assert "No problems found" in found and "<tr><td>0</td>" in found  # rows are counted as in the messages above
+    assert (
+        "No problems found" in found and '<tr data-what="gold" data-values="[1.0, 1.0]"><td>0</td>' in found
+    )  # rows are counted as in the messages above
     assert "right answer" in found and "yours" in found and "&lt;script&gt;" in found and "<script>" not in found
     found = ask(server, "attempt", "reward.components.0.weight=0", "reward.components.1.weight=-1")["html"]
     assert "the reward of" in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from trainer import presets
 from trainer.machine import gpu
 from trainer.machine.gpu import GPU
+from trainer.plan.duration import Duration
 from trainer.preflight import machine
-from trainer.text import languages, words
+from trainer.text import Message, languages, words
 from trainer.ui.train import actions, cards, views
 from trainer.ui.train.form import Form
 
@@ -33,7 +35,7 @@ def test_cards_say_what_fits_this_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         for code in languages():
             shown = cards.rendered(list(found.values()), words(code))
             assert shown.count('type="radio"') == len(found)
-            assert ("Unmeasured" in shown) == (code == "en")
+            assert ("all weights" in shown) == (code == "en")
     assert seen == {None: "unknown", 8.0: "no", 24.0: "fits", 80.0: "fits"}
 
 
@@ -49,6 +51,19 @@ def test_a_broken_preset_says_what_is_broken(tmp_path: Any, monkeypatch: pytest.
     (card,) = cards.cards()
     shown = cards.rendered([card], EN)
     assert "This preset is broken" in shown and "nowhere" in shown and "<b>x" not in shown
+
+
+def test_the_plan_says_how_long_it_takes_and_which_kind_of_number_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu(monkeypatch, None)
+    now = time.mktime((2026, 11, 29, 23, 0, 0, 0, 0, -1))
+    lasts = Duration(0.5, 100, 40.0, "run", Message("plan.duration.of_run", run="tiny-1"))
+    shown = views.lasting(lasts, EN, now)
+    assert "0.50 s a step, 2 min in all" in shown and ">23:01</time>" in shown
+    assert "measured: run tiny-1 on this machine" in shown
+    other = views.lasting(Duration(5.0, 100, 40.0, "card", Message("plan.duration.from_cpu"), gb=24), EN, now)
+    assert "<time" not in other  # it will not start here
+    assert "not known" in views.lasting(None, EN, now)
+    assert "a step, " in views.answer(actions.check(Form("preset", "tiny")), EN)["plan"]
 
 
 @pytest.mark.parametrize("language", languages())

@@ -1,4 +1,4 @@
-"""python -m trainer runs | stop | pause | save | extend | delete"""
+"""python -m trainer runs | stop | pause | save | queue | extend | delete"""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("stop", help="save a checkpoint and stop a run")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--force", action="store_true", help="end it at once, without saving")
+    parser.add_argument("--at", metavar="HH:MM", help="let it save and stop then, and return; never takes that back")
     parser.set_defaults(call=stop)
-    parser = commands.add_parser("pause", help="save a checkpoint and end a run, to be continued: its GPU is free then")
+    parser = commands.add_parser("pause", help="save a checkpoint and end a run, to be continued: memory is free then")
     parser.add_argument("run", metavar="RUN")
     parser.set_defaults(call=pause)
     parser = commands.add_parser("save", help="save a checkpoint of a run as soon as one can be taken, and go on")
     parser.add_argument("run", metavar="RUN")
     parser.set_defaults(call=save)
+    parser = commands.add_parser("queue", help="runs that wait for others to end; with RUN: let it wait as well")
+    parser.add_argument("run", metavar="RUN", nargs="?")
+    parser.add_argument("--place", type=int, metavar="N", help="let it be the N-th to start (1: the next one)")
+    parser.add_argument("--remove", action="store_true", help="take it out; it stays as it is")
+    parser.set_defaults(call=queue)
     parser = commands.add_parser("extend", help="plan more steps for a run that has ended; --resume then takes them")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--steps", type=int, required=True, metavar="N", help="how many more (optimizer steps)")
@@ -75,7 +81,7 @@ def runs() -> int:
                 shortened(forms.printable(spec.title_in(words.language) or spec.model.name), 40),
                 f"{found['steps']}{of}",
                 reward,
-                words.duration(found["wall_seconds"]),
+                words.duration(found["wall_seconds"]) if found["wall_seconds"] >= 1 else "-",  # it has just begun
                 forms.clock(started),
             )
         )
@@ -86,8 +92,8 @@ def runs() -> int:
     return launch.EXIT_FINISHED
 
 
-def stop(run: str, force: bool) -> int:
-    """Ask a run to save and stop and wait for it; with force end it at once."""
+def stop(run: str, force: bool, at: str | None = None) -> int:
+    """Ask a run to save and stop and wait for it; with force end it at once; with a time of day let it do so then."""
     from trainer import launch, text
     from trainer.errors import RunError
     from trainer.run.rundir import RunDir, outputs_dir
@@ -98,8 +104,23 @@ def stop(run: str, force: bool) -> int:
             raise RunError(launch.not_running_problem(rundir, launch.status_of(rundir)))
         put(text.here()("console.runs.forced", run=run))
         return launch.EXIT_FINISHED
+    if at is not None:
+        return _stop_at(rundir, at)
     launch.stop(rundir)
     return _wait(rundir, "stop")
+
+
+def _stop_at(rundir: RunDir, at: str) -> int:
+    import time
+
+    from trainer import launch, text
+    from trainer.text import forms
+
+    now, say = time.time(), text.here().under("console.runs")
+    then = None if at == "never" else launch.next_at(at, now)
+    launch.stop_at(rundir, then)
+    put(say("no_stop_at" if then is None else "stop_at", run=rundir.name, clock=forms.clock(then)))
+    return launch.EXIT_FINISHED
 
 
 def pause(run: str) -> int:
@@ -140,6 +161,39 @@ def save(run: str) -> int:
 
     launch.save_now(RunDir.open(outputs_dir(), run))
     put(text.here()("console.runs.save", run=run))
+    return launch.EXIT_FINISHED
+
+
+def queue(run: str | None, place: int | None, remove: bool) -> int:
+    """Let a run start when the ones that are going have ended; without one the queue as it is."""
+    from trainer import launch, text
+    from trainer.run.queue_place import place_of
+    from trainer.run.rundir import RunDir, outputs_dir
+
+    outputs, words = outputs_dir(), text.here()
+    say = words.under("console.runs")
+    if run is not None:
+        rundir = RunDir.open(outputs, run)
+        waits = rundir in launch.queue.waiting(outputs)
+        if remove:
+            launch.queue.remove(rundir)
+            put(say("unqueued", run=run))
+            return launch.EXIT_FINISHED
+        if place is None or not waits:
+            launch.queue.add(rundir)
+        if place is not None:
+            launch.queue.move(rundir, place)
+        put(say("queued", run=run, place=launch.queue.waiting(outputs).index(rundir) + 1))
+        return launch.EXIT_FINISHED
+    launch.queue.tend(outputs)
+    waiting = launch.queue.waiting(outputs)
+    for number, each in enumerate(waiting, 1):
+        found = place_of(each)
+        refused = found.refused if found is not None else None
+        values = {"place": number, "run": each.name}
+        put(say("queue_refused", **values, why=refused) if refused else say("queue_line", **values))
+    if not waiting:
+        put(say("queue_none"))
     return launch.EXIT_FINISHED
 
 

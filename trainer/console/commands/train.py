@@ -4,20 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.console.printing import put
+from trainer.console.printing import put, read
 from trainer.console.tables import put_table
 
 
-def headless(preset: str, overrides: Sequence[str], name: str | None) -> int:
-    """Check, create, start and follow a new run."""
-    from trainer import launch
-    from trainer.console import headless
+def headless(preset: str, overrides: Sequence[str], name: str | None, queued: bool = False) -> int:
+    """Check, create, start and follow a new run. queued: let it wait for its turn, and return."""
+    import time
+
+    from trainer import launch, text
+    from trainer.console import headless, lines
+    from trainer.run.rundir import outputs_dir
 
     spec, plan = launch.prepare(preset, overrides)
+    others = launch.queue.beside(spec, outputs_dir())
+    how = "queue" if queued else _how(others) if others else "beside"
+    if how == "none":
+        return launch.EXIT_INPUT
+    if how == "queue":
+        rundir = launch.create(preset, spec, plan, name)
+        place = launch.queue.add(rundir)
+        put(text.here()("console.runs.queued", run=rundir.name, place=place))
+        return launch.EXIT_FINISHED
     with headless.Interrupts() as interrupts:
         rundir = launch.create(preset, spec, plan, name)
-        handle = launch.start(rundir)
+        lasts = launch.expected(spec, plan, preset)
+        if lasts is not None and (said := lines.lasts(lasts, text.here(), time.time())):
+            put(said)
+        handle = launch.start(rundir, beside=bool(others))
         return headless.follow(rundir, handle, interrupts=interrupts)
+
+
+def _how(others: Sequence[str]) -> str:
+    """Beside the others, in the queue behind them, or not at all: asked in a terminal; a script is only told."""
+    import sys
+
+    from trainer import text
+
+    say = text.here().under("console.beside")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        put(say("goes_on", names=others), sys.stderr)
+        return "beside"
+    put(say("ask", names=others))
+    try:
+        answer = read(say("prompt")).strip().lower()
+    except EOFError:
+        return "none"
+    return {"q": "queue", "b": "beside"}.get(answer[:1], "none")
 
 
 def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (), force: bool = False) -> int:
@@ -41,12 +74,14 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
 
 def dry_run(preset: str, overrides: Sequence[str]) -> int:
     """Print the plan card; nothing is written. Exit code 2 where this machine cannot run it, as --headless has it."""
+    import time
+
     from trainer import launch, preflight, text
     from trainer.errors import SpecError
     from trainer.plan import card
 
     spec, plan = launch.prepare(preset, overrides)
-    put(card.render(spec, plan, text.here()))
+    put(card.render(spec, plan, text.here(), launch.expected_anywhere(spec, plan, preset), time.time()))
     try:
         preflight.check(spec, plan)
     except SpecError as error:

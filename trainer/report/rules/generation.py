@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.plan.bandwidth_floor import Floor, floor
 from trainer.report import series
-from trainer.report.bandwidth_floor import Floor, floor
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.material import Material
 

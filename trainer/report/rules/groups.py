@@ -11,7 +11,9 @@ from typing import Any, Literal
 from trainer.report import series
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.material import Material
+from trainer.report.rules.evidence import commonest
 from trainer.report.rules.policy import ENTROPY_FELL, ENTROPY_LOW
+from trainer.report.rules.restart import good_checkpoint, restarts
 from trainer.run.rollouts import FELL, SAME_TEXT
 
 RED = 0.8  # share of groups that teach nothing
@@ -26,26 +28,23 @@ MOST_GENERATIONS = 16  # beyond it more completions mostly cost time
 
 
 def dead_groups(m: Material) -> Iterator[Finding]:
-    """Share of groups whose completions all got the same reward, over the run and in its last fifth."""
+    """Share of groups whose completions all got the same reward, in the newest steps: Live, Health and report name the
+    same share of the same steps."""
     dead = m.group_points("dead_frac")
     if not dead:
         yield from _dead_steps(m)
         return
-    late_dead = series.newest(dead)
-    now = _mean(late_dead)
-    share = _mean(dead)
-    kinds = {kind: _mean(m.group_points(f"{kind}_frac")) for kind in KINDS}
-    # The reason is that of the part of the run that looks worse: at its end it may be another than at its begin.
-    late = {kind: _mean(series.newest(m.group_points(f"{kind}_frac"))) for kind in KINDS}
+    now = _mean(series.newest(dead))
+    kinds = {kind: _mean(series.newest(m.group_points(f"{kind}_frac"))) for kind in KINDS}
     steps = tuple(step for step, value in dead if value >= 1.0)
-    values = {"share": share, "now": now, **kinds, "count": len(dead), "late": series.late(len(dead))}
-    kind = _mainly(late, now) if now > share else _mainly(kinds, share)
+    values = {"now": now, **kinds, "count": len(dead), "late": series.late(len(dead))}
+    kind = _mainly(kinds, now)
     level: Level = "green"
-    if max(now, share) >= AMBER:
+    if now >= AMBER:
         # Solved prompts are no failure, and there is nothing more to be had from them.
-        level = "red" if max(now, share) >= RED and kind != "all_right" else "amber"
-    key = kind if level != "green" else "some" if share > 0 else "none"
-    if now >= AMBER and late["all_right"] < MAINLY * now:
+        level = "red" if now >= RED and kind != "all_right" else "amber"
+    key = kind if level != "green" else "some" if now > 0 else "none"
+    if now >= AMBER and kinds["all_right"] < MAINLY * now:
         lost = _lost(m, dead, now)
         if lost is not None:
             yield lost_finding(m, lost, values, steps)
@@ -117,14 +116,16 @@ def lost_finding(m: Material, lost: Lost, values: dict[str, Any], steps: tuple[i
     """Called by its name, with the learning rate and the checkpoint to go back to."""
     rate = m.setting("optim.learning_rate")
     ways = [Advice("lower_rate", "optim.learning_rate", rate / 2, {"now": rate})] if rate else []
-    kept = [event.step for event in m.state.checkpoints if event.step < lost.start and m.has_checkpoint(event.step)]
-    if kept:
-        step = m.best.step if m.best is not None and m.best.step in kept else max(kept)
+    again = restarts(m, lost.start, "optim.learning_rate", rate / 2) if rate else []
+    ways = again + ways
+    step = good_checkpoint(m, lost.start)
+    if step is not None and not again:
         command = f"python -m trainer export {m.name} --to merged --checkpoint {step}"
         ways.append(Advice("go_back", "--checkpoint", None, {"step": step}, command=command))
     why = "entropy" if lost.key == "collapsed" and (lost.same is None or lost.same < SAME_TEXT) else "same"
     key = f"{lost.key}_{why}" if lost.key == "collapsed" else lost.key
-    return Finding("dead_groups", "red", key, values | asdict(lost), steps, tuple(ways))
+    told = values | asdict(lost) | {"shown": commonest(m)}
+    return Finding("dead_groups", "red", key, told, steps, tuple(ways))
 
 
 def _dead_steps(m: Material) -> Iterator[Finding]:

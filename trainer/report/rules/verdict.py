@@ -9,7 +9,8 @@ from trainer.report.finding import Finding
 from trainer.text import Message, Words
 
 Verdict = Literal[
-    "short", "collapsed", "nothing", "worse", "over_optimised", "past_best", "learnt", "learnt_dead", "learnt_rows",
+    "short", "collapsed", "one_text", "gamed", "only_form", "nothing", "worse",
+    "over_optimised", "past_best", "learnt", "learnt_dead", "learnt_rows",
     "falls", "flat", "unclear", "solved",
 ]  # fmt: skip
 
@@ -17,7 +18,12 @@ FEW_ROWS = 30  # held-out rows below which it is said that they are few
 # Verdicts about held-out rows, and the signal that measured them.
 _MEASURED: dict[Verdict, str] = {
     "worse": "evaluation", "learnt": "evaluation", "learnt_dead": "evaluation",
-    "over_optimised": "over_optimised", "past_best": "over_optimised",
+    "over_optimised": "over_optimised", "past_best": "over_optimised", "gamed": "over_optimised",
+}  # fmt: skip
+# Verdicts that call what went wrong by its name, and the signal that did.
+_NAMED: dict[Verdict, str] = {
+    "collapsed": "dead_groups", "one_text": "same_texts", "gamed": "gamed_component",
+    "over_optimised": "over_optimised", "only_form": "only_form",
 }  # fmt: skip
 
 
@@ -32,8 +38,14 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
     dead = keys.get("dead_groups")
     if is_at("dead_groups", "collapsed", "lost"):
         return "collapsed"
+    if is_at("same_texts", "wrong"):
+        return "one_text"
+    if is_at("gamed_component", "rises"):
+        return "gamed"
     if is_at("over_optimised", "apart"):
         return "over_optimised"
+    if is_at("only_form", "only"):
+        return "only_form"
     if is_at("evaluation", "worse"):
         return "worse"
     if is_at("over_optimised", "fell"):
@@ -54,16 +66,24 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
     return "short" if is_at("reward_trend", "short") or not findings else "unclear"
 
 
+def named(findings: Sequence[Finding]) -> Finding | None:
+    """What the verdict calls by its name: a collapse, or a reward that is exploited; None of any other verdict."""
+    signal = _NAMED.get(run_verdict(findings))
+    return next((finding for finding in findings if finding.signal == signal), None)
+
+
 def said_verdict(findings: Sequence[Finding], say: Words) -> str:
     """The verdict in words; what it says of held-out rows with how uncertain that is. say: the report's words."""
     key = run_verdict(findings)
     signal = _MEASURED.get(key)
     found = next((finding for finding in findings if finding.signal == signal), None)
+    cause = named(findings)
+    told = dict(cause.values) if cause is not None else {}
     if found is None:
-        return say(f"verdict.{key}")
+        return say(f"verdict.{key}", **told)
     rows = found.values["rows"]
     share = "correct_frac" if found.key.endswith("correct_frac") else "reward"
     first = found.values.get("first", found.values.get("best"))
     values = {"first": first, "last": found.values["last"], "error": found.values["error"], "rows": rows}
     few = "few_" if rows and rows < FEW_ROWS else ""
-    return say(f"verdict.{key}", measured=Message(f"report.verdict_measured.{few}{share}", **values))
+    return say(f"verdict.{key}", **told, measured=Message(f"report.verdict_measured.{few}{share}", **values))

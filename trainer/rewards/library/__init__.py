@@ -32,3 +32,11 @@ REWARDS: dict[str, Factory] = {
     "repetition": repetition,
     "code": code,
 }
+
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("exact_match", "position_match", "math", "rouge1"), (0.0, 1.0)),
+    **dict.fromkeys(("format_regex", "code", "llm_judge"), (0.0, 1.0)),
+    "bertscore": (-1.0, 1.0),
+    **dict.fromkeys(("length_penalty", "overlong", "repetition"), (-1.0, 0.0)),
+}
+"""Lowest and highest value of those that have one, before scale, clip and weight."""

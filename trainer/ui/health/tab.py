@@ -9,31 +9,23 @@ import gradio as gr
 from trainer.errors import TrainerError
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.status import LIVE
-from trainer.text import words
-from trainer.ui import elements
+from trainer.ui import advice, elements
+from trainer.ui.diagnoses import Diagnoses
 from trainer.ui.health import views
-from trainer.ui.health.watch import Diagnoses
 from trainer.ui.labels import Labels
-from trainer.ui.runs.actions import train_change
 from trainer.ui.tab import Frame, Look, Tab
-
-# Tells which advice was clicked; what it changes is looked up by the server.
-_ADVICE = """element.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-advice]");
-    if (button) trigger("click", {...button.dataset});
-});"""
 
 
 class HealthTab(Tab):
     name = "health"
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, diagnoses: Diagnoses) -> None:
         super().__init__()
-        self.diagnoses = Diagnoses()
+        self.diagnoses = diagnoses
         with labels.make(gr.Tab, words={"label": "tab.health"}, id="health") as self.tab:
             self.question = gr.HTML(elem_classes="g-question")
             self.top = gr.HTML(elem_classes="g-health-top")
-            self.table = gr.HTML(js_on_load=_ADVICE, elem_classes="g-health-place")
+            self.table = gr.HTML(js_on_load=advice.CLICKED, elem_classes="g-health-place")
         self.outputs = {"question": self.question, "top": self.top, "table": self.table}
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
@@ -43,7 +35,7 @@ class HealthTab(Tab):
             return {"question": question, "top": elements.element("p", say("page.run_none"), "g-empty"), "table": ""}
         question = f"{question}{elements.element('p', say('health.of', run=look.run), 'g-empty')}"
         try:
-            found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run))
+            found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run), look.ended)
         except FileNotFoundError:  # deleted between the table and the look
             return {"question": question, "top": elements.element("p", say("page.run_none"), "g-empty"), "table": ""}
         except TrainerError as error:
@@ -60,19 +52,4 @@ class HealthTab(Tab):
         return {"question": question, "top": views.top(found, say), "table": views.table(found, say)}
 
     def wire(self, frame: Frame) -> None:
-        def advised(event: gr.EventData, run: str, language: str) -> list[Any]:
-            """Turn to Train with a run's settings and what was advised; only what is advised now."""
-            told = event._data if isinstance(event._data, dict) else {}
-            try:
-                found = self.diagnoses.newest(RunDir.open(outputs_dir(), run))
-            except (TrainerError, FileNotFoundError):
-                found = None
-            advice = found and views.advised(found, str(told.get("signal")), str(told.get("advice")))
-            if not found or not advice or found.known is not None or not found.readable:
-                gr.Info(words(language)("health.gone"), duration=5)
-                return [gr.skip(), gr.skip()]
-            return [train_change(found.run, advice.changes), "train"]
-
-        self.table.click(
-            advised, [frame.run, frame.language], [frame.change, frame.here], api_name=False, **frame.quiet
-        )
+        advice.wire(self.table, self.diagnoses, frame)

@@ -18,9 +18,9 @@ from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections import telling
 from trainer.run.status import LIVE
 from trainer.text import Words, forms
-from trainer.ui import elements
+from trainer.ui import advice, elements
+from trainer.ui.diagnoses import Diagnosis
 from trainer.ui.elements import element, escape
-from trainer.ui.health.watch import Diagnosis
 from trainer.ui.sparkline import sparkline
 
 State = Level | Literal["quiet"]
@@ -57,8 +57,8 @@ def _row(signal: str, found: Diagnosis, words: Words, report: Words) -> SignalRo
         key = f"health.silent.{signal}"
         return SignalRow(signal, "quiet", "", [words(key if key in words else "health.silent.other")], [])
     said = [report(f"finding.{signal}.{finding.key}", **finding.values) for finding in mine]
-    advice = {each.key: each for finding in mine for each in finding.advice}
-    return SignalRow(signal, mine[0].level, value(mine[0], words), said, list(advice.values()))
+    ways = {each.key: each for finding in mine for each in finding.advice}
+    return SignalRow(signal, mine[0].level, value(mine[0], words), said, list(ways.values()))
 
 
 def value(finding: Finding, words: Words) -> str:
@@ -73,12 +73,6 @@ def value(finding: Finding, words: Words) -> str:
             except (KeyError, TypeError, ValueError):  # this finding has other numbers
                 continue
     return ""
-
-
-def advised(found: Diagnosis, signal: str, key: str) -> Advice | None:
-    """A piece of advice that is given now."""
-    given = (advice for finding in found.findings if finding.signal == signal for advice in finding.advice)
-    return next((advice for advice in given if advice.key == key), None)
 
 
 def top(found: Diagnosis, words: Words) -> str:
@@ -130,7 +124,7 @@ def _tr(row: SignalRow, found: Diagnosis, words: Words) -> str:
     said = "".join(f'<p class="g-said">{inline(text)}</p>' for text in row.said)
     rule = f"{element('b', words('health.rule'))}: {inline(rule)}"
     why = f'<p class="g-means">{inline(means)} {rule}</p>'
-    advice = "".join(_advice(row.signal, each, found, words, report) for each in row.advice)
+    ways = "".join(advice.shown(row.signal, each, found, words, report) for each in row.advice)
     state = f"{_shape(row.state)} {escape(words(f'health.state.{row.state}'))}"
     cells = {
         "signal": element("b", name),
@@ -138,31 +132,18 @@ def _tr(row: SignalRow, found: Diagnosis, words: Words) -> str:
         "now": f"{now}{drawn}",
         "means": f"{said}{why}",
     }
-    if advice:
-        cells["advice"] = advice
+    if ways:
+        cells["advice"] = ways
     tds = "".join(
-        f'<td class="g-cell-{key}"{_span(key, advice)} data-label="{escape(words(f"health.column_{key}"))}">{cell}</td>'
+        f'<td class="g-cell-{key}"{_span(key, ways)} data-label="{escape(words(f"health.column_{key}"))}">{cell}</td>'
         for key, cell in cells.items()
     )
     return f'<tr class="g-health-{row.state}">{tds}</tr>'
 
 
-def _span(column: str, advice: str) -> str:
+def _span(column: str, ways: str) -> str:
     """Where there is nothing to do, what it means has the room."""
-    return ' colspan="2"' if column == "means" and not advice else ""
-
-
-def _advice(signal: str, advice: Advice, found: Diagnosis, words: Words, report: Words) -> str:
-    text = f"<p>{inline(report(f'advice.{advice.key}', **advice.values))}</p>"
-    typed = "".join(element("code", change) for change in advice.changes) or element("code", advice.typed)
-    if advice.command:  # it is not about settings
-        return f'<div class="g-advice">{text}{typed}</div>'
-    if found.known is not None or not found.readable:  # there are no settings to begin from
-        return f'<div class="g-advice">{text}{typed}</div>'
-    label = words("health.train_changed" if advice.changes else "health.train_as_it_is")
-    data = f'data-signal="{escape(signal)}" data-advice="{escape(advice.key)}"'
-    press = f'<button type="button" class="g-do" {data}>{escape(label)}</button>'
-    return f'<div class="g-advice">{text}{typed}{press}</div>'
+    return ' colspan="2"' if column == "means" and not ways else ""
 
 
 def _shape(state: State) -> str:

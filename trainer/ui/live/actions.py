@@ -6,7 +6,7 @@ import time
 
 from trainer import launch
 from trainer.errors import Problem, RunError
-from trainer.text import Words
+from trainer.text import Words, forms
 from trainer.ui import actions
 
 
@@ -14,6 +14,17 @@ def stop(run: str | None, words: Words) -> str:
     """Ask the run to save and stop; returns at once. Raises RunError when it is not running."""
     launch.stop(actions.opened(run))
     return words("live.stop_sent", run=run)
+
+
+def stop_at(run: str | None, at: str | None, words: Words) -> str:
+    """Have the run save and stop at a time of day, HH:MM; empty takes that back. Raises RunError when it is not
+    running, or for what is no time."""
+    rundir, now = actions.opened(run), time.time()
+    then = launch.next_at(at, now) if at and at.strip() else None
+    launch.stop_at(rundir, then)
+    if then is None:
+        return words("live.stop_at_taken_back", run=run)
+    return words("live.stop_at_sent", run=run, clock=forms.moment(then, now))
 
 
 def pause(run: str | None, words: Words) -> str:
@@ -32,6 +43,16 @@ def resume(run: str | None, words: Words) -> str:
     """Start another attempt. Raises RunError when it is running or finished."""
     handle = actions.resume(run)
     return words("live.resume_sent", run=run, attempt=handle.attempt)
+
+
+def further(run: str | None, confirmed: str | None, words: Words) -> str:
+    """Plan as many steps again and go on. confirmed: the name the person was shown. Raises TrainerError."""
+    rundir = actions.opened(run)
+    if confirmed != rundir.name:
+        raise RunError(Problem("page.further_unconfirmed", run=rundir.name))
+    planned = actions.extension(rundir.name, None)
+    actions.extend(rundir.name, planned.steps)
+    return words("live.finish.went", run=rundir.name, after=f"{planned.after:,}")
 
 
 def force(run: str | None, confirmed: str | None, words: Words) -> str:

@@ -1,7 +1,10 @@
-"""The board of charts with the line above it, drawn again only where something has changed. No gradio."""
+"""The large chart and the board of small ones with the line above it, drawn again only where something has changed. No
+gradio.
+"""
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections import OrderedDict
 
@@ -19,27 +22,29 @@ class Boards:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._drawn: OrderedDict[tuple[object, ...], str] = OrderedDict()
+        self._drawn: OrderedDict[tuple[object, ...], tuple[str, str]] = OrderedDict()
 
-    def of(self, seen: Seen, view: View, say: Words) -> str:
-        """Call it inside KnownRuns.look."""
+    def of(self, seen: Seen, view: View, say: Words) -> tuple[str, str]:
+        """The large chart and the board. Call it inside KnownRuns.look."""
         state = seen.state
         told = (len(state.steps), state.last_step, len(state.evals), state.attempts, state.gpu is None, seen.status)
         key = (seen.rundir.path, id(state), *told, view, say.language)
         with self._lock:
             drawn = self._drawn.pop(key, None)
             if drawn is None:
-                drawn = _shown(seen, view, say) + cards.render(cards.cards(seen, view, say), say)
+                small = _shown(seen, view, say) + cards.render(cards.cards(seen, view, say), say)
+                drawn = cards.render([cards.reward(seen, view, say)], say), small
             self._drawn[key] = drawn
             while len(self._drawn) > KEEP:
                 self._drawn.popitem(last=False)
         return drawn
 
 
-def empty(say: Words) -> str:
+def empty(say: Words) -> tuple[str, str]:
     """Without a run: of the same size."""
     line = elements.element("p", say("live.shown_none"), "g-shown")
-    return line + cards.render(cards.cards(None, NOTHING, say), say)
+    large = cards.render([cards.reward(None, NOTHING, say)], say)
+    return large, line + cards.render(cards.cards(None, NOTHING, say), say)
 
 
 def _shown(seen: Seen, view: View, say: Words) -> str:
@@ -53,7 +58,9 @@ def _shown(seen: Seen, view: View, say: Words) -> str:
         return elements.element("p", bad, "g-shown g-bad")
     total = f"{steps[-1]:,}"
     if not view.width or len(steps) < 2 * view.width:
-        return elements.element("p", say("live.shown", first=first, last=last, total=total, back=BACK), "g-shown")
-    mean = f"{view.width:,}"
-    text = say("live.shown_mean", first=first, last=last, total=total, count=mean, back=BACK)
+        text = say("live.shown", first=first, last=last, total=total)
+    else:
+        text = say("live.shown_mean", first=first, last=last, total=total, count=f"{view.width:,}")
+    if bisect.bisect_right(steps, view.last) > BACK:  # no arrow is drawn before
+        text = f"{text} {say('live.arrows', back=BACK)}"
     return elements.element("p", text, "g-shown")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked
+from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked, stops_at
 from trainer.run.status import LIVE
 from trainer.text import Words, forms
 from trainer.ui.known_runs import Seen
@@ -26,6 +26,7 @@ def actions(seen: Seen, words: Words, now: float) -> dict[str, Action]:
     return {
         "stop": stop(seen, words),
         "pause": pause(seen, words),
+        "stop_at": stop_at(seen, words, now),
         "save": save(seen, words),
         "resume": resume(seen, words),
         "report": Action(True, words("live.report_does"), "live.report"),
@@ -35,7 +36,7 @@ def actions(seen: Seen, words: Words, now: float) -> dict[str, Action]:
 
 def nothing(words: Words, why: str = "live.no_run") -> dict[str, Action]:
     """Without a run, or with one that cannot be read. why: key of its words."""
-    names = ("stop", "pause", "save", "resume", "report", "force")
+    names = ("stop", "pause", "stop_at", "save", "resume", "report", "force")
     return {name: Action(False, words(why), f"live.{name}", name != "force") for name in names}
 
 
@@ -66,6 +67,19 @@ def pause(seen: Seen, words: Words) -> Action:
     return Action(True, told, label)
 
 
+def stop_at(seen: Seen, words: Words, now: float) -> Action:
+    """At a time of day, by itself: nobody has to be there."""
+    label = "live.stop_at"
+    if seen.status == "stopping":
+        return Action(False, words("stop.asked"), label)
+    if seen.status not in LIVE:
+        return Action(False, words("stop.ended"), label)
+    at = stops_at(seen.rundir)
+    if at is None:
+        return Action(True, words("live.stopping_at.none"), label)
+    return Action(True, words("live.stopping_at.set", clock=forms.moment(at, now)), label)
+
+
 def save(seen: Seen, words: Words) -> Action:
     """A checkpoint between two steps, and on it goes."""
     label = "live.save"
@@ -87,6 +101,8 @@ def resume(seen: Seen, words: Words) -> Action:
         return Action(False, words("resume.live"), label)
     if seen.status in ("finished", "imported"):
         return Action(False, words(f"resume.{seen.status}"), label)
+    if seen.status == "queued":
+        return Action(True, words("resume.queued"), label)
     attempt = max(seen.rundir.newest_attempt(), seen.state.attempts) + 1
     saved = _saved(seen)
     if saved is None:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.report import series
 from trainer.report.rules.time import PHASES
 from trainer.report.sections import telling
+from trainer.rewards.highest import highest
 from trainer.run.columns import Column
 from trainer.run.state import PROFILED, RunState
 from trainer.run.status import Status
@@ -34,18 +36,26 @@ class ChartCard:
     large: bool = False
 
 
+def reward(seen: Seen | None, view: View, say: Words) -> ChartCard:
+    """The largest chart: what training and held-out rows were paid, and the most there is."""
+    return _board(seen, view, say).reward()
+
+
 def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
-    """The same cards in every state of a run, and without one."""
-    if seen is None:
-        board = _Board(Pen(RunState(), view), None, None, say)
-    else:
-        board = _Board(Pen(seen.state, view), seen.spec, seen.status, say)
+    """The others; the same cards in every state of a run, and without one."""
+    board = _board(seen, view, say)
     return [
-        *(board.reward(), board.components(), board.spread(), board.dead(), board.kl()),
+        *(board.components(), board.spread(), board.dead(), board.kl()),
         *(board.loss(), board.grad_norm(), board.entropy(), board.clipped()),
         *(board.lengths(), board.truncated(), board.speed(), board.tokens()),
         *(board.time(), board.memory(), board.busy(), board.rate()),
     ]
+
+
+def _board(seen: Seen | None, view: View, say: Words) -> _Board:
+    if seen is None:
+        return _Board(Pen(RunState(), view), None, None, say)
+    return _Board(Pen(seen.state, view), seen.spec, seen.status, say)
 
 
 def render(found: Iterable[ChartCard], say: Words) -> str:
@@ -86,14 +96,19 @@ class _Board:
     # ---- rewards
 
     def reward(self) -> ChartCard:
-        column = self._metric("train/reward")
-        lines = self._two(column)
-        view = self.pen.view
+        column, view = self._metric("train/reward"), self.pen.view
+        mean = self.say("chart.smooth", count=f"{view.width:,}")
+        lines = self.pen.two(column, self.say("chart.sampled"), mean)
         shown = [
             (max(view.first, event.step), float(event.reward))  # that before the first step stands at it
             for event in self.pen.state.evals[-MOST_EVALS:]
             if event.reward is not None and view.holds(event.step)
         ]
+        most = highest(self.spec.reward) if self.spec is not None and self.status != "imported" else None
+        ends = sorted({step for line in lines for step, _ in line.points})
+        if most is not None and ends:
+            told = self.say("chart.most", reward=forms.number(most))
+            lines.append(Line(told, "dashed", [(step, most) for step in ends[:1] + ends[-1:]]))
         if shown:
             lines.append(Line(self.say("chart.evaluated"), "joined", shown))
         note = self.say("chart.at", step=f"{lines[0].points[-1][0]:,}") if lines[0].points else ""
@@ -133,7 +148,13 @@ class _Board:
         if not lines:
             column = self._metric("train/frac_reward_zero_std")
             lines = [Line(self.say("chart.dead_all"), "c8", self.pen.stacked(column))] if column else []
-        return ChartCard(self._share("dead", lines, column, stacked=True), self._missing())
+        known = series.known(self.pen.state.steps, column)
+        if not known:
+            return ChartCard(self._share("dead", lines, stacked=True), self._missing())
+        # The number that the sentences name, and of which steps it is.
+        share = sum(value for _, value in series.newest(known)) / len(series.newest(known))
+        over = self.say.said(series.late(len(known)))
+        return ChartCard(self._share("dead", lines, stacked=True, value=share, note=over), self._missing())
 
     # ---- how far the policy moved
 

@@ -20,19 +20,16 @@ def head(seen: Seen, said: list[str]) -> str:
 
 
 def effects(can: dict[str, Action], say: Words) -> str:
-    """What each button does; those that are off for the same reason in one line."""
-    names: dict[str, list[str]] = {}
-    off: dict[str, bool] = {}
-    for action in can.values():
-        if action.shown:
-            names.setdefault(action.text, []).append(say(action.label))
-            off[action.text] = not action.on
+    """What each button does or why it is off, folded; the page's script makes of each line what its button is described
+    by and the words that a resting pointer shows."""
     rows = [
-        f"<div{' class=g-off' if off[text] else ''}>{elements.element('dt', ', '.join(labels))}"
-        f"{elements.element('dd', text)}</div>"
-        for text, labels in names.items()
+        f"<div{'' if action.on else ' class=g-off'}>{elements.element('dt', say(action.label))}"
+        f'<dd id="live-{name}-does" data-button="live-{name}">{elements.escape(action.text)}</dd></div>'
+        for name, action in can.items()
+        if action.shown
     ]
-    return f'<dl class="g-effects" aria-label="{elements.escape(say("live.effects"))}">{"".join(rows)}</dl>'
+    summary = elements.element("summary", say("live.effects"))
+    return f'<details class="g-help">{summary}<dl class="g-effects">{"".join(rows)}</dl></details>'
 
 
 def question(seen: Seen, lost: str, say: Words) -> str:
@@ -65,3 +62,12 @@ def titled(title: str, body: str) -> str:
 
 def _log_file(seen: Seen) -> Path:
     return seen.rundir.log_file(max(1, seen.rundir.newest_attempt()))
+
+
+def notify(say: Words) -> str:
+    """The switch for notifications of the browser; which of its words are seen says notify.js."""
+    switch = "".join(elements.element("span", say(f"live.notify.{state}"), f"n-{state}") for state in ("off", "on"))
+    told = "".join(
+        elements.element("span", say(f"live.notify.{state}_means"), f"n-{state}") for state in ("off", "on", "never")
+    )
+    return f'<p class="g-effect"><button type="button" class="g-notify">{switch}</button> {told}</p>'

@@ -9,49 +9,70 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import TrainerError
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import Words, words
 from trainer.ui import actions as shared
-from trainer.ui import elements, heading
+from trainer.ui import advice, elements, heading
+from trainer.ui.diagnoses import Diagnoses, Diagnosis
 from trainer.ui.known_runs import Seen
 from trainer.ui.labels import Labels
-from trainer.ui.live import actions, board, buttons, drawing, pieces, views
+from trainer.ui.live import actions, alarm, board, buttons, drawing, finish, pieces, then_now, views
 from trainer.ui.live.buttons import Action
-from trainer.ui.live.headline import Headlines
 from trainer.ui.tab import Frame, Look, Tab
 
-BUTTONS = ("stop", "pause", "save", "resume", "report", "force")
+BUTTONS = ("stop", "pause", "stop_at", "save", "resume", "tryit", "report", "export", "further", "force")
 # Two of the page's own values, in the browser: no event has to go to the server for it.
 GONE = "(came, told) => came.split(' ').some((one) => one && (told || '').includes('g-asked-' + one)) ? '' : told"
+# What a button does is said at the button itself, to eyes that rest on it and to a screen reader.
+_HINTS = """
+const tell = () => element.querySelectorAll("[data-button]").forEach((line) => {
+    const button = document.getElementById(line.dataset.button);
+    if (!button) return;
+    button.title = line.textContent;
+    button.setAttribute("aria-describedby", line.id);
+});
+new MutationObserver(tell).observe(element.closest(".g-actions"), {childList: true, subtree: true});
+tell();"""
 READING = "log"  # value of the hidden textbox while the log is unfolded
 
 
 class LiveTab(Tab):
     name = "live"
     names = (
-        *("state", "cause", "facts", *BUTTONS, "hints", "sure", "question", "came"),
-        *("smoothing", "span", "board", "fold", "log", "lines", "alerts"),
+        *("state", "alarm", "cause", "finish", "facts", *BUTTONS, "notify", "hints"),
+        *("sure", "question", "more", "asked", "came"),
+        *("stage", "then", "smoothing", "span", "board", "fold", "log", "lines", "alerts"),
     )
 
+    stop_at: Any
+    tryit: Any
     report: Any
+    export: Any
+    further: Any
     force: Any
     smoothing: Any
     span: Any
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, diagnoses: Diagnoses) -> None:
         super().__init__()
-        self.headlines, self.boards = Headlines(), board.Boards()
+        self.diagnoses, self.boards = diagnoses, board.Boards()
         with labels.make(gr.Tab, words={"label": "tab.live"}, id="live", elem_classes="g-live") as self.tab:
             self.state = gr.HTML(elem_classes="g-state")
+            self.alarm = gr.HTML(js_on_load=advice.CLICKED, elem_classes="g-health-place")
             self.cause = gr.HTML(elem_classes="g-cause")
-            self.facts = gr.HTML()
+            self.finish = gr.HTML()
             self._buttons(labels)
+            self.facts = gr.HTML()
+            with gr.Row(elem_classes="g-stage"):
+                self.stage = gr.HTML()
+                self.then = gr.HTML()
             self._charts(labels)
             with labels.make(gr.Accordion, words={"label": "live.log"}, open=False, elem_classes="g-fold") as self.fold:
                 self.log = gr.HTML(elem_classes="g-log", max_height=340, autoscroll=True)
             self.lines = gr.HTML(elem_classes="g-lines")
             self.alerts = gr.HTML()
         self.outputs = {name: getattr(self, name) for name in self.names}
-        self.inputs = (self.smoothing, self.span, self.range, self.reading, self.asking)
+        self.inputs = (self.smoothing, self.span, self.range, self.reading, self.asking, self.wanting)
 
     def _buttons(self, labels: Labels) -> None:
         first = words("en")
@@ -59,18 +80,39 @@ class LiveTab(Tab):
             # Their words are said by `show`: Resume is called Continue after a pause.
             for name in BUTTONS:
                 look: dict[str, Any] = {"variant": "stop", "visible": False} if name == "force" else {}
-                made = gr.Button(first(f"live.{name}"), scale=0, min_width=150, elem_id=f"live-{name}", **look)
+                look |= {"visible": False} if name in finish.DEEDS else {}
+                words_of = f"live.finish.{name}" if name in finish.DEEDS else f"live.{name}"
+                made = gr.Button(first(words_of), scale=0, min_width=110, elem_id=f"live-{name}", **look)
                 setattr(self, name, made)
-        self.hints = gr.HTML()
+                if name == "stop_at":
+                    self.at = labels.make(
+                        gr.Textbox,
+                        words={"placeholder": "live.at_hint", "label": "live.at"},
+                        show_label=False,
+                        container=False,
+                        max_length=5,
+                        scale=0,
+                        min_width=100,
+                        elem_id="live-at",
+                    )
+            self.hints = gr.HTML(js_on_load=_HINTS, elem_classes="g-hint-place")
+        self.notify = gr.HTML(elem_classes="g-notify-place")
         with gr.Row(visible=False, elem_classes="g-sure") as self.sure:
             self.question = gr.HTML()
             self.yes = labels.make(gr.Button, words={"value": "live.forcing.yes"}, variant="stop", scale=0)
             self.no = labels.make(gr.Button, words={"value": "live.forcing.no"}, scale=0)
+        with gr.Row(visible=False, elem_classes="g-sure") as self.more:
+            self.asked = gr.HTML()
+            look = {"variant": "primary", "scale": 0, "min_width": 200}
+            self.go = labels.make(gr.Button, words={"value": "live.finish.yes"}, **look)
+            self.leave = labels.make(gr.Button, words={"value": "live.finish.no"}, scale=0)
         self.told = gr.HTML(elem_classes="g-told")
         self.read = gr.HTML(elem_classes="g-report")
         self.reading = gr.Textbox(visible="hidden", max_length=8)
         self.asking = gr.Textbox(visible="hidden", max_length=64)
         """The run whose forced end waits for a word."""
+        self.wanting = gr.Textbox(visible="hidden", max_length=64)
+        """The run that is to train further, once that is confirmed."""
         self.came = gr.Textbox(visible="hidden", max_length=64)
         """The requests that were met: the notice of one of them goes."""
         self.about = gr.State(None)
@@ -99,24 +141,34 @@ class LiveTab(Tab):
         try:
             if look.run is None:
                 return self._nothing(look.say)
+            # May wait for a moment: nobody else waits with it.
+            found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run), look.ended)
             with look.runs.look(look.run) as seen:
-                return self._run(look.say, seen, look.now, *chosen)
+                return self._run(look.say, seen, found, look.now, *chosen)
+        except FileNotFoundError:  # deleted between the table and the look
+            return self._nothing(look.say)
         except TrainerError as error:
             return self._nothing(look.say, elements.no_run(error, look.say("live.none"), look.say))
 
     def _nothing(self, say: Words, why: str = "") -> dict[str, Any]:
         empty: dict[str, Any] = dict.fromkeys(self.names, "")
         off = buttons.nothing(say, "live.unreadable") if why else buttons.nothing(say)
+        off |= {name: Action(False, "", f"live.finish.{name}", shown=False) for name in finish.DEEDS}
         state = why or elements.element("p", say("live.none"), "g-lead")
+        stage, small = board.empty(say)
         return (
             empty
             | self._labelled(off, say)
             | {
                 "state": state,
+                "notify": pieces.notify(say),
                 "hints": pieces.effects(off, say),
                 "sure": False,
+                "more": False,
                 "fold": False,
-                "board": board.empty(say),
+                "stage": stage,
+                "then": then_now.panel(None, [], say),
+                "board": small,
             }
             | {"smoothing": _choices(say, "smoothing"), "span": _choices(say, "span")}
         )
@@ -125,28 +177,39 @@ class LiveTab(Tab):
         self,
         say: Words,
         seen: Seen,
+        found: Diagnosis | None,
         now: float,
         smoothing: str | None = None,
         span: str | None = None,
         typed: str | None = None,
         reading: str | None = None,
         asking: str | None = None,
+        wanting: str | None = None,
     ) -> dict[str, Any]:
-        can = buttons.actions(seen, say, now)
+        can = finish.buttons(buttons.actions(seen, say, now), seen, say)
         broken = seen.status in ("failed", "lost")
         view = drawing.view(seen.state.steps, smoothing, span, typed)
-        said = views.told(seen, self.headlines.of(seen, say), say)
+        asked = then_now.asked(seen)
+        stage, small = self.boards.of(seen, view, say)
+        more = can["further"].on and wanting == seen.rundir.name
         values = {
-            "state": pieces.head(seen, said),
+            "state": pieces.head(seen, views.told(seen, found, say)),
+            "alarm": alarm.box(found, say),
+            "finish": finish.card(seen, asked, say),
             "cause": pieces.cause(seen, say) if broken else "",
             "facts": elements.facts(views.facts(seen, say, now)),
+            "notify": pieces.notify(say),
             "hints": pieces.effects(can, say),
             "sure": can["force"].on and asking == seen.rundir.name,
+            "more": more,
+            "asked": finish.question(seen, say) if more else "",
             "came": buttons.came(seen),
             "question": pieces.question(seen, can["force"].text, say),
             "smoothing": _choices(say, "smoothing"),
             "span": _choices(say, "span"),
-            "board": self.boards.of(seen, view, say),
+            "stage": stage,
+            "then": then_now.panel(seen, asked, say),
+            "board": small,
             "fold": broken,
             "lines": pieces.titled(
                 say("live.lines"), elements.pre(views.step_lines(seen, say), say("live.lines_none"))
@@ -168,7 +231,7 @@ class LiveTab(Tab):
         if name in BUTTONS:
             on, label, shown = value
             return gr.update(interactive=on, value=label, visible=shown)
-        if name == "sure":
+        if name in ("sure", "more"):
             return gr.update(visible=value)
         if name == "fold":  # opened once for a run that broke; closing is left to the person
             return gr.update(open=True) if value else gr.update()
@@ -188,9 +251,18 @@ class LiveTab(Tab):
         for name in ("stop", "pause", "save", "resume"):
             button = getattr(self, name)
             refreshed(button.click(_asks(name), asked, self.told, api_name=name, **quiet))
+        for event in (self.stop_at.click, self.at.submit):
+            refreshed(event(self.asked_to_stop_at, [*asked, self.at], [self.told, self.at], api_name=False, **quiet))
         self.report.click(self.reported, asked, self.read, api_name="report", **quiet)
         refreshed(self.force.click(None, frame.run, self.asking, js="(run) => run", queue=False))
         refreshed(self.no.click(None, None, self.asking, js='() => ""', queue=False))
+        advice.wire(self.alarm, self.diagnoses, frame)
+        for name in ("tryit", "export"):
+            getattr(self, name).click(None, None, frame.here, js='() => "tryit"', queue=False)
+        refreshed(self.further.click(None, frame.run, self.wanting, js="(run) => run", queue=False))
+        refreshed(self.leave.click(None, None, self.wanting, js='() => ""', queue=False))
+        given, told = [*asked, self.wanting], [self.told, self.wanting]
+        refreshed(self.go.click(self.went, given, told, api_name="further", **quiet))
         ended = self.yes.click(self.forced, [*asked, self.asking], [self.told, self.asking], api_name="force", **quiet)
         refreshed(ended)
         self.fold.expand(None, None, self.reading, js=f'() => "{READING}"', queue=False)
@@ -199,7 +271,7 @@ class LiveTab(Tab):
         changed = [self.smoothing.change, self.span.change, self.range.change, self.reading.change]
         gr.on(changed, trigger_mode="always_last", **again)
         self.came.change(None, [self.came, self.told], self.told, js=GONE, queue=False)
-        left = [self.told, self.read, self.asking, self.about]
+        left = [self.told, self.read, self.asking, self.wanting, self.about]
         frame.run.change(self.turned, [frame.run, self.about], left, api_name=False, **frame.beside)
 
     def _again(self, frame: Frame) -> Callable[..., list[Any]]:
@@ -217,7 +289,7 @@ class LiveTab(Tab):
     def turned(run: str, about: str | None) -> list[Any]:
         """What was said of one run is not left standing above another. Gradio calls it a change as well when the run is
         chosen again, as it is when its state in the list of runs is another."""
-        return [gr.skip()] * 4 if run == about else ["", "", "", run]
+        return [gr.skip()] * 5 if run == about else ["", "", "", "", run]
 
     @staticmethod
     def reported(run: str | None, language: str) -> str:
@@ -228,9 +300,20 @@ class LiveTab(Tab):
             return elements.refused(error, say)
 
     @staticmethod
+    def asked_to_stop_at(run: str | None, language: str, at: str | None) -> tuple[str, Any]:
+        """What came of it; what was typed stays where it was no time."""
+        told = _told(lambda run, say: actions.stop_at(run, at, say), run, words(language), "g-right g-asked-stop")
+        return told, "" if "g-right" in told else gr.skip()
+
+    @staticmethod
     def forced(run: str | None, language: str, asking: str | None) -> tuple[str, str]:
         """What came of it; nothing is asked any more."""
         return _told(lambda run, say: actions.force(run, asking, say), run, words(language)), ""
+
+    @staticmethod
+    def went(run: str | None, language: str, wanting: str | None) -> tuple[str, str]:
+        """Train on as the question said; nothing is asked any more."""
+        return _told(lambda run, say: actions.further(run, wanting, say), run, words(language)), ""
 
 
 def _asks(name: str) -> Callable[[str | None, str], str]:

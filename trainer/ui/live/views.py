@@ -6,56 +6,69 @@ say the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from trainer import launch
 from trainer.console import lines
 from trainer.errors import Problem
 from trainer.launch import stop_asked
 from trainer.machine.json_files import read_json
+from trainer.report.finding import Finding
+from trainer.report.rules.verdict import named, said_verdict
+from trainer.report.sections import telling
 from trainer.run.records import EndedOnRequestEvent, RunFailedEvent
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
 from trainer.text import Words, forms
+from trainer.ui.diagnoses import Diagnosis
 from trainer.ui.known_runs import Seen
 
-RECENT = 10  # steps a sentence speaks of, and lines shown
+RECENT = 10  # steps a pace is the mean of, and lines shown
 EARLY = ("load", "warm_start", "data", "rewards", "memory_probe")  # phases before the first step
+_MOST_BECAUSE = 2  # findings named below the verdict
 _MOST_CAUSE = 240  # characters of the cause in the sentence at the top
 
 
-def told(seen: Seen, headline: str, words: Words) -> list[str]:
-    """The sentence at the top, then the others. headline: what the rules say, "" for nothing."""
+def told(seen: Seen, found: Diagnosis | None, words: Words) -> list[str]:
+    """The sentence at the top, then the others. found: None while the first diagnosis is made.
+
+    The verdict is that of Health and report. A run that broke says why first; before its first step a run has none.
+    """
     said = sentences(seen, words)
     if seen.status == "failed":
         step, total = f"{seen.state.last_step:,}", planned(seen)
         first = problems(seen)[0].said(words)
         why = forms.printable(f"{first.where}: {first.what}")
         why = why if len(why) <= _MOST_CAUSE else f"{why[:_MOST_CAUSE]}\u2026"
-        return [words("sentence.failed_why", step=step, total=total, why=why), *said[1:]]
-    return [headline, *said] if headline and seen.status != "lost" else said
+        said[0] = words("sentence.failed_why", step=step, total=total, why=why)
+    if found is None or found.broken or not found.last_step:
+        return said
+    report = telling.words(words.language)
+    verdict = said_verdict(found.findings, report)
+    said = [said[0], verdict] if seen.status in ("failed", "lost") else [verdict, said[0]]
+    return [*said, *sentences(seen, words)[1:], *_because(found.findings, report)]
+
+
+def _because(findings: Sequence[Finding], report: Words) -> list[str]:
+    """What the rules call wrong, in their own sentences, after how many groups taught nothing."""
+    shown = [finding for finding in findings if finding.signal == "dead_groups" and finding.level != "unknown"]
+    shown += [finding for finding in findings if finding.level == "red" and finding not in shown]
+    cause = named(findings)
+    if cause is not None:  # it has a box of its own, with the texts that other findings are about
+        shown = [finding for finding in shown if finding is not cause and "shown" not in finding.values]
+    return [report(f"finding.{finding.signal}.{finding.key}", **finding.values) for finding in shown[:_MOST_BECAUSE]]
 
 
 def sentences(seen: Seen, words: Words) -> list[str]:
-    """What the run is doing or came to: the state first, then what was learnt."""
+    """What the run is doing or came to: its state first, then the reward."""
     found = summary(seen.state, seen.rundir, seen.status)
     said = [_state_sentence(seen, found["wall_seconds"], words)]
     if found["reward_first"] is not None:
         first, last = forms.number(found["reward_first"]), forms.number(found["reward_last"])
         said.append(words("sentence.reward", first=first, last=last))
-    before, after = found["correct_before"], found["correct_after"]
-    if before is not None and after is not None:
-        rows = next((event.rows for event in reversed(seen.state.evals)), None)
-        said.append(
-            words(
-                "sentence.held_out",
-                before=forms.percent(before),
-                after=forms.percent(after),
-                rows=forms.number(rows),
-            )
-        )
-    dead = dead_sentence(seen.state, words)
-    return [*said, dead] if dead else said
+    return said
 
 
 def _state_sentence(seen: Seen, seconds: float, words: Words) -> str:
@@ -69,7 +82,7 @@ def _state_sentence(seen: Seen, seconds: float, words: Words) -> str:
         kept = words("sentence.kept", checkpoint=forms.printable(str(saved)))
         kept = kept if saved else words("sentence.kept_nothing")
         return words(f"sentence.{status}", step=step, total=total, kept=kept, device=device(state, words))
-    if status in ("failed", "lost", "imported"):
+    if status in ("failed", "lost", "imported", "queued"):
         return words(f"sentence.{status}", step=step, total=total)
     if status == "running" and state.phase in ("train", "") and state.steps:
         return words("sentence.training", step=step, total=total)
@@ -79,38 +92,12 @@ def _state_sentence(seen: Seen, seconds: float, words: Words) -> str:
     return words(f"sentence.{status}", phase=phase(seen, words))
 
 
-def dead_sentence(state: RunState, words: Words) -> str:
-    """How many groups of the newest steps gave no gradient; "" before the first step."""
-    known = [share for share in state.groups.get("dead_frac", [])[-RECENT:] if share is not None]
-    if not known:
-        return ""
-    one = "_one" if len(known) == 1 else ""
-    if not any(known):
-        return words(f"sentence.dead_none{one}", count=len(known))
-    return words(
-        f"sentence.dead{one}",
-        count=len(known),
-        share=_mean_percent(state, "dead_frac"),
-        right=_part(state, "all_right_frac", words),
-        wrong=_part(state, "all_wrong_frac", words),
-    )
-
-
-def _part(state: RunState, name: str, words: Words) -> str:
-    """A share of the groups; "none" in words."""
-    found = _mean_percent(state, name)
-    return words("sentence.none") if found == forms.percent(0.0) else found
-
-
-def _mean_percent(state: RunState, name: str) -> str:
-    known = [share for share in state.groups.get(name, [])[-RECENT:] if share is not None]
-    return forms.percent(sum(known) / len(known) if known else None)
-
-
 def phase(seen: Seen, words: Words) -> str:
     """What the worker is doing now, in words."""
     if seen.status == "imported":
         return words("fact.unknown")
+    if seen.status == "queued":
+        return words("phase.waits")
     if seen.status not in LIVE:
         return words("phase.ended")
     key = f"phase.{seen.state.phase}"
@@ -149,7 +136,6 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
     index = len(state.steps) - 1
     unknown = words("fact.unknown")
     live = seen.status in LIVE
-    left = lines.eta_s(state, index) if live and index >= 0 else None
     heard = max((newest for _, newest in state.attempt_t.values()), default=None)
     ago = unknown if heard is None else words("fact.ago", time=words.duration(_since(heard, now)))
     spent = phase_s(seen, now)
@@ -158,13 +144,27 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
         ("fact.state", words(f"status.{seen.status}")),
         ("fact.step", f"{state.last_step:,} / {planned(seen)}"),
         ("fact.pace", words.duration(state.seconds[-1]) if index >= 0 else unknown),
-        ("fact.left", words.duration(left) if left is not None else unknown if live else "-"),
+        ("fact.left", _left(seen, words, now) or unknown if live else "-"),
         ("fact.phase", doing),
         # Of a run that has ended the moment is shown: a number that counts up is no news.
         ("fact.sign", ago if live or heard is None else forms.clock(heard)),
         ("fact.attempt", str(state.attempts or 1)),
     ]
     return [(words(name), value) for name, value in shown]
+
+
+def _left(seen: Seen, words: Words, now: float) -> str:
+    """How long it still takes, and when it is done; expected before the first step, at the pace of the newest then."""
+    state = seen.state
+    left, key = lines.eta_s(state, len(state.steps) - 1) if state.steps else None, "fact.left_done"
+    if left is None and seen.spec is not None and not state.steps:
+        found = launch.expected_of(seen.spec, (read_json(seen.rundir.plan) or {}).get("rows"))
+        begun = state.attempt_t.get(state.attempts, (now, now))[0]
+        total = found.total_s if found is not None else None
+        left, key = (None if total is None else max(0.0, total - (now - begun))), "fact.left_expected"
+    if left is None:
+        return ""
+    return words(key, left=words.duration(left), clock=forms.moment(now + left, now))
 
 
 def _since(then: float, now: float) -> float:

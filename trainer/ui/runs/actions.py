@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from trainer import launch
 from trainer.errors import Problem, RunError
@@ -14,30 +10,9 @@ from trainer.report import compare as comparison
 from trainer.report import html, material
 from trainer.run.rundir import RunDir
 from trainer.run.status import imported_problem
-from trainer.text import Message
 from trainer.tryit import parent
 from trainer.ui import actions
 from trainer.ui.runs.choice import MOST_COMPARED
-
-MOST_STEPS = 1_000_000  # that a run can be extended by at once
-
-
-@dataclass(frozen=True)
-class Extension:
-    """What extending a run would do. steps: asked for; before, after: planned; notes: what to know first."""
-
-    steps: int
-    before: int
-    after: int
-    notes: list[Message]
-
-
-def train_change(run: str, changes: Sequence[str]) -> str:
-    """For Frame.change: the form of Train with the settings of that run, and these `section.key=value` instead.
-
-    Says something else every time: the same wish twice is told twice.
-    """
-    return json.dumps({"base": {"run": run}, "changes": list(changes), "nonce": time.time_ns()})
 
 
 def clone(run: str) -> str:
@@ -46,33 +21,20 @@ def clone(run: str) -> str:
     rundir.read_spec()
     if launch.status_of(rundir) == "imported":
         raise RunError(imported_problem(rundir))
-    return train_change(rundir.name, [])
+    return actions.train_change(rundir.name, [])
 
 
-def extension(run: str, steps: Any) -> Extension:
-    """What `extend` would do, changing nothing. steps None: as many again as are planned. Raises TrainerError."""
+def queue(run: str, deed: str) -> None:
+    """Let a run start when the others have ended, sooner or later than it would, or not at all. Raises TrainerError."""
     rundir = actions.opened(run)
-    spec = rundir.read_spec()
-    before, after = launch.extended_total(rundir, 1 if steps is None else checked_steps(steps))
-    if steps is None:
-        steps = min(before, MOST_STEPS)
-        before, after = launch.extended_total(rundir, steps)
-    notes = launch.extension_notes(spec, before, after)
-    return Extension(checked_steps(steps), before, after, notes)
-
-
-def extend(run: str, steps: Any) -> None:
-    """Plan so many steps more and go on. Raises TrainerError; when it cannot go on, the longer plan stays."""
-    launch.extend(actions.opened(run), checked_steps(steps))
-    actions.resume(run)
-
-
-def checked_steps(told: Any) -> int:
-    """Raises RunError for anything but a whole number of steps."""
-    text = str(told).strip()[:20]
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_STEPS):
-        raise RunError(Problem("page.more_steps", seen=text, most=MOST_STEPS))
-    return int(text)
+    if deed == "queue":
+        launch.queue.add(rundir)
+    elif deed == "unqueue":
+        launch.queue.remove(rundir)
+    else:
+        names = [each.name for each in launch.queue.waiting(rundir.path.parent)]
+        here = names.index(rundir.name) + 1 if rundir.name in names else 1
+        launch.queue.move(rundir, here + (-1 if deed == "sooner" else 1))
 
 
 def contents(run: str) -> launch.Contents:

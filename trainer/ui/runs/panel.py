@@ -17,7 +17,6 @@ from trainer.ui import actions as shared
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
 from trainer.ui.runs import actions, choice
-from trainer.ui.runs.actions import MOST_STEPS
 from trainer.ui.runs.views import button
 
 DONE = ("resume", "extended", "deleted")  # wishes that are carried out and not only shown
@@ -58,7 +57,7 @@ def carry_out(wish: Wish, words: Words) -> str:
         return _box(words("runs.deleted", run=wish.run), "", words)
     with shared.on_disk():
         if wish.do == "extended":
-            actions.extend(wish.run, wish.steps)
+            shared.extend(wish.run, wish.steps)
         else:
             shared.resume(wish.run)
     return ""  # the page turns to the run, which says the rest
@@ -105,7 +104,7 @@ def _extend(wish: Wish, words: Words) -> str:
     told = "" if wish.steps is None else str(wish.steps)[:20]
     confirm = ""
     try:
-        found = actions.extension(wish.run, wish.steps)
+        found = shared.extension(wish.run, wish.steps)
     except TrainerError as error:
         if wish.steps is None:
             return wrong(error, words)
@@ -118,7 +117,7 @@ def _extend(wish: Wish, words: Words) -> str:
         below += f'<ul class="g-notes">{notes}</ul>' if notes else ""
         label = words("runs.extend_sure", run=wish.run, after=after)
         confirm = button("extended", label, run=wish.run, more=f' data-steps="{found.steps}" data-kind="main"')
-    typed = f'type="number" inputmode="numeric" min="1" max="{MOST_STEPS}" step="1" value="{escape(told)}"'
+    typed = f'type="number" inputmode="numeric" min="1" max="{shared.MOST_STEPS}" step="1" value="{escape(told)}"'
     field = f'<input {typed} data-do="extend" data-run="{escape(wish.run)}">'
     field = f'<label class="g-field">{escape(words("runs.steps"))} {field}</label>'
     return _box(words("runs.extend_ask", run=wish.run), field + below, words, [confirm])

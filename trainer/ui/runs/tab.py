@@ -10,6 +10,7 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.text import words
+from trainer.ui import actions as shared
 from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.labels import Labels
@@ -18,6 +19,7 @@ from trainer.ui.runs.choice import MOST_COMPARED, RunChoice
 from trainer.ui.runs.panel import Wish
 from trainer.ui.tab import Frame, Look, Tab
 
+QUEUE = ("queue", "sooner", "later", "unqueue")
 MOST_TEXT = 100  # characters of the filter
 # A click on a button tells what it says of itself, and which runs are ticked. Those are kept here: a table that was
 # asked for before a click may come after it, and must not take the tick back. The server checks all of it.
@@ -100,7 +102,7 @@ class RunsTab(Tab):
         if now.opened in {row.name for row in look.table.rows}:
             try:
                 with look.runs.look(now.opened) as seen:
-                    deeds = list(views.deeds(seen, look.say))
+                    deeds = list(views.deeds(seen, look.table.queue, look.say))
             except TrainerError:  # deleted between the table and the look
                 pass
         return views.table(look.table, now, text, look.run, deeds, look.say)
@@ -160,6 +162,12 @@ class RunsTab(Tab):
         elif deed == "clone":
             try:
                 change, here = actions.clone(name), "train"
+            except TrainerError as error:
+                gr.Warning(elements.escape(elements.told(error, say)))
+        elif deed in QUEUE:
+            try:
+                with shared.on_disk():
+                    actions.queue(name, deed)
             except TrainerError as error:
                 gr.Warning(elements.escape(elements.told(error, say)))
         elif deed == "close":

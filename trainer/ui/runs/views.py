@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trainer.errors import Problem
+from trainer.errors import Problem, TrainerError
+from trainer.run.queue_place import place_of
 from trainer.run.status import LIVE, Status
 from trainer.text import Words, forms
 from trainer.ui import elements
@@ -31,14 +32,20 @@ class Deed:
     text: str
 
 
-def cells(row: RunRow, words: Words) -> list[str]:
-    """A row of the table as text: name, state, model, steps, reward, held-out rows, duration, started."""
+def cells(row: RunRow, words: Words, queue: Sequence[str] = ()) -> list[str]:
+    """A row of the table as text: name, state, model, steps, reward, held-out rows, duration, started.
+
+    queue: names of the runs that wait, in order.
+    """
     status: Status | None = row.status
     if status is None:
         return [row.name, words("runs.reading"), *[""] * 6]
+    state = words(f"status.{status}")
+    if row.name in queue:
+        state = words("runs.in_queue", state=state, place=queue.index(row.name) + 1, of=len(queue))
     return [
         row.name,
-        words(f"status.{status}"),
+        state,
         words("runs.unreadable") if row.model is None else forms.printable(row.model),
         f"{row.steps:,} / {'?' if row.total is None else format(row.total, ',')}",
         _from_to(row.reward, forms.number),
@@ -77,7 +84,7 @@ def table(
         return element("p", words("runs.none"), "g-empty")
     rows = wanted(known.rows, choice, text)
     heads = "".join(element("th", words(f"runs.column_{name}")) for name in COLUMNS)
-    body = "".join(_row(row, choice, row.name == chosen, deeds, words) for row in rows)
+    body = "".join(_row(row, choice, row.name == chosen, deeds, words, known.queue) for row in rows)
     none = element("p", words("runs.no_match"), "g-empty") if not rows else ""
     more = element("p", words("runs.more", count=known.hidden), "g-empty") if known.hidden else ""
     return (
@@ -121,10 +128,12 @@ def button(deed: str, label: str, on: bool = True, run: str = "", more: str = ""
     )
 
 
-def _row(row: RunRow, choice: RunChoice, chosen: bool, deeds: Sequence[Deed], words: Words) -> str:
+def _row(
+    row: RunRow, choice: RunChoice, chosen: bool, deeds: Sequence[Deed], words: Words, queue: Sequence[str]
+) -> str:
     if row.broken is not None:
         return _broken(row.name, row.broken, words)
-    name, *texts = cells(row, words)
+    name, *texts = cells(row, words, queue)
     opened = row.name == choice.opened and bool(deeds)
     mark = ' class="g-chosen" aria-current="true"' if chosen else ""
     tick = (
@@ -171,12 +180,12 @@ def _hidden(text: str) -> str:
     return element("span", text, "g-unseen")
 
 
-def deeds(seen: Seen, words: Words) -> Iterator[Deed]:
-    """What can be done with a run, and what happens then; of what is off, why."""
+def deeds(seen: Seen, queue: Sequence[str], words: Words) -> Iterator[Deed]:
+    """What can be done with a run, and what happens then; of what is off, why. queue: the runs that wait, in order."""
     status, live = seen.status, seen.status in LIVE
     yield Deed("open", True, words("runs.effect_open"))
     if status == "imported" or seen.spec is None:
-        why = words("runs.off_imported" if status == "imported" else "runs.off_unreadable")
+        why = words("runs.off_imported") if status == "imported" else _unreadable(seen, words)
         yield Deed("clone", False, why)
         yield Deed("resume", False, why)
         yield Deed("extend", False, why)
@@ -185,5 +194,34 @@ def deeds(seen: Seen, words: Words) -> Iterator[Deed]:
         yield Deed("clone", True, words("runs.effect_clone"))
         yield Deed("resume", going_on.on, going_on.text)
         yield Deed("extend", not live, words("runs.off_live" if live else "runs.effect_extend"))
+        yield from _queueing(seen, queue, going_on.on, words)
     yield Deed("report", True, words("runs.effect_report"))
     yield Deed("delete", not live, words("runs.off_live" if live else "runs.effect_delete"))
+
+
+def _queueing(seen: Seen, queue: Sequence[str], can_start: bool, words: Words) -> Iterator[Deed]:
+    """Waiting for others to end: begin, change the order, and why its turn came to nothing."""
+    name = seen.rundir.name
+    if name not in queue:
+        if can_start:
+            yield Deed("queue", True, words("runs.effect_queue"))
+        return
+    place = place_of(seen.rundir)
+    refused = words.said(place.refused) if place is not None and place.refused is not None else ""
+    at = queue.index(name) + 1
+    sooner = words("runs.queue_refused", why=refused) if refused else words("runs.effect_sooner", place=max(1, at - 1))
+    yield Deed("sooner", at > 1 or bool(refused), sooner if at > 1 or refused else words("runs.off_first"))
+    last = at == len(queue)
+    yield Deed("later", not last, words("runs.off_last") if last else words("runs.effect_later", place=at + 1))
+    yield Deed("unqueue", True, words("runs.effect_unqueue"))
+
+
+def _unreadable(seen: Seen, words: Words) -> str:
+    """Why its settings cannot be read, and the way out: what a resume would say."""
+    try:
+        seen.rundir.read_spec()
+    except (TrainerError, OSError) as error:
+        said = seen.rundir.unreadable(error, seen.rundir.spec).said(words)
+        key = "runs.off_unreadable" if said.fix else "runs.off"
+        return words(key, what=said.what, fix=said.fix)
+    return words("runs.off_again")

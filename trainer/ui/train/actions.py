@@ -6,15 +6,16 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer import launch, presets
+from trainer import launch, preflight, presets
 from trainer.data.survey import Survey
 from trainer.errors import DataError, PlanError, Problem, SpecError, TrainerError
 from trainer.machine import gpu
 from trainer.plan import RunPlan
+from trainer.plan.duration import Duration
 from trainer.preflight import machine, templates
 from trainer.run import outputs, rundir
 from trainer.run.rundir import RunDir, outputs_dir
@@ -25,6 +26,7 @@ from trainer.ui.train import aside, rows, toml
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
 
+HOW = ("beside", "queue")
 SURVEY_S = 900.0  # for all rows of large files, before a run is started
 
 
@@ -46,6 +48,10 @@ class Checked:
     """Whether there is a spec at all, so that its rows can be read."""
     data: Survey | None = None
     """None where the rows were not, or not all, looked at."""
+    is_settled: bool = False
+    """Whether this machine was asked for all that a run needs, own reward functions tried, the Hub asked."""
+    lasts: Duration | None = None
+    """How long it will take; None where that is not known."""
 
     @property
     def toml_name(self) -> str:
@@ -92,7 +98,21 @@ def check(form: Form) -> Checked:
     unfit = machine_problems(draft.spec, plan) if plan is not None else []
     if problems:
         return Checked(form, base.raw, draft.raw, None, None, [*problems, *unfit], held_back=plan is None, data=data)
-    return Checked(form, base.raw, draft.raw, draft.spec, plan, unfit, data=data)
+    lasts = launch.expected_anywhere(draft.spec, plan, form.base if form.kind == "preset" else None) if plan else None
+    return Checked(form, base.raw, draft.raw, draft.spec, plan, unfit, data=data, lasts=lasts)
+
+
+def settle(form: Form) -> Checked:
+    """The same with what takes a moment: all that is known before a model is loaded. Writes nothing; a person's reward
+    functions run in a process of their own, and a model on the Hub is looked at for five seconds at most."""
+    found = check(form)
+    if found.spec is None or found.plan is None or found.problems:
+        return replace(found, is_settled=True)
+    try:
+        preflight.check(found.spec, found.plan)
+    except SpecError as error:
+        return replace(found, problems=error.problems, is_settled=True)
+    return replace(found, is_settled=True)
 
 
 def machine_problems(spec: RunSpec, plan: RunPlan) -> list[Problem]:
@@ -147,17 +167,34 @@ def is_uploaded(path: str) -> bool:
         return True  # a path that cannot be followed is not run either
 
 
-def start(form: Form) -> RunDir:
-    """Create the run and start its worker. Raises InputError with every problem."""
+class Beside(Exception):
+    """Other runs train on the same device: whoever starts one says whether it waits for them. names: theirs."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+def start(form: Form, how: str | None = None) -> RunDir:
+    """Create the run and start its worker, or let it wait for its turn. Raises InputError with every problem.
+
+    how: `beside` others or in the `queue` behind them; without it Beside is raised where there are others.
+    """
     checked = check(form)
     if checked.spec is None or checked.plan is None:
         raise (forms.HeldBack if checked.held_back else SpecError)(checked.problems)
     spec, plan = checked.spec, checked.plan
+    others = launch.queue.beside(spec, outputs_dir())
+    if others and how not in HOW:
+        raise Beside(others)
     if checked.data is None and spec.data.path is not None:  # too large to be read while somebody typed
         plan = _counted(spec)
     run = launch.create(form.stem, spec, plan, form.name)
-    actions.free_gpu()
-    actions.started(launch.start(run))
+    if how == "queue":
+        launch.queue.add(run)
+    else:
+        actions.free_gpu()
+        actions.started(launch.start(run, beside=bool(others)))
     return run
 
 

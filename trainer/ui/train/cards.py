@@ -1,23 +1,29 @@
-"""Presets as cards: what each teaches, with which model, and whether it fits this machine. No gradio."""
+"""Presets as cards: what each teaches, with which model, whether it fits this machine, how long. No gradio."""
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainer import launch, presets
-from trainer.errors import TrainerError
+from trainer.errors import DataError, Problem, SpecError, TrainerError
 from trainer.machine import environment, gpu
 from trainer.memory import formats
+from trainer.plan import RunPlan
 from trainer.presets import PresetInfo
 from trainer.spec import RunSpec
 from trainer.text import Words
 from trainer.ui.elements import element, escape
+from trainer.ui.train import rows
+from trainer.ui.train.form import FIRST
 
 Fit = Literal["fits", "tight", "no", "unknown"]
 SIGNS: dict[Fit, str] = {"fits": "\u2713", "tight": "\u25b3", "no": "\u2715", "unknown": "?"}
 _ORDER: tuple[Fit, ...] = ("fits", "tight", "unknown", "no")
+_RUNS: tuple[Fit, ...] = ("fits", "tight")
+MOST_SEEN = 6  # cards that are not folded
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,20 @@ class PresetCard:
     needs_gib: float | None = None
     has_gib: float | None = None
     on_gpu: bool = True
+    spec: RunSpec | None = None
+    plan: RunPlan | None = None
 
 
 def cards() -> list[PresetCard]:
-    """Every preset, what fits this machine first, then what was measured."""
+    """Every preset, what fits this machine first, then the one to begin with, then what was measured."""
     card = gpu.chosen()
     total = card.total_gib if card is not None else None
     found = [_card(info, info.path.stat().st_mtime_ns, total) for info in presets.list_presets()]
-    return sorted(found, key=lambda each: (_ORDER.index(each.fit), not each.info.measured, each.needs_gib or 0))
+    return sorted(found, key=_rank)
+
+
+def _rank(card: PresetCard) -> tuple[int, bool, bool, float]:
+    return _ORDER.index(card.fit), card.info.name != FIRST, not card.info.measured, card.needs_gib or 0
 
 
 @functools.lru_cache(maxsize=256)
@@ -47,12 +59,22 @@ def _card(info: PresetInfo, changed: int, total_gib: float | None) -> PresetCard
         return PresetCard(info)
     try:
         spec = presets.load(info.path)
-        plan = launch.plan_here(spec, None)
+        plan = launch.plan_here(spec, _rows(spec))
     except TrainerError as error:
         return PresetCard(replace(info, problems=tuple(error.problems)))
     verdicts: dict[str, Fit] = {"fits": "fits", "tight": "tight", "does not fit": "no"}
     fit = verdicts.get(plan.memory_verdict, "unknown")
-    return PresetCard(info, method(spec), fit, plan.memory_total_gib, plan.memory_limit_gib, plan.memory_on == "GPU")
+    has, on_gpu = plan.memory_limit_gib, plan.memory_on == "GPU"
+    return PresetCard(info, method(spec), fit, plan.memory_total_gib, has, on_gpu, spec, plan)
+
+
+def _rows(spec: RunSpec) -> int | None:
+    """Of the local file, which the number of steps may depend on; what is wrong with it is said when it is chosen."""
+    try:
+        found = rows.surveyed(spec)
+    except DataError:
+        return None
+    return found.rows if found is not None else None
 
 
 def method(spec: RunSpec) -> str:
@@ -69,27 +91,76 @@ def machine(say: Words) -> str:
 
 
 def rendered(found: list[PresetCard], say: Words) -> str:
-    """A radio button a card: one is chosen, the arrow keys move."""
-    return "".join(_rendered(card, say) for card in found)
+    """A radio button a card: what runs on this machine is seen, the rest is folded by the GPU it is for."""
+    here = [card for card in found if card.fit in _RUNS][:MOST_SEEN] or found[:MOST_SEEN]
+    classes: dict[float, list[PresetCard]] = {}
+    for card in found:
+        if card not in here:
+            classes.setdefault(_gpu_gb(card.info), []).append(card)
+    folded = (
+        element("summary", _class(gb, of_class, say)) + _grid(of_class, say) for gb, of_class in sorted(classes.items())
+    )
+    folds = "".join(f'<details class="t-class">{fold}</details>' for fold in folded)
+    return f'{_grid(here, say)}<div class="t-classes">{folds}</div>'
+
+
+def reasons(name: object) -> str:
+    """The header of a preset and, a row a value, the reasons in its file. Raises SpecError for what is none."""
+    info = next((info for info in presets.list_presets() if info.name == name), None)
+    if info is None:
+        raise SpecError(Problem("page.no_preset", preset=str(name)[:80]))
+    text = info.path.read_text(encoding="utf-8", errors="replace")
+    about = "".join(element("p", line) for line in presets.header(text) if line)
+    values = "".join(
+        f"<dt>{element('code', f'{key} = {value}')}</dt>{element('dd', reason)}"
+        for key, value, reason in presets.reasons(text)
+    )
+    return f'<div lang="en">{about}<dl class="t-why">{values}</dl></div>'
+
+
+def _gpu_gb(info: PresetInfo) -> float:
+    """The class of GPU it is for; 0 for none, and what does not say so comes last."""
+    if info.gpu is None:
+        return math.inf
+    gb = info.gpu.values.get("gb", 0)
+    return float(gb) if isinstance(gb, int) else math.inf
+
+
+def _class(gb: float, found: list[PresetCard], say: Words) -> str:
+    names = ", ".join(dict.fromkeys(_model(card) for card in found))
+    if gb in (0, math.inf):
+        return say("train.class_none" if not gb else "train.class_unknown", count=len(found), names=names)
+    return say("train.class_gb", gb=int(gb), count=len(found), names=names)
+
+
+def _grid(found: list[PresetCard], say: Words) -> str:
+    return f'<div class="t-cards">{"".join(_rendered(card, say) for card in found)}</div>'
+
+
+def _model(card: PresetCard) -> str:
+    """Its name without what only says how its weights are stored."""
+    name = card.info.model.rpartition("/")[2] or card.info.name
+    return name.removesuffix("-unsloth-bnb-4bit").removesuffix("-bnb-4bit")
 
 
 def _rendered(card: PresetCard, say: Words) -> str:
-    info = card.info
-    model = info.model.rpartition("/")[2]
-    gpu_class = say.said(info.gpu) if info.gpu else say("train.needs_unknown")
+    info, why = card.info, ""
     if info.problems:
         lines = [element("span", say("train.broken", error=str(info.problems[0].said(say))), "t-fit t-no")]
     else:
         lines = [
-            element("span", f"{model} \u00b7 {say(f'train.method_{card.method}')}"),
+            element("span", f"{_model(card)} \u00b7 {say(f'train.method_{card.method}')}"),
             element("span", f"{SIGNS[card.fit]} {_fit(card, say)}", f"t-fit t-{card.fit}"),
-            element("span", say("train.gpu_class", gpu=gpu_class), "t-small"),
-            element("span", say("train.was_measured") if info.measured else say("train.unmeasured"), "t-small"),
+            element("span", _time(card, say), "t-small"),
         ]
+        why = (
+            f'<details class="t-reasons" data-reasons="{escape(info.name)}">{element("summary", say("train.why"))}'
+            "<div></div></details>"
+        )
     return (
-        f'<label class="t-card"><input type="radio" name="t-preset" value="{escape(info.name)}">'
+        f'<div class="t-card"><label><input type="radio" name="t-preset" value="{escape(info.name)}">'
         f"{element('b', info.title_in(say.language) or info.name)}{''.join(lines)}"
-        f'<span class="t-chosen" aria-hidden="true">{escape(say("train.chosen"))}</span></label>'
+        f'<span class="t-chosen" aria-hidden="true">{escape(say("train.chosen"))}</span></label>{why}</div>'
     )
 
 
@@ -99,3 +170,17 @@ def _fit(card: PresetCard, say: Words) -> str:
     if card.fit == "unknown" or card.has_gib is None:
         return say("train.fit_no_gpu" if card.on_gpu else "train.fit_of_unknown", need=card.needs_gib)
     return say(f"train.fit_{card.fit}", need=card.needs_gib, has=card.has_gib)
+
+
+def _time(card: PresetCard, say: Words) -> str:
+    """How long the whole run takes: here, else on the card it is for, else where it was measured."""
+    if card.spec is not None and card.plan is not None:
+        expected = launch.expected_anywhere(card.spec, card.plan, card.info.name)
+        about = expected.about() if expected is not None else None
+        if about is not None:
+            return say.said(about)
+    measured = card.info.measured.values if card.info.measured else {}
+    if not {"seconds", "steps", "device"} <= measured.keys():
+        return say("train.card_time_unknown")
+    seconds = float(measured["seconds"]) * int(measured["steps"])
+    return say("train.time_measured", seconds=seconds, device=measured["device"])

@@ -5,7 +5,7 @@ const COMPONENTS = "reward.components";
 const state = loaded();
 
 function loaded() {
-    const empty = { base: { preset: "" }, changes: new Map(), name: "", kept: {} };
+    const empty = { base: { preset: "" }, changes: new Map(), name: "", kept: {}, own: null, owns: {} };
     try {
         const stored = JSON.parse(sessionStorage.getItem(STORE));
         return { ...empty, ...stored, changes: new Map(stored.changes) };
@@ -24,6 +24,7 @@ function save() {
 
 function start(base, changes) {
     state.base = base;
+    state.own = null;
     state.changes = new Map();
     for (const change of changes) put(...split(change));
 }
@@ -46,13 +47,18 @@ function dropAll(prefix) {
 
 // As --set reads it: bare where that is the same, else in quotes.
 function encoded(kind, text) {
+    if (kind === "string") return text ? JSON.stringify(text).replaceAll("\x7f", "\\u007f") : "";
     if (kind !== "text" && kind !== "lines") return text.trim();
     return /^\s|\s$|[\n\r]|^["'[{]/.test(text) ? JSON.stringify(text).replaceAll("\x7f", "\\u007f") : text;
 }
 
 // Changes to each preset are kept while another one is looked at.
 function choose(name) {
-    if (state.base.preset) state.kept[state.base.preset] = [...state.changes];
+    if (state.base.preset) {
+        state.kept[state.base.preset] = [...state.changes];
+        state.owns[state.base.preset] = state.own;
+    }
     state.base = { preset: name };
+    state.own = state.owns[name] ?? null;
     state.changes = new Map(state.kept[name] || []);
 }

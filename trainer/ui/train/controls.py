@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from trainer.rewards.library import REWARDS
 from trainer.text import DEFAULT, Words
-from trainer.ui.elements import element, escape
+from trainer.ui.elements import escape
 from trainer.ui.train import fields
 from trainer.ui.train.fields import Field
-
-# Shown for each reward at once; its other fields are folded.
-FIRST_OF_REWARD = ("function", "weight", "normalise", "clip")
 
 
 def parts(say: Words) -> dict[str, str]:
@@ -30,7 +24,6 @@ def parts(say: Words) -> dict[str, str]:
         "data": _all((by_key[key] for key in fields.BASIC_DATA), say),
         "data_more": _folded("data", rest("data"), say),
         "reward_more": _folded("reward", rest("reward"), say),
-        "reward_add": _add_reward(say),
         "basic": _all((by_key[key] for key in fields.BASIC), say),
         "advanced": "".join(advanced) + _trl(say) + control(by_key["titles"], say),
         "title": control(by_key["title"], say),
@@ -44,8 +37,13 @@ def _all(found: Iterable[Field], say: Words) -> str:
 def _folded(section: str, found: Sequence[Field], say: Words) -> str:
     about = fields.help_of(f"{section}.about", say)
     count = f'<span class="t-count" data-count="{escape(section)}."></span>'
-    head = f"<summary><b>{escape(section)}</b> <span>{escape(about)}</span> {count}</summary>"
+    head = f"<summary><b>{escape(section)}</b> <span>{escape(about)}</span> {count}{_all_of_it(say)}</summary>"
     return f'<details class="t-fold">{head}<div class="t-fields">{_all(found, say)}</div></details>'
+
+
+def _all_of_it(say: Words) -> str:
+    """Seen where a fold shows what is wrong in it, and nothing else."""
+    return f' <span class="t-rest">{escape(say("train.show_rest"))}</span>'
 
 
 def control(field: Field, say: Words, key: str = "", help_key: str = "") -> str:
@@ -54,7 +52,7 @@ def control(field: Field, say: Words, key: str = "", help_key: str = "") -> str:
     if field.kind == "group":
         return _group(field, say)
     name = f"t-{key}"
-    label = _label(field, key, say)
+    label = _label(field, help_key or key, say)
     term = f" <code>{escape(field.name)}</code>" if label.lower().replace(" ", "_") != field.name else ""
     about = fields.help_of(help_key or key, say)
     hint = " ".join(filter(None, (about, _bounds(field, say))))
@@ -75,14 +73,27 @@ def _label(field: Field, key: str, say: Words) -> str:
     return field.name.replace("_", " ") if say.language == DEFAULT else field.name
 
 
+_LIMITS = {">=": "ge", ">": "gt", "<=": "le", "<": "lt"}
+
+
+def _limits(field: Field, say: Words) -> str:
+    """The bounds of a number in words."""
+    found = {sign: f"{number:.10g}" for sign, number in field.bounds}
+    if found.keys() == {">=", "<="}:
+        return say("train.limit_both", low=found[">="], high=found["<="])
+    return ", ".join(say(f"train.limit_{_LIMITS[sign]}", number=number) for sign, number in found.items())
+
+
 def _bounds(field: Field, say: Words) -> str:
     """The rule of a number or table, and the default."""
     told = []
     if field.kind == "number":
         kind = say("train.whole" if field.is_whole else "train.number")
-        told.append(say("train.rule", rule=f"{kind} {field.bounds}".strip()))
+        told.append(say("train.rule", rule=" ".join(filter(None, (kind, _limits(field, say))))))
     elif field.kind == "value":
         told.append(say("train.as_toml", rule=field.rule))
+    if field.is_required and field.key.startswith("params."):
+        told.append(say("train.must_be_there"))
     if field.default and field.kind != "lines":
         told.append(say("train.default", value=field.default))
     elif not field.is_required and not field.default:
@@ -134,64 +145,4 @@ def _trl(say: Words) -> str:
         '<textarea id="t-trl" rows="4" spellcheck="false" data-trl aria-describedby="t-trl-help"></textarea>'
         f'<p class="t-help" id="t-trl-help">{escape(say("train.trl_help"))}</p>'
         '<div class="t-error" id="t-trl-error" hidden></div></div></details>'
-    )
-
-
-# ---- rewards
-
-
-def rewards(components: Any, say: Words) -> str:
-    """The reward components of a raw spec, each with its controls; those inside sums below them."""
-    found = _rewards(components, fields.COMPONENTS, say)
-    return found or element("p", say("train.no_rewards"), "g-empty")
-
-
-def _rewards(components: Any, prefix: str, say: Words) -> str:
-    shown = []
-    for place, component in enumerate(components if isinstance(components, list) else ()):
-        if not isinstance(component, dict):
-            continue
-        key = f"{prefix}.{place}"
-        title = str(component.get("name") or component.get("function") or place)
-        known = {field.key: field for field in fields.of_component()}
-        first = "".join(_of_reward(known[name], key, say) for name in FIRST_OF_REWARD)
-        more = "".join(_of_reward(field, key, say) for name, field in known.items() if name not in FIRST_OF_REWARD)
-        more += _arguments(component, say)
-        inside = _rewards(component.get("components"), f"{key}.components", say)
-        inside = f'<div class="t-inside">{inside}</div>' if inside else ""
-        gone = say("train.remove", name=title)
-        remove = f'<button type="button" class="t-remove" data-remove="{place}">{escape(gone)}</button>'
-        shown.append(
-            f'<div class="t-reward" role="group" aria-label="{escape(title)}" data-field="{escape(key)}">'
-            f'<div class="t-error" id="t-{escape(key)}-error" hidden></div><div class="t-fields">{first}</div>'
-            f"<details><summary>{escape(say('train.more'))}</summary><div class='t-fields'>{more}</div></details>"
-            f"{inside}{remove if prefix == fields.COMPONENTS else ''}</div>"
-        )
-    return "".join(shown)
-
-
-def _arguments(component: dict[str, Any], say: Words) -> str:
-    """Which params a function of the library takes."""
-    known = REWARDS.get(str(component.get("function"))) if component.get("file") is None else None
-    if known is None:
-        return ""
-    names = [
-        name if one.default is one.empty else f"{name} = {fields.shown(one.default) or '-'}"
-        for name, one in inspect.signature(known).parameters.items()
-    ]
-    return element("p", say("train.params", names=", ".join(names) or "-"), "t-small t-lines")
-
-
-def _of_reward(field: Field, prefix: str, say: Words) -> str:
-    return control(field, say, f"{prefix}.{field.key}", f"component.{field.key}")
-
-
-def _add_reward(say: Words) -> str:
-    """A new component: its function, chosen from the library, and its weight."""
-    options = "".join(f'<option value="{escape(name)}">{escape(name)}</option>' for name in REWARDS)
-    function, weight = escape(say("train.add_function")), escape(say("train.add_weight"))
-    return (
-        f'<div class="t-add"><label>{function} <select data-add-function>{options}</select></label>'
-        f'<label>{weight} <input type="text" inputmode="decimal" data-add-weight value="1"></label>'
-        f'<button type="button" data-add>{escape(say("train.add"))}</button></div>'
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer import presets
-from trainer.data import preview, shapes
+from trainer.data import guess, preview, shapes
 from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns, own_arguments, wanted
 from trainer.errors import DataError
@@ -19,9 +19,13 @@ from trainer.text import Message, Words
 from trainer.ui.elements import element, escape
 from trainer.ui.train import aside, rows, tokens
 from trainer.ui.train import form as forms
+from trainer.ui.train.fixes import key_of
 from trainer.ui.train.form import Form
 from trainer.ui.train.tokens import Reader
 
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+LEFT_OUT = ("data.eval_path", "data.eval_split", "data.few_shot", "data.instruction", "model.warm_start", "data.name")
+"""Keys of the preset's other rows, as they are named when somebody's own take their place."""
 SHOWN_ROWS, SHOWN_PROMPTS = 5, 3
 CELL, PROMPT = 160, 4000  # characters shown
 FETCHED = 200  # rows of a Hub dataset
@@ -51,7 +55,8 @@ def shown(form: Form, ask: Any, say: Words) -> str:
         items = "".join(f"<li>{element('b', each.where)} {escape(each.what)}</li>" for each in said)
         wrong = f'<div class="g-wrong"><p>{escape(say("train.rows_wrong"))}</p><ul>{items}</ul></div>'
     raw = _raw(spec)
-    pieces = [wrong, told, _mapping(spec, raw, say), _table(raw, say)]
+    own = _own(form, spec, say) if spec.data.path and "data.path" in map(key_of, form.changes) else ""
+    pieces = [own, _mapping(spec, raw, say), wrong, told, _table(raw, say)]
     if glance is not None:
         pieces += [_counts(spec, glance, bool(told), say), *_prompts(spec, glance, say)]
     return "".join(pieces)
@@ -85,6 +90,27 @@ def _raw(spec: RunSpec) -> list[dict[str, Any]]:
 # ---- pieces
 
 
+def _own(form: Form, spec: RunSpec, say: Words) -> str:
+    """Somebody's own file: how it was read, what is held out, what of the preset's is left out, and the way back."""
+    path, told = str(spec.data.path), list[str]()
+    try:
+        delimiter = guess.delimiter(path, spec.data.encoding)
+    except (OSError, DataError):
+        delimiter = ""
+    if spec.data.encoding:
+        told.append(say("own.encoding", name=spec.data.encoding.upper()))
+    if delimiter:
+        told.append(say(f"own.delimiter.{DELIMITERS.get(delimiter, 'other')}", sign=delimiter))
+    if spec.data.eval_fraction is not None:
+        told.append(say("own.held_out", share=spec.data.eval_fraction))
+    gone = [key for key in LEFT_OUT if f"{key}=" in form.changes]
+    if gone:
+        told.append(say("own.left_out", keys=gone))
+    name = element("b", path.replace("\\", "/").rpartition("/")[2])
+    back = f'<button type="button" data-own-back>{escape(say("own.back"))}</button>'
+    return f'<div class="t-own"><p>{name} {escape(" ".join(told))}</p>{back}</div>'
+
+
 def _mapping(spec: RunSpec, raw: Sequence[dict[str, Any]], say: Words) -> str:
     """Ours = theirs, for every column the templates and rewards read; theirs may lie inside an object."""
     theirs = list(dict.fromkeys(name for row in raw for name in shapes.leaves(row)))
@@ -104,8 +130,13 @@ def _mapping(spec: RunSpec, raw: Sequence[dict[str, Any]], say: Words) -> str:
             f'<option value="{escape(name)}"{" selected" if name == now and not hint else ""}>{escape(name)}</option>'
             for name in names
         )
-        chosen.append(f'<label>{escape(ours)} = <select data-column="{escape(ours)}">{options}</select></label>')
-    return f'<div class="t-mapping"><h4>{escape(say("train.mapping"))}</h4>{"".join(chosen)}</div>'
+        word = element("span", say(f"own.column.{ours}")) + " " if f"own.column.{ours}" in say else ""
+        select = f'<select data-column="{escape(ours)}">{options}</select>'
+        chosen.append(f"<label>{word}<code>{escape(ours)}</code> = {select}</label>")
+    used = {spec.data.columns.get(ours, ours) for ours in (*wanted(spec), *spec.data.columns)} | {*taken.values()}
+    rest = [name for name in raw[0] if name not in used]
+    others = element("p", say("own.rest", names=rest), "t-small") if rest else ""
+    return f'<div class="t-mapping"><h4>{escape(say("train.mapping"))}</h4>{"".join(chosen)}{others}</div>'
 
 
 def _table(raw: Sequence[dict[str, Any]], say: Words) -> str:
@@ -205,7 +236,8 @@ def _lengths(spec: RunSpec, counts: Sequence[int], reader: Reader, say: Words) -
     basis = say(f"train.basis_{reader.basis}")
     mark = f'<u style="left:{100 * limit / top:.1f}%"></u>'
     return (
-        f"{element('h4', say('train.length_head'))}{element('p', f'{told} {fate}')}"
+        f"<details{' open' if over else ''}>{element('summary', say('train.length_head'))}"
+        f"{element('p', f'{told} {fate}')}"
         f'<div class="t-hist" role="img" aria-label="{escape(f"{told} {fate}")}">{drawn}{mark}</div>'
-        f'<p class="t-axis"><span>0</span><span>{top}</span></p>{element("p", basis, "t-small")}'
+        f'<p class="t-axis"><span>0</span><span>{top}</span></p>{element("p", basis, "t-small")}</details>'
     )

@@ -6,6 +6,7 @@ A key names a field as after --set: `optim.learning_rate`, `reward.components.0.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import types
 import typing
@@ -25,8 +26,9 @@ from trainer.spec.choices import ENCODINGS, OPTIMIZERS, SCHEDULERS
 from trainer.text import Message, Words
 from trainer.ui.train import toml
 
-Kind = Literal["text", "lines", "number", "flag", "choice", "value", "group"]
-"""`lines` is a text of several lines, `value` whatever is written as TOML, `group` a section that may be left out."""
+Kind = Literal["text", "lines", "string", "number", "flag", "choice", "value", "group"]
+"""`lines` is a text of several lines, `string` one that is text whatever it looks like, `value` whatever is written as
+TOML, `group` a section that may be left out."""
 
 # The fields a beginner looks at first; the others are folded.
 BASIC = (
@@ -51,16 +53,20 @@ KNOWN: Mapping[str, Sequence[str]] = {
     "reward.step_split": ("line", "step"),
 }
 """Values proposed for a text."""
+OF_PARAMS: Mapping[str, Sequence[str]] = {
+    "tokens": ("word", "syllable"), "unit": ("characters", "words"), "style": ("stdin", "assert"),
+}  # fmt: skip
+"""Values that an argument of a reward function takes."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """parts: the fields of a `group`. bounds: of a number, as signs: `> 0, <= 1`."""
+    """parts: the fields of a `group`. bounds: of a number: ((">", 0.0), ("<=", 1.0))."""
 
     key: str
     kind: Kind
     rule: Message | str
-    bounds: str
+    bounds: tuple[tuple[str, float], ...]
     is_whole: bool
     default: str
     is_required: bool
@@ -97,6 +103,34 @@ def of_component() -> tuple[Field, ...]:
     return tuple(replace(each, choices=known) if each.key == "function" else each for each in found)
 
 
+@functools.cache
+def of_params(function: str) -> tuple[Field, ...]:
+    """The arguments of a function of the library, from its signature; keys as `params.extract`."""
+    if function not in REWARDS:
+        return ()
+    taken = inspect.signature(REWARDS[function], eval_str=True).parameters.values()
+    return tuple(_of_param(one) for one in taken)
+
+
+def _of_param(one: inspect.Parameter) -> Field:
+    is_union = typing.get_origin(one.annotation) in (typing.Union, types.UnionType)
+    parts = typing.get_args(one.annotation) if is_union else (one.annotation,)
+    kinds = [part for part in parts if part is not types.NoneType]
+    choices = tuple(OF_PARAMS.get(one.name, ()))
+    kind: Kind = "value"
+    if choices:
+        kind = "choice"
+    elif kinds == [bool]:
+        kind = "flag"
+    elif kinds in ([int], [float]):
+        kind = "number"
+    elif kinds == [str]:
+        kind = "string"
+    is_required = one.default is one.empty
+    default = "" if is_required else shown(one.default)
+    return Field(f"params.{one.name}", kind, default or "-", (), kinds == [int], default, is_required, choices)
+
+
 def _field(key: str, info: FieldInfo) -> Field:
     inner, optional = explain.kind_of(info)
     group = explain.section_class(inner) if not typing.get_args(inner) else None
@@ -106,7 +140,7 @@ def _field(key: str, info: FieldInfo) -> Field:
         kind = "lines"
     if kind == "choice" and (optional or info.is_required()):
         choices = ("", *choices)
-    bounds = ", ".join(f"{sign} {number:.10g}" for sign, number in explain.limits(info))
+    bounds = tuple(explain.limits(info))
     default = "" if info.is_required() else shown(info.get_default(call_default_factory=True))
     kind = "group" if parts else kind
     return Field(key, kind, explain.rule(info), bounds, inner is int, default, info.is_required(), choices, parts)
@@ -179,6 +213,8 @@ def _docs() -> dict[str, str]:
 
     add(RunSpec, "")
     add(Component, "component.")
+    for name, function in REWARDS.items():
+        found[f"function.{name}"] = (function.__doc__ or "").strip().partition("\n")[0]
     return found
 
 
@@ -217,12 +253,21 @@ def _from_here(path: str) -> str:
     return path.removeprefix(here) if ".." not in path else path
 
 
+def params_of(component: Mapping[str, Any]) -> tuple[Field, ...]:
+    """Those of a component of the library; of a person's own file nobody knows them before it runs."""
+    return () if component.get("file") else of_params(str(component.get("function")))
+
+
 def _of_components(components: Any, prefix: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for place, component in enumerate(components if isinstance(components, list) else ()):
         if isinstance(component, dict):
             for field in of_component():
                 known = component.get(field.key)
+                found[f"{prefix}.{place}.{field.key}"] = field.default if known is None else shown(known)
+            params = component.get("params")
+            for field in params_of(component):
+                known = params.get(field.name) if isinstance(params, dict) else None
                 found[f"{prefix}.{place}.{field.key}"] = field.default if known is None else shown(known)
             found |= _of_components(component.get("components"), f"{prefix}.{place}.components")
     return found

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer import launch, presets
-from trainer.data import preview, shapes
+from trainer.data import guess, preview, shapes
 from trainer.data.rows import needed_columns, own_arguments
 from trainer.errors import DataError, PlanError, Problem, TrainerError
 from trainer.plan import batch_of
@@ -30,6 +30,7 @@ from trainer.ui.train import fields, rows
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked, file_problems, machine_problems
 
+ROWS = ("data.path", "data.name")
 MOST = 4  # ways shown for a problem
 BUDGET_S = 0.4  # for trying them out, of all problems together ...
 AT_LEAST = 3  # ... but for so many of each problem
@@ -86,13 +87,20 @@ class _Trial:
             if len(clean) == MOST or (tried >= AT_LEAST and time.monotonic() > self.deadline):
                 break
             after, settings = self._after(way.applied(self.changes))
-            if (problem.where, problem.what) in after or settings in seen or self._makes_worse(problem, way, after):
+            gone = (problem.where, problem.what) not in after
+            if not gone or settings in seen or self._loses_rows(problem, way) or self._makes_worse(problem, way, after):
                 continue
             seen.append(settings)
             fixing.append(way)
             if not after - self.before or not self.is_built:
                 clean.append(way)
         return (clean or fixing)[:MOST]
+
+    def _loses_rows(self, problem: Problem, way: Way) -> bool:
+        """Would a way take back that somebody has chosen own rows, or a column of theirs? Only of a file that cannot be
+        read at all that is one."""
+        undone = [key for key in way.undo if key in ROWS or key.startswith("data.columns.")]
+        return bool(undone) and (problem.where not in ROWS or bool(_first_columns(self.raw)))
 
     def _makes_worse(self, problem: Problem, way: Way, after: set[tuple[str, str]]) -> bool:
         """Does a way bring a problem of its own? Others that only come to light are no fault of the way: much is not
@@ -219,8 +227,9 @@ class _Trial:
         if self.spec is None or not self.reads_rows or self.spec.data.path is None:
             return
         yield Way(("data.leaks=drop",))
+        known, likely = columns_of(self.spec), _likely(self.spec)
         for missing in [*needed_columns(self.spec), *own_arguments(self.spec)]:
-            for name in explain.nearest(missing, columns_of(self.spec), 2):
+            for name in filter(None, [likely.get(missing), *explain.nearest(missing, known, 2), *known[:MOST]]):
                 yield Way((shapes.change(missing, name),))
 
     def _undone(self, key: str) -> Iterator[Way]:
@@ -240,11 +249,27 @@ def _once(ways: Iterator[Way]) -> Iterator[Way]:
 
 def columns_of(spec: RunSpec) -> list[str]:
     """Columns of the data file, as they are called there, and what is inside them; [] when it cannot be read."""
+    return _columns(spec.data.path, spec.data.encoding)
+
+
+def _first_columns(raw: dict[str, Any]) -> list[str]:
+    return _columns(_at(raw, ("data", "path")), _at(raw, ("data", "encoding")))
+
+
+def _columns(path: Any, encoding: Any) -> list[str]:
     try:
-        found = preview.first_records(str(spec.data.path), 1, spec.data.encoding)
-    except DataError:
+        found = preview.first_records(str(path), 1, encoding)
+    except (DataError, LookupError):
         return []
     return shapes.leaves(found[0]) if found else []
+
+
+def _likely(spec: RunSpec) -> dict[str, str]:
+    """{ours: the column of the file that is likely meant}."""
+    try:
+        return dict(guess.columns(guess.table(str(spec.data.path)).records).mapped)
+    except DataError:
+        return {}
 
 
 def _rows(spec: RunSpec | None) -> int | None:

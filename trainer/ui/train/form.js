@@ -20,6 +20,8 @@ let waiting = []; // what needs an answer to all that was typed
 let rowsShown = ""; // the settings whose rows are shown
 let shape = ""; // of the table of rewards
 let isNew = false;
+let isStarting = false;
+let isFirst = false; // what is being started is the run of the first screen
 let isBroken = false; // the last question had no answer
 
 // ---- asking
@@ -41,15 +43,20 @@ function ask(event, more = {}) {
         slow = setTimeout(() => slot("verdict")?.classList.add("t-busy"), SLOW_MS);
     }
     if (event === "check") trigger("input");
+    if (event === "settle") trigger("settle");
     if (event === "look") trigger("look");
+    if (event === "why") trigger("why");
     if (event === "attempt") trigger("attempt");
     if (event === "start") trigger("start");
+    if (event === "own") trigger("own");
 }
 
 // No answer came: what is shown is of the settings before.
 function silent(event) {
-    if (!still) return;
+    if (!still || event === "settle") return; // that may take longer, and says so
     say(still.words.silent);
+    if (isFirst) showFirst(false);
+    ownUnanswered();
     if (event === "check" && answer) unfit("");
 }
 
@@ -126,19 +133,16 @@ function show() {
     isNew = false;
 }
 
-// The chosen card is seen, however many there are; the page itself stays where it is.
+// The chosen card is seen, also one that is folded.
 function toChosen() {
-    const card = root.querySelector(".t-card:has(input:checked)");
-    if (!card) return;
-    const cards = card.parentElement;
-    cards.scrollLeft = card.offsetLeft - cards.offsetLeft - 12;
-    cards.scrollTop = card.offsetTop - cards.offsetTop - 12;
+    const fold = root.querySelector(".t-class:has(input:checked)");
+    if (fold) fold.open = true;
 }
 
-function showStart(busy = false) {
+function showStart() {
     const button = root.querySelector("[data-start]");
-    button.disabled = busy || !answer.right;
-    button.textContent = busy ? still.words.starting : still.words.start;
+    button.disabled = isStarting || !answer.right || ownAsked;
+    button.textContent = isStarting ? still.words.starting : still.words.start;
 }
 
 function showRewards() {
@@ -159,6 +163,7 @@ function showValues() {
         }
         showChanged(control, value);
     }
+    showWeights();
     for (const group of root.querySelectorAll("[data-group]"))
         group.classList.toggle("t-is-out", !answer.values[group.dataset.group]);
     const lines = root.querySelector("[data-trl]");
@@ -211,21 +216,32 @@ function showErrors() {
         place.append(box);
         place.hidden = false;
         document.getElementById(`t-${key}`)?.setAttribute("aria-invalid", "true");
-        for (let fold = place.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+        for (let fold = place.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+            // Of what was folded only what is wrong is shown: the rest comes with a click.
+            if (!fold.open) fold.classList.add("t-few");
+            fold.open = true;
+        }
+    }
+    for (const fold of root.querySelectorAll(".t-few")) {
+        if (fold.querySelector(".t-error:not([hidden])") || fold.contains(document.activeElement)) continue;
+        fold.classList.remove("t-few");
+        fold.open = false;
     }
 }
 
 function showNotice() {
     const place = slot("notice");
     const [kind, base] = Object.entries(state.base)[0];
-    const keys = [...state.changes.keys()];
-    place.hidden = kind === "preset" && !keys.length;
+    const own = state.own?.keys ?? [];
+    const keys = [...state.changes.keys()].filter((key) => !own.includes(key));
+    place.hidden = kind === "preset" && !state.changes.size;
     if (place.hidden) return;
     const from = { preset: still.words.from_preset, run: still.words.from_run, toml: still.words.from_file }[kind];
     let text = from.replace("{name}", kind === "toml" ? state.base.file : base);
+    if (own.length) text += still.words.with_own;
     if (keys.length) text += still.words.with_changes.replace("{keys}", keys.join(", "));
     place.querySelector("span").textContent = text;
-    place.querySelector("button").hidden = !keys.length;
+    place.querySelector("button").hidden = !state.changes.size;
 }
 
 // ---- answers
@@ -236,11 +252,16 @@ document.addEventListener("train", (event) => {
     clearTimeout(silence);
     if (found.kind === "checked") checked(found);
     if (found.kind === "broken") broken(found);
-    if (found.kind === "refused") refused(found);
+    if (found.kind === "refused") (isFirst ? firstRefused : refused)(found);
     if (found.kind === "looked") settle("looked", found.html, "[data-ask]");
     if (found.kind === "tried") settle("tried", found.html, "[data-try]");
+    if (found.kind === "owned") owned(found);
+    if (found.kind === "why") root.querySelector(`[data-reasons="${CSS.escape(String(found.why))}"] > div`).innerHTML = found.html;
     if (found.kind === "started") {
-        state.name = "";
+        isStarting = false;
+        if (isFirst) window.tourBegins();
+        else state.name = "";
+        showFirst(false);
         ask("check");
     }
 });
@@ -254,6 +275,7 @@ function checked(found) {
     if (!last) return;
     answer = found;
     show();
+    if (!found.settled && typing === null) ask("settle");
     const work = waiting;
     if (typing === null) waiting = [];
     if (typing === null) for (const each of work) each();
@@ -266,6 +288,7 @@ function lay(found) {
     const typed = root.querySelector("[data-typed]")?.value ?? "";
     still = found;
     root.innerHTML = still.html;
+    root.lang = still.language;
     root.querySelector("[data-typed]").value = typed;
     shape = "";
     rowsShown = "";
@@ -281,7 +304,24 @@ function broken(found) {
     unfit(found.verdict);
 }
 
+// The form is another matter: what it comes to is asked again, as the last question was not about it.
+function firstRefused(found) {
+    showFirst(false);
+    fillSlot("first", found.verdict);
+    ask("check");
+}
+
+function showFirst(busy) {
+    const button = root.querySelector("[data-first]");
+    isFirst = busy;
+    if (!button) return;
+    button.disabled = busy;
+    button.textContent = busy ? still.words.starting : still.words.see;
+    if (busy) fillSlot("first", "");
+}
+
 function refused(found) {
+    isStarting = false;
     if (!still) return;
     fillSlot("verdict", found.verdict);
     slot("verdict").scrollIntoView({ block: "nearest" });
@@ -306,6 +346,18 @@ function lookAgain() {
     busy("looked", "[data-ask]");
     ask("look");
 }
+
+// When a run would be done that is started now, in the server's time: said once, it would be wrong a minute later.
+function clock({ lasts, zone }) {
+    const at = (ms) => new Date(ms + zone * 60000).toISOString();
+    const [now, then] = [at(Date.now()), at(Date.now() + lasts * 1000)];
+    const [day, time] = [then.slice(0, 10), then.slice(11, 16)];
+    return now.startsWith(day) ? time : `${day} ${time}`;
+}
+
+setInterval(() => {
+    for (const place of root.querySelectorAll("[data-lasts]")) place.textContent = clock(place.dataset);
+}, 20000);
 
 function markFormer(isFormer) {
     const place = slot("looked");

@@ -10,7 +10,9 @@ root.addEventListener("input", (event) => {
         typedLines(control.value);
         return asked();
     }
+    if (control.matches("[data-slider]")) return slid(control);
     if (!control.dataset.key || control.type === "checkbox" || control.tagName === "SELECT") return;
+    if (control.dataset.key === "data.path") pathTyped = true;
     setTo(control.dataset.key, control.value, encoded(control.dataset.kind, control.value));
     asked();
 });
@@ -18,47 +20,89 @@ root.addEventListener("input", (event) => {
 root.addEventListener("change", async (event) => {
     const control = event.target;
     if (control.matches('[name="t-preset"]')) {
+        const mine = carried();
+        ownUnanswered(true);
+        ownAsked = Boolean(mine); // not started without them
         choose(control.value);
         ask("check");
-    } else if (control.matches("[data-load]")) await load(control);
-    else if (control.matches("[data-column]")) mapped(control.dataset.column, control.value);
+        if (mine) whenAnswered(() => ownRows(mine.path, mine));
+    } else if (control.matches("[data-choose]")) await chooseFile(control);
+    else if (control.matches("[data-load]")) await load(control);
+    else if (control.matches("[data-column]")) ownColumn(control.dataset.column, control.value) || mapped(control.dataset.column, control.value);
     else if (control.dataset.key && (control.type === "checkbox" || control.tagName === "SELECT")) {
         const shown = control.type === "checkbox" ? String(control.checked) : control.value;
         setTo(control.dataset.key, shown, shown);
+        if (/^reward\..*\.function$/.test(control.dataset.key)) otherFunction(control.dataset.key);
         ask("check");
-    }
+    } else if (control.matches("[data-choose-code]")) await chooseCode(control);
+    else if (control.matches("[data-component-text]")) componentText(control);
 });
 
 root.addEventListener("focusout", (event) => {
+    if (event.target.dataset.key === "data.path" && pathTyped) ownPath(event.target.value.trim());
     // While it was typed in, it was left alone.
     if (event.target.dataset.key && answer && typing === null) setTimeout(() => showValues());
 });
 
 root.addEventListener("click", (event) => {
+    const few = event.target.closest("summary")?.parentElement;
+    if (few?.classList.contains("t-few")) {
+        few.classList.remove("t-few");
+        return event.preventDefault();
+    }
     const button = event.target.closest("button");
     if (!button || !root.contains(button)) return;
-    const { fix, fits, undo, out, remove } = button.dataset;
-    if (fix) apply(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
+    const { fix, fits, undo, out, remove, instead, how } = button.dataset;
+    if (how) {
+        isStarting = true;
+        showStart();
+        ask("start", { how });
+    } else if (fix) apply(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
     else if (fits) apply(answer.fits[Number(fits)]);
     else if (undo) apply({ changes: [], undo: [undo] });
-    else if (out) leaveOut(out);
+    else if (instead) {
+        choose(instead);
+        ask("check");
+    } else if (out) leaveOut(out);
     else if (remove) whenAnswered(() => setComponents(answer.components.filter((_, place) => place !== Number(remove))));
-    else if ("add" in button.dataset) whenAnswered(add);
+    else if ("add" in button.dataset) whenAnswered(addChosen);
     else if ("undoAll" in button.dataset) {
         state.changes.clear();
+        state.own = null;
         ask("check");
     } else if ("copy" in button.dataset) copy(button);
+    else if ("paste" in button.dataset) paste();
+    else if ("codeLook" in button.dataset) lookAtCode(root.querySelector("[data-code-path]").value.trim());
+    else if ("addOwn" in button.dataset) whenAnswered(() => addComponent(button.dataset.addOwn));
+    else if ("ownBack" in button.dataset) ownBack();
     else if ("ask" in button.dataset) {
         busy("looked", "[data-ask]");
         ask("look", { ask: button.dataset.ask });
-    } else if ("try" in button.dataset) {
-        busy("tried", "[data-try]");
-        ask("attempt", { typed: root.querySelector("[data-typed]").value });
+    } else if ("try" in button.dataset) attempt();
+    else if ("own" in button.dataset) toData();
+    else if ("first" in button.dataset) {
+        showFirst(true); // of the preset as it is, whatever the form holds
+        ask("start", { base: { preset: button.dataset.first }, changes: [], name: "" });
     } else if ("start" in button.dataset) {
-        showStart(true);
+        isStarting = true;
+        showStart();
         ask("start");
     }
 });
+
+// A fold does not say that it was opened to what lies around it.
+root.addEventListener("toggle", (event) => {
+    const name = event.target.dataset.reasons;
+    if (name && event.target.open && !event.target.querySelector("div").innerHTML)
+        whenAnswered(() => ask("why", { why: name }));
+}, true);
+
+function toData() {
+    const part = root.querySelector('[data-part="data"]');
+    document.dispatchEvent(new CustomEvent("train-own"));
+    part.scrollIntoView({ block: "start" });
+    part.querySelector("input, select, button")?.focus({ preventScroll: true });
+}
 
 async function load(control) {
     const file = control.files[0];
@@ -79,6 +123,7 @@ function mapped(ours, theirs) {
 }
 
 function apply(way) {
+    if (state.own && way.undo.includes("data.path")) return ownBack();
     for (const key of way.undo) state.changes.delete(key);
     for (const change of way.changes) put(...split(change));
     document.activeElement?.blur();
@@ -98,12 +143,6 @@ function setComponents(components) {
     put(COMPONENTS, `[${components.join(", ")}]`);
     if (isBefore) state.changes.delete(COMPONENTS);
     ask("check");
-}
-
-function add() {
-    const name = root.querySelector("[data-add-function]").value;
-    const weight = root.querySelector("[data-add-weight]").value.trim() || "1";
-    setComponents([...answer.components, `{function = "${name}", weight = ${weight}}`]);
 }
 
 function typedLines(text) {

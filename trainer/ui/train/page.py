@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from trainer.data.files import SUFFIXES
 from trainer.text import Words
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, controls
+from trainer.ui.train import cards, components, controls
+from trainer.ui.train.cards import PresetCard
+from trainer.ui.train.form import FIRST
 
 
 def rendered(say: Words) -> str:
@@ -15,34 +20,66 @@ def rendered(say: Words) -> str:
         f'<button type="button" data-undo-all>{escape(say("train.undo_all"))}</button></p>'
     )
     main = _data(parts, say), _rewards(parts, say), _settings(parts, say)
+    found = cards.cards()
     return (
-        f'<div class="t-head">{element("h2", say("train.question"))}{element("p", cards.machine(say), "t-small")}</div>'
-        f'<fieldset class="t-cards"><legend>{escape(say("train.preset"))}</legend>'
-        f"{cards.rendered(cards.cards(), say)}</fieldset>{notice}"
+        f'{_first(found, say)}<div class="t-head">{element("h2", say("train.question"))}'
+        f"{element('p', cards.machine(say), 't-small')}</div>"
+        f'<fieldset class="t-presets"><legend>{escape(say("train.preset"))}</legend>'
+        f"{cards.rendered(found, say)}</fieldset>{notice}"
         f'<div class="t-split"><div class="t-main">{"".join(main)}</div>'
-        f'<div class="t-side">{_plan(say)}{_start(parts, say)}</div></div>'
+        f'<div class="t-side">{_start(parts, say)}{_plan(say)}</div></div>'
     )
 
 
-def _section(title: str, about: str, body: str) -> str:
+def _first(found: Sequence[PresetCard], say: Words) -> str:
+    """What this is for, and the two ways to begin: the preset that any machine trains, and one's own rows."""
+    name = next((card.info.name for card in found if card.info.name == FIRST and not card.info.problems), None)
+    own = f'<button type="button" class="t-way" data-own>{escape(say("train.own"))}</button>'
+    see = (
+        f'<button type="button" class="t-way t-go" data-first="{escape(name)}">{escape(say("train.see"))}</button>'
+        if name
+        else ""
+    )
+    return (
+        f'<section class="t-first">{element("p", say("train.lead"), "t-lead")}<div class="t-ways">{see}{own}</div>'
+        '<div data-slot="first"></div></section>'
+    )
+
+
+def _section(title: str, about: str, body: str, name: str = "") -> str:
     told = element("p", about, "t-small") if about else ""
-    return f'<section class="t-part">{element("h3", title)}{told}{body}</section>'
+    part = f' data-part="{name}"' if name else ""
+    return f'<section class="t-part"{part}>{element("h3", title)}{told}{body}</section>'
 
 
 def _data(parts: dict[str, str], say: Words) -> str:
     look = f'<button type="button" data-ask="look">{escape(say("train.look"))}</button>'
     body = (
-        f'<div class="t-fields">{parts["data"]}</div>{parts["data_more"]}'
-        f'<div class="t-actions">{look}</div><div class="t-looked" data-slot="looked"></div>'
+        f'{_choosing(say)}<div class="t-fields">{parts["data"]}</div>'
+        f'<div class="t-looked" data-slot="looked"></div><div class="t-actions">{look}</div>{parts["data_more"]}'
     )
-    return _section(say("train.data"), say("train.data_about"), body)
+    return _section(say("train.data"), say("train.data_about"), body, "data")
+
+
+def _choosing(say: Words) -> str:
+    """A file dropped or chosen, or rows pasted."""
+    accepted = ",".join(SUFFIXES)
+    pasted, hint = escape(say("own.paste")), escape(say("own.paste_hint"))
+    return (
+        f'<div class="t-drop" data-drop><p>{escape(say("own.drop"))}</p><div class="t-actions">'
+        f'<label class="t-link">{escape(say("own.choose"))}<input type="file" accept="{accepted}" data-choose></label>'
+        f'<details class="t-paste"><summary>{pasted}</summary>'
+        f'<textarea data-pasted rows="4" spellcheck="false" aria-label="{pasted}" placeholder="{hint}"></textarea>'
+        f'<button type="button" data-paste>{escape(say("own.take_pasted"))}</button></details></div>'
+        '<div data-slot="chosen" role="status"></div></div>'
+    )
 
 
 def _rewards(parts: dict[str, str], say: Words) -> str:
     typed = escape(say("train.try_typed"))
     body = (
         f'<div data-slot="rewards"></div><div class="t-error" id="t-reward-error" hidden></div>'
-        f"{parts['reward_add']}{parts['reward_more']}<h4>{escape(say('train.try_head'))}</h4>"
+        f"{components.adding(say)}{parts['reward_more']}<h4>{escape(say('train.try_head'))}</h4>"
         f'<p class="t-small">{escape(say("train.try_about"))}</p><div class="t-actions">'
         f'<textarea data-typed rows="2" maxlength="4000" aria-label="{typed}" placeholder="{typed}"></textarea>'
         f'<button type="button" data-try>{escape(say("train.try"))}</button></div>'
@@ -56,7 +93,11 @@ def _settings(parts: dict[str, str], say: Words) -> str:
         f'<details class="t-advanced"><summary><b>{escape(say("train.advanced"))}</b></summary>'
         f"{parts['advanced']}</details>"
     )
-    return _section(say("train.settings"), "", f'<div class="t-fields">{parts["basic"]}</div>{advanced}')
+    return (
+        f'<details class="t-part"><summary>{element("h3", say("train.settings"))}'
+        f"{element('span', say('train.settings_about'), 't-small')}</summary>"
+        f'<div class="t-fields">{parts["basic"]}</div>{advanced}</details>'
+    )
 
 
 def _plan(say: Words) -> str:
@@ -77,9 +118,10 @@ def _start(parts: dict[str, str], say: Words) -> str:
         f'<label class="t-link">{load}<input type="file" accept=".toml" data-load></label></div>'
     )
     body = (
-        f'{name}{parts["title"]}<div data-slot="verdict"></div>'
+        f'<div data-slot="verdict"></div>'
         f'<button type="button" class="t-start" data-start disabled>{escape(say("train.start"))}</button>'
-        f'<h4>{escape(say("train.command"))}</h4><pre class="t-pre" data-slot="command" tabindex="0"></pre>'
-        f'<p class="t-small" data-slot="note" role="status"></p>{files}'
+        f'{name}<p class="t-small" data-slot="note" role="status"></p>'
+        f'<details class="t-fold"><summary><b>{escape(say("train.command"))}</b></summary>'
+        f'<pre class="t-pre" data-slot="command" tabindex="0"></pre>{files}{parts["title"]}</details>'
     )
     return _section(say("train.start"), "", body)

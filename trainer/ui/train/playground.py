@@ -5,12 +5,14 @@ In a process of its own (aside.py): rewards are a person's code or hold a model.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from trainer.errors import Problem, SpecError
 from trainer.preflight import rewards as preflight
 from trainer.rewards import check
+from trainer.spec import Reward
 from trainer.text import Message, Words
 from trainer.text import forms as numbers
 from trainer.ui.elements import element, escape
@@ -38,7 +40,8 @@ def shown(form: Form, typed: Any, say: Words) -> str:
     # A local file is read there: JSON has no dates and no Decimal.
     given = rows.glanced(spec).rows if spec.data.path is None else None
     found = aside.run("trial", spec, {"rows": given, "tried": ROWS, "typed": own}, LIMIT_S)
-    return _verdict(found, say) + _table(found["tries"], say)
+    linear = None if any(each.components for each in spec.reward.components) else spec.reward
+    return _verdict(found, say) + _kinds(found["tries"], say) + _folded(_table(found["tries"], linear, say), say)
 
 
 def _verdict(found: dict[str, Any], say: Words) -> str:
@@ -51,20 +54,47 @@ def _verdict(found: dict[str, Any], say: Words) -> str:
     return f'<div class="g-wrong" role="status"><ul>{items}</ul></div>'
 
 
-def _table(tries: Sequence[dict[str, Any]], say: Words) -> str:
+def _kinds(tries: Sequence[dict[str, Any]], say: Words) -> str:
+    """What the right answer, an empty one and junk earn on the average; the script of the page keeps it true while
+    weights are moved."""
+    chips = []
+    for what in (check.TYPED, check.GOLD, "empty", "junk"):
+        paid = [one["reward"] for one in tries if one["what"] == what and one["reward"] is not None]
+        if paid:
+            mean = _number(sum(paid) / len(paid))
+            chips.append(f'<span>{escape(say(_key(what)))} <b data-mean="{what}">{escape(mean)}</b></span>')
+    return f'<p class="t-kinds">{"".join(chips)}</p>'
+
+
+def _folded(table: str, say: Words) -> str:
+    return f"<details><summary>{escape(say('train.try_all'))}</summary>{table}</details>"
+
+
+def _key(what: str) -> str:
+    return "train.try_typed_one" if what == check.TYPED else f"train.try_{what.replace(' ', '_')}"
+
+
+def _table(tries: Sequence[dict[str, Any]], linear: Reward | None, say: Words) -> str:
+    """linear: the reward where it is the weighted sum of the components that are shown."""
     names = list(tries[0]["components"]) if tries else []
     heads = [say("train.try_row"), say("train.try_answer"), say("train.try_reward"), *names]
     body = []
     for one in tries:
-        kind = say(
-            "train.try_typed_one" if one["what"] == check.TYPED else f"train.try_{one['what'].replace(' ', '_')}"
-        )
-        answer = f"{element('b', kind)} {escape(one['completion'][:80])}"
+        answer = f"{element('b', say(_key(one['what'])))} {escape(one['completion'][:80])}"
         cells = [str(one["row"]), None, _number(one["reward"]), *(_of(one, name, say) for name in names)]
         tds = "".join(f"<td>{answer}</td>" if cell is None else element("td", cell) for cell in cells)
-        body.append(f"<tr>{tds}</tr>")
+        values = "" if linear is None or one["failures"] else _values(one, linear)
+        body.append(f'<tr data-what="{one["what"]}"{values}>{tds}</tr>')
     head = "".join(element("th", name) for name in heads)
-    return f'<div class="t-scroll" tabindex="0"><table class="t-rows"><tr>{head}</tr>{"".join(body)}</table></div>'
+    divided = f' data-divide="{linear.divide_by}"' if linear is not None else ""
+    table = f'<table class="t-rows"{divided}><tr>{head}</tr>{"".join(body)}</table>'
+    return f'<div class="t-scroll" tabindex="0">{table}</div>'
+
+
+def _values(one: dict[str, Any], linear: Reward) -> str:
+    """Of each component before its weight, for the script of the page."""
+    found = [one["components"].get(each.title) for each in linear.components]
+    return f' data-values="{escape(json.dumps(found))}"'
 
 
 def _of(one: dict[str, Any], name: str, say: Words) -> str:

@@ -108,7 +108,8 @@ def _key(spec: RunSpec) -> Key:
     """All that the looks at the rows depend on."""
     asked = spec.model_dump_json(include={"data", "reward"})
     model = spec.model.name, spec.model.revision  # whose tokenizer drops tags
-    return asked, spec.run.seed, repr(spec.model.warm_start), model, tuple(_stamps(spec))
+    own = [stamp_of(leaf.file) for leaf in spec.reward.leaves() if leaf.file]  # which ask for columns
+    return asked, spec.run.seed, repr(spec.model.warm_start), model, (*_stamps(spec), *own)
 
 
 def _stamps(spec: RunSpec) -> Iterator[Stamp]:

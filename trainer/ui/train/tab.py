@@ -19,16 +19,24 @@ from trainer.errors import Problem, TrainerError, WorkError
 from trainer.text import Words, words
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
-from trainer.ui.train import actions, data, playground, views
+from trainer.ui.train import actions, cards, components, data, own, playground, views
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
 
-_FILES = ("chosen.js", "form.js", "hands.js")
+_FILES = ("chosen.js", "form.js", "own.js", "rewards.js", "hands.js")
 _SCRIPT = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES)
+# Until the form is there, as the frame of the page before it (ui/opening.py).
+_BONE = '<i class="g-bone g-bone-card"></i>'
+_BONES = f'<div class="g-open-cards" aria-hidden="true">{_BONE * 3}</div>'
 # An answer that arrived goes to the script of the form.
 _PASSED_ON = """
 watch("value", () => document.dispatchEvent(new CustomEvent("train", { detail: props.value })));
 """
+# Before the page was told its language it is that of its opening (ui/opening.py): else the form would be made twice.
+_SPOKEN = """(language, form) => {
+    const opening = !window.pageOpened && document.getElementById("g-opening");
+    return [opening ? opening.lang : language, form];
+}"""
 # The form may not be there yet: it looks for a change when it is made.
 _CHANGED = """(change) => {
     window.trainChange = change;
@@ -43,11 +51,14 @@ class TrainTab(Tab):
     def __init__(self, labels: Labels) -> None:
         super().__init__()
         with labels.make(gr.Tab, words={"label": "tab.train"}, id="train") as self.tab:
-            self.form = gr.HTML("", html_template='<div class="t-root"></div>', js_on_load=_SCRIPT)
+            self.form = gr.HTML("", html_template=f'<div class="t-root">{_BONES}</div>', js_on_load=_SCRIPT)
             hidden: dict[str, Any] = {"html_template": "", "js_on_load": _PASSED_ON, "elem_classes": "t-answer"}
             self.answer = gr.HTML("", **hidden)
+            self.settled = gr.HTML("", **hidden)
             self.looked = gr.HTML("", **hidden)
             self.tried = gr.HTML("", **hidden)
+            self.owned = gr.HTML("", **hidden)
+            self.told = gr.HTML("", **hidden)
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
         return {}
@@ -55,27 +66,26 @@ class TrainTab(Tab):
     def wire(self, frame: Frame) -> None:
         asked, quiet = [frame.language, self.form], frame.quiet
         last: dict[str, Any] = {"trigger_mode": "always_last", **quiet}
-        gr.on([self.form.input, self.tab.select], self.checked, asked, self.answer, api_name="check", **last)
+        first = {"js": _SPOKEN, **last}
+        gr.on([self.form.input, self.tab.select], self.checked, asked, self.answer, api_name="check", **first)
         frame.language.change(self.checked, asked, self.answer, api_name=False, **frame.beside)
-        self.form.look(self.look, asked, self.looked, api_name="look", **last)
+        self.form.settle(self.settle, asked, self.settled, api_name="settle", **first)
+        self.form.look(self.look, asked, self.looked, api_name="look", **first)
         self.form.attempt(self.attempt, asked, self.tried, api_name="attempt", **last)
+        self.form.own(self.own, asked, self.owned, api_name="own", **last)
+        self.form.why(self.why, asked, self.told, api_name="why", **last)
         self.form.start(self.started, asked, [self.answer, frame.here, frame.run], api_name="start", **quiet)
         frame.change.change(None, frame.change, None, js=_CHANGED, queue=False)
 
     @staticmethod
     def checked(language: str, text: str) -> str:
         """What the form comes to; with all words and controls where the browser has those of another language."""
-        say = words(language)
-        kind, sent = "checked", dict[str, Any]()
-        try:
-            form, sent = forms.read(text)
-            found = views.answer(actions.check(form), say)
-        except Exception as error:
-            # Without an answer the page would go on with the one before, of other settings.
-            kind, found = "broken", {"verdict": _refused(error, say)}
-        if sent.get("have") != say.language:
-            found["still"] = views.still(say)
-        return _sent({"kind": kind, **_echo(sent), **found})
+        return _checked(language, text, actions.check)
+
+    @staticmethod
+    def settle(language: str, text: str) -> str:
+        """The same, when what takes a moment is known too."""
+        return _checked(language, text, actions.settle)
 
     @staticmethod
     def started(language: str, text: str) -> list[Any]:
@@ -83,14 +93,17 @@ class TrainTab(Tab):
         say, sent = words(language), dict[str, Any]()
         try:
             form, sent = forms.read(text, must_be_there=True)
-            run = actions.start(form)
+            run = actions.start(form, sent.get("how"))
+        except actions.Beside as found:
+            asking = views.beside(found.names, say)
+            return [_sent({"kind": "refused", **_echo(sent), "verdict": asking}), gr.skip(), gr.skip()]
         except Exception as error:  # the button would stay as it is while a run starts
             return [
                 _sent({"kind": "refused", **_echo(sent), "verdict": _refused(error, say)}),
                 gr.skip(),
                 gr.skip(),
             ]
-        gr.Info(say("train.started", name=run.name), duration=5)
+        gr.Info(say("train.waits" if sent.get("how") == "queue" else "train.started", name=run.name), duration=5)
         return [_sent({"kind": "started", **_echo(sent), "run": run.name}), "live", run.name]
 
     @staticmethod
@@ -99,9 +112,43 @@ class TrainTab(Tab):
         return _shown("looked", language, text, lambda form, sent, say: data.shown(form, sent.get("ask"), say))
 
     @staticmethod
+    def own(language: str, text: str) -> str:
+        """All changes that come with rows of one's own, or why there are none."""
+        say, sent = words(language), dict[str, Any]()
+        try:
+            form, sent = forms.read(text, must_be_there=True)
+            if "code" in sent:
+                html = components.of_file(str(sent["code"]), say)
+                return _sent({"kind": "owned", **_echo(sent), "code": html})
+            asked = {str(ours): str(theirs) for ours, theirs in dict(sent.get("columns") or {}).items()}
+            found: dict[str, Any] = {"changes": own.chosen(form, str(sent.get("path", "")), asked).changes}
+        except Exception as error:  # the button would stay grey
+            found = {"code" if "code" in sent else "html": _refused(error, say, a_start=False)}
+        return _sent({"kind": "owned", "path": sent.get("path"), **_echo(sent), **found})
+
+    @staticmethod
+    def why(language: str, text: str) -> str:
+        """The reasons of a preset's values."""
+        return _shown("why", language, text, lambda form, sent, say: cards.reasons(sent.get("why")))
+
+    @staticmethod
     def attempt(language: str, text: str) -> str:
         """The rewards on some rows."""
         return _shown("tried", language, text, lambda form, sent, say: playground.shown(form, sent.get("typed"), say))
+
+
+def _checked(language: str, text: str, look: Callable[[Form], actions.Checked]) -> str:
+    say = words(language)
+    kind, sent = "checked", dict[str, Any]()
+    try:
+        form, sent = forms.read(text)
+        found = views.answer(look(form), say)
+    except Exception as error:
+        # Without an answer the page would go on with the one before, of other settings.
+        kind, found = "broken", {"verdict": _refused(error, say)}
+    if sent.get("have") != say.language:
+        found["still"] = views.still(say)
+    return _sent({"kind": kind, **_echo(sent), **found})
 
 
 def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, Any], Words], str]) -> str:
@@ -112,15 +159,15 @@ def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, 
         found = show(form, sent, say)
     except Exception as error:  # the panel would stay grey
         found = _refused(error, say)
-    return _sent({"kind": kind, **_echo(sent), "html": found})
+    return _sent({"kind": kind, **_echo(sent), "why": sent.get("why"), "html": found})
 
 
-def _refused(error: Exception, say: Words) -> str:
+def _refused(error: Exception, say: Words, a_start: bool = True) -> str:
     """What is wrong; of a fault of ours its last line, and all of it in the server's log."""
     if not isinstance(error, TrainerError):
         traceback.print_exception(error)
         error = WorkError(Problem("page.fault", said=f"{type(error).__name__}: {error}"[:300]))
-    return views.refused(error, say)
+    return views.refused(error, say, a_start)
 
 
 def _echo(sent: dict[str, Any]) -> dict[str, int]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from trainer import presets
 from trainer.errors import Problem, Said, TrainerError
 from trainer.plan import MemoryPart, RunPlan, card
+from trainer.plan.duration import Duration
+from trainer.preflight import machine
 from trainer.presets import explain
 from trainer.text import Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, controls, fields, fixes, labels, page, toml
+from trainer.ui.train import cards, fields, fixes, labels, page, toml
+from trainer.ui.train import components as rewards
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
 from trainer.ui.train.fixes import Way
@@ -45,8 +49,10 @@ def still(say: Words) -> dict[str, Any]:
 
 # Words the script puts in by itself.
 _SCRIPT_WORDS = (
-    "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo", "undo_empty",
-    "changed_one", "changed_many", "silent", "too_large", "former_rows",
+    "see", "with_own",
+    "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo",
+    "undo_empty", "changed_one", "changed_many", "silent", "too_large", "former_rows", "sending", "not_sent",
+    "file_large", "pasted",
 )  # fmt: skip
 
 
@@ -65,7 +71,7 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "trl_before": trl_before,
         "components": [_inline(component) for component in components],
         "components_before": [_inline(component) for component in _components(checked.base)],
-        "rewards": controls.rewards(components, say),
+        "rewards": rewards.rendered(components, say),
         "shape": _shape(components),
         "built": checked.is_built,
         "errors": [{"where": one.where, "html": html}
@@ -74,6 +80,7 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "ways": [[_sent(way) for way in of_one] for of_one in ways],
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
         "right": not checked.problems,
+        "settled": checked.is_settled or bool(checked.problems),
         "plan": plan(checked, say),
         "command": checked.command,
         "note": say("train.command_file", file=checked.toml_name) if checked.form.kind != "preset" else "",
@@ -104,7 +111,7 @@ def _columns(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _shape(components: Any) -> Any:
     """Changes when controls have to be made anew."""
-    return [[one.get("function"), one.get("name"), _shape(one.get("components") or [])]
+    return [[one.get("function"), one.get("file"), one.get("name"), _shape(one.get("components") or [])]
             for one in components if isinstance(one, dict)]  # fmt: skip
 
 
@@ -133,17 +140,37 @@ def readiness(checked: Checked, ways: list[list[Way]], say: Words) -> str:
     """What stands above Start: that it can start, or why not and what would fix it."""
     count = len(checked.problems)
     if not count:
-        return elements.notice(say("train.ready", name=checked.next_name))
+        return elements.notice(say("train.ready" if checked.is_settled else "train.checking", name=checked.next_name))
     htmls = _errors(checked, ways, say)
-    return _problems(_counted(count, checked.held_back, say), [one.said(say).where for one in checked.problems], htmls)
+    places = [one.said(say).where for one in checked.problems]
+    return _problems(_counted(count, checked.held_back, say), places, htmls, _instead(checked, say))
 
 
-def refused(error: TrainerError, say: Words) -> str:
-    """Why something was not done."""
+def _instead(checked: Checked, say: Words) -> str:
+    """A preset that any machine trains, where this one lacks the GPU that the settings ask for."""
+    lacks_gpu = any(problem.key in machine.WITHOUT_GPU for problem in checked.problems)
+    if not lacks_gpu or checked.form.base == forms.FIRST or forms.first().base != forms.FIRST:
+        return ""
+    label = escape(say("train.instead", preset=forms.FIRST))
+    return f'<p><button type="button" class="t-fix" data-instead="{forms.FIRST}">{label}</button></p>'
+
+
+def refused(error: TrainerError, say: Words, a_start: bool = True) -> str:
+    """Why something was not done. a_start: a run cannot be started because of it."""
     found = [problem.said(say) for problem in error.problems]
     htmls = [_error(one.what, one.fix, "", say) for one in found]
-    sentence = _counted(len(found), isinstance(error, forms.HeldBack), say)
+    sentence = _counted(len(found), isinstance(error, forms.HeldBack), say) if a_start else ""
     return _problems(sentence, [one.where for one in found], htmls)
+
+
+def beside(names: Sequence[str], say: Words) -> str:
+    """Others train on the same device: what is to happen?"""
+    buttons = "".join(
+        f'<button type="button" class="t-fix" data-how="{how}">{escape(say(f"train.how_{how}"))}</button>'
+        for how in ("queue", "beside")
+    )
+    asked = element("p", say("train.beside", names=names))
+    return f'<div class="g-wrong" role="alert">{asked}<div>{buttons}</div></div>'
 
 
 def _counted(count: int, is_least: bool, say: Words) -> str:
@@ -151,9 +178,10 @@ def _counted(count: int, is_least: bool, say: Words) -> str:
     return say(f"train.problems_{least}{'one' if count == 1 else 'many'}", count=count)
 
 
-def _problems(sentence: str, places: Sequence[str], htmls: Sequence[str]) -> str:
+def _problems(sentence: str, places: Sequence[str], htmls: Sequence[str], first: str = "") -> str:
+    """first: HTML of a way out of all of them."""
     items = [f"<li>{element('b', place)} {html}</li>" for place, html in zip(places, htmls, strict=True)]
-    return f'<div class="g-wrong" role="alert">{element("p", sentence)}<ul>{"".join(items)}</ul></div>'
+    return f'<div class="g-wrong" role="alert">{element("p", sentence)}{first}<ul>{"".join(items)}</ul></div>'
 
 
 def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
@@ -203,17 +231,32 @@ def plan(checked: Checked, say: Words) -> str:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
     if made.optimizer_steps is None:
         pieces.append(element("p", say("train.steps_unknown"), "t-small"))
-    if checked.form.kind == "preset":
-        measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
-        told = say("train.measured_as", measured=measured) if measured else say("train.not_measured")
-        pieces.append(element("p", told, "t-small"))
+    pieces.append(lasting(checked.lasts, say, time.time()))
+    measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
+    if checked.form.kind == "preset" and measured:
+        pieces.append(element("p", say("train.measured_as", measured=measured), "t-small"))
     pieces += [_memory(made, say), _fitting(made, say)]
     if made.warnings:
         shown = "".join(element("li", say.said(warning)) for warning in made.warnings)
         pieces.append(f"{element('h4', say('train.warnings'))}<ul class='t-list'>{shown}</ul>")
     return "".join(pieces) + elements.folded(
-        say("train.card"), card.render(checked.spec, made, say) if checked.spec else ""
+        say("train.card"), card.render(checked.spec, made, say, checked.lasts, time.time()) if checked.spec else ""
     )
+
+
+def lasting(lasts: Duration | None, say: Words, now: float) -> str:
+    """Seconds a step, the whole of it, when it would be done, and where the number is from."""
+    if lasts is None:
+        return element("p", say("train.time_unknown"), "t-small")
+    if lasts.total_s is None:
+        told = element("b", say("train.time_step", step=lasts.step_s))
+    else:
+        told = element("b", say("train.time_all", step=lasts.step_s, total=lasts.total_s))
+        if lasts.gb is None:  # the script sets the clock on while the page stands open
+            clock, zone = numbers.moment(now + lasts.total_s, now), time.localtime(now).tm_gmtoff // 60
+            shown = f'<time data-lasts="{lasts.total_s:.0f}" data-zone="{zone}">{clock}</time>'
+            told += ", " + escape(say("plan.duration.done", clock=clock)).replace(clock, shown)
+    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>'
 
 
 def _numbers(made: RunPlan, say: Words) -> str:

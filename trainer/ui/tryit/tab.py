@@ -89,7 +89,8 @@ class TryItTab(Tab):
     def _chat(self) -> None:
         make = self.labels.make
         self.title = gr.HTML()
-        self.talk = gr.HTML(elem_classes="try-chat", autoscroll=True)
+        # Without a height of its own Gradio would scroll the page to its end instead.
+        self.talk = gr.HTML(elem_classes="try-chat", max_height=448, autoscroll=True)
         given = {"label": "tryit.chat.box", "placeholder": "tryit.chat.hint"}
         self.message = make(gr.Textbox, words=given, lines=1, max_lines=6, max_length=MOST_TEXT)
         with gr.Row(elem_classes="g-actions"):

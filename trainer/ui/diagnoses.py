@@ -1,7 +1,7 @@
-"""Diagnoses of runs, made in the background and kept until the run has gone on. No gradio.
+"""Diagnoses of runs, made in the background and kept until the run has gone on; Live and Health show the same one.
 
 The rules look at the whole history: of 100,000 steps they take seconds, far longer than a tick may. So a thread reads
-with followers of its own, and the page shows the newest diagnosis there is.
+with followers of its own, and the page shows the newest diagnosis there is. No gradio.
 """
 
 from __future__ import annotations
@@ -97,12 +97,13 @@ class Diagnoses:
         self._one = threading.Lock()  # one diagnosis at a time: they share the processor with the ticks
         self._watched: OrderedDict[tuple[str, int], _Watched] = OrderedDict()
 
-    def newest(self, rundir: RunDir) -> Diagnosis | None:
-        """The newest diagnosis there is; None while the first one is made. Sees to it that it does not grow old."""
+    def newest(self, rundir: RunDir, ended: bool = False) -> Diagnosis | None:
+        """The newest diagnosis there is; None while the first one is made. Sees to it that it does not grow old: of a
+        run that has `ended` at once."""
         with self._lock:
             watched = self._watch(rundir)
             mark = _mark(rundir)
-            rest = max(EVERY_S, SHARE * watched.took)
+            rest = 0.0 if ended else max(EVERY_S, SHARE * watched.took)
             old = watched.mark != mark and (watched.found is None or time.monotonic() - watched.at >= rest)
             if old and watched.thread is None:
                 watched.thread = threading.Thread(

@@ -11,8 +11,8 @@ from trainer.machine.gpu_models import gpu_model_named
 from trainer.memory import Load, shapes, weights_gib
 from trainer.memory.formats import Format
 from trainer.plan import batch_of, memory_load
+from trainer.plan.bandwidth_floor import REACHED, floor
 from trainer.plan.estimate import Machine
-from trainer.report.bandwidth_floor import REACHED, floor
 
 GIB = 2**30
 

@@ -32,19 +32,24 @@ def floor(load: Load, card: GpuModel, prompt_tokens: float, new_tokens: float, r
     """For `rows` sequences (None: all that the run generates at once) of `prompt_tokens`, `new_tokens` each."""
     rows = rows or load.generation_rows
     context = prompt_tokens + new_tokens / 2
-    weights = weights_gib(load) - _unread_gib(load, rows)
-    cache = rows * load.shape.kv_values(round(context)) * load.compute_bytes / GIB
+    weights, cache = read_gib(load, rows, context)
     decoding = new_tokens * (weights + cache) * GIB / (card.bandwidth_gb_s * 1e9)
-    each = 2 * _active_params(load) / (card.tflops * 1e12 * REACHED)
+    each = 2 * active_params(load) / (card.tflops * 1e12 * REACHED)
     return Floor(
-        seconds=decoding + rows * prompt_tokens * 2 * _active_params(load) / (card.tflops * 1e12),
+        seconds=decoding + rows * prompt_tokens * 2 * active_params(load) / (card.tflops * 1e12),
         without_cache_s=rows * new_tokens * context * each,
         weight_gib=weights,
         cache_gib=cache,
     )
 
 
-def _active_params(load: Load) -> int:
+def read_gib(load: Load, rows: int, context: float) -> tuple[float, float]:
+    """What is read for one more token of `rows` sequences that have `context` tokens: (weights, cache)."""
+    cache = rows * load.shape.kv_values(round(context)) * load.compute_bytes / GIB
+    return weights_gib(load) - _unread_gib(load, rows), cache
+
+
+def active_params(load: Load) -> int:
     """Weights every token is multiplied with: of the experts those it passes through, no vision tower, no embeddings.
 
     The output embedding is only needed for the last token of a sequence.
