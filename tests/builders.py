@@ -6,6 +6,8 @@ No test module imports another one: what two of them need is here, or in the con
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -270,3 +272,14 @@ def seal(folder: Path, *names: str, **facts: Any) -> None:
     del manifest[checkpoints.SEAL]
     written = manifest | {checkpoints.SEAL: checkpoints._seal(manifest)}
     (folder / checkpoints.MANIFEST).write_text(json.dumps(written, indent=1), "utf-8")
+
+
+def bound(path: Path) -> None:
+    """A socket at that place."""
+    here = Path.cwd()
+    os.chdir(path.parent)  # the name of a socket may be 107 bytes long
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import bound
 from trainer import launch
 from trainer.data import chat_template, files
 from trainer.engine import builtin
@@ -28,16 +28,6 @@ from trainer.spec import RunSpec
 from trainer.wandb_import import exported_files
 
 Spoil = Callable[[Path], object]
-
-
-def bound(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket may be 107 bytes long
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(path.name)
-    finally:
-        os.chdir(here)
 
 
 ODD: dict[str, Spoil] = {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.builders import finished, publish
+from tests.builders import bound, finished, publish
 from trainer import launch
 from trainer.console import lines
 from trainer.console.commands import runs as console
@@ -42,16 +41,6 @@ Spoil = Callable[[Path], object]
 
 def circle(path: Path) -> None:
     path.symlink_to(path.name)
-
-
-def bound(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket may be 107 bytes long
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(path.name)
-    finally:
-        os.chdir(here)
 
 
 def linked_pipe(path: Path) -> None:
