@@ -34,9 +34,12 @@ ui: env
 test: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m tools.setup_unsloth_cpu
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
+	@# Unsloth comes over the network while mypy reads.
+	@$(BIN)/python -m tools.setup_unsloth_cpu & unsloth=$$!; \
+	echo "$(BIN)/mypy"; $(BIN)/mypy; typed=$$?; \
+	wait $$unsloth && exit $$typed
+	@# The tests start hundreds of processes: where this variable is set, each of them would compile the sources anew.
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
 
 format: env
 	$(BIN)/ruff check --fix .

@@ -224,6 +224,7 @@ def tiny_trainer(
     wrapper: ComponentRewardWrapper | None = None,
     peft_config: Any = None,
     model: Any = None,
+    advantage: str = "group_mean",
     **changes: Any,
 ) -> tuple[Any, Recorder]:
     """A CustomGRPOTrainer on the tiny model and the observer that watches it; `changes` go to GRPOConfig."""
@@ -261,6 +262,7 @@ def tiny_trainer(
         peft_config=peft_config,
         spans=spans,
         observer=recorder,
+        advantage=advantage,
     )
     return trainer, recorder
 
@@ -283,3 +285,11 @@ def bound(path: Path) -> None:
             made.bind(path.name)
     finally:
         os.chdir(here)
+
+
+def smollm2() -> Path:
+    """Folder of the pretrained built-in model; fetched and made where the cache does not have it yet."""
+    from trainer import presets
+    from trainer.engine import builtin
+
+    return builtin.ensure(presets.load("smollm2"))

@@ -26,12 +26,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # These first, and so on: a file that takes minutes must not be the last one to be started. `make test` tells xdist to
 # keep the order; by itself it begins with the files of the most tests.
 LONGEST = (
-    "tests/e2e/browser/",
-    "tests/e2e/",
+    "tests/e2e/test_contest.py",
+    "tests/e2e/test_headless.py",
     "tests/unsloth_cpu/",
+    "tests/e2e/browser/test_accessible.py",
+    "tests/e2e/test_korean_page.py",
+    "tests/e2e/",
     "tests/tryit/",
-    "tests/mirrors/",
     "tests/ui/tryit/",
+    "tests/ui/test_probes.py",
+    "tests/mirrors/",
+    "tests/rewards/test_pool.py",
+    "tests/grpo/",
+    "tests/ui/",
 )
 
 
@@ -103,10 +110,15 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., launch.Work
 
 
 @pytest.fixture(scope="session")
-def warm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def warm_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The socket of a process that holds torch and TRL (tests/warm.py); made when a test first asks for it."""
-    with warming.process(tmp_path_factory.mktemp("warm") / "socket") as path:
-        yield path
+    return warming.shared(tmp_path_factory.getbasetemp(), "warm")
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """The same with Gradio: its import is most of what the start of a page costs. A file that wants none says None."""
+    return warming.shared(tmp_path_factory.getbasetemp(), "pages", "gradio")
 
 
 @pytest.fixture

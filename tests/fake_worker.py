@@ -41,7 +41,10 @@ def main(path: str, character: str) -> int:
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     spawn.let_signals_through()
-    with launch.hold_lock(rundir, 20), EventWriter(rundir.events, rundir.newest_attempt()) as events:
+    with (
+        launch.hold_lock(rundir, float(os.environ.get("FAKE_WORKER_WAIT_S", "20"))),
+        EventWriter(rundir.events, rundir.newest_attempt()) as events,
+    ):
         done = state_of(rundir).last_step
         resumed = f"checkpoint-{done}" if done else None
         who: dict[str, Any] = {**Identity.mine().stored(), **notes.place(rundir.path)}

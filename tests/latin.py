@@ -14,10 +14,11 @@ from typing import Any
 from trainer.errors import Problem
 from trainer.text import Message, words
 
-# Texts of models, of data, of a log and of the code; a drawing's numbers.
+# Texts of models, of data, of a log and of the code, titles of papers; a drawing's numbers.
 FOREIGN_TAGS = frozenset({"pre", "script", "style", "iframe", "textarea", "select", "datalist"})
 FOREIGN_CLASSES = frozenset({
-    "gg-text", "gg-prompt", "gg-short", "try-text", "t-prompt", "t-rows", "r-completion", "r-prompt", "g-log",
+    "gg-text", "gg-prompt", "gg-short", "try-text", "t-prompt", "t-rows", "t-papers",
+    "r-completion", "r-prompt", "g-log",
 })  # fmt: skip
 READ = ("title", "aria-label", "placeholder", "alt", "label")  # attributes a person is shown, or a screen reader reads
 INLINE = frozenset({"b", "i", "em", "strong", "small", "a", "u", "mark"})

@@ -46,6 +46,8 @@ def test_help_imports_nothing_but_the_parser() -> None:
         ["--resume", "tiny-1"],
         ["--headless", "--resume", "tiny-1", "--set", "optim.max_steps=3"],
         ["--dry-run", "--resume", "tiny-1"],
+        ["--headless", "--resume", "tiny-1", "--recipe", "dapo"],
+        ["--recipe", "dapo"],
         ["--headless", "--preset", "tiny", "--checkpoint", "best"],
         ["--unknown"],
     ],
@@ -72,6 +74,8 @@ def test_all_problems_of_a_preset_are_told_and_nothing_is_written(capsys: Captur
     [
         ["--headless", "--preset", "no-such-preset"],
         ["--headless", "--preset", "/no/such/file.toml"],
+        ["--headless", "--preset", "tiny", "--recipe", "no-such-recipe"],
+        ["--dry-run", "--preset", "gspo", "--recipe", "dapo"],
         ["--headless", "--preset", "tiny", "--set", "data.path=/no/such/file.jsonl"],
         ["--headless", "--preset", "tiny", "--name", "../up"],
         ["--headless", "--resume", "no-such-run"],

@@ -9,12 +9,14 @@ would have had, leads a session of its own, and runs the module as `python -m` d
 The product knows nothing of it, and only tests that ask for the fixture `warm` are served, and the pages of
 tests/e2e/browser; the runs of a module's fixtures (`whole` in tests/e2e) and all others start as they do for everybody.
 `python -m tests.warm app ARGUMENTS` is `python app.py ARGUMENTS` with workers from the warm process, and
-`python -m tests.warm MODULE` holds what that module imports instead of LIBRARIES.
+`python -m tests.warm MODULE` holds what that module imports instead of LIBRARIES: `gradio` for the pages of most tests
+(the fixture `pages`). The tests that run side by side share them (`shared`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 SOCKET = "ONEGRPO_WARM"
+OWNER = "ONEGRPO_WARM_OWNER"  # pid of the process it must not outlive
 PROJECT = Path(__file__).resolve().parents[1]
 MODULES = {
     "trainer.worker",
@@ -53,9 +56,11 @@ LIBRARIES = (
 class Forked(subprocess.Popen[bytes]):
     """What `subprocess.Popen` says of a child, of one that the warm process forked."""
 
-    def __init__(self, arguments: Sequence[str], out: int, cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], out: int, cwd: Path, env: Mapping[str, str], warm: str | Path | None = None
+    ) -> None:
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.connect(os.environ[SOCKET])
+        self._server.connect(str(warm or os.environ[SOCKET]))
         self._ended = threading.Lock()
         self.args, self.returncode = list(arguments), None
         self.stdin = self.stdout = self.stderr = None
@@ -110,15 +115,39 @@ def asking() -> Any:
 @contextlib.contextmanager
 def process(path: Path, *modules: str) -> Iterator[Path]:
     """A warm process that listens on this socket; with what these modules import, or LIBRARIES."""
+    with _begun(path, modules, owner=os.getpid()) as begun:
+        yield path
+        begun.kill()
+
+
+def shared(folder: Path, name: str, *modules: str) -> Path:
+    """The socket of one for all tests that run side by side, in the session's folder; begun when it is first asked for.
+
+    It ends with the process that owns the session: xdist's, whose workers may end one after the other.
+    """
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    path = (folder.parent if is_one_of_several else folder) / name
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _SHARED.append(_begun(path, modules, owner=os.getppid() if is_one_of_several else os.getpid()))
+    return path
+
+
+_SHARED: list[subprocess.Popen[bytes]] = []  # those that this process has begun; a Popen that is forgotten complains
+
+
+def _begun(path: Path, modules: Sequence[str], owner: int) -> subprocess.Popen[bytes]:
     from trainer.machine import spawn
 
-    own = {**os.environ, **spawn.ENVIRONMENT, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GRADIO_")} | spawn.ENVIRONMENT
+    own |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "GRADIO_ANALYTICS_ENABLED": "False"}
+    own |= {SOCKET: str(path), OWNER: str(owner)}
     command = [sys.executable, "-m", "tests.warm", *modules]
-    with subprocess.Popen(command, env=own | {SOCKET: str(path)}, cwd=PROJECT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert b"warm\n" in process.stdout  # read until then: the libraries have their own to say
-        yield path
-        process.kill()
+    begun = subprocess.Popen(command, env=own, cwd=PROJECT, stdout=subprocess.PIPE)
+    assert begun.stdout is not None
+    assert b"warm\n" in begun.stdout  # read until then: the libraries have their own to say
+    return begun
 
 
 def app(environment: Mapping[str, str], *arguments: str) -> list[str]:
@@ -135,7 +164,7 @@ def install() -> None:
 
 
 def serve(path: str) -> dict[str, Any]:
-    """Listen until the parent is gone. Returns in a forked child only: what it is to be."""
+    """Listen until the owner is gone. Returns in a forked child only: what it is to be."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     listening = socket.socket(socket.AF_UNIX)
@@ -144,7 +173,7 @@ def serve(path: str) -> dict[str, Any]:
     print("warm", flush=True)
     children: dict[int, socket.socket] = {}
     listening.settimeout(0.02)
-    while os.getppid() != 1:
+    while _is_there(int(os.environ[OWNER])):
         _reap(children)
         try:
             asking, _ = listening.accept()
@@ -165,6 +194,13 @@ def serve(path: str) -> dict[str, Any]:
         os.close(files[0])
         children[pid] = asking
     raise SystemExit
+
+
+def _is_there(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def _reap(children: dict[int, socket.socket]) -> None:
@@ -188,7 +224,8 @@ def become(arguments: Iterable[str], cwd: str, env: dict[str, str], held: list[i
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - as PYTHONUNBUFFERED has it
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    install()
+    if SOCKET in os.environ:
+        install()
     module, *rest = arguments
     sys.argv = [module, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -110,7 +110,7 @@ def texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def served(folder: Path) -> Iterator[World]:
+def served(folder: Path, pages: Path | None) -> Iterator[World]:
     """A server on this folder, ended afterwards."""
     (folder / "outputs").mkdir()
     files = {**_data_files(folder), **_reward_files(folder)}
@@ -120,7 +120,7 @@ def served(folder: Path) -> Iterator[World]:
         **{"UNSLOTH_LLAMA_CPP_PATH": str(folder), "HF_TOKEN": "", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)},
     }
     with _somebody(folder / "outputs" / "going"):
-        server = start_server(folder, **environment)
+        server = start_server(folder, pages, **environment)
         yield World(server, files)
         end_server(server)
 

@@ -22,7 +22,7 @@ from trainer.run.rundir import RunDir
 
 pytestmark = pytest.mark.usefixtures("warm")
 SMALL = [
-    "optim.per_device_train_batch_size=128",  # steps that take long enough to ask for something in between
+    "optim.per_device_train_batch_size=64",  # steps that take long enough to ask for something in between
     "data.max_rows=20",
     "eval.max_rows=16",
     "log.heartbeat_s=0.5",

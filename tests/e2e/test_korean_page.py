@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +61,7 @@ SETTINGS = {
     "a split without a dataset": ("data.eval_split=test", "data.eval_path="),
     "missing file": ("data.path=/nowhere/x.jsonl",),
     "pass@k of too few answers": ("eval.pass_at=[8]", "eval.samples=2"),
-    "eval without rows": ("data.eval_path=", "eval.eval_steps=5"),
+    "answers without rows": ("data.eval_path=", "eval.answers=true"),
     "clip range": ("grpo.epsilon=0.3", "grpo.epsilon_high=0.1"),
     "no such optimizer": ("optim.optim=adamm",),
     "an argument of TRL that has a key": ("trl.beta=0.1",),
@@ -206,8 +207,8 @@ RUNS: dict[str, Ask] = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    yield from served(tmp_path_factory.mktemp("korean"))
+def world(tmp_path_factory: pytest.TempPathFactory, pages: Path | None) -> Iterator[World]:
+    yield from served(tmp_path_factory.mktemp("korean"), pages)
 
 
 def test_no_english_sentence_is_left_on_the_korean_page(world: World) -> None:

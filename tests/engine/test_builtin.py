@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainer import presets
 from trainer.engine import builtin
-from trainer.memory.shapes import BUILTIN_CONFIGS
+from trainer.memory.shapes import BUILTIN_CONFIGS, knows_nothing
 
 KOREAN = builtin.make_tokenizer("builtin/tiny-korean")
 MARKED = {*builtin.SPECIAL, *builtin.TAGS}
@@ -64,7 +64,7 @@ def test_the_tokenizer_round_trips_and_keeps_the_answer_tags() -> None:
     assert rendered == "<bos><user>Reverse: ab<end><assistant>"
 
 
-@pytest.mark.parametrize("name", BUILTIN_CONFIGS)
+@pytest.mark.parametrize("name", [*filter(knows_nothing, BUILTIN_CONFIGS)])
 def test_every_model_has_room_for_its_tokens_and_no_more_than_a_multiple_of_64_needs(name: str) -> None:
     config, tokenizer = BUILTIN_CONFIGS[name], builtin.make_tokenizer(name)
     assert config["vocab_size"] % 64 == 0

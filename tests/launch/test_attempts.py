@@ -135,7 +135,9 @@ def test_the_lock_of_the_worker_refuses_a_second_one(make_run: MakeRun, start: S
     run = make_run()
     start(run, "obey")
     until_step(run)
-    second = subprocess.run([sys.executable, "-m", FAKE_WORKER, str(run.path)], capture_output=True, text=True)
+    command = [sys.executable, "-m", FAKE_WORKER, str(run.path)]
+    impatient = os.environ | {"FAKE_WORKER_WAIT_S": "0.2"}
+    second = subprocess.run(command, capture_output=True, text=True, env=impatient)
     assert second.returncode != 0
     assert "RunError" in second.stderr
     assert "worker already" in second.stderr

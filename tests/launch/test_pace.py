@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,40 @@ def test_other_sizes_are_worked_out_from_what_was_measured() -> None:
     assert found.kind == "scaled" and not found.is_measured
     assert 1.2 < found.step_s < 2.0  # about twice
     assert expected("generation.max_completion_length=24").step_s > 0.8
+
+
+def spent(rundir: RunDir, **seconds: float) -> None:
+    """Of every step in the rewards, of a checkpoint every ten steps, of an evaluation before and after."""
+    lines = []
+    for line in rundir.events.read_text().splitlines():
+        event = json.loads(line)
+        if event["kind"] == "step":
+            event["metrics"] = {pace.REWARDS: seconds["rewards"]}
+        if event["kind"] == "run_finished":
+            event["seconds"] += 4 * seconds["save"] + 2 * seconds["eval"]
+            lines += [{"kind": "checkpoint", "step": step, "seconds": seconds["save"]} for step in (10, 20, 30, 40)]
+            lines += [{"kind": "eval", "step": step, "seconds": seconds["eval"]} for step in (0, 40)]
+        lines.append(event)
+    rundir.events.write_text("".join(json.dumps({"t": 1.0, "attempt": 1} | line) + "\n" for line in lines))
+
+
+def test_checkpoints_and_evaluations_of_a_run_count_as_often_as_there_will_be_some() -> None:
+    spent(ran("mine", 0.8, "checkpoint.save_steps=10"), rewards=0.1, save=3.0, eval=5.0)
+    ten = expected("checkpoint.save_steps=10", "optim.max_steps=10")
+    assert ten.total_s == pytest.approx(10 * 0.8 + 20 + 3 + 2 * 5)
+    hundred = expected("checkpoint.save_steps=10", "optim.max_steps=100", "eval.eval_steps=50")
+    assert hundred.total_s == pytest.approx(100 * 0.8 + 20 + 10 * 3 + 3 * 5)
+    assert expected("optim.max_steps=10", "data.eval_path=").total_s is not None
+
+
+def test_what_rewards_took_goes_with_the_completions_and_not_with_their_length() -> None:
+    longer, more = "generation.max_completion_length=48", "optim.per_device_train_batch_size=512"
+    ran("mine", 0.8)
+    of_model = expected(longer).step_s
+    shutil.rmtree(Path(os.environ["ONEGRPO_OUTPUTS"]))
+    spent(ran("mine", 0.8), rewards=0.5, save=0.0, eval=0.0)
+    assert expected(longer).step_s == pytest.approx(0.5 + 0.3 * of_model / 0.8)
+    assert expected(more).step_s > 1.0  # twice the completions: their rewards alone
 
 
 def test_a_run_that_has_hardly_begun_or_cannot_be_read_is_passed_over() -> None:

@@ -13,12 +13,11 @@ import pytest
 from tests.builders import bound
 from trainer import launch
 from trainer.data import chat_template, files
-from trainer.engine import builtin
 from trainer.errors import DataError, RewardError, RunError
 from trainer.launch.locks import Holder
 from trainer.machine import spawn
 from trainer.machine.process import Identity, Lock
-from trainer.machine.project import PROJECT, in_full
+from trainer.machine.project import PROJECT, cache_dir, in_full
 from trainer.machine.regular_files import NotAFile, open_to_write
 from trainer.memory import formats
 from trainer.rewards import own_file
@@ -90,7 +89,7 @@ def test_named_folders_are_those_of_where_a_command_is_started(tmp_path: Path, m
     for name, path in (("OUTPUTS", "runs"), ("STATE", "~/state"), ("CACHE", "../cache")):
         monkeypatch.setenv(f"ONEGRPO_{name}", path)
     expected = {"OUTPUTS": tmp_path / "runs", "STATE": tmp_path / "home/state", "CACHE": tmp_path.parent / "cache"}
-    assert (outputs_dir(), launch.state_dir(), builtin.cache_dir()) == tuple(expected.values())
+    assert (outputs_dir(), launch.state_dir(), cache_dir()) == tuple(expected.values())
     model = expected["CACHE"] / "tiny-qwen3" / "key"
     model.mkdir(parents=True)
     (model / "tokenizer.json").touch()

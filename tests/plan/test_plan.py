@@ -231,6 +231,13 @@ def test_checkpoints_further_apart_than_the_run_are_noted() -> None:
     assert any("only the final checkpoint is written" in str(note) for note in planned.notes)
 
 
+def test_evaluations_without_held_out_rows_are_idle_and_said_to_be() -> None:
+    idle = plan.make(batch_spec(8, 1, 8, "eval.eval_steps=5", "data.eval_fraction="), 100)
+    assert any(str(note).startswith("eval.eval_steps = 5 changes nothing") for note in idle.notes)
+    held_out = plan.make(batch_spec(8, 1, 8, "eval.eval_steps=5"), 100)
+    assert not any("eval.eval_steps" in str(note) for note in held_out.notes)
+
+
 def test_steps_are_not_known_before_the_data_is_read() -> None:
     planned = plan.make(batch_spec(8, 1, 8), None)
     assert planned.optimizer_steps is None

@@ -5,6 +5,7 @@ The runs are states made by hand, a column at a time, so that a case shows its c
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def run(
         return made
 
     chosen = RunSpec.model_validate_json(json.dumps(_merged(SPEC, spec or {})))
-    plan = planning.make(chosen, rows, gpu_total_gib=24.0, gpu_name=gpu).model_dump(mode="json")
+    plan = json.loads(_planned(chosen.model_dump_json(), rows, gpu))
     state = RunState(
         steps=list(range(1, n + 1)),
         steps_total=of,
@@ -97,6 +98,13 @@ def run(
     made = Told("made", state, "finished", chosen, plan, {"ram_gib": 64.0}, known, imported, gpu)
     object.__setattr__(made, "told", told)
     return made
+
+
+@functools.cache
+def _planned(spec: str, rows: int | None, gpu: str | None) -> str:
+    """Both as JSON: most runs here have the same settings, and a plan that looks for smaller ones takes its time."""
+    chosen = RunSpec.model_validate_json(spec)
+    return planning.make(chosen, rows, gpu_total_gib=24.0, gpu_name=gpu).model_dump_json()
 
 
 def noise(scale: float, seed: int = 0, n: int = N) -> np.ndarray:

@@ -51,6 +51,19 @@ def test_gold_earns_all_and_junk_nothing(answers: list[Any], kind: Kind) -> None
     assert paid["empty"] == paid["junk"] == [0.0] * len(answers)
 
 
+@pytest.mark.parametrize(("answers", "kind"), [case for case in ANSWERS if case[1] != "worked"])
+def test_a_small_model_is_paid_for_the_bare_answer_and_charged_for_more_words(answers: list[Any], kind: Kind) -> None:
+    fits = proposal(answers, is_small=True)
+    assert fits is not None and (fits.form, fits.gold_template) == ("bare", "{answer}")
+    raw = {"components": list(fits.components), "correct": "correct", "gold_template": fits.gold_template}
+    wrapper = ComponentRewardWrapper(Reward.model_validate(raw))
+    first = answers[0][0] if isinstance(answers[0], list) else answers[0]
+    said = [str(first), f"{first}.", f"It is {first}.", "the " * 60]
+    paid = [wrapper(prompts=["?"], completions=[text], answer=[answers[0]])[0] or 0.0 for text in said]
+    assert paid[0] == pytest.approx(1.0) and paid[0] >= paid[1] > paid[2] > paid[3]
+    assert paid[3] == pytest.approx(-0.5, abs=0.1)
+
+
 def test_an_odd_row_does_not_change_the_kind_and_many_do() -> None:
     assert kind_of([*map(str, range(99)), "none"]) == "number"
     assert kind_of([*map(str, range(9)), "none"]) == "short"

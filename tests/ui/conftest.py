@@ -28,7 +28,7 @@ START_S = 60.0
 class Server:
     port: int
     outputs: Path
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[Any]
 
     def ask(
         self, method: str, path: str, body: str | bytes | None = None, **headers: str
@@ -63,20 +63,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(folder: Path, **environment: str) -> Server:
-    """Waits until it answers; the caller ends it."""
+def start_server(folder: Path, pages: Path | None = None, **environment: str) -> Server:
+    """Waits until it answers; the caller ends it. pages: the socket of a process that holds Gradio, to be forked from.
+
+    Without it `python app.py --port N` starts as it does for everybody.
+    """
     port, outputs = free_port(), folder / "outputs"
     env = os.environ | {"ONEGRPO_OUTPUTS": str(outputs), "ONEGRPO_STATE": str(folder / "state")} | environment
+    arguments = ["--port", str(port)]
     with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            warming.app(env, "--port", str(port)),
-            cwd=PROJECT,
-            env=env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,  # as a terminal would: Ctrl-C is for it alone
-        )
+        process: subprocess.Popen[Any]
+        if pages is not None:
+            process = warming.Forked(["app", *arguments], log.fileno(), PROJECT, env, pages)
+        else:
+            process = subprocess.Popen(
+                warming.app(env, *arguments),
+                cwd=PROJECT,
+                env=env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # as a terminal would: Ctrl-C is for it alone
+            )
     server = Server(port, outputs, process)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
@@ -134,7 +141,7 @@ def _is_skipped(value: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, pages: Path | None) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     outputs = folder / "outputs"
     outputs.mkdir()
@@ -142,6 +149,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     # What a careless shell may have set must not open anything.
     running = start_server(
         folder,
+        pages,
         GRADIO_ALLOWED_PATHS="/",
         GRADIO_SHARE="1",
         GRADIO_MCP_SERVER="1",

@@ -105,6 +105,11 @@ def test_two_hosts_or_none_are_refused() -> None:
 # ---------------------------------------------------------------------------------- real server
 
 
+@pytest.fixture(scope="module")
+def pages() -> None:
+    """Here, as in test_probes.py, it starts as for everybody: Gradio sees what a shell has set from the first."""
+
+
 def test_the_own_page_is_served_with_headers_against_framing(server: Server) -> None:
     status, _, headers = server.ask("GET", "/")
     assert status == 200

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import os
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,8 +15,11 @@ import pytest
 from tests.ui.conftest import Server
 from trainer import launch
 from trainer.errors import SpecError
+from trainer.run.rundir import RunDir
 from trainer.text import words
-from trainer.ui import uploads
+from trainer.ui import chosen_files, uploads
+from trainer.ui.train import actions
+from trainer.ui.train.form import Form
 
 ROWS = "질문,정답\n하나?,1\n".encode("cp949")
 
@@ -71,6 +76,39 @@ def test_what_is_too_large_empty_or_code_from_elsewhere_leaves_nothing(monkeypat
     with pytest.raises(SpecError, match="delete some from"):
         keep("a.csv", b"7" * 8)
     assert keep("a.csv", b"1" * 8) == kept[1] and len(everything()) == 2
+
+
+def long_ago(path: Path) -> None:
+    then = time.time() - chosen_files.KEPT_S - 60
+    os.utime(path.parent, (then, then))
+
+
+def test_room_is_made_by_what_nothing_names_and_nobody_used_lately(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_ALL", 40)
+    of_a_run, of_a_form, oldest, newer, fresh = (keep("a.csv", bytes([48 + n]) * 8) for n in range(5))
+    for path in (oldest, newer, of_a_run, of_a_form):
+        long_ago(path)
+    os.utime(oldest.parent, (1.0, 1.0))
+    spec = make_run("old-1").spec  # made by a version that took no copies
+    spec.write_text(spec.read_text().replace(json.loads(spec.read_text())["data"]["path"], str(of_a_run)))
+    actions.check(Form("preset", "tiny", changes=(f"data.path={of_a_form}",)))
+    kept = keep("a.csv", b"x" * 8)
+    assert kept.exists() and not oldest.exists()
+    assert all(path.exists() for path in (of_a_run, of_a_form, newer, fresh))
+    keep("a.csv", b"y" * 8)
+    assert not newer.exists()
+    with pytest.raises(SpecError, match="7 days"):
+        keep("a.csv", b"z" * 8)
+    assert all(path.exists() for path in (of_a_run, of_a_form, fresh, kept))
+
+
+def test_a_file_that_is_chosen_again_is_used_again() -> None:
+    path = keep("a.csv", ROWS)
+    long_ago(path)
+    keep("a.csv", ROWS)
+    assert path.parent.stat().st_mtime > time.time() - 600
 
 
 def test_the_page_takes_a_file_and_says_where_it_lies(server: Server) -> None:

@@ -7,6 +7,7 @@ packed      of the batch below: padding before each prompt, and tokens of each c
 losses      {loss type: {part of the batch: [[loss, gradient's norm] with advantages (B,), the same with (B, T)]}}
 told_apart  do advantages that differ inside a row give another gradient than their mean?
 unaligned   what Unsloth's loss says of advantages (B, T) as TRL has them
+rloo        of a generation batch with grpo.advantage = "rloo": the rewards, and the advantages the loss is given
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def main(folder: Path) -> dict[str, Any]:
     stand_in.install(str(folder / "cache"))
     import torch
 
-    trainer, recorder = _trainer(folder)
+    model = _model(folder)
+    trainer, recorder = _trainer(folder, model)
     trainer.train()
     several = any(len(steps) > 1 for _, batch in recorder.batches for steps in batch.steps)
     facts: dict[str, Any] = {"run": [[logs["grad_norm"] for _, logs, _ in recorder.steps], several]}
@@ -58,21 +60,38 @@ def main(folder: Path) -> dict[str, Any]:
         facts["unaligned"] = "accepted"
     except RuntimeError as error:
         facts["unaligned"] = str(error)
+    facts["rloo"] = _rloo(folder, model)
     return facts
 
 
-def _trainer(folder: Path) -> Any:
-    """(CustomGRPOTrainer over Unsloth's, what watches it): two updates to a generation batch, rewards for steps."""
-    from tests.builders import STEPS, tiny_trainer
+def _rloo(folder: Path, model: Any) -> list[list[float]]:
+    from tests.builders import tiny_trainer
+    from trainer.spec import Component, Reward
+
+    reward = Reward(components=[Component(function="format_regex", params={"pattern": "(?s).{0,5}"})])
+    rloo: dict[str, Any] = {"advantage": "rloo", "scale_rewards": "none", "loss_type": "dr_grpo"}
+    trainer, recorder = tiny_trainer(folder / "rloo", model=model, reward=reward, temperature=1.5, **rloo)
+    given = _batch(trainer)["advantages"]
+    return [list(recorder.batches[-1][1].rewards), given.tolist()]
+
+
+def _model(folder: Path) -> Any:
     from trainer import presets
     from trainer.engine import unsloth_engine
 
     overrides = (f"model.name={folder / 'gemma'}", "model.warm_start=", "model.load_in_4bit=false",
                  "model.engine=unsloth", "model.attn_implementation=eager", "lora.r=4")  # fmt: skip
     loaded = unsloth_engine.load(presets.load("tiny-qlora", overrides), interface.Choice("unsloth", "cpu", "float32"))
+    return loaded.model
+
+
+def _trainer(folder: Path, model: Any) -> Any:
+    """(CustomGRPOTrainer over Unsloth's, what watches it): two updates to a generation batch, rewards for steps."""
+    from tests.builders import STEPS, tiny_trainer
+
     return tiny_trainer(
         folder / "steps",
-        model=loaded.model,
+        model=model,
         reward=STEPS,
         beta=0.05,
         temperature=1.5,

@@ -41,6 +41,8 @@ pytestmark = [
     pytest.mark.timeout(2 * LIMIT_S),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="triton, which Unsloth imports, is for Linux"),
 ]
+# What Unsloth is by itself changes with its pins only, and asking it costs an interpreter that imports it.
+slow_facts = pytest.mark.slow
 
 
 class Ran(NamedTuple):
@@ -172,15 +174,18 @@ def ran(surroundings: Path) -> Ran:
     return wait(rundir, launch.start(rundir, WORKER))
 
 
+@slow_facts
 def test_a_failed_patch_is_refused(facts: dict[str, Any]) -> None:
     assert "Unsloth did not patch TRL" in facts["unpatched"]
     assert "GRPOTrainer would train" in facts["unpatched"]
 
 
+@slow_facts
 def test_weights_that_were_to_be_in_4_bits_and_are_not_are_refused(facts: dict[str, Any]) -> None:
     assert facts["unquantised"].startswith("model.load_in_4bit: is true and Unsloth has loaded the model unquantised")
 
 
+@slow_facts
 def test_unsloth_still_takes_what_the_engine_gives_it(facts: dict[str, Any]) -> None:
     assert {
         "model_name", "revision", "max_seq_length", "dtype", "load_in_4bit", "full_finetuning", "trust_remote_code",
@@ -193,11 +198,13 @@ def test_unsloth_still_takes_what_the_engine_gives_it(facts: dict[str, Any]) -> 
     } <= set(facts["arguments"]["lora"])  # fmt: skip
 
 
+@slow_facts
 def test_every_hooked_method_is_there(facts: dict[str, Any]) -> None:
     assert None not in facts["methods"].values(), facts["methods"]
     assert facts["methods"]["compute_loss"] == "_UnslothGRPOTrainer"
 
 
+@slow_facts
 def test_what_its_config_changes_is_put_back(facts: dict[str, Any]) -> None:
     """The traps themselves stand here: if one is gone, Unsloth has mended it."""
     assert {"learning_rate", "optim", "seed", "weight_decay", "warmup_steps"} <= set(facts["defaults"])
@@ -207,6 +214,7 @@ def test_what_its_config_changes_is_put_back(facts: dict[str, Any]) -> None:
     assert not any(facts["left"].values()), facts["left"]
 
 
+@slow_facts
 def test_what_the_trainer_sets_for_vllm_is_what_was_chosen(facts: dict[str, Any]) -> None:
     assert facts["vllm"] == []
 
@@ -315,6 +323,14 @@ def test_one_advantage_for_all_tokens_gives_the_loss_of_one_a_completion(steps: 
         for part, (plain, expanded) in parts.items():
             assert expanded == pytest.approx(plain, rel=1e-5), (loss, part)
             assert plain[1] > 0
+
+
+def test_advantages_that_trl_lacks_reach_unsloths_loss(steps: dict[str, Any]) -> None:
+    rewards, given = steps["rloo"]
+    groups = [rewards[first : first + 4] for first in range(0, len(rewards), 4)]
+    wanted = [reward - (sum(group) - reward) / 3 for group in groups for reward in group]
+    assert given == pytest.approx(wanted, abs=1e-5)
+    assert any(given)
 
 
 def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from trainer.data.template_process import MOST_CHARACTERS
 from trainer.errors import DataError, Problem
-from trainer.machine.project import CACHE_VARIABLE, PROJECT, named_folder
+from trainer.machine.project import PROJECT, cache_dir
 from trainer.machine.regular_files import read_file
 from trainer.memory.shapes import BUILTIN
 from trainer.spec import RunSpec
@@ -163,9 +163,9 @@ def folder_of(spec: RunSpec) -> Path | None:
     """Where the tokenizer's files are; None when they are not on this machine. Asks no network."""
     name = spec.model.name
     if name.startswith(BUILTIN):
-        # As in engine/builtin.py, which imports torch; a test compares the two.
-        cache = (named_folder(CACHE_VARIABLE) or PROJECT / ".cache") / name.removeprefix(BUILTIN)
-        found = sorted(cache.glob(f"*/{TOKENIZER}"), key=lambda path: path.stat().st_mtime)
+        # As engine/builtin.py lays it out, which imports torch.
+        made = (cache_dir() / name.removeprefix(BUILTIN)).glob(f"*/{TOKENIZER}")
+        found = sorted(made, key=lambda path: path.stat().st_mtime)
         return found[-1].parent if found else None
     if any(os.path.isfile(PROJECT / name / file) for file in (TOKENIZER, SETTINGS)):
         return PROJECT / name

@@ -15,7 +15,7 @@ import torch
 from trainer.engine.interface import Choice, Loaded, Trying
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.shapes import BUILTIN, knows_nothing
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
 from trainer.text import Message
@@ -71,8 +71,8 @@ def load(
     """Weights and tokenizer of `spec.model` on the chosen device.
 
     making: entered while a built-in model is made because the cache does not have it. trying: given the tokenizer of
-    any other model before the weights are loaded; what it raises ends the load. Raises EngineError for weights that
-    cannot be loaded or are no numbers.
+    a model that was not made here before the weights are loaded; what it raises ends the load. Raises EngineError for
+    weights that cannot be loaded or are no numbers.
     """
     if spec.model.cpu_threads:
         torch.set_num_threads(spec.model.cpu_threads)
@@ -83,5 +83,6 @@ def load(
     from trainer.engine import builtin, transformers_engine
 
     if spec.model.name.startswith(BUILTIN):
-        return transformers_engine.load(spec, choice, str(builtin.ensure(spec, making)))
+        folder, tried = str(builtin.ensure(spec, making)), None if knows_nothing(spec.model.name) else trying
+        return transformers_engine.load(spec, choice, folder, tried)
     return transformers_engine.load(spec, choice, spec.model.name, trying)

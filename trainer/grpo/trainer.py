@@ -14,6 +14,7 @@ micro-batch, P tokens of the longest prompt (left-padded), T of the longest comp
 
 With process supervision (supervision.py) the advantages of a generation batch become one for every token. What
 TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_std`, the advantages of its table.
+With `advantage` rloo or maxrl (advantages.py) those of a generation batch are replaced in the same place.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from transformers.trainer_callback import TrainerCallback
 from trainer.engine import weights
 from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
-from trainer.grpo import supervision
+from trainer.grpo import advantages, supervision
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
@@ -69,9 +70,9 @@ class _StepSpan(TrainerCallback):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes three arguments more than its base: `spans`, `observer` and `pieces` (in how many parts a
-    generation batch is written). Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that
-    every component can be recorded.
+    The new class takes four arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    generation batch is written) and `advantage` (as the setting of that name). Its reward functions must be one
+    ComponentRewardWrapper or its `objectives()`, so that every component can be recorded.
     """
     return type("CustomGRPOTrainer", (Hooks, base), {})
 
@@ -82,9 +83,18 @@ _Upstream: Any = object  # stands for the base the hooks are mixed into
 class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Unsloth generates from it
     """What CustomGRPOTrainer does beside its base: time, watch, order the prompts, publish checkpoints."""
 
-    def __init__(self, *args: Any, spans: Spans, observer: Observer, pieces: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        spans: Spans,
+        observer: Observer,
+        pieces: int = 1,
+        advantage: advantages.Kind = "group_mean",
+        **kwargs: Any,
+    ) -> None:
         self.spans = spans
         self.observer = observer
+        self.advantage = advantage
         self._scored: dict[str, Any] = {}
         # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
@@ -134,6 +144,7 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
             "completions": completions,
             "completion_ids": completion_ids_list,
             "rewards": totals[first : first + len(prompts)].tolist(),
+            "all_rewards": totals,
         }
         return rewards
 
@@ -147,9 +158,17 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
                     self._metrics["train"].pop(f"rewards/{function.__name__}/{kind}", None)
         with self.spans("record_rollouts"):
             scored, self._scored = self._scored, {}
+            if self.advantage != "group_mean":
+                self._replace_advantages(output, scored["all_rewards"])
             judged = self._judge_steps(output, scored) if self.reward_wrapper.supervision == "process" else []
             self.observer.rollouts(self.state.global_step + 1, self._batch(output, scored, judged))
         return output
+
+    def _replace_advantages(self, output: dict[str, Any], rewards: torch.Tensor) -> None:
+        """Those of rloo or maxrl in place of TRL's; rewards: of all processes, as a group may be on several."""
+        values, there = advantages.of_groups(rewards, self.num_generations, self.advantage), output["advantages"]
+        first = self.accelerator.process_index * len(there)
+        output["advantages"] = values[first : first + len(there)].to(there)
 
     def _judge_steps(self, output: dict[str, Any], scored: dict[str, Any]) -> list[list[Step]]:
         """Process supervision: put the (B, T) advantages into the generation batch, return the steps they come from."""

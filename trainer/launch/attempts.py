@@ -145,6 +145,7 @@ def resume(
     say: Callable[[Message], None] = _silent,
     overrides: Sequence[str] = (),
     force: bool = False,
+    beside: bool = False,
 ) -> WorkerHandle:
     """Start another attempt of a run that was paused, stopped, failed or lost.
 
@@ -152,8 +153,8 @@ def resume(
     for more steps than were done; until then it is still judged finished.
     checkpoint: best, latest or a step; all that is newer is set aside (run/rewind.py). say: told what was.
     overrides: `key=value` of files that lie elsewhere now. force: go on with settings and rows as they are, though they
-    were changed. Raises RunError when there is nothing to go on with, when settings that decide the weights were
-    changed, or when a file is missing; CheckpointError when that checkpoint is damaged.
+    were changed. beside: as for start. Raises RunError when there is nothing to go on with, when settings that decide
+    the weights were changed, or when a file is missing; CheckpointError when that checkpoint is damaged.
     """
     follower = RunFollower(rundir)
     status = status_of(rundir, follower)
@@ -165,7 +166,7 @@ def resume(
     agreed = agree(rundir, overrides, force, follower.state.checkpoints)
     for alert in agreed.alerts:
         say(alert.message())
-    return start(rundir, module, checkpoint, say, agreed)
+    return start(rundir, module, checkpoint, say, agreed, beside)
 
 
 def _go_back(rundir: RunDir, state: RunState, checkpoint: str, status: Status, say: Callable[[Message], None]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,11 +20,14 @@ from trainer.machine.gpu_models import gpu_model_named
 from trainer.machine.json_files import read_json
 from trainer.machine.speed import cpu_speed
 from trainer.plan import RunPlan, batch_of, duration
+from trainer.plan.batches import Batch
+from trainer.plan.checks import next_whole
 from trainer.plan.duration import Duration, Processor
 from trainer.plan.estimate import Machine, runs_on_gpu
 from trainer.run.events import EventReader
-from trainer.run.records import RunFinishedEvent, StepEvent
+from trainer.run.records import CheckpointEvent, EvalEvent, Event, RunFinishedEvent, StepEvent
 from trainer.run.rundir import RunDir, list_runs, outputs_dir
+from trainer.run.state import PROFILED
 from trainer.spec import RunSpec
 from trainer.text import Message
 
@@ -32,15 +35,36 @@ MOST_ALIKE = 3  # runs with the same settings
 MOST_RUNS = 30  # the newest ones that are looked at
 _TAIL_BYTES = 1 << 18
 _RECENT, _LEAST = 20, 3  # steps the pace is taken from
+REWARDS = f"{PROFILED}_calculate_rewards"
 _CORES = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
+class Pauses:
+    """Seconds of a checkpoint and of an evaluation, between two steps; 0 where neither was measured."""
+
+    save_s: float = 0.0
+    eval_s: float = 0.0
+
+    def total_s(self, spec: RunSpec, plan_save_steps: int, steps: int | None) -> float:
+        """Of a run of so many steps; the last checkpoint is always written."""
+        if not steps:
+            return 0.0
+        evals = int(spec.eval.at_start) + int(spec.eval.at_end)
+        evals += (steps - 1) // spec.eval.eval_steps if spec.eval.eval_steps else 0
+        saves = -(-steps // plan_save_steps)
+        return saves * self.save_s + (evals * self.eval_s if spec.data.has_held_out_rows else 0.0)
+
+
+@dataclass(frozen=True)
 class Sample:
-    """What a step took, and the rest of that run; None where that is not known."""
+    """What a step took, and the rest of that run beside its pauses; None where that is not known."""
 
     spec: RunSpec
     step_s: float
+    rewards_s: float
+    """Of the step: it goes with the completions, whatever the model; 0 where it was not measured."""
+    pauses: Pauses
     other_s: float | None
     exact: str
     """Key of the words where a step is the same as the one that is asked for, and where it only is of the same kind."""
@@ -62,13 +86,15 @@ def expected(spec: RunSpec, plan: RunPlan, preset: str | None = None) -> Duratio
             if len(exact) == MOST_ALIKE:
                 break
         elif not near and on is not None and counted and duration.same_kind(spec, sample.spec):
-            there = duration.step_seconds(sample.spec, batch_of(sample.spec, plan.rows), machine, on)
-            near += [(sample, sample.step_s * counted / there)] if there else []
+            other_batch = batch_of(sample.spec, plan.rows)
+            there = duration.step_seconds(sample.spec, other_batch, machine, on)
+            near += [(sample, _scaled(sample, counted / there, batch, other_batch))] if there else []
     here = sorted((one for one in exact if one.other_s is not None), key=lambda one: one.step_s)
     if exact:
         sample = here[len(here) // 2] if here else exact[0]  # one may have been disturbed: the middle one counts
         kind: duration.Kind = "run" if here else "preset"
         other = duration.START_S["gpu" if card else "cpu"] if sample.other_s is None else sample.other_s
+        other += sample.pauses.total_s(spec, plan.save_steps, plan.optimizer_steps)
         return Duration(sample.step_s, plan.optimizer_steps, other, kind, Message(sample.exact, **dict(sample.said)))
     if on is None or counted is None:
         return None
@@ -76,10 +102,17 @@ def expected(spec: RunSpec, plan: RunPlan, preset: str | None = None) -> Duratio
     if near:
         sample, step_s = near[0]
         said = Message(sample.scaled, **dict(sample.said))
-        return Duration(step_s, plan.optimizer_steps, sample.other_s or other, "scaled", said)
+        around = (sample.other_s or other) + sample.pauses.total_s(spec, plan.save_steps, plan.optimizer_steps)
+        return Duration(step_s, plan.optimizer_steps, around, "scaled", said)
     if on.is_gpu:
         return Duration(counted, plan.optimizer_steps, other, "card", Message("plan.duration.from_card", card=on.name))
     return Duration(counted, plan.optimizer_steps, other, "cpu", Message("plan.duration.from_cpu"))
+
+
+def _scaled(sample: Sample, times: float, batch: Batch, there: Batch) -> float:
+    """Seconds of a step where what the model does takes so many times as long; its rewards go with the completions."""
+    judged = batch.completions_per_update / there.completions_per_update
+    return (sample.step_s - sample.rewards_s) * times + sample.rewards_s * judged
 
 
 def expected_of(spec: RunSpec, rows: int | None) -> Duration | None:
@@ -138,18 +171,36 @@ def _of_run(path: Path, size: int, changed: int, card: str | None) -> Sample | N
     reader = EventReader(rundir.events)
     reader.offset = max(0, size - _TAIL_BYTES)
     events = reader.read()
-    steps = [(event.step, float(event.seconds)) for event in events if isinstance(event, StepEvent) and event.seconds]
-    updates = batch_of(spec, None).updates_per_phase  # not every step generates: whole phases are looked at
-    recent = [seconds for _, seconds in steps[-max(_RECENT, updates) :]]
-    if len(recent) < max(_LEAST, min(updates, steps[-1][0]) if steps else 0):
+    steps = [event for event in events if isinstance(event, StepEvent) and event.seconds]
+    batch = batch_of(spec, None)
+    updates = batch.updates_per_phase  # not every step generates: whole phases are looked at
+    recent = steps[-max(_RECENT, updates) :]
+    if len(recent) < max(_LEAST, min(updates, steps[-1].step) if steps else 0):
         return None
-    each, final = fmean(recent), events[-1]
-    other = None
+    each, rewards, pauses = fmean(map(_seconds, recent)), fmean(map(_rewards, recent)), _pauses(events)
+    other, final = duration.START_S["gpu" if card else "cpu"], events[-1]
     if isinstance(final, RunFinishedEvent) and final.seconds and final.attempt == 1:
-        other = max(0.0, final.seconds - steps[-1][0] * each)
+        done = steps[-1].step
+        between = pauses.total_s(spec, next_whole(spec.checkpoint.save_steps, updates), done)
+        other = max(0.0, final.seconds - done * each - between)
     said = (("run", rundir.name),)
-    default = duration.START_S["gpu" if card else "cpu"]
-    return Sample(spec, each, default if other is None else other, "plan.duration.of_run", "plan.duration.by_run", said)
+    return Sample(spec, each, rewards, pauses, other, "plan.duration.of_run", "plan.duration.by_run", said)
+
+
+def _seconds(step: StepEvent) -> float:
+    return float(step.seconds or 0.0)
+
+
+def _rewards(step: StepEvent) -> float:
+    found = (step.metrics or {}).get(REWARDS)
+    return min(float(found), _seconds(step)) if isinstance(found, int | float) else 0.0
+
+
+def _pauses(events: Sequence[Event]) -> Pauses:
+    """As the newest ones took: the first evaluation is slower, and the model was another."""
+    saves = [float(each.seconds) for each in events if isinstance(each, CheckpointEvent) and each.seconds]
+    evals = [float(each.seconds) for each in events if isinstance(each, EvalEvent) and each.seconds]
+    return Pauses(fmean(saves[-_RECENT:]) if saves else 0.0, fmean(evals[-_RECENT:]) if evals else 0.0)
 
 
 def _was_here(rundir: RunDir, card: str | None) -> bool:
@@ -173,7 +224,7 @@ def _of_preset(path: Path, changed: int) -> Sample | None:
     except (TrainerError, OSError, ValueError):
         return None
     said = (("preset", path.stem), ("device", device), ("date", values.get("date")))
-    return Sample(spec, seconds, None, "plan.duration.of_preset", "plan.duration.by_preset", said)
+    return Sample(spec, seconds, 0.0, Pauses(), None, "plan.duration.of_preset", "plan.duration.by_preset", said)
 
 
 def _same_machine(device: object, card: GPU | None) -> bool:

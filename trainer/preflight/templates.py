@@ -16,7 +16,7 @@ from trainer.data import preview, sources
 from trainer.data.chat_template import ChatTemplate, Refusal, folder_of, named, of_model
 from trainer.data.preview import Sample
 from trainer.errors import DataError, Problem
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.shapes import knows_nothing
 from trainer.rewards.library import REWARDS
 from trainer.run.checkpoints import ADAPTER_CONFIG
 from trainer.spec import RunSpec
@@ -36,7 +36,7 @@ def inspect(spec: RunSpec) -> list[Message]:
 
     Raises DataError with what cannot be trained.
     """
-    folder = None if spec.model.name.startswith(BUILTIN) else folder_of(spec)
+    folder = None if knows_nothing(spec.model.name) else folder_of(spec)
     if folder is None or not (samples := preview.samples(spec, *sources.feeds(spec))) or not _chats(samples):
         return []
     template = of_model(spec)

@@ -1,6 +1,6 @@
 """From a preset's name (or a path) and `--set section.key=value` to a validated RunSpec.
 
-    find -> read -> merge -> parse           load does all four
+    find -> read -> lay recipes over -> merge -> parse           load does all five
 
 All problems of all stages are collected and raised at once. Imports pydantic, spec, explain and
 rules; never torch, trl or transformers: a wrong preset is refused before anything heavy is loaded.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
 import os
-import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,16 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
-from trainer.presets import explain, headers, instruction_file, rules
+from trainer.presets import explain, headers, instruction_file, recipes, rules
 from trainer.presets.headers import header, reasons
+from trainer.presets.toml_files import read
 from trainer.spec import RunSpec
 from trainer.text import Message
 from trainer.text.chain import Part
 
 __all__ = [
     "FILE_KEYS", "PRESETS_DIR", "Draft", "PresetInfo", "draft", "explain", "find", "header", "list_presets", "load",
-    "measured", "merge", "parse", "read", "reasons", "rules", "tables",
+    "measured", "merge", "parse", "read", "reasons", "recipes", "rules", "tables",
 ]  # fmt: skip
 
 PRESETS_DIR = PROJECT / "presets"
@@ -121,40 +122,6 @@ def _known(name: str, files: Mapping[str, Path]) -> Part:
     if close:
         return Message("presets.fix.did_you_mean_one_of", names=close)
     return Message("presets.fix.known", names=", ".join(files)) if files else ""
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises PresetError with file:line:column."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise PresetError(Problem("presets.unreadable", str(path), said=error.strerror)) from error
-    except UnicodeDecodeError as error:
-        bad_line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise PresetError(Problem("presets.not_utf8", f"{path}:{bad_line}")) from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line, column = place.groups() if place else (str(text.count("\n") + 1), "1")
-        what = re.sub(r" \(at .*\)$", "", str(error))
-        seen = text.split("\n")[int(line) - 1].strip() if place and text.strip() else ""
-        name = "presets.not_toml" if seen else "presets.not_toml_at_the_end"
-        values = {"said": what, "seen": explain.shown(seen), "fix": _syntax_fix(seen)}
-        raise PresetError(Problem(name, f"{path}:{line}:{column}", **values)) from error
-
-
-def _syntax_fix(line: str) -> Part:
-    """What to type for the slips people make when they come from YAML or Python."""
-    if re.match(r"^[\w.]+\s*:\s*\S", line):
-        return Message("presets.fix.equals_sign")
-    if re.search(r"=\s*(True|False)\b", line):
-        return Message("presets.fix.small_letters")
-    if re.search(r"=\s*None\b", line):
-        return Message("presets.fix.no_none")
-    if re.search(r"=\s*[A-Za-z_/][\w/.-]*\s*(#.*)?$", line):
-        return Message("presets.fix.quotes")
-    return ""
 
 
 def merge(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -335,10 +302,11 @@ def _make_value_absolute(table: Any, key: str, folder: Path) -> None:
         table[key] = str((folder / os.path.expanduser(table[key])).resolve())
 
 
-def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
-    """The validated spec of a preset with overrides. Raises PresetError or SpecError with every problem."""
+def load(name_or_path: str | Path, overrides: Sequence[str] = (), over: Sequence[str] = ()) -> RunSpec:
+    """The validated spec of a preset with recipes laid `over` it and overrides put in. Raises PresetError or SpecError
+    with every problem."""
     path = find(name_or_path)
-    found = draft(tables(path), overrides, str(path))
+    found = draft(tables(path), overrides, str(path), over)
     if found.spec is None:
         raise SpecError(found.problems)
     return found.spec
@@ -351,12 +319,15 @@ def tables(path: Path) -> dict[str, Any]:
     return raw
 
 
-def draft(raw: Mapping[str, Any], overrides: Sequence[str], where: str) -> Draft:
-    """A raw spec with `section.key=value` put in, and everything that is wrong with it; raises nothing.
+def draft(raw: Mapping[str, Any], overrides: Sequence[str], where: str, over: Sequence[str] = ()) -> Draft:
+    """A raw spec with recipes laid over it and `section.key=value` put in, and everything that is wrong with it; raises
+    nothing.
 
-    where: names the file in problems.
+    where: names the file in problems. over: names or files of recipes, in this order; what is put in wins over them.
     """
-    merged, problems = _merged(raw, overrides)
+    laid, problems = recipes.laid_over(raw, over)
+    merged, more = _merged(laid, overrides)
+    problems += more
     spec, more = _parsed(merged, where, _removed(overrides))
     found = [*problems, *more]
     return Draft(merged, None if found else spec, found)
@@ -371,10 +342,13 @@ def _removed(overrides: Sequence[str]) -> set[str]:
 
 def list_presets() -> list[PresetInfo]:
     """Every preset in presets/, broken ones too: those say what is wrong."""
-    return [_info(name, path) for name, path in _files().items()]
+    found = ((name, path, path.stat()) for name, path in _files().items())
+    return [_info(name, path, stat.st_size, stat.st_mtime_ns) for name, path, stat in found]
 
 
-def _info(name: str, path: Path) -> PresetInfo:
+@functools.lru_cache(maxsize=256)
+def _info(name: str, path: Path, size: int, changed: int) -> PresetInfo:
+    """size, changed: of its file. The page asks for all of them at every look at its form."""
     lines = header(path.read_text(encoding="utf-8", errors="replace"))
     gpu, measured = headers.gpu(lines), headers.measured(lines)
     try:

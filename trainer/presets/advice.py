@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.presets import rates
+from trainer.rewards.highest import lowest
 from trainer.spec import RunSpec
 from trainer.text import Message
 
@@ -15,7 +17,7 @@ SUMMED_PER_TOKEN = ("bnpo", "dr_grpo", "dapo", "cispo")
 
 def warnings(spec: RunSpec) -> list[Message]:
     """What is allowed and probably not what was meant; one sentence each, naming the key."""
-    found = [*_sequence_level(spec)]
+    found = [*_sequence_level(spec), *_rate(spec), *_advantage(spec)]
     biased = [
         f"generation.{key}"
         for key, off in (("top_p", 1.0), ("top_k", 0), ("min_p", None), ("repetition_penalty", 1.0))
@@ -48,3 +50,23 @@ def _sequence_level(spec: RunSpec) -> Iterator[Message]:
         yield Message("presets.advice.luspo_by_token")
     if grpo.loss_type == "vespo" and grpo.importance_sampling_level != "token":
         yield Message("presets.advice.vespo_by_sequence")
+
+
+def _rate(spec: RunSpec) -> Iterator[Message]:
+    """A learning rate of whole weights is the commonest reason why a LoRA run does not learn."""
+    usual, rate = rates.usual(spec), spec.optim.learning_rate
+    far = usual.is_far(rate) if usual is not None else 0
+    if usual is not None and far:
+        values = {"rate": f"{rate:g}", "usual": f"{usual.rate:g}", "billions": usual.billions}
+        key = "presets.advice.lora_rate_low" if far < 0 else "presets.advice.lora_rate_high"
+        yield Message(key, **values, completions=usual.completions)
+
+
+def _advantage(spec: RunSpec) -> Iterator[Message]:
+    if spec.grpo.advantage != "maxrl":
+        return
+    least = lowest(spec.reward)
+    if least is None:
+        yield Message("presets.advice.maxrl_unknown")
+    elif least < 0:
+        yield Message("presets.advice.maxrl_below_zero", least=least)

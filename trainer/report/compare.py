@@ -142,9 +142,11 @@ def _flat(m: Material) -> dict[str, Any]:
         head, table = waiting.pop()
         for key, value in table.items():
             name = f"{head}{key}"
-            if isinstance(value, dict) and value:
+            if name == "recipes":
+                flat[name] = ", ".join(value) or None
+            elif isinstance(value, dict) and value:
                 waiting.append((f"{name}.", value))
-            elif name != "title" and (m.known is None or m.setting(name) is not None):
+            elif name not in ("title", "fixed") and (m.known is None or m.setting(name) is not None):
                 hidden = is_secret_setting(key, value)
                 flat[name] = SECRET if hidden else inside(value) if isinstance(value, str) else value
     return flat

@@ -1,4 +1,7 @@
-"""The most that a completion can be paid, as far as the settings tell. Imports no library that a reward needs."""
+"""The most and the least that a completion can be paid, as far as the settings tell.
+
+Imports no library that a reward needs.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,19 @@ Range = tuple[float, float]
 def highest(reward: Reward) -> float | None:
     """The largest total; None where a component has no bound: a function of one's own, a reward model, values that are
     normalised, steps that are paid one by one."""
+    found = _bounds(reward)
+    return None if found is None else found[1]
+
+
+def lowest(reward: Reward) -> float | None:
+    """The smallest total; None as for the largest."""
+    found = _bounds(reward)
+    return None if found is None else found[0]
+
+
+def _bounds(reward: Reward) -> Range | None:
     found = None if reward.supervision == "process" else _sum(reward.components)
-    return None if found is None else found[1] / reward.divide_by
+    return None if found is None else (found[0] / reward.divide_by, found[1] / reward.divide_by)
 
 
 def _sum(parts: Sequence[Component]) -> Range | None:

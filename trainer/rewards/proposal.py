@@ -9,7 +9,9 @@
     long     sentences: the words they share with the answer (ROUGE-1)
     code     programs with tests: the share of the tests they pass
 
-Beside it a fifth of the worth is paid for the form in which the rewards find the answer. Imports no library.
+Beside it a fifth of the worth is paid for the form in which the rewards find the answer. A model too small to follow
+a form is paid for the bare answer, and charged for every word beyond those an answer has: that is what tells its first
+attempts apart, long sentences of which none is right. Imports no library.
 """
 
 from __future__ import annotations
@@ -23,13 +25,18 @@ from typing import Any, Literal
 from trainer.rewards.gold import written
 
 Kind = Literal["number", "worked", "yes_no", "several", "list", "short", "long", "code"]
-Form = Literal["tags", "worked", "code"]
-CORRECT, FORMAT = "correct", "format"
-RIGHT, IN_FORM = 1.0, 0.2
+Form = Literal["tags", "worked", "code", "bare"]
+CORRECT, FORMAT, SHORT = "correct", "format", "short"
+RIGHT, IN_FORM, LONG = 1.0, 0.2, 0.5
 """Weights. The form alone must not be worth it: it is learnt first, and makes right answers findable."""
 MOST = 0.98
 """Share of the answers that have to be of a kind: of the others its reward could say nothing."""
+BARE = r"\A\s*([^\n]*?)\.?\s*\Z"
+"""The whole completion, without the full stop that ends a sentence."""
 SHORT_WORDS, SHORT_CHARACTERS = 5, 40
+
+SLOPE_WORDS = 7
+"""More than an answer has: so many cost all of LONG. A sentence that says the answer has about so many."""
 
 _NUMBER = re.compile(
     r"[$\u20ac\u00a3\u20a9]?\s*[+\-\u2212]?\s*(?:\d{1,3}(?:[,\u00a0 ]\d{3})+|\d+)?(?:[.,]\d+)?"
@@ -66,8 +73,9 @@ class Proposal:
     gold_template: str
 
 
-def proposal(answers: Sequence[Any], tests: Sequence[Any] = ()) -> Proposal | None:
-    """None where there are no answers. tests: of the column `tests`, one value a row."""
+def proposal(answers: Sequence[Any], tests: Sequence[Any] = (), is_small: bool = False) -> Proposal | None:
+    """None where there are no answers. tests: of the column `tests`, one value a row. is_small: the model cannot
+    be told in which form to answer."""
     told = [value for value in answers if value is not None and str(value).strip()]
     style = _style_of(next((value for value in tests if value), None))
     if style:
@@ -75,19 +83,25 @@ def proposal(answers: Sequence[Any], tests: Sequence[Any] = ()) -> Proposal | No
     if not told:
         return None
     kind = kind_of(told)
-    params: dict[str, Any] = {} if kind == "worked" else {"extract": _extract(kind)}
+    form: Form = "worked" if kind == "worked" else "bare" if is_small else "tags"
+    params: dict[str, Any] = {"extract": _extract(kind)} if form == "tags" else {}
+    if form == "bare" and not any(str(value).strip().endswith(".") for value in told):
+        params = {"extract": BARE}
     if kind in ("number", "worked"):
         function = "math"
         params = {"gold_extract": r"####\s*(.+)"} if kind == "worked" else {}
     elif kind in ("list", "long"):
         function = "rouge1"
-        eastern = sum(bool(_EASTERN.search(str(value))) for value in told)
-        params |= {"tokens": "syllable"} if 2 * eastern > len(told) else {}
+        params = (params if form == "tags" else {}) | _tokens(told)
     else:
         function = "exact_match"
         params |= {"normalise": True}
         params |= {"accepted_separator": ""} if any(str(value).strip("#") != str(value) for value in told) else {}
-    form: Form = "worked" if kind == "worked" else "tags"
+    if form == "bare":
+        words = max(len(written(value).split()) for value in _each(told))
+        charged = {"start": words, "end": words + SLOPE_WORDS, "unit": "words"}
+        short = _component("length_penalty", SHORT, LONG, charged)
+        return Proposal(kind, form, (_component(function, CORRECT, RIGHT, params), short), "{answer}")
     pattern = r".*####\s*\S+\s*" if form == "worked" else r".*<answer>.+</answer>\s*"
     gold = "{answer}" if form == "worked" else "<answer>{answer}</answer>"
     return Proposal(kind, form, (_component(function, CORRECT, RIGHT, params), _form(pattern)), gold)
@@ -111,6 +125,18 @@ def kind_of(answers: Sequence[Any]) -> Kind:
     long = sum(len(text.split()) > SHORT_WORDS or len(text) > SHORT_CHARACTERS for text in texts)
     typical = statistics.median(len(text) for text in texts)
     return "long" if 4 * long > len(texts) or typical > SHORT_CHARACTERS else "short"
+
+
+def _each(told: Sequence[Any]) -> list[Any]:
+    """The accepted answers of all rows, one by one."""
+    plain = [value.tolist() if hasattr(value, "tolist") else value for value in told]
+    return [one for value in plain for one in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _tokens(told: Sequence[Any]) -> dict[str, Any]:
+    """Params of rouge1: scripts without spaces, or with endings on their words, are compared by the syllable."""
+    eastern = sum(bool(_EASTERN.search(str(value))) for value in told)
+    return {"tokens": "syllable"} if 2 * eastern > len(told) else {}
 
 
 def _is_number(text: str) -> bool:

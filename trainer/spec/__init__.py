@@ -86,7 +86,7 @@ class Model(Section):
     """Which weights are trained, in which precision, by which engine."""
 
     name: str
-    """Hub id, local folder, or `builtin/tiny-qwen3` (made on this machine at first use)."""
+    """Hub id, local folder, `builtin/smollm2-135m` (fetched once) or `builtin/tiny-qwen3` (made on this machine)."""
     revision: str | None = None
     """Commit of the Hub repository; empty takes its newest."""
     engine: Literal["auto", "transformers", "unsloth"] = "auto"
@@ -161,7 +161,8 @@ class Grpo(Section):
     """The objective."""
 
     beta: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Weight of the KL term to the reference model; 0 needs no reference."""
+    """Weight of the KL term to the reference model; 0 needs no reference. TRL multiplies the term by the ratio
+    (`trl.use_bias_correction_kl`, on by default); `false` is the plain k3 of the GRPO paper."""
     num_iterations: Annotated[int, Field(ge=1)] = 1
     """Passes over each generation batch (mu in the paper)."""
     epsilon: Annotated[float, Field(ge=0)] = 0.2
@@ -176,6 +177,9 @@ class Grpo(Section):
     """`sequence` is GSPO."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
     """What the advantage is divided by."""
+    advantage: Literal["group_mean", "rloo", "maxrl"] = "group_mean"
+    """What a completion's reward is compared with: `group_mean` of its group, as in TRL; `rloo` the mean of the other
+    completions; `maxrl` the mean of the group, and divided by it. The last two need `scale_rewards = "none"`."""
     multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
     """`normalize_then_sum` is GDPO: each reward component is normalised within its group before they are summed."""
     mask_truncated_completions: bool = False
@@ -294,6 +298,10 @@ class RunSpec(Section):
     run: Run = Run()
     trl: dict[str, Any] = Field(default_factory=dict)
     """Any other argument of TRL's GRPOConfig, by its own name."""
+    fixed: list[str] = Field(default_factory=list)
+    """Keys that make this preset what it is: a recipe with another value for one of them is refused."""
+    recipes: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    """A record of the recipes that were laid over the preset: [before, after] of every key of each. It sets nothing."""
 
     def title_in(self, language: str) -> str:
         """The title in that language, where the preset has it."""

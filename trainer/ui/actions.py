@@ -26,6 +26,7 @@ class Child(Protocol):
 
 
 MOST_STEPS = 1_000_000  # that a run can be extended by at once
+HOW = ("queue", "beside")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Extension:
     before: int
     after: int
     notes: list[Message]
+
+
+class Beside(Exception):
+    """Other runs train on the same device: whoever starts one says whether it waits for them. names: theirs."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
 
 
 _children: list[Child] = []
@@ -73,13 +82,28 @@ def opened(run: str | None) -> RunDir:
     return RunDir.open(outputs_dir(), run)
 
 
-def resume(run: str | None) -> WorkerHandle:
-    """Start another attempt. Raises RunError when it is running or finished."""
+def resume(run: str | None, how: str | None = None) -> WorkerHandle | None:
+    """Start another attempt, or let it wait for its turn (None). Raises RunError when it is running or finished.
+
+    how: `beside` others or in the `queue` behind them; without it Beside is raised where there are others, unless the
+    run waited already: its button says what it does.
+    """
     rundir = opened(run)
+    others = _others(rundir)
+    if others and how not in HOW and launch.status_of(rundir) != "queued":
+        raise Beside(others)
+    if how == "queue":
+        launch.queue.add(rundir)
+        return None
     free_gpu()
-    handle = launch.resume(rundir)
+    handle = launch.resume(rundir, beside=bool(others))
     started(handle)
     return handle
+
+
+def _others(rundir: RunDir) -> list[str]:
+    """Runs that train on the device of this one. Raises TrainerError when its settings cannot be read."""
+    return launch.queue.beside(rundir.read_spec(), rundir.path.parent, rundir.name)
 
 
 def train_change(run: str, changes: Sequence[str]) -> str:
@@ -107,10 +131,15 @@ def extension(run: str, steps: Any) -> Extension:
     return Extension(checked_steps(steps), before, after, notes)
 
 
-def extend(run: str, steps: Any) -> None:
-    """Plan so many steps more and go on. Raises TrainerError; when it cannot go on, the longer plan stays."""
-    launch.extend(opened(run), checked_steps(steps))
-    resume(run)
+def extend(run: str, steps: Any, how: str | None = None) -> WorkerHandle | None:
+    """Plan so many steps more and go on, as resume does. Raises TrainerError; when it cannot go on, the longer plan
+    stays. Nothing is changed when Beside is raised."""
+    rundir, more = opened(run), checked_steps(steps)
+    others = _others(rundir)
+    if others and how not in HOW:
+        raise Beside(others)
+    launch.extend(rundir, more)
+    return resume(run, how or "beside")
 
 
 def checked_steps(told: Any) -> int:

@@ -14,8 +14,8 @@ from trainer.show.markup import element, escape
 from trainer.text import Words
 
 __all__ = [
-    "alerts", "dot", "element", "escape", "facts", "folded", "no_run", "notice", "pre", "problems", "progress",
-    "refused", "report", "shape", "told",
+    "alerts", "beside", "dot", "element", "escape", "facts", "folded", "no_run", "notice", "pre", "problems",
+    "progress", "refused", "report", "shape", "told",
 ]  # fmt: skip
 
 # Never colour alone: each state also has a shape, and its word stands beside it.
@@ -83,6 +83,16 @@ def problems(sentence: str, found: Iterable[Problem], type_this: str, say: Words
 
 def notice(text: str, kind: str = "g-right") -> str:
     return f'<div class="{kind}" role="status">{element("p", text)}</div>' if text else ""
+
+
+def beside(names: Sequence[str], say: Words, attributes: str = "") -> str:
+    """Others train on the same device: what is to happen? attributes: of both buttons, escaped already."""
+    buttons = "".join(
+        f'<button type="button" class="g-how" data-how="{how}"{attributes}>{escape(say(f"train.how_{how}"))}</button>'
+        for how in ("queue", "beside")
+    )
+    asked = element("p", say("train.beside", names=names))
+    return f'<div class="g-wrong" role="alert">{asked}<div class="g-hows">{buttons}</div></div>'
 
 
 def told(error: TrainerError, say: Words) -> str:

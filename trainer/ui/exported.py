@@ -24,15 +24,16 @@ def address(run: str, folder: str, name: str) -> str:
     return f"{PREFIX}/{run}/{folder}/{name}"
 
 
-def add_routes(app: Any) -> None:
-    """Add the route to Gradio's app, before its own: one of them takes every path of one part."""
+def routes() -> list[Any]:
+    """For Gradio's app when it is made: before its own, one of which takes every path of one part, and there from the
+    first request on."""
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
 
     def serve(request: Request) -> Response:
         say = words(preferred(request.headers.get("accept-language", "")))
-        if not logged_in(app, request.cookies):
+        if not logged_in(request.app, request.cookies):
             return PlainTextResponse(f"{say('refused.login')}\n", 401)
         given = request.path_params
         found = _opened(given["run"], given["folder"], given["file"])
@@ -47,7 +48,7 @@ def add_routes(app: Any) -> None:
         }
         return StreamingResponse(_read(file, size), 200, headers, "application/octet-stream")
 
-    app.router.routes.insert(0, Route(f"{PREFIX}/{{run}}/{{folder}}/{{file}}", serve, methods=["GET"]))
+    return [Route(f"{PREFIX}/{{run}}/{{folder}}/{{file}}", serve, methods=["GET"])]
 
 
 def logged_in(app: Any, cookies: Any) -> bool:

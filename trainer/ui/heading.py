@@ -10,10 +10,16 @@ from trainer.console import lines
 from trainer.run.records import AlertEvent
 from trainer.run.status import LIVE
 from trainer.text import Words, forms
+from trainer.ui.elements import escape
 from trainer.ui.known_runs import RunRow, Seen
 from trainer.ui.live.views import phase, planned
 
 MOST_TOLD = 600  # characters of an alert
+
+
+def skip(words: Words) -> str:
+    """The first that a keyboard reaches, seen while it has the focus: to Start (skip.js)."""
+    return f'<a class="g-skip" href="#t-start" data-skip>{escape(words("page.skip"))}</a>'
 
 
 def chosen(rows: Sequence[RunRow], wanted: str | None) -> str | None:

@@ -18,7 +18,7 @@ from trainer.machine import gpu
 from trainer.run.records import AlertEvent
 from trainer.run.status import LIVE
 from trainer.show import charts
-from trainer.text import Words, languages, words
+from trainer.text import DEFAULT, Words, languages, words
 from trainer.ui import actions, elements, heading, opening, tour
 from trainer.ui.diagnoses import Diagnoses
 from trainer.ui.groups.tab import GroupsTab
@@ -34,7 +34,8 @@ from trainer.ui.tryit.tab import TryItTab
 TICK_S = 1.5
 MOST_NEWS = 20  # of the newest runs the browser may tell that they ended
 _SIZES = ("small", "medium", "large")
-FRAME = ("run", "chooser", "title", "progress", "tour", "news")  # what a tick says values for beside those of the tabs
+# What a tick says values for beside those of the tabs.
+FRAME = ("run", "skip", "chooser", "title", "progress", "tour", "news")
 MOST_PROGRESS = 4  # runs that are going and have a line in the head
 _HERE = Path(__file__).parent
 # A chosen theme outlives a reload; Gradio has put the system's in place by now. A tab that was clicked before this
@@ -128,6 +129,7 @@ class Page:
 
     def _head(self) -> None:
         make = self.labels.make
+        self.skip = gr.HTML(heading.skip(words("en")), elem_classes="g-skip-place")
         with gr.Row(elem_classes="g-head"):
             title = elements.element("h1", words("en")("page.title"))
             self.title = gr.HTML(title, elem_classes="g-title")
@@ -205,7 +207,8 @@ class Page:
         code = opening.language(request.query_params, request.headers)
         run = heading.chosen(self.runs.table().rows, request.query_params.get("run"))
         here = self._known(request.query_params.get("tab"))
-        return [code, run or "", here, *self.labels.updates(words(code))]
+        labels = [gr.skip()] * len(self.labels.components)  # they are made with these words
+        return [code, run or "", here, *(labels if code == DEFAULT else self.labels.updates(words(code)))]
 
     def relabel(self, language: str) -> list[Any]:
         return self.labels.updates(words(language))
@@ -267,6 +270,7 @@ class Page:
         title = elements.element("h1", say("page.title")) + elements.element("p", _machine(say), "g-machine")
         return {
             "run": look.run or "",
+            "skip": heading.skip(say),
             "chooser": (_choices(table), look.run),
             "title": title,
             "progress": elements.progress(going),

@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -146,6 +147,7 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     from gradio.routes import templates
 
     from trainer.ui import exported, opening, page, uploads
+    from trainer.ui.train import cards
 
     opening.put_in(templates.env)
     logging.getLogger("uvicorn.error").addFilter(BrowserLeft())
@@ -160,7 +162,7 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
             auth_message=login.rule() if access else None,
             app_kwargs={
                 "middleware": _middleware(host, port, access is not None),
-                "routes": uploads.routes(with_code=is_loopback(host)),
+                "routes": [*exported.routes(), *uploads.routes(with_code=is_loopback(host))],
             },
             prevent_thread_lock=True,
             quiet=True,
@@ -181,7 +183,8 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
         )
     except OSError as error:  # the port was taken since we looked
         raise RunError(_port_problem(host, port, OSError(errno.EADDRINUSE, str(error)))) from error
-    exported.add_routes(blocks.app)
+    # All presets with their plans, half a second the first time: while the browser still reads its scripts.
+    threading.Thread(target=cards.cards, daemon=True).start()
     return blocks
 
 

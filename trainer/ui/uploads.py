@@ -3,7 +3,8 @@
 POST /files?name=NAME&lang=CODE with the bytes as they are. No form: those stay refused (guard.py), and a page elsewhere
 cannot send this type without asking first. Answers {"path": PATH} or {"problem": TEXT}. The file lies in the state
 folder below a hash of its contents, so that the same file again is no other one, until a run takes a copy of it
-(trainer/run/kept_files.py). The page's Guard stands before it, as before every route.
+(trainer/run/kept_files.py); what is kept of them is bounded (chosen_files.py). The page's Guard stands before it, as
+before every route.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from trainer.data.files import SUFFIXES
 from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.folders import make_private
 from trainer.text import languages, preferred, words
+from trainer.ui import chosen_files
 from trainer.ui.exported import logged_in
 
 ADDRESS = "/files"
@@ -65,20 +67,19 @@ async def keep(given: str, pieces: AsyncIterator[bytes], with_code: bool) -> Pat
         if not size:
             raise SpecError(Problem("page.file_empty", name=name))
         place = folder / digest.hexdigest()[:16] / name
-        if not place.exists():
-            if _size(folder) > MOST_ALL:
-                raise SpecError(Problem("page.files_full", most=MOST_ALL // 2**30, folder=str(folder)))
-            make_private(place.parent, named=False)
-            os.replace(draft, place)
+        if place.exists():
+            os.utime(place.parent)
+            return place
+        if not chosen_files.make_room(folder, MOST_ALL):
+            days = round(chosen_files.KEPT_S / 86_400)
+            raise SpecError(Problem("page.files_full", most=MOST_ALL // 2**30, folder=str(folder), days=days))
+        make_private(place.parent, named=False)
+        os.replace(draft, place)
         return place
     except OSError as error:
         raise SpecError(Problem("page.file_unkept", name=name, said=error.strerror or str(error))) from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _size(folder: Path) -> int:
-    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
 def _sweep(folder: Path) -> None:

@@ -119,6 +119,7 @@ class Training:
             spans=self.spans,
             observer=self.observer,
             pieces=self.pieces,
+            advantage=spec.grpo.advantage,
         )
         _refuse("GRPOConfig", config.differences(trainer.args, wanted))
         _refuse("Accelerator", config.accelerate_differences(trainer.accelerator, trainer.args))

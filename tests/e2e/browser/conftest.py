@@ -70,6 +70,7 @@ class Site:
     folder: Path
     server: Server
     environment: dict[str, str]
+    pages: Path | None = None
 
     @property
     def outputs(self) -> Path:
@@ -87,7 +88,7 @@ class Site:
 
     def restart(self) -> None:
         """A new server on the same folders, on another port, when the old one is gone."""
-        self.server = start_server(self.folder, **self.environment)
+        self.server = start_server(self.folder, self.pages, **self.environment)
 
     def headless(self, name: str, *changes: str, preset: str = "tiny") -> subprocess.Popen[bytes]:
         """`python app.py --headless` on the folders of this site; ended with it."""
@@ -101,11 +102,11 @@ class Site:
             )
 
 
-def make_site(folder: Path, warm_process: Path) -> Iterator[Site]:
-    """Its workers are forked from a process that has imported the libraries; those left at the end are ended."""
+def make_site(folder: Path, warm_process: Path, pages: Path | None) -> Iterator[Site]:
+    """Server and workers are forked from processes that hold the libraries; workers left at the end are ended."""
     (folder / "outputs").mkdir()
     environment = {warming.SOCKET: str(warm_process)}
-    site = Site(folder, start_server(folder, **environment), environment)
+    site = Site(folder, start_server(folder, pages, **environment), environment, pages)
     try:
         yield site
     finally:
@@ -119,17 +120,17 @@ def make_site(folder: Path, warm_process: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, warm_process: Path) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, warm_process: Path, pages: Path | None) -> Iterator[Site]:
     """One server for the tests of a file."""
-    yield from make_site(tmp_path_factory.mktemp("site"), warm_process)
+    yield from make_site(tmp_path_factory.mktemp("site"), warm_process, pages)
 
 
 @pytest.fixture
-def own_site(tmp_path: Path, warm_process: Path) -> Iterator[Site]:
+def own_site(tmp_path: Path, warm_process: Path, pages: Path | None) -> Iterator[Site]:
     """A server for one test alone: one that is killed, or whose runs others must not see."""
     folder = tmp_path / "site"
     folder.mkdir()
-    yield from make_site(folder, warm_process)
+    yield from make_site(folder, warm_process, pages)
 
 
 @dataclass
@@ -274,13 +275,13 @@ def steps(run: RunDir) -> list[int]:
     return [event["step"] for event in log_lines(run.events, "step")]
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
+def wait_for(condition: Callable[[], bool], seconds: float = WAIT_S) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
             return
         time.sleep(0.2)
-    raise AssertionError(f"it did not happen within {WAIT_S:.0f} s")
+    raise AssertionError(f"it did not happen within {seconds:.0f} s")
 
 
 def settle(page: Any) -> None:

@@ -10,10 +10,12 @@ import axe_playwright_python
 import pytest
 
 from tests.builders import finished, write_run
-from tests.e2e.browser.conftest import NARROW, WIDE, Site, Watch, open_tab, settle, tab_names, unfold
+from tests.e2e.browser.conftest import NARROW, TABS, WIDE, Site, Watch, open_tab, settle, tab_names, unfold, visit
 from trainer.report import write as reports
+from trainer.text import words
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
+SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
 # Nothing changes its colour any more; what pulses for ever does not count.
 _STILL = """() => document.getAnimations().every((one) =>
     one.playState !== "running" || one.effect?.getComputedTiming().iterations === Infinity)"""
@@ -55,7 +57,9 @@ def shut_out(page: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("language", "scheme", "size"), [("en", "light", WIDE), ("ko", "dark", NARROW)], ids=["light", "dark"]
+    ("language", "scheme", "size"),
+    [("en", "light", WIDE), pytest.param("ko", "dark", NARROW, marks=pytest.mark.slow)],
+    ids=["light", "dark"],
 )
 def test_no_tab_shuts_anybody_out(site: Site, new_page: Any, language: str, scheme: str, size: Any) -> None:
     page = new_page(site, size=size, scheme=scheme, lang=language, run="tiny-1")
@@ -68,7 +72,7 @@ def test_no_tab_shuts_anybody_out(site: Site, new_page: Any, language: str, sche
         assert page.evaluate(_UNSEEN) == [], name
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_dialog_shuts_anybody_out(site: Site, new_page: Any, scheme: str) -> None:
     """What appears for a question: two runs beside each other, and whether one is to be deleted."""
     page = new_page(site, scheme=scheme, lang="en", tab="runs")
@@ -83,7 +87,7 @@ def test_no_dialog_shuts_anybody_out(site: Site, new_page: Any, scheme: str) -> 
     assert shut_out(page) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_report_shuts_anybody_out(site: Site, browser: Any, watch: Watch, tmp_path: Path, scheme: str) -> None:
     file = tmp_path / "report.html"
     file.write_text(reports.text_of([site.run("tiny-1")], "en", "html"), "utf-8")
@@ -96,3 +100,24 @@ def test_no_report_shuts_anybody_out(site: Site, browser: Any, watch: Watch, tmp
     found = shut_out(page)
     context.close()
     assert found == []
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_first_key_on_every_tab_offers_start_and_enter_goes_there(site: Site, new_page: Any, language: str) -> None:
+    """Without a mouse: Tab, Enter, and what has the focus starts a run."""
+    from playwright.sync_api import expect
+
+    page, say = new_page(site, lang=language, run="tiny-1"), words(language)
+    for tab in TABS:
+        visit(page, site, lang=language, run="tiny-1", tab=tab)
+        page.keyboard.press("Tab")
+        link = page.locator("a:focus")
+        expect(link).to_have_text(say("page.skip"))
+        box = link.bounding_box()
+        assert box is not None and box["width"] > 40 and box["x"] >= 0 and box["y"] >= 0, box
+        assert shut_out(page) == [], tab
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("tab", name=say("tab.train"), exact=True)).to_have_attribute("aria-selected", "true")
+        expect(page.locator("[data-part=start]:focus, [data-part=start] [data-start]:focus")).to_be_visible()
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('[data-part=start]') !== null"), tab

@@ -25,10 +25,16 @@ atexit.register(note)
 """
 
 
-# A load costs seconds of the processor: every two of the three meet.
+# A load costs seconds of the processor: every two of the three meet, and the narrow one, where most can be too wide,
+# is looked at by `make test` (test_accessible.py opens all tabs of an English, light and wide one).
 @pytest.mark.parametrize(
     ("language", "scheme", "size"),
-    [("en", "light", WIDE), ("en", "dark", NARROW), ("ko", "light", NARROW), ("ko", "dark", WIDE)],
+    [
+        pytest.param("en", "light", WIDE, marks=pytest.mark.slow),
+        pytest.param("en", "dark", NARROW, marks=pytest.mark.slow),
+        ("ko", "light", NARROW),
+        pytest.param("ko", "dark", WIDE, marks=pytest.mark.slow),
+    ],
     ids=["en-light-wide", "en-dark-narrow", "ko-light-narrow", "ko-dark-wide"],
 )
 def test_without_a_run_every_tab_opens(site: Site, new_page: Any, language: str, scheme: str, size: Any) -> None:
@@ -43,6 +49,19 @@ def test_without_a_run_every_tab_opens(site: Site, new_page: Any, language: str,
         assert wide <= 0, f"{name} is {wide} pixels wider than the screen"
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_all_tabs_fit_a_phone_also_after_it_was_turned(site: Site, new_page: Any, language: str) -> None:
+    page = new_page(site, size=NARROW, lang=language)
+    page.wait_for_function("language => document.documentElement.lang === language", arg=language)
+    for width in (390, 320, 844, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_timeout(500)
+        right = [tab.bounding_box() for tab in page.locator('[role="tab"]:visible').all()]
+        assert len(right) == len(TABS), width
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in right), (width, right)
+
+
+@pytest.mark.slow  # tests/ui/test_page.py builds the page and asks its form without a browser
 def test_after_all_tabs_were_used_nothing_heavy_is_loaded(tmp_path: Path, browser: Any, new_page: Any) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()

@@ -75,6 +75,12 @@ def test_a_run_that_has_finished_is_headed_by_what_it_came_to(run: RunDir, say: 
     assert 'id="live-further-does" data-button="live-further"' in hints and "live-stop" not in hints
 
 
+def test_a_wrong_answer_is_none_of_the_best_whatever_it_was_paid(run: RunDir) -> None:
+    note(run, 40, ASKED, [Answer("ba", 0.4, True), Answer("paid for its form", 0.5, False)])
+    card = shown(run, lambda seen: finish.card(seen, then_now.asked(seen), EN))
+    assert "Reverse: ab" in card and "paid for its form" not in card
+
+
 def test_a_run_that_goes_on_has_no_card_and_its_own_buttons(make_run: MakeRun) -> None:
     lost = make_run("lost", began(), step(1))
     assert shown(lost, lambda seen: finish.card(seen, [], EN)) == ""
@@ -90,6 +96,6 @@ def test_training_further_asks_with_the_steps_and_needs_a_word(run: RunDir, monk
             actions.further("tiny-1", said, EN)
     asked: list[tuple[RunDir, int]] = []
     monkeypatch.setattr(launch, "extend", lambda rundir, steps: asked.append((rundir, steps)))
-    monkeypatch.setattr("trainer.ui.actions.resume", lambda name: None)
+    monkeypatch.setattr("trainer.ui.actions.resume", lambda name, how: object())
     assert "to step 80" in actions.further("tiny-1", "tiny-1", EN)
     assert asked == [(run, 40)]

@@ -105,6 +105,44 @@ def test_the_command_says_the_same_as_the_page() -> None:
     assert presets.load("tiny", found.form.changes) == found.spec
 
 
+def test_recipes_lie_below_what_is_changed_by_hand_and_both_are_shown() -> None:
+    sent = {"base": {"preset": "tiny"}, "recipes": ["dapo", "rloo"], "changes": ["grpo.epsilon_high=0.3"]}
+    found = actions.check(forms.read(json.dumps(sent))[0])
+    assert not found.problems and found.spec == presets.load("tiny", found.form.changes, ["dapo", "rloo"])
+    assert shlex.split(found.command)[5:] == [
+        *("--recipe", "dapo", "--recipe", "rloo", "--set", "grpo.epsilon_high=0.3"),
+    ]
+    answer = views.answer(found, EN)
+    assert answer["before"]["grpo.epsilon_high"] == "0.28" and answer["values"]["grpo.epsilon_high"] == "0.3"
+    assert "not set -&gt; 0.28, but set by hand to 0.3" in answer["recipe_changes"]
+    assert "&quot;group_mean&quot; -&gt; &quot;rloo&quot;" in answer["recipe_changes"]
+    assert views.answer(checked(), EN)["recipe_changes"] == ""
+
+
+def test_a_recipe_against_what_a_preset_keeps_is_a_problem_of_its_field() -> None:
+    form = forms.read(json.dumps({"base": {"preset": "gspo"}, "recipes": ["dapo"]}))[0]
+    places = [problem.place for problem in actions.check(form).problems]
+    assert {"grpo.loss_type", "grpo.epsilon", "grpo.epsilon_high"} <= set(places)
+
+
+def test_only_recipes_of_the_list_are_read(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text("[grpo]\nbeta = 0.5\n")
+    for recipes in ([str(own)], "dapo", [7], [["dapo"]]):
+        with pytest.raises(SpecError):
+            forms.read(json.dumps({"base": {"preset": "tiny"}, "recipes": recipes}))
+
+
+def test_a_clone_of_a_run_knows_its_recipes(make_run: MakeRun) -> None:
+    spec = presets.load("tiny", ["grpo.beta=0.5"], ["dapo"])
+    plan = launch.plan_here(spec, 4000)
+    RunDir.create(outputs_dir(), "of-dapo", spec, plan, {})
+    found = actions.check(forms.read(json.dumps({"base": {"run": "of-dapo"}, "recipes": ["rloo"]}))[0])
+    assert found.spec is not None and list(found.spec.recipes) == ["dapo", "rloo"]
+    assert found.spec.grpo.mask_truncated_completions and found.spec.grpo.advantage == "rloo"
+    assert "set by hand to 0.5" in views.answer(found, EN)["recipe_changes"]
+
+
 def test_a_name_that_is_taken_is_a_problem(make_run: MakeRun) -> None:
     make_run("mine")
     assert "exists already" in str(checked(name="mine").problems[0])

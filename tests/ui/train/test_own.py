@@ -45,7 +45,24 @@ def test_a_korean_sheet_starts_on_the_smallest_preset_with_one_step(tmp_path: Pa
     assert found.data.rows + found.data.held_out == 40
 
 
-@pytest.mark.parametrize("preset", ["tiny", "malpyeong", "malpyeong-tiny", "qwen3-4b", "tiny-qlora"])
+def test_rows_in_latin_letters_are_taught_to_a_model_that_knows_something(tmp_path: Path) -> None:
+    """On a machine without a GPU; one with a large one is offered more."""
+    german = sheet(
+        tmp_path, "Frage,Antwort", [(f"Wie hei\u00dft die {n}. Stra\u00dfe?", f"Stra\u00dfe {n}") for n in range(40)]
+    )
+    assert own.proposed_preset(Form("preset", "tiny"), str(german)) == "smollm2"
+    assert own.proposed_preset(Form("preset", "tiny", changes=("model.name=Qwen/Qwen3-0.6B",)), str(german)) is None
+    assert own.proposed_preset(Form("preset", "qwen3-4b"), str(german)) is None
+    form = with_changes("smollm2", german)
+    found = actions.check(form)
+    assert not found.problems and found.spec is not None
+    assert found.spec.model.name == "builtin/smollm2-135m" and found.spec.model.warm_start is None
+    assert [leaf.name for leaf in found.spec.reward.leaves()] == ["correct", "short"]
+    assert found.spec.data.system_prompt == EN("own.ask.bare") and found.spec.data.eval_path is None
+    assert own.proposed_preset(Form("preset", "tiny"), str(korean(tmp_path))) is None
+
+
+@pytest.mark.parametrize("preset", ["tiny", "malpyeong", "malpyeong-tiny", "qwen3-4b", "smollm2", "tiny-qlora"])
 def test_nothing_of_the_presets_own_rows_stays(preset: str, tmp_path: Path) -> None:
     rows = [(f"Was ist {n} + 1?", str(n + 1)) for n in range(64)]
     form = with_changes(preset, sheet(tmp_path, "Frage,Antwort", rows, sign=";"))
@@ -56,7 +73,8 @@ def test_nothing_of_the_presets_own_rows_stays(preset: str, tmp_path: Path) -> N
     named = json.dumps(spec.model_dump(mode="json"))
     assert "presets/data" not in named and "gsm8k" not in named
     assert spec.data.few_shot is None and spec.data.instruction is None and spec.data.prompt_template == "{prompt}"
-    assert [leaf.function for leaf in spec.reward.leaves()] == ["math", "format_regex"]
+    form_of = "length_penalty" if preset == "smollm2" else "format_regex"
+    assert [leaf.function for leaf in spec.reward.leaves()] == ["math", form_of]
     asked = spec.data.system_prompt or ""
     assert ("between <answer>" in asked) != spec.model.name.startswith("builtin/")
 

@@ -13,6 +13,7 @@ import pytest
 from trainer import presets
 from trainer.data import preview
 from trainer.errors import DataError, WorkError
+from trainer.machine.project import cache_dir
 from trainer.spec import RunSpec
 from trainer.text import words
 from trainer.ui.train import aside, data, rows, tokens
@@ -105,7 +106,7 @@ def test_a_builtin_model_is_counted_as_its_tokenizer_does(tmp_path: Path, monkey
     spec = spec_of()
     assert tokens.reader(spec).basis == "characters"
     made = builtin.make_tokenizer()
-    made.save_pretrained(builtin.cache_dir() / "tiny-qwen3" / "abc")
+    made.save_pretrained(cache_dir() / "tiny-qwen3" / "abc")
     reader = tokens.reader(spec)
     prompt = [{"role": "system", "content": "Be <answer>short</answer>."}, {"role": "user", "content": "Reverse: abc"}]
     assert reader.basis == "exact" and reader.template is not None

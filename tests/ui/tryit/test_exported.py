@@ -23,11 +23,10 @@ def app(auth: Any = None) -> Any:
 
     with gr.Blocks(analytics_enabled=False) as blocks:
         gr.HTML("page")
-    made = App.create_app(blocks)
+    made = App.create_app(blocks, app_kwargs={"routes": exported.routes()})
     if auth is not None:
         made.auth = auth
         blocks.auth, blocks.auth_message = auth, None
-    exported.add_routes(made)
     return made
 
 

@@ -23,13 +23,18 @@ SAMPLING = (0, 12, "", 0)
 
 
 @pytest.fixture(scope="module")
-def page(trained: Path, warm_process: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811
+def page(
+    trained: Path,  # noqa: F811
+    warm_process: Path,
+    pages: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("try")
     (folder / "outputs").mkdir()
     shutil.copytree(trained, folder / "outputs" / "short")
     write_run(folder / "outputs", "empty", finished())
     none = {"PATH": str(folder), "LLAMA_CPP": "", "UNSLOTH_LLAMA_CPP_PATH": str(folder), "HF_TOKEN": ""}
-    server = start_server(folder, **none, **{warming.SOCKET: str(warm_process)})
+    server = start_server(folder, pages, **none, **{warming.SOCKET: str(warm_process)})
     yield server
     end_server(server)
     identity = reading.process(RunDir(folder / "outputs" / "short")).identity

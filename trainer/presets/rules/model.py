@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.errors import Problem
-from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
+from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS, knows_nothing
 from trainer.presets.explain import shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
@@ -25,8 +25,8 @@ def _builtin_model_exists(spec: RunSpec) -> Iterator[Problem]:
 
 
 @rule("model.name", "model.warm_start")
-def _warm_start_is_for_builtin_models(spec: RunSpec) -> Iterator[Problem]:
-    if spec.model.warm_start is not None and not spec.model.name.startswith(BUILTIN):
+def _warm_start_is_for_models_that_know_nothing(spec: RunSpec) -> Iterator[Problem]:
+    if spec.model.warm_start is not None and not knows_nothing(spec.model.name):
         yield Problem("presets.warm_start_of_hub_model", "model.warm_start", name=shown(spec.model.name))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainer.errors import Problem
-from trainer.presets.explain import nearest, shown
+from trainer.presets.explain import field_at, meant, nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
 from trainer.spec.choices import OPTIMIZERS, SCHEDULERS
@@ -31,6 +31,31 @@ def _cap_is_above_the_clip(spec: RunSpec) -> Iterator[Problem]:
     upper = spec.grpo.epsilon if spec.grpo.epsilon_high is None else spec.grpo.epsilon_high
     if spec.grpo.delta is not None and spec.grpo.delta <= 1 + upper:
         yield Problem("presets.cap_inside_clip", "grpo.delta", delta=spec.grpo.delta, least=1 + upper)
+
+
+@rule("grpo.advantage", "grpo.scale_rewards", "grpo.multi_objective_aggregation", "reward.supervision")
+def _advantage_is_made_in_one_way(spec: RunSpec) -> Iterator[Problem]:
+    """rloo and maxrl are whole formulas: what else would shape the advantage would be left out without a word."""
+    grpo = spec.grpo
+    if grpo.advantage == "group_mean":
+        return
+    others = (
+        ("grpo.scale_rewards", grpo.scale_rewards, "none"),
+        ("grpo.multi_objective_aggregation", grpo.multi_objective_aggregation, "sum_then_normalize"),
+        ("reward.supervision", spec.reward.supervision, "outcome"),
+    )
+    for key, value, wanted in others:
+        if value != wanted:
+            yield Problem("presets.advantage_with", key, advantage=grpo.advantage, seen=value, wanted=wanted)
+
+
+@rule("fixed")
+def _fixed_keys_exist(spec: RunSpec) -> Iterator[Problem]:
+    for key in spec.fixed:
+        path = tuple(key.split("."))
+        if len(path) < 2 or (path[0] != "trl" and field_at(path) is None):
+            other, _ = meant(path)
+            yield Problem("presets.fixed_unknown", "fixed", key=key, near=other)
 
 
 @rule("optim.optim")

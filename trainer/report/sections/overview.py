@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.machine.project import PROJECT
+from trainer.presets import recipes
 from trainer.report import rules
 from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Material
@@ -58,6 +59,10 @@ def overview(t: Telling) -> Section:
 
 def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     yield "model", m.setting("model.name") or ""
+    if m.spec is not None and m.spec.recipes:
+        hand = [change.key for change in recipes.changes(m.spec) if change.by_hand is not None]
+        names = say.listed(list(m.spec.recipes))
+        yield "recipes", say("overview.recipes_by_hand", names=names, keys=hand) if hand else names
     enabled = m.setting("lora.enabled")
     if enabled:
         targets = m.setting("lora.target_modules")
@@ -141,7 +146,9 @@ def method(t: Telling) -> Section:
         texts.append(say("method.paid", formula=m.spec.reward.formula()))
     process = m.setting("reward.supervision") == "process"
     gdpo = m.setting("grpo.multi_objective_aggregation") == "normalize_then_sum"
-    scale = "process" if process else "gdpo" if gdpo else m.setting("grpo.scale_rewards")
+    own = m.setting("grpo.advantage")
+    own = own if own in ("rloo", "maxrl") else None
+    scale = "process" if process else "gdpo" if gdpo else own or m.setting("grpo.scale_rewards")
     texts.append(say(f"method.advantage_{scale or 'unknown'}"))
     texts.append(say("method.equal"))
     texts += _ratio_and_kl(m, say)

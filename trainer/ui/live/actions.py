@@ -39,19 +39,23 @@ def save(run: str | None, words: Words) -> str:
     return words("live.save_sent", run=run)
 
 
-def resume(run: str | None, words: Words) -> str:
-    """Start another attempt. Raises RunError when it is running or finished."""
-    handle = actions.resume(run)
+def resume(run: str | None, words: Words, how: str | None = None) -> str:
+    """Start another attempt. Raises RunError when it is running or finished; how and Beside: as actions.resume."""
+    handle = actions.resume(run, how)
+    if handle is None:
+        return words("train.waits", name=run)
     return words("live.resume_sent", run=run, attempt=handle.attempt)
 
 
-def further(run: str | None, confirmed: str | None, words: Words) -> str:
-    """Plan as many steps again and go on. confirmed: the name the person was shown. Raises TrainerError."""
+def further(run: str | None, confirmed: str | None, words: Words, how: str | None = None) -> str:
+    """Plan as many steps again and go on. confirmed: the name the person was shown. Raises TrainerError; how and
+    Beside: as actions.resume."""
     rundir = actions.opened(run)
     if confirmed != rundir.name:
         raise RunError(Problem("page.further_unconfirmed", run=rundir.name))
     planned = actions.extension(rundir.name, None)
-    actions.extend(rundir.name, planned.steps)
+    if actions.extend(rundir.name, planned.steps, how) is None:
+        return words("train.waits", name=rundir.name)
     return words("live.finish.went", run=rundir.name, after=f"{planned.after:,}")
 
 

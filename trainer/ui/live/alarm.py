@@ -41,6 +41,10 @@ def _text(one: Example, say: Words) -> str:
     text = forms.printable(one.text) if one.text.strip() else say("live.then.nothing")
     text = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}\u2026"
     asked = forms.printable(one.question)[:MOST_CHARACTERS]
-    times = say("live.alarm.times", step=f"{one.step:,}", times=one.times, of=one.of, reward=forms.number(one.reward))
+    values = {"step": f"{one.step:,}", "reward": forms.number(one.reward)}
+    if one.times > 1:
+        times = say("live.alarm.times", times=one.times, of=one.of, **values)
+    else:
+        times = say("live.alarm.once", **values)
     body = f'<div class="g-said-then" tabindex="0">{escape(text)}</div>'
     return f"<li>{element('q', asked)} <span>{escape(times)}</span>{body}</li>"

@@ -74,7 +74,8 @@ def _figure(seen: Seen, say: Words) -> tuple[str, str, float]:
 
 
 def _best(asked: Sequence[Asked]) -> list[tuple[Asked, Answer]]:
-    """The newest answers that were paid most."""
+    """The newest answers that were paid most; a wrong one is none of them, whatever it was paid."""
     newest = [(one, list(one.answers.values())[-1]) for one in asked]
-    paid = [(one, answer) for one, answer in newest if answer.reward is not None and answer.text.strip()]
+    paid = [(one, said) for one, said in newest if said.reward is not None and said.text.strip()]
+    paid = [(one, said) for one, said in paid if said.correct is not False]
     return sorted(paid, key=lambda pair: -(pair[1].reward or -math.inf))[:BEST]

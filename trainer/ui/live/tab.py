@@ -33,6 +33,11 @@ const tell = () => element.querySelectorAll("[data-button]").forEach((line) => {
 });
 new MutationObserver(tell).observe(element.closest(".g-actions"), {childList: true, subtree: true});
 tell();"""
+# Which of two ways a run goes on while another one trains.
+_HOW = """element.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-how]");
+    if (button) trigger("click", {...button.dataset});
+});"""
 READING = "log"  # value of the hidden textbox while the log is unfolded
 
 
@@ -106,13 +111,15 @@ class LiveTab(Tab):
             look = {"variant": "primary", "scale": 0, "min_width": 200}
             self.go = labels.make(gr.Button, words={"value": "live.finish.yes"}, **look)
             self.leave = labels.make(gr.Button, words={"value": "live.finish.no"}, scale=0)
-        self.told = gr.HTML(elem_classes="g-told")
+        self.told = gr.HTML(js_on_load=_HOW, elem_classes="g-told")
         self.read = gr.HTML(elem_classes="g-report")
         self.reading = gr.Textbox(visible="hidden", max_length=8)
         self.asking = gr.Textbox(visible="hidden", max_length=64)
         """The run whose forced end waits for a word."""
         self.wanting = gr.Textbox(visible="hidden", max_length=64)
         """The run that is to train further, once that is confirmed."""
+        self.again = gr.Textbox(visible="hidden", max_length=32)
+        """Something was done: what is shown of the run is another."""
         self.came = gr.Textbox(visible="hidden", max_length=64)
         """The requests that were met: the notice of one of them goes."""
         self.about = gr.State(None)
@@ -246,19 +253,21 @@ class LiveTab(Tab):
         again |= {"api_name": "live", **quiet}
 
         def refreshed(event: Any) -> None:
-            event.then(**again)
+            """One event draws everything again, whatever was done: every other one would cost the page's opening."""
+            event.then(None, None, self.again, js="() => String(performance.now())", queue=False)
 
         for name in ("stop", "pause", "save", "resume"):
             button = getattr(self, name)
             refreshed(button.click(_asks(name), asked, self.told, api_name=name, **quiet))
         for event in (self.stop_at.click, self.at.submit):
             refreshed(event(self.asked_to_stop_at, [*asked, self.at], [self.told, self.at], api_name=False, **quiet))
+        refreshed(self.told.click(self.went_on, asked, self.told, api_name=False, **quiet))
         self.report.click(self.reported, asked, self.read, api_name="report", **quiet)
         refreshed(self.force.click(None, frame.run, self.asking, js="(run) => run", queue=False))
         refreshed(self.no.click(None, None, self.asking, js='() => ""', queue=False))
         advice.wire(self.alarm, self.diagnoses, frame)
         for name in ("tryit", "export"):
-            getattr(self, name).click(None, None, frame.here, js='() => "tryit"', queue=False)
+            getattr(self, name).click(None, None, frame.here, js='() => "try"', queue=False)
         refreshed(self.further.click(None, frame.run, self.wanting, js="(run) => run", queue=False))
         refreshed(self.leave.click(None, None, self.wanting, js='() => ""', queue=False))
         given, told = [*asked, self.wanting], [self.told, self.wanting]
@@ -268,7 +277,7 @@ class LiveTab(Tab):
         self.fold.expand(None, None, self.reading, js=f'() => "{READING}"', queue=False)
         self.fold.collapse(None, None, self.reading, js='() => ""', queue=False)
         self.span.input(None, None, self.range, js='() => ""', queue=False)  # the newer choice counts
-        changed = [self.smoothing.change, self.span.change, self.range.change, self.reading.change]
+        changed = [made.change for made in (self.smoothing, self.span, self.range, self.reading, self.again)]
         gr.on(changed, trigger_mode="always_last", **again)
         self.came.change(None, [self.came, self.told], self.told, js=GONE, queue=False)
         left = [self.told, self.read, self.asking, self.wanting, self.about]
@@ -312,8 +321,18 @@ class LiveTab(Tab):
 
     @staticmethod
     def went(run: str | None, language: str, wanting: str | None) -> tuple[str, str]:
-        """Train on as the question said; nothing is asked any more."""
-        return _told(lambda run, say: actions.further(run, wanting, say), run, words(language)), ""
+        """Train on as the question said; nothing is asked any more, or how it goes on beside another run."""
+        say = words(language)
+        return _told(lambda run, say: actions.further(run, wanting, say), run, say, deed="further"), ""
+
+    @staticmethod
+    def went_on(event: gr.EventData, run: str | None, language: str) -> str:
+        """The answer to the question of `_told`, about the run that it was asked about."""
+        sent = event._data if isinstance(event._data, dict) else {}
+        how, named = str(sent.get("how", "")), str(sent.get("run", ""))
+        if sent.get("deed") == "further":
+            return _told(lambda _, say: actions.further(named, named, say, how), run, words(language), deed="further")
+        return _told(lambda _, say: actions.resume(named, say, how), run, words(language), "g-right g-asked-resume")
 
 
 def _asks(name: str) -> Callable[[str | None, str], str]:
@@ -326,10 +345,16 @@ def _asks(name: str) -> Callable[[str | None, str], str]:
     return asked
 
 
-def _told(action: Callable[[str | None, Words], str], run: str | None, say: Words, kind: str = "g-right") -> str:
+def _told(
+    action: Callable[[str | None, Words], str], run: str | None, say: Words, kind: str = "g-right", deed: str = "resume"
+) -> str:
+    """What came of it. Where other runs train on the same device: the question what is to happen, for `deed`."""
     try:
         with shared.on_disk():
             return elements.notice(action(run, say), kind)
+    except shared.Beside as found:
+        attributes = f' data-deed="{deed}" data-run="{elements.escape(run or "")}"'
+        return elements.beside(found.names, say, attributes)
     except TrainerError as error:
         return elements.refused(error, say)
 

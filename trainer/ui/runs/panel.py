@@ -25,18 +25,20 @@ SHOWN = ("extend", "delete", "report", "compare")
 
 @dataclass(frozen=True)
 class Wish:
-    """do: one of DONE or SHOWN, or "". runs: of a comparison. steps: what was typed, None at first."""
+    """do: one of DONE or SHOWN, or "". runs: of a comparison. steps: what was typed, None at first. how: one of HOW
+    (ui/actions.py), "" for who was not asked."""
 
     do: str = ""
     run: str = ""
     runs: tuple[str, ...] = ()
     steps: Any = None
+    how: str = ""
 
     @property
     def text(self) -> str:
         """Never the same twice, so that the same wish again is a change."""
-        told = {"do": self.do, "run": self.run, "runs": self.runs, "steps": self.steps, "nonce": time.time_ns()}
-        return json.dumps(told)
+        told = {"do": self.do, "run": self.run, "runs": self.runs, "steps": self.steps, "how": self.how}
+        return json.dumps(told | {"nonce": time.time_ns()})
 
 
 def read(text: str | None) -> Wish:
@@ -47,19 +49,20 @@ def read(text: str | None) -> Wish:
         return Wish()
     if not isinstance(told, dict) or told.get("do") not in (*DONE, *SHOWN):
         return Wish()
-    return Wish(told["do"], str(told.get("run", "")), choice.names(told.get("runs")), told.get("steps"))
+    run, how = str(told.get("run", "")), str(told.get("how", ""))
+    return Wish(told["do"], run, choice.names(told.get("runs")), told.get("steps"), how)
 
 
 def carry_out(wish: Wish, words: Words) -> str:
-    """Do it; what is said afterwards. Raises TrainerError."""
+    """Do it; what is said afterwards. Raises TrainerError, and Beside where other runs train on the same device."""
     if wish.do == "deleted":
         actions.delete(wish.run)
         return _box(words("runs.deleted", run=wish.run), "", words)
     with shared.on_disk():
         if wish.do == "extended":
-            shared.extend(wish.run, wish.steps)
+            shared.extend(wish.run, wish.steps, wish.how)
         else:
-            shared.resume(wish.run)
+            shared.resume(wish.run, wish.how)
     return ""  # the page turns to the run, which says the rest
 
 
@@ -81,6 +84,14 @@ def show(wish: Wish, words: Words) -> str:
     except TrainerError as error:
         return wrong(error, words)
     return ""
+
+
+def beside(wish: Wish, names: Sequence[str], words: Words) -> str:
+    """Others train on the device on which that run would go on: what is to happen?"""
+    steps = "" if wish.steps is None else f' data-steps="{escape(str(wish.steps)[:20])}"'
+    ways = [button(wish.do, words(f"train.how_{how}"), run=wish.run, more=f' data-how="{how}"{steps}')
+            for how in shared.HOW]  # fmt: skip
+    return _box(words("train.beside", names=names), "", words, ways)
 
 
 def wrong(error: TrainerError, words: Words) -> str:

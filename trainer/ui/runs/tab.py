@@ -175,7 +175,7 @@ class RunsTab(Tab):
         elif deed == "compare":
             wish = Wish(deed, runs=now.ticked).text
         elif deed in (*panel.DONE, *panel.SHOWN):
-            wish = Wish(deed, run=name[:64], steps=sent.get("steps")).text
+            wish = Wish(deed, run=name[:64], steps=sent.get("steps"), how=str(sent.get("how", ""))[:8]).text
         stored = choice.read(now.text).text
         return [stored, self._redrawn(runs, run, language, stored, text), wish, other, here, change]
 
@@ -186,6 +186,8 @@ class RunsTab(Tab):
             return [panel.show(wish, say), gr.skip(), gr.skip(), gr.skip()]
         try:
             shown = panel.carry_out(wish, say)
+        except shared.Beside as found:
+            return [panel.beside(wish, found.names, say), gr.skip(), gr.skip(), gr.skip()]
         except TrainerError as error:
             return [panel.wrong(error, say), self._redrawn(runs, run, language, told, text), gr.skip(), gr.skip()]
         table = self._redrawn(runs, run, language, told, text)

@@ -21,12 +21,11 @@ from trainer.run import outputs, rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.text import Message
-from trainer.ui import actions
+from trainer.ui import actions, chosen_files
 from trainer.ui.train import aside, rows, toml
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
 
-HOW = ("beside", "queue")
 SURVEY_S = 900.0  # for all rows of large files, before a run is started
 
 
@@ -36,7 +35,7 @@ class Checked:
 
     form: Form
     base: dict[str, Any]
-    """The raw spec without the changes."""
+    """The raw spec without the changes; with the recipes."""
     raw: dict[str, Any]
     """The raw spec with them."""
     spec: RunSpec | None
@@ -68,6 +67,8 @@ class Checked:
         words = ["python", "app.py", "--headless", "--preset"]
         if self.form.kind == "preset":
             words.append(self.form.base)
+            for name in self.form.recipes:
+                words += ["--recipe", name]
             for change in self.form.changes:
                 words += ["--set", change]
         else:
@@ -90,7 +91,8 @@ def check(form: Form) -> Checked:
         return Checked(form, {}, {}, None, None, found, held_back=True, is_built=False)
     draft = presets.draft(base.raw, form.changes, base.where)
     of_files = list(file_problems(draft.raw))
-    problems += [*draft.problems, *of_files]
+    problems += [*base.problems, *draft.problems, *of_files]
+    chosen_files.used(draft.raw)
     if draft.spec is None or of_files:  # a path that is not known here is not read
         return Checked(form, base.raw, draft.raw, None, None, problems, held_back=True, is_built=False)
     data, plan, more = _planned(draft.spec)
@@ -167,26 +169,18 @@ def is_uploaded(path: str) -> bool:
         return True  # a path that cannot be followed is not run either
 
 
-class Beside(Exception):
-    """Other runs train on the same device: whoever starts one says whether it waits for them. names: theirs."""
-
-    def __init__(self, names: list[str]) -> None:
-        super().__init__(names)
-        self.names = names
-
-
 def start(form: Form, how: str | None = None) -> RunDir:
     """Create the run and start its worker, or let it wait for its turn. Raises InputError with every problem.
 
-    how: `beside` others or in the `queue` behind them; without it Beside is raised where there are others.
+    how: `beside` others or in the `queue` behind them; without it actions.Beside is raised where there are others.
     """
     checked = check(form)
     if checked.spec is None or checked.plan is None:
         raise (forms.HeldBack if checked.held_back else SpecError)(checked.problems)
     spec, plan = checked.spec, checked.plan
     others = launch.queue.beside(spec, outputs_dir())
-    if others and how not in HOW:
-        raise Beside(others)
+    if others and how not in actions.HOW:
+        raise actions.Beside(others)
     if checked.data is None and spec.data.path is not None:  # too large to be read while somebody typed
         plan = _counted(spec)
     run = launch.create(form.stem, spec, plan, form.name)

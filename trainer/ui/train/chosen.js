@@ -5,7 +5,7 @@ const COMPONENTS = "reward.components";
 const state = loaded();
 
 function loaded() {
-    const empty = { base: { preset: "" }, changes: new Map(), name: "", kept: {}, own: null, owns: {} };
+    const empty = { base: { preset: "" }, recipes: [], changes: new Map(), name: "", kept: {}, own: null, owns: {}, recipesOf: {} };
     try {
         const stored = JSON.parse(sessionStorage.getItem(STORE));
         return { ...empty, ...stored, changes: new Map(stored.changes) };
@@ -24,6 +24,7 @@ function save() {
 
 function start(base, changes) {
     state.base = base;
+    state.recipes = [];
     state.own = null;
     state.changes = new Map();
     for (const change of changes) put(...split(change));
@@ -32,6 +33,12 @@ function start(base, changes) {
 function split(change) {
     const at = change.indexOf("=");
     return at < 0 ? [change.trim(), ""] : [change.slice(0, at).trim(), change.slice(at + 1)];
+}
+
+// In the order in which they were chosen: of two that set the same key the later one holds.
+function chooseRecipe(name, isChosen) {
+    state.recipes = state.recipes.filter((other) => other !== name);
+    if (isChosen) state.recipes.push(name);
 }
 
 // A change of a list replaces those of its parts; without a text the key is left out.
@@ -52,13 +59,15 @@ function encoded(kind, text) {
     return /^\s|\s$|[\n\r]|^["'[{]/.test(text) ? JSON.stringify(text).replaceAll("\x7f", "\\u007f") : text;
 }
 
-// Changes to each preset are kept while another one is looked at.
+// Changes to each preset, and its recipes, are kept while another one is looked at.
 function choose(name) {
     if (state.base.preset) {
         state.kept[state.base.preset] = [...state.changes];
         state.owns[state.base.preset] = state.own;
+        state.recipesOf[state.base.preset] = state.recipes;
     }
     state.base = { preset: name };
     state.own = state.owns[name] ?? null;
+    state.recipes = state.recipesOf[name] ?? [];
     state.changes = new Map(state.kept[name] || []);
 }

@@ -103,6 +103,7 @@ def _own(form: Form, spec: RunSpec, say: Words) -> str:
         told.append(say(f"own.delimiter.{DELIMITERS.get(delimiter, 'other')}", sign=delimiter))
     if spec.data.eval_fraction is not None:
         told.append(say("own.held_out", share=spec.data.eval_fraction))
+    told.append(say("own.model", model=spec.model.name.rpartition("/")[2]))
     gone = [key for key in LEFT_OUT if f"{key}=" in form.changes]
     if gone:
         told.append(say("own.left_out", keys=gone))

@@ -33,7 +33,7 @@ function ask(event, more = {}) {
     if (event === "check") serial += 1;
     const changes = [...state.changes].map(([key, text]) => `${key}=${text}`);
     const base = Object.values(state.base)[0] ? state.base : undefined;
-    const sent = { base, changes, name: state.name, serial, turn, have: still ? still.language : "", ...more };
+    const sent = { base, recipes: state.recipes, changes, name: state.name, serial, turn, have: still ? still.language : "", ...more };
     props.value = base ? JSON.stringify(sent) : "";
     save();
     clearTimeout(silence);
@@ -125,6 +125,7 @@ function show() {
     link.download = answer.toml_name;
     showStart();
     showRewards();
+    showRecipes();
     showValues();
     showErrors();
     showNotice();
@@ -152,6 +153,11 @@ function showRewards() {
     slot("rewards").innerHTML = answer.rewards;
     slot("rewards").querySelectorAll("details").forEach((each, place) => (each.open = open[place] || false));
     shape = now;
+}
+
+function showRecipes() {
+    for (const box of root.querySelectorAll("[data-recipe]")) box.checked = state.recipes.includes(box.dataset.recipe);
+    if (answer.recipe_changes !== null) fillSlot("recipes", answer.recipe_changes);
 }
 
 function showValues() {
@@ -234,14 +240,15 @@ function showNotice() {
     const [kind, base] = Object.entries(state.base)[0];
     const own = state.own?.keys ?? [];
     const keys = [...state.changes.keys()].filter((key) => !own.includes(key));
-    place.hidden = kind === "preset" && !state.changes.size;
+    place.hidden = kind === "preset" && !state.changes.size && !state.recipes.length;
     if (place.hidden) return;
     const from = { preset: still.words.from_preset, run: still.words.from_run, toml: still.words.from_file }[kind];
     let text = from.replace("{name}", kind === "toml" ? state.base.file : base);
+    if (state.recipes.length) text += still.words.with_recipes.replace("{names}", state.recipes.join(", "));
     if (own.length) text += still.words.with_own;
     if (keys.length) text += still.words.with_changes.replace("{keys}", keys.join(", "));
     place.querySelector("span").textContent = text;
-    place.querySelector("button").hidden = !state.changes.size;
+    place.querySelector("button").hidden = !state.changes.size && !state.recipes.length;
 }
 
 // ---- answers

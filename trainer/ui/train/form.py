@@ -1,7 +1,7 @@
 """What the form of Train holds, as a browser sends it: JSON, checked here; and the raw spec it stands for.
 
     {"base": {"preset": NAME} | {"run": NAME} | {"toml": TEXT, "file": NAME}, "changes": ["section.key=value", ...],
-     "name": TEXT}
+     "recipes": [NAME, ...], "name": TEXT}
 
 Another tab sends the same without a name (Frame.change). No gradio.
 """
@@ -44,6 +44,8 @@ class Form:
     changes: tuple[str, ...] = ()
     name: str | None = None
     """Of the new run; None takes the next free one."""
+    recipes: tuple[str, ...] = ()
+    """Laid over the settings before the changes, in this order."""
 
     @property
     def stem(self) -> str:
@@ -55,10 +57,14 @@ class Form:
 
 @dataclass(frozen=True)
 class Source:
-    """The settings a form starts from. where: names them in problems."""
+    """The settings a form starts from, its recipes laid over them. where: names them in problems.
+
+    problems: of the recipes.
+    """
 
     raw: dict[str, Any]
     where: str
+    problems: tuple[Problem, ...] = ()
 
 
 def first() -> Form:
@@ -91,7 +97,19 @@ def read(text: Any, must_be_there: bool = False) -> tuple[Form, dict[str, Any]]:
     file = base.get("file")
     named = Path(file.replace("\\", "/")).name[:80] if isinstance(file, str) else ""
     made = tuple(_as_toml(change) for change in changes)
-    return Form(kind, base[kind], named, made, name.strip() or None if name else None), sent
+    return Form(kind, base[kind], named, made, name.strip() or None if name else None, _recipes(sent)), sent
+
+
+def _recipes(sent: Mapping[str, Any]) -> tuple[str, ...]:
+    """Only those that were offered: a recipe may also be a file of this disk. Raises SpecError."""
+    names = sent.get("recipes", [])
+    if not isinstance(names, list):
+        raise SpecError(Problem("page.form"))
+    known = {recipe.name for recipe in presets.recipes.every()}
+    unknown = [name for name in names if not isinstance(name, str) or name not in known]
+    if unknown:
+        raise SpecError(Problem("page.no_recipe", recipe=str(unknown[0])[:80]))
+    return tuple(names)
 
 
 def _as_toml(change: str) -> str:
@@ -111,6 +129,12 @@ def _as_toml(change: str) -> str:
 
 def source(form: Form) -> Source:
     """The settings a form starts from. Raises TrainerError with what is wrong with them."""
+    found = _source(form)
+    raw, problems = presets.recipes.laid_over(found.raw, form.recipes)
+    return Source(raw, found.where, tuple(problems))
+
+
+def _source(form: Form) -> Source:
     if form.kind == "preset":
         # presets.find would also read any .toml on this disk: a page gets only what it was offered.
         info = next((info for info in presets.list_presets() if info.name == form.base), None)

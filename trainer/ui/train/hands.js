@@ -28,7 +28,10 @@ root.addEventListener("change", async (event) => {
         if (mine) whenAnswered(() => ownRows(mine.path, mine));
     } else if (control.matches("[data-choose]")) await chooseFile(control);
     else if (control.matches("[data-load]")) await load(control);
-    else if (control.matches("[data-column]")) ownColumn(control.dataset.column, control.value) || mapped(control.dataset.column, control.value);
+    else if (control.matches("[data-recipe]")) {
+        chooseRecipe(control.dataset.recipe, control.checked);
+        ask("check");
+    } else if (control.matches("[data-column]")) ownColumn(control.dataset.column, control.value) || mapped(control.dataset.column, control.value);
     else if (control.dataset.key && (control.type === "checkbox" || control.tagName === "SELECT")) {
         const shown = control.type === "checkbox" ? String(control.checked) : control.value;
         setTo(control.dataset.key, shown, shown);
@@ -68,6 +71,7 @@ root.addEventListener("click", (event) => {
     else if ("add" in button.dataset) whenAnswered(addChosen);
     else if ("undoAll" in button.dataset) {
         state.changes.clear();
+        state.recipes = [];
         state.own = null;
         ask("check");
     } else if ("copy" in button.dataset) copy(button);
@@ -82,7 +86,7 @@ root.addEventListener("click", (event) => {
     else if ("own" in button.dataset) toData();
     else if ("first" in button.dataset) {
         showFirst(true); // of the preset as it is, whatever the form holds
-        ask("start", { base: { preset: button.dataset.first }, changes: [], name: "" });
+        ask("start", { base: { preset: button.dataset.first }, recipes: [], changes: [], name: "" });
     } else if ("start" in button.dataset) {
         isStarting = true;
         showStart();

@@ -68,7 +68,8 @@ function ownRows(path, kept = {}) {
     ownAsked = true;
     ownAsking = { path, kept };
     if (answer) showStart();
-    ask("own", { path, columns: kept.columns || {}, changes: [...withoutOwn()].map(([key, text]) => `${key}=${text}`) });
+    const stay = Boolean(kept.path || state.own); // a model was chosen for these rows already
+    ask("own", { path, stay, columns: kept.columns || {}, changes: [...withoutOwn()].map(([key, text]) => `${key}=${text}`) });
 }
 
 // The changes as they would be without one's own rows.
@@ -99,6 +100,7 @@ function owned(found) {
     if (path === undefined || found.path !== path) return; // of rows that were chosen before the last ones
     ownAsked = false;
     ownAsking = null;
+    if (found.preset) return proposed(found.preset, path);
     if (!found.changes) {
         fillSlot("chosen", state.changes.get("data.path") === path ? "" : found.html || "");
         return answer && showStart();
@@ -108,7 +110,7 @@ function owned(found) {
     dropAll("data.columns.");
     for (const change of found.changes) put(...split(change));
     for (const [key, text] of kept.reward || []) put(key, text);
-    state.own = { path, before, keys: found.changes.map((change) => split(change)[0]), reward: rewardNow() };
+    state.own = { path, from: kept.from, before, keys: found.changes.map((change) => split(change)[0]), reward: rewardNow() };
     fillSlot("chosen", "");
     root.querySelector("[data-pasted]").value = "";
     root.querySelector(".t-paste").open = false;
@@ -116,10 +118,24 @@ function owned(found) {
     whenAnswered(attempt);
 }
 
-// The preset's rows again, and everything that came with one's own taken back.
-function ownBack() {
+// A model that can be taught these rows, in place of one that knows nothing.
+function proposed(preset, path) {
+    const from = state.base.preset;
+    dropAll("data.path");
+    choose(preset);
     state.changes = withoutOwn();
     state.own = null;
+    ownAsked = true;
+    ask("check");
+    whenAnswered(() => ownRows(path, { path, from }));
+}
+
+// The preset's rows again, and everything that came with one's own taken back.
+function ownBack() {
+    const from = state.own.from;
+    state.changes = withoutOwn();
+    state.own = null;
+    if (from) choose(from);
     ask("check");
 }
 

@@ -20,7 +20,7 @@ from trainer.data import guess, shapes
 from trainer.data.guess import Columns, Table
 from trainer.errors import DataError
 from trainer.machine.project import in_full
-from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
+from trainer.memory.shapes import BUILTIN_CONFIGS, is_small, knows_nothing
 from trainer.plan import batch_of
 from trainer.plan.batches import nearest_possible
 from trainer.plan.checks import batch_problems
@@ -28,8 +28,8 @@ from trainer.rewards.gold_completion import GoldCompletion
 from trainer.rewards.proposal import Proposal, proposal
 from trainer.spec import RunSpec
 from trainer.text import words
+from trainer.ui.train import cards, rows, tokens, toml
 from trainer.ui.train import form as forms
-from trainer.ui.train import rows, tokens, toml
 from trainer.ui.train.fixes import key_of
 from trainer.ui.train.form import Form
 
@@ -44,7 +44,11 @@ OF_REWARD = ("reward.divide_by", "reward.supervision", "reward.step_split", "rew
 ANY_CHARACTER = "builtin/tiny-korean"
 """The built-in model whose tokenizer can write every text."""
 MOST_TOKENS = 4096
+PROPOSED = ("qwen3-8b", "qwen3-4b", "qwen3-1.7b", "smollm2")
+"""Presets whose models can be taught anything, the largest first: the first that fits is proposed instead of a model
+that knows nothing."""
 _HANGUL = re.compile("[\uac00-\ud7a3]")
+_NOT_LATIN = re.compile(r"[^\W\d_a-zA-Z\u00aa-\u024f\u1e00-\u1eff]")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,22 @@ class Found:
     proposed: Proposal | None
 
 
+def proposed_preset(form: Form, path: str) -> str | None:
+    """The preset to teach these rows with, where the form's own model knows nothing and a better one fits this machine.
+
+    Raises TrainerError for a form or a file that cannot be read.
+    """
+    if not knows_nothing(_model(form, forms.source(form).raw)):
+        return None
+    fits = [card.info.name for card in cards.cards() if card.fit == "fits"]
+    name = next((each for each in PROPOSED if each in fits), None)
+    if name is None or not is_small(str(presets.load(name).model.name)):
+        return name
+    # The smallest one has read English, and writes other Latin letters.
+    texts = "".join(str(value) for row in guess.table(str(in_full(path))).records[:200] for value in row.values())
+    return name if 10 * len(_NOT_LATIN.findall(texts)) < len(texts) else None
+
+
 def chosen(form: Form, path: str, asked: Mapping[str, str] | None = None) -> Found:
     """What comes with the rows in a file. asked: {prompt, answer: column} that somebody has chosen instead of what was
     guessed. Raises TrainerError for a form or a file that cannot be read."""
@@ -64,7 +84,7 @@ def chosen(form: Form, path: str, asked: Mapping[str, str] | None = None) -> Fou
     columns = guess.columns(table.records)
     if asked:
         columns = _as_asked(columns, asked)
-    fits = _reward(table, columns)
+    fits = _reward(table, columns, is_small(_model(form, base.raw)))
     changes = _of_data(base.raw, path, table, columns)
     if fits is not None:
         changes |= _of_reward(base.raw, fits)
@@ -79,9 +99,14 @@ def _as_asked(columns: Columns, asked: Mapping[str, str]) -> Columns:
     return Columns(now["prompt"], now["answer"], now["tests"], mapped)
 
 
-def _reward(table: Table, columns: Columns) -> Proposal | None:
+def _model(form: Form, raw: Mapping[str, Any]) -> str:
+    typed = {key_of(change): change.partition("=")[2].strip() for change in form.changes}
+    return typed.get("model.name") or str((raw.get("model") or {}).get("name", ""))
+
+
+def _reward(table: Table, columns: Columns, small: bool) -> Proposal | None:
     tests = guess.values(table.records, "tests", columns.tests) if columns.tests else ()
-    return proposal(guess.values(table.records, "answer", columns.answer) if columns.answer else (), tests)
+    return proposal(guess.values(table.records, "answer", columns.answer) if columns.answer else (), tests, small)
 
 
 def _of_data(raw: Mapping[str, Any], path: str, table: Table, columns: Columns) -> dict[str, str]:
@@ -107,11 +132,9 @@ def _of_reward(raw: Mapping[str, Any], fits: Proposal) -> dict[str, str]:
 
 
 def _of_model(raw: Mapping[str, Any], form: Form, path: str, table: Table, fits: Proposal | None) -> dict[str, str]:
-    """A built-in model knows nothing: it is warmed up with these rows, and needs their characters. Any other is told
-    how an answer has to be written, in the language of the rows."""
-    typed = {key_of(change): change.partition("=")[2].strip() for change in form.changes}
-    name = typed.get("model.name") or str((raw.get("model") or {}).get("name", ""))
-    if not name.startswith(BUILTIN):
+    """A model that knows nothing is warmed up with these rows, and needs their characters. Any other is told how an
+    answer has to be written, in the language of the rows."""
+    if not knows_nothing(_model(form, raw)):
         return {} if fits is None else {"data.system_prompt": _text(_told(table, fits))}
     changes = {}
     if not all(str(value).isascii() for row in table.records for value in row.values()):
@@ -126,7 +149,10 @@ def _of_model(raw: Mapping[str, Any], form: Form, path: str, table: Table, fits:
 def _told(table: Table, fits: Proposal) -> str:
     texts = [str(value) for row in table.records[:50] for value in row.values()]
     korean = 2 * sum(bool(_HANGUL.search(text)) for text in texts) > len(texts)
-    key = "number" if fits.kind == "number" else fits.form
+    if fits.form == "bare":
+        key = {"number": "bare_number", "long": "bare_text", "list": "bare_text"}.get(fits.kind, "bare")
+    else:
+        key = "number" if fits.kind == "number" and fits.form == "tags" else fits.form
     return words("ko" if korean else "en")(f"own.ask.{key}")
 
 
@@ -141,7 +167,7 @@ def _of_lengths(base: forms.Source, form: Form, changes: dict[str, str]) -> dict
     except DataError:
         return {}  # said beside the field
     room = MOST_TOKENS
-    if spec.model.name.startswith(BUILTIN):
+    if knows_nothing(spec.model.name):
         longest, answer = longest + 8, answer + 4  # the turns of its chat template
         if longest + answer > int(BUILTIN_CONFIGS[spec.model.name]["max_position_embeddings"]):
             found["model.name"] = ANY_CHARACTER

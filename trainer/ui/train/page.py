@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trainer.data.files import SUFFIXES
 from trainer.text import Words
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, components, controls
+from trainer.ui.train import cards, components, controls, recipes
 from trainer.ui.train.cards import PresetCard
 from trainer.ui.train.form import FIRST
 
@@ -19,7 +19,7 @@ def rendered(say: Words) -> str:
         '<p class="t-notice" data-slot="notice" role="status" hidden><span></span> '
         f'<button type="button" data-undo-all>{escape(say("train.undo_all"))}</button></p>'
     )
-    main = _data(parts, say), _rewards(parts, say), _settings(parts, say)
+    main = _data(parts, say), _rewards(parts, say), recipes.rendered(say), _settings(parts, say)
     found = cards.cards()
     return (
         f'{_first(found, say)}<div class="t-head">{element("h2", say("train.question"))}'
@@ -46,9 +46,9 @@ def _first(found: Sequence[PresetCard], say: Words) -> str:
     )
 
 
-def _section(title: str, about: str, body: str, name: str = "") -> str:
+def _section(title: str, about: str, body: str, name: str = "", attributes: str = "") -> str:
     told = element("p", about, "t-small") if about else ""
-    part = f' data-part="{name}"' if name else ""
+    part = (f' data-part="{name}"' if name else "") + attributes
     return f'<section class="t-part"{part}>{element("h3", title)}{told}{body}</section>'
 
 
@@ -124,4 +124,5 @@ def _start(parts: dict[str, str], say: Words) -> str:
         f'<details class="t-fold"><summary><b>{escape(say("train.command"))}</b></summary>'
         f'<pre class="t-pre" data-slot="command" tabindex="0"></pre>{files}{parts["title"]}</details>'
     )
-    return _section(say("train.start"), "", body)
+    named = f' id="t-start" tabindex="-1" aria-label="{escape(say("train.start"))}"'
+    return _section(say("train.start"), "", body, "start", named)

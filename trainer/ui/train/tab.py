@@ -17,6 +17,8 @@ import gradio as gr
 
 from trainer.errors import Problem, TrainerError, WorkError
 from trainer.text import Words, words
+from trainer.ui import actions as shared
+from trainer.ui import elements
 from trainer.ui.labels import Labels
 from trainer.ui.tab import Frame, Look, Tab
 from trainer.ui.train import actions, cards, components, data, own, playground, views
@@ -94,8 +96,8 @@ class TrainTab(Tab):
         try:
             form, sent = forms.read(text, must_be_there=True)
             run = actions.start(form, sent.get("how"))
-        except actions.Beside as found:
-            asking = views.beside(found.names, say)
+        except shared.Beside as found:
+            asking = elements.beside(found.names, say)
             return [_sent({"kind": "refused", **_echo(sent), "verdict": asking}), gr.skip(), gr.skip()]
         except Exception as error:  # the button would stay as it is while a run starts
             return [
@@ -121,7 +123,9 @@ class TrainTab(Tab):
                 html = components.of_file(str(sent["code"]), say)
                 return _sent({"kind": "owned", **_echo(sent), "code": html})
             asked = {str(ours): str(theirs) for ours, theirs in dict(sent.get("columns") or {}).items()}
-            found: dict[str, Any] = {"changes": own.chosen(form, str(sent.get("path", "")), asked).changes}
+            path = str(sent.get("path", ""))
+            name = None if sent.get("stay") else own.proposed_preset(form, path)
+            found: dict[str, Any] = {"preset": name} if name else {"changes": own.chosen(form, path, asked).changes}
         except Exception as error:  # the button would stay grey
             found = {"code" if "code" in sent else "html": _refused(error, say, a_start=False)}
         return _sent({"kind": "owned", "path": sent.get("path"), **_echo(sent), **found})

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from trainer.data import chat_template, special_tokens
 from trainer.data.chat_template import ChatTemplate, Refusal
 from trainer.errors import DataError, Problem
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.shapes import knows_nothing
 from trainer.spec import RunSpec
 
 CHARACTERS_A_TOKEN = 4  # of English; fewer of Korean
@@ -55,7 +55,7 @@ def reader(spec: RunSpec, with_template: bool = True) -> Reader:
     """Raises DataError where the model's chat template cannot be read; not without it."""
     folder = chat_template.folder_of(spec)
     if folder is None or not (folder / chat_template.TOKENIZER).is_file():
-        if spec.model.name.startswith(BUILTIN):
+        if knows_nothing(spec.model.name):
             return Reader("characters", len, None)
         return Reader("guess", lambda text: -(-len(text) // CHARACTERS_A_TOKEN), None)
     tokenizer = special_tokens.tokenizer(folder)

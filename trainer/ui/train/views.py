@@ -17,7 +17,7 @@ from trainer.text import Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, fields, fixes, labels, page, toml
+from trainer.ui.train import cards, fields, fixes, labels, page, recipes, toml
 from trainer.ui.train import components as rewards
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
@@ -52,7 +52,7 @@ _SCRIPT_WORDS = (
     "see", "with_own",
     "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo",
     "undo_empty", "changed_one", "changed_many", "silent", "too_large", "former_rows", "sending", "not_sent",
-    "file_large", "pasted",
+    "file_large", "pasted", "with_recipes",
 )  # fmt: skip
 
 
@@ -81,6 +81,8 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
         "right": not checked.problems,
         "settled": checked.is_settled or bool(checked.problems),
+        "recipes": list(checked.form.recipes),
+        "recipe_changes": recipes.changed(checked, say),
         "plan": plan(checked, say),
         "command": checked.command,
         "note": say("train.command_file", file=checked.toml_name) if checked.form.kind != "preset" else "",
@@ -161,16 +163,6 @@ def refused(error: TrainerError, say: Words, a_start: bool = True) -> str:
     htmls = [_error(one.what, one.fix, "", say) for one in found]
     sentence = _counted(len(found), isinstance(error, forms.HeldBack), say) if a_start else ""
     return _problems(sentence, [one.where for one in found], htmls)
-
-
-def beside(names: Sequence[str], say: Words) -> str:
-    """Others train on the same device: what is to happen?"""
-    buttons = "".join(
-        f'<button type="button" class="t-fix" data-how="{how}">{escape(say(f"train.how_{how}"))}</button>'
-        for how in ("queue", "beside")
-    )
-    asked = element("p", say("train.beside", names=names))
-    return f'<div class="g-wrong" role="alert">{asked}<div>{buttons}</div></div>'
 
 
 def _counted(count: int, is_least: bool, say: Words) -> str:

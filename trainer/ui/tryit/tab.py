@@ -111,7 +111,7 @@ class TryItTab(Tab):
             self.merged = make(gr.Button, words={"value": "tryit.export.merged"}, **small)
             self.gguf = make(gr.Button, words={"value": "tryit.export.gguf"}, **small)
         with make(gr.Accordion, words={"label": "tryit.export.hub"}, open=False):
-            self.note = make(gr.Markdown, words={"value": "tryit.export.hub_note"})
+            self.note = make(gr.HTML, words={"value": "tryit.export.hub_note"})
             given = {"label": "tryit.export.repo", "placeholder": "tryit.export.repo_hint"}
             self.repo = make(gr.Textbox, words=given, max_length=200)
             self.private = make(gr.Checkbox, words={"label": "tryit.export.private"}, value=True)
