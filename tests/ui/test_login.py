@@ -185,6 +185,19 @@ def test_a_file_without_a_password_is_refused_by_name_and_never_quoted(
 def test_a_folder_for_a_file_and_two_passwords_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot be read"):
         login.chosen(None, str(tmp_path))
-    names = ("preset", "resume", "set", "name", "checkpoint", "force", "headless", "dry_run", "list_presets", "queue")
+    names = (
+        "preset",
+        "resume",
+        "set",
+        "name",
+        "checkpoint",
+        "force",
+        "headless",
+        "dry_run",
+        "list_presets",
+        "queue",
+        "recipe",
+        "list_recipes",
+    )
     given = argparse.Namespace(**dict.fromkeys(names), auth="a:b", auth_file="x")
     assert "--auth-file" in str(flags.conflict(given))
