@@ -293,3 +293,9 @@ def test_gradio_still_has_the_stream_that_loses_its_session() -> None:
     from gradio import routes
 
     assert "async def sse_stream(" in inspect.getsource(routes)
+
+
+def test_gradio_still_waits_in_its_queue_for_as_long_as_it_is_told() -> None:
+    from gradio.queueing import Queue
+
+    assert "await asyncio.sleep(self.sleep_when_free)" in inspect.getsource(Queue.start_processing)

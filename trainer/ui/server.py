@@ -28,6 +28,8 @@ from trainer.ui import login
 
 MOST_BODY = 20 * 2**20  # bytes of a request: what a browser sends back of the groups it shows is the largest
 _POLL_S = 0.2
+# How often Gradio's queue looks whether the page has asked for something. Its own 1 ms costs 6 % of a core for ever.
+_QUEUE_POLL_S = 0.01
 
 
 def serve(host: str, port: int, auth: str | None, auth_file: str | None = None) -> int:
@@ -154,6 +156,7 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     gpu.keep_open()  # each tick asks for its memory
     blocks = page.build()
     blocks.queue(max_size=64, default_concurrency_limit=8)
+    blocks._queue.sleep_when_free = _QUEUE_POLL_S  # gradio 6.31: Queue.start_processing
     try:
         blocks.launch(
             server_name=_in_address(host),
