@@ -92,9 +92,8 @@ def event_names(server: Server) -> set[str]:
     return {name for inner in found for name in re.findall(r"(\w+):", inner)}
 
 
-def join(server: Server, number: int, data: list[Any], event: dict[str, Any]) -> str:
+def join(server: Server, number: int, data: list[Any], event: dict[str, Any], session: str) -> str:
     """Ask function `number` as the page does, which knows no hidden ones; all that came back."""
-    session = uuid.uuid4().hex
     asked = {"data": data, "fn_index": number, "session_hash": session, "event_data": event}
     status, text, _ = server.ask("POST", "/gradio_api/queue/join", json.dumps(asked), Content_Type="application/json")
     if status != 200:
@@ -144,10 +143,11 @@ def asked_with(inputs: list[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
 def test_junk_is_answered_and_makes_nothing(site: Server, folder: Path) -> None:
     before, log = everything(folder), folder / "server.log"
     names, wrong = event_names(site), []
+    session = uuid.uuid4().hex  # of one browser: for each new one Gradio copies the whole page
     for function, inputs in functions(site):
         for kind, values in asked_with(inputs):
             told = log.stat().st_size
-            said = join(site, function["id"], values, dict.fromkeys(names, JUNK[kind]))
+            said = join(site, function["id"], values, dict.fromkeys(names, JUNK[kind]), session)
             more = log.read_bytes()[told:].decode("utf-8", "replace")
             if "process_completed" not in said or not refusals_only(more):
                 wrong.append(f"{function['id']} {function['api_name']} {values!r:.200}: {said[-200:]} {more[-2000:]}")
