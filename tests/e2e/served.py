@@ -26,6 +26,7 @@ from trainer.text import words
 from trainer.ui.runs.panel import Wish
 
 EN = words("en")
+SESSION = "one-browser"  # that of all cases but for those that look at a tab
 TITLE = "Mine alone"  # of the runs made here
 ENGLISH = "this was said in English"  # stored beside a key, for who does not know it
 _NUMBERS = ("number", "percent", "points", "plain", "gib", "times", "duration")  # forms of trainer/text/words.py
@@ -49,7 +50,7 @@ class World:
 
     def _train(self, event: str, form: Any) -> dict[str, Any]:
         text = form if isinstance(form, str) else json.dumps(form)
-        answer: dict[str, Any] = json.loads(self.server.call(event, "ko", text)[0])
+        answer: dict[str, Any] = json.loads(self.server.call_as(SESSION, event, "ko", text)[0])
         return answer
 
     def refused(self, *changes: str, **more: Any) -> str:
@@ -70,7 +71,7 @@ class World:
 
     def said(self, event: str, *given: Any) -> str:
         """All texts an event of the page answers with."""
-        return "\n".join(texts(self.server.call(event, *given)))
+        return "\n".join(texts(self.server.call_as(SESSION, event, *given)))
 
     def wish(self, do: str, run: str = "", **more: Any) -> str:
         return self.said("wish", Wish(do, run=run, **more).text, run, "ko", "", "")

@@ -12,7 +12,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ class Server:
     port: int
     outputs: Path
     process: subprocess.Popen[Any]
-    session: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Of the browser that asks: for each new one Gradio copies the whole page."""
 
     def ask(
         self, method: str, path: str, body: str | bytes | None = None, **headers: str
@@ -48,11 +46,14 @@ class Server:
             connection.close()
 
     def call(self, name: str, *data: Any, **headers: str) -> list[Any]:
-        """What a function of the page returns, as the browser would ask for it that asked the time before."""
-        return self.call_as(self.session, name, *data, **headers)
+        """What a function of the page returns, as a browser would ask for it that has asked for nothing yet."""
+        return self.call_as(uuid.uuid4().hex, name, *data, **headers)
 
     def call_as(self, session: str, name: str, *data: Any, **headers: str) -> list[Any]:
-        """The same for the browser of that session; what one was told before, Gradio may not tell it again."""
+        """The same for the browser of that session: for each new one Gradio copies the whole page.
+
+        What this one was told before, Gradio may leave out.
+        """
         body, sent = json.dumps({"data": data, "session_hash": session}), {"Content_Type": "application/json"} | headers
         status, text, _ = self.ask("POST", f"/gradio_api/call/{name}", body, **sent)
         assert status == 200, text
@@ -137,7 +138,7 @@ def look(server: Server, here: str, run: str = "", language: str = "en", **chose
     for tab in known.tabs:
         names = {id(made): name for name, made in vars(tab).items()}
         given += [chosen.get(names.get(id(made), ""), made.value) for made in tab.inputs]
-    values = server.call_as(uuid.uuid4().hex, "turn", run, language, here, None, *given)
+    values = server.call("turn", run, language, here, None, *given)
     told = dict(zip(known.names, values, strict=False))
     return {name: value for name, value in told.items() if not _is_skipped(value)}
 
