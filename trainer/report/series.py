@@ -301,6 +301,14 @@ def newest(points: Points) -> Points:
     return points[-max(LEAST_LATE, len(points) // LATE) :]
 
 
+def newest_mean(column: Column) -> tuple[float, int] | None:
+    """(mean of what `newest` takes of its finite values, how many those are), without the steps: of a long run they
+    cost more than a tick may. None without any."""
+    values = np.array(memoryview(column.values), dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    return (float(finite[-max(LEAST_LATE, len(finite) // LATE) :].mean()), len(finite)) if len(finite) else None
+
+
 def late(count: int) -> Message:
     """What `newest` takes of `count` values, to be put into a sentence."""
     taken = max(LEAST_LATE, count // LATE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trainer.errors import Problem, TrainerError
@@ -26,7 +27,7 @@ from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on
 SHARE = 4  # and so many times what a diagnosis takes: a long run does not keep the page busy
-AT_ONCE_S = 0.3  # a first diagnosis is waited for: that of most runs takes less
+AT_ONCE_S = 0.3  # a first diagnosis is waited for once: that of most runs takes less
 KEEP = 4  # runs
 POINTS = 40  # of a small line
 
@@ -79,20 +80,22 @@ class Diagnosis:
 
 @dataclass
 class _Watched:
-    """follower: for the thread alone."""
+    """follower: for the thread alone, which makes it."""
 
-    follower: RunFollower
+    follower: RunFollower | None = None
     mark: Mark | None = None
     found: Diagnosis | None = None
     at: float = 0.0
     took: float = 0.0
+    awaited: bool = False
     thread: threading.Thread | None = None
 
 
 class Diagnoses:
-    """Safe to use from several threads."""
+    """Safe to use from several threads. follower: makes one for a run that was not looked at before."""
 
-    def __init__(self) -> None:
+    def __init__(self, follower: Callable[[RunDir], RunFollower] = RunFollower) -> None:
+        self._follower = follower
         self._lock = threading.Lock()
         self._one = threading.Lock()  # one diagnosis at a time: they share the processor with the ticks
         self._watched: OrderedDict[tuple[str, int], _Watched] = OrderedDict()
@@ -113,7 +116,8 @@ class Diagnoses:
                     daemon=True,
                 )
                 watched.thread.start()
-            thread = watched.thread if watched.found is None else None
+            thread = None if watched.awaited else watched.thread
+            watched.awaited = True
         if thread is not None:
             thread.join(AT_ONCE_S)
         return watched.found
@@ -121,7 +125,7 @@ class Diagnoses:
     def _watch(self, rundir: RunDir) -> _Watched:
         """By the folder too: a later run of the same name is another one."""
         key = rundir.name, rundir.path.stat().st_ino
-        watched = self._watched.pop(key, None) or _Watched(RunFollower(rundir))
+        watched = self._watched.pop(key, None) or _Watched()
         self._watched[key] = watched
         while len(self._watched) > KEEP:
             self._watched.popitem(last=False)
@@ -131,6 +135,7 @@ class Diagnoses:
         with self._one:
             began = time.monotonic()
             try:
+                watched.follower = watched.follower or self._follower(rundir)
                 found = diagnosis(material.of(rundir, watched.follower))
             except TrainerError as error:
                 found = Diagnosis(rundir.name, broken=error.problems[0].message())

@@ -111,7 +111,8 @@ class Page:
     """tabs: in order. names: what one tick says values for, `<tab>.<output>` for those of a tab."""
 
     def __init__(self) -> None:
-        self.labels, self.runs, diagnoses = Labels(), KnownRuns(), Diagnoses()
+        self.labels, self.runs = Labels(), KnownRuns()
+        diagnoses = Diagnoses(self.runs.copy)
         options: dict[str, Any] = {"analytics_enabled": False, "fill_width": True, "delete_cache": (3600, 86400)}
         with gr.Blocks(title="GRPO on one GPU", **options) as self.blocks:
             self._head()

@@ -28,6 +28,7 @@ from trainer.ui import diagnoses as watch
 from trainer.ui.advice import given as advice_of
 from trainer.ui.diagnoses import Diagnoses, Diagnosis, diagnosis
 from trainer.ui.health import views
+from trainer.ui.known_runs import KnownRuns
 
 EN, KO = words("en"), words("ko")
 MakeRun = Callable[..., RunDir]
@@ -168,6 +169,18 @@ def test_what_is_new_waits_its_time_and_is_read_on_not_again(
             return
         time.sleep(0.05)
     raise AssertionError("the second step was not seen")
+
+
+def test_a_diagnosis_goes_on_from_what_the_page_has_read(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, known = make_run("tiny-1", began(), step(1)), KnownRuns()
+    with known.look("tiny-1") as seen:
+        theirs = seen.state
+    monkeypatch.setattr(RunFollower, "__init__", None)  # nobody reads the log from its start again
+    assert ask(Diagnoses(known.copy), run).last_step == 1
+    with run.events.open("a") as log:
+        log.write(json.dumps({"t": 200.0, "attempt": 1} | step(2)) + "\n")
+    assert ask(Diagnoses(known.copy), run).last_step == 2
+    assert theirs.last_step == 1
 
 
 def test_a_log_that_breaks_a_rule_is_told_and_does_not_break_the_page(

@@ -148,12 +148,11 @@ class _Board:
         if not lines:
             column = self._metric("train/frac_reward_zero_std")
             lines = [Line(self.say("chart.dead_all"), "c8", self.pen.stacked(column))] if column else []
-        known = series.known(self.pen.state.steps, column)
-        if not known:
+        newest = series.newest_mean(column)
+        if newest is None:
             return ChartCard(self._share("dead", lines, stacked=True), self._missing())
         # The number that the sentences name, and of which steps it is.
-        share = sum(value for _, value in series.newest(known)) / len(series.newest(known))
-        over = self.say.said(series.late(len(known)))
+        share, over = newest[0], self.say.said(series.late(newest[1]))
         return ChartCard(self._share("dead", lines, stacked=True, value=share, note=over), self._missing())
 
     # ---- how far the policy moved
