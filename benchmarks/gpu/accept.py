@@ -75,7 +75,7 @@ def _usable(names: list[str], setup: parts.Setup) -> tuple[list[str], list[str]]
     usable, not_run = [], []
     for name in names:
         try:
-            parts.shape_of(presets.load(name), setup.size)
+            parts.config_of(presets.load(name), setup.size)
         except (TrainerError, parts.UnknownShape) as error:
             not_run.append(f"{name}: {collect.without_places(str(error))}")
         else:

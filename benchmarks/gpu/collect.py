@@ -24,7 +24,7 @@ from trainer import launch, memory
 from trainer.machine.gpu_models import gpu_model_named
 from trainer.machine.json_files import read_json
 from trainer.machine.project import PROJECT
-from trainer.memory import shapes
+from trainer.memory import known
 from trainer.memory.shapes import ModelShape
 from trainer.run.events import EventReader
 from trainer.run.records import Event, GpuEvent, PlanEvent, RunFailedEvent, SpanEvent, SpanSeconds
@@ -71,8 +71,8 @@ def floor_seconds(decode_steps: float, weight_bytes: float, gb_s: float) -> floa
 
 def median(values: Sequence[float | None]) -> float | None:
     """Median of the values that are there; None without one."""
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    told = [value for value in values if value is not None]
+    return statistics.median(told) if told else None
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:
@@ -139,7 +139,7 @@ def generation(found: dict[str, Any], spec: Mapping[str, Any], gpu_name: str | N
     """Speed of generation and its share of the floor: 1.0 reads the weights once a token and does nothing else."""
     seconds = found["spans_s"]["transformers.generate"]
     model = spec["model"]
-    shape, speed = shapes.of(model["name"]), bandwidth_gb_s(gpu_name)
+    shape, speed = known.of(model["name"]), bandwidth_gb_s(gpu_name)
     weight_bytes = None
     if shape is not None:
         weight_bytes = weight_bytes_per_token(
@@ -148,8 +148,8 @@ def generation(found: dict[str, Any], spec: Mapping[str, Any], gpu_name: str | N
             double_quant=model["double_quant"],
             compute_bytes=4 if dtype == "float32" else 2,
         )
-    known = weight_bytes is not None and speed is not None and found["decode_steps"] is not None
-    floor = floor_seconds(found["decode_steps"], weight_bytes or 0, speed or 1) if known else None
+    told = weight_bytes is not None and speed is not None and found["decode_steps"] is not None
+    floor = floor_seconds(found["decode_steps"], weight_bytes or 0, speed or 1) if told else None
     return {
         "tokens_per_s": ratio(found["generated_tokens"], seconds),
         "s_per_decode_step": ratio(seconds, found["decode_steps"]),

@@ -7,7 +7,7 @@ depends on what weights hold, and a 27B model in NF4 never exists in 16 bit. A p
 NF4 files in the form bitsandbytes writes and transformers reads; any other preset gets 16-bit files. Gemma 3 is made as
 Gemma3ForCausalLM (model_type gemma3_text): the decoder without the vision tower of the real repository.
 
-What exists already is left as it is. The shapes must be those of trainer/memory/shapes.py; a difference is an error.
+What exists already is left as it is. The shapes must be those of trainer/memory/published.py; a difference is an error.
 """
 
 from __future__ import annotations
@@ -27,27 +27,23 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
-    Gemma3TextConfig,
     GenerationConfig,
-    LlamaConfig,
-    Qwen2Config,
-    Qwen3Config,
 )
 
 from benchmarks.gpu import parts, synthetic
 from trainer import presets
-from trainer.memory import shapes
-from trainer.memory.shapes import ModelShape
+from trainer.memory import known
+from trainer.memory.families import from_config
 
 SEED = 20
 LAYER = "model.layers.0."
 # Spread of the logits of a random model. Flatter ones hardly change with the weights, and the check before a run that
 # rollouts follow the weights would need many rounds.
 LOGIT_SPREAD = 1.5
-CONFIGS = {"gemma3_text": Gemma3TextConfig, "qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 
 
 def main() -> int:
@@ -72,49 +68,35 @@ def main() -> int:
 def make(preset: str, setup: parts.Setup) -> str:
     """Model and rows of one preset; says in a line what was made."""
     spec = presets.load(preset, parts.overrides(parts.Part(preset, "transformers"), setup, 1))
-    shape = parts.shape_of(presets.load(preset), setup.size)
+    sizes = parts.config_of(presets.load(preset), setup.size)
     nf4 = parts.is_prequantised(presets.load(preset))
     folder = parts.model_folder(setup, preset)
     known = (folder / "config.json").is_file()
     if not known:
         # A 16-bit model is computed in float32 on a CPU, which is slow in bfloat16.
         dtype = torch.bfloat16 if setup.device == "cuda" else torch.float32
-        write_model(folder, shape, device=setup.device, dtype=dtype, nf4=nf4, double_quant=spec.model.double_quant)
+        write_model(folder, sizes, device=setup.device, dtype=dtype, nf4=nf4, double_quant=spec.model.double_quant)
     tokens = synthetic.write_rows(parts.rows_file(setup, preset), spec, AutoTokenizer.from_pretrained(folder))
     gib = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 2**30
     form = "NF4" if nf4 else "unquantised"
-    return f"{parts.family(shape)} {form}, {gib:.2f} GiB{' (was there)' if known else ''}, prompts of {tokens} tokens"
+    return f"{sizes['model_type']} {form}, {gib:.2f} GiB{' (was there)' if known else ''}, prompts of {tokens} tokens"
 
 
-def config_of(shape: ModelShape, tokenizer: Any, dtype: torch.dtype) -> Any:
-    """The transformers configuration with this shape; what the shape does not say is as in the real repositories."""
-    kind = parts.family(shape)
-    values: dict[str, Any] = {
-        "vocab_size": shape.vocab,
-        "hidden_size": shape.hidden,
-        "intermediate_size": shape.intermediate,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_dim,
-        "tie_word_embeddings": shape.tied,
-        "initializer_range": LOGIT_SPREAD / shape.hidden**0.5,  # lm_head's input has unit variance
-        "max_position_embeddings": 131_072 if kind in ("gemma3_text", "llama") else 40_960,
+def config_of(sizes: dict[str, Any], tokenizer: Any, dtype: torch.dtype) -> Any:
+    """The transformers configuration with these sizes; what they do not say is as in the real repositories."""
+    values = sizes | {
+        "initializer_range": LOGIT_SPREAD / sizes["hidden_size"] ** 0.5,  # lm_head's input has unit variance
+        "max_position_embeddings": 131_072 if sizes["model_type"] in ("gemma3_text", "llama") else 40_960,
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
     }
+    kind = values.pop("model_type")
     if kind == "qwen2":
-        values.pop("head_dim")  # it has none: hidden / heads
+        values.pop("head_dim", None)  # it has none: hidden / heads
     if kind == "gemma3_text":
-        every = max(1, shape.layers // shape.global_layers) if shape.global_layers else shape.layers + 1
-        kinds = ["full_attention" if (n + 1) % every == 0 else "sliding_attention" for n in range(shape.layers)]
-        values |= {
-            "sliding_window": shape.window,
-            "layer_types": kinds,
-            "query_pre_attn_scalar": shape.hidden // shape.heads,
-        }
-    config = CONFIGS[kind](**values)
+        values["query_pre_attn_scalar"] = sizes["hidden_size"] // sizes["num_attention_heads"]
+    config = AutoConfig.for_model(kind, **values)
     config.dtype = dtype
     config.architectures = [AutoModelForCausalLM._model_mapping[type(config)].__name__]
     return config
@@ -122,7 +104,7 @@ def config_of(shape: ModelShape, tokenizer: Any, dtype: torch.dtype) -> Any:
 
 def write_model(
     folder: Path,
-    shape: ModelShape,
+    sizes: dict[str, Any],
     *,
     device: str,
     dtype: torch.dtype,
@@ -131,23 +113,21 @@ def write_model(
     seed: int = SEED,
 ) -> None:
     """Write config, tokenizer and weights; complete or not there."""
-    tokenizer = synthetic.make_tokenizer(shape.vocab)
-    config = config_of(shape, tokenizer, dtype)
+    tokenizer = synthetic.make_tokenizer(sizes["vocab_size"])
+    config = config_of(sizes, tokenizer, dtype)
     staged = folder.with_name(f".{folder.name}")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
-    one_layer = dataclasses.replace(shape, layers=1, global_layers=None if shape.global_layers is None else 0)
-    first = config_of(one_layer, tokenizer, dtype)
+    first = config_of(sizes | {"num_hidden_layers": 1}, tokenizer, dtype)
     rest, layer = _tensors(first, device, dtype, seed, _nf4_config(dtype, double_quant) if nf4 else None)
-    _write_shards(staged, rest, layer, shape.layers)
+    _write_shards(staged, rest, layer, sizes["num_hidden_layers"])
     if nf4:
         config.quantization_config = _nf4_config(dtype, double_quant)
     config.save_pretrained(staged)
     tokenizer.save_pretrained(staged)
     ids = {key: getattr(config, key) for key in ("pad_token_id", "bos_token_id", "eos_token_id")}
     GenerationConfig(**ids).save_pretrained(staged)
-    made = shapes.of(str(staged))
-    wanted = dataclasses.replace(shape, vision=0, source="")
+    made, wanted = known.of(str(staged)), from_config(sizes, source="")
     if made is None or dataclasses.replace(made, source="") != wanted:
         raise ValueError(f"the configuration written has the shape {made}, the estimate is made for {wanted}")
     staged.rename(folder)

@@ -5,14 +5,14 @@ Torch-free. Every change is written into the result, so that no number is read a
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainer import presets
-from trainer.memory import shapes
-from trainer.memory.shapes import ModelShape
+from trainer.memory import known
+from trainer.memory.published import CONFIGS
 from trainer.spec import RunSpec
 
 DEFAULT_PRESETS = "gemma27b qwen3-1.7b llama3.2-3b"
@@ -27,7 +27,7 @@ TINY_PROMPT, TINY_COMPLETION = 96, 16
 
 
 class UnknownShape(ValueError):
-    """The preset's model is not in trainer/memory/shapes.py: nothing of its size can be made."""
+    """The preset's model is not in trainer/memory/published.py: nothing of its size can be made."""
 
 
 @dataclass(frozen=True)
@@ -56,32 +56,27 @@ def label(preset: str) -> str:
     return Path(preset).name.removesuffix(".toml")
 
 
-def shape_of(spec: RunSpec, size: str) -> ModelShape:
-    """The shape a preset's model must have; `tiny`: the same family, as small as NF4's blocks of 64 allow."""
-    shape = shapes.of(spec.model.name)
-    if shape is None or shape.experts:
-        raise UnknownShape(f"{spec.model.name}: no dense shape in trainer/memory/shapes.py")
-    if size == "full":
-        return shape
-    return dataclasses.replace(
-        shape,
-        hidden=128,
-        intermediate=256,
-        layers=6 if shape.global_layers is not None else 2,
-        heads=4,
-        kv_heads=2,
-        head_dim=32,
-        vocab=1024,
-        window=32 if shape.window is not None else None,
-        global_layers=1 if shape.global_layers is not None else None,
-    )
+def config_of(spec: RunSpec, size: str) -> dict[str, Any]:
+    """The configuration of the decoder of a preset's model; `tiny`: the same family, as small as NF4's blocks of 64
+    allow. Raises UnknownShape also where its layers differ in more than their window: all are written alike."""
+    shape, config = known.of(spec.model.name), CONFIGS.get(known.normalise(spec.model.name))
+    alike = shape is not None and all(kind.linears == shape.kinds[0].linears for kind in shape.kinds)
+    if shape is None or config is None or shape.experts or not alike:
+        raise UnknownShape(f"{spec.model.name}: no dense configuration in trainer/memory/published.py")
+    text: dict[str, Any] = config.get("text_config", config)
+    return text if size == "full" else text | (_TINY_WINDOWED if "sliding_window" in text else _TINY)
 
 
-def family(shape: ModelShape) -> str:
-    """The model_type of config.json that has this shape's features."""
-    if shape.window is not None:
-        return "gemma3_text"
-    return "qwen3" if shape.qk_norm else "qwen2" if shape.qkv_bias else "llama"
+_TINY: dict[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "vocab_size": 1024,
+}
+_TINY_WINDOWED = _TINY | {"num_hidden_layers": 6, "sliding_window": 32}
 
 
 def is_prequantised(spec: RunSpec) -> bool:
@@ -101,7 +96,7 @@ def rows_file(setup: Setup, preset: str) -> Path:
 
 def cap_s(part: Part) -> float:
     """Seconds the run may take, loading included."""
-    shape = shapes.of(presets.load(part.preset).model.name)
+    shape = known.of(presets.load(part.preset).model.name)
     big = shape is not None and shape.params() > BIG
     return CAPS_S[f"{'big' if big else 'small'} {part.engine}"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainer import presets
 from trainer.engine import builtin
-from trainer.memory.shapes import BUILTIN_CONFIGS, knows_nothing
+from trainer.memory.embedded import BUILTIN_CONFIGS, knows_nothing
 
 KOREAN = builtin.make_tokenizer("builtin/tiny-korean")
 MARKED = {*builtin.SPECIAL, *builtin.TAGS}

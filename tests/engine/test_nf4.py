@@ -39,7 +39,7 @@ def quantised(tmp_path: Path) -> Any:
     """The quantised model with a LoRA that is not zero."""
     model = load_quantised(tmp_path)
     torch.manual_seed(0)
-    adapted = get_peft_model(model, transformers_engine.lora_config(Lora(r=8)))
+    adapted = get_peft_model(model, transformers_engine.lora_config(Lora(r=8), model))
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:  # starts at zero: then nothing would flow into lora_A
             torch.nn.init.normal_(parameter, std=0.02)
@@ -112,8 +112,8 @@ def train_adapter(folder: Path, resume_from: Path | None = None) -> dict[str, to
     set_seed(0)
     trainer, _ = tiny_trainer(
         folder,
-        model=load_quantised(folder / "base"),
-        peft_config=transformers_engine.lora_config(Lora(r=8)),
+        model=(model := load_quantised(folder / "base")),
+        peft_config=transformers_engine.lora_config(Lora(r=8), model),
         max_steps=4,
         save_strategy="steps",
         save_steps=2,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.builders import smollm2
 from trainer.engine import smollm2 as engine
-from trainer.memory import shapes
+from trainer.memory import embedded, known
 
 pytestmark = pytest.mark.network  # of the package registry, once
 
@@ -47,7 +47,7 @@ def test_its_tokens_are_those_of_the_published_model(tokenizer: Any) -> None:
         ["in", "\u0120", "1", "2", "3", "4", "\u0120x", "\u0120\u0120", "1", "2"]
     )
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 0)
-    assert len(tokenizer) == shapes.BUILTIN_CONFIGS[engine.NAME]["vocab_size"]
+    assert len(tokenizer) == embedded.BUILTIN_CONFIGS[engine.NAME]["vocab_size"]
     ids = tokenizer("<|im_start|>user\nhi<|im_end|>")["input_ids"]
     assert (ids[0], ids[-1]) == (1, 2)
     assert tokenizer.decode(ids, skip_special_tokens=True) == "user\nhi"
@@ -60,7 +60,7 @@ def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
 
 
 def test_it_has_as_many_weights_as_the_estimate_counts(model: Any) -> None:
-    shape = shapes.of(engine.NAME)
+    shape = known.of(engine.NAME)
     assert shape is not None
     assert sum(weight.numel() for weight in model.parameters()) == shape.params() == 134_515_008
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -16,15 +15,17 @@ import pytest
 from benchmarks.gpu import collect, parts, synthetic
 from trainer import memory, presets
 from trainer.machine.project import PROJECT
-from trainer.memory import shapes
+from trainer.memory import known
+from trainer.memory.families import from_config
+from trainer.memory.published import CONFIGS
 from trainer.run.rundir import RunDir
 
 PRESETS = parts.DEFAULT_PRESETS.split()
 PROFILE = {"transformers.generate": 4.0, "_prepare_inputs": 5.0, "compute_loss": 1.0, "backward": 2.0}
 
 
-def tiny_shape(preset: str) -> shapes.ModelShape:
-    return parts.shape_of(presets.load(preset), "tiny")
+def tiny(preset: str) -> dict[str, Any]:
+    return parts.config_of(presets.load(preset), "tiny")
 
 
 # ---- tokenizer and rows
@@ -63,7 +64,7 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from benchmarks.gpu import make_models
 
     folder = tmp_path_factory.mktemp("models") / "gemma"
-    make_models.write_model(folder, tiny_shape("gemma27b"), device="cpu", dtype=torch.float32, nf4=True)
+    make_models.write_model(folder, tiny("gemma27b"), device="cpu", dtype=torch.float32, nf4=True)
     return folder
 
 
@@ -76,7 +77,7 @@ def test_nf4_gemma_loads_with_plain_transformers_and_generates(gemma: Path, tmp_
     from benchmarks.gpu import make_models
 
     plain_folder = tmp_path / "plain"
-    make_models.write_model(plain_folder, tiny_shape("gemma27b"), device="cpu", dtype=torch.float32, nf4=False)
+    make_models.write_model(plain_folder, tiny("gemma27b"), device="cpu", dtype=torch.float32, nf4=False)
     plain = AutoModelForCausalLM.from_pretrained(plain_folder)
     model, info = AutoModelForCausalLM.from_pretrained(gemma, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
@@ -116,7 +117,7 @@ def test_same_seed_same_bytes_and_nothing_is_left_behind(gemma: Path, tmp_path: 
     from benchmarks.gpu import make_models
 
     again = tmp_path / "again"
-    make_models.write_model(again, tiny_shape("gemma27b"), device="cpu", dtype=torch.float32, nf4=True)
+    make_models.write_model(again, tiny("gemma27b"), device="cpu", dtype=torch.float32, nf4=True)
     files = sorted(file.name for file in gemma.glob("*.safetensors"))
     assert len(files) == 7
     assert all((gemma / file).read_bytes() == (again / file).read_bytes() for file in files)
@@ -129,10 +130,9 @@ def test_configuration_has_the_shape_the_estimate_is_made_for(name: str) -> None
 
     from benchmarks.gpu import make_models
 
-    shape = shapes.SHAPES[name]
-    config = make_models.config_of(shape, synthetic.make_tokenizer(1024), torch.bfloat16)
-    made = shapes.from_config(config.to_dict(), source="")
-    assert made == dataclasses.replace(shape, vision=0, source="")
+    sizes = CONFIGS[name].get("text_config", CONFIGS[name])
+    config = make_models.config_of(sizes, synthetic.make_tokenizer(1024), torch.bfloat16)
+    assert from_config(config.to_dict(), source="") == from_config(sizes, source="")
 
 
 # ---- what is run
@@ -197,7 +197,7 @@ def test_result_holds_medians_without_warm_up(make_run: Callable[..., RunDir]) -
     assert result["spans_s"] == dict.fromkeys(collect.SPANS) | spans
     assert result["generated_tokens"] == 4 * 90 and result["decode_steps"] == 100
     assert result["generation"]["tokens_per_s"] == pytest.approx(360 / 8.0)
-    shape = shapes.of("builtin/tiny-qwen3")
+    shape = known.of("builtin/tiny-qwen3")
     assert shape is not None
     weights = (shape.linear_params() + shape.vocab * shape.hidden + shape.small_params()) * 2
     assert result["generation"]["weight_bytes_per_token"] == weights
@@ -240,9 +240,9 @@ def test_result_of_a_run_that_never_began(tmp_path: Path) -> None:
 
 def test_floor_of_gemma_27b() -> None:
     """16 GB a token: 4.8 ms on an H100; unknown GPUs have no floor."""
-    weights = collect.weight_bytes_per_token(
-        shapes.SHAPES["gemma-3-27b"], load_in_4bit=True, double_quant=True, compute_bytes=2
-    )
+    gemma = known.published("gemma-3-27b")
+    assert gemma is not None
+    weights = collect.weight_bytes_per_token(gemma, load_in_4bit=True, double_quant=True, compute_bytes=2)
     assert weights == pytest.approx(16e9, rel=0.02)
     assert collect.bandwidth_gb_s("NVIDIA H100 80GB HBM3") == 3350 and collect.bandwidth_gb_s("GeForce 256") is None
     assert collect.floor_seconds(762, weights, 3350) == pytest.approx(3.7, abs=0.1)

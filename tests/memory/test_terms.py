@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import memory
-from trainer.memory import GIB, Load, Vllm, formats, shapes, static
+from trainer.memory import GIB, Load, Vllm, formats, known, static
 from trainer.memory.formats import Stored
 
 
 def load(name: str = "Qwen/Qwen3-8B", **changes: Any) -> Load:
-    shape = shapes.of(name)
+    shape = known.of(name)
     assert shape is not None
     base = Load(
         shape=shape, on_gpu=True, compute_bytes=2, weights="plain", double_quant=True, lora_rank=16,
@@ -58,7 +58,7 @@ def test_a_repositorys_name_says_how_it_is_stored(name: str, stored: str) -> Non
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-8B-FP8", "unsloth/Qwen3-8B-FP8-Dynamic", "unsloth/Qwen3-8B-FP8-Block"])
 def test_fp8_endings_do_not_hide_the_shape(name: str) -> None:
-    assert shapes.of(name) == shapes.SHAPES["qwen3-8b"]
+    assert known.of(name) == known.published("qwen3-8b")
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,11 @@ GPT_OSS = {
 
 def test_folder_of_gpt_oss_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(GPT_OSS))
-    shape = shapes.of(str(tmp_path))
+    shape = known.of(str(tmp_path))
     assert shape is not None
-    assert dataclasses.replace(shape, source="") == dataclasses.replace(shapes.SHAPES["gpt-oss-20b"], source="")
+    published = known.published("gpt-oss-20b")
+    assert published is not None
+    assert dataclasses.replace(shape, source="") == dataclasses.replace(published, source="")
 
 
 # ---- weights

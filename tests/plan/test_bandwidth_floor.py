@@ -8,7 +8,7 @@ import pytest
 
 from trainer import presets
 from trainer.machine.gpu_models import gpu_model_named
-from trainer.memory import Load, shapes, weights_gib
+from trainer.memory import Load, known, weights_gib
 from trainer.memory.formats import Format
 from trainer.plan import batch_of, memory_load
 from trainer.plan.bandwidth_floor import REACHED, floor
@@ -70,7 +70,7 @@ def test_more_sequences_cost_cache_and_no_weights() -> None:
 @pytest.mark.parametrize("name", ["mxfp4", "plain"])
 def test_experts_are_read_in_the_format_they_are_stored_in(name: Format) -> None:
     """One row reads 4 of 32 experts; rows that choose for themselves read 1 - (1 - 4/32)^rows of them, never all."""
-    card, shape = gpu_model_named("H100"), shapes.of("openai/gpt-oss-20b")
+    card, shape = gpu_model_named("H100"), known.of("openai/gpt-oss-20b")
     assert card is not None and shape is not None
     made = replace(load("gpt-oss-20b"), shape=shape, weights=name)
     experts = shape.expert_params() * ((4.25 / 8) if name == "mxfp4" else 2) / GIB

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trainer import memory, plan, presets
 from trainer.errors import PlanError
-from trainer.memory import shapes
+from trainer.memory import known
 from trainer.plan import card, estimate, fit, levers
 from trainer.plan.estimate import Machine
 from trainer.spec import RunSpec
@@ -206,7 +206,7 @@ def test_smaller_adapters_keep_their_scale() -> None:
 )  # fmt: skip
 def test_smaller_models_of_the_family(name: str, smaller: list[str]) -> None:
     assert levers.smaller_models(name) == smaller
-    assert all(shapes.of(each) is not None for each in smaller)
+    assert all(known.of(each) is not None for each in smaller)
 
 
 def test_prompts_are_not_shortened_where_a_longer_one_is_an_error() -> None:

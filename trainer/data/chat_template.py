@@ -23,7 +23,7 @@ from trainer.data.template_process import MOST_CHARACTERS
 from trainer.errors import DataError, Problem
 from trainer.machine.project import PROJECT, cache_dir
 from trainer.machine.regular_files import read_file
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.embedded import BUILTIN
 from trainer.spec import RunSpec
 
 CPU_S = 2

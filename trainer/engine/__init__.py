@@ -15,7 +15,7 @@ import torch
 from trainer.engine.interface import Choice, Loaded, Trying
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
-from trainer.memory.shapes import BUILTIN, knows_nothing
+from trainer.memory.embedded import BUILTIN, knows_nothing
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
 from trainer.text import Message

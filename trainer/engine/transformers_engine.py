@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from trainer.engine import weights
-from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable
+from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable, without_routers
 from trainer.spec import Lora, RunSpec
 
 
@@ -36,15 +37,30 @@ def load(spec: RunSpec, choice: Choice, name: str, trying: Trying | None = None)
     options["device_map"] = {"": choice.device}  # whole on one device; bitsandbytes quantises what arrives there
     try:
         with weights.watched_quantising(spec):
-            model = AutoModelForCausalLM.from_pretrained(name, **options)
+            model = model_class(_config(name, options)).from_pretrained(name, **options)
     except (OSError, ValueError) as error:
         raise unloadable(spec, error) from error
     weights.refuse_unfinite(model, spec)
+    without_routers(model)
     if spec.model.load_in_4bit and choice.device == "cpu":
         keep_nf4_backward_exact(model)
     commit = getattr(model.config, "_commit_hash", None)
     source = f"{name}@{commit}" if commit else Path(name).name
-    return Loaded(model, tokenizer, lora_config(spec.lora) if spec.lora.enabled else None, source)
+    return Loaded(model, tokenizer, lora_config(spec.lora, model) if spec.lora.enabled else None, source)
+
+
+def _config(name: str, options: dict[str, Any]) -> Any:
+    return AutoConfig.from_pretrained(name, **{key: options[key] for key in ("revision", "trust_remote_code")})
+
+
+def model_class(config: Any) -> Any:
+    """The auto class that loads a decoder with this configuration, alone where transformers 5.17 has a class for that
+    (Qwen3.5), else with its towers (Ministral 3)."""
+    import transformers
+
+    text = transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    return AutoModelForCausalLM if remote or type(config) in text else transformers.AutoModelForImageTextToText
 
 
 def options_for_tokenizer(options: dict[str, Any]) -> dict[str, Any]:
@@ -77,11 +93,20 @@ def keep_nf4_backward_exact(model: torch.nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def lora_config(lora: Lora) -> Any:
+# The towers, and what leads from them into the decoder, by their names in transformers 5.17; for the whole of a name.
+_TOWERS = r".*\b(vision_tower|visual|audio_tower|multi_modal_projector|embed_vision|embed_audio)\b.*"
+
+
+def _has_towers(model: torch.nn.Module) -> bool:
+    return any(re.fullmatch(_TOWERS, name) for name, _ in model.named_modules())
+
+
+def lora_config(lora: Lora, model: torch.nn.Module) -> Any:
     """PEFT's config of the adapter, attached by TRL (`peft_config` of GRPOTrainer).
 
     LoRA (arXiv 2106.09685): y = W x + (alpha / r) B A x with A (r, inputs) and B (outputs, r); B starts at 0, so the
-    first step's policy is the base model. Without the adapter, W alone is the reference of the KL term.
+    first step's policy is the base model. Without the adapter, W alone is the reference of the KL term. There are none
+    on what sees and hears: prompts here are text, they would be saved, moved and never trained.
     """
     from peft import LoraConfig
 
@@ -90,6 +115,7 @@ def lora_config(lora: Lora) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
+        exclude_modules=_TOWERS if _has_towers(model) else None,
         bias="none",
         task_type="CAUSAL_LM",
     )

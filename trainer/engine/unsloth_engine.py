@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from trainer.engine import weights
-from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable
+from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable, without_routers
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
 from trainer.spec import RunSpec
@@ -78,6 +78,7 @@ def load(spec: RunSpec, choice: Choice, trying: Trying | None = None) -> Loaded:
     if trying is not None:  # Unsloth may have mended its template
         trying(tokenizer)
     weights.refuse_unfinite(model, spec)
+    without_routers(model)
     source = _source(model)
     if spec.lora.enabled:
         # Attached here and not by TRL: this call puts Unsloth's own LoRA kernels and checkpointing in as well.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.export.source import HUB_ID, Source
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.embedded import BUILTIN
 
 
 def adapter(source: Source) -> str:

@@ -18,7 +18,7 @@ from trainer import launch
 from trainer.errors import ExportError, Problem, RunError
 from trainer.export.kinds import Say
 from trainer.machine.project import PROJECT, cache_dir
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.embedded import BUILTIN
 from trainer.run import best, checkpoints
 from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 from trainer.run.events import EventReader

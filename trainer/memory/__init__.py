@@ -8,7 +8,8 @@ activations and logits. The total is what is always there plus the larger of the
 
     load     the numbers the terms depend on        static   weights, adapters, optimizer
     formats  how a repository stores its weights    phases   activations, logits, KV cache, vLLM
-    shapes   sizes of known models                  measured what this process really uses
+    shapes   sizes of a model, families: of a config published, embedded, known: by its name
+    measured what this process really uses
 
 No third-party package. Knows nothing about batches of a run beyond the numbers it is given.
 """
@@ -23,6 +24,7 @@ from typing import Literal
 from trainer.memory.load import GIB, Load, Vllm
 from trainer.memory.phases import (
     activations_gib,
+    cache_bytes,
     kv_cache_gib,
     logits_gib,
     prefill_gib,
@@ -46,7 +48,8 @@ from trainer.memory.static import (
 from trainer.text import Message
 
 __all__ = [
-    "GIB", "Load", "Part", "Phase", "Vllm", "activations_gib", "dequantised_gib", "gib_per_generated_row",
+    "GIB", "Load", "Part", "Phase", "Vllm", "activations_gib", "cache_bytes", "dequantised_gib",
+    "gib_per_generated_row",
     "gib_per_micro_row", "kv_cache_gib", "logits_gib", "lora_params", "nf4_bits", "optimizer_bytes", "parts",
     "peaks_gib", "phase_gib", "prefill_gib", "total_gib", "vllm_gib", "vllm_share", "vllm_starts",
     "weights_gib",

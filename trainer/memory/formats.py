@@ -3,7 +3,7 @@
 The quantised repositories of the known owners say so in their names; a folder says so under
 `quantization_config`. What neither says is counted as plain 16- or 32-bit weights.
 
-Imports the standard library and shapes. Reads one small file; knows nothing about memory.
+Imports the standard library and known. Reads one small file; knows nothing about memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.machine.regular_files import read_file
-from trainer.memory import shapes
+from trainer.memory import known
 
 Format = Literal["plain", "nf4", "fp8", "mxfp4"]
 
@@ -44,7 +44,7 @@ def of(name: str) -> Stored:
         return Stored("nf4")  # quantised with bnb_4bit_use_double_quant = true, Unsloth's own choice
     if _FP8.search(name):
         return Stored("fp8")
-    if shapes.normalise(name) in _MXFP4_MODELS and not name.lower().endswith("-bf16"):
+    if known.normalise(name) in _MXFP4_MODELS and not name.lower().endswith("-bf16"):
         return Stored("mxfp4")
     return Stored("plain")
 

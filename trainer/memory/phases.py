@@ -6,6 +6,7 @@ Pure functions of a Load, one a term, each with its source.
 from __future__ import annotations
 
 from trainer.memory.load import GIB, Load
+from trainer.memory.shapes import Layers
 from trainer.memory.static import weights_gib
 
 # TRL 1.14.2 with use_liger_kernel: _CHUNKED_LOGPROB_CHUNK_SIZE of grpo_trainer.py.
@@ -19,20 +20,18 @@ STANDBY_FACTOR = 0.95  # of that share, in the same function
 # ---- the update
 
 
-def layer_activations_gib(load: Load, rows: int, tokens: int) -> float:
+def layer_activations_gib(load: Load, kind: Layers, rows: int, tokens: int) -> float:
     """Tensors one decoder layer keeps for its backward pass.
 
-    Source: counted from transformers' decoder layers in the manner of arXiv 2205.05198, section 4:
-    two norms with their float32 copies and the residuals (10 x hidden), queries, keys, values and
-    the attention's output, and six MLP tensors (gate, up, activation, product and two gradients).
-    Eager attention adds the score matrix in compute precision and in float32; sdpa and flash
-    attention do not keep it.
+    Source: counted from transformers' decoder layers in the manner of arXiv 2205.05198, section 4: two norms with their
+    float32 copies and the residuals (10 x hidden), what attention or its substitute mixes (`kind.mixed`: queries, keys,
+    values and the output), and six MLP tensors (gate, up, activation, product and two gradients). Eager attention adds
+    the score matrix in compute precision and in float32; sdpa and flash attention do not keep it.
     """
-    shape = load.shape
     # Numbers a token, so a tensor of (B, T, width); scores are (B, heads, T, T).
-    width = 10 * shape.hidden + 2 * (shape.q_width + shape.kv_width) + 6 * shape.intermediate * shape.active_experts
+    width = 10 * load.shape.hidden + kind.mixed + 6 * kind.mlp
     values = rows * tokens * width * load.compute_bytes
-    scores = rows * shape.heads * tokens * tokens * (load.compute_bytes + 4) if load.eager_attention else 0
+    scores = rows * kind.heads * tokens * tokens * (load.compute_bytes + 4) if load.eager_attention else 0
     return (values + scores) / GIB
 
 
@@ -43,11 +42,12 @@ def activations_gib(load: Load) -> float:
     tensors while it is recomputed. Unsloth's mode moves the inputs to main memory
     (unsloth_zoo/gradient_checkpointing.py, two GPU buffers): one layer's tensors and two inputs stay.
     """
-    one_layer = layer_activations_gib(load, load.micro_batch, load.tokens)
+    each = [(kind.count, layer_activations_gib(load, kind, load.micro_batch, load.tokens)) for kind in load.shape.kinds]
+    if not load.gradient_checkpointing:
+        return sum(count * gib for count, gib in each)
     inputs = load.micro_batch * load.tokens * load.shape.hidden * load.compute_bytes / GIB  # (B, T, hidden) a layer
-    if load.gradient_checkpointing == "unsloth":
-        return one_layer + 2 * inputs
-    return one_layer + load.shape.layers * inputs if load.gradient_checkpointing else load.shape.layers * one_layer
+    kept = 2 if load.gradient_checkpointing == "unsloth" else load.shape.layers
+    return max(gib for _, gib in each) + kept * inputs
 
 
 def logits_gib(load: Load) -> float:
@@ -105,13 +105,19 @@ def unsloth_logits_gib(load: Load) -> float:
 # ---- generation
 
 
+def cache_bytes(load: Load, tokens: int) -> int:
+    """What one sequence of `tokens` keeps from token to token: keys and values, and the states of layers that do not
+    attend, which are float32 whatever the weights are (transformers 5.17: modeling_qwen3_5.py, `recurrent_state`)."""
+    return load.shape.kv_values(tokens) * load.compute_bytes + load.shape.state_values() * 4
+
+
 def kv_cache_gib(load: Load, rows: int) -> float:
-    """Keys and values of `rows` sequences at full length.
+    """Keys, values and states of `rows` sequences at full length.
 
     Source: transformers' DynamicCache keeps 2 x layers x kv_heads x head_dim numbers a token; its
-    sliding-window layers keep the last `sliding_window` tokens only.
+    sliding-window layers keep the last `sliding_window` tokens only, layers that do not attend a state of one size.
     """
-    return rows * load.shape.kv_values(load.tokens) * load.compute_bytes / GIB
+    return rows * cache_bytes(load, load.tokens) / GIB
 
 
 def prefill_gib(load: Load, rows: int) -> float:
@@ -121,7 +127,7 @@ def prefill_gib(load: Load, rows: int) -> float:
     a backward pass the residual, its normed copy and the two widest MLP tensors are alive at once.
     """
     shape = load.shape
-    width = 4 * shape.hidden + 3 * shape.intermediate * shape.active_experts
+    width = 4 * shape.hidden + 3 * max(kind.mlp for kind in shape.kinds)
     values = rows * load.prompt_tokens * width * load.compute_bytes
     return (values + rows * shape.vocab * 8) / GIB
 

@@ -81,16 +81,11 @@ def dequantised_gib(load: Load) -> float:
 
 
 def lora_params(shape: ModelShape, rank: int, targets: str | Iterable[str]) -> int:
-    """Weights of the adapters: rank x (inputs + outputs) of every adapted layer (arXiv 2106.09685,
-    section 4.1).
+    """Weights of the adapters: rank x (inputs + outputs) of every adapted layer (arXiv 2106.09685, section 4.1).
 
-    Experts are not nn.Linear and get none; adapters on a vision tower are not counted (under 8 %
-    of the text's).
+    Experts are not nn.Linear and get none; towers get none either (trainer.engine adapts the decoder only).
     """
-    linears = shape.linears()
-    # W (outputs, inputs) is adapted by B (outputs, rank) times A (rank, inputs).
-    names = set(linears) if targets == "all-linear" else {targets} if isinstance(targets, str) else set(targets)
-    return shape.layers * rank * sum(sum(linears[name]) for name in names & set(linears))
+    return shape.adapter_params(rank, targets)
 
 
 def trainable_params(load: Load) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trainer.machine.gpu_models import GpuModel
-from trainer.memory import GIB, Load, weights_gib
+from trainer.memory import GIB, Load, cache_bytes, weights_gib
 from trainer.memory.static import trainable_bytes
 
 # Share of a data sheet's arithmetic that large matrix products reach; 0.3 to 0.5 are usual (arXiv 2204.02311, table 3).
@@ -45,7 +45,7 @@ def floor(load: Load, card: GpuModel, prompt_tokens: float, new_tokens: float, r
 
 def read_gib(load: Load, rows: int, context: float) -> tuple[float, float]:
     """What is read for one more token of `rows` sequences that have `context` tokens: (weights, cache)."""
-    cache = rows * load.shape.kv_values(round(context)) * load.compute_bytes / GIB
+    cache = rows * cache_bytes(load, round(context)) / GIB
     return weights_gib(load) - _unread_gib(load, rows), cache
 
 
@@ -66,6 +66,7 @@ def _unread_gib(load: Load, rows: int) -> float:
     unread = shape.vision * each / GIB
     if not shape.tied:  # of the input embedding a few rows are read
         unread += shape.vocab * shape.hidden * each / GIB
+    unread += shape.tables * each / GIB
     if shape.experts:  # the share of them that rows of independent choices pass through
         unread += (1 - shape.active_experts / shape.experts) ** rows * _experts_gib(load)
     return unread
@@ -73,4 +74,4 @@ def _unread_gib(load: Load, rows: int) -> float:
 
 def _experts_gib(load: Load) -> float:
     """What the experts take, in the format they are stored in: the weights less those of a model without any."""
-    return weights_gib(load) - weights_gib(replace(load, shape=replace(load.shape, experts=0, intermediate=0)))
+    return weights_gib(load) - weights_gib(replace(load, shape=replace(load.shape, experts=0)))

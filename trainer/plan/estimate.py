@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from trainer import memory
-from trainer.memory import formats, shapes
+from trainer.memory import formats, known
 from trainer.memory.formats import Format
+from trainer.memory.shapes import ModelShape
 from trainer.plan.batches import Batch
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
@@ -77,7 +78,7 @@ def evaluates(spec: RunSpec) -> bool:
 
 def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | None:
     """What the estimate needs; None for an unknown model."""
-    shape = shapes.of(spec.model.name)
+    shape = known.of(spec.model.name)
     if shape is None:
         return None
     on_gpu, unsloth = runs_on_gpu(spec, machine), runs_unsloth(spec, machine)
@@ -123,7 +124,7 @@ def _weights(spec: RunSpec, unsloth: bool) -> tuple[Format, bool]:
     return stored.format, stored.double_quant
 
 
-def _vllm(spec: RunSpec, shape: shapes.ModelShape) -> memory.Vllm | None:
+def _vllm(spec: RunSpec, shape: ModelShape) -> memory.Vllm | None:
     if not spec.model.fast_inference:
         return None
     # unsloth_zoo 2026.10.7 `load_vllm` switches standby off for every model with a vision tower.

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from trainer.memory import formats, shapes
+from trainer.memory import formats, known
+from trainer.memory.published import CONFIGS
 from trainer.plan import smaller
 from trainer.plan.batches import Batch, changes
 from trainer.plan.estimate import Machine, evaluates, runs_on_gpu
@@ -143,13 +144,13 @@ def _model(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
 
 def smaller_models(name: str) -> list[str]:
     """Hub ids of the family's smaller models, largest first; [] where the sizes do not share their endings."""
-    known = shapes.normalise(name)
-    match = re.fullmatch(r"(.*-)([\d.]+b)", known)
+    model = known.normalise(name)
+    match = re.fullmatch(r"(.*-)([\d.]+b)", model)
     # Only some sizes of a family have a release of July 2025 or a thinking variant of their own.
-    if match is None or known not in shapes.SHAPES or re.search(r"-(2507|thinking)", name.lower()):
+    if match is None or model not in CONFIGS or re.search(r"-(2507|thinking)", name.lower()):
         return []
     family, size = match.groups()
-    sizes = [key.removeprefix(family) for key in shapes.SHAPES if re.fullmatch(re.escape(family) + r"[\d.]+b", key)]
+    sizes = [key.removeprefix(family) for key in CONFIGS if re.fullmatch(re.escape(family) + r"[\d.]+b", key)]
     fewer = [other for other in sizes if float(other[:-1]) < float(size[:-1])]
     owner, _, model = name.partition("/")
     written = re.compile(rf"(?<=-){re.escape(size[:-1])}(?=b(-|$))", re.IGNORECASE)

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 from trainer.errors import Problem, SpecError
 from trainer.machine import gpu
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.embedded import BUILTIN
 from trainer.plan import RunPlan
 from trainer.preflight import disk, hub, local, machine, repo_id, rewards
 from trainer.spec import RunSpec

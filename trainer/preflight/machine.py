@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from trainer import plan as planning
 from trainer.errors import PlanError, Problem
 from trainer.machine.environment import ram_gib
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.embedded import BUILTIN
 from trainer.plan import RunPlan
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec

@@ -16,7 +16,7 @@ from trainer.data import preview, sources
 from trainer.data.chat_template import ChatTemplate, Refusal, folder_of, named, of_model
 from trainer.data.preview import Sample
 from trainer.errors import DataError, Problem
-from trainer.memory.shapes import knows_nothing
+from trainer.memory.embedded import knows_nothing
 from trainer.rewards.library import REWARDS
 from trainer.run.checkpoints import ADAPTER_CONFIG
 from trainer.spec import RunSpec

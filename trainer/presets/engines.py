@@ -5,7 +5,7 @@ Imports the spec, the names of built-in models and text.
 
 from __future__ import annotations
 
-from trainer.memory.shapes import BUILTIN
+from trainer.memory.embedded import BUILTIN
 from trainer.spec import RunSpec
 from trainer.text import Message
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trainer.memory import shapes
+from trainer.memory import known
+from trainer.memory.embedded import BUILTIN
 from trainer.spec import RunSpec
 
 SMALL_BILLIONS, LARGE_BILLIONS = 0.5, 5.0
@@ -39,7 +40,7 @@ class Usual:
 
 def usual(spec: RunSpec) -> Usual | None:
     """What LoRA runs of this size and batch take; None for whole weights, and for models that nothing is known of."""
-    shape = None if not spec.lora.enabled or spec.model.name.startswith(shapes.BUILTIN) else shapes.of(spec.model.name)
+    shape = None if not spec.lora.enabled or spec.model.name.startswith(BUILTIN) else known.of(spec.model.name)
     if shape is None or (billions := shape.params() / 1e9) < SMALL_BILLIONS:
         return None
     completions = spec.optim.per_device_train_batch_size * spec.optim.gradient_accumulation_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.errors import Problem
-from trainer.memory.shapes import BUILTIN, BUILTIN_CONFIGS, knows_nothing
+from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS, knows_nothing
 from trainer.presets.explain import shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec

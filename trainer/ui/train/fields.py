@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from trainer.memory.shapes import BUILTIN_CONFIGS
+from trainer.memory.embedded import BUILTIN_CONFIGS
 from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec

@@ -20,7 +20,7 @@ from trainer.data import guess, shapes
 from trainer.data.guess import Columns, Table
 from trainer.errors import DataError
 from trainer.machine.project import in_full
-from trainer.memory.shapes import BUILTIN_CONFIGS, is_small, knows_nothing
+from trainer.memory.embedded import BUILTIN_CONFIGS, is_small, knows_nothing
 from trainer.plan import batch_of
 from trainer.plan.batches import nearest_possible
 from trainer.plan.checks import batch_problems

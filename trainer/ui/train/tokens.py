@@ -13,7 +13,7 @@ from typing import Any, Literal
 from trainer.data import chat_template, special_tokens
 from trainer.data.chat_template import ChatTemplate, Refusal
 from trainer.errors import DataError, Problem
-from trainer.memory.shapes import knows_nothing
+from trainer.memory.embedded import knows_nothing
 from trainer.spec import RunSpec
 
 CHARACTERS_A_TOKEN = 4  # of English; fewer of Korean
