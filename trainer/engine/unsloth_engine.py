@@ -18,10 +18,11 @@ from trainer.engine import weights
 from trainer.engine.interface import Choice, Loaded, Trying, checked, unloadable, without_routers
 from trainer.errors import EngineError, Problem
 from trainer.machine.environment import package_version
+from trainer.memory.families import from_config
 from trainer.spec import RunSpec
 
 PATCHED = "UnslothGRPOTrainer"
-# "all-linear" in Unsloth's words: the linear layers of the language model, never those of a vision tower.
+# "all-linear" in Unsloth's words, for the models its kernels are written for: no layer of a vision tower.
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -82,7 +83,7 @@ def load(spec: RunSpec, choice: Choice, trying: Trying | None = None) -> Loaded:
     source = _source(model)
     if spec.lora.enabled:
         # Attached here and not by TRL: this call puts Unsloth's own LoRA kernels and checkpointing in as well.
-        model = FastLanguageModel.get_peft_model(model, **_lora_options(spec))
+        model = FastLanguageModel.get_peft_model(model, **_lora_options(spec, model))
     return Loaded(model, tokenizer, None, source, facts())
 
 
@@ -134,9 +135,17 @@ def _load_options(spec: RunSpec, choice: Choice) -> dict[str, Any]:
     return options
 
 
-def _lora_options(spec: RunSpec) -> dict[str, Any]:
+def all_linear(model: Any) -> list[str]:
+    """Names of the decoder's linear layers: of one that has others than Llama's (Granite's MLP, convolutions, a delta
+    rule) its own; LINEAR where nothing is known of it."""
+    shape = from_config(model.config.to_dict(), source="")
+    names = {name for _, name, *_ in shape.linears()} if shape is not None and not shape.experts else set()
+    return LINEAR if names <= set(LINEAR) else sorted(names)
+
+
+def _lora_options(spec: RunSpec, model: Any) -> dict[str, Any]:
     lora = spec.lora
-    targets = LINEAR if lora.target_modules == "all-linear" else lora.target_modules
+    targets = all_linear(model) if lora.target_modules == "all-linear" else lora.target_modules
     return {
         "r": lora.r,
         "lora_alpha": lora.alpha,
