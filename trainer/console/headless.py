@@ -116,7 +116,10 @@ def follow(
     code = _exit_code(status, watch.final)
     _say_end(rundir, watch.handle, status, watch.final, words)
     _say_report(rundir, status, screen, words)
-    screen.line(json.dumps(summary(watch.follower.state, rundir, status)))
+    found = summary(watch.follower.state, rundir, status)
+    if said := lines.took(found, words):
+        screen.line(said)
+    screen.line(json.dumps(found))
     return code
 
 

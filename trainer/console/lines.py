@@ -6,7 +6,7 @@ Pure functions; the caller decides in which language, and where the text goes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer.plan.duration import Duration
@@ -127,6 +127,14 @@ def lasts(found: Duration, words: Words, now: float) -> str:
         return ""
     values = {"step": found.step_s, "total": found.total_s, "source": found.source}
     return words("console.step.lasts", **values, clock=forms.moment(now + found.total_s, now))
+
+
+def took(found: Mapping[str, Any], words: Words) -> str:
+    """What a run took beside what was expected of it; "" for one that was interrupted, extended or ended early."""
+    expected, wall_s = found["expected_seconds"], found["wall_seconds"]
+    if found["status"] != "finished" or found["attempts"] != 1 or not expected or not wall_s:
+        return ""
+    return words("console.step.took", took=wall_s, expected=expected, times=f"{expected / wall_s:.2f}")
 
 
 def phase_name(name: str, words: Words) -> str:

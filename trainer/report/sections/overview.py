@@ -120,6 +120,7 @@ def _course(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     epochs = next((epoch for epoch in reversed(state.epochs) if epoch is not None), None)
     yield "epochs", forms.number(epochs) if epochs is not None else ""
     yield "time", say.duration(state.train_seconds) if state.train_seconds else ""
+    yield "took", _took(m, say)
     yield "tokens", f"{state.tokens:,}" if state.tokens else ""
     yield "peak", f"{forms.number(state.peak_memory_gib)} GiB" if state.peak_memory_gib else ""
     yield "gpu", m.gpu or ("" if m.imported is not None else say("overview.cpu"))
@@ -129,6 +130,17 @@ def _course(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     versions = m.env.get("packages") or {}
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     yield "commit", str(m.env.get("commit") or "")[:12]
+
+
+def _took(m: Material, say: Words) -> str:
+    """Beside what was expected of a run that was never interrupted."""
+    expected, attempts = m.env.get("expected_s"), list(m.state.attempt_t.values())
+    if m.status != "finished" or len(attempts) != 1 or not isinstance(expected, int | float) or not expected > 0:
+        return ""
+    wall_s = attempts[0][1] - attempts[0][0]
+    if not wall_s:
+        return ""
+    return say("overview.took_value", took=wall_s, expected=expected, times=f"{expected / wall_s:.2f}")
 
 
 def method(t: Telling) -> Section:
