@@ -1,4 +1,4 @@
-"""Every test writes to its own folder and stays off the network; the report names the versions."""
+"""Every test writes to its own folder and stays off the Hub; the report names the versions."""
 
 from __future__ import annotations
 
