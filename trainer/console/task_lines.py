@@ -66,7 +66,7 @@ def put_task(name: str, given: Sequence[str]) -> None:
     put()
     put(say("row"))
     for key in ("prompt", "answer"):
-        put(forms.printable(f"  {key}: " + str(row[key]).replace("\n", "\n    ")))
+        put(f"  {key}: " + "\n    ".join(forms.printable(line) for line in str(row[key]).splitlines()))
     put(f"  {say('difficulty')}: {row['difficulty']}" if "difficulty" in row else f"  {say('no_difficulty')}")
     put()
     put(say("train"))
