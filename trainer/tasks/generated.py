@@ -16,6 +16,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def _trouble(request: Mapping[str, Any], target: Path) -> Problem | None:
     except OSError as error:
         return Problem("tasks.failed", KEY, name=title, said=str(error))
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
     return None
 
 

@@ -44,7 +44,7 @@ def test_the_rows_are_shown_with_where_they_are_from() -> None:
 
 
 def test_a_model_that_has_read_nothing_is_warned_of() -> None:
-    found = actions.check(Form("preset", "tiny", changes=SUMS))
+    found = actions.check(Form("preset", "tiny", changes=(SUMS[0], "data.task_size=100")))
     assert found.plan is not None
     assert any(said.key == "presets.advice.task_of_random_weights" for said in found.plan.warnings)
 
