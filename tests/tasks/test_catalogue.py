@@ -8,8 +8,11 @@ import subprocess
 import sys
 from importlib.metadata import files
 
+import pytest
+
 from tests.docs.reading import PROJECT
-from trainer.tasks import catalogue, verifier
+from trainer.rewards.library.task import task as reward
+from trainer.tasks import catalogue, child, verifier
 from trainer.text import languages, words
 
 
@@ -55,3 +58,16 @@ def test_no_other_verifier_hands_an_answer_to_python() -> None:
             if re.search(r"\b(eval|exec|parse_expr|sympify|compile)\(|pickle\.load|os\.system|subprocess", code):
                 found.add(path.stem)
     assert found - own_text == verifier.READ_AS_CODE.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(catalogue.tasks()))
+def test_every_task_pays_its_own_answer_and_no_text_that_answers_nothing(name: str) -> None:
+    task = catalogue.tasks()[name]
+    size = 6
+    dataset = verifier.package().create_dataset(task.name, seed=7, size=size)
+    rows = list(child.rows(task.name, {}, dataset, size))
+    entries = [row["entry"] for row in rows]
+    assert reward()(completions=[row["answer"] for row in rows], entry=entries) == [1.0] * size
+    for text in ("I do not know.", "?", ""):
+        assert max(reward()(completions=[text] * size, entry=entries)) < 0.5
