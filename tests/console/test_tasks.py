@@ -20,7 +20,7 @@ def test_the_list_has_every_generator_and_why_others_are_left_out(capsys: pytest
     told = capsys.readouterr().out
     for name in catalogue.tasks():
         assert f"\n  {name.partition(':')[2]}" in told
-    assert "chain_sum (min_terms=2, max_terms=6" in told
+    assert "chain_sum* (min_terms=2, max_terms=6" in told
     assert "\n  composite: it only puts other generators together" in told
     assert "Apache-2.0" in told
     assert max(map(len, told.splitlines())) < 140

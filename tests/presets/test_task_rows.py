@@ -57,6 +57,14 @@ def test_a_model_that_can_follow_a_form_is_asked_for_tags() -> None:
     assert spec.reward.gold_template == "<answer>{answer}</answer>" and "<answer>" in str(spec.data.system_prompt)
 
 
+def test_a_model_that_reads_letters_gets_room_for_them_and_no_instruction() -> None:
+    spec = load(preset="tiny")
+    rows = list(generated.rows(Path(str(spec.data.path))))
+    assert max(len(row["prompt"]) for row in rows) < spec.data.max_prompt_length
+    assert spec.data.system_prompt is None and spec.model.warm_start is None
+    assert [leaf.function for leaf in spec.reward.leaves()] == ["task", "length_penalty"]
+
+
 def test_what_else_was_typed_wins() -> None:
     spec = load(
         "data.eval_fraction=0.2",

@@ -35,7 +35,10 @@ def put_list() -> None:
         put(f"{family}:")
         for task in members:
             given = ", ".join(f"{param.name}={_default(param)}" for param in task.params.values())
-            put(wrapped(f"{task.name}  ({given})" if given else task.name, WIDTH, "  ", "      "))
+            mark = "*" if task.has_difficulty else ""
+            put(wrapped(f"{task.name}{mark} ({given})" if given else f"{task.name}{mark}", WIDTH, "  ", "      "))
+    put()
+    put(say("console.tasks.marked"))
     put()
     put(say("console.tasks.left_out"))
     for title, why in catalogue.excluded().items():

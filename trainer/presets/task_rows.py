@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 from pydantic.fields import FieldInfo
 
 from trainer.errors import DataError, Problem
-from trainer.memory.shapes import is_small
+from trainer.memory.shapes import is_small, knows_nothing
 from trainer.presets.explain import nearest, shown
 from trainer.spec import RunSpec
 from trainer.tasks import catalogue, generated
@@ -84,14 +84,16 @@ def _without_former(merged: Mapping[str, Any], typed: set[str]) -> Tables:
 def _fit(raw: Tables, rows: Sequence[Mapping[str, Any]], typed: set[str]) -> None:
     """The reward that judges these rows, and lengths that hold them."""
     model = raw.get("model")
-    small = is_small(str(model.get("name"))) if isinstance(model, dict) else False
+    name = str(model.get("name")) if isinstance(model, dict) else ""
+    by_letters = knows_nothing(name)
+    small = is_small(name) or by_letters
     if not _is_typed("reward.components", typed):
         former = raw.get("reward")
         kept = {key: one for key, one in former.items() if key not in OF_REWARD} if isinstance(former, dict) else {}
         raw["reward"] = kept | _reward([str(row["answer"]) for row in rows], small)
-        if not _is_typed("data.system_prompt", typed):
+        if not _is_typed("data.system_prompt", typed) and not by_letters:
             raw["data"]["system_prompt"] = words(DEFAULT)("own.ask.bare" if small else "own.ask.tags")
-    _make_room(raw, rows, small, typed)
+    _make_room(raw, rows, len if by_letters else tokens, 2 if small else 16, typed)
 
 
 def _is_typed(key: str, typed: Iterable[str]) -> bool:
@@ -100,8 +102,8 @@ def _is_typed(key: str, typed: Iterable[str]) -> bool:
 
 
 def _reward(answers: Sequence[str], small: bool) -> Tables:
-    """A model too small to be told a form is paid for the bare answer and charged for words beyond it; any other
-    writes tags around it."""
+    """A model that cannot be told a form is paid for the bare answer and charged for words beyond it; any other writes
+    tags around it."""
     if small:
         most = max((len(answer.split()) for answer in answers), default=1)
         charged = {"start": most, "end": most + SLOPE_WORDS, "unit": "words"}
@@ -118,10 +120,12 @@ def _component(function: str, name: str, weight: float, params: Tables | None = 
     return found | ({"params": params} if params else {})
 
 
-def _make_room(raw: Tables, rows: Sequence[Mapping[str, Any]], small: bool, typed: set[str]) -> None:
-    """Lengths that hold the longest prompt and answer."""
-    prompt = max((tokens(str(row["prompt"])) for row in rows), default=0) + 32  # system message, turns of the template
-    answer = max((tokens(str(row["answer"])) for row in rows), default=0) * 1.25 + (2 if small else 16)
+def _make_room(
+    raw: Tables, rows: Sequence[Mapping[str, Any]], count: Callable[[str], int], around: int, typed: set[str]
+) -> None:
+    """Lengths that hold the longest prompt and answer. count: tokens of a text; around: those around an answer."""
+    prompt = max((count(str(row["prompt"])) for row in rows), default=0) + 32  # system message, turns of the template
+    answer = max((count(str(row["answer"])) for row in rows), default=0) * 1.25 + around
     _raise(raw, "data", "max_prompt_length", 16 * math.ceil(prompt / 16), typed)
     _raise(raw, "generation", "max_completion_length", 8 * math.ceil(answer / 8), typed)
 
