@@ -55,9 +55,19 @@ def main(arguments: Sequence[str]) -> int:
             table["tasks"][name] = {key: one[key] for key in ("family", "params", "difficulty")}
         else:
             table["excluded"][name] = why
-    catalogue.FILE.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    catalogue.FILE.write_text(_a_line_each(table), encoding="utf-8")
     print(f"{len(table['tasks'])} can be used, {len(table['excluded'])} are left out")
     return 0
+
+
+def _a_line_each(table: dict[str, Any]) -> str:
+    """A line a generator, so that a change of one is seen as one."""
+    parts = {
+        part: ",\n".join(f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in table[part].items())
+        for part in ("tasks", "excluded")
+    }
+    inside = ",\n".join(f' "{part}": {{\n{lines}\n }}' for part, lines in parts.items())
+    return f'{{\n "version": {json.dumps(table["version"])},\n{inside}\n}}\n'
 
 
 _FACTS = ("gold", "junk", "constant", "make_s", "judge_s", "difficulty", "error")
