@@ -162,14 +162,18 @@ def create_venv() -> None:
 
 def install(backend: str) -> None:
     table = project()
-    wanted = table["dependencies"] + table["optional-dependencies"]["dev"]
+    extras = table["optional-dependencies"]
+    wanted = table["dependencies"] + extras["dev"]
     if backend == "gpu":
-        wanted += table["optional-dependencies"]["gpu"]
+        wanted += extras["gpu"]
     install_torch(backend, next(w for w in wanted if w.startswith("torch==")))
     say("installing the other packages")
     problem = pip(wanted)
     if problem:
         raise SetupError(f"pip could not install the packages:\n{problem}")
+    problem = pip(extras["tasks"])
+    if problem:  # one of its needs is built from C sources, and not every machine has a compiler
+        say("without ready-made tasks (data.task), the rest works: pip could not install their packages:\n" + problem)
 
 
 def install_torch(backend: str, pin: str) -> None:

@@ -12,7 +12,13 @@ from trainer.presets import explain
 from trainer.spec import SET_ELSEWHERE, RunSpec, trl_table
 
 # Where any key may stand: what a person's own columns, params and arguments are called.
-FREE = ("data.columns.", "data.instruction.texts.", "reward.components.0.params.", "trl.chat_template_kwargs.")
+FREE = (
+    "data.columns.",
+    "data.task_params.",
+    "data.instruction.texts.",
+    "reward.components.0.params.",
+    "trl.chat_template_kwargs.",
+)
 TOP = {name for name, field in RunSpec.model_fields.items() if explain.section_class(field.annotation) is None}
 SECTIONS = "|".join(sorted(RunSpec.model_fields.keys() - TOP | {"trl"}))
 _SET = re.compile(r"--set ['\"]?([A-Za-z_][\w.]*)=")

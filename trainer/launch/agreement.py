@@ -22,6 +22,7 @@ from trainer.run import checkpoints, kept_files, settings, spec_file
 from trainer.run.records import AlertEvent, CheckpointEvent
 from trainer.run.rundir import RunDir
 from trainer.spec import RunSpec, files
+from trainer.tasks import catalogue, generated
 from trainer.text import Message
 
 SHIPPED = "presets"  # of the project: what comes with it is found again wherever the project lies
@@ -91,6 +92,7 @@ def agree(rundir: RunDir, overrides: Sequence[str], force: bool, saved: Sequence
     if contents or any(key.startswith("data.") for key in moved):
         sources.inspect(spec)  # other rows are looked at before anything is set aside or written
     alerts = [*_of_settings(rundir, changed), *_of_paths(moved | shipped), *_of_checkpoints(rundir, saved), *contents]
+    alerts += _of_task(spec)
     return Agreement(spec, alerts, now, force or any(key.startswith("data.") for key in moved))
 
 
@@ -177,6 +179,13 @@ def _of_paths(moved: Mapping[str, tuple[str, str]]) -> Iterator[AlertEvent]:
     said = [Message("run.settings.change", key=key, before=one, now=two) for key, (one, two) in moved.items()]
     if said:
         yield AlertEvent.of("info", "files_moved", changes=said)
+
+
+def _of_task(spec: RunSpec) -> Iterator[AlertEvent]:
+    """The run keeps the rows that its task made; who judges the answers may be of another version now."""
+    made, now = generated.version_of(str(spec.data.path)), catalogue.installed_version()
+    if spec.data.task is not None and None not in (made, now) and made != now:
+        yield AlertEvent.of("warn", "task_version", package=catalogue.PACKAGE, before=made, now=now)
 
 
 def _of_contents(spec: RunSpec, now: Hashes, before: Mapping[str, Any]) -> Iterator[AlertEvent]:

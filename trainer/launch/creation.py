@@ -12,6 +12,7 @@ from trainer.plan import RunPlan
 from trainer.run.outputs import next_name
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
+from trainer.tasks import generated
 
 
 def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -> RunDir:
@@ -24,7 +25,7 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None) -
     lasts = pace.expected(spec, plan, preset)
     if lasts is not None and lasts.total_s is not None:  # to be compared with what it takes
         env |= {"expected_s": round(lasts.total_s, 3)}
-    passing = (state_dir() / CHOSEN, outputs)
+    passing = (state_dir() / CHOSEN, outputs, generated.folder())
     if name is not None:
         return RunDir.create(outputs, name, spec, plan, env, passing)
     for _ in range(100):

@@ -24,6 +24,7 @@ PACKAGES = (
     "datasets",
     "unsloth",
     "unsloth_zoo",
+    "reasoning-gym",
 )
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 

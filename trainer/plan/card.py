@@ -63,7 +63,8 @@ class _Card:
         how = self.say("lora", r=lora.r) if lora.enabled else self.say("whole")
         where = self.say("on" if model.engine == "auto" else "on_with", device=model.device, engine=model.engine)
         yield self._named("training", f"{how}, {kind}, {where}")
-        data = spec.data.path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split)))
+        path = spec.data.task or spec.data.path
+        data = path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split)))
         yield self._named("data", data)
         yield self._named("reward", spec.reward.formula())
         level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""

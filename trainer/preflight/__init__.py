@@ -39,8 +39,10 @@ def check(spec: RunSpec, plan: RunPlan) -> None:
 
 
 def gone(spec: RunSpec) -> Iterator[Problem]:
-    """What was there when the run was made: own reward files, models in folders. Nothing is asked of a network."""
+    """What was there when the run was made: own reward files, models in folders, the package of a task. No network is
+    asked."""
     yield from rewards.own_files(spec)
+    yield from rewards.verifiers(spec)
     yield from rewards.folders(spec)
     if local.is_folder(spec.model.name):
         yield from local.problems(spec, gpu.chosen() is not None)

@@ -176,8 +176,8 @@ def check_security_floors(installed: Mapping[str, str]) -> Iterator[DoctorFindin
 
 
 def _check_package(name: str, pin: str, version: str | None, group: str) -> DoctorFinding:
-    # Without the development tools training works all the same.
-    absent: State = "warn" if group == "dev" else "missing"
+    # Without the development tools, or ready-made tasks, training works all the same.
+    absent: State = "warn" if group in ("dev", "tasks") else "missing"
     if version is None:
         seen = {
             "base": Message("doctor.not_installed"),

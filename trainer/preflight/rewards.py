@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from trainer.errors import Problem, RewardError
 from trainer.rewards import own_file
 from trainer.spec import Component, RunSpec
+from trainer.tasks import catalogue
 
 MODELS = {"bertscore": "encoder", "reward_model": "model", "process_reward_model": "model"}
 """{function: the param that names a Hub repository or a folder}."""
@@ -33,6 +34,14 @@ def problems(spec: RunSpec) -> Iterator[Problem]:
             yield from _key(component)
         elif component.function in MODELS:
             yield from _folder(component)
+    yield from verifiers(spec)
+
+
+def verifiers(spec: RunSpec) -> Iterator[Problem]:
+    """The package of the rewards that judge rows of a task, where it is not installed."""
+    for component in spec.reward.leaves():
+        if component.file is None and component.function == "task" and catalogue.installed_version() is None:
+            yield catalogue.not_installed(component.title, "reward.components")
 
 
 def own_files(spec: RunSpec) -> Iterator[Problem]:

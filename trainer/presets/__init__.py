@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
-from trainer.presets import explain, headers, instruction_file, recipes, rules
+from trainer.presets import explain, headers, instruction_file, recipes, rules, task_rows
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read
 from trainer.spec import RunSpec
@@ -196,7 +196,7 @@ def _key_exists(path: explain.Path) -> bool:
         return False
     if explain.field_at(path) is not None:
         return len(path) > 1 or explain.section_at(path) is not None or path in (("title",), ("titles",))
-    free = (("trl",), ("data", "columns"), ("titles",))
+    free = (("trl",), ("data", "columns"), ("data", "task_params"), ("titles",))
     names = tuple(step for step in path if isinstance(step, str))
     return any(names[: len(head)] == head and len(names) > len(head) for head in free) or (
         names[:2] == ("reward", "components")
@@ -237,6 +237,8 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
 def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
     """removed: keys that the command line took out; that they are missing is not the file's fault."""
     raw, problems = instruction_file.put_in(raw)
+    raw, of_task = task_rows.put_in(raw)
+    problems += of_task
     try:
         spec = RunSpec.model_validate(raw)
     except ValidationError as error:
@@ -328,6 +330,7 @@ def draft(raw: Mapping[str, Any], overrides: Sequence[str], where: str, over: Se
     laid, problems = recipes.laid_over(raw, over)
     merged, more = _merged(laid, overrides)
     problems += more
+    merged = task_rows.laid_over(merged, overrides)
     spec, more = _parsed(merged, where, _removed(overrides))
     found = [*problems, *more]
     return Draft(merged, None if found else spec, found)

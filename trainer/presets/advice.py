@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.memory.embedded import knows_nothing
 from trainer.presets import rates
 from trainer.rewards.highest import lowest
 from trainer.spec import RunSpec
@@ -34,6 +35,10 @@ def warnings(spec: RunSpec) -> list[Message]:
         found.append(Message("presets.advice.unscored_answers", names=", ".join(sorted(missing))))
     if spec.model.attn_implementation and spec.model.engine == "unsloth":
         found.append(Message("presets.advice.attention_ignored"))
+    if spec.data.task is not None and "task" not in {leaf.function for leaf in spec.reward.leaves()}:
+        found.append(Message("presets.advice.task_unjudged", task=spec.data.task))
+    if spec.data.task is not None and spec.model.warm_start is None and knows_nothing(spec.model.name):
+        found.append(Message("presets.advice.task_of_random_weights", model=spec.model.name))
     if spec.model.trust_remote_code:
         found.append(Message("presets.advice.remote_code"))
     return found

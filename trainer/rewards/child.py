@@ -84,7 +84,9 @@ def _end_with_parent(requests: int, answers: int) -> None:
 
 def _made(functions: dict[str, RewardFunction], recipe: Recipe) -> list[Any] | None:
     try:
-        functions[recipe.title] = make(recipe)
+        function = functions[recipe.title] = make(recipe)
+        if function.prepare is not None:  # else it would take the time of the first rows
+            function.prepare()
     except RewardError as error:
         return [problem.stored() for problem in error.problems]
     return None

@@ -73,6 +73,9 @@ class RewardFunction:
     """A text of that column as it cuts it into accepted answers; None when it cuts none."""
     from_trainer: tuple[str, ...] = ()
     """Beside columns: `completion_ids`, `trainer_state`, `steps` (texts of the steps) where it reads it."""
+    prepare: Callable[[], object] | None = None
+    """What takes long at the first call, such as an import: called once in each process that will call the function,
+    before it is given rows. Raises RewardError."""
 
     def __call__(self, /, **arguments: Any) -> Any:
         return self.call(**arguments)

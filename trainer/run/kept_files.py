@@ -1,7 +1,8 @@
 """Files that are kept with a run: what lies where it may go away is copied into the run's folder when it is made.
 
-That is what somebody chose on the page, and what belongs to another run, which may be deleted. Every other file keeps
-its path. Knows which settings name files (trainer.spec.files), and nothing about what is in them.
+That is what somebody chose on the page, rows that a task made, and what belongs to another run, which may be deleted.
+Every other file keeps its path. Knows which settings name files (trainer.spec.files), and nothing about what is in
+them.
 """
 
 from __future__ import annotations

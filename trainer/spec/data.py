@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -42,9 +42,15 @@ class Data(Section):
     """Rows with a prompt and whatever columns the rewards read."""
 
     path: str | None = None
-    """Local file: .jsonl, .json, .csv, .tsv or .parquet. Either `path` or `name`."""
+    """Local file: .jsonl, .json, .csv, .tsv or .parquet. One of `path`, `name` and `task`."""
     name: str | None = None
     """Dataset id on the Hub."""
+    task: str | None = None
+    """Rows made here by a generator, `reasoning_gym:chain_sum`: `python -m trainer tasks` lists them."""
+    task_params: dict[str, Any] = Field(default_factory=dict)
+    """The generator's own parameters, such as how hard the rows are: `python -m trainer tasks NAME` lists them."""
+    task_size: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Rows that `task` makes, the same for the same run.seed."""
     config: str | None = None
     """Configuration of the Hub dataset (`main` for GSM8K)."""
     split: str = "train"

@@ -14,7 +14,7 @@ from typing import Any
 Key = tuple[str | int, ...]
 
 _NAMES = ("path", "eval_path", "file")  # of every section
-_FREE = ("trl", "params", "columns", "texts", "titles")  # tables whose keys are not ours
+_FREE = ("trl", "params", "task_params", "columns", "texts", "titles")  # tables whose keys are not ours
 
 
 def may_name(key: str) -> bool:

@@ -75,7 +75,7 @@ def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     yield "precision", say("overview.four_bit", dtype=dtype) if m.setting("model.load_in_4bit") else dtype
     yield "engine", ", ".join(filter(None, (trained.engine, trained.trainer_class)))
     data = m.state.data or {}
-    path = inside(m.setting("data.path") or m.setting("data.name"))
+    path = inside(m.setting("data.task") or m.setting("data.path") or m.setting("data.name"))
     if path and path != "unknown":
         rows, held_out = data.get("rows", m.plan.get("rows")), data.get("eval_rows")
         known = rows is not None and held_out is not None

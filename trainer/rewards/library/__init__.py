@@ -16,6 +16,7 @@ from trainer.rewards.library.math_answer import math_answer
 from trainer.rewards.library.overlap import rouge1
 from trainer.rewards.library.reward_model import process_reward_model, reward_model
 from trainer.rewards.library.shape import format_regex, length_penalty, overlong, repetition
+from trainer.rewards.library.task import task
 
 REWARDS: dict[str, Factory] = {
     "exact_match": exact_match,
@@ -31,11 +32,12 @@ REWARDS: dict[str, Factory] = {
     "overlong": overlong,
     "repetition": repetition,
     "code": code,
+    "task": task,
 }
 
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("exact_match", "position_match", "math", "rouge1"), (0.0, 1.0)),
-    **dict.fromkeys(("format_regex", "code", "llm_judge"), (0.0, 1.0)),
+    **dict.fromkeys(("format_regex", "code", "llm_judge", "task"), (0.0, 1.0)),
     "bertscore": (-1.0, 1.0),
     **dict.fromkeys(("length_penalty", "overlong", "repetition"), (-1.0, 0.0)),
 }

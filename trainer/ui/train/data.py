@@ -15,6 +15,7 @@ from trainer.data.preview import Glance
 from trainer.data.rows import needed_columns, own_arguments, wanted
 from trainer.errors import DataError
 from trainer.spec import RunSpec
+from trainer.tasks import catalogue, generated
 from trainer.text import Message, Words
 from trainer.ui.elements import element, escape
 from trainer.ui.train import aside, rows, tokens
@@ -56,7 +57,7 @@ def shown(form: Form, ask: Any, say: Words) -> str:
         wrong = f'<div class="g-wrong"><p>{escape(say("train.rows_wrong"))}</p><ul>{items}</ul></div>'
     raw = _raw(spec)
     own = _own(form, spec, say) if spec.data.path and "data.path" in map(key_of, form.changes) else ""
-    pieces = [own, _mapping(spec, raw, say), wrong, told, _table(raw, say)]
+    pieces = [own, _task(spec, say), _mapping(spec, raw, say), wrong, told, _table(raw, say)]
     if glance is not None:
         pieces += [_counts(spec, glance, bool(told), say), *_prompts(spec, glance, say)]
     return "".join(pieces)
@@ -110,6 +111,14 @@ def _own(form: Form, spec: RunSpec, say: Words) -> str:
     name = element("b", path.replace("\\", "/").rpartition("/")[2])
     back = f'<button type="button" data-own-back>{escape(say("own.back"))}</button>'
     return f'<div class="t-own"><p>{name} {escape(" ".join(told))}</p>{back}</div>'
+
+
+def _task(spec: RunSpec, say: Words) -> str:
+    """Rows that were made here: by what, and what came with them."""
+    if spec.data.task is None:
+        return ""
+    told = say("own.task", package=catalogue.PACKAGE, version=generated.version_of(str(spec.data.path)) or "-")
+    return f'<div class="t-own"><p>{element("b", spec.data.task)} {escape(told)}</p></div>'
 
 
 def _mapping(spec: RunSpec, raw: Sequence[dict[str, Any]], say: Words) -> str:

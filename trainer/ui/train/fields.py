@@ -23,6 +23,7 @@ from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
 from trainer.spec import SUM, Component, RunSpec
 from trainer.spec.choices import ENCODINGS, OPTIMIZERS, SCHEDULERS
+from trainer.tasks.catalogue import tasks
 from trainer.text import Message, Words
 from trainer.ui.train import toml
 
@@ -42,7 +43,7 @@ BASIC = (
     "optim.gradient_accumulation_steps",
     "lora.r",
 )
-BASIC_DATA = ("data.path", "data.name")
+BASIC_DATA = ("data.path", "data.name", "data.task")
 # What is shown in a way of its own: the table of rewards, the mapping of columns, the lines of [trl].
 COMPONENTS, COLUMNS, TRL = "reward.components", "data.columns", "trl"
 KNOWN: Mapping[str, Sequence[str]] = {
@@ -151,6 +152,8 @@ def _kind(key: str, inner: Any) -> tuple[Kind, tuple[str, ...]]:
         return "flag", ()
     if inner in (int, float):
         return "number", ()
+    if key == "data.task":
+        return "choice", tuple(tasks())
     if inner is str:
         name = key.rpartition(".")[2]
         return ("lines" if "template" in name or name == "system_prompt" else "text"), tuple(KNOWN.get(key, ()))

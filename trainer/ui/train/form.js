@@ -196,7 +196,9 @@ function showChanged(control, value) {
     const field = control.closest("[data-field]");
     field.classList.toggle("t-changed", isChanged);
     const undo = field.querySelector("[data-undo]");
-    undo.hidden = !isChanged;
+    // What a task brings along goes with it.
+    const near = (other) => key === other || key.startsWith(`${other}.`) || other.startsWith(`${key}.`);
+    undo.hidden = !isChanged || ![...state.changes.keys()].some(near);
     if (isChanged) {
         const short = before.length > 24 ? `${before.slice(0, 24)}\u2026` : before;
         undo.textContent = `\u21ba ${short || still.words.undo_empty}`;

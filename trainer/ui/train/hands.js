@@ -34,6 +34,7 @@ root.addEventListener("change", async (event) => {
     } else if (control.matches("[data-column]")) ownColumn(control.dataset.column, control.value) || mapped(control.dataset.column, control.value);
     else if (control.dataset.key && (control.type === "checkbox" || control.tagName === "SELECT")) {
         const shown = control.type === "checkbox" ? String(control.checked) : control.value;
+        if (control.dataset.key === "data.task" && shown) ownOut();
         setTo(control.dataset.key, shown, shown);
         if (/^reward\..*\.function$/.test(control.dataset.key)) otherFunction(control.dataset.key);
         ask("check");

@@ -108,6 +108,7 @@ function owned(found) {
     const before = state.own?.before ?? [...withoutOwn()];
     state.changes = withoutOwn();
     dropAll("data.columns.");
+    dropAll("data.task");
     for (const change of found.changes) put(...split(change));
     for (const [key, text] of kept.reward || []) put(key, text);
     state.own = { path, from: kept.from, before, keys: found.changes.map((change) => split(change)[0]), reward: rewardNow() };
@@ -137,6 +138,13 @@ function ownBack() {
     state.own = null;
     if (from) choose(from);
     ask("check");
+}
+
+// A task makes its rows itself: what came with one's own goes.
+function ownOut() {
+    if (!state.own) return;
+    state.changes = withoutOwn();
+    state.own = null;
 }
 
 function rewardNow() {

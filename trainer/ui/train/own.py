@@ -37,6 +37,7 @@ HELD_OUT = 0.1
 FORMER = (
     *("data.name", "data.config", "data.split", "data.eval_path", "data.eval_split", "data.few_shot"),
     *("data.instruction", "data.max_rows", "data.encoding", "data.prompt_template", "data.system_prompt"),
+    *("data.task", "data.task_params", "data.task_size"),
 )
 """Keys that belong to the rows a preset comes with."""
 OF_REWARD = ("reward.divide_by", "reward.supervision", "reward.step_split", "reward.correct_at")
@@ -203,7 +204,7 @@ def _of_batch(base: forms.Source, form: Form, changes: dict[str, str]) -> dict[s
 
 def _drafted(base: forms.Source, form: Form, changes: Mapping[str, str]) -> RunSpec | None:
     """What the form comes to with these changes, which replace those of other rows and rewards."""
-    replaced = ("data.columns.", "reward.")
+    replaced = ("data.columns.", "data.task", "reward.")
     kept = [each for each in form.changes if key_of(each) not in changes and not each.startswith(replaced)]
     return presets.draft(base.raw, [*kept, *(f"{key}={value}" for key, value in changes.items())], base.where).spec
 

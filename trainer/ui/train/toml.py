@@ -13,8 +13,10 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def plain(spec: RunSpec) -> dict[str, Any]:
-    """The tables of a spec: what is not its default."""
+    """The tables of a spec: what is not its default. Rows that a task makes are made again from its name."""
     found: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.data.task is not None:
+        found["data"].pop("path", None)
     return found
 
 

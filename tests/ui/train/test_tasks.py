@@ -1,0 +1,65 @@
+"""A ready-made task on Train: one choice, and what comes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer import presets
+from trainer.tasks import catalogue
+from trainer.text import words
+from trainer.ui.train import actions, controls, data, fields, own
+from trainer.ui.train.form import Form
+
+SUMS = ("data.task=reasoning_gym:chain_sum", "data.task_size=30")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEGRPO_CACHE", str(tmp_path / "cache"))
+
+
+def test_every_task_can_be_chosen_beside_the_file() -> None:
+    html = controls.parts(words("ko"))["data"]
+    assert '<select id="t-data.task"' in html and words("ko")("field.data.task") in html
+    assert all(f'<option value="{name}">' in html for name in catalogue.tasks())
+    assert not any(f'<option value="{name}">' in html for name in catalogue.excluded())
+
+
+def test_a_chosen_task_brings_its_rows_reward_and_lengths_and_is_right() -> None:
+    found = actions.check(Form("preset", "smollm2", changes=SUMS))
+    assert found.problems == [] and found.spec is not None and found.data is not None
+    assert (found.data.rows, found.data.held_out) == (27, 3)
+    shown = fields.values(found.raw)
+    assert shown["data.path"] == shown["data.eval_path"] == "" and shown["data.eval_fraction"] == "0.1"
+    assert shown["reward.components.0.function"] == "task"
+    assert found.command.endswith("--set data.task=reasoning_gym:chain_sum --set data.task_size=30")
+    assert "cache" not in found.toml
+
+
+def test_the_rows_are_shown_with_where_they_are_from() -> None:
+    html = data.shown(Form("preset", "smollm2", changes=SUMS), None, words("en"))
+    assert "reasoning-gym 0.1.25 (Apache-2.0)" in html and "arithmetic problem" in html and "difficulty" in html
+
+
+def test_a_model_that_has_read_nothing_is_warned_of() -> None:
+    found = actions.check(Form("preset", "tiny", changes=(SUMS[0], "data.task_size=100")))
+    assert found.plan is not None
+    assert any(said.key == "presets.advice.task_of_random_weights" for said in found.plan.warnings)
+
+
+def test_rows_of_ones_own_take_the_place_of_a_task(tmp_path: Path) -> None:
+    rows = tmp_path / "sums.csv"
+    rows.write_text("question,answer\n" + "".join(f"{n} + 1?,{n + 1}\n" for n in range(40)), encoding="utf-8")
+    form = Form("preset", "smollm2", changes=SUMS)
+    changes = own.chosen(form, str(rows)).changes
+    found = actions.check(Form("preset", "smollm2", changes=changes))
+    assert found.problems == [] and found.spec is not None and found.spec.data.task is None
+
+
+def test_the_settings_as_a_file_make_the_rows_again(tmp_path: Path) -> None:
+    found = actions.check(Form("preset", "smollm2", changes=SUMS))
+    assert found.spec is not None
+    (tmp_path / "mine.toml").write_text(found.toml, encoding="utf-8")
+    assert presets.load(tmp_path / "mine.toml") == found.spec
