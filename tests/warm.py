@@ -40,6 +40,8 @@ MODULES = {
     "tests.e2e.starved_worker",
     "tests.unsloth_cpu.worker",
     "tests.unsloth_cpu.steps",
+    "tests.vllm_cpu.facts",
+    "tests.vllm_cpu.stale_worker",
 }
 LIBRARIES = (
     "torch",
