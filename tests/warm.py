@@ -118,8 +118,10 @@ def asking() -> Any:
 def process(path: Path, *modules: str) -> Iterator[Path]:
     """A warm process that listens on this socket; with what these modules import, or LIBRARIES."""
     with _begun(path, modules, owner=os.getpid()) as begun:
-        yield path
-        begun.kill()
+        try:
+            yield path
+        finally:  # leaving the block waits for it
+            begun.kill()
 
 
 def shared(folder: Path, name: str, *modules: str) -> Path:

@@ -27,7 +27,7 @@ from trainer.report import material
 from trainer.report.rules import time
 from trainer.run.rundir import RunDir, outputs_dir
 
-LIMIT_S = 240
+LIMIT_S = 300
 STEPS = 3
 DIFFERENCE = "train/sampling/sampling_logp_difference/max"  # TRL's name, nats a token
 
