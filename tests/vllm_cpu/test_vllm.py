@@ -29,6 +29,7 @@ from trainer.run.rundir import RunDir, outputs_dir
 
 LIMIT_S = 300
 STEPS = 3
+LORA = ("lora.enabled=true", "lora.r=5", "optim.learning_rate=1e-2")
 DIFFERENCE = "train/sampling/sampling_logp_difference/max"  # TRL's name, nats a token
 
 why_not = setup_vllm_cpu.why_not()
@@ -108,7 +109,7 @@ def all_of_them(surroundings: Path) -> dict[str, Any]:
         patch.setenv(warming.SOCKET, str(socket))
         patch.setattr(spawn, "subprocess", warming.asking())
         process = spawn.detached(["tests.vllm_cpu.facts", str(surroundings)], log)
-        begun["adapter"] = begin("adapter", worker, "lora.enabled=true", "lora.r=5", "optim.learning_rate=1e-2")
+        begun["adapter"] = begin("adapter", worker, *LORA)
         begun["stale"] = begin("stale", "tests.vllm_cpu.stale_worker")
         ended: dict[str, Any] = {name: end(*one) for name, one in begun.items()}
         assert process.wait(LIMIT_S) == 0, log.read_text()[-4000:]
@@ -208,6 +209,20 @@ def test_the_adapter_is_never_merged(facts: dict[str, Any]) -> None:
 def test_an_adapter_that_stays_the_first_is_refused(facts: dict[str, Any]) -> None:
     assert facts["evidence"] > 0.1
     assert "do not follow the weights that are trained" in facts["stale"]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, all_of_them: dict[str, Any]) -> None:
+    rundir, handle = begin("killed", "tests.vllm_cpu.killed_worker", *LORA, "checkpoint.save_steps=1")
+    handle.process.wait(LIMIT_S)
+    ran = end(rundir, launch.resume(rundir, "trainer.worker"))
+    assert launch.status_of(rundir) == "finished", ran.log[-4000:]
+    assert [event["resumed_from_step"] for event in ran.of_kind("run_started")] == [0, 1]
+    weights = [
+        (each.checkpoint(STEPS) / "adapter_model.safetensors").read_bytes()
+        for each in (rundir, all_of_them["adapter"].rundir)
+    ]
+    assert weights[0] == weights[1]
 
 
 def test_preflight_and_doctor_know_the_vllm_for_cpus(facts: dict[str, Any]) -> None:
