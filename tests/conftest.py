@@ -29,6 +29,7 @@ LONGEST = (
     "tests/e2e/test_contest.py",
     "tests/e2e/test_headless.py",
     "tests/unsloth_cpu/",
+    "tests/vllm_cpu/",
     "tests/e2e/browser/test_accessible.py",
     "tests/e2e/test_korean_page.py",
     "tests/e2e/",

@@ -11,6 +11,7 @@ import transformers
 from bitsandbytes.nn import Params4bit
 from transformers.modeling_layers import GradientCheckpointingLayer
 from trl import GRPOConfig, GRPOTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
 PROJECT = Path(__file__).parents[1]
@@ -78,6 +79,42 @@ def test_trl_still_calls_what_is_hooked(caller: str, call: str) -> None:
 )
 def test_transformers_and_accelerate_still_call_what_is_hooked(function: Any, call: str) -> None:
     assert call in inspect.getsource(function)
+
+
+@pytest.mark.parametrize(
+    ("caller", "call"),
+    [
+        (GRPOTrainer.__init__, "self.vllm_generation = VLLMGeneration("),
+        (GRPOTrainer.__init__, "model=self.model,"),
+        (GRPOTrainer._generate_single_turn, "self.state.global_step != self._last_loaded_step"),
+        (GRPOTrainer._generate_single_turn, "self.vllm_generation.sync_weights()"),
+        (GRPOTrainer._generate_single_turn, "self.vllm_generation.generate("),
+        (GRPOTrainer._generate_single_turn, 'profiling_context(self, "vLLM.generate")'),
+        (GRPOTrainer._generate_single_turn, 'profiling_context(self, "sync_weights")'),
+        (VLLMGeneration._init_vllm, "self.llm = LLM("),
+        (VLLMGeneration._init_vllm, 'distributed_executor_backend="external_launcher"'),
+        (VLLMGeneration.sync_weights, "self._iter_named_params()"),
+        (VLLMGeneration._iter_named_params, "model.merge_adapter()"),
+        (VLLMGeneration.generate, "generation_kwargs.update(self.generation_kwargs)"),
+        (VLLMGeneration.generate, "self.llm.generate(vllm_prompts, sampling_params=sampling_params, use_tqdm=False)"),
+    ],
+)
+def test_trl_still_brings_vllm_in_where_it_is_hooked(caller: Any, call: str) -> None:
+    """What vLLM itself must have is in tests/vllm_cpu: it is installed for those tests only."""
+    assert call in inspect.getsource(caller)
+
+
+@pytest.mark.parametrize("argument", ["dtype=", "revision=", "enforce_eager=", "enable_lora="])
+def test_trl_leaves_to_vllm_what_is_added_here(argument: str) -> None:
+    assert argument not in inspect.getsource(VLLMGeneration._init_vllm).partition("self.llm = LLM(")[2]
+
+
+def test_the_default_share_of_vllm_is_that_of_the_estimate() -> None:
+    from trainer.plan.estimate import TRL_VLLM_SHARE
+
+    fields = GRPOConfig.__dataclass_fields__
+    assert fields["vllm_gpu_memory_utilization"].default == TRL_VLLM_SHARE
+    assert fields["vllm_mode"].default == "colocate"
 
 
 @pytest.mark.parametrize("name", ["_tokenizer", "eos_token_ids", "reward_funcs"])

@@ -40,6 +40,8 @@ MODULES = {
     "tests.e2e.starved_worker",
     "tests.unsloth_cpu.worker",
     "tests.unsloth_cpu.steps",
+    "tests.vllm_cpu.facts",
+    "tests.vllm_cpu.stale_worker",
 }
 LIBRARIES = (
     "torch",
@@ -116,8 +118,10 @@ def asking() -> Any:
 def process(path: Path, *modules: str) -> Iterator[Path]:
     """A warm process that listens on this socket; with what these modules import, or LIBRARIES."""
     with _begun(path, modules, owner=os.getpid()) as begun:
-        yield path
-        begun.kill()
+        try:
+            yield path
+        finally:  # leaving the block waits for it
+            begun.kill()
 
 
 def shared(folder: Path, name: str, *modules: str) -> Path:

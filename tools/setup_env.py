@@ -201,9 +201,9 @@ def install_torch(backend: str, pin: str) -> None:
         raise SetupError(f"no {backend} build of {pin} could be installed:\n{problem}")
 
 
-def pip(requirements: List[str]) -> str:
+def pip(requirements: List[str], constraints: Path = CONSTRAINTS) -> str:
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    return run([*command, "--constraint", str(CONSTRAINTS), *requirements])
+    return run([*command, "--constraint", str(constraints), *requirements])
 
 
 def run(command: List[str]) -> str:

@@ -117,6 +117,20 @@ def test_every_other_argument_of_trl_reaches_the_config(tmp_path: Path, argument
     assert made_a_difference == (argument != "dataloader_pin_memory")  # transformers: always off on a CPU
 
 
+def test_vllm_reads_sequences_as_long_as_the_plans_and_masks_none_unless_asked(tmp_path: Path) -> None:
+    spec, plan = planned()
+    theirs = {"vllm_max_model_length": 99, "vllm_importance_sampling_mode": "sequence_mask"}
+    chosen = [
+        config.choose(
+            spec.model_copy(update={"trl": {"use_vllm": True} | trl}), plan, tmp_path, device="cpu", dtype="float32"
+        )
+        for trl in ({}, theirs)
+    ]
+    longest = spec.data.max_prompt_length + spec.generation.max_completion_length
+    ours = {"vllm_max_model_length": longest, "vllm_importance_sampling_mode": "token_truncate"}
+    assert [{name: each[name] for name in theirs} for each in chosen] == [ours, theirs]
+
+
 @pytest.mark.parametrize(
     ("left", "wrong"),
     [

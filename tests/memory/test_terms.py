@@ -184,6 +184,28 @@ def test_share_of_an_unknown_gpu_is_said_to_be_unknown() -> None:
     assert memory.vllm_starts(made)
 
 
+def test_a_vllm_with_weights_of_its_own_has_its_whole_share_beside_the_trained_ones() -> None:
+    made = load(vllm=Vllm(0.3, standby=False, own_weights=True), gpu_total_gib=79.6)
+    assert part(made, "vLLM") == pytest.approx(0.3 * 79.6)
+    assert part(made, "KV cache") == 0
+    assert part(dataclasses.replace(made, eval_rows=8), "KV cache") == memory.kv_cache_gib(made, 8)  # by transformers
+    unknown = dataclasses.replace(made, gpu_total_gib=None)
+    assert part(unknown, "vLLM") == pytest.approx(part(made, "weights") + memory.kv_cache_gib(made, 1))
+
+
+def test_weights_that_are_trained_whole_are_in_compute_precision_in_vllm() -> None:
+    made = load(lora_rank=0, vllm=Vllm(0.3, standby=False, own_weights=True))
+    assert part(made, "vLLM") == pytest.approx(part(made, "weights") / 2 + memory.kv_cache_gib(made, 1))
+
+
+def test_on_a_cpu_vllm_has_the_cache_of_all_rows_in_blocks() -> None:
+    made = load("Qwen/Qwen3-0.6B", on_gpu=False, compute_bytes=4, vllm=Vllm(0.3, standby=False, own_weights=True))
+    more = dataclasses.replace(made, generation_rows=2 * made.generation_rows)
+    blocks = made.generation_rows * made.tokens // 128  # whole ones
+    assert part(more, "vLLM") - part(made, "vLLM") == pytest.approx(blocks * 128 * 2 * 28 * 8 * 128 * 4 / GIB)
+    assert memory.vllm_starts(made)
+
+
 def test_vllm_does_not_start_with_a_share_below_the_weights() -> None:
     made = load(unsloth=True, vllm=Vllm(0.6, standby=False), gpu_total_gib=23.6)
     assert not memory.vllm_starts(made)  # 14.2 GiB for weights of 15.3
@@ -218,7 +240,7 @@ LOADS = st.builds(
     prompt_tokens=st.integers(16, 8192),
     completion_tokens=st.integers(16, 8192),
     eval_rows=st.integers(0, 64),
-    vllm=st.sampled_from([None, Vllm(0.5, standby=False), Vllm(0.5, standby=True)]),
+    vllm=st.sampled_from([None, Vllm(0.5, standby=False), Vllm(0.5, standby=True), Vllm(0.5, False, own_weights=True)]),
     gpu_total_gib=st.sampled_from([None, 24.0, 80.0]),
 )
 

@@ -67,6 +67,13 @@ CHOSEN = st.fixed_dictionaries(
         "grpo.scale_rewards": st.sampled_from(["group", "batch"]),
     }
 )
+VLLM_OF_TRL = st.fixed_dictionaries(
+    {
+        "trl.use_vllm": st.just("true"),
+        "model.engine": st.just("transformers"),
+        "trl.vllm_gpu_memory_utilization": st.sampled_from([0.2, 0.45, 0.95]),
+    }
+)
 VLLM = st.fixed_dictionaries(
     {
         "model.engine": st.just("unsloth"),
@@ -108,7 +115,7 @@ MACHINES = st.fixed_dictionaries(
 
 
 @settings(max_examples=150, deadline=None)
-@given(CHOSEN, st.just({}) | VLLM, batches(), st.sampled_from([None, 64, 5000]), MACHINES)
+@given(CHOSEN, st.just({}) | VLLM | VLLM_OF_TRL, batches(), st.sampled_from([None, 64, 5000]), MACHINES)
 def test_every_suggestion_typed_as_shown_is_legal_and_fits(
     chosen: dict[str, Any], vllm: dict[str, Any], batch: dict[str, Any], rows: int | None, machine: dict[str, Any]
 ) -> None:
@@ -270,6 +277,14 @@ def test_vllm_that_would_not_start_is_said() -> None:
     assert planned.memory_verdict == "does not fit"
     assert any("vLLM would not start" in str(note) for note in planned.notes)
     assert planned.suggestions
+
+
+def test_a_vllm_of_trl_that_would_not_start_is_said_by_its_own_keys() -> None:
+    made = spec("model.engine=transformers", "trl.use_vllm=true", "trl.vllm_gpu_memory_utilization=0.2")
+    planned = plan.make(made, 500, gpu_total_gib=23.6)
+    assert any("Raise trl.vllm_gpu_memory_utilization" in str(note) for note in planned.notes)
+    changed = {name for each in planned.suggestions for name, _ in each.changes}
+    assert {"trl.use_vllm", "trl.vllm_gpu_memory_utilization"} & changed
 
 
 def test_when_nothing_helps_the_smallest_is_said() -> None:

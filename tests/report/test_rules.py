@@ -181,6 +181,13 @@ def test_what_vllm_writes_counts_as_generation() -> None:
     assert found(run(self_s=spans))["time_share", "one"].values["phase"] == "other"
 
 
+def test_seconds_of_vllm_and_of_its_weight_sync_are_generation_by_name() -> None:
+    spans: dict[str, Any] = {"vLLM.generate": 7.0, "sync_weights": 1.0, "_generate_and_score_completions": 2.0}
+    vllm: dict[str, Any] = {"model": {"engine": "transformers"}, "trl": {"use_vllm": True}}
+    shares = found(run(self_s=spans, spec=vllm))["time_share", "one"].values["shares"]
+    assert shares == pytest.approx({"generate": 0.8, "other": 0.2})
+
+
 def test_before_the_first_step_nothing_is_said() -> None:
     assert diagnose(run(n=0)) == [] and level_of([]) == "unknown"
 

@@ -72,8 +72,6 @@ def test_trl_argument_can_be_set_from_toml(argument: str) -> None:
     if argument in FIXED:
         value = FIXED[argument][0]
         sample = f'"{value}"' if isinstance(value, str) else str(value).lower()
-    if argument == "use_vllm":
-        sample = "false"  # true is refused together with LoRA, the default: tests/presets/test_rules.py
     text = MINIMAL.replace(f"[{section}]", f"[{section}]\n{name} = {sample}")
     if f"[{section}]" not in MINIMAL:
         text = f"[{section}]\n{name} = {sample}\n{MINIMAL}"

@@ -57,9 +57,13 @@ def choose(
             "vllm_mode": "colocate",
             "top_k": spec.generation.top_k or -1,  # off, in vLLM's words
             "vllm_gpu_memory_utilization": spec.model.gpu_memory_utilization,
-            # The sequence masks of TRL sum over tokens and leave out long completions without a word (issue 4772).
-            "vllm_importance_sampling_mode": spec.trl.get("vllm_importance_sampling_mode", "token_truncate"),
         }
+    elif chosen["use_vllm"] and chosen["vllm_max_model_length"] is None:
+        # None takes all that the model can read, and vLLM's share may not hold the cache of a sequence that long.
+        chosen["vllm_max_model_length"] = spec.data.max_prompt_length + spec.generation.max_completion_length
+    if chosen["use_vllm"]:
+        # The sequence masks of TRL sum over tokens and leave out long completions without a word (issue 4772).
+        chosen["vllm_importance_sampling_mode"] = spec.trl.get("vllm_importance_sampling_mode", "token_truncate")
     if engine == "unsloth" and "router_aux_loss_coef" not in spec.trl:
         chosen["router_aux_loss_coef"] = 0.0  # None takes the model's own, and Unsloth cannot compute that loss
     if spec.grpo.beta > 0 and not spec.lora.enabled:  # TRL loads the reference by name; as the policy, under autocast

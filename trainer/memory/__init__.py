@@ -30,9 +30,11 @@ from trainer.memory.phases import (
     prefill_gib,
     unsloth_chunk_tokens,
     unsloth_logit_tokens,
+    vllm_cpu_cache_gib,
     vllm_gib,
     vllm_share,
     vllm_starts,
+    vllm_weights_gib,
 )
 from trainer.memory.static import (
     dequantised_gib,
@@ -51,7 +53,7 @@ __all__ = [
     "GIB", "Load", "Part", "Phase", "Vllm", "activations_gib", "cache_bytes", "dequantised_gib",
     "gib_per_generated_row",
     "gib_per_micro_row", "kv_cache_gib", "logits_gib", "lora_params", "nf4_bits", "optimizer_bytes", "parts",
-    "peaks_gib", "phase_gib", "prefill_gib", "total_gib", "vllm_gib", "vllm_share", "vllm_starts",
+    "peaks_gib", "phase_gib", "prefill_gib", "total_gib", "vllm_cpu_cache_gib", "vllm_gib", "vllm_share", "vllm_starts",
     "weights_gib",
 ]  # fmt: skip
 
@@ -117,8 +119,10 @@ def _generation(load: Load) -> Iterator[Part]:
     if load.vllm is not None:
         # Without standby vLLM keeps what it has during the update as well.
         yield Part("vLLM", "generation" if load.vllm.standby else "always", vllm_gib(load), _vllm_how(load))
-        return
-    rows = load.answered_rows
+        if not (load.vllm.own_weights and load.eval_rows):
+            return
+    # Held-out rows are answered by transformers, beside a vLLM that has weights of its own.
+    rows = load.answered_rows if load.vllm is None else load.eval_rows
     key = "memory.how.cache" if rows == load.generation_rows else "memory.how.cache_of_the_evaluation"
     yield Part("KV cache", "generation", kv_cache_gib(load, rows), Message(key, rows=rows, tokens=load.tokens))
     how = Message("memory.how.prompts", rows=rows, tokens=load.prompt_tokens)
@@ -127,10 +131,14 @@ def _generation(load: Load) -> Iterator[Part]:
 
 def _vllm_how(load: Load) -> Message:
     assert load.vllm is not None
+    if not load.on_gpu:
+        rows, tokens = load.generation_rows, load.tokens
+        return Message("memory.how.vllm_cpu", weights=vllm_weights_gib(load), rows=rows, tokens=tokens)
     if load.gpu_total_gib is None:
         return Message("memory.how.vllm_unknown")
     share = vllm_share(load.gpu_total_gib, load.vllm.utilization, load.vllm.standby)
     key = "memory.how.vllm_standby" if load.vllm.standby else "memory.how.vllm"
+    key = "memory.how.vllm_own" if load.vllm.own_weights else key
     return Message(key, share=share, gib=load.gpu_total_gib)
 
 

@@ -16,12 +16,14 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Vllm:
-    """vLLM writes the completions from the trained model's weights (model.fast_inference)."""
+    """vLLM writes the completions (model.fast_inference or trl.use_vllm)."""
 
     utilization: float
     """Share of the GPU asked for, 0 to 1."""
     standby: bool
     """It gives its KV cache back for the update."""
+    own_weights: bool = False
+    """It holds a copy of the weights, as TRL makes it; Unsloth's reads the ones that are trained."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ Pure functions of a Load, one a term, each with its source.
 
 from __future__ import annotations
 
+import math
+
 from trainer.memory.load import GIB, Load
-from trainer.memory.shapes import Layers
+from trainer.memory.shapes import Layers, ModelShape
 from trainer.memory.static import weights_gib
 
 # TRL 1.14.2 with use_liger_kernel: _CHUNKED_LOGPROB_CHUNK_SIZE of grpo_trainer.py.
@@ -15,6 +17,10 @@ LIGER_CHUNK_TOKENS = 8192
 # is this fraction of the GPU, by its size in GiB, whatever gpu_memory_utilization says.
 STANDBY_SHARE = ((40.0, 0.925), (25.0, 0.9), (20.0, 0.825), (14.0, 0.8), (10.0, 0.775), (0.0, 0.75))
 STANDBY_FACTOR = 0.95  # of that share, in the same function
+# Resident memory of a worker that has imported vLLM 0.30.0 for the CPU and started it with no weights to speak of,
+# beyond PROCESS_GIB: measured on Linux, torch 2.13.0, 2026-11-30.
+VLLM_CPU_LIBRARIES_GIB = 0.13
+VLLM_CPU_BLOCK_TOKENS = 128  # vllm/platforms/cpu.py `check_and_update_config`
 
 
 # ---- the update
@@ -143,6 +149,25 @@ def vllm_share(total_gib: float, utilization: float, standby: bool) -> float:
     return STANDBY_FACTOR * next(share for least, share in STANDBY_SHARE if total_gib >= least)
 
 
+def vllm_weights_gib(load: Load) -> float:
+    """The weights as vLLM holds them: those of a model that is trained whole are in compute precision there.
+
+    Source: TRL 1.14.2 asks for the format of the policy's base weights (`VLLMGeneration._init_vllm`), and
+    trainer/grpo/vllm_rollouts.py for its precision.
+    """
+    return weights_gib(load) if load.lora_rank else load.shape.params() * load.compute_bytes / GIB
+
+
+def vllm_cpu_cache_gib(shape: ModelShape, rows: int, tokens: int, bytes_each: int) -> float:
+    """KV cache that vLLM is given on a CPU: for all rows at full length (trainer/grpo/vllm_rollouts.py).
+
+    Source: vLLM 0.30 keeps it in blocks of tokens, one of them always empty, for layers with a sliding window too.
+    """
+    blocks = rows * math.ceil(tokens / VLLM_CPU_BLOCK_TOKENS) + 1
+    token = sum(2 * kind.count * kind.kv_width for kind in shape.kinds) * bytes_each
+    return (blocks * VLLM_CPU_BLOCK_TOKENS * token + rows * shape.state_values() * 4) / GIB
+
+
 def vllm_gib(load: Load) -> float:
     """What vLLM takes beyond the weights it shares with training.
 
@@ -150,16 +175,22 @@ def vllm_gib(load: Load) -> float:
     GPU that is all that is counted.
     """
     assert load.vllm is not None
-    least = kv_cache_gib(load, 1)
+    own = vllm_weights_gib(load) if load.vllm.own_weights else 0.0
+    sequence = kv_cache_gib(load, 1)
+    if not load.on_gpu:
+        cache = vllm_cpu_cache_gib(load.shape, load.generation_rows, load.tokens, load.compute_bytes)
+        return own + cache + VLLM_CPU_LIBRARIES_GIB
     if load.gpu_total_gib is None:
-        return least
+        return own + sequence
     share = vllm_share(load.gpu_total_gib, load.vllm.utilization, load.vllm.standby)
-    return max(least, share * load.gpu_total_gib - weights_gib(load))
+    shared = 0.0 if load.vllm.own_weights else weights_gib(load)
+    return max(own + sequence, share * load.gpu_total_gib - shared)
 
 
 def vllm_starts(load: Load) -> bool:
     """Whether vLLM's share holds the weights and the KV cache of one sequence; it refuses to start otherwise."""
-    if load.vllm is None or load.gpu_total_gib is None:
+    if load.vllm is None or load.gpu_total_gib is None or not load.on_gpu:
         return True
     share = vllm_share(load.gpu_total_gib, load.vllm.utilization, load.vllm.standby)
-    return share * load.gpu_total_gib >= weights_gib(load) + kv_cache_gib(load, 1)
+    weights = vllm_weights_gib(load) if load.vllm.own_weights else weights_gib(load)
+    return share * load.gpu_total_gib >= weights + kv_cache_gib(load, 1)

@@ -24,7 +24,16 @@ from trainer.errors import PlanError
 from trainer.plan import fit
 from trainer.plan.batches import Batch
 from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
-from trainer.plan.estimate import Machine, batch_of, holding_gb, limit_gib, memory_load, runs_on_gpu, vllm_starts
+from trainer.plan.estimate import (
+    Machine,
+    batch_of,
+    holding_gb,
+    limit_gib,
+    memory_load,
+    runs_on_gpu,
+    vllm_of_trl,
+    vllm_starts,
+)
 from trainer.plan.fit import Suggestion
 from trainer.plan.stored import StoredMessage
 from trainer.presets import advice
@@ -297,7 +306,7 @@ def _estimate(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
 def _memory_notes(spec: RunSpec, batch: Batch, machine: Machine, fitting: dict[str, Any]) -> Iterator[Message]:
     """What the card's table cannot say: vLLM would not start, or nothing that can be set makes the run fit."""
     if not vllm_starts(spec, batch, machine):
-        yield Message("plan.note.vllm_does_not_start")
+        yield Message("plan.note.vllm_of_trl_does_not_start" if vllm_of_trl(spec) else "plan.note.vllm_does_not_start")
     elif fitting["memory_verdict"] == "does not fit" and not fitting["suggestions"]:
         least = fit.smallest(spec, batch, machine)
         if least is not None:

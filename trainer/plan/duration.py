@@ -130,7 +130,7 @@ def _operations_s(load: Load, on: Processor) -> float:
 
 
 def _layer_s(load: Load, on: Processor, generating: bool = False) -> float:
-    if load.vllm is not None and generating:
+    if load.vllm is not None and generating and on.is_gpu:
         return LAYER_S["vllm"]
     each = LAYER_S["cpu" if not on.is_gpu else "unsloth" if load.unsloth else "transformers"]
     return each * (ADAPTERS_COST if load.lora_rank and not load.unsloth else 1.0)

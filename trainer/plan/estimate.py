@@ -20,6 +20,7 @@ NOMINAL_GB = (8, 12, 16, 24, 48, 80)
 # GiB that a GPU has for each GB it is sold with: NVML says 23.99 GiB on a GeForce RTX 4090 (24 GB) and
 # 79.6 on an H100 (80 GB). GDDR6 with error correction has less: 0.94 on T4, L4 and L40S.
 GIB_PER_NOMINAL_GB = 0.98
+TRL_VLLM_SHARE = 0.3  # default of vllm_gpu_memory_utilization in TRL 1.14.2
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,16 @@ def limit_gib(spec: RunSpec, machine: Machine) -> float | None:
     return machine.gpu_total_gib if runs_on_gpu(spec, machine) else machine.ram_gib
 
 
+def vllm_of_trl(spec: RunSpec) -> bool:
+    """TRL starts a vLLM in the training process; one behind a server has memory of its own."""
+    return spec.trl.get("use_vllm") is True and spec.trl.get("vllm_mode", "colocate") == "colocate"
+
+
+def has_vllm(spec: RunSpec) -> bool:
+    """A vLLM has its part of this run's memory."""
+    return spec.model.fast_inference or vllm_of_trl(spec)
+
+
 def evaluates(spec: RunSpec) -> bool:
     """Held-out rows are answered in this run."""
     asked = spec.eval.at_start or spec.eval.at_end or spec.eval.eval_steps is not None
@@ -108,7 +119,7 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         unsloth=unsloth,
         one_prompt=batch.prompts_per_phase == 1,
         experts_packed=unsloth or formats.of(spec.model.name).format == "nf4",
-        vllm=_vllm(spec, shape) if unsloth else None,
+        vllm=_vllm(spec, shape, unsloth),
         gpu_total_gib=machine.gpu_total_gib,
     )
 
@@ -124,8 +135,11 @@ def _weights(spec: RunSpec, unsloth: bool) -> tuple[Format, bool]:
     return stored.format, stored.double_quant
 
 
-def _vllm(spec: RunSpec, shape: ModelShape) -> memory.Vllm | None:
-    if not spec.model.fast_inference:
+def _vllm(spec: RunSpec, shape: ModelShape, unsloth: bool) -> memory.Vllm | None:
+    if vllm_of_trl(spec):
+        share = spec.trl.get("vllm_gpu_memory_utilization", TRL_VLLM_SHARE)
+        return memory.Vllm(share, spec.trl.get("vllm_enable_sleep_mode") is True, own_weights=True)
+    if not (spec.model.fast_inference and unsloth):
         return None
     # unsloth_zoo 2026.10.7 `load_vllm` switches standby off for every model with a vision tower.
     return memory.Vllm(spec.model.gpu_memory_utilization, spec.model.standby and not shape.vision)
@@ -138,7 +152,7 @@ def peaks_gib(spec: RunSpec, batch: Batch, machine: Machine) -> tuple[float, flo
 
 
 def vllm_starts(spec: RunSpec, batch: Batch, machine: Machine) -> bool:
-    """False where model.gpu_memory_utilization is too small a share for the weights."""
+    """False where vLLM's share of the GPU is too small for the weights."""
     load = memory_load(spec, batch, machine)
     return load is None or memory.vllm_starts(load)
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from trainer.plan.batches import KEYS, Batch, is_possible
 from trainer.plan.checks import TIGHT_FRAC, length_problems
-from trainer.plan.estimate import Machine, batch_of, limit_gib, peaks_gib, vllm_starts
+from trainer.plan.estimate import Machine, batch_of, has_vllm, limit_gib, peaks_gib, vllm_starts
 from trainer.plan.levers import FREE, LEVERS, VLLM, Changes, Lever, Value
 from trainer.plan.stored import StoredMessage
 from trainer.presets import rules
@@ -73,9 +73,11 @@ def applied(spec: RunSpec, changes: Iterable[tuple[str, Value]]) -> RunSpec:
         sections.setdefault(section, {})[name] = value
     if not sections:
         return spec
-    return spec.model_copy(
-        update={section: getattr(spec, section).model_copy(update=values) for section, values in sections.items()}
-    )
+    of_trl = sections.pop("trl", {})
+    update: dict[str, Any] = {
+        section: getattr(spec, section).model_copy(update=values) for section, values in sections.items()
+    }
+    return spec.model_copy(update=update | {"trl": spec.trl | of_trl})
 
 
 def suggestions(spec: RunSpec, batch: Batch, machine: Machine) -> list[Suggestion]:
@@ -141,7 +143,7 @@ class _Plans:
         key = frozenset(changes.items())
         if key not in self._peaks:
             spec, batch = self.of(changes)
-            starts = not spec.model.fast_inference or vllm_starts(spec, batch, self.machine)
+            starts = not has_vllm(spec) or vllm_starts(spec, batch, self.machine)
             self._peaks[key] = peaks_gib(spec, batch, self.machine), starts
         return self._peaks[key]
 
@@ -167,7 +169,7 @@ def _least(plans: _Plans) -> _Pulled:
 
 
 def _ways(spec: RunSpec) -> list[list[Lever]]:
-    if not spec.model.fast_inference:
+    if not has_vllm(spec):
         return [list(LEVERS)]
     ways: list[tuple[Lever, ...]] = [VLLM, (), *((lever,) for lever in VLLM)]
     return [[lever for lever in LEVERS if lever in way or lever not in VLLM] for way in ways]
@@ -251,5 +253,5 @@ class _Search:
 
 def _at(spec: RunSpec, key: str) -> Value:
     section, name = key.split(".")
-    value: Value = getattr(getattr(spec, section), name)
+    value: Value = spec.trl.get(name) if section == "trl" else getattr(getattr(spec, section), name)
     return value

@@ -14,7 +14,7 @@ from trainer.memory import formats, known
 from trainer.memory.published import CONFIGS
 from trainer.plan import smaller
 from trainer.plan.batches import Batch, changes
-from trainer.plan.estimate import Machine, evaluates, runs_on_gpu
+from trainer.plan.estimate import TRL_VLLM_SHARE, Machine, evaluates, has_vllm, runs_on_gpu, vllm_of_trl
 from trainer.spec import RunSpec
 from trainer.spec.choices import OPTIMIZERS
 from trainer.text import Message
@@ -72,15 +72,18 @@ def _standby(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]
 
 def _vllm_share(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """Every share with which vLLM starts; fit takes the first that is enough."""
-    for share in VLLM_SHARES if spec.model.fast_inference else ():
-        if share != spec.model.gpu_memory_utilization:
-            yield {"model.gpu_memory_utilization": share}
+    key, now = "model.gpu_memory_utilization", spec.model.gpu_memory_utilization
+    if vllm_of_trl(spec):
+        key, now = "trl.vllm_gpu_memory_utilization", spec.trl.get("vllm_gpu_memory_utilization", TRL_VLLM_SHARE)
+    for share in VLLM_SHARES if has_vllm(spec) and runs_on_gpu(spec, machine) else ():
+        if share != now:
+            yield {key: share}
 
 
 def _no_vllm(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """Alone, then with fewer completions at once: without vLLM all of them are in the KV cache together."""
-    if spec.model.fast_inference:
-        plain: Changes = {"model.fast_inference": False}
+    if has_vllm(spec):
+        plain: Changes = {"trl.use_vllm" if vllm_of_trl(spec) else "model.fast_inference": False}
         yield plain
         yield plain | _as_changes(spec, batch, batch)
         for changed in _rollout_phase(spec, batch, machine):

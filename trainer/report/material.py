@@ -33,6 +33,7 @@ from trainer.spec import RunSpec
 from trainer.text import Message
 
 GENERATE = f"{PROFILED}transformers.generate"
+VLLM_GENERATE = f"{PROFILED}vLLM.generate"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class Material:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
         return value
+
+    @property
+    def by_vllm(self) -> bool:
+        """vLLM wrote the completions."""
+        return bool(self.setting("model.fast_inference") or self.setting("trl.use_vllm"))
 
     def _is_known(self, key: str) -> bool:
         known = self.known or frozenset()
@@ -134,7 +140,7 @@ class Material:
     @cached_property
     def generate_s(self) -> series.Series:
         """Seconds of generation of each step."""
-        found = self.points(GENERATE)
+        found = self.points(VLLM_GENERATE if self.by_vllm else GENERATE)
         return series.without(found, self.state.warmup) or found
 
     @cached_property

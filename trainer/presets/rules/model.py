@@ -10,6 +10,8 @@ from trainer.presets.explain import shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import RunSpec
 
+VLLM_MOST_RANK = 512  # the largest of `MaxLoRARanks` (vllm/config/lora.py, vLLM 0.30)
+
 
 @rule("model.load_in_4bit", "lora.enabled")
 def _four_bit_needs_lora(spec: RunSpec) -> Iterator[Problem]:
@@ -47,11 +49,19 @@ def _fast_inference_serves_the_adapter(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("presets.vllm_without_lora", "model.fast_inference")
 
 
-@rule("trl", "lora.enabled")
-def _adapters_are_not_merged_each_step(spec: RunSpec) -> Iterator[Problem]:
-    """TRL 1.14.2 `sync_weights` merges the adapter into the weights and unmerges it, at every generation."""
-    if spec.trl.get("use_vllm") is True and spec.lora.enabled:
-        yield Problem("presets.adapter_merged_each_step", "trl.use_vllm")
+@rule("trl", "model.engine", "lora.enabled", "lora.r")
+def _vllm_serves_the_adapter_by_request(spec: RunSpec) -> Iterator[Problem]:
+    """What trainer/grpo/vllm_rollouts.py can do with an adapter, and where TRL 1.14.2 `sync_weights` would merge it."""
+    if spec.trl.get("use_vllm") is not True or not spec.lora.enabled:
+        return
+    if spec.model.engine == "unsloth":
+        yield Problem("presets.vllm_of_trl_under_unsloth", "trl.use_vllm")
+    if spec.trl.get("vllm_mode", "colocate") == "server":
+        yield Problem("presets.adapter_merged_each_step", "trl.vllm_mode")
+    if spec.trl.get("vllm_enable_sleep_mode") is True:
+        yield Problem("presets.sleep_loses_the_base", "trl.vllm_enable_sleep_mode")
+    if spec.lora.r > VLLM_MOST_RANK:
+        yield Problem("presets.rank_above_vllms", "lora.r", seen=spec.lora.r, most=VLLM_MOST_RANK)
 
 
 @rule("trl", "model.engine")

@@ -82,7 +82,7 @@ def generation_floor(m: Material) -> Iterator[Finding]:
         key = "unknown_gpu" if m.imported is not None else "cpu"
         yield Finding("generation_floor", "unknown" if m.imported is not None else "na", key)
         return
-    if m.setting("model.fast_inference"):
+    if m.by_vllm:
         yield Finding("generation_floor", "unknown", "vllm")
         return
     found = median_floor(m)
@@ -127,6 +127,9 @@ def lost_cache(m: Material) -> Iterator[Finding]:
 
     Fitted: log(seconds a token) = a + b log(prompt + half of the new tokens), over the steps.
     """
+    if m.by_vllm:
+        yield Finding("lost_cache", "na", "vllm")
+        return
     found = [one for one in generated(m) if one.new_tokens >= 2]
     lengths = [one.prompt_tokens + one.new_tokens / 2 for one in found]
     if len(found) < LEAST_STEPS or max(lengths) < LEAST_SPREAD * min(lengths):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ SLOW = 1.5  # times the usual step, at least; below it nobody notices
 LONGER = 1.3  # times the usual tokens: then the length explains the time
 # Spans (trainer/grpo/spans.py) by what they are to a person. What is in none of them is "other".
 PHASES: dict[str, tuple[str, ...]] = {
-    "generate": ("transformers.generate",),
+    "generate": ("transformers.generate", "vLLM.generate", "sync_weights"),  # vLLM is brought the weights to generate
     "rewards": ("_calculate_rewards", "ComponentRewardWrapper"),
     "logprobs": ("_get_per_token_logps_and_entropies",),
     "backward": ("compute_loss", "backward", "training_step"),
@@ -31,11 +31,17 @@ PHASES: dict[str, tuple[str, ...]] = {
 }
 
 
+def phase_of_spans(spans: Collection[str], vllm: bool) -> dict[str, str]:
+    """{span: phase} for a run with these spans. vllm: it wrote the completions."""
+    names = {span: phase for phase, members in PHASES.items() for span in members}
+    if vllm and "vLLM.generate" not in spans:  # runs before 2026-12: it wrote inside this span and had none of its own
+        names["_generate_and_score_completions"] = "generate"
+    return names
+
+
 def phase_columns(m: Material) -> dict[str, series.Points]:
     """{phase: seconds of each step}, which add up to the step; without spans what the profiling metrics tell."""
-    names = {span: phase for phase, spans in PHASES.items() for span in spans}
-    if m.setting("model.fast_inference"):  # vLLM writes inside this span and has none of its own
-        names["_generate_and_score_completions"] = "generate"
+    names = phase_of_spans(m.state.self_s, m.by_vllm)
     spans: dict[str, list[Column]] = {}
     for span, column in m.state.self_s.items():
         phase = "rewards" if span.startswith("reward.") else names.get(span, "other")

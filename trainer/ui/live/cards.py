@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.report import series
-from trainer.report.rules.time import PHASES
+from trainer.report.rules.time import PHASES, phase_of_spans
 from trainer.report.sections import telling
 from trainer.rewards.highest import highest
 from trainer.run.columns import Column
@@ -233,9 +233,8 @@ class _Board:
     def _parts(self) -> dict[str, Points]:
         """{part: its seconds}, all parts in the same order, empty where there is nothing: the colours stay."""
         state = self.pen.state
-        home = {span: part for part, spans in PHASES.items() for span in spans}
-        if self.spec is not None and self.spec.model.fast_inference:  # as trainer.report.rules.time has it
-            home["_generate_and_score_completions"] = "generate"
+        vllm = self.spec is not None and (self.spec.model.fast_inference or bool(self.spec.trl.get("use_vllm")))
+        home = phase_of_spans(state.self_s, vllm)
         found: dict[str, dict[int, float]] = {part: {} for part in (*PHASES, "other")}
         for span, column in state.self_s.items():
             sums = found["rewards" if span.startswith("reward.") else home.get(span, "other")]
