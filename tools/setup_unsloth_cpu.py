@@ -27,6 +27,7 @@ IMPORTED = [
     "msgspec",
     "torchao",
     "structlog",
+    "json5",
     "nest_asyncio",
     "einops",
     "sentencepiece",
