@@ -168,6 +168,9 @@ def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
                 "routes": [*exported.routes(), *uploads.routes(with_code=is_loopback(host))],
             },
             prevent_thread_lock=True,
+            # Else Gradio 6.31 asks its own page once more, and gives up with a traceback where the machine is too busy
+            # to answer within 3 s.
+            _frontend=False,
             quiet=True,
             share=False,
             show_error=False,

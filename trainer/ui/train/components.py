@@ -34,17 +34,20 @@ def rendered(components: Any, say: Words) -> str:
 
 
 def _sentence(components: Sequence[Any], say: Words) -> str:
-    """`1.0 for the right answer + 0.2 for the form`: the numbers follow the sliders."""
-    told = [
-        say("reward.part", weight=_GAP, what=pays(component, say)).partition(_GAP)
-        for component in components
-        if isinstance(component, dict)
-    ]
-    numbers = [
-        f'{escape(before)}<b data-weight-of="{fields.COMPONENTS}.{place}.weight"></b>{escape(after)}'
-        for place, (before, _, after) in enumerate(told)
-    ]
-    return f'<p class="t-sum">{" + ".join(numbers)}</p>'
+    """`1.0 for the right answer + 0.2 for the form, up to 0.5 off for its length`: the numbers follow the sliders."""
+    told = ""
+    for place, component in enumerate(one for one in components if isinstance(one, dict)):
+        off = f"off.{component.get('function')}"
+        takes = off in say and not component.get("file")
+        words = say("reward.penalty", weight=_GAP, what=say(off)) if takes else _part(component, say)
+        before, _, after = words.partition(_GAP)
+        told += "" if not told else ", " if takes else " + "
+        told += f'{escape(before)}<b data-weight-of="{fields.COMPONENTS}.{place}.weight"></b>{escape(after)}'
+    return f'<p class="t-sum">{told}</p>'
+
+
+def _part(component: Mapping[str, Any], say: Words) -> str:
+    return say("reward.part", weight=_GAP, what=pays(component, say))
 
 
 def pays(component: Mapping[str, Any], say: Words) -> str:

@@ -228,9 +228,12 @@ class _Trial:
             return
         yield Way(("data.leaks=drop",))
         known, likely = columns_of(self.spec), _likely(self.spec)
+        mapped = self.spec.data.columns
         for missing in [*needed_columns(self.spec), *own_arguments(self.spec)]:
+            taken = {theirs for ours, theirs in mapped.items() if ours != missing}  # a question is not its own answer
             for name in filter(None, [likely.get(missing), *explain.nearest(missing, known, 2), *known[:MOST]]):
-                yield Way((shapes.change(missing, name),))
+                if name not in taken:
+                    yield Way((shapes.change(missing, name),))
 
     def _undone(self, key: str) -> Iterator[Way]:
         touched = [key_of(change) for change in self.changes if _touches(key_of(change), key)]
