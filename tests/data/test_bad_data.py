@@ -62,6 +62,8 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("10 pretty-printed", '{\n  "prompt": "a"\n}', "R", "rows.jsonl:1: is an object spread over several lines"),
     ("11 Python quotes", second("{'prompt': 'a'}"), "R", "rows.jsonl:2: is not JSON"),
     ("12 CSV", "prompt,answer\na,b\n", "R", "rename it to rows.csv"),
+    ("13 PDF", b"%PDF-1.7\n%\xe2\xe3", "R", "is a PDF: pages, no rows  ->  save the table"),
+    ("13 picture", b"\x89PNG\r\n\x1a\n", "R", "is a picture  ->  a file of rows"),
     ("13 gzip", gzip.compress(GOOD.encode(), mtime=0), "R", "is gzip  ->  unpack it"),
     ("14 scalar", second("42"), "R", "rows.jsonl:2: is int, not an object"),
     ("15 null", second("null"), "R", "rows.jsonl:2: is NoneType"),

@@ -42,6 +42,24 @@ def test_what_reading_the_file_tells(tmp_path: Path, text: str, words: str | Non
     assert (not found) if words is None else (words in str(found[0]))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def score(answer):\n    return 1\n", "has score, but a reward is a function that takes completions"),
+        ("x = 1\n", "has no function: a reward is one that takes completions"),
+    ],
+)
+def test_a_file_without_rewards_is_shown_what_one_is(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    said = str(own_file.without_rewards(str(path)))
+    assert words in said and own_file.EXAMPLE in said
+    path.write_text(own_file.EXAMPLE)
+    assert own_file.rewards_in(str(path)) == ["brief"]
+    brief = own_file.load(str(path), own_file.read(str(path)), "brief", {})
+    assert brief(completions=["a", "b" * 200], prompts=["", ""]) == [1.0, 0.0]
+
+
 def test_reading_runs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef reward(completions): pass\n")

@@ -28,6 +28,10 @@ _BINARY = {
     b"\x1f\x8b": "data.is_gzip",
     b"PK\x03\x04": "data.is_zip",
     b"\xd0\xcf\x11\xe0": "data.is_zip",  # a spreadsheet of before 2007
+    b"%PDF": "data.is_pdf",
+    b"\x89PNG": "data.is_picture",
+    b"\xff\xd8\xff": "data.is_picture",
+    b"GIF8": "data.is_picture",
 }
 
 

@@ -96,9 +96,17 @@ def described(path: str, asked: str = "rewards check FILE") -> list[tuple[str, s
     ]
 
 
+EXAMPLE = "def brief(completions, **columns): return [1.0 if len(str(one)) < 100 else 0.0 for one in completions]"
+"""A whole reward function, to be typed: a number for each completion, whatever a completion is."""
+
+
 def without_rewards(path: str) -> Problem:
-    """What to say of a file in which there are none."""
-    return Problem("rewards.no_functions", path, **_looked_for("reward", []))
+    """What to say of a file in which there are none: a function is one if it takes `completions`."""
+    tree = ast.parse(read_file(Path(path)), path)
+    names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return Problem(
+        "rewards.none_takes_completions" if names else "rewards.no_reward", path, names=names, example=EXAMPLE
+    )
 
 
 def asks(path: str, name: str, given: Container[str] = ()) -> list[str]:

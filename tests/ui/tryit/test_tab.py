@@ -78,8 +78,9 @@ def test_both_answers_come_as_inert_text_and_any_browser_sees_them(page: Server)
 
 
 def test_held_out_prompts_come_one_after_the_other_with_both_rewards(page: Server) -> None:
-    for number in (1, 2):
-        told(page, "try_next", "short", "en", "", *SAMPLING)
+    """An empty field asks for them, too."""
+    for number, asking in enumerate((("try_next",), ("try_ask", " ")), 1):
+        told(page, asking[0], "short", "en", "", *asking[1:], *SAMPLING)
         shown = at_rest(page)["answers"]
         assert f"Held-out prompt {number} of 4" in shown
         assert shown.count("<table") == 2 and "correct" in shown and "format" in shown
@@ -102,7 +103,6 @@ def test_a_conversation_is_remembered_until_a_new_one_is_begun(page: Server) -> 
 @pytest.mark.parametrize(
     ("run", "step", "prompt", "sampling", "what"),
     [
-        ("short", "", "", SAMPLING, "is empty"),
         ("short", "", "x" * 20_001, SAMPLING, "20,000"),
         ("../short", "", "Hi", SAMPLING, "run name"),
         ("nowhere", "", "Hi", SAMPLING, "there is no such run"),

@@ -124,7 +124,7 @@ def _task(spec: RunSpec, say: Words) -> str:
 def _mapping(spec: RunSpec, raw: Sequence[dict[str, Any]], say: Words) -> str:
     """Ours = theirs, for every column the templates and rewards read; theirs may lie inside an object."""
     theirs = list(dict.fromkeys(name for row in raw for name in shapes.leaves(row)))
-    if not theirs:
+    if not theirs or spec.data.task is not None:  # of a task the columns are what they are
         return ""
     chosen = []
     taken = shapes.mapped(raw[0], spec.data, wanted(spec)).taken

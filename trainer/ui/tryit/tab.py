@@ -234,16 +234,22 @@ class TryItTab(Tab):
         self, run: str, language: str, step: str, seen: Any, prompt: str, temperature: Any, tokens: Any, system: str,
         seed: Any,
     ) -> list[Any]:  # fmt: skip
-        values = {"turns": [{"role": "user", "content": prompt or ""}]}
+        """Of an empty field the next held-out prompt, where there are any."""
+
+        def values() -> dict[str, Any]:
+            if not (prompt or "").strip() and opened(run).read_spec().data.has_held_out_rows:
+                return self._next_row(run)
+            return {"turns": [{"role": "user", "content": prompt or ""}]}
+
         return self._ask(run, language, step, seen, values, (temperature, tokens, system, seed))
 
     def next_row(
         self, run: str, language: str, step: str, seen: Any, temperature: Any, tokens: Any, system: str, seed: Any
     ) -> list[Any]:
-        def row() -> dict[str, Any]:
-            return {"row": actions.next_row(actions.look(opened(run))[1]), "turns": []}
+        return self._ask(run, language, step, seen, lambda: self._next_row(run), (temperature, tokens, None, seed))
 
-        return self._ask(run, language, step, seen, row, (temperature, tokens, None, seed))
+    def _next_row(self, run: str) -> dict[str, Any]:
+        return {"row": actions.next_row(actions.look(opened(run))[1]), "turns": []}
 
     def sent(
         self, run: str, language: str, step: str, seen: Any, message: str, side: str, temperature: Any, tokens: Any,
