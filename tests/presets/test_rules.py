@@ -166,6 +166,7 @@ def test_training_split_is_not_the_held_out_split() -> None:
         (["generation.min_p=0.1", "generation.top_k=5"], "generation.top_k, generation.min_p"),
         ([], "No held-out rows"),
         (["model.trust_remote_code=true"], "runs Python code"),
+        (["reward.correct=exact_match", "reward.components.0.weight=-5"], "right answers become less likely"),
     ],
 )  # fmt: skip
 def test_is_warned_of(overrides: list[str], text: str) -> None:

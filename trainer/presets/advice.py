@@ -39,6 +39,9 @@ def warnings(spec: RunSpec) -> list[Message]:
         found.append(Message("presets.advice.task_unjudged", task=spec.data.task))
     if spec.data.task is not None and spec.model.warm_start is None and knows_nothing(spec.model.name):
         found.append(Message("presets.advice.task_of_random_weights", model=spec.model.name))
+    right = next((one for one in spec.reward.components if one.title == spec.reward.correct), None)
+    if right is not None and right.weight * right.scale < 0:
+        found.append(Message("presets.advice.right_costs", name=right.title, weight=f"{right.weight:g}"))
     if spec.model.trust_remote_code:
         found.append(Message("presets.advice.remote_code"))
     return found

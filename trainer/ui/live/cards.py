@@ -258,10 +258,11 @@ class _Board:
 
     def busy(self) -> ChartCard:
         column = self.pen.state.memory.get("utilization_frac", Column())
-        here = bool(self.pen.state.steps) and self.pen.state.gpu is None and self.status != "imported"
-        return ChartCard(
-            self._share("busy", self._two(column), column), self.say("chart.na_gpu") if here else self._missing()
-        )
+        state = self.pen.state
+        known = bool(state.steps) or (state.trained is not None and state.trained.device == "cpu")
+        none = known and state.gpu is None and self.status != "imported"
+        why = self.say("chart.na_gpu") if none else self._missing()
+        return ChartCard(self._share("busy", self._two(column), column), why)
 
     # ---- pieces
 

@@ -144,7 +144,7 @@ def facts(seen: Seen, words: Words, now: float) -> list[tuple[str, str]]:
         ("fact.state", words(f"status.{seen.status}")),
         ("fact.step", f"{state.last_step:,} / {planned(seen)}"),
         ("fact.pace", words.duration(state.seconds[-1]) if index >= 0 else unknown),
-        ("fact.left", _left(seen, words, now) or unknown if live else "-"),
+        ("fact.left", _left(seen, words, now) or unknown if live and seen.status != "stopping" else "-"),
         ("fact.phase", doing),
         # Of a run that has ended the moment is shown: a number that counts up is no news.
         ("fact.sign", ago if live or heard is None else forms.clock(heard)),
