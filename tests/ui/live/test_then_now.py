@@ -88,6 +88,12 @@ def test_a_run_that_goes_on_has_no_card_and_its_own_buttons(make_run: MakeRun) -
     assert not any(can[name].shown for name in finish.DEEDS) and can["resume"].shown
 
 
+def test_what_a_run_saved_before_it_broke_off_can_be_tried(make_run: Callable[..., RunDir]) -> None:
+    run = make_run("tiny-1", {"kind": "run_started"}, {"kind": "checkpoint", "step": 3, "name": "checkpoint-3"})
+    can = shown(run, lambda seen: finish.buttons(buttons.actions(seen, EN, 0.0), seen, EN))
+    assert [name for name in finish.DEEDS if can[name].shown] == ["tryit", "export"]
+
+
 def test_training_further_asks_with_the_steps_and_needs_a_word(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "extended_total", lambda rundir, steps: (40, 40 + steps))
     assert "for 40 more steps, from 40 to 80" in shown(run, lambda seen: finish.question(seen, EN))

@@ -18,13 +18,17 @@ from trainer.ui.live.buttons import Action
 
 DEEDS = ("tryit", "export", "further")
 NO_USE = ("stop", "pause", "stop_at", "save", "resume")  # of the buttons, when all steps are done
+BROKEN_OFF = ("stopped", "paused", "failed", "lost")
 BEST = 3  # answers
 
 
 def buttons(can: dict[str, Action], seen: Seen, say: Words) -> dict[str, Action]:
     """Those that there are, and what to do next with a run that has finished."""
     ended = seen.status == "finished"
-    deeds = {name: Action(ended, say(f"live.finish.{name}_does"), f"live.finish.{name}", ended) for name in DEEDS}
+    # What was saved of a run that broke off or was stopped can be tried and taken along as well.
+    saved = seen.status in BROKEN_OFF and bool(seen.state.checkpoints)
+    there = {name: ended or (saved and name != "further") for name in DEEDS}
+    deeds = {name: Action(on, say(f"live.finish.{name}_does"), f"live.finish.{name}", on) for name, on in there.items()}
     kept = {name: replace(one, shown=one.shown and not (ended and name in NO_USE)) for name, one in can.items()}
     return kept | deeds
 
