@@ -79,6 +79,12 @@ def test_the_whole_of_it_is_the_steps_and_what_is_around_them() -> None:
     assert Duration(0.5, None, 10.0, "cpu", said).about() is None
 
 
+def test_a_run_of_months_is_told_so() -> None:
+    source = Message("plan.duration.from_cpu")
+    assert Duration(60.0, 100, 0.0, "cpu", source).too_long is None
+    assert "That is 69 days" in str(Duration(60.0, 100_000, 0.0, "cpu", source).too_long)
+
+
 def test_runs_are_alike_whatever_the_learning_rate_and_the_number_of_steps() -> None:
     base = presets.load("tiny")
     assert duration.alike(base, presets.load("tiny", ["optim.learning_rate=1e-5", "optim.max_steps=9"]))

@@ -146,6 +146,8 @@ class _Card:
         else:
             done = self.words("plan.duration.done", clock=moment(self.now + lasts.total_s, self.now))
             yield self._line("total_s", self.words.duration(lasts.total_s), done if lasts.gb is None else "")
+        if lasts.too_long is not None:
+            yield wrapped(self.words.said(lasts.too_long), WIDTH, "  ", "  ")
 
     # ---- memory
 

@@ -34,6 +34,7 @@ ADAPTERS_COST = 1.6  # times: three products where there was one
 # Everything but steps: imports, loading from a disk, the first evaluation. On a CPU measured as above.
 START_S = {"cpu": 12.0, "gpu": 45.0}
 DISK_GIB_S = 1.0
+TOO_LONG_S = 14 * 86_400.0
 # A card of each size people have, for a machine that is not this one.
 TYPICAL = {8: "RTX 4060", 12: "RTX 3060", 16: "RTX 4060 Ti", 24: "RTX 3090", 48: "RTX A6000", 80: "A100 80 GB"}
 
@@ -78,6 +79,13 @@ class Duration:
     @property
     def total_s(self) -> float | None:
         return None if self.steps is None else self.steps * self.step_s + self.other_s
+
+    @property
+    def too_long(self) -> Message | None:
+        """For a run that nobody means to wait for."""
+        if self.total_s is None or self.total_s < TOO_LONG_S:
+            return None
+        return Message("plan.duration.too_long", days=f"{self.total_s / 86_400:,.0f}")
 
     def about(self) -> Message | None:
         """In a few words, for a card: "about 1 min on this machine"; None where the number of steps is not known."""

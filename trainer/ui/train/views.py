@@ -248,7 +248,8 @@ def lasting(lasts: Duration | None, say: Words, now: float) -> str:
             clock, zone = numbers.moment(now + lasts.total_s, now), time.localtime(now).tm_gmtoff // 60
             shown = f'<time data-lasts="{lasts.total_s:.0f}" data-zone="{zone}">{clock}</time>'
             told += ", " + escape(say("plan.duration.done", clock=clock)).replace(clock, shown)
-    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>'
+    slow = "" if lasts.too_long is None else element("p", say.said(lasts.too_long), "g-wrong")
+    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>{slow}'
 
 
 def _numbers(made: RunPlan, say: Words) -> str:
