@@ -64,10 +64,10 @@ def test_a_worker_goes_from_starting_over_running_to_its_end(make_run: MakeRun, 
     assert launch.status_of(run) == "stopped"
 
 
-def test_a_run_nobody_started_is_lost_after_a_while(make_run: MakeRun) -> None:
+def test_a_run_nobody_started_is_stopped_after_a_while(make_run: MakeRun) -> None:
     run = make_run()
     os.utime(run.spec, (1, 1))
-    assert launch.status_of(run) == "lost"
+    assert launch.status_of(run) == "stopped"
 
 
 def test_a_worker_that_has_spoken_its_last_word_has_ended(make_run: MakeRun, stranger: subprocess.Popen[bytes]) -> None:

@@ -85,6 +85,11 @@ def test_a_run_of_months_is_told_so() -> None:
     assert "That is 69 days" in str(Duration(60.0, 100_000, 0.0, "cpu", source).too_long)
 
 
+def test_days_are_days() -> None:
+    assert words("en").duration(99 * 3600) == "99 h 00 min" and words("en").duration(1085 * 3600) == "45 d 5 h"
+    assert words("ko").duration(1085 * 3600) == "45일 5시간"
+
+
 def test_runs_are_alike_whatever_the_learning_rate_and_the_number_of_steps() -> None:
     base = presets.load("tiny")
     assert duration.alike(base, presets.load("tiny", ["optim.learning_rate=1e-5", "optim.max_steps=9"]))

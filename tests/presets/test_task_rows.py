@@ -80,6 +80,13 @@ def test_what_else_was_typed_wins() -> None:
     assert json.loads(row["entry"])["params"] == {"max_terms": 2}
 
 
+def test_a_weight_that_was_typed_leaves_the_verifier_where_it_is() -> None:
+    spec = load("reward.components.0.weight=2", "reward.components.1.params.end=30")
+    first, second = spec.reward.leaves()
+    assert (first.function, first.weight, second.function) == ("task", 2.0, "length_penalty")
+    assert (second.params["end"], second.params["unit"]) == (30, "words")
+
+
 def test_rows_of_ones_own_replace_the_task_of_a_preset(tmp_path: Path) -> None:
     preset = tmp_path / "mine.toml"
     preset.write_text('[model]\nname = "builtin/smollm2-135m"\n[data]\ntask = "reasoning_gym:gsm_symbolic"\n'

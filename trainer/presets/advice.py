@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from trainer.machine.project import PROJECT
 from trainer.memory.embedded import knows_nothing
 from trainer.presets import rates
 from trainer.rewards.highest import lowest
@@ -42,6 +44,10 @@ def warnings(spec: RunSpec) -> list[Message]:
     right = next((one for one in spec.reward.components if one.title == spec.reward.correct), None)
     if right is not None and right.weight * right.scale < 0:
         found.append(Message("presets.advice.right_costs", name=right.title, weight=f"{right.weight:g}"))
+    warmed = spec.model.warm_start
+    own = spec.data.path is not None and not Path(spec.data.path).is_relative_to(PROJECT / "presets")
+    if warmed is not None and own and warmed.path == spec.data.path and knows_nothing(spec.model.name):
+        found.append(Message("presets.advice.own_of_random_weights", model=spec.model.name))
     if spec.model.trust_remote_code:
         found.append(Message("presets.advice.remote_code"))
     return found

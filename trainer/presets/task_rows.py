@@ -87,13 +87,26 @@ def _fit(raw: Tables, rows: Sequence[Mapping[str, Any]], typed: set[str]) -> Non
     name = str(model.get("name")) if isinstance(model, dict) else ""
     by_letters = knows_nothing(name)
     small = is_small(name) or by_letters
-    if not _is_typed("reward.components", typed):
+    if "reward.components" not in typed:
         former = raw.get("reward")
         kept = {key: one for key, one in former.items() if key not in OF_REWARD} if isinstance(former, dict) else {}
         raw["reward"] = kept | _reward([str(row["answer"]) for row in rows], small)
+        _lay_over(raw["reward"]["components"], (former or {}).get("components"), typed)
         if not _is_typed("data.system_prompt", typed) and not by_letters:
             raw["data"]["system_prompt"] = words(DEFAULT)("own.ask.bare" if small else "own.ask.tags")
     _make_room(raw, rows, len if by_letters else tokens, 2 if small else 16, typed)
+
+
+def _lay_over(components: list[Tables], former: Any, typed: Iterable[str]) -> None:
+    """Put in what was typed for a single value of a component, such as reward.components.0.weight."""
+    for key in typed:
+        head, _, rest = key.removeprefix("reward.components.").partition(".")
+        if not key.startswith("reward.components.") or not head.isdigit() or int(head) >= len(components):
+            continue
+        source, target, *names = former[int(head)], components[int(head)], *rest.split(".")
+        for name in names[:-1]:
+            source, target = source[name], target.setdefault(name, {})
+        target[names[-1]] = source[names[-1]]
 
 
 def _is_typed(key: str, typed: Iterable[str]) -> bool:

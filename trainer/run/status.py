@@ -94,6 +94,7 @@ def derive_status(rundir: RunDir, state: RunState, alive: bool) -> Status:
         with contextlib.suppress(OSError):
             if time.time() - rundir.spec.stat().st_mtime < _CREATED_S:
                 return "starting"
+        return "stopped"  # nobody ever started it: out of the queue, or whoever made it was gone before
     return "lost"
 
 

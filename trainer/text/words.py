@@ -134,7 +134,7 @@ class Words:
         return set(self._table)
 
     def duration(self, seconds: float | None) -> str:
-        """Seconds with two digits that count below a minute, then minutes, then hours and minutes."""
+        """Seconds with two digits that count below a minute, then minutes, hours and minutes, days and hours."""
         if seconds is None:
             return self("time.unknown")
         if seconds < 59.5:
@@ -143,7 +143,9 @@ class Words:
         minutes = round(seconds / 60)
         if minutes < 60:
             return self("time.minutes", minutes=minutes)
-        return self("time.hours", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
+        if minutes < 100 * 60:
+            return self("time.hours", hours=minutes // 60, minutes=f"{minutes % 60:02d}")
+        return self("time.days", days=minutes // 1440, hours=minutes % 1440 // 60)
 
     def listed(self, values: Sequence[Any]) -> str:
         """5, 45, 78; of more than MOST_LISTED the first, and how many more."""

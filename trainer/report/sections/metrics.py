@@ -25,8 +25,6 @@ NAMES = (
     "train/reward_std",
     "train/advantage_mean",
     "train/advantage_std",
-    "train/rewards/ComponentRewardWrapper/mean",
-    "train/rewards/ComponentRewardWrapper/std",
 )
 AFTER = (
     "train/loss",

@@ -52,7 +52,7 @@ def _missing(seen: Seen | None) -> str:
         return "live.then.unrecorded"
     if seen is not None and seen.spec is not None and not seen.spec.data.has_held_out_rows:
         return "live.then.no_rows"
-    return "live.then.soon" if seen is None or seen.status in LIVE else "live.then.unrecorded"
+    return "live.then.soon" if seen is None or seen.status in (*LIVE, "queued") else "live.then.unrecorded"
 
 
 def _question(one: Asked, say: Words) -> str:

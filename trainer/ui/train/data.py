@@ -28,6 +28,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LEFT_OUT = ("data.eval_path", "data.eval_split", "data.few_shot", "data.instruction", "model.warm_start", "data.name")
 """Keys of the preset's other rows, as they are named when somebody's own take their place."""
 SHOWN_ROWS, SHOWN_PROMPTS = 5, 3
+MOST_BARE = 2  # words of a prompt that asks nothing
 CELL, PROMPT = 160, 4000  # characters shown
 FETCHED = 200  # rows of a Hub dataset
 FETCH_S, SURVEY_S = 60.0, 300.0
@@ -105,12 +106,26 @@ def _own(form: Form, spec: RunSpec, say: Words) -> str:
     if spec.data.eval_fraction is not None:
         told.append(say("own.held_out", share=spec.data.eval_fraction))
     told.append(say("own.model", model=spec.model.name.rpartition("/")[2]))
+    if (bare := _bare(spec)) is not None:
+        told.append(say("own.bare", example=bare))
     gone = [key for key in LEFT_OUT if f"{key}=" in form.changes]
     if gone:
         told.append(say("own.left_out", keys=gone))
     name = element("b", path.replace("\\", "/").rpartition("/")[2])
     back = f'<button type="button" data-own-back>{escape(say("own.back"))}</button>'
     return f'<div class="t-own"><p>{name} {escape(" ".join(told))}</p>{back}</div>'
+
+
+def _bare(spec: RunSpec) -> str | None:
+    """The first prompt where all there is to read is a word or two: nobody would know what is asked."""
+    if spec.data.prompt_template != "{prompt}":
+        return None
+    column = spec.data.columns.get("prompt", "prompt")
+    prompts = [str(row.get(column, "")) for row in _raw(spec)]
+    bare = [
+        one for one in prompts if one and len(one.split()) <= MOST_BARE and not one.rstrip().endswith(("?", "\uff1f"))
+    ]
+    return bare[0] if prompts and len(bare) == len(prompts) else None
 
 
 def _task(spec: RunSpec, say: Words) -> str:

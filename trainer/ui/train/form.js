@@ -130,6 +130,8 @@ function show() {
     showErrors();
     showNotice();
     for (const radio of root.querySelectorAll('[name="t-preset"]')) radio.checked = radio.value === state.base.preset;
+    // The figures of the card are those of the preset as it is.
+    root.classList.toggle("t-other", ["model.name", "data.path", "data.task"].some((key) => state.changes.has(key)));
     if (isNew) toChosen();
     isNew = false;
 }

@@ -48,6 +48,8 @@ def still(say: Words) -> dict[str, Any]:
 
 
 # Words the script puts in by itself.
+# Warnings that stand above Start as well: the run would not come to what was meant.
+GRAVE = ("presets.advice.task_of_random_weights", "presets.advice.own_of_random_weights", "presets.advice.right_costs")
 _SCRIPT_WORDS = (
     "see", "with_own",
     "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo",
@@ -142,15 +144,28 @@ def readiness(checked: Checked, ways: list[list[Way]], say: Words) -> str:
     """What stands above Start: that it can start, or why not and what would fix it."""
     count = len(checked.problems)
     if not count:
-        return elements.notice(say("train.ready" if checked.is_settled else "train.checking", name=checked.next_name))
+        ready = elements.notice(say("train.ready" if checked.is_settled else "train.checking", name=checked.next_name))
+        return ready + _but(checked, say)
     htmls = _errors(checked, ways, say)
     places = [one.said(say).where for one in checked.problems]
     return _problems(_counted(count, checked.held_back, say), places, htmls, _instead(checked, say))
 
 
-def _instead(checked: Checked, say: Words) -> str:
-    """A preset that any machine trains, where this one lacks the GPU that the settings ask for."""
-    lacks_gpu = any(problem.key in machine.WITHOUT_GPU for problem in checked.problems)
+def _but(checked: Checked, say: Words) -> str:
+    """What to know before Start is pressed: it can be, and will not come to what was meant."""
+    warnings = checked.plan.warnings if checked.plan is not None else []
+    told = [warning for warning in warnings if warning.key in GRAVE]
+    too_long = checked.lasts.too_long if checked.lasts is not None else None
+    told += [too_long] if too_long is not None else []
+    if not told:
+        return ""
+    shown = "".join(element("p", say.said(one)) for one in told)
+    return f'<div class="g-wrong">{shown}</div>' + (_instead(checked, say, True) if too_long is not None else "")
+
+
+def _instead(checked: Checked, say: Words, too_long: bool = False) -> str:
+    """A preset that any machine trains, where this one lacks the GPU that the settings ask for, or months."""
+    lacks_gpu = too_long or any(problem.key in machine.WITHOUT_GPU for problem in checked.problems)
     if not lacks_gpu or checked.form.base == forms.FIRST or forms.first().base != forms.FIRST:
         return ""
     label = escape(say("train.instead", preset=forms.FIRST))
@@ -225,7 +240,8 @@ def plan(checked: Checked, say: Words) -> str:
         pieces.append(element("p", say("train.steps_unknown"), "t-small"))
     pieces.append(lasting(checked.lasts, say, time.time()))
     measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
-    if checked.form.kind == "preset" and measured:
+    other = any(change.startswith(("model.", "data.", "reward.")) for change in checked.form.changes)
+    if checked.form.kind == "preset" and measured and not other:
         pieces.append(element("p", say("train.measured_as", measured=measured), "t-small"))
     pieces += [_memory(made, say), _fitting(made, say)]
     if made.warnings:
@@ -248,8 +264,7 @@ def lasting(lasts: Duration | None, say: Words, now: float) -> str:
             clock, zone = numbers.moment(now + lasts.total_s, now), time.localtime(now).tm_gmtoff // 60
             shown = f'<time data-lasts="{lasts.total_s:.0f}" data-zone="{zone}">{clock}</time>'
             told += ", " + escape(say("plan.duration.done", clock=clock)).replace(clock, shown)
-    slow = "" if lasts.too_long is None else element("p", say.said(lasts.too_long), "g-wrong")
-    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>{slow}'
+    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>'
 
 
 def _numbers(made: RunPlan, say: Words) -> str:
