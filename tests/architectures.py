@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trainer.memory.published import CONFIGS
 
 SIZES: dict[str, Any] = {
@@ -36,6 +38,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "mamba_d_head": 16, "mamba_d_state": 16,
     },
 }  # fmt: skip
+
+
+# One of each kind of cache; the others are tried where the slow tests are.
+QUICK = ("gemma-4-e2b", "granite-4.0-micro", "lfm2.5-1.2b", "qwen3.5-4b")
+EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(SMALL)]
 
 
 def config_of(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.architectures import SMALL, config_of, make
+from tests.architectures import EACH, config_of, make
 from tests.builders import tiny_trainer
 from trainer.engine import transformers_engine, unsloth_engine
 from trainer.engine.interface import Choice
@@ -20,7 +20,7 @@ from trainer.spec import Component, Reward, RunSpec
 SPREAD = Reward(components=[Component(function="format_regex", params={"pattern": "(?s).*[a-m].*"})])
 
 
-@pytest.fixture(params=sorted(SMALL))
+@pytest.fixture(params=EACH)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return make(request.param, tmp_path / "model")
 

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.architectures import SMALL, make
+from tests.architectures import EACH, make
 from tests.export.conftest import make_run
 from trainer.export import export
 
-QUICK = ("gemma-4-e2b", "qwen3.5-4b")  # towers that are left alone; layers that do not attend
 
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(SMALL)]
-)
+@pytest.mark.parametrize("name", EACH)
 def test_merged_weights_answer_as_base_and_adapter(name: str, tmp_path: Path) -> None:
     rundir = make_run(tmp_path, "lora", {"name": str(make(name, tmp_path / "base"))})
     made = export(rundir, "merged", dtype="float32", say=lambda line: None)

@@ -294,6 +294,7 @@ def test_the_adapter_moves(ran: Ran) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, ran: Ran) -> None:
     rundir = create(surroundings, "killed")
     handle = launch.start(rundir, WORKER)

@@ -88,6 +88,7 @@ class _Watched:
     at: float = 0.0
     took: float = 0.0
     awaited: bool = False
+    asked: Mark | None = None
     thread: threading.Thread | None = None
 
 
@@ -102,11 +103,13 @@ class Diagnoses:
 
     def newest(self, rundir: RunDir, ended: bool = False) -> Diagnosis | None:
         """The newest diagnosis there is; None while the first one is made. Sees to it that it does not grow old: of a
-        run that has `ended` at once."""
+        run that has `ended` as soon as its log stays as it is."""
         with self._lock:
             watched = self._watch(rundir)
             mark = _mark(rundir)
-            rest = 0.0 if ended else max(EVERY_S, SHARE * watched.took)
+            still = watched.asked == mark  # a log that grows has not ended, whatever became of its worker
+            watched.asked = mark
+            rest = 0.0 if ended and still else max(EVERY_S, SHARE * watched.took)
             old = watched.mark != mark and (watched.found is None or time.monotonic() - watched.at >= rest)
             if old and watched.thread is None:
                 watched.thread = threading.Thread(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.plan.bandwidth_floor import Floor, floor
 from trainer.report import series
@@ -23,58 +23,60 @@ SURE = 3.0  # standard errors
 
 
 @dataclass(frozen=True)
-class Generated:
+class Usual:
     """Of a step: seconds a call of generate, tokens of its longest completion, mean tokens of a prompt."""
 
-    step: int
     seconds: float
     new_tokens: float
     prompt_tokens: float
 
 
-def generated(m: Material) -> list[Generated]:
-    """What is known of each step. Lengths that were not recorded are taken at their limits: the floor is then as high
-    as it can be, and the distance from it as small."""
+def generated(m: Material) -> tuple[series.Floats, series.Floats, series.Floats]:
+    """(seconds, new tokens, prompt tokens) as Usual has them, of each step of which all is known. Lengths that were not
+    recorded are taken at their limits: the floor is then as high as it can be, and the distance from it as small."""
     limit, most = m.setting("generation.max_completion_length"), m.setting("data.max_prompt_length")
-    longest = dict(m.points("train/completions/max_length"))
-    prompts = _prompt_tokens(m)
-    calls = m.plan.get("phases_per_update") or 1
-    found = []
-    for step, seconds in m.generate_s:
-        new = longest.get(step, limit)
-        prompt = prompts.get(step, most)
-        if new and prompt is not None and seconds > 0:
-            found.append(Generated(step, seconds / calls, float(new), float(prompt)))
+    steps = m.generate_s.steps
+    seconds = m.generate_s.values / (m.plan.get("phases_per_update") or 1)
+    new = _at(m.points("train/completions/max_length"), steps, limit)
+    prompt = _at(_prompt_tokens(m), steps, most)
+    known = (new > 0) & np.isfinite(prompt) & (seconds > 0)
+    return seconds[known], new[known], prompt[known]
+
+
+def _at(points: series.Series, steps: NDArray[np.int64], missing: float | None) -> series.Floats:
+    """The values at these steps. missing: where there is none; None is not a number. A run of 100,000 steps is
+    looked at while its page answers: no loop over them in Python."""
+    found = np.full(len(steps), math.nan if missing is None else float(missing))
+    if len(points):
+        places = np.minimum(np.searchsorted(points.steps, steps), len(points) - 1)
+        there = points.steps[places] == steps
+        found[there] = points.values[places[there]]
     return found
 
 
-def _prompt_tokens(m: Material) -> dict[int, float]:
+def _prompt_tokens(m: Material) -> series.Series:
     """Mean prompt tokens of a step: what num_tokens grew by, less the completions."""
     rows = m.plan.get("completions_per_update")
-    lengths = dict(m.points("train/completions/mean_length"))
-    tokens = dict(series.known(m.state.steps, m.state.tokens_at))
+    tokens = series.known(m.state.steps, m.state.tokens_at)
     if not rows or m.updates_per_phase != 1:
-        return {}
-    found = {}
-    for step, count in tokens.items():
-        before = tokens.get(step - 1, 0.0 if step == 1 else None)
-        if before is not None and step in lengths:
-            found[step] = max(0.0, (count - before) / rows - lengths[step])
-    return found
+        return tokens[:0]
+    before = _at(tokens, tokens.steps - 1, None)
+    before[(tokens.steps == 1) & np.isnan(before)] = 0.0
+    lengths = _at(m.points("train/completions/mean_length"), tokens.steps, None)
+    found = np.maximum((tokens.values - before) / rows - lengths, 0.0)
+    known = np.isfinite(found)
+    return series.Series(tokens.steps[known], found[known])
 
 
-def median_floor(m: Material) -> tuple[Floor, Generated] | None:
+def median_floor(m: Material) -> tuple[Floor, Usual] | None:
     """The floor of a step of the usual length; None without a known GPU, a known model or times."""
-    found = generated(m)
-    if m.card is None or m.load is None or not found:
+    if m.card is None or m.load is None:
         return None
-    middle = Generated(
-        0,
-        statistics.median(one.seconds for one in found),
-        statistics.median(one.new_tokens for one in found),
-        statistics.median(one.prompt_tokens for one in found),
-    )
-    return floor(m.load, m.card, middle.prompt_tokens, middle.new_tokens), middle
+    found = generated(m)
+    if not len(found[0]):
+        return None
+    usual = Usual(*(float(np.median(each)) for each in found))
+    return floor(m.load, m.card, usual.prompt_tokens, usual.new_tokens), usual
 
 
 def generation_floor(m: Material) -> Iterator[Finding]:
@@ -130,18 +132,20 @@ def lost_cache(m: Material) -> Iterator[Finding]:
     if m.by_vllm:
         yield Finding("lost_cache", "na", "vllm")
         return
-    found = [one for one in generated(m) if one.new_tokens >= 2]
-    lengths = [one.prompt_tokens + one.new_tokens / 2 for one in found]
-    if len(found) < LEAST_STEPS or max(lengths) < LEAST_SPREAD * min(lengths):
-        yield Finding("lost_cache", "unknown", "alike", {"count": len(found), "least": LEAST_STEPS})
+    seconds, new, prompt = generated(m)
+    long = new >= 2
+    lengths = (prompt + new / 2)[long]
+    if len(lengths) < LEAST_STEPS or lengths.max() < LEAST_SPREAD * lengths.min():
+        yield Finding("lost_cache", "unknown", "alike", {"count": len(lengths), "least": LEAST_STEPS})
         return
     x = np.log(lengths)
-    y = np.log([one.seconds / one.new_tokens for one in found])
+    y = np.log(seconds[long] / new[long])
     x, y = x - x.mean(), y - y.mean()
     power = float((x * y).sum() / (x * x).sum())
     rest = y - power * x
-    error = math.sqrt(float((rest * rest).sum()) / max(1, len(found) - 2) / float((x * x).sum()))
-    values = {"power": power, "error": 2 * error, "shortest": min(lengths), "longest": max(lengths)}
+    error = math.sqrt(float((rest * rest).sum()) / max(1, len(lengths) - 2) / float((x * x).sum()))
+    values = {"power": power, "error": 2 * error, "shortest": float(lengths.min())}
+    values["longest"] = float(lengths.max())
     if power - SURE * error > GROWS:
         yield Finding("lost_cache", "red", "grows", values)
     elif power + 2 * error < GROWS:

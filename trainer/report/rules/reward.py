@@ -165,8 +165,8 @@ def components(m: Material) -> Iterator[Finding]:
         means, stds = m.points(f"train/rewards/{name}/mean"), m.points(f"train/rewards/{name}/std")
         if not means:
             continue
-        moves = max(value for _, value in means) - min(value for _, value in means)
-        spread = sum(value for _, value in stds) / len(stds) if stds else 0.0
+        moves = float(means.values.max() - means.values.min())
+        spread = float(stds.values.mean()) if stds else 0.0
         parts[name] = abs(weights.get(name, 1.0)) * spread
         if moves <= CONSTANT and spread <= CONSTANT:
             yield Finding("components", "amber", "constant", {"name": name, "value": means[0][1], "count": len(means)})

@@ -134,9 +134,11 @@ def _far(points: series.Points, side: Literal["low", "high"]) -> list[series.Awa
     """
     around = series.usual(points)
     found = {one.step: one for one in series.away(points, side)}
-    for step, value in points:
-        if value >= SLOW * around.high if side == "high" else value * SLOW <= around.low:
-            found.setdefault(step, series.Away(step, value, around.median))
+    values = series.values_of(points)
+    beyond = values >= SLOW * around.high if side == "high" else values * SLOW <= around.low
+    for place in np.flatnonzero(beyond).tolist():
+        step, value = points[place]
+        found.setdefault(step, series.Away(step, value, around.median))
     chosen = (found[step] for step in sorted(found))
     if side == "high":
         return [one for one in chosen if one.value >= SLOW * one.usual]
