@@ -5,9 +5,9 @@ run.
 
 The runs have everything a real one writes: spans, readings of the GPU, signs of life, rollout files. For each a process
 builds the whole page (Gradio included) and asks it what a browser asks; the steps of both runs come in turn, so that a
-busy moment of the machine meets both. The first diagnosis, made by a thread that shares the processor with the ticks, is
-measured by itself (until the verdict is there, and ticks meanwhile): the other ticks, which come without a pause, would
-all fall into it. Times are of the server: what a browser and the network add is not in them.
+busy moment of the machine meets both. The first diagnosis, made by a thread that shares the processor with the ticks,
+is measured by itself (until the verdict is there, and ticks meanwhile): the other ticks, which come without a pause,
+would all fall into it. Times are of the server: what a browser and the network add is not in them.
 The last line printed is one JSON object. Exit code 1 when the long run takes 3 s to open, a tick of the open tab Live
 with a new step 100 ms or 1.5 times that of the short one, or the process 500 MB.
 """
