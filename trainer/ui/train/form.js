@@ -267,7 +267,11 @@ document.addEventListener("train", (event) => {
     if (found.kind === "looked") settle("looked", found.html, "[data-ask]");
     if (found.kind === "tried") settle("tried", found.html, "[data-try]");
     if (found.kind === "owned") owned(found);
-    if (found.kind === "why") root.querySelector(`[data-reasons="${CSS.escape(String(found.why))}"] > div`).innerHTML = found.html;
+    if (found.kind === "why") {
+        // The cards may have been drawn anew, in another language, since it was asked.
+        const place = root.querySelector(`[data-reasons="${CSS.escape(String(found.why))}"] > div`);
+        if (place) place.innerHTML = found.html;
+    }
     if (found.kind === "started") {
         isStarting = false;
         if (isFirst) window.tourBegins();
