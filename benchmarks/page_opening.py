@@ -154,7 +154,7 @@ def _own_reward(page: Any) -> int:
         clicks += 1
     choose.set_input_files({"name": "mine.py", "mimeType": "text/x-python", "buffer": REWARD.encode()})
     page.locator("[data-add-own]").click()
-    page.locator(".t-sum", has_text="polite").wait_for()
+    page.locator(".t-sum", has_text="exclamation").wait_for()
     page.locator("[data-start]:not([disabled])").click()
     return clicks + 3
 
