@@ -1,6 +1,6 @@
 """Everything that can be done with a run, for page and command line alike: `launch.prepare`, `launch.start`, ...
 
-    preparation    all checks, the plan on this machine; creation: the folder of a new run
+    preparation    all checks, the plan on this machine, the folder of a new run
     attempts       start and resume its worker
     agreement      what a resume goes on with: changed settings, files that lie elsewhere now
     control        what it is doing; stop, pause, save, end at once
@@ -42,13 +42,12 @@ from trainer.launch.control import (
     stops_at,
     wait_until_ended,
 )
-from trainer.launch.creation import create
 from trainer.launch.deletion import Contents, contents, delete
 from trainer.launch.exits import EXIT_FAILED, EXIT_FINISHED, EXIT_INPUT, EXIT_OUT_OF_MEMORY, EXIT_STOPPED
 from trainer.launch.extension import extend, extended_total, extension_notes
 from trainer.launch.locks import CHOSEN, LOCK_WAIT_S, hold_gpu_lock, hold_lock, make_state_dir, state_dir
 from trainer.launch.pace import expected, expected_anywhere, expected_of
-from trainer.launch.preparation import plan_here, prepare
+from trainer.launch.preparation import create, plan_here, prepare
 from trainer.run.stop_requests import StopRequest
 
 __all__ = [

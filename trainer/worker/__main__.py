@@ -139,8 +139,7 @@ def train(session: Session) -> None:
     with run.watched():
         with session.phase("rewards", f"{len(spec.reward.leaves())} functions on rows of the data"):
             run.check_rewards()
-        with session.phase("policy_probe"):
-            run.check_policy()
+        run.check_policy()
         if step == 0 and spec.eval.at_start:
             with session.phase("eval", "before"):
                 run.held_out.evaluate("before", 0)

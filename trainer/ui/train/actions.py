@@ -183,7 +183,7 @@ def start(form: Form, how: str | None = None) -> RunDir:
         raise actions.Beside(others)
     if checked.data is None and spec.data.path is not None:  # too large to be read while somebody typed
         plan = _counted(spec)
-    run = launch.create(form.stem, spec, plan, form.name)
+    run = launch.create(form.stem, spec, plan, form.name, checked.lasts)
     if how == "queue":
         launch.queue.add(run)
     else:
