@@ -225,6 +225,7 @@ def tiny_trainer(
     peft_config: Any = None,
     model: Any = None,
     advantage: str = "group_mean",
+    fast: str = "auto",
     **changes: Any,
 ) -> tuple[Any, Recorder]:
     """A CustomGRPOTrainer on the tiny model and the observer that watches it; `changes` go to GRPOConfig."""
@@ -263,6 +264,7 @@ def tiny_trainer(
         spans=spans,
         observer=recorder,
         advantage=advantage,
+        fast=fast,
     )
     return trainer, recorder
 

@@ -31,11 +31,12 @@ for line in sys.stdin:
 """
 HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets", "gradio")
 # Rooms that train, load or answer, and the modules that serve only them.
-WORKING = {"engine", "evaluate", "grpo", "sampling", "rewards", "data"}
+WORKING = {"engine", "evaluate", "fast", "grpo", "sampling", "rewards", "data"}
 WORKING_MODULES = {"trainer.worker.callbacks", "trainer.worker.training"}
 TORCH_FREE_IN_WORKING = {
     *(f"trainer.data.{name}" for name in ("sources", "files", "json_array", "overlap", "preview", "render", "rows")),
     *(f"trainer.evaluate.{name}" for name in ("answers", "pass_at")),
+    *(f"trainer.fast.{name}" for name in ("chunks", "saying")),
     *(f"trainer.rewards.{name}" for name in ("arithmetic", "check", "child", "library", "own_file", "pool", "wrapper")),
     *(f"trainer.data.{name}" for name in ("keys", "survey", "values")),
 }

@@ -33,8 +33,8 @@ def trained(
 
 
 def test_the_class_is_named_as_the_reference_run_names_it(trained: Any) -> None:
-    names = [cls.__name__ for cls in type(trained[0]).__mro__[:3]]
-    assert names == ["CustomGRPOTrainer", "Hooks", "GRPOTrainer"]
+    names = [cls.__name__ for cls in type(trained[0]).__mro__[:4]]
+    assert names == ["CustomGRPOTrainer", "Hooks", "FastUpdate", "GRPOTrainer"]
 
 
 def test_every_span_is_there_under_its_parent(trained: Any) -> None:
@@ -114,8 +114,8 @@ def test_the_step_can_be_any_subclass(tmp_path: Path) -> None:
         pass
 
     trainer, _ = tiny_trainer(tmp_path, base=Other)
-    names = [cls.__name__ for cls in type(trainer).__mro__[:4]]
-    assert names == ["CustomGRPOTrainer", "Hooks", "Other", "GRPOTrainer"]
+    names = [cls.__name__ for cls in type(trainer).__mro__[:5]]
+    assert names == ["CustomGRPOTrainer", "Hooks", "FastUpdate", "Other", "GRPOTrainer"]
 
 
 def test_a_failing_step_closes_its_spans(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ project goes through this module.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.fast.decoding import Decoding, NotPlain
 from trainer.grpo.spans import Spans
 
 
@@ -43,11 +45,12 @@ def generation_mode(model: nn.Module) -> Iterator[None]:
             model.for_training(use_gradient_checkpointing=checkpointing[0][1] if checkpointing else False)
 
 
-def guard_generate(model: Any, spans: Spans, pieces: int = 1) -> None:
+def guard_generate(model: Any, spans: Spans, pieces: int = 1, decoding: Decoding | None = None) -> None:
     """Replace `model.generate` by itself in generation mode, timed as `transformers.generate`.
 
     The cache is asked for in the caller's own config, or by argument, which wins over the model's config.
-    pieces: generate that many parts of a batch one after the other, for a GPU that cannot hold the whole KV cache.
+    pieces: write that many parts of a batch at most one after the other, for a GPU that cannot hold the whole KV cache.
+    decoding: the way tokens are written; None for transformers' own.
     """
     inner = model.generate  # of the instance: TRL unwraps the model before it calls generate, and finds this one
 
@@ -58,9 +61,13 @@ def guard_generate(model: Any, spans: Spans, pieces: int = 1) -> None:
         else:
             kwargs["use_cache"] = True
         with spans("transformers.generate"), generation_mode(model):
-            if pieces == 1 or args or "input_ids" not in kwargs:
+            if args or "input_ids" not in kwargs:
                 return inner(*args, **kwargs)
-            return _in_pieces(inner, pieces, kwargs)
+            if decoding is not None:
+                with contextlib.suppress(NotPlain):
+                    slots = -(-kwargs["input_ids"].shape[0] // pieces)
+                    return inner(**kwargs, custom_generate=decoding.with_slots(slots))
+            return inner(**kwargs) if pieces == 1 else _in_pieces(inner, pieces, kwargs)
 
     model.generate = generate
 

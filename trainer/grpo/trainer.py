@@ -31,6 +31,10 @@ from transformers.trainer_callback import TrainerCallback
 from trainer.engine import weights
 from trainer.engine.unsloth_engine import PATCHED
 from trainer.errors import CheckpointError, Problem
+from trainer.fast import saying
+from trainer.fast.decoding import Decoding
+from trainer.fast.rows import without_spread
+from trainer.fast.update import FastUpdate
 from trainer.grpo import advantages, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.spans import Span, Spans
@@ -40,6 +44,7 @@ from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
 from trainer.run import checkpoints
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
+from trainer.text import Message
 
 
 class Observer(Protocol):
@@ -71,17 +76,15 @@ class _StepSpan(TrainerCallback):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes four arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
-    generation batch is written) and `advantage` (as the setting of that name). Its reward functions must be one
-    ComponentRewardWrapper or its `objectives()`, so that every component can be recorded.
+    The new class takes six arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    generation batch is written), `advantage` (as the setting of that name), `fast` and `tell` (trainer.fast.update).
+    Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
+    recorded.
     """
     return type("CustomGRPOTrainer", (Hooks, base), {})
 
 
-_Upstream: Any = object  # stands for the base the hooks are mixed into
-
-
-class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Unsloth generates from it
+class Hooks(FastUpdate):
     """What CustomGRPOTrainer does beside its base: time, watch, order the prompts, publish checkpoints."""
 
     def __init__(
@@ -104,13 +107,18 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
         first = self.reward_funcs[0]
         self.reward_wrapper: ComponentRewardWrapper = first.wrapper if isinstance(first, Objective) else first
         self.add_callback(_StepSpan(spans))
-        guard_generate(self.model, spans, pieces)
+        self.writes_fast = self.is_fast and not (self._packs_left or self.use_vllm)
+        guard_generate(self.model, spans, pieces, Decoding(self._tell) if self.writes_fast else None)
         if self.use_vllm:  # by the names of TRL's profiler
             engine = self.vllm_generation
             engine.sync_weights = self._timed("sync_weights", engine.sync_weights)
             engine.generate = self._timed("vLLM.generate", engine.generate)
         # transformers' training_step calls it on the accelerator: there is no method of the trainer to override.
         self.accelerator.backward = self._timed("backward", self.accelerator.backward)
+
+    def fast_parts(self) -> list[Message]:
+        """What of the fast path applies, for people."""
+        return saying.parts(self.fast, self.writes_fast)
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -164,17 +172,23 @@ class Hooks(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Un
                     self._metrics["train"].pop(f"rewards/{function.__name__}/{kind}", None)
         with self.spans("record_rollouts"):
             scored, self._scored = self._scored, {}
-            if self.advantage != "group_mean":
-                self._replace_advantages(output, scored["all_rewards"])
+            self._replace_advantages(output, scored["all_rewards"])
             judged = self._judge_steps(output, scored) if self.reward_wrapper.supervision == "process" else []
             self.observer.rollouts(self.state.global_step + 1, self._batch(output, scored, judged))
         return output
 
     def _replace_advantages(self, output: dict[str, Any], rewards: torch.Tensor) -> None:
-        """Those of rloo or maxrl in place of TRL's; rewards: of all processes, as a group may be on several."""
-        values, there = advantages.of_groups(rewards, self.num_generations, self.advantage), output["advantages"]
-        first = self.accelerator.process_index * len(there)
-        output["advantages"] = values[first : first + len(there)].to(there)
+        """Those of rloo or maxrl in place of TRL's; of TRL's, 0 where its mean of equal rewards was off by a rounding.
+
+        rewards: of all processes, as a group may be on several.
+        """
+        there = output["advantages"]
+        mine = slice(self.accelerator.process_index * len(there), (self.accelerator.process_index + 1) * len(there))
+        if self.advantage != "group_mean":
+            values = advantages.of_groups(rewards, self.num_generations, self.advantage)
+            output["advantages"] = values[mine].to(there)
+        elif self.is_fast and self.multi_objective_aggregation == "sum_then_normalize":
+            output["advantages"] = there.masked_fill(without_spread(rewards, self.num_generations)[mine], 0.0)
 
     def _judge_steps(self, output: dict[str, Any], scored: dict[str, Any]) -> list[list[Step]]:
         """Process supervision: put the (B, T) advantages into the generation batch, return the steps they come from."""

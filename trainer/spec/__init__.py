@@ -276,6 +276,9 @@ class Run(Section):
     """Seed of sampling, data order and adapters."""
     memory_probe: bool = True
     """Before step 1, run the longest prompt at full completion length once and report the peak memory."""
+    fast: Literal["auto", "off"] = "auto"
+    """`auto` reads each prompt once for all its completions, drops rows that have ended and spends nothing on groups
+    that teach nothing, with the same gradient; `off` works as TRL does. docs/fast.md."""
 
 
 class RunSpec(Section):

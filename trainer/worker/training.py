@@ -120,6 +120,8 @@ class Training:
             observer=self.observer,
             pieces=self.pieces,
             advantage=spec.grpo.advantage,
+            fast=spec.run.fast,
+            tell=self._tell_fast,
         )
         _refuse("GRPOConfig", config.differences(trainer.args, wanted))
         _refuse("Accelerator", config.accelerate_differences(trainer.accelerator, trainer.args))
@@ -145,9 +147,15 @@ class Training:
                 dtype=choice.dtype,
                 why=choice.why.stored(),
                 trainer_class=type(self.trainer).__name__,
-                trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[2:5]],
+                trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[3:6]],
             )
         )
+
+        if self.spec.run.fast == "auto":
+            self._tell_fast(*self.trainer.fast_parts())
+
+    def _tell_fast(self, *parts: Message) -> None:
+        self.session.events.emit(AlertEvent.of("info", "fast", parts=list(parts)))
 
     def check_rewards(self) -> None:
         """Try the rewards on rows of the data. Raises RewardError where they cannot be used; warns of the rest."""

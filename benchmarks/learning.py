@@ -1,0 +1,2 @@
+def until_score(quick, say):
+    return []

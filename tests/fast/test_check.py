@@ -1,0 +1,95 @@
+"""What keeps a model from sharing its prompts is found before the first use, and the run goes on as TRL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.fast.pairs import Fixed, Ours, apart, change, make, model
+from trainer.fast import cache, prefixes, update
+from trainer.fast.prefixes import NotShared, pass_over
+from trainer.text import Message
+
+
+@pytest.fixture(autouse=True)
+def small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(update.CALL, "cpu", 4)
+
+
+def trained(folder: Path, **config: Any) -> tuple[float, list[Message]]:
+    """(distance to TRL's change of the weights, what was told)"""
+    told: list[Message] = []
+    theirs = make(Fixed, "qwen3", folder, **config)
+    ours = make(Ours, "qwen3", folder, fast={"fast": "auto", "tell": told.append}, **config)
+    return apart(change(ours), change(theirs)), told
+
+
+def why(told: list[Message]) -> list[str]:
+    return [message.values["why"].key for message in told]
+
+
+def test_a_place_that_is_one_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache.Front, "update", _shifted(cache.Front.update))
+    distance, told = trained(tmp_path)
+    assert why(told) == ["fast.why.differs"]
+    assert distance < 1e-5
+
+
+def _shifted(function: Any) -> Any:
+    def update(self: Any, keys: Any, values: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(self, keys.roll(1, 2), values, *args, **kwargs)
+
+    return update
+
+
+def test_a_gradient_through_the_prompts_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As re-entrant checkpointing would lose it: the log-probabilities are right, the gradient is far off."""
+    monkeypatch.setattr(prefixes, "_leaf", lambda tensor: tensor.detach())
+    distance, told = trained(tmp_path, beta=0.1)
+    assert why(told) == ["fast.why.differs"]
+    assert told[0].values["why"].values["distance"] > 0.1
+    assert distance < 1e-5
+
+
+def test_keys_and_values_without_a_graph_are_refused() -> None:
+    made = model("qwen3").train()
+    made.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    kinds = cache.windows(made.config)
+    assert kinds is not None
+    with pytest.raises(NotShared, match="no_graph"):
+        pass_over(made, made.config, kinds, [torch.arange(3, 12)])
+
+
+def test_a_model_that_fails_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("unexpected keyword argument")
+
+    monkeypatch.setattr(cache.Front, "update", fails)
+    distance, told = trained(tmp_path)
+    assert why(told) == ["fast.why.fails"]
+    assert distance < 1e-5
+
+
+def test_out_of_memory_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(cache.Front, "update", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        trained(tmp_path)
+
+
+def test_what_can_be_seen_without_trying_is(tmp_path: Path) -> None:
+    made = make(Ours, "qwen3", tmp_path)
+    assert update.why_not(made) == (None, None, None)
+    made.beta = 0.1
+    assert update.why_not(made) == (None, None, "beta")
+    made.loss_type = "bnpo"
+    assert update.why_not(made) == (None, "micro_batches", "beta")
+    made.model.config.attention_dropout = 0.1
+    assert update.why_not(made).shared == "dropout"
+    made.use_liger_kernel = True
+    assert update.why_not(made).shared == "liger"

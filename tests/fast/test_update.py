@@ -1,0 +1,138 @@
+"""The same gradient as TRL's from less work: every loss, reference, accumulation, checkpointing, adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.fast.pairs import Fixed, Ours, apart, change, make, weights
+from trainer.fast import rows, update
+from trainer.text import Message
+
+SMALL = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}
+SEQUENCE = {"importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4, "steps_per_generation": 4}
+CASES: dict[str, dict[str, Any]] = {
+    **{loss: {"loss_type": loss} for loss in ("bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")},
+    "grpo in micro-batches of two": {"loss_type": "grpo", **SMALL},
+    "bnpo in micro-batches of two": {"loss_type": "bnpo", **SMALL},
+    "GSPO, several updates a phase": {"loss_type": "grpo", **SEQUENCE},
+    "several passes over a phase": {"num_iterations": 2, "max_steps": 4},
+    "a reference": {"beta": 0.1},
+    "temperature, truncated ones masked": {"temperature": 0.7, "mask_truncated_completions": True},
+    "entropy bonus": {"entropy_coef": 0.01},
+    "tokens of high entropy": {"top_entropy_quantile": 0.5},
+    "checkpointing": {"loss_type": "grpo", "gradient_checkpointing": True, **SMALL},
+    "llama, a reference": {"kind": "llama", "beta": 0.1},
+    "windows shorter than the prompts, a reference": {"kind": "gemma3", "beta": 0.1},
+    "windows, adapters, checkpointing": {"kind": "gemma3", "lora": True, "gradient_checkpointing": True, "beta": 0.1},
+    "adapters, checkpointing": {"loss_type": "dr_grpo", "lora": True, "gradient_checkpointing": True, **SMALL},
+}
+
+
+@pytest.fixture(autouse=True)
+def small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that prompts of thirty tokens are worth sharing."""
+    monkeypatch.setitem(update.CALL, "cpu", 4)
+
+
+def pair(folder: Path, kind: str = "qwen3", **config: Any) -> tuple[Any, Any, list[Message]]:
+    told: list[Message] = []
+    theirs = make(Fixed, kind, folder, **config)
+    return theirs, make(Ours, kind, folder, fast={"fast": "auto", "tell": told.append}, **config), told
+
+
+SLOWER = {"bnpo in micro-batches of two", "several passes over a phase", "entropy bonus", "llama, a reference", "sapo",
+          "tokens of high entropy", "adapters, checkpointing", "vespo"}  # fmt: skip
+EACH = [pytest.param(case, marks=pytest.mark.slow if case in SLOWER else ()) for case in CASES]
+
+
+@pytest.mark.parametrize("case", EACH)
+def test_the_weights_change_as_with_trl(case: str, tmp_path: Path) -> None:
+    theirs, ours, told = pair(tmp_path, **CASES[case])
+    assert ours.fast.shared is None
+    assert apart(change(ours), change(theirs)) < 1e-5
+    assert ours.read < 0.6 * theirs.read, "the prompts were not shared"
+    assert told == []
+
+
+def test_adamw_moves_the_weights_in_steps_without_a_live_row(tmp_path: Path) -> None:
+    """Without zeros in place of no gradient it does not: shown below."""
+    config: dict[str, Any] = {
+        "optim": "adamw_torch",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.1,
+        "max_steps": 3,
+        "reward": fading,
+    }
+    theirs, ours, _ = pair(tmp_path, **config)
+    wanted, found = change(theirs), change(ours)
+    assert apart(found, wanted) < 1e-3  # Adam divides by the gradient's size: the rounding of a small one is large
+
+    class Forgetful(Ours):
+        def _zeros_for_none(self) -> None:
+            pass
+
+    other = make(Forgetful, "qwen3", tmp_path, fast={"fast": "auto"}, **config)
+    assert apart(change(other), wanted) > 0.1
+
+
+def fading(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float]:
+    """Spread in the first step only."""
+    return [float(len(text) % 5) if trainer_state.global_step == 0 else 1.0 for text in completions]
+
+
+def test_rows_without_an_advantage_cost_nothing_and_the_entropy_is_of_the_others(tmp_path: Path) -> None:
+    _, ours, _ = pair(tmp_path, max_steps=3, reward=fading)
+    ours.train()
+    logged = [line for line in ours.state.log_history if "loss" in line]
+    assert ["entropy" in line for line in logged] == [True, False, False]
+    read = ours.read
+    _, plain, _ = pair(tmp_path, max_steps=1, reward=fading)
+    plain.train()
+    assert read == plain.read, "the two steps without spread went through the model"
+
+
+def test_a_window_that_is_cut_short_by_an_error_leaves_no_prompt_open(tmp_path: Path) -> None:
+    _, ours, _ = pair(tmp_path)
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    ours.accelerator.backward = fails
+    with pytest.raises(RuntimeError, match="no memory"):
+        ours.train()
+    assert ours._prefixes.opened() == []
+
+
+@pytest.mark.parametrize("case", ["dapo", "windows, adapters, checkpointing"])
+def test_off_is_trl_to_the_last_bit(case: str, tmp_path: Path) -> None:
+    config = {"kind": "qwen3"} | CASES[case]
+    theirs, ours = make(Fixed, folder=tmp_path, **config), make(Ours, folder=tmp_path, fast={"fast": "off"}, **config)
+    change(theirs), change(ours)
+    assert torch.equal(weights(theirs), weights(ours))
+    assert theirs.read == ours.read
+
+
+def test_reentrant_checkpointing_is_left_to_trl(tmp_path: Path) -> None:
+    config: dict[str, Any] = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
+    theirs, ours, _ = pair(tmp_path, **config)
+    assert ours.fast.shared == "reentrant"
+    assert apart(change(ours), change(theirs)) < 1e-5
+
+
+def test_an_order_that_moves_rows_between_windows_is_not_made() -> None:
+    batches = [
+        {"prompt_ids": torch.tensor([[n % 2 + 1]] * 2), "prompt_mask": torch.ones(2, 1, dtype=torch.long),
+         "completion_mask": torch.tensor([[1, 1], [1, 0]]), "advantages": torch.tensor([float(n), -float(n)]), "all": 3}
+        for n in range(4)
+    ]  # fmt: skip
+    found = rows.together(batches, 2)
+    for start in (0, 2):
+        before = sorted(float(a) for batch in batches[start : start + 2] for a in batch["advantages"])
+        after = sorted(float(a) for batch in found[start : start + 2] for a in batch["advantages"])
+        assert before == after
+        assert [batch["prompt_ids"].unique().numel() for batch in found[start : start + 2]] == [1, 1]
+    assert all(batch["all"] == 3 for batch in found)

@@ -1,0 +1,313 @@
+"""The update of a GRPOTrainer, faster and with the same gradient: FastUpdate goes between ours and TRL's class.
+
+shared      each distinct prompt of an accumulation window goes through the model once (prefixes.py, logps.py)
+ordered     rows of a prompt lie together and short ones first, so that little of a micro-batch is padding (rows.py)
+skipped     rows that change no weight get no forward and no backward; TRL's denominators see all rows
+
+Hooked in TRL 1.14.2 (grpo_trainer.py): `_prepare_inputs`, `compute_loss`, `_get_per_token_logps_and_entropies`,
+`training_step`. No upstream body is copied: the loss stays TRL's, given log-probabilities that came another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trainer.engine.unsloth_engine import PATCHED
+from trainer.fast import cache, check, rows
+from trainer.fast.logps import Asked, Rows, compute
+from trainer.fast.prefixes import NotShared, Prefixes
+from trainer.fast.saying import OFF, Why
+from trainer.text import Message
+
+Choice = Literal["auto", "off"]
+CALL = {"cpu": 32, "cuda": 512}
+"""What a call of the model costs beside its tokens, in tokens: layers are launched one by one, and a GPU is idle
+meanwhile. Measured on a CPU (docs/fast.md); for a GPU reckoned from 12 ms a call and 0.02 ms a token."""
+FEW = 4  # rows that the check before the first use compares
+
+_Upstream: Any = object  # stands for the base the hooks are mixed into
+
+
+class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one that Unsloth generates from it
+    """fast: as run.fast. tell: hears what a check before the first use has found."""
+
+    _buffered_inputs: Any = None
+    model: Any
+
+    def __init__(
+        self, *args: Any, fast: Choice = "off", tell: Callable[[Message], None] = lambda _: None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_fast = fast == "auto"
+        self.fast = why_not(self) if self.is_fast else OFF
+        self._tell = tell
+        self._live: list[int] | None = None  # of the micro-batch whose loss is being computed
+        self._old: Tensor | None = None
+        self._checked: set[str] = set()
+        self._reached: set[str] = set()  # weights that a loss of TRL gives a gradient
+        self._prefixes = self._new_prefixes() if self.fast.shared is None else None
+
+    def _new_prefixes(self) -> Prefixes:
+        config = self.accelerator.unwrap_model(self.model).config
+        kinds = cache.windows(config)
+        assert kinds is not None, "why_not has looked"
+        return Prefixes(config, kinds, CALL.get(self.accelerator.device.type, CALL["cuda"]))
+
+    def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
+        before = getattr(self, "_buffered_inputs", None)
+        inputs = super()._prepare_inputs(*args, **kwargs)
+        window = self._window()
+        if not self.model.training or self._buffered_inputs is before or self.fast.ordered or window is None:
+            return inputs
+        self._buffered_inputs = rows.together(self._buffered_inputs, window)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _window(self) -> int | None:
+        """Micro-batches of the buffer that are in one accumulation window wherever it lies; None for none."""
+        window, buffered = self.args.gradient_accumulation_steps, self.args.steps_per_generation
+        return min(window, buffered) if window % buffered == 0 or buffered % window == 0 else None
+
+    def compute_loss(self, model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any) -> Any:
+        if self.fast.shared and self.fast.skipped:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        self._live = rows.alive(inputs, advantages_decide=self.fast.skipped is None)
+        self._old = inputs.get("old_per_token_logps")
+        try:
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            live, self._live, self._old = self._live, None, None
+        if not live:  # of no token: TRL's mean over none would be an entropy of 0
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["entropy"].pop()
+            if not self._metrics[mode]["entropy"]:
+                del self._metrics[mode]["entropy"]
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """(B, T) log-probabilities and entropies of policy, old policy and reference."""
+        theirs = super()._get_per_token_logps_and_entropies
+        gradient = self._live is not None
+        others = {name: value for name, value in kwargs.items() if name not in ("batch_size", "compute_entropy")}
+        if (
+            (self.fast.shared and (self.fast.skipped or not gradient))
+            or gradient != torch.is_grad_enabled()  # not by a loss: nobody would close the prompts
+            or any(value is not None and value is not False for value in others.values())  # images, loss of a router
+        ):
+            return theirs(model, *args, **kwargs)
+        return self._of_the_living(theirs, model, *args, **{k: v for k, v in kwargs.items() if k not in others})
+
+    def _of_the_living(
+        self,
+        theirs: Callable[..., Any],
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+    ) -> Any:
+        stock = _Theirs(theirs, model, {"batch_size": batch_size, "compute_entropy": compute_entropy})
+        gradient = self._live is not None
+        some = Rows.of(input_ids, attention_mask, logits_to_keep)
+        live = self._live if gradient else [row for row, length in enumerate(some.lengths) if length]
+        assert live is not None
+        if not live:
+            found: tuple[Tensor, Tensor | None] | None = None
+        elif self._shares(stock, some, live, gradient):
+            asked = Asked(self.temperature, compute_entropy, self._entropy_bonus_enabled)
+            most = None if batch_size is None else batch_size * logits_to_keep
+            prefixes = self._prefixes if gradient and self._prefixes else self._new_prefixes()
+            found = compute(model, prefixes, some, live, asked, most)
+        elif len(live) == len(some.lengths):
+            return stock.whole(input_ids, attention_mask, logits_to_keep)
+        else:
+            found = stock.of(some, live)
+        return self._of_all_rows(found, live, some, compute_entropy, gradient)
+
+    def _of_all_rows(
+        self, found: tuple[Tensor, Tensor | None] | None, live: list[int], some: Rows, entropy: bool, gradient: bool
+    ) -> tuple[Tensor, Tensor | None, None]:
+        """What TRL's loss is given: rows without a forward have a ratio of 1, and the mean entropy of the others."""
+        count, like = len(some.lengths), some.completions
+        if found is None:
+            found = (like.new_zeros((0, like.shape[1]), dtype=torch.float32),) * 2
+        logps = rows.filled(found[0], live, count, self._old if gradient else None)
+        if gradient and not logps.requires_grad:
+            logps.requires_grad_()  # a loss of 0 that backward accepts
+        if not entropy or found[1] is None:
+            return logps, None, None
+        tokens = sum(some.lengths[row] for row in live)
+        mean = found[1].detach().sum() / max(tokens, 1)
+        return logps, rows.filled(found[1], live, count, mean.expand(like.shape)), None
+
+    def _shares(self, theirs: _Theirs, some: Rows, live: list[int], gradient: bool) -> bool:
+        """Is there a prompt worth sharing? Before the first time, with and without gradient, it is checked."""
+        if self._prefixes is None or any(len(some.prompts[row].ids) < 2 for row in live):
+            return False
+        kept = Rows([some.prompts[row] for row in live], some.completions, [some.lengths[row] for row in live])
+        stock, here = kept.tokens()
+        if stock - here < 2 * self._prefixes.cost:
+            return False
+        kind = "gradient" if gradient else "forward"
+        if kind not in self._checked:
+            self._checked.add(kind)
+            self._check(theirs, some, _few(some, live), gradient)
+        return self._prefixes is not None
+
+    def _check(self, theirs: _Theirs, some: Rows, few: list[int], gradient: bool) -> None:
+        """Share no prompt in this run when the two ways differ, and say so."""
+        prefixes = self._new_prefixes()
+        asked = Asked(self.temperature)
+
+        def ours() -> Tensor:
+            return compute(theirs.model, prefixes, some, few, asked)[0]
+
+        def stock() -> Tensor:
+            return theirs.of(some, few)[0]
+
+        dtype = _autocast(self.accelerator) or check.computed_in(theirs.model)
+        try:
+            if gradient:
+                model = self.accelerator.unwrap_model(theirs.model)
+                found, self._reached = check.gradient(model, stock, ours, prefixes, dtype)
+            else:
+                found = check.forward(stock, ours, dtype)
+        except NotShared as reason:
+            self._give_up(Message(f"fast.why.{reason.key}"))
+            return
+        except check.SHORTCOMINGS as error:
+            check.raise_if_out_of_memory(error)
+            self._give_up(Message("fast.why.fails", said=f"{type(error).__name__}: {error}"[:200]))
+            return
+        if not found.small:
+            distance = max(found.logps, found.gradient or 0.0)
+            self._give_up(Message("fast.why.differs", distance=distance, limit=found.limit))
+
+    def _give_up(self, why: Message) -> None:
+        self._prefixes = None
+        self._tell(Message("fast.not_shared", why=why))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One micro-batch. At its end: the gradient of prompts that no later one needs; at a window's end: zeros."""
+        try:
+            loss = super().training_step(*args, **kwargs)
+            if self._prefixes is not None:
+                self._prefixes.close(self._needed())
+        except BaseException:
+            if self._prefixes is not None:
+                self._prefixes.forget()
+            raise
+        if self.fast.skipped is None and self.accelerator.sync_gradients:
+            self._zeros_for_none()
+        return loss
+
+    def _needed(self) -> set[Hashable]:
+        """The prompts of the micro-batches that are still to come in this accumulation window."""
+        if self.accelerator.sync_gradients:
+            return set()
+        window, buffered = self.args.gradient_accumulation_steps, self.args.steps_per_generation
+        found: set[Hashable] = set()
+        for step in range(self._step, self._step - self._step % window + window):
+            if step % (buffered * self.num_iterations) == 0:
+                break  # other completions, of prompts of their own
+            batch = self._buffered_inputs[step % buffered]
+            ids, mask = batch["prompt_ids"], batch["prompt_mask"]
+            some = Rows.of(torch.cat([ids, ids[:, :1]], 1), torch.cat([mask, mask[:, :1]], 1), 1)
+            live = rows.alive(batch, advantages_decide=self.fast.skipped is None)
+            found |= {some.prompts[row].key for row in live}
+        return found
+
+    def _zeros_for_none(self) -> None:
+        """A gradient of 0 where a window without live rows has left none: AdamW still moves a weight whose gradient is
+        0, by its momentum, and shrinks it; it leaves one alone that has no gradient."""
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad and weight.grad is None and (not self._reached or name in self._reached):
+                weight.grad = torch.zeros_like(weight)
+
+
+class _Theirs(NamedTuple):
+    """TRL's own way."""
+
+    function: Callable[..., Any]
+    model: Any
+    options: dict[str, Any]
+
+    def whole(self, ids: Tensor, mask: Tensor, keep: int) -> Any:
+        return self.function(self.model, ids, mask, keep, **self.options)
+
+    def of(self, some: Rows, live: list[int]) -> tuple[Tensor, Tensor | None]:
+        """(len(live), T), of these rows alone and cut to their longest."""
+        width = max(some.lengths[row] for row in live)
+        prompts = [some.prompts[row].ids for row in live]
+        longest = max(map(len, prompts))
+        written = some.completions[live, :width]
+        places = torch.arange(width, device=written.device)
+        lengths = torch.tensor([some.lengths[row] for row in live], device=written.device)
+        ids = torch.cat([torch.stack([nn.functional.pad(p, (longest - len(p), 0)) for p in prompts]), written], 1)
+        before = [nn.functional.pad(torch.ones_like(p), (longest - len(p), 0)) for p in prompts]
+        mask = torch.cat([torch.stack(before), (places < lengths[:, None]).long()], 1)
+        logps, entropies, _ = self.whole(ids, mask, width)
+        missing = (0, some.completions.shape[1] - width)
+        return nn.functional.pad(logps, missing), None if entropies is None else nn.functional.pad(entropies, missing)
+
+
+def why_not(trainer: Any) -> Why:
+    """What applies to this trainer, as far as it can be seen without trying."""
+    shared, skipped, ordered = _why_not_shared(trainer), None, None
+    if is_unsloths(trainer):
+        skipped = "unsloth"
+    elif trainer.beta:
+        skipped = "beta"  # every token is held to the reference, those of dead groups too
+    elif trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+        skipped = "entropy"
+    elif trainer.aux_loss_enabled:
+        skipped = "router"
+    if trainer.loss_type == "bnpo" or trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+        ordered = "micro_batches"  # each is weighed by itself: which rows are in it changes the gradient
+    return Why(shared, ordered, skipped)
+
+
+def _why_not_shared(trainer: Any) -> str | None:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    text = model.config.get_text_config()
+    if is_unsloths(trainer):
+        return "unsloth"
+    if trainer.use_liger_kernel:
+        return "liger"
+    if trainer.accelerator.num_processes > 1 or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return "processes"
+    if trainer.aux_loss_enabled:
+        return "router"
+    if trainer.args.gradient_checkpointing and (trainer.args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+        return "reentrant"  # the gradient through the prompts would be missing, without a word
+    dropped = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+    if dropped or getattr(text, "attention_dropout", 0.0) > 0:
+        return "dropout"  # TRL's rows drop other parts of one prompt
+    if "logits_to_keep" not in trainer.model_kwarg_keys or cache.windows(model.config) is None:
+        return "layers"
+    return None
+
+
+def is_unsloths(trainer: Any) -> bool:
+    """Has Unsloth put its own loss in place of TRL's?"""
+    return any(cls.__name__ == PATCHED for cls in type(trainer).__mro__)
+
+
+def _few(some: Rows, live: list[int]) -> list[int]:
+    """Two rows of each of the first two prompts, of different length where there are such: all that can go wrong."""
+    by_prompt: dict[Hashable, list[int]] = {}
+    for row in live:
+        by_prompt.setdefault(some.prompts[row].key, []).append(row)
+    chosen: list[int] = []
+    for found in sorted(by_prompt.values(), key=len, reverse=True)[:2]:
+        shortest, longest = min(found, key=some.lengths.__getitem__), max(found, key=some.lengths.__getitem__)
+        chosen += dict.fromkeys([shortest, longest, *found[:2]])
+    return chosen[:FEW]
+
+
+def _autocast(accelerator: Any) -> torch.dtype | None:
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
