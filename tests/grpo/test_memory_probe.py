@@ -8,11 +8,18 @@ import torch
 from peft import LoraConfig
 
 from tests.builders import HALF, tiny_trainer
+from trainer.fast import update
 from trainer.grpo import memory_probe
 from trainer.grpo.memory_probe import Probe, ProbeMemory
 
 LORA = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
 PROMPT = [1, 4, 70, 71, 72, 2, 5]
+
+
+@pytest.fixture(autouse=True)
+def prompts_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also such short ones: what the probe opens it has to close."""
+    monkeypatch.setitem(update.CALL, "cpu", 1)
 
 
 def training(folder: Path, **changes: Any) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-ROOM = 64  # tokens that are made room for at once, at least
+ROOM = 64  # tokens that are made room for at once
 
 
 class Growing(DynamicLayer):  # type: ignore[misc]  # Any: transformers is not read by mypy
@@ -46,7 +46,7 @@ class Growing(DynamicLayer):  # type: ignore[misc]  # Any: transformers is not r
 
 def _wider(tensor: Tensor, length: int) -> Tensor:
     """A copy with room for `length` tokens and some more."""
-    return nn.functional.pad(tensor, (0, 0, 0, length + max(ROOM, length // 8) - tensor.shape[-2]))
+    return nn.functional.pad(tensor, (0, 0, 0, length + ROOM - tensor.shape[-2]))
 
 
 def growing(cache: Any) -> Any:

@@ -12,7 +12,7 @@ prefix of P - 1.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -83,7 +83,7 @@ class Prefixes:
             pairs = [(found.index_select(0, rows), values.index_select(0, rows)) for found, values in layers]
         return cache.front(self.config, self.kinds, pairs), length
 
-    def close(self, needed: set[Hashable] = frozenset()) -> None:  # type: ignore[assignment]
+    def close(self, needed: Collection[Hashable] = ()) -> None:
         """Carry the gradients of all passes without a needed prompt into the weights, and forget these passes."""
         kept = {opened.passed for key, opened in self._opened.items() if key in needed}
         done = {key: opened for key, opened in self._opened.items() if opened.passed not in kept}

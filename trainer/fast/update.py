@@ -10,7 +10,7 @@ Hooked in TRL 1.14.2 (grpo_trainer.py): `_prepare_inputs`, `compute_loss`, `_get
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -195,19 +195,28 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         """One micro-batch. At its end: the gradient of prompts that no later one needs; at a window's end: zeros."""
         try:
             loss = super().training_step(*args, **kwargs)
-            if self._prefixes is not None:
-                self._prefixes.close(self._needed())
+            self.close_prompts(self._needed())
         except BaseException:
-            if self._prefixes is not None:
-                self._prefixes.forget()
+            self.forget_prompts()
             raise
         if self.fast.skipped is None and self.accelerator.sync_gradients:
             self._zeros_for_none()
         return loss
 
+    def close_prompts(self, needed: Collection[Hashable] = ()) -> None:
+        """After the backward of a micro-batch: carry the gradient of the prompts that are not needed any more into the
+        weights. Whoever calls `compute_loss` and backward has to call this, or `forget_prompts`."""
+        if self._prefixes is not None:
+            self._prefixes.close(needed)
+
+    def forget_prompts(self) -> None:
+        """Without a gradient."""
+        if self._prefixes is not None:
+            self._prefixes.forget()
+
     def _needed(self) -> set[Hashable]:
         """The prompts of the micro-batches that are still to come in this accumulation window."""
-        if self.accelerator.sync_gradients:
+        if self._prefixes is None or self.accelerator.sync_gradients:
             return set()
         window, buffered = self.args.gradient_accumulation_steps, self.args.steps_per_generation
         found: set[Hashable] = set()

@@ -93,6 +93,7 @@ def _undisturbed(trainer: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(trainer, name, value)
+        trainer.forget_prompts()
         trainer.model.zero_grad(set_to_none=True)
         trainer._metrics["train"].clear()
         _reset()
@@ -149,6 +150,7 @@ def _update(trainer: Any, prompt: list[int]) -> float:
         with trainer.compute_loss_context_manager():
             loss = trainer.compute_loss(trainer.model_wrapped, inputs, num_items_in_batch=inputs["num_items_in_batch"])
         trainer.accelerator.backward(loss)
+        trainer.close_prompts()
     return peak_gib()
 
 
