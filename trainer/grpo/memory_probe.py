@@ -21,6 +21,7 @@ from transformers.trainer_callback import TrainerCallback
 from trainer.grpo.vllm_rollouts import Rollouts
 from trainer.machine import out_of_memory
 from trainer.memory.measured import peak_gib
+from trainer.plan.sharing import prompts_at_once, whole_groups
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,10 @@ def _update(trainer: Any, prompt: list[int]) -> float:
     else:
         model.train()
     _reset()
+    rows = trainer.args.per_device_train_batch_size
     # The second forward of an accumulation runs beside the gradients of the first.
     for _ in range(min(2, trainer.args.gradient_accumulation_steps)):
-        inputs = _largest_batch(trainer, prompt, trainer.args.per_device_train_batch_size)
+        inputs = _largest_batch(trainer, prompt, rows, _different(trainer, rows))
         # As transformers' training_step: autocast around the loss only, backward outside of it.
         with trainer.compute_loss_context_manager():
             loss = trainer.compute_loss(trainer.model_wrapped, inputs, num_items_in_batch=inputs["num_items_in_batch"])
@@ -163,7 +165,7 @@ def _unsloth_logps(trainer: Any, prompt: list[int]) -> None:
     off_policy = trainer.num_iterations > 1 or args.steps_per_generation > args.gradient_accumulation_steps
     if not (trainer.beta or off_policy):
         return
-    batch = _largest_batch(trainer, prompt, _generation_rows(trainer))
+    batch = _largest_batch(trainer, prompt, _generation_rows(trainer), _generation_rows(trainer))
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     with torch.no_grad():
         trainer._get_per_token_logps_and_entropies(
@@ -171,12 +173,23 @@ def _unsloth_logps(trainer: Any, prompt: list[int]) -> None:
         )
 
 
-def _largest_batch(trainer: Any, prompt: list[int], rows: int) -> dict[str, Tensor]:
-    """What `_prepare_inputs` gives the loss: (rows, P) prompts, all different, and (rows, C) completions."""
+def _different(trainer: Any, rows: int) -> int:
+    """Prompts that a micro-batch has at most where its rows share them; without that every row may count as another."""
+    if trainer.fast.shared is not None:
+        return rows
+    args = trainer.args
+    whole = trainer.fast.ordered is None and whole_groups(args.gradient_accumulation_steps, args.steps_per_generation)
+    group = trainer.num_generations
+    return prompts_at_once(rows, group, _generation_rows(trainer) // group, whole)
+
+
+def _largest_batch(trainer: Any, prompt: list[int], rows: int, different: int) -> dict[str, Tensor]:
+    """What `_prepare_inputs` gives the loss: (rows, P) so many different prompts, and (rows, C) completions."""
     length, device = trainer.max_completion_length, trainer.accelerator.device
     completion = (prompt * (length // len(prompt) + 1))[:length]  # any tokens do: memory depends on their number
-    # Rotated: rows with one prompt would be read only once by Unsloth, and in training a micro-batch is shuffled.
-    prompts = [prompt[row % len(prompt) :] + prompt[: row % len(prompt)] for row in range(rows)]
+    # Rotated: rows with one prompt are read once, and Unsloth does so too where it finds them beside each other.
+    turns = [row * different // rows % len(prompt) for row in range(rows)]
+    prompts = [prompt[turn:] + prompt[:turn] for turn in turns]
     # Old log-probabilities of 0 make every ratio far smaller than 1: rows with advantage -1 are clipped and have no
     # gradient, those with +1 have one.
     batch: dict[str, Tensor] = {

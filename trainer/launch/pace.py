@@ -168,6 +168,8 @@ def _of_run(path: Path, size: int, changed: int, card: str | None) -> Sample | N
         spec = rundir.read_spec()
     except TrainerError:
         return None
+    if "fast" not in spec.run.model_fields_set:
+        return None  # of a version that computed every prompt again
     reader = EventReader(rundir.events)
     reader.offset = max(0, size - _TAIL_BYTES)
     events = reader.read()

@@ -125,8 +125,9 @@ def _generation(load: Load) -> Iterator[Part]:
     rows = load.answered_rows if load.vllm is None else load.eval_rows
     key = "memory.how.cache" if rows == load.generation_rows else "memory.how.cache_of_the_evaluation"
     yield Part("KV cache", "generation", kv_cache_gib(load, rows), Message(key, rows=rows, tokens=load.tokens))
-    how = Message("memory.how.prompts", rows=rows, tokens=load.prompt_tokens)
-    yield Part("prompt reading", "generation", prefill_gib(load, rows), how)
+    read = rows if load.prompts_read is None else max(load.prompts_read, load.eval_rows)
+    how = Message("memory.how.prompts", rows=read, tokens=load.prompt_tokens)
+    yield Part("prompt reading", "generation", prefill_gib(load, read), how)
 
 
 def _vllm_how(load: Load) -> Message:
@@ -146,14 +147,23 @@ def _update(load: Load) -> Iterator[Part]:
     each = trainable_bytes(load)
     how = Message("memory.how.gradients", bytes=each)
     yield Part("gradients", "update", trainable_params(load) * each / GIB, how)
-    key = "memory.how.activations_checkpointed" if load.gradient_checkpointing else "memory.how.activations"
-    yield Part("activations", "update", activations_gib(load), Message(key, rows=load.micro_batch, tokens=load.tokens))
+    yield Part("activations", "update", activations_gib(load), _activations_how(load))
     sizes = {"rows": load.micro_batch, "tokens": load.completion_tokens, "vocab": load.shape.vocab}
     how = Message("memory.how.logits", **sizes)
     if load.unsloth:
         sizes["tokens"] = unsloth_logit_tokens(load)
         how = Message("memory.how.logits_in_chunks", **sizes, chunk=unsloth_chunk_tokens(load))
     yield Part("logits", "update", logits_gib(load), how)
+
+
+def _activations_how(load: Load) -> Message:
+    rows, checkpointed = load.micro_batch, bool(load.gradient_checkpointing)
+    if load.micro_prompts is None:
+        key = "memory.how.activations_checkpointed" if checkpointed else "memory.how.activations"
+        return Message(key, rows=rows, tokens=load.tokens)
+    key = "memory.how.activations_shared_checkpointed" if checkpointed else "memory.how.activations_shared"
+    sizes = {"prompts": load.open_prompts, "prompt_tokens": load.prompt_tokens}
+    return Message(key, rows=rows, tokens=load.completion_tokens, **sizes)
 
 
 def _count(weights: int) -> Message:
@@ -184,7 +194,9 @@ def total_gib(found: Iterable[Part]) -> float:
 
 def gib_per_generated_row(load: Load) -> float:
     """What one more completion in the generation batch costs while generating; with vLLM it waits its turn."""
-    return 0.0 if load.vllm is not None else kv_cache_gib(load, 1) + prefill_gib(load, 1)
+    if load.vllm is not None:
+        return 0.0
+    return kv_cache_gib(load, 1) + (prefill_gib(load, 1) if load.prompts_read is None else 0.0)
 
 
 def gib_per_micro_row(load: Load) -> float:

@@ -59,6 +59,13 @@ class Load:
     """Unsloth's loss and kernels instead of TRL's."""
     one_prompt: bool = False
     """All completions generated at once answer one prompt: no left padding."""
+    prompts_read: int | None = None
+    """Different prompts of a generation batch, each read once for its completions; None: every completion has its own.
+    """
+    micro_prompts: int | None = None
+    """The same of a micro-batch in the update."""
+    open_prompts: int = 0
+    """Prompts whose layers are kept at the same time, where the update shares them."""
     experts_packed: bool = True
     """Experts are quantised like the other matrices; False leaves them in compute precision."""
     vllm: Vllm | None = None

@@ -7,6 +7,7 @@ Pure functions of the spec, the number of rows and the machine's numbers; never 
     batches   what a batch means, and which are possible    levers  changes that need less memory
     checks    what is said beside the numbers               fit     which of them make the run fit
     estimate  memory, and what it has to fit into           card    the plan as text
+    sharing   what of the fast path applies
     smaller   legal batches that need less memory           stored  messages as fields of the plan
                                                             reading a plan of a run, read back
 """
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from trainer import memory
 from trainer.errors import PlanError
-from trainer.plan import fit
+from trainer.plan import fit, sharing
 from trainer.plan.batches import Batch
 from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
 from trainer.plan.estimate import (
@@ -31,6 +32,7 @@ from trainer.plan.estimate import (
     limit_gib,
     memory_load,
     runs_on_gpu,
+    runs_unsloth,
     vllm_of_trl,
     vllm_starts,
 )
@@ -145,6 +147,8 @@ class RunPlan(_Frozen):
     suggestions: list[Suggestion]
     """Changes of settings that make it fit, cheapest for the learning first; empty when it fits."""
 
+    fast: list[StoredMessage] = []
+    """What run.fast will do, a sentence each; empty in a plan of an older version."""
     notes: list[StoredMessage]
     warnings: list[StoredMessage]
 
@@ -182,6 +186,7 @@ def make(
         verl=_verl(batch),
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
+        fast=sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine)).parts(),
         notes=[*notes(spec, batch, steps, save_steps), *_memory_notes(spec, batch, machine, fitting)],
         warnings=advice.warnings(spec),
     )

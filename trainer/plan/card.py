@@ -43,6 +43,7 @@ class _Card:
             _block(say("update"), self._update()),
             _block(say("phase"), self._phase()),
             _block(say("run"), self._run()),
+            _block(say("fast"), self._fast()),
             _block(say("time"), self._time()),
             _block(say("memory"), self._memory()),
             _block(say(fitting) if fitting else "", self._suggestions()),
@@ -130,6 +131,10 @@ class _Card:
             return self.say("rows_reached", count=plan.rollout_phases * plan.prompts_per_phase)
         unused = plan.rows_unused_per_epoch or 0
         return self.say("rows_unused", count=unused) if unused else self.say("rows_all_used")
+
+    def _fast(self) -> Iterator[str]:
+        if self.plan.fast:
+            yield wrapped(self.words.every(self.plan.fast), WIDTH, "  ", "  ")
 
     # ---- time
 

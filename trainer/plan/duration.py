@@ -6,7 +6,8 @@
 Pure functions. What was measured here, and what this machine is, is found out by trainer.launch.pace.
 
 An estimate counts operations and bytes, and one thing that neither is: a layer's kernels are started one after the
-other, which for small models is most of the time. Answers are taken at their full length, prompts at half of theirs.
+other, which for small models is most of the time. Answers are taken at their full length, prompts at half of theirs;
+where prompts are shared (trainer.plan.sharing) each is counted once. How many groups will teach nothing is not known.
 """
 
 from __future__ import annotations
@@ -17,9 +18,17 @@ from typing import Any, Literal
 from trainer.machine.gpu_models import GpuModel, gpu_model_named
 from trainer.machine.speed import CpuSpeed
 from trainer.memory import GIB, Load, weights_gib
+from trainer.plan import sharing
 from trainer.plan.bandwidth_floor import REACHED, active_params, read_gib
 from trainer.plan.batches import Batch
-from trainer.plan.estimate import GIB_PER_NOMINAL_GB, Machine, batch_of, memory_load
+from trainer.plan.estimate import (
+    GIB_PER_NOMINAL_GB,
+    Machine,
+    batch_of,
+    memory_load,
+    runs_on_gpu,
+    runs_unsloth,
+)
 from trainer.spec import RunSpec
 from trainer.text import Message
 
@@ -103,21 +112,27 @@ def step_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor) -
         return None
     phases = 1 / batch.updates_per_phase if batch.updates_per_phase > 1 else float(batch.phases_per_update)
     again = batch.updates_per_phase > 1  # the policy has moved on: what it said of its own answers is computed first
-    phase = _generation_s(load, batch, on) + (int(again) + int(spec.grpo.beta > 0)) * _forward_s(
-        load, batch, on, batch.completions_per_phase
-    )
+    shared = sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine))
+    rows, windows = batch.completions_per_phase, batch.completions_per_update / shared.rows
+    prompts = batch.prompts_per_phase if shared.shares else None
+    phase = _generation_s(load, batch, on)
+    phase += (int(again) + int(spec.grpo.beta > 0)) * _forward_s(load, batch, on, rows, prompts)
     backward = 2.0 if not load.lora_rank else 1.0  # the weights' own gradients are left out
     recomputed = 1.0 if load.gradient_checkpointing else 0.0
-    update = (1 + backward + recomputed) * _forward_s(load, batch, on, batch.completions_per_update)
+    prompts = round(windows * shared.window) if shared.shares else None
+    update = (1 + backward + recomputed) * _forward_s(load, batch, on, batch.completions_per_update, prompts)
     return phases * phase + update
 
 
-def _forward_s(load: Load, batch: Batch, on: Processor, rows: int) -> float:
-    """All tokens of these completions once through the model, a micro-batch after the other."""
-    tokens = load.prompt_tokens * PROMPT_FILLED + load.completion_tokens
-    head = load.shape.vocab * load.shape.hidden * load.completion_tokens
-    work = 2 * rows * (active_params(load) * tokens + head)
-    started = rows / batch.micro * load.shape.layers * _layer_s(load, on)
+def _forward_s(load: Load, batch: Batch, on: Processor, rows: int, prompts: int | None) -> float:
+    """All tokens of these completions once through the model, a micro-batch after the other. prompts: that go through
+    it once for all of their completions; None: with each of them."""
+    read = rows if prompts is None else prompts
+    tokens = read * load.prompt_tokens * PROMPT_FILLED + rows * load.completion_tokens
+    head = rows * load.shape.vocab * load.shape.hidden * load.completion_tokens
+    work = 2 * (active_params(load) * tokens + head)
+    calls = rows / batch.micro + (0 if prompts is None else min(prompts, rows / batch.micro))
+    started = calls * load.shape.layers * _layer_s(load, on)
     return max(work / _operations_s(load, on), started) if on.is_gpu else work / _operations_s(load, on) + started
 
 
@@ -130,7 +145,8 @@ def _generation_s(load: Load, batch: Batch, on: Processor) -> float:
     token = max(reading, computing)
     started = load.shape.layers * _layer_s(load, on, generating=True)
     each = max(token, started) if on.is_gpu else token + started
-    return 2 * rows * active_params(load) * prompt / _operations_s(load, on) + load.completion_tokens * each
+    read = rows if load.prompts_read is None else load.prompts_read * batch.devices
+    return 2 * read * active_params(load) * prompt / _operations_s(load, on) + load.completion_tokens * each
 
 
 def _operations_s(load: Load, on: Processor) -> float:
@@ -184,9 +200,11 @@ def alike(one: RunSpec, other: RunSpec) -> bool:
 def same_kind(one: RunSpec, other: RunSpec) -> bool:
     """The same model on the same device in the same way: then time goes with what is computed."""
     kinds = ([getattr(spec.model, name) for name in _KIND] for spec in (one, other))
-    return next(kinds) == next(kinds) and one.lora.enabled == other.lora.enabled
+    ways = one.lora.enabled == other.lora.enabled and one.run.fast == other.run.fast
+    return next(kinds) == next(kinds) and ways
 
 
 def _timed(spec: RunSpec) -> dict[str, Any]:
     sections = ("model", "lora", "data", "reward", "generation", "grpo", "optim", "trl")
-    return spec.model_dump(mode="json", include=set(sections), exclude=_TIMELESS)
+    include: dict[str, Any] = {**dict.fromkeys(sections, True), "run": {"fast"}}
+    return spec.model_dump(mode="json", include=include, exclude=_TIMELESS)

@@ -11,6 +11,7 @@ from trainer import memory
 from trainer.memory import formats, known
 from trainer.memory.formats import Format
 from trainer.memory.shapes import ModelShape
+from trainer.plan import sharing
 from trainer.plan.batches import Batch
 from trainer.presets.engines import why_not_unsloth
 from trainer.spec import RunSpec
@@ -95,6 +96,7 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
     on_gpu, unsloth = runs_on_gpu(spec, machine), runs_unsloth(spec, machine)
     dtype = spec.model.dtype if spec.model.dtype != "auto" else "bfloat16" if on_gpu else "float32"
     weights, double_quant = _weights(spec, unsloth)
+    fast = sharing.of(spec, batch, unsloth, on_gpu)
     return memory.Load(
         shape=shape,
         on_gpu=on_gpu,
@@ -118,6 +120,9 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         liger=spec.trl.get("use_liger_kernel") is True,
         unsloth=unsloth,
         one_prompt=batch.prompts_per_phase == 1,
+        prompts_read=max(1, batch.prompts_per_phase // batch.devices) if fast.writes else None,
+        micro_prompts=fast.at_once if fast.shares else None,
+        open_prompts=fast.opened if fast.shares else 0,
         experts_packed=unsloth or formats.of(spec.model.name).format == "nf4",
         vllm=_vllm(spec, shape, unsloth),
         gpu_total_gib=machine.gpu_total_gib,

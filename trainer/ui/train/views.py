@@ -243,6 +243,8 @@ def plan(checked: Checked, say: Words) -> str:
     other = any(change.startswith(("model.", "data.", "reward.")) for change in checked.form.changes)
     if checked.form.kind == "preset" and measured and not other:
         pieces.append(element("p", say("train.measured_as", measured=measured), "t-small"))
+    if made.fast:
+        pieces.append(element("p", say("train.fast", parts=made.fast), "t-small"))
     pieces += [_memory(made, say), _fitting(made, say)]
     if made.warnings:
         shown = "".join(element("li", say.said(warning)) for warning in made.warnings)
