@@ -90,6 +90,24 @@ def test_both_halves_have_their_full_size(tmp_path: Path, monkeypatch: pytest.Mo
     assert losses[:2] == [((8, len(PROMPT)), (8, 8))] * 2  # two micro-batches: the second beside the first's gradients
 
 
+@pytest.mark.parametrize(("fast", "different"), [("auto", 2), ("off", 7)])  # of 8 rows; the prompt has 7 tokens to turn
+def test_a_micro_batch_has_as_many_prompts_as_it_can_have(
+    fast: str, different: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, found, _ = probing(tmp_path, fast=fast, max_steps=1)
+    seen: list[int] = []
+    loss = trainer.compute_loss
+
+    def watch(model: Any, inputs: Any, **kwargs: Any) -> Any:
+        seen.append(len({tuple(row) for row in inputs["prompt_ids"].tolist()}))
+        return loss(model, inputs, **kwargs)
+
+    monkeypatch.setattr(trainer, "compute_loss", watch)
+    trainer.train()
+    assert isinstance(found[0], Probe)
+    assert seen[0] == different
+
+
 def test_running_out_of_memory_ends_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, found, _ = probing(tmp_path)
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -118,6 +118,21 @@ def test_what_rewards_took_goes_with_the_completions_and_not_with_their_length()
     assert expected(more).step_s > 1.0  # twice the completions: their rewards alone
 
 
+def test_a_run_with_another_fast_path_is_no_measure() -> None:
+    ran("mine", 0.8, "run.fast=off")
+    assert expected("run.fast=off").step_s == pytest.approx(0.8)
+    assert expected().kind == "preset"
+    assert expected("optim.per_device_train_batch_size=512").source.values.get("run") is None
+
+
+def test_neither_is_one_of_a_version_without_it() -> None:
+    older = ran("mine", 0.8)
+    written = json.loads(older.spec.read_text(encoding="utf-8"))
+    del written["run"]["fast"]
+    older.spec.write_text(json.dumps(written), encoding="utf-8")
+    assert expected().kind == "preset"
+
+
 def test_a_run_that_has_hardly_begun_or_cannot_be_read_is_passed_over() -> None:
     begun = ran("begun", 0.8)
     begun.events.write_text('{"t":1,"attempt":1,"kind":"step","step":1,"seconds":9}\n')

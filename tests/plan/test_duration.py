@@ -42,6 +42,14 @@ def test_more_completions_longer_ones_and_a_reference_take_longer() -> None:
     assert seconds("tiny", "model.gradient_checkpointing=true") > base
 
 
+def test_prompts_that_are_computed_once_take_less() -> None:
+    long = "data.max_prompt_length=512"
+    assert seconds("tiny", long) < 0.3 * seconds("tiny", long, "run.fast=off")
+    assert seconds("tiny", long, "grpo.beta=0.1") < 0.3 * seconds("tiny", long, "grpo.beta=0.1", "run.fast=off")
+    alone = ("optim.per_device_train_batch_size=1", "generation.steps_per_generation=256")  # nothing to share there
+    assert seconds("tiny", long, *alone) > 0.8 * seconds("tiny", long, *alone, "run.fast=off")
+
+
 def test_a_phase_shared_by_several_updates_is_counted_once() -> None:
     small = "optim.per_device_train_batch_size=64"
     shared = seconds("tiny", small, "generation.steps_per_generation=4")
