@@ -47,8 +47,8 @@ def ran(name: str, seconds: float, *changes: str, **env: Any) -> RunDir:
 
 def test_the_presets_own_figure_counts_on_such_a_machine() -> None:
     found = expected()
-    assert (found.kind, found.step_s, found.steps) == ("preset", 0.41, 150)
-    assert words("en").said(found.source) == "measured: preset tiny on 2 CPU cores, 2026-11-20"
+    assert (found.kind, found.step_s, found.steps) == ("preset", 0.18, 150)
+    assert words("en").said(found.source) == "measured: preset tiny on 2 CPU cores, 2026-11-30"
 
 
 def test_on_another_machine_it_is_counted_from_that_ones_speed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,14 @@ def test_a_cause_brings_its_sentence_and_without_it_there_is_none(case: Case) ->
     assert (case.signal, case.key) not in found(case.without())
 
 
+def test_a_step_in_which_no_row_was_computed_has_no_entropy_and_not_one_of_0() -> None:
+    entropy = [None if step % 2 or step > 60 else 0.5 for step in range(80)]
+    m = run({"train/entropy": entropy, "train/reward": 1.0})
+    said = found(m)["entropy", "kept"]
+    assert said.level == "green"
+    assert (said.values["first"], said.values["now"]) == (0.5, 0.5)
+
+
 def test_every_sentence_has_a_case() -> None:
     keys = {tuple(key.split(".")[2:]) for key in words("en").keys() if key.startswith("report.finding.")}  # noqa: SIM118
     assert keys == {(case.signal, case.key) for case in CASES}
