@@ -66,6 +66,16 @@ def test_the_plan_says_how_long_it_takes_and_which_kind_of_number_that_is(monkey
     assert "a step, " in views.answer(actions.check(Form("preset", "tiny")), EN)["plan"]
 
 
+def test_the_plan_says_what_the_fast_path_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu(monkeypatch, None)
+    assert "Fast path: each prompt is computed once instead of 8 times" in views.plan(checked("tiny"), EN)
+    assert "Fast path: run.fast is off" in views.plan(checked("tiny", "run.fast=off"), EN)
+
+
+def checked(preset: str, *changes: str) -> actions.Checked:
+    return actions.check(Form("preset", preset, changes=changes))
+
+
 @pytest.mark.parametrize("language", languages())
 def test_a_run_that_does_not_fit_is_offered_what_makes_it_fit(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     on_gpu(monkeypatch, 8.0)
