@@ -66,7 +66,7 @@ def test_those_to_begin_with_come_first_and_each_has_its_reasons() -> None:
     found = cards.cards()
     runs = [each.info.name for each in found if each.fit == "fits"]
     assert not runs or runs[:2] == ["tiny", "smollm2"]
-    assert "about a minute on two cores" in cards.reasons("tiny")
+    assert "half a minute on two cores" in cards.reasons("tiny")
     for each in found:
         assert "max_steps" in cards.reasons(each.info.name) or "num_train_epochs" in cards.reasons(each.info.name)
     with pytest.raises(SpecError):
