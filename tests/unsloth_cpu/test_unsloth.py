@@ -337,6 +337,22 @@ def test_advantages_that_trl_lacks_reach_unsloths_loss(steps: dict[str, Any]) ->
     assert any(given)
 
 
+def test_groups_without_an_advantage_are_left_out_with_the_same_gradient(steps: dict[str, Any]) -> None:
+    dead = dict(steps["dead"])
+    assert dead.pop("none") == 0.0
+    for loss, (ours, theirs, cosine) in dead.items():
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-7), loss
+        assert theirs[1] > 0, loss
+        assert cosine == pytest.approx(1, abs=1e-5), loss
+
+
+def test_unsloth_finds_whole_groups_in_every_micro_batch(steps: dict[str, Any]) -> None:
+    """TRL's shuffle leaves it none; whether it then shares is up to its own check and its kernels."""
+    asked, found = steps["grouped"]["auto"]
+    assert asked == found > 0
+    assert steps["grouped"]["off"][1] < steps["grouped"]["off"][0]
+
+
 def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:
     norms, several = steps["run"]
     assert len(norms) == 2

@@ -16,11 +16,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.engine.unsloth_engine import PATCHED
-from trainer.fast import cache, check, rows
+from trainer.fast import cache, check, rows, unsloths
 from trainer.fast.logps import Asked, Rows, compute
 from trainer.fast.prefixes import NotShared, Prefixes
 from trainer.fast.saying import OFF, Why
+from trainer.fast.unsloths import is_unsloths
 from trainer.text import Message
 
 Choice = Literal["auto", "off"]
@@ -74,6 +74,8 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
     def compute_loss(self, model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any) -> Any:
         if self.fast.shared and self.fast.skipped:
             return super().compute_loss(model, inputs, *args, **kwargs)
+        if is_unsloths(self):
+            return self._unsloths_loss(super().compute_loss, model, inputs, *args, **kwargs)
         self._live = rows.alive(inputs, advantages_decide=self.fast.skipped is None)
         self._old = inputs.get("old_per_token_logps")
         try:
@@ -86,6 +88,17 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             if not self._metrics[mode]["entropy"]:
                 del self._metrics[mode]["entropy"]
         return loss
+
+    def _unsloths_loss(
+        self, theirs: Callable[..., Any], model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any
+    ) -> Any:
+        if inputs["advantages"].dim() > 1:  # of process supervision: they were moved with the padding of all rows
+            return theirs(model, inputs, *args, **kwargs)
+        live, count = unsloths.live_groups(inputs), len(inputs["advantages"])
+        if not live:
+            return unsloths.nothing(self.model)
+        some = inputs if len(live) == count else unsloths.without(inputs, live, self.loss_type)
+        return theirs(model, some, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """(B, T) log-probabilities and entropies of policy, old policy and reference."""
@@ -267,15 +280,17 @@ class _Theirs(NamedTuple):
 def why_not(trainer: Any) -> Why:
     """What applies to this trainer, as far as it can be seen without trying."""
     shared, skipped, ordered = _why_not_shared(trainer), None, None
-    if is_unsloths(trainer):
-        skipped = "unsloth"
-    elif trainer.beta:
+    # Where Unsloth's trainer does not know the entropy terms at all, there are none.
+    entropy = getattr(trainer, "_entropy_bonus_enabled", False) or getattr(trainer, "top_entropy_quantile", 1.0) < 1.0
+    if trainer.beta:
         skipped = "beta"  # every token is held to the reference, those of dead groups too
-    elif trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+    elif entropy:
         skipped = "entropy"
-    elif trainer.aux_loss_enabled:
+    elif getattr(trainer, "aux_loss_enabled", False):
         skipped = "router"
-    if trainer.loss_type == "bnpo" or trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+    elif is_unsloths(trainer) and trainer.loss_type == "bnpo":
+        skipped = "unsloth"  # divides by the tokens of whichever rows it is given
+    if trainer.loss_type == "bnpo" or entropy:
         ordered = "micro_batches"  # each is weighed by itself: which rows are in it changes the gradient
     return Why(shared, ordered, skipped)
 
@@ -299,11 +314,6 @@ def _why_not_shared(trainer: Any) -> str | None:
     if "logits_to_keep" not in trainer.model_kwarg_keys or cache.windows(model.config) is None:
         return "layers"
     return None
-
-
-def is_unsloths(trainer: Any) -> bool:
-    """Has Unsloth put its own loss in place of TRL's?"""
-    return any(cls.__name__ == PATCHED for cls in type(trainer).__mro__)
 
 
 def _few(some: Rows, live: list[int]) -> list[int]:
