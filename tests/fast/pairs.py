@@ -85,8 +85,9 @@ def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
     return [0.0 if prompt[0] in "ac" else len(text) % 5 / 3 for prompt, text in zip(prompts, completions, strict=True)]
 
 
-def make(base: type, kind: str, folder: Path, *, lora: bool = False, fast: dict[str, Any] | None = None, **config: Any):
-    made = model(kind)
+def make(base: type, kind: Any, folder: Path, *, lora: bool = False, fast: dict[str, Any] | None = None, **config: Any):
+    """kind: a name for `model`, or a model."""
+    made = model(kind) if isinstance(kind, str) else kind
     if config.get("beta") and not lora:  # TRL loads the reference by name
         made.save_pretrained(folder / kind)
         made = type(made).from_pretrained(folder / kind)

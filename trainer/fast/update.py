@@ -24,7 +24,7 @@ from trainer.fast.unsloths import is_unsloths
 from trainer.text import Message
 
 Choice = Literal["auto", "off"]
-CALL = {"cpu": 32, "cuda": 512}
+CALL = {"cpu": 64, "cuda": 512}
 """What a call of the model costs beside its tokens, in tokens: layers are launched one by one, and a GPU is idle
 meanwhile. Measured on a CPU (docs/fast.md); for a GPU reckoned from 12 ms a call and 0.02 ms a token."""
 FEW = 4  # rows that the check before the first use compares
