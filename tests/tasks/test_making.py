@@ -66,10 +66,12 @@ def test_it_is_ended_when_it_is_stopped_or_nobody_asks_any_more(monkeypatch: pyt
     assert first is not None
     making.stop("another.jsonl")
     assert making._underway
+    (former,) = making._underway.values()
     making.stop(first.values["file"])
-    until(lambda: not making._underway)
+    again = asked(3000, 0.5)  # while it is being ended
+    assert again is not None and again.key == making.NOT_YET
+    assert former is not next(iter(making._underway.values()))
     monkeypatch.setattr(making, "UNASKED_S", 0.3)
-    assert asked(3000) is not None
     until(lambda: not making._underway)
     assert left_over() == []
 

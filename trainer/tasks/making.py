@@ -96,17 +96,21 @@ def waiting(patience_s: float | None = None, tell: Tell = _nobody) -> Iterator[N
 def made(request: Mapping[str, Any], target: Path) -> Problem | None:
     """The file is there, whole; or why it is not, or not yet."""
     how = _waiting.get() or _Waiting()
-    with _lock:
-        if target.is_file():
-            return None
-        found = _underway.get(target)
-        if found is None:
-            found = _Making(request, target)
-            if how.is_over:
-                return found.not_yet()
-            _underway[target] = found
-            found.thread.start()
-    return found.waited(how)
+    while True:
+        with _lock:
+            if target.is_file():
+                return None
+            found = _underway.get(target)
+            if found is None:
+                found = _Making(request, target)
+                if how.is_over:
+                    return found.not_yet()
+                _underway[target] = found
+                found.thread.start()
+        problem = found.waited(how)
+        if problem is not None:
+            return problem
+        # It is there; or it was being ended when it was asked for: once more.
 
 
 def stop(file: str) -> None:
@@ -157,7 +161,7 @@ class _Making:
         name = f"{PREFIX}:{self._request['task']}"
         try:
             self._trouble = self._made(name)
-        except OSError as error:
+        except Exception as error:  # whatever it is, who waits is told
             self._trouble = Problem("tasks.failed", KEY, name=name, said=str(error))
         finally:
             with suppress(OSError):
@@ -167,6 +171,7 @@ class _Making:
             self._ended.set()
 
     def _made(self, name: str) -> Problem | None:
+        """Why it could not be made."""
         self._target.parent.mkdir(parents=True, exist_ok=True)
         process = start()
         said, err = self._watched(process)
@@ -177,7 +182,7 @@ class _Making:
         if "refused" in found:
             return Problem("tasks.refused", PARAMS, name=name, short=self._request["task"], said=found["refused"])
         if self._is_unwanted:
-            return Problem("tasks.stopped", KEY, name=name)
+            return None
         if self._is_stuck():
             return Problem("tasks.slow", KEY, name=name, seconds=MOST_S)
         last = (err.strip().splitlines() or [f"exit code {process.returncode}"])[-1][:300]
@@ -223,6 +228,7 @@ def start() -> subprocess.Popen[str]:
         env=environment,
         text=True,
         encoding="utf-8",
+        errors="replace",
     )
 
 
