@@ -29,11 +29,12 @@ let isBroken = false; // the last question had no answer
 function ask(event, more = {}) {
     clearTimeout(typing);
     typing = null;
+    if (event === "check") clearTimeout(making);
     turn += 1;
     if (event === "check") serial += 1;
     const changes = [...state.changes].map(([key, text]) => `${key}=${text}`);
     const base = Object.values(state.base)[0] ? state.base : undefined;
-    const sent = { base, recipes: state.recipes, changes, name: state.name, serial, turn, have: still ? still.language : "", ...more };
+    const sent = { base, recipes: state.recipes, changes, name: state.name, serial, turn, have: still ? still.language : "", making: answer?.making?.file, ...more };
     props.value = base ? JSON.stringify(sent) : "";
     save();
     clearTimeout(silence);
@@ -128,6 +129,7 @@ function show() {
     showRecipes();
     showValues();
     showErrors();
+    showMaking();
     showNotice();
     for (const radio of root.querySelectorAll('[name="t-preset"]')) radio.checked = radio.value === state.base.preset;
     // The figures of the card are those of the preset as it is.
@@ -355,7 +357,7 @@ function lookAgain() {
     const parts = Object.entries(answer.values).filter(([key]) => key.startsWith("data.") || key === "model.name");
     const now = JSON.stringify([still.language, state.base, parts]);
     // While other settings are wrong the rows cannot be read: what is shown is of the settings before.
-    markFormer(!answer.built && now !== rowsShown);
+    markFormer(!answer.built && !answer.making && now !== rowsShown);
     if (now === rowsShown || !answer.built) return;
     rowsShown = now;
     busy("looked", "[data-ask]");

@@ -175,3 +175,21 @@ function attempt() {
     busy("tried", "[data-try]");
     ask("attempt", { typed: root.querySelector("[data-typed]").value });
 }
+
+// ---- the rows of a task, while they are made
+
+const MAKING_MS = 1000; // between two questions how far they are
+let making = null;
+
+// What was there stays: its button may be under a finger.
+function showMaking() {
+    clearTimeout(making);
+    const shown = slot("looked").querySelector(".t-making");
+    if (!answer.making) return shown && fillSlot("looked", "");
+    rowsShown = "";
+    fillSlot("looked", answer.making.html);
+    const { text, done, size } = answer.making;
+    root.querySelector(".t-making p").textContent = text;
+    Object.assign(root.querySelector(".t-making progress"), { max: size, value: done });
+    making = setTimeout(() => typing === null && ask("check"), MAKING_MS);
+}

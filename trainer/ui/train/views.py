@@ -13,6 +13,7 @@ from trainer.plan import MemoryPart, RunPlan, card
 from trainer.plan.duration import Duration
 from trainer.preflight import machine
 from trainer.presets import explain
+from trainer.tasks.making import Progress
 from trainer.text import Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
@@ -77,7 +78,9 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "shape": _shape(components),
         "built": checked.is_built,
         "errors": [{"where": one.where, "html": html}
-                   for one, html in zip(checked.problems, _errors(checked, ways, say), strict=True)],
+                   for one, html in zip(checked.problems, _errors(checked, ways, say), strict=True)
+                   if one != checked.making],
+        "making": _making(checked, ways, say),
         "verdict": readiness(checked, ways, say),
         "ways": [[_sent(way) for way in of_one] for of_one in ways],
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
@@ -146,9 +149,23 @@ def readiness(checked: Checked, ways: list[list[Way]], say: Words) -> str:
     if not count:
         ready = elements.notice(say("train.ready" if checked.is_settled else "train.checking", name=checked.next_name))
         return ready + _but(checked, say)
+    if checked.making is not None and count == 1:
+        return elements.notice(say("train.wait_rows"))
     htmls = _errors(checked, ways, say)
     places = [one.said(say).where for one in checked.problems]
     return _problems(_counted(count, checked.held_back, say), places, htmls, _instead(checked, say))
+
+
+def _making(checked: Checked, ways: list[list[Way]], say: Words) -> dict[str, Any] | None:
+    """How far the rows of the task are. html: stays the same until they are there, with its button under a finger."""
+    if checked.making is None:
+        return None
+    place, progress = checked.problems.index(checked.making), Progress.of(checked.making)
+    label = escape(say("train.making"))
+    stop = f'<button type="button" class="t-fix" data-fix="{place}.0">{escape(say("train.stop_making"))}</button>'
+    bar = f'<p>&nbsp;</p><progress aria-label="{label}"></progress>{stop if ways[place] else ""}'
+    told = {"text": say.said(progress.message()), "done": progress.done, "size": progress.size}
+    return {"html": f'<div class="t-making">{bar}</div>', "file": checked.making.values["file"], **told}
 
 
 def _but(checked: Checked, say: Words) -> str:
@@ -232,7 +249,7 @@ def plan(checked: Checked, say: Words) -> str:
     """The numbers of a plan, its memory as a bar, what would make it fit, and the whole card folded."""
     made = checked.plan
     if made is None:
-        return element("p", say("train.no_plan"), "g-empty")
+        return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
     pieces = [element("p", _numbers(made, say), "g-lead")]
     if made.rows is None:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
