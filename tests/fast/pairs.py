@@ -64,6 +64,7 @@ class Fixed(GRPOTrainer):  # type: ignore[misc]  # Any: TRL is not read by mypy
 
     rollouts = 0
     read = 0
+    tokens = VOCABULARY
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         self.rollouts += 1
@@ -71,7 +72,7 @@ class Fixed(GRPOTrainer):  # type: ignore[misc]  # Any: TRL is not read by mypy
         found = []
         for _ in prompt_ids:
             length = int(torch.randint(2, self.max_completion_length + 1, (1,), generator=random))
-            written = torch.randint(3, VOCABULARY, (length,), generator=random).tolist()
+            written = torch.randint(3, self.tokens, (length,), generator=random).tolist()
             found.append(written + ([EOS] if length < self.max_completion_length else []))
         return found, None
 
