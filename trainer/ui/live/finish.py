@@ -57,7 +57,9 @@ def card(seen: Seen, asked: Sequence[Asked], say: Words) -> str:
         for one, answer in best
     )
     answers = f"<div>{element('h3', say('live.finish.best'))}<ul>{shown}</ul></div>" if shown else ""
-    told = f"<div>{element('p', figure, 'g-figure')}{element('p', what)}</div>"
+    warm = "" if seen.spec is None or seen.spec.model.warm_start is None else say("live.finish.warm")
+    note = element("p", warm, "g-effect") if warm and seen.state.evals else ""
+    told = f"<div>{element('p', figure, 'g-figure')}{element('p', what)}{note}</div>"
     return f'<div class="g-card g-finish{kind}">{told}{answers}</div>'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trainer import presets
@@ -234,6 +235,9 @@ def plan(checked: Checked, say: Words) -> str:
     if made is None:
         return element("p", say("train.no_plan"), "g-empty")
     pieces = [element("p", _numbers(made, say), "g-lead")]
+    warm = checked.spec.model.warm_start if checked.spec is not None else None
+    if warm is not None:
+        pieces.append(element("p", say("train.warm_start", steps=warm.steps, path=Path(warm.path).name)))
     if made.rows is None:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
     if made.optimizer_steps is None:
