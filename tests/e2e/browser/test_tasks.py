@@ -31,6 +31,13 @@ def test_a_task_is_one_choice_and_rows_of_ones_own_take_its_place(site: Site, ne
     expect(page.locator('[data-undo="data.eval_fraction"]')).to_be_hidden()  # it goes with the task
     expect(start_button(page)).to_be_enabled()
 
+    # The model that has read nothing is changed in one click, and the task stays.
+    page.locator('[data-instead="smollm2"]').click()
+    expect(command).to_have_text("python app.py --headless --preset smollm2 --set data.task=reasoning_gym:chain_sum")
+    expect(page.locator("[data-instead]")).to_have_count(0)
+    page.locator('[name="t-preset"][value="tiny"]').evaluate("radio => radio.click()")
+    expect(command).to_have_text("python app.py --headless --preset tiny --set data.task=reasoning_gym:chain_sum")
+
     page.locator("[data-drop]").evaluate(DROP, base64.b64encode(SHEET.encode()).decode())
     expect(looked).to_contain_text("sums.csv", timeout=60_000)
     expect(task).to_have_value("")

@@ -56,7 +56,7 @@ root.addEventListener("click", (event) => {
     }
     const button = event.target.closest("button");
     if (!button || !root.contains(button)) return;
-    const { fix, fits, undo, out, remove, instead, how } = button.dataset;
+    const { fix, fits, undo, out, remove, instead, keep, how } = button.dataset;
     if (how) {
         isStarting = true;
         showStart();
@@ -65,7 +65,9 @@ root.addEventListener("click", (event) => {
     else if (fits) apply(answer.fits[Number(fits)]);
     else if (undo) apply({ changes: [], undo: [undo] });
     else if (instead) {
+        const kept = keep ? [...state.changes].filter(([key]) => key.startsWith(keep)) : [];
         choose(instead);
+        for (const [key, text] of kept) put(key, text);
         ask("check");
     } else if (out) leaveOut(out);
     else if (remove) whenAnswered(() => setComponents(answer.components.filter((_, place) => place !== Number(remove))));

@@ -68,13 +68,18 @@ def proposed_preset(form: Form, path: str) -> str | None:
     """
     if not knows_nothing(_model(form, forms.source(form).raw)):
         return None
-    fits = [card.info.name for card in cards.cards() if card.fit == "fits"]
-    name = next((each for each in PROPOSED if each in fits), None)
+    name = teachable()
     if name is None or not is_small(str(presets.load(name).model.name)):
         return name
     # The smallest one has read English, and writes other Latin letters.
     texts = "".join(str(value) for row in guess.table(str(in_full(path))).records[:200] for value in row.values())
     return name if 10 * len(_NOT_LATIN.findall(texts)) < len(texts) else None
+
+
+def teachable() -> str | None:
+    """The preset of PROPOSED with the largest model that fits this machine."""
+    fits = [card.info.name for card in cards.cards() if card.fit == "fits"]
+    return next((each for each in PROPOSED if each in fits), None)
 
 
 def chosen(form: Form, path: str, asked: Mapping[str, str] | None = None) -> Found:

@@ -18,7 +18,7 @@ from trainer.text import Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, fields, fixes, labels, page, recipes, toml
+from trainer.ui.train import cards, fields, fixes, labels, own, page, recipes, toml
 from trainer.ui.train import components as rewards
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
@@ -48,9 +48,10 @@ def still(say: Words) -> dict[str, Any]:
     }
 
 
-# Words the script puts in by itself.
 # Warnings that stand above Start as well: the run would not come to what was meant.
-GRAVE = ("presets.advice.task_of_random_weights", "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+UNTEACHABLE = "presets.advice.task_of_random_weights"
+GRAVE = (UNTEACHABLE, "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+# Words the script puts in by itself.
 _SCRIPT_WORDS = (
     "see", "with_own",
     "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo",
@@ -161,7 +162,20 @@ def _but(checked: Checked, say: Words) -> str:
     if not told:
         return ""
     shown = "".join(element("p", say.said(one)) for one in told)
-    return f'<div class="g-wrong">{shown}</div>' + (_instead(checked, say, True) if too_long is not None else "")
+    other = _other_model(say) if any(one.key == UNTEACHABLE for one in told) else ""
+    return f'<div class="g-wrong">{shown}{other}</div>' + (_instead(checked, say, True) if too_long else "")
+
+
+def _other_model(say: Words) -> str:
+    """A preset whose model can do the chosen task; the task stays, everything else is the preset's."""
+    name = own.teachable()
+    info = next((info for info in presets.list_presets() if info.name == name), None)
+    if info is None:
+        return ""
+    label = escape(say("train.other_model", model=info.model.rpartition("/")[2], preset=info.name))
+    return (
+        f'<p><button type="button" class="t-fix" data-instead="{info.name}" data-keep="data.task">{label}</button></p>'
+    )
 
 
 def _instead(checked: Checked, say: Words, too_long: bool = False) -> str:
