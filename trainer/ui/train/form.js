@@ -168,6 +168,8 @@ function showValues() {
         if (control !== document.activeElement && typing === null) {
             if (control.type === "checkbox") control.checked = value === "true";
             else if (control.value !== value) control.value = value;
+            // Of a long path the end tells which file it is.
+            if (control.dataset.key === "data.path") control.scrollLeft = control.scrollWidth;
         }
         showChanged(control, value);
     }
