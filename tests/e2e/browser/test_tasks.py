@@ -46,3 +46,9 @@ def test_a_task_is_one_choice_and_rows_of_ones_own_take_its_place(site: Site, ne
     task.select_option("reasoning_gym:chain_sum")
     expect(looked).to_contain_text("Made here by a generator", timeout=60_000)
     expect(command).not_to_contain_text("sums.csv")
+
+    name = page.locator("[data-name]")
+    name.fill("../my sums")
+    page.locator("[data-rename]").first.click()
+    expect(name).to_have_value("my-sums-1")
+    expect(start_button(page)).to_be_enabled()

@@ -56,14 +56,17 @@ root.addEventListener("click", (event) => {
     }
     const button = event.target.closest("button");
     if (!button || !root.contains(button)) return;
-    const { fix, fits, undo, out, remove, instead, keep, how } = button.dataset;
+    const { fix, fits, undo, out, remove, instead, keep, rename, how } = button.dataset;
     if (how) {
         isStarting = true;
         showStart();
         ask("start", { how });
     } else if (fix) apply(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
     else if (fits) apply(answer.fits[Number(fits)]);
-    else if (undo) apply({ changes: [], undo: [undo] });
+    else if (rename) {
+        state.name = rename;
+        ask("check");
+    } else if (undo) apply({ changes: [], undo: [undo] });
     else if (instead) {
         const kept = keep ? [...state.changes].filter(([key]) => key.startsWith(keep)) : [];
         choose(instead);

@@ -51,6 +51,7 @@ def still(say: Words) -> dict[str, Any]:
 # Warnings that stand above Start as well: the run would not come to what was meant.
 UNTEACHABLE = "presets.advice.task_of_random_weights"
 GRAVE = (UNTEACHABLE, "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+NAMES = ("page.name_rule", "page.name_taken")  # problems of the run's name
 # Words the script puts in by itself.
 _SCRIPT_WORDS = (
     "see", "with_own",
@@ -211,9 +212,21 @@ def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
     before = fields.values(checked.base) if checked.base else {}
     found = [_as_typed(problem, checked).said(say) for problem in checked.problems]
     return [
-        _error(one.what, one.fix, _buttons(one, place, ways[place], before, say), say)
+        _error(
+            one.what,
+            one.fix,
+            _renames(checked.problems[place], say) + _buttons(one, place, ways[place], before, say),
+            say,
+        )
         for place, one in enumerate(found)
     ]
+
+
+def _renames(problem: Problem, say: Words) -> str:
+    """A name that is free, where the one that was typed cannot be taken."""
+    name = str(problem.values.get("instead", "")) if problem.key in NAMES else ""
+    label = escape(say("train.use", value=name))
+    return f'<button type="button" class="t-fix" data-rename="{escape(name)}">{label}</button>' if name else ""
 
 
 def _error(what: str, fix: str, buttons: str, say: Words) -> str:

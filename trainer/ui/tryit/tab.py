@@ -154,7 +154,7 @@ class TryItTab(Tab):
         warm = seen.spec is not None and seen.spec.model.warm_start is not None
         missing = exporting.missing_tools()
         reasons = [] if lora else [say("tryit.export.no_adapter")]
-        reasons += [say("tryit.export.no_tool", what=str(problem.said(say))) for problem in missing[:1]]
+        reasons += [views.no_gguf(problem, say) for problem in missing[:1]]
         heading = elements.element("h2", say("tryit.question"))
         loaded = process.step if process.at_work else None
         return {
