@@ -23,6 +23,10 @@ from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import words
 from trainer.tryit import reading
 from trainer.ui import actions
+from trainer.ui.known_runs import KnownRuns
+from trainer.ui.live import actions as live_actions
+from trainer.ui.live import buttons
+from trainer.ui.live.buttons import Action
 from trainer.ui.live.tab import LiveTab
 from trainer.ui.runs import panel
 from trainer.ui.runs.panel import Wish
@@ -121,11 +125,20 @@ def test_training_further_and_runs_ask_the_same_and_change_nothing_before(busy: 
     assert halted.read_spec().optim.max_steps == 7 and launch.queue.waiting(outputs_dir()) == [halted]
 
 
-def test_a_run_that_waits_is_started_at_once_by_who_asks_for_it(busy: RunDir, halted: RunDir) -> None:
-    never_begun = launch.create("tiny", halted.read_spec(), launch.plan_here(halted.read_spec(), 1024), "next")
-    launch.queue.add(never_begun)
-    handle = actions.resume("next")
-    assert handle is not None and launch.may_be_beside(never_begun)
+def test_a_run_that_waits_leaves_the_queue_on_live_and_can_only_then_be_started(busy: RunDir, halted: RunDir) -> None:
+    launch.queue.add(halted)
+
+    def can() -> dict[str, Action]:
+        with KnownRuns().look(halted.name) as seen:
+            return buttons.actions(seen, words("en"), time.time())
+
+    assert not can()["resume"].on and (can()["stop"].on, can()["stop"].label) == (True, "live.unqueue")
+    assert not can()["pause"].on and not can()["save"].on
+    said = live_actions.stop(halted.name, words("en"))
+    assert "does not wait any more" in said and launch.queue.waiting(outputs_dir()) == []
+    assert can()["resume"].on and can()["stop"].label == "live.stop" and halted.newest_attempt() == 0
+    with pytest.raises(actions.Beside):
+        actions.resume(halted.name)
 
 
 def test_without_another_run_a_resume_asks_nothing(halted: RunDir) -> None:
