@@ -160,6 +160,11 @@ def whole(m: Material) -> Material:
     assert m.spec is not None
     spec = m.spec.model_copy(update={"lora": m.spec.lora.model_copy(update={"enabled": False})})
     object.__setattr__(m, "spec", spec)
+    return placed(m)
+
+
+def placed(m: Material) -> Material:
+    """The same run, with a folder in which its checkpoints lie."""
     object.__setattr__(m, "rundir", RunDir(Path("made")))
     return m
 

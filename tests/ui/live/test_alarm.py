@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import ALIKE, flat, gamed, lost, same, up
+from tests.report.cases import ALIKE, flat, gamed, lost, placed, same, up, whole
 from trainer.report.material import Material
 from trainer.report.rules import diagnose
 from trainer.report.rules.evidence import commonest, not_right
@@ -60,6 +60,17 @@ def test_what_goes_wrong_is_named_with_its_texts_and_a_button(
     assert said in alarm.box(found, EN)
     signal = html.split('data-signal="')[1].split('"')[0]
     assert given(found, signal, advice) is not None
+
+
+def test_a_run_of_adapters_begins_anew_and_it_is_said_why() -> None:
+    m = placed(lost(same_text_frac=ALIKE))
+    html = alarm.box(Diagnosis("made", "finished", 80, diagnose(m)), EN)
+    first = html.split("<details>")[0]
+    assert 'data-advice="restart_adapter"' in first and "holds only an adapter" in first
+    assert "--to merged --checkpoint" in html and "lower_rate" not in html
+    whole(m)
+    html = alarm.box(Diagnosis("made", "finished", 80, diagnose(m)), EN)
+    assert 'data-advice="restart"' in html and 'data-advice="lower_rate"' in html and "adapter" not in html
 
 
 def test_what_goes_well_has_no_box() -> None:
