@@ -173,6 +173,9 @@ function showValues() {
         }
         showChanged(control, value);
     }
+    const hub = root.querySelector("[data-own-hub]");
+    hub.hidden = !hubPath() || state.own?.path === hubPath();
+    hub.disabled = ownAsked;
     showWeights();
     for (const group of root.querySelectorAll("[data-group]"))
         group.classList.toggle("t-is-out", !answer.values[group.dataset.group]);

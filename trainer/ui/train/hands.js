@@ -85,6 +85,10 @@ root.addEventListener("click", (event) => {
     else if ("codeLook" in button.dataset) lookAtCode(root.querySelector("[data-code-path]").value.trim());
     else if ("addOwn" in button.dataset) whenAnswered(() => addComponent(button.dataset.addOwn));
     else if ("ownBack" in button.dataset) ownBack();
+    else if ("ownHub" in button.dataset) {
+        button.disabled = true;
+        whenAnswered(() => ownRows(hubPath()));
+    }
     else if ("ask" in button.dataset) {
         busy("looked", "[data-ask]");
         ask("look", { ask: button.dataset.ask });
@@ -133,7 +137,7 @@ function mapped(ours, theirs) {
 }
 
 function apply(way) {
-    if (state.own && way.undo.includes("data.path")) return ownBack();
+    if (state.own && way.undo.some((key) => key === "data.path" || key === "data.name")) return ownBack();
     for (const key of way.undo) state.changes.delete(key);
     for (const change of way.changes) put(...split(change));
     document.activeElement?.blur();
