@@ -123,7 +123,9 @@ def test_the_first_key_on_every_tab_offers_start_and_enter_goes_there(site: Site
         assert page.evaluate("document.activeElement.closest('[data-part=start]') !== null"), tab
 
 
-def test_on_a_phone_live_shows_the_charts_that_matter_and_the_others_when_asked(site: Site, new_page: Any) -> None:
+def test_on_a_phone_live_and_health_show_what_matters_and_the_rest_when_asked(site: Site, new_page: Any) -> None:
+    from playwright.sync_api import expect
+
     page = new_page(site, size=NARROW, lang="en", run="tiny-1", tab="live")
     small = page.locator(".g-board-holder .g-cell")
     small.first.wait_for()
@@ -133,3 +135,10 @@ def test_on_a_phone_live_shows_the_charts_that_matter_and_the_others_when_asked(
     page.get_by_label(words("en")("live.all_charts")).check()
     page.wait_for_function("() => document.documentElement.scrollHeight > 6 * innerHeight")
     assert seen.count() == small.count() > 10
+
+    open_tab(page, words("en")("tab.health"))
+    rows = page.locator(".g-health tbody tr")
+    rows.first.wait_for()
+    assert 0 < rows.locator("visible=true").count() < rows.count()
+    page.get_by_label(words("en")("health.all")).check()
+    expect(page.locator(".g-health tbody tr:visible")).to_have_count(rows.count())
