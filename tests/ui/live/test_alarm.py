@@ -62,15 +62,16 @@ def test_what_goes_wrong_is_named_with_its_texts_and_a_button(
     assert given(found, signal, advice) is not None
 
 
-def test_a_run_of_adapters_begins_anew_and_it_is_said_why() -> None:
-    m = placed(lost(same_text_frac=ALIKE))
-    html = alarm.box(Diagnosis("made", "finished", 80, diagnose(m)), EN)
-    first = html.split("<details>")[0]
-    assert 'data-advice="restart_adapter"' in first and "holds only an adapter" in first
-    assert "--to merged --checkpoint" in html and "lower_rate" not in html
-    whole(m)
-    html = alarm.box(Diagnosis("made", "finished", 80, diagnose(m)), EN)
-    assert 'data-advice="restart"' in html and 'data-advice="lower_rate"' in html and "adapter" not in html
+def test_a_run_goes_on_from_a_good_checkpoint_with_one_click_whether_of_adapters_or_whole_weights() -> None:
+    for m, key in (
+        (placed(lost(same_text_frac=ALIKE)), "lora.start_from"),
+        (whole(lost(same_text_frac=ALIKE)), "model.name"),
+    ):
+        found = Diagnosis("made", "finished", 80, diagnose(m))
+        html = alarm.box(found, EN)
+        assert 'data-advice="restart"' in html.split("<details>")[0] and 'data-advice="lower_rate"' in html
+        way = given(found, "dead_groups", "restart")
+        assert way is not None and f"{key}=made/checkpoints/checkpoint-20" in way.changes
 
 
 def test_what_goes_well_has_no_box() -> None:

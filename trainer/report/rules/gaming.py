@@ -10,7 +10,7 @@ from trainer.report.material import Material
 from trainer.report.rules.evaluation import over_optimised
 from trainer.report.rules.evidence import commonest, not_right
 from trainer.report.rules.groups import MAINLY
-from trainer.report.rules.restart import ANEW, restarts
+from trainer.report.rules.restart import restarts
 from trainer.run.rollouts import SAME_TEXT
 from trainer.spec import Component
 
@@ -99,8 +99,7 @@ def _only_if(place: str, part: Component, right: str, m: Material, before: int |
         return ()
     key = f"{place}.only_if"
     ways = restarts(m, before, key, right) if before is not None else []
-    anew = any(way.key == ANEW for way in ways)  # it makes the same change
-    return (*ways, *(() if anew else (Advice("only_if", key, right, {"right": right}),)))
+    return (*ways, Advice("only_if", key, right, {"right": right}))
 
 
 def _places(parts: Sequence[Component], head: str, factor: float = 1.0) -> Iterator[tuple[str, tuple[str, float]]]:

@@ -13,7 +13,7 @@ from trainer.report.finding import Advice, Finding, Level
 from trainer.report.material import Material
 from trainer.report.rules.evidence import commonest
 from trainer.report.rules.policy import ENTROPY_FELL, ENTROPY_LOW
-from trainer.report.rules.restart import ANEW, good_checkpoint, restarts
+from trainer.report.rules.restart import good_checkpoint, restarts
 from trainer.run.rollouts import FELL, SAME_TEXT
 
 RED = 0.8  # share of groups that teach nothing
@@ -115,12 +115,11 @@ def _same_text(m: Material, start: int) -> float | None:
 def lost_finding(m: Material, lost: Lost, values: dict[str, Any], steps: tuple[int, ...]) -> Finding:
     """Called by its name, with the learning rate and the checkpoint to go back to."""
     rate = m.setting("optim.learning_rate")
+    ways = [Advice("lower_rate", "optim.learning_rate", rate / 2, {"now": rate})] if rate else []
     again = restarts(m, lost.start, "optim.learning_rate", rate / 2) if rate else []
-    anew = any(way.key == ANEW for way in again)
-    lower = [Advice("lower_rate", "optim.learning_rate", rate / 2, {"now": rate})] if rate and not anew else []
-    ways = again + lower
+    ways = again + ways
     step = good_checkpoint(m, lost.start)
-    if step is not None and (anew or not again):
+    if step is not None and not again:
         command = f"python -m trainer export {m.name} --to merged --checkpoint {step}"
         ways.append(Advice("go_back", "--checkpoint", None, {"step": step}, command=command))
     why = "entropy" if lost.key == "collapsed" and (lost.same is None or lost.same < SAME_TEXT) else "same"

@@ -18,21 +18,13 @@ def good_checkpoint(m: Material, before: int) -> int | None:
     return m.best.step if m.best is not None and m.best.step in kept else max(kept)
 
 
-ANEW = "restart_adapter"
-"""Advice that starts from the beginning, and says why it does not start from the checkpoint."""
-
-
 def restarts(m: Material, before: int, setting: str, value: Any) -> list[Advice]:
-    """[] where there is no such checkpoint. One that holds an adapter only is no model to start from: the run begins
-    anew with the change, and it is said how that checkpoint could be started from."""
+    """[] where there is no such checkpoint. Whole weights are a model to start from; an adapter is taken over."""
     step, adapter = good_checkpoint(m, before), m.setting("lora.enabled")
     if step is None or m.rundir is None or adapter is None:
         return []
-    values = {"step": step, "setting": setting, "value": value}
-    if adapter:
-        return [Advice(ANEW, setting, value, values)]
     path = str(m.rundir.checkpoint(step)).removeprefix(f"{PROJECT}{os.sep}")
-    also: list[tuple[str, Any]] = [("model.name", path)]
-    if m.setting("model.warm_start") is not None:  # the checkpoint has it behind it
+    also: list[tuple[str, Any]] = [("lora.start_from" if adapter else "model.name", path)]
+    if not adapter and m.setting("model.warm_start") is not None:  # the checkpoint has it behind it
         also.append(("model.warm_start", ""))
-    return [Advice("restart", setting, value, values, tuple(also))]
+    return [Advice("restart", setting, value, {"step": step, "setting": setting, "value": value}, tuple(also))]
