@@ -310,6 +310,18 @@ def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, ra
     assert _hash(rundir) == _hash(ran.rundir)
 
 
+@pytest.mark.slow
+def test_another_run_takes_its_adapter_over(surroundings: Path, ran: Ran) -> None:
+    from safetensors.torch import load_file
+
+    first = ran.rundir.checkpoint(STEPS)
+    rundir = create(surroundings, "taken", f"lora.start_from={first}", "optim.max_steps=2", "optim.learning_rate=1e-12")
+    wait(rundir, launch.start(rundir, WORKER))
+    before, after = (load_file(place / "adapter_model.safetensors") for place in (first, rundir.checkpoint(2)))
+    assert before.keys() == after.keys() and any(value.abs().max() > 1e-5 for value in before.values())
+    assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before)
+
+
 def _hash(rundir: RunDir) -> str:
     return hashlib.sha256((rundir.checkpoint(STEPS) / "adapter_model.safetensors").read_bytes()).hexdigest()
 

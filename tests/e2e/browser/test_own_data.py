@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import statistics
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,27 @@ def test_a_korean_sheet_from_the_drop_to_a_run(own_site: Site, new_page: Any) ->
     spec = run.read_spec()
     assert spec.data.path == str(run.path / "files" / "\ub0b1\ub9d0.csv")
     assert (run.path / "files" / "\ub0b1\ub9d0.csv").read_bytes() == SHEET
+
+
+def test_a_hub_dataset_is_set_up_by_one_click_and_not_asked_for_before(
+    site: Site, new_page: Any, tmp_path: Path
+) -> None:
+    """`load_dataset` takes a folder as it does a dataset of the Hub: nothing leaves this machine."""
+    from playwright.sync_api import expect
+
+    (tmp_path / "capitals").mkdir()
+    (tmp_path / "capitals" / "train.csv").write_bytes(ENGLISH_SHEET)
+    page = new_page(site, tab="train", lang="en")
+    take, command, own = page.locator("[data-own-hub]"), page.locator('[data-slot="command"]'), page.locator(".t-own")
+    expect(start_button(page)).to_be_enabled()
+    expect(take).to_be_hidden()
+    setting(page, "data.name").fill(str(tmp_path / "capitals"))
+    take.click()
+    expect(own).to_contain_text("10 % of the rows are held out", timeout=60_000)
+    expect(page.locator('[data-column="prompt"]')).to_have_value("Question")
+    expect(command).to_contain_text("--preset smollm2")
+    expect(take).to_be_hidden()
+    expect(start_button(page)).to_be_enabled()
+    page.locator("[data-own-back]").click()
+    expect(command).to_have_text("python app.py --headless --preset tiny")
+    expect(setting(page, "data.name")).to_have_value("")

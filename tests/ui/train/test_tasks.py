@@ -87,6 +87,10 @@ def test_a_model_that_has_read_nothing_is_warned_of() -> None:
     found = actions.check(Form("preset", "tiny", changes=(SUMS[0], "data.task_size=100")))
     assert found.plan is not None
     assert any(said.key == "presets.advice.task_of_random_weights" for said in found.plan.warnings)
+    verdict = views.readiness(found, [], words("en"))
+    assert 'data-instead="smollm2" data-keep="data.task"' in verdict and "Take smollm2-135m for this task" in verdict
+    fit = actions.check(Form("preset", "smollm2", changes=SUMS))
+    assert "data-instead" not in views.readiness(fit, [], words("en"))
 
 
 def test_rows_of_ones_own_take_the_place_of_a_task(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def _name_problems(name: str | None) -> Iterator[Problem]:
     if not rundir.NAME.fullmatch(name):
         yield Problem("page.name_rule", name=name[:80], instead=outputs.next_name(outputs_dir(), name))
     elif os.path.lexists(outputs_dir() / name):
-        yield Problem("page.name_taken", name=name)
+        yield Problem("page.name_taken", name=name, instead=outputs.next_name(outputs_dir(), forms.numberless(name)))
 
 
 def file_problems(raw: dict[str, Any]) -> Iterator[Problem]:

@@ -170,9 +170,14 @@ function showValues() {
         if (control !== document.activeElement && typing === null) {
             if (control.type === "checkbox") control.checked = value === "true";
             else if (control.value !== value) control.value = value;
+            // Of a long path the end tells which file it is.
+            if (control.dataset.key === "data.path") control.scrollLeft = control.scrollWidth;
         }
         showChanged(control, value);
     }
+    const hub = root.querySelector("[data-own-hub]");
+    hub.hidden = !hubPath() || state.own?.path === hubPath();
+    hub.disabled = ownAsked;
     showWeights();
     for (const group of root.querySelectorAll("[data-group]"))
         group.classList.toggle("t-is-out", !answer.values[group.dataset.group]);

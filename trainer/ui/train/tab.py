@@ -137,7 +137,7 @@ class TrainTab(Tab):
     @staticmethod
     def why(language: str, text: str) -> str:
         """The reasons of a preset's values."""
-        return _shown("why", language, text, lambda form, sent, say: cards.reasons(sent.get("why")))
+        return _shown("why", language, text, lambda form, sent, say: cards.reasons(sent.get("why"), say))
 
     @staticmethod
     def attempt(language: str, text: str) -> str:

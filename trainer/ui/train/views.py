@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trainer import presets
@@ -18,7 +19,7 @@ from trainer.text import Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, fields, fixes, labels, page, recipes, toml
+from trainer.ui.train import cards, fields, fixes, labels, own, page, recipes, toml
 from trainer.ui.train import components as rewards
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
@@ -48,9 +49,11 @@ def still(say: Words) -> dict[str, Any]:
     }
 
 
-# Words the script puts in by itself.
 # Warnings that stand above Start as well: the run would not come to what was meant.
-GRAVE = ("presets.advice.task_of_random_weights", "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+UNTEACHABLE = "presets.advice.task_of_random_weights"
+GRAVE = (UNTEACHABLE, "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+NAMES = ("page.name_rule", "page.name_taken")  # problems of the run's name
+# Words the script puts in by itself.
 _SCRIPT_WORDS = (
     "see", "with_own",
     "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo",
@@ -177,7 +180,20 @@ def _but(checked: Checked, say: Words) -> str:
     if not told:
         return ""
     shown = "".join(element("p", say.said(one)) for one in told)
-    return f'<div class="g-wrong">{shown}</div>' + (_instead(checked, say, True) if too_long is not None else "")
+    other = _other_model(say) if any(one.key == UNTEACHABLE for one in told) else ""
+    return f'<div class="g-wrong">{shown}{other}</div>' + (_instead(checked, say, True) if too_long else "")
+
+
+def _other_model(say: Words) -> str:
+    """A preset whose model can do the chosen task; the task stays, everything else is the preset's."""
+    name = own.teachable()
+    info = next((info for info in presets.list_presets() if info.name == name), None)
+    if info is None:
+        return ""
+    label = escape(say("train.other_model", model=info.model.rpartition("/")[2], preset=info.name))
+    return (
+        f'<p><button type="button" class="t-fix" data-instead="{info.name}" data-keep="data.task">{label}</button></p>'
+    )
 
 
 def _instead(checked: Checked, say: Words, too_long: bool = False) -> str:
@@ -213,9 +229,21 @@ def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
     before = fields.values(checked.base) if checked.base else {}
     found = [_as_typed(problem, checked).said(say) for problem in checked.problems]
     return [
-        _error(one.what, one.fix, _buttons(one, place, ways[place], before, say), say)
+        _error(
+            one.what,
+            one.fix,
+            _renames(checked.problems[place], say) + _buttons(one, place, ways[place], before, say),
+            say,
+        )
         for place, one in enumerate(found)
     ]
+
+
+def _renames(problem: Problem, say: Words) -> str:
+    """A name that is free, where the one that was typed cannot be taken."""
+    name = str(problem.values.get("instead", "")) if problem.key in NAMES else ""
+    label = escape(say("train.use", value=name))
+    return f'<button type="button" class="t-fix" data-rename="{escape(name)}">{label}</button>' if name else ""
 
 
 def _error(what: str, fix: str, buttons: str, say: Words) -> str:
@@ -251,6 +279,9 @@ def plan(checked: Checked, say: Words) -> str:
     if made is None:
         return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
     pieces = [element("p", _numbers(made, say), "g-lead")]
+    warm = checked.spec.model.warm_start if checked.spec is not None else None
+    if warm is not None:
+        pieces.append(element("p", say("train.warm_start", steps=warm.steps, path=Path(warm.path).name)))
     if made.rows is None:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
     if made.optimizer_steps is None:
