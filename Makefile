@@ -2,6 +2,7 @@
 # make ui       open the page
 # make test     ruff, mypy, pytest (WORKERS=2 side by side); MARKS="not gpu and not network" adds the slow tests, as CI does
 # make setup    create .venv, or set its packages right; the others do it when it is not done yet
+# make bench    the fast path against plain TRL (20 minutes; QUICK=1: four)
 # make format   let ruff put the sources in order
 # make clean    remove caches; .venv and outputs/ stay
 
@@ -13,7 +14,7 @@ MARKS ?= not slow and not gpu and not network
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env train ui test format clean
+.PHONY: help setup env train ui test bench format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -40,6 +41,9 @@ test: env
 	wait $$layers && exit $$typed
 	@# The tests start hundreds of processes: where this variable is set, each of them would compile the sources anew.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
+
+bench: env
+	$(BIN)/python benchmarks/fast.py $(if $(QUICK),--quick,--out benchmarks/results/fast_cpu2.txt)
 
 format: env
 	$(BIN)/ruff check --fix .

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +16,11 @@ from typing import Any
 import pytest
 
 from tests import warm as warming
-from tests.builders import FAKE_WORKER
+from tests.builders import FAKE_WORKER, began, step
 from trainer import launch
 from trainer.machine import spawn
+from trainer.machine.json_files import write_json
+from trainer.machine.process import Identity
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Component, Data, Model, Reward, RunSpec
 from trainer.text import LANGUAGE_VARIABLE
@@ -127,3 +132,44 @@ def warm(warm_process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of this test are forked from a process that has imported the libraries."""
     monkeypatch.setenv(warming.SOCKET, str(warm_process))
     monkeypatch.setattr(spawn, "subprocess", warming.asking())
+
+
+@pytest.fixture
+def answerer() -> Iterator[subprocess.Popen[bytes]]:
+    """Looks like a process that answers: it ends when it is asked to."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def busy(make_run: Callable[..., RunDir], answerer: subprocess.Popen[bytes]) -> RunDir:
+    """A run of the same preset with somebody at work."""
+    rundir = make_run("busy-1", began(), step(1))
+    identity = Identity.of(answerer.pid)
+    assert identity is not None
+    write_json(rundir.identity, identity.stored() | {"t": time.time(), "attempt": 1})
+    return rundir
+
+
+@pytest.fixture
+def halted(make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """One that can go on; its worker would be one of the tests."""
+    begin = launch.start
+    patched = lambda run, module, *others: begin(run, FAKE_WORKER, *others)  # noqa: E731
+    monkeypatch.setattr("trainer.launch.attempts.start", patched)
+    monkeypatch.setattr("trainer.machine.spawn.detached", _of(FAKE_WORKER))
+    monkeypatch.setenv("FAKE_WORKER", "finish")
+    spec, plan = launch.prepare("tiny", ["optim.max_steps=4"])
+    run = launch.create("tiny", spec, plan)
+    events = [began(), step(1, of=4), {"kind": "run_stopped", "step": 1}]
+    lines = [json.dumps({"t": 100.0 + n, "attempt": 1} | event) for n, event in enumerate(events)]
+    run.events.write_text("".join(f"{line}\n" for line in lines))
+    return run
+
+
+def _of(worker: str) -> Callable[..., Any]:
+    """Starts processes as ever, but nobody who tends the queue."""
+    spawned = spawn.detached
+    return lambda arguments, *others, **more: spawned(arguments, *others, **more) if arguments[0] == worker else None

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.rewards.library.task import task as reward
-from trainer.tasks import catalogue, child, generated, verifier
+from trainer.tasks import catalogue, child, making, verifier
 
 ROWS, OTHERS, SLOW_S, MOST_S, SEED = 40, 8, 0.5, 120.0, 42
 RIGHT, JUNK, CONSTANT = 0.999, 0.5, 0.9
@@ -95,8 +95,8 @@ def _why_not(name: str, one: dict[str, Any], other: dict[str, Any]) -> list[Any]
 
 
 def _look() -> dict[str, dict[str, Any]]:
-    """A process of its own that looks at all, as the one that makes rows (tasks.generated)."""
-    environment = {**os.environ, "PYTHONHASHSEED": generated.HASH_SEED}
+    """A process of its own that looks at all, as the one that makes rows (tasks.making)."""
+    environment = {**os.environ, "PYTHONHASHSEED": making.HASH_SEED}
     asked = [sys.executable, "-m", "tools.checked_tasks", "look"]
     done = subprocess.run(asked, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer.__main__ import main
+from trainer.console import rows_made
 from trainer.tasks import catalogue
 
 
@@ -30,6 +31,15 @@ def test_the_list_needs_no_package(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr(catalogue, "installed_version", lambda: None)
     assert main(["tasks"]) == 0
     assert "chain_sum" in capsys.readouterr().out
+
+
+def test_a_command_that_waits_for_rows_says_how_far_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_made, "SILENT_S", 0.0)
+    assert main(["tasks", "chain_sum"]) == 0
+    told = capsys.readouterr()
+    assert "making the rows of reasoning_gym:chain_sum: 0 of 3" in told.err and "making" not in told.out
 
 
 def test_a_task_is_shown_with_its_parameters_and_a_row_of_the_ones_that_were_typed(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.e2e.conftest import finish, start, steps_seen, wait_for_step, weights_hash
 from tests.records import log_lines
@@ -211,6 +212,16 @@ def test_qlora_on_the_cpu_runs_and_saves_an_adapter(outputs: Path) -> None:
     folder = RunDir(outputs / "qlora").checkpoint(2)
     assert (folder / "adapter_model.safetensors").is_file()
     assert not (folder / "model.safetensors").exists()
+
+    # Another run takes that adapter over: with a rate at which nothing moves it ends with the same one.
+    still = ("optim.max_steps=1", "optim.learning_rate=1e-12", f"lora.start_from={folder}")
+    code, summary, printed = train(outputs, "qlora-on", *still, preset="tiny-qlora")
+    assert (code, summary["status"]) == (0, "finished"), printed
+    assert "training starts with the adapter of checkpoint-2" in printed
+    before, after = (load_file(place / "adapter_model.safetensors") for place in
+                     (folder, RunDir(outputs / "qlora-on").checkpoint(1)))  # fmt: skip
+    moved = [name for name, value in before.items() if "lora_B" in name and value.abs().max() > 1e-5]
+    assert moved and all((after[name] - before[name]).abs().max() < 1e-7 for name in before)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ class Fixed(GRPOTrainer):  # type: ignore[misc]  # Any: TRL is not read by mypy
 
     rollouts = 0
     read = 0
+    tokens = VOCABULARY
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         self.rollouts += 1
@@ -71,7 +72,7 @@ class Fixed(GRPOTrainer):  # type: ignore[misc]  # Any: TRL is not read by mypy
         found = []
         for _ in prompt_ids:
             length = int(torch.randint(2, self.max_completion_length + 1, (1,), generator=random))
-            written = torch.randint(3, VOCABULARY, (length,), generator=random).tolist()
+            written = torch.randint(3, self.tokens, (length,), generator=random).tolist()
             found.append(written + ([EOS] if length < self.max_completion_length else []))
         return found, None
 
@@ -85,8 +86,9 @@ def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
     return [0.0 if prompt[0] in "ac" else len(text) % 5 / 3 for prompt, text in zip(prompts, completions, strict=True)]
 
 
-def make(base: type, kind: str, folder: Path, *, lora: bool = False, fast: dict[str, Any] | None = None, **config: Any):
-    made = model(kind)
+def make(base: type, kind: Any, folder: Path, *, lora: bool = False, fast: dict[str, Any] | None = None, **config: Any):
+    """kind: a name for `model`, or a model."""
+    made = model(kind) if isinstance(kind, str) else kind
     if config.get("beta") and not lora:  # TRL loads the reference by name
         made.save_pretrained(folder / kind)
         made = type(made).from_pretrained(folder / kind)

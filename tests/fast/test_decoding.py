@@ -110,7 +110,10 @@ def test_samples_have_the_models_distribution() -> None:
     assert chi < cells + 5 * (2 * cells) ** 0.5, f"chi-square {chi:.0f} of {cells} cells"
 
 
-@pytest.mark.parametrize("more", [{"num_beams": 2}, {"return_dict_in_generate": True}, {"guidance_scale": 1.5}])
+@pytest.mark.parametrize(
+    "more",
+    [{"num_beams": 2}, {"return_dict_in_generate": True}, {"guidance_scale": 1.5}, {"cache_implementation": "static"}],
+)
 def test_what_needs_transformers_own_way_is_left_to_it(more: dict[str, Any]) -> None:
     made, told = model("qwen3").eval(), list[Message]()
     with pytest.raises(NotPlain):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.fast.pairs import Fixed, Ours, apart, change, make, weights
+from tests.builders import STEPS, tiny_trainer
+from tests.fast.pairs import Fixed, Ours, apart, change, count_tokens, make, weights
 from trainer.fast import rows, update
 from trainer.text import Message
 
@@ -136,3 +137,20 @@ def test_an_order_that_moves_rows_between_windows_is_not_made() -> None:
         assert before == after
         assert [batch["prompt_ids"].unique().numel() for batch in found[start : start + 2]] == [1, 1]
     assert all(batch["all"] == 3 for batch in found)
+
+
+class Letters(Fixed):
+    tokens = 90
+
+
+def test_advantages_of_steps_have_the_same_gradient(tmp_path: Path) -> None:
+    """Process supervision: an advantage a token. Some rows have none at all."""
+    longer: dict[str, Any] = {"learning_rate": 0.1, "max_completion_length": 12}
+    found = {}
+    for fast in ("off", "auto"):
+        trainer, recorder = tiny_trainer(tmp_path / fast, base=Letters, reward=STEPS, fast=fast, optim="sgd", **longer)
+        count_tokens(trainer)
+        found[fast] = change(trainer), trainer.read, recorder.batches
+    assert any(len(steps) > 1 for _, batch in found["auto"][2] for steps in batch.steps)
+    assert apart(found["auto"][0], found["off"][0]) < 1e-5
+    assert found["auto"][1] < found["off"][1]

@@ -60,7 +60,7 @@ def test_the_advantages_are_those_of_trl_with_separate_functions(
         monkeypatch.setitem(REWARDS, function.__name__, lambda call=function: RewardFunction(call))
     parts = [Component(function=name, weight=weight) for name, weight in WEIGHTS.items()]
     wrapper = ComponentRewardWrapper(Reward(components=parts))
-    ours, recorder = tiny_trainer(tmp_path, base=Spy, wrapper=wrapper, **SETTINGS)
+    ours, recorder = tiny_trainer(tmp_path, base=Spy, wrapper=wrapper, fast="off", **SETTINGS)
     ours.train()
 
     model, tokenizer = tiny_model()

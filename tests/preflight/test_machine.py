@@ -131,19 +131,24 @@ def test_the_vllm_for_cpus_cannot_use_the_gpu(
     assert look(make_spec(model={"engine": "transformers", "device": "cpu"}, trl={"use_vllm": True})) == []
 
 
+BY_TRL: Any = {"model": {"engine": "transformers"}, "trl": {"use_vllm": True}}
+BY_UNSLOTH: Any = {"model": {"engine": "unsloth", "fast_inference": True}}
+
+
+@pytest.mark.parametrize(("key", "by"), [("trl.use_vllm", BY_TRL), ("model.fast_inference", BY_UNSLOTH)])
 @pytest.mark.parametrize(("vllm", "plugin", "said"), [("0.27.1", None, 0), ("0.28.0", None, 1), ("0.30.0", "0.1", 0)])
 def test_vllm_reads_weights_in_4_bit_with_a_plugin_only(
     make_spec: MakeSpec, packages: Packages, look: Look, with_gpu: None, monkeypatch: pytest.MonkeyPatch,
-    vllm: str, plugin: str | None, said: int,
+    vllm: str, plugin: str | None, said: int, key: str, by: Any,
 ) -> None:  # fmt: skip
-    packages(vllm=True)
+    packages(**ALL_UNSLOTH, vllm=True)
     there = {"vllm": vllm, "vllm-bnb-plugin": plugin}
     monkeypatch.setattr(machine, "package_version", there.get)
-    trl = {"use_vllm": True}
-    found = look(make_spec(model={"engine": "transformers", "load_in_4bit": True}, trl=trl))
+    found = look(make_spec(**by | {"model": by["model"] | {"load_in_4bit": True}}))
     assert [one.where for one in found] == ["model.load_in_4bit"] * said
-    assert all("pip install vllm-bnb-plugin" in one.fix for one in found)
-    assert look(make_spec(model={"engine": "transformers"}, trl=trl)) == []
+    assert all(f"with {key}, and" in one.what for one in found)
+    assert all(f"pip install vllm-bnb-plugin, or --set {key}=false" in one.fix for one in found)
+    assert look(make_spec(**by)) == []
 
 
 def test_what_vllm_cannot_do_on_a_cpu_is_said_key_by_key(

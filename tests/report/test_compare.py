@@ -102,3 +102,18 @@ def test_runs_of_different_length_are_compared_up_to_the_shorter_ones_end(tmp_pa
     said = verdicts(one, other)
     assert "differ by 0 of training reward" in said[1]
     assert said[2] == "Both are compared up to step 50, the last of the shorter run."
+
+
+def test_differing_settings_are_lines_of_one_value_and_titles_are_none(tmp_path: Path) -> None:
+    parts = [{"function": "exact_match", "name": "correct", "params": {"extract": "a(.*)"}}]
+    more = [{"function": "exact_match", "name": "correct", "weight": 2.0}, {"function": "length_penalty"}]
+    warm = {"model": {"name": "m", "warm_start": {"path": "rows.jsonl"}}}
+    one = {"reward": {"components": parts}, "titles": {"ko": "x"}} | warm
+    runs = two(tmp_path, {"spec": one}, {"spec": {"reward": {"components": more}, "model": {"name": "m"}}})
+    text = markdown.render(compare.build([material.of(run.rundir) for run in runs], "en")).replace("\\", "")
+    rows = dict(re.findall(r"^\| ((?:model|reward|titles|title)[\w.]*) \| (.+ \| .+) \|$", text, re.M))
+    assert rows["reward.components.0.weight"] == "1 | 2"
+    assert rows["reward.components.0.params.extract"] == "a(.*) | -"
+    assert rows["reward.components.1.function"] == "- | length_penalty"
+    assert rows["model.warm_start.path"].endswith("rows.jsonl | -")
+    assert "{'" not in "".join(rows.values()) and not any(key.startswith("title") for key in rows)

@@ -233,16 +233,16 @@ def test_a_collapse_is_called_so_and_names_what_to_do(make_run: MakeRun) -> None
     (dead,) = (finding for finding in rules.diagnose(m) if finding.signal == "dead_groups")
     assert (dead.key, dead.values["start"]) == ("collapsed_same", 25)
     assert [way.typed for way in dead.advice] == [
+        f"--set optim.learning_rate=5e-07 --set lora.start_from={made.checkpoint(20)}",
         "--set optim.learning_rate=5e-07",
-        "python -m trainer export tiny-1 --to merged --checkpoint 20",
     ]
     for language, words in (("en", "collapsed"), ("ko", "붕괴")):
         text = reports.text_of([made], language, "md")
-        assert words in text.split("##")[1] and "--checkpoint 20" in text
+        assert words in text.split("##")[1] and "checkpoint-20" in text
         assert "never saw a right answer" not in text
     made.checkpoint(20).rmdir()  # rotated away
     (dead,) = (finding for finding in rules.diagnose(material.of(made)) if finding.signal == "dead_groups")
-    assert "--checkpoint 10" in dead.advice[1].typed
+    assert dead.advice[0].typed.endswith("checkpoint-10")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import ALIKE, CASES, Case, lost, run, same, timed, value_at, whole
+from tests.report.cases import ALIKE, CASES, Case, lost, placed, run, same, timed, value_at, whole
 from trainer import plan as planning
 from trainer import presets
 from trainer.report.finding import Finding
@@ -99,6 +99,7 @@ def advised() -> dict[tuple[str, str], tuple[Material, Any]]:
     runs.append(run(known=settings, **timed(1.0)))  # made elsewhere, without a cache
     runs.append(same(0.97, 0.9, generation={"num_generations": 8, "temperature": 0.7}))
     runs.append(whole(lost(same_text_frac=ALIKE)))  # without an adapter a checkpoint is a model to start from
+    runs.append(placed(lost(same_text_frac=ALIKE)))
     pairs = [(m, advice) for m in runs for finding in diagnose(m) for advice in finding.advice]
     return {(advice.key, str(advice.value)): (m, advice) for m, advice in pairs}
 
@@ -227,13 +228,13 @@ def said(**findings: str) -> list[Finding]:
         ({"over_optimised": "red.apart_reward", "evaluation": "green.better_reward"}, "over_optimised"),
         ({"evaluation": "red.worse_reward", "reward_trend": "green.rises"}, "worse"),
         ({"evaluation": "green.better_correct_frac", "dead_groups": "red.constant"}, "learnt_dead"),
-        ({"evaluation": "green.better_correct_frac", "dead_groups": "amber.all_right"}, "learnt"),
+        ({"evaluation": "green.better_correct_frac", "dead_groups": "note.all_right"}, "learnt_solved"),
         ({"evaluation": "green.better_reward", "over_optimised": "amber.fell_reward"}, "past_best"),
         ({"dead_groups": "red.steps", "reward_trend": "green.rises"}, "nothing"),
         ({"dead_groups": "green.some", "reward_trend": "green.rises"}, "learnt_rows"),
         ({"evaluation": "amber.unclear_reward", "reward_trend": "green.rises"}, "learnt_rows"),
         ({"reward_trend": "red.falls"}, "falls"),
-        ({"dead_groups": "amber.all_right", "reward_trend": "amber.flat"}, "solved"),
+        ({"dead_groups": "note.all_right", "reward_trend": "amber.flat"}, "solved"),
         ({"reward_trend": "amber.flat"}, "flat"),
         ({"reward_trend": "note.early"}, "unclear"),
         ({"reward_trend": "unknown.short"}, "short"),

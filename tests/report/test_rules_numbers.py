@@ -56,7 +56,7 @@ def column(steps: list[Event], name: str, table: str = "metrics") -> list[float]
 def test_groups(found: Any, steps: list[Event]) -> None:
     dead, right = column(steps, "dead_frac", "groups"), column(steps, "all_right_frac", "groups")
     said = found["dead_groups", "all_right"]
-    assert said.level == "amber"
+    assert said.level == "note"
     assert said.values["all_right"] == pytest.approx(statistics.fmean(right[-20:]))
     assert said.values["now"] == pytest.approx(statistics.fmean(dead[-20:]))
     assert said.steps == tuple(event["step"] for event in steps if event["groups"]["dead_frac"] == 1)
@@ -67,7 +67,7 @@ def test_losses(found: Any, steps: list[Event]) -> None:
     dead = {e["step"] for e in steps if e["groups"]["dead_frac"] == 1 or e["metrics"]["train/grad_norm"] == 0}
     said = found["zero_loss", "dead"]
     assert (said.values["zero"], said.values["both"], said.values["count"]) == (len(zero), len(zero & dead), STEPS)
-    assert said.steps == tuple(sorted(zero & dead)) and said.level == "amber"
+    assert said.steps == tuple(sorted(zero & dead)) and said.level == "note"
 
 
 def test_gradients(found: Any, steps: list[Event]) -> None:

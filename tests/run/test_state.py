@@ -146,6 +146,15 @@ def test_the_summary_of_a_finished_run(make_run: MakeRun) -> None:
     assert found["wall_seconds"] == 33.0
 
 
+def test_the_newest_evaluation_counts_also_of_a_run_that_goes_on_or_broke_off(make_run: MakeRun) -> None:
+    before = {"kind": "eval", "at": "before", "step": 0, "reward": 0.1, "correct_frac": 0.0}
+    during = {"kind": "eval", "at": "during", "step": 2, "reward": 0.4, "correct_frac": 0.25}
+    alone, later = make_run("tiny-1", before, step(1)), make_run("tiny-2", before, step(1), step(2), during)
+    assert summary(state_of(alone), alone)["eval_after"] is None
+    found = summary(state_of(later), later)
+    assert (found["eval_before"], found["eval_after"], found["correct_after"]) == (0.1, 0.4, 0.25)
+
+
 def test_a_follower_reads_each_event_once(make_run: MakeRun) -> None:
     run = make_run("tiny-1", step(1), {"kind": "dance"}, step(2))
     follower = RunFollower(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import DataError
-from trainer.tasks import catalogue, child, generated
+from trainer.tasks import catalogue, child, generated, making
 from trainer.text import words
 
 SUM = catalogue.tasks()["reasoning_gym:chain_sum"]
@@ -68,7 +68,7 @@ def test_what_the_generator_refuses_is_said_in_one_line_and_remembered(monkeypat
     (problem,) = refused.value.problems
     assert problem.place == "data.task_params" and "max_terms" in problem.what and "\n" not in problem.what
     assert "chain_sum" in problem.said(words("ko")).what
-    monkeypatch.setattr(generated, "_process", lambda request: pytest.fail("asked twice"))
+    monkeypatch.setattr(making, "start", lambda: pytest.fail("asked twice"))
     with pytest.raises(DataError, match="max_terms"):
         generated.file(SUM, {"min_terms": 9, "max_terms": 2}, 5, 7)
 

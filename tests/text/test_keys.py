@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 SOURCES = [PROJECT / "app.py", *sorted((PROJECT / "trainer").rglob("*.py"))]
 HEADED = re.compile(r"(?:problem\.(?P<problem>.+)\.(?:what|fix|where)|alert\.(?P<alert>.+)\.(?:title|text))")
 # Formats of trainer.text.words and the helpers of a language itself name these.
-BY_THE_LANGUAGE = re.compile(r"name|(?:time|list|plain|problem\.plain)\..+|help\..+")
+BY_THE_LANGUAGE = re.compile(r"name|(?:time|list|plain|problem\.plain)\..+|(?:help|reason)\..+")
 MADE_OF_KEYS = {"Message": "{}", "Problem": "problem.{}.what", "Unfit": "{}"}
 
 

@@ -3,19 +3,14 @@ beside another one is asked first."""
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from tests.builders import FAKE_WORKER, began, step
 from trainer import launch
-from trainer.machine import spawn
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.run import queue_place
@@ -23,20 +18,15 @@ from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import words
 from trainer.tryit import reading
 from trainer.ui import actions
+from trainer.ui.known_runs import KnownRuns
+from trainer.ui.live import actions as live_actions
+from trainer.ui.live import buttons
+from trainer.ui.live.buttons import Action
 from trainer.ui.live.tab import LiveTab
 from trainer.ui.runs import panel
 from trainer.ui.runs.panel import Wish
 
 MakeRun = Callable[..., RunDir]
-
-
-@pytest.fixture
-def answerer() -> Iterator[subprocess.Popen[bytes]]:
-    """Looks like a process that answers: it ends when it is asked to."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    yield process
-    process.kill()
-    process.wait()
 
 
 def at_work(rundir: RunDir, process: subprocess.Popen[bytes], device: str) -> None:
@@ -61,38 +51,6 @@ def test_one_that_is_tried_on_the_cpu_stays(make_run: MakeRun, answerer: subproc
     at_work(rundir, answerer, "cpu")
     actions.free_gpu()
     assert answerer.poll() is None and reading.process(rundir).at_work
-
-
-@pytest.fixture
-def busy(make_run: MakeRun, answerer: subprocess.Popen[bytes]) -> RunDir:
-    """A run of the same preset with somebody at work."""
-    rundir = make_run("busy-1", began(), step(1))
-    identity = Identity.of(answerer.pid)
-    assert identity is not None
-    write_json(rundir.identity, identity.stored() | {"t": time.time(), "attempt": 1})
-    return rundir
-
-
-@pytest.fixture
-def halted(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """One that can go on; its worker would be one of the tests."""
-    begin = launch.start
-    patched = lambda run, module, *others: begin(run, FAKE_WORKER, *others)  # noqa: E731
-    monkeypatch.setattr("trainer.launch.attempts.start", patched)
-    monkeypatch.setattr("trainer.machine.spawn.detached", _of(FAKE_WORKER))
-    monkeypatch.setenv("FAKE_WORKER", "finish")
-    spec, plan = launch.prepare("tiny", ["optim.max_steps=4"])
-    run = launch.create("tiny", spec, plan)
-    events = [began(), step(1, of=4), {"kind": "run_stopped", "step": 1}]
-    lines = [json.dumps({"t": 100.0 + n, "attempt": 1} | event) for n, event in enumerate(events)]
-    run.events.write_text("".join(f"{line}\n" for line in lines))
-    return run
-
-
-def _of(worker: str) -> Callable[..., Any]:
-    """Starts processes as ever, but nobody who tends the queue."""
-    spawned = spawn.detached
-    return lambda arguments, *others, **more: spawned(arguments, *others, **more) if arguments[0] == worker else None
 
 
 def test_a_resume_beside_another_run_is_asked_about_and_then_waits_or_trains_beside(
@@ -121,11 +79,20 @@ def test_training_further_and_runs_ask_the_same_and_change_nothing_before(busy: 
     assert halted.read_spec().optim.max_steps == 7 and launch.queue.waiting(outputs_dir()) == [halted]
 
 
-def test_a_run_that_waits_is_started_at_once_by_who_asks_for_it(busy: RunDir, halted: RunDir) -> None:
-    never_begun = launch.create("tiny", halted.read_spec(), launch.plan_here(halted.read_spec(), 1024), "next")
-    launch.queue.add(never_begun)
-    handle = actions.resume("next")
-    assert handle is not None and launch.may_be_beside(never_begun)
+def test_a_run_that_waits_leaves_the_queue_on_live_and_can_only_then_be_started(busy: RunDir, halted: RunDir) -> None:
+    launch.queue.add(halted)
+
+    def can() -> dict[str, Action]:
+        with KnownRuns().look(halted.name) as seen:
+            return buttons.actions(seen, words("en"), time.time())
+
+    assert not can()["resume"].on and (can()["stop"].on, can()["stop"].label) == (True, "live.unqueue")
+    assert not can()["pause"].on and not can()["save"].on
+    said = live_actions.stop(halted.name, words("en"))
+    assert "does not wait any more" in said and launch.queue.waiting(outputs_dir()) == []
+    assert can()["resume"].on and can()["stop"].label == "live.stop" and halted.newest_attempt() == 0
+    with pytest.raises(actions.Beside):
+        actions.resume(halted.name)
 
 
 def test_without_another_run_a_resume_asks_nothing(halted: RunDir) -> None:

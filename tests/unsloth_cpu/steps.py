@@ -8,6 +8,9 @@ losses      {loss type: {part of the batch: [[loss, gradient's norm] with advant
 told_apart  do advantages that differ inside a row give another gradient than their mean?
 unaligned   what Unsloth's loss says of advantages (B, T) as TRL has them
 rloo        of a generation batch with grpo.advantage = "rloo": the rewards, and the advantages the loss is given
+dead        {loss type: [[loss, gradient's norm] of a batch with a group without advantage, the same with run.fast off,
+            cosine of both gradients]}, and what no row with an advantage gives
+grouped     {run.fast: [micro-batches in which Unsloth was asked to share prompts, those in which it found groups]}
 """
 
 from __future__ import annotations
@@ -22,12 +25,23 @@ from trainer.engine import interface
 
 LOSSES = ("grpo", "cispo", "sapo", "vespo")  # the ways in which an advantage enters
 # Rows with padding and without, and those without alone: old log-probabilities stay as wide as the whole batch's.
+LAYOUTS: list[bool] = []  # of each micro-batch: did Unsloth find whole groups in it?
 PARTS = {"all": slice(0, 8), "longest": slice(4, 8)}
 
 
 def main(folder: Path) -> dict[str, Any]:
     stand_in.install(str(folder / "cache"))
     import torch
+    from unsloth.utils import prefix_grouper
+
+    inner = prefix_grouper.build_group_layout
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        found = inner(*args, **kwargs)
+        LAYOUTS.append(found is not None)
+        return found
+
+    prefix_grouper.build_group_layout = counted  # before its first use: Unsloth's loss keeps the function
 
     model = _model(folder)
     trainer, recorder = _trainer(folder, model)
@@ -61,7 +75,48 @@ def main(folder: Path) -> dict[str, Any]:
     except RuntimeError as error:
         facts["unaligned"] = str(error)
     facts["rloo"] = _rloo(folder, model)
+    facts["dead"] = _dead(folder, model)
+    facts["grouped"] = {fast: _grouped(folder, model, fast) for fast in ("auto", "off")}
     return facts
+
+
+def _dead(folder: Path, model: Any) -> dict[str, Any]:
+    import torch
+
+    from tests.builders import HALF, tiny_trainer
+    from trainer.fast.saying import OFF
+    from trainer.fast.update import why_not
+
+    trainer, _ = tiny_trainer(folder / "dead", model=model, reward=HALF, temperature=1.5)
+    inputs = _batch(trainer)
+    advantages = torch.tensor([0.0] * 4 + [1.0, -0.5, 0.0, -0.5])
+    found: dict[str, Any] = {}
+    for loss in (*LOSSES, "dr_grpo", "dapo", "luspo"):
+        trainer.loss_type = trainer.args.loss_type = loss
+        pair = []
+        for fast in (why_not(trainer), OFF):
+            trainer.fast = fast
+            pair.append(_loss(trainer, inputs, advantages, PARTS["all"]))
+        (ours, mine), (theirs, gradient) = pair
+        found[loss] = [ours, theirs, float(torch.cosine_similarity(mine, gradient, dim=0))]
+    trainer.fast = why_not(trainer)
+    trainer.model.zero_grad()
+    loss = trainer.compute_loss(trainer.model, inputs | {"advantages": advantages * 0})
+    loss.backward()
+    found["none"] = float(loss.detach())
+    return found
+
+
+def _grouped(folder: Path, model: Any, fast: str) -> list[int]:
+    """Counts the calls of Unsloth's own function; two micro-batches of two groups of four a window."""
+    from tests.builders import HALF, tiny_trainer
+
+    trainer, _ = tiny_trainer(
+        folder / fast, model=model, reward=HALF, fast=fast, gradient_accumulation_steps=2, max_steps=3, temperature=1.5
+    )
+    LAYOUTS.clear()
+    trainer.train()
+    return [len(LAYOUTS), sum(LAYOUTS)]
 
 
 def _rloo(folder: Path, model: Any) -> list[list[float]]:

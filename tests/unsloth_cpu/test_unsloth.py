@@ -310,6 +310,18 @@ def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, ra
     assert _hash(rundir) == _hash(ran.rundir)
 
 
+@pytest.mark.slow
+def test_another_run_takes_its_adapter_over(surroundings: Path, ran: Ran) -> None:
+    from safetensors.torch import load_file
+
+    first = ran.rundir.checkpoint(STEPS)
+    rundir = create(surroundings, "taken", f"lora.start_from={first}", "optim.max_steps=2", "optim.learning_rate=1e-12")
+    wait(rundir, launch.start(rundir, WORKER))
+    before, after = (load_file(place / "adapter_model.safetensors") for place in (first, rundir.checkpoint(2)))
+    assert before.keys() == after.keys() and any(value.abs().max() > 1e-5 for value in before.values())
+    assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before)
+
+
 def _hash(rundir: RunDir) -> str:
     return hashlib.sha256((rundir.checkpoint(STEPS) / "adapter_model.safetensors").read_bytes()).hexdigest()
 
@@ -335,6 +347,22 @@ def test_advantages_that_trl_lacks_reach_unsloths_loss(steps: dict[str, Any]) ->
     wanted = [reward - (sum(group) - reward) / 3 for group in groups for reward in group]
     assert given == pytest.approx(wanted, abs=1e-5)
     assert any(given)
+
+
+def test_groups_without_an_advantage_are_left_out_with_the_same_gradient(steps: dict[str, Any]) -> None:
+    dead = dict(steps["dead"])
+    assert dead.pop("none") == 0.0
+    for loss, (ours, theirs, cosine) in dead.items():
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-7), loss
+        assert theirs[1] > 0, loss
+        assert cosine == pytest.approx(1, abs=1e-5), loss
+
+
+def test_unsloth_finds_whole_groups_in_every_micro_batch(steps: dict[str, Any]) -> None:
+    """TRL's shuffle leaves it none; whether it then shares is up to its own check and its kernels."""
+    asked, found = steps["grouped"]["auto"]
+    assert asked == found > 0
+    assert steps["grouped"]["off"][1] < steps["grouped"]["off"][0]
 
 
 def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:

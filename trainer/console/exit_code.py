@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from trainer import launch, text
-from trainer.console import printing
+from trainer.console import printing, rows_made
 from trainer.errors import Problem, TrainerError
 from trainer.machine import leftovers
 from trainer.machine.project import OUTPUTS_VARIABLE
@@ -33,7 +33,8 @@ def exit_code(call: Callable[[], int]) -> int:
 
 def _ended(call: Callable[[], int]) -> int:
     try:
-        return call()
+        with rows_made.told():
+            return call()
     except TrainerError as error:
         _say(error.problems)
         return error.exit_code

@@ -22,7 +22,8 @@ from types import FrameType
 from typing import Any, Self, TextIO
 
 from trainer import launch, mirrors, text
-from trainer.console import lines, printing
+from trainer.console import lines
+from trainer.console.screen import Screen
 from trainer.errors import RunError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
@@ -34,8 +35,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
-from trainer.text import Words, forms
-from trainer.text.layout import cut
+from trainer.text import Words
 
 POLL_S = 0.2
 LINGER_S = 10.0  # for a worker that has written its final event to end, so that the GPU is free again
@@ -66,31 +66,6 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-
-
-class Screen:
-    """Lines that stay and, on a terminal, one line below them that is redrawn in place."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._status = ""
-        self.terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-
-    def line(self, text: str) -> None:
-        """A line that stays, above the status."""
-        erase = "\r\x1b[K" if self._status else ""
-        self._write(f"{erase}{forms.printable(text)}\n{self._status}")
-
-    def status(self, text: str) -> None:
-        """Replace the last line of a terminal, cut to its width; nothing in a pipe."""
-        columns = shutil.get_terminal_size().columns - 1
-        text = cut(forms.printable(text), columns) if self.terminal else ""
-        if text != self._status:
-            self._status = text
-            self._write(f"\r\x1b[K{text}")
-
-    def _write(self, text: str) -> None:
-        printing.put(text, self._stream, end="")  # one write a change: nothing flickers
 
 
 def follow(

@@ -10,7 +10,7 @@ Shapes: (rows, heads, tokens, head size) for keys and values. transformers 5.17,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, cat, nn
 from transformers import DynamicCache
@@ -46,34 +46,57 @@ class RecordedSliding(Recorded):
         self.sliding_window = sliding_window
 
 
-class Front(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of the prompts, in front of each row's own."""
+class Shared(NamedTuple):
+    """Keys and values of one layer for several prompts, and which of them each row has.
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
+    prompts: (1, heads, P - 1, head size) each. owners: (rows,) numbers of prompts; None where there is one for all.
+    """
+
+    prompts: Sequence[Pair]
+    owners: Tensor | None
+    length: int
+
+    def before(self, rows: int, seen: int) -> Pair:
+        """(rows, heads, seen, head size): the last `seen` columns, left-padded. A mask hides the padding."""
+        if self.owners is None:
+            keys, values = self.prompts[0]
+            return tuple(each[:, :, self.length - seen :].expand(rows, -1, -1, -1) for each in (keys, values))  # type: ignore[return-value]
+        return tuple(  # type: ignore[return-value]
+            cat([_padded(pair[kind], self.length)[:, :, self.length - seen :] for pair in self.prompts])[self.owners]
+            for kind in (0, 1)
+        )
+
+
+class Front(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of the prompts in front of each row's own. They are put together in the layer that reads them:
+    under gradient checkpointing again when it is replayed, and nothing of it is kept meanwhile."""
+
+    def __init__(self, shared: Shared) -> None:
         super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
+        self.shared, self.seen = shared, shared.length
+        self.is_initialized = True
 
     def update(self, keys: Tensor, values: Tensor, *args: Any, **kwargs: Any) -> Pair:
-        rows = keys.shape[0]
-        return cat([_for(rows, self.keys), keys], -2), cat([_for(rows, self.values), values], -2)
+        before = self.shared.before(keys.shape[0], self.seen)
+        return cat([before[0], keys], -2), cat([before[1], values], -2)
+
+    def get_seq_length(self) -> int:
+        return self.shared.length
 
 
 class FrontSliding(DynamicSlidingWindowLayer):  # type: ignore[misc]
-    """The last of them that a layer with a window can see; length: tokens of the prompts, also those before."""
+    """The last of them that a layer with a window can see."""
 
-    def __init__(self, keys: Tensor, values: Tensor, sliding_window: int, length: int) -> None:
+    def __init__(self, shared: Shared, sliding_window: int) -> None:
         super().__init__(sliding_window)
-        self.lazy_initialization(keys, values)
-        seen = slice(max(0, length - sliding_window + 1), None)
-        self.keys, self.values = keys[:, :, seen], values[:, :, seen]
-        self.cumulative_length = length
+        self.shared, self.seen = shared, min(shared.length, sliding_window - 1)
+        self.is_initialized, self.cumulative_length = True, shared.length
 
     update = Front.update
 
 
-def _for(rows: int, shared: Tensor) -> Tensor:
-    return shared if shared.shape[0] == rows else shared.expand(rows, -1, -1, -1)
+def _padded(tensor: Tensor, length: int) -> Tensor:
+    return nn.functional.pad(tensor, (0, 0, length - tensor.shape[-2], 0))
 
 
 def windows(config: Any) -> list[int | None] | None:
@@ -92,23 +115,11 @@ def recorder(config: Any, kinds: Sequence[int | None]) -> Any:
     return cache
 
 
-def front(config: Any, kinds: Sequence[int | None], pairs: Sequence[Pair]) -> Any:
-    """A cache of the prompts' keys and values, one pair a layer, for rows of completions.
-
-    Of one row for all of them, or of as many rows as there are completions.
-    """
+def front(config: Any, kinds: Sequence[int | None], layers: Sequence[Shared]) -> Any:
+    """A cache of prompts for rows of completions; layers: of each that has keys and values."""
     cache = DynamicCache(config=config)
     cache.layers = [
-        Front(*pair) if window is None else FrontSliding(*pair, window, pair[0].shape[-2])
-        for window, pair in zip(kinds, pairs, strict=True)
+        Front(shared) if window is None else FrontSliding(shared, window)
+        for window, shared in zip(kinds, layers, strict=True)
     ]
     return cache
-
-
-def padded(pairs: Sequence[Pair], length: int) -> Pair:
-    """Keys and values of several prompts in one batch, left-padded to `length` tokens. A mask hides the padding."""
-
-    def together(tensors: Sequence[Tensor]) -> Tensor:
-        return cat([nn.functional.pad(each, (0, 0, length - each.shape[-2], 0)) for each in tensors])
-
-    return together([keys for keys, _ in pairs]), together([values for _, values in pairs])

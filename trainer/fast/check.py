@@ -61,23 +61,18 @@ def gradient(
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     weights = [weight for _, weight in named]
     logps = theirs()
-    wanted = _gradients(_scalar(logps), weights)
+    wanted = _taken(_scalar(logps), weights)
     reached = {name for (name, _), grad in zip(named, wanted, strict=True) if grad is not None}
-    kept = [None if grad is None else _some(grad) for grad in wanted]
-    del wanted
     mine = ours()
     leaves = [leaf for each in prefixes.opened() for pair in each.leaves for leaf in pair if leaf.requires_grad]
-    found = torch.autograd.grad(_scalar(mine), [*weights, *leaves], allow_unused=True)
-    for leaf, grad in zip(leaves, found[len(weights) :], strict=True):
+    found, arriving = _taken(_scalar(mine), weights, leaves)
+    for leaf, grad in zip(leaves, arriving, strict=True):
         leaf.grad = grad
     back = [pair for each in prefixes.opened() for pair in arrived(each)]
-    through = (
-        torch.autograd.grad([t for t, _ in back], weights, [g for _, g in back], allow_unused=True) if back else []
-    )
+    through = _taken([t for t, _ in back], weights, given=[g for _, g in back]) if back else [None] * len(weights)
     prefixes.forget()
-    sums = [_sum(a, b) for a, b in zip(found, through, strict=False)] if back else list(found[: len(weights)])
-    distance = _apart_in_all([None if grad is None else _some(grad) for grad in sums], kept)
-    return Distance(_apart(mine, logps), distance, dtype), reached
+    sums = [a if b is None else b if a is None else a + b for a, b in zip(found, through, strict=True)]
+    return Distance(_apart(mine, logps), _apart_in_all(sums, wanted), dtype), reached
 
 
 def decoding(model: torch.nn.Module, empty: Any, prompts: list[Tensor]) -> Distance:
@@ -101,9 +96,13 @@ def decoding(model: torch.nn.Module, empty: Any, prompts: list[Tensor]) -> Dista
 
 
 def computed_in(model: torch.nn.Module) -> torch.dtype:
-    if torch.is_autocast_enabled(next(model.parameters()).device.type):
-        return torch.get_autocast_dtype(next(model.parameters()).device.type)
-    return next(weight.dtype for weight in model.parameters() if weight.is_floating_point())
+    """The coarsest precision that anything is rounded to: that of autocast, else of the weights. TRL keeps adapters of
+    quantised weights in bfloat16, and then so is their gradient."""
+    device = next(model.parameters()).device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    return min(found, key=lambda dtype: dtype.itemsize)
 
 
 def raise_if_out_of_memory(error: Exception) -> None:
@@ -118,17 +117,20 @@ def _scalar(logps: Tensor) -> Tensor:
     return (logps * signs).sum()
 
 
-def _gradients(scalar: Tensor, weights: list[torch.nn.Parameter]) -> list[Tensor | None]:
-    return list(torch.autograd.grad(scalar, weights, allow_unused=True))
+def _taken(of: Any, weights: list[Any], leaves: list[Tensor] | None = None, given: Any = None) -> Any:
+    """Some numbers of each weight's gradient, None where it has none; with `leaves` also theirs, whole.
+
+    Of whole weights a gradient is as large as they are: of two ways, never more than one is held at a time.
+    """
+    asked = [*weights, *(leaves or ())]
+    grads = torch.autograd.grad(of, asked, given, allow_unused=True)
+    some = [None if grad is None else _some(grad) for grad in grads[: len(weights)]]
+    return some if leaves is None else (some, grads[len(weights) :])
 
 
 def _some(grad: Tensor) -> Tensor:
     flat = grad.flatten()
     return flat[:: max(1, flat.numel() // PER_WEIGHT)].float().clone()
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    return a if b is None else b if a is None else a + b
 
 
 def _apart(ours: Tensor, theirs: Tensor) -> float:

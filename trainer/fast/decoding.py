@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.generation import GenerationMode
 from transformers.generation import logits_process as scores
 
 from trainer.fast import check
@@ -116,7 +117,7 @@ def _plain(config: Any, processors: Any, arguments: dict[str, Any]) -> bool:
     """One sequence a row, token by token, from a cache that grows, for a model that is given tokens alone."""
     given = {name for name, value in arguments.items() if value is not None}
     return (
-        config.num_beams == 1
+        config.get_generation_mode() in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
         and config.use_cache
         and not config.return_dict_in_generate
         and not getattr(config, "prefill_chunk_size", None)

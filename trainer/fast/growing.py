@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 ROOM = 64  # tokens that are made room for at once
@@ -51,7 +52,7 @@ def _wider(tensor: Tensor, length: int) -> Tensor:
 
 def growing(cache: Any) -> Any:
     """An empty cache like this one, with layers that grow in place; None where it is of another kind or not empty."""
-    if not hasattr(cache, "layers") or cache.get_seq_length() or getattr(cache, "offloading", False):
+    if type(cache) is not DynamicCache or cache.get_seq_length() or cache.offloading:
         return None
     made = copy.deepcopy(cache)
     made.layers = [Growing() if type(layer) is DynamicLayer else layer for layer in made.layers]

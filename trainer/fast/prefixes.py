@@ -74,14 +74,12 @@ class Prefixes:
         """The cache that stands before rows of these prompts, and how many tokens it has, padding counted."""
         distinct = list(dict.fromkeys(keys))
         opened = [self._opened[key].leaves for key in distinct]
-        if len(distinct) == 1:
-            pairs, length = opened[0], opened[0][0][0].shape[-2]
-        else:
-            length = max(leaves[0][0].shape[-2] for leaves in opened)
-            rows = torch.tensor([distinct.index(key) for key in keys], device=opened[0][0][0].device)
-            layers = [cache.padded(pairs, length) for pairs in zip(*opened, strict=True)]
-            pairs = [(found.index_select(0, rows), values.index_select(0, rows)) for found, values in layers]
-        return cache.front(self.config, self.kinds, pairs), length
+        length = max(leaves[0][0].shape[-2] for leaves in opened)
+        owners = None
+        if len(distinct) > 1:
+            owners = torch.tensor([distinct.index(key) for key in keys], device=opened[0][0][0].device)
+        layers = [cache.Shared(pairs, owners, length) for pairs in zip(*opened, strict=True)]
+        return cache.front(self.config, self.kinds, layers), length
 
     def close(self, needed: Collection[Hashable] = ()) -> None:
         """Carry the gradients of all passes without a needed prompt into the weights, and forget these passes."""

@@ -37,8 +37,11 @@ def together(batches: list[Batch], window: int) -> list[Batch]:
     """The rows of each window of micro-batches anew: those of a prompt one after the other, short ones first.
 
     TRL has shuffled them. Each window keeps its rows and each micro-batch its number of rows, so a loss that weighs
-    rows or tokens alike in a window has the same gradient as before.
+    rows or tokens alike in a window has the same gradient as before. Images are not of a row each: with them the order
+    stays.
     """
+    if any(name in batches[0] for name in ("pixel_values", "image_grid_thw", "num_images")):
+        return batches
     found: list[Batch] = []
     for start in range(0, len(batches), window):
         some = batches[start : start + window]

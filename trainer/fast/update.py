@@ -16,15 +16,15 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.engine.unsloth_engine import PATCHED
-from trainer.fast import cache, check, rows
-from trainer.fast.logps import Asked, Rows, compute
+from trainer.fast import cache, check, rows, unsloths
+from trainer.fast.logps import Asked, Rows, compute, saved
 from trainer.fast.prefixes import NotShared, Prefixes
 from trainer.fast.saying import OFF, Why
+from trainer.fast.unsloths import is_unsloths
 from trainer.text import Message
 
 Choice = Literal["auto", "off"]
-CALL = {"cpu": 32, "cuda": 512}
+CALL = {"cpu": 64, "cuda": 512}
 """What a call of the model costs beside its tokens, in tokens: layers are launched one by one, and a GPU is idle
 meanwhile. Measured on a CPU (docs/fast.md); for a GPU reckoned from 12 ms a call and 0.02 ms a token."""
 FEW = 4  # rows that the check before the first use compares
@@ -47,6 +47,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         self._tell = tell
         self._live: list[int] | None = None  # of the micro-batch whose loss is being computed
         self._old: Tensor | None = None
+        self._worth: bool | None = None  # to share prompts in this accumulation window
         self._checked: set[str] = set()
         self._reached: set[str] = set()  # weights that a loss of TRL gives a gradient
         self._prefixes = self._new_prefixes() if self.fast.shared is None else None
@@ -74,7 +75,9 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
     def compute_loss(self, model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any) -> Any:
         if self.fast.shared and self.fast.skipped:
             return super().compute_loss(model, inputs, *args, **kwargs)
-        self._live = rows.alive(inputs, advantages_decide=self.fast.skipped is None)
+        if is_unsloths(self):
+            return self._unsloths_loss(super().compute_loss, model, inputs, *args, **kwargs)
+        self._live = self._alive(inputs)
         self._old = inputs.get("old_per_token_logps")
         try:
             loss = super().compute_loss(model, inputs, *args, **kwargs)
@@ -86,6 +89,17 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             if not self._metrics[mode]["entropy"]:
                 del self._metrics[mode]["entropy"]
         return loss
+
+    def _unsloths_loss(
+        self, theirs: Callable[..., Any], model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any
+    ) -> Any:
+        if inputs["advantages"].dim() > 1:  # of process supervision: they were moved with the padding of all rows
+            return theirs(model, inputs, *args, **kwargs)
+        live, count = unsloths.live_groups(inputs), len(inputs["advantages"])
+        if not live:
+            return unsloths.nothing(self.model)
+        some = inputs if len(live) == count else unsloths.without(inputs, live, self.loss_type)
+        return theirs(model, some, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         """(B, T) log-probabilities and entropies of policy, old policy and reference."""
@@ -145,18 +159,21 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         return logps, rows.filled(found[1], live, count, mean.expand(like.shape)), None
 
     def _shares(self, theirs: _Theirs, some: Rows, live: list[int], gradient: bool) -> bool:
-        """Is there a prompt worth sharing? Before the first time, with and without gradient, it is checked."""
+        """Are the prompts worth sharing? Before the first time, with and without gradient, it is checked."""
         if self._prefixes is None or any(len(some.prompts[row].ids) < 2 for row in live):
             return False
-        kept = Rows([some.prompts[row] for row in live], some.completions, [some.lengths[row] for row in live])
-        stock, here = kept.tokens()
-        if stock - here < 2 * self._prefixes.cost:
-            return False
+        if not gradient:
+            worth = saved([some.only(live)], self._prefixes.cost) >= 0
+        elif self._worth is None:  # a prompt serves the whole window, and is given up by none of its micro-batches
+            coming = [rows_of(batch).only(self._alive(batch)) for batch in self._coming(self._step)]
+            worth = self._worth = saved([some.only(live), *coming], self._prefixes.cost) >= 0
+        else:
+            worth = self._worth
         kind = "gradient" if gradient else "forward"
-        if kind not in self._checked:
+        if worth and kind not in self._checked:
             self._checked.add(kind)
             self._check(theirs, some, _few(some, live), gradient)
-        return self._prefixes is not None
+        return worth and self._prefixes is not None
 
     def _check(self, theirs: _Theirs, some: Rows, few: list[int], gradient: bool) -> None:
         """Share no prompt in this run when the two ways differ, and say so."""
@@ -208,9 +225,12 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         weights. Whoever calls `compute_loss` and backward has to call this, or `forget_prompts`."""
         if self._prefixes is not None:
             self._prefixes.close(needed)
+        if self.accelerator.sync_gradients:
+            self._worth = None
 
     def forget_prompts(self) -> None:
         """Without a gradient."""
+        self._worth = None
         if self._prefixes is not None:
             self._prefixes.forget()
 
@@ -218,17 +238,23 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         """The prompts of the micro-batches that are still to come in this accumulation window."""
         if self._prefixes is None or self.accelerator.sync_gradients:
             return set()
+        coming = self._coming(self._step - 1)
+        return {prompt.key for batch in coming for prompt in rows_of(batch).only(self._alive(batch)).prompts}
+
+    def _coming(self, step: int) -> list[rows.Batch]:
+        """The micro-batches that follow that one in its accumulation window."""
+        if self._buffered_inputs is None:
+            return []
         window, buffered = self.args.gradient_accumulation_steps, self.args.steps_per_generation
-        found: set[Hashable] = set()
-        for step in range(self._step, self._step - self._step % window + window):
-            if step % (buffered * self.num_iterations) == 0:
+        found = []
+        for later in range(step + 1, step - step % window + window):
+            if later % (buffered * self.num_iterations) == 0:
                 break  # other completions, of prompts of their own
-            batch = self._buffered_inputs[step % buffered]
-            ids, mask = batch["prompt_ids"], batch["prompt_mask"]
-            some = Rows.of(torch.cat([ids, ids[:, :1]], 1), torch.cat([mask, mask[:, :1]], 1), 1)
-            live = rows.alive(batch, advantages_decide=self.fast.skipped is None)
-            found |= {some.prompts[row].key for row in live}
+            found.append(self._buffered_inputs[later % buffered])
         return found
+
+    def _alive(self, batch: rows.Batch) -> list[int]:
+        return rows.alive(batch, advantages_decide=self.fast.skipped is None)
 
     def _zeros_for_none(self) -> None:
         """A gradient of 0 where a window without live rows has left none: AdamW still moves a weight whose gradient is
@@ -264,18 +290,26 @@ class _Theirs(NamedTuple):
         return nn.functional.pad(logps, missing), None if entropies is None else nn.functional.pad(entropies, missing)
 
 
+def rows_of(batch: rows.Batch) -> Rows:
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    return Rows.of(ids, mask, batch["completion_ids"].shape[1])
+
+
 def why_not(trainer: Any) -> Why:
     """What applies to this trainer, as far as it can be seen without trying."""
     shared, skipped, ordered = _why_not_shared(trainer), None, None
-    if is_unsloths(trainer):
-        skipped = "unsloth"
-    elif trainer.beta:
+    # Where Unsloth's trainer does not know the entropy terms at all, there are none.
+    entropy = getattr(trainer, "_entropy_bonus_enabled", False) or getattr(trainer, "top_entropy_quantile", 1.0) < 1.0
+    if trainer.beta:
         skipped = "beta"  # every token is held to the reference, those of dead groups too
-    elif trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+    elif entropy:
         skipped = "entropy"
-    elif trainer.aux_loss_enabled:
+    elif getattr(trainer, "aux_loss_enabled", False):
         skipped = "router"
-    if trainer.loss_type == "bnpo" or trainer._entropy_bonus_enabled or trainer.top_entropy_quantile < 1.0:
+    elif is_unsloths(trainer) and trainer.loss_type == "bnpo":
+        skipped = "unsloth"  # divides by the tokens of whichever rows it is given
+    if trainer.loss_type == "bnpo" or entropy:
         ordered = "micro_batches"  # each is weighed by itself: which rows are in it changes the gradient
     return Why(shared, ordered, skipped)
 
@@ -299,11 +333,6 @@ def _why_not_shared(trainer: Any) -> str | None:
     if "logits_to_keep" not in trainer.model_kwarg_keys or cache.windows(model.config) is None:
         return "layers"
     return None
-
-
-def is_unsloths(trainer: Any) -> bool:
-    """Has Unsloth put its own loss in place of TRL's?"""
-    return any(cls.__name__ == PATCHED for cls in type(trainer).__mro__)
 
 
 def _few(some: Rows, live: list[int]) -> list[int]:

@@ -63,7 +63,7 @@ def guard_generate(model: Any, spans: Spans, pieces: int = 1, decoding: Decoding
         with spans("transformers.generate"), generation_mode(model):
             if args or "input_ids" not in kwargs:
                 return inner(*args, **kwargs)
-            if decoding is not None:
+            if decoding is not None and kwargs.get("streamer") is None:
                 with contextlib.suppress(NotPlain):
                     slots = -(-kwargs["input_ids"].shape[0] // pieces)
                     return inner(**kwargs, custom_generate=decoding.with_slots(slots))

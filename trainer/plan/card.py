@@ -6,6 +6,7 @@ Computes nothing that is not in the plan. Imports plan, the words and the names 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from trainer.memory import Phase, formats
 from trainer.plan import RunPlan
@@ -64,6 +65,9 @@ class _Card:
         how = self.say("lora", r=lora.r) if lora.enabled else self.say("whole")
         where = self.say("on" if model.engine == "auto" else "on_with", device=model.device, engine=model.engine)
         yield self._named("training", f"{how}, {kind}, {where}")
+        if model.warm_start is not None:
+            warm = self.say("warm_start", steps=model.warm_start.steps, path=Path(model.warm_start.path).name)
+            yield self._named("warm_start", warm)
         path = spec.data.task or spec.data.path
         data = path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split)))
         yield self._named("data", data)

@@ -34,6 +34,9 @@ from trainer.text import Message
 
 Kind = Literal["run", "preset", "scaled", "cpu", "card"]
 
+# Share of what a core does in a small product of matrices (machine/speed.py) that it reaches in a step. Measured: tiny,
+# tiny-qlora and smollm2 on 2 cores, 2026-11-30.
+CPU_REACHED = 0.6
 PROMPT_FILLED = 0.5  # of data.max_prompt_length, which is chosen so that the longest fits
 NF4_COSTS = 1.4  # matrix products of weights that have to be unpacked before
 # Seconds a layer's kernels take to start, forwards. On a CPU measured: tiny, tiny-qlora and malpyeong-tiny on 2 cores,
@@ -59,7 +62,7 @@ class Processor:
 
     @classmethod
     def of_cpu(cls, speed: CpuSpeed, cores: int) -> Processor:
-        return cls("CPU", speed.bandwidth_gb_s, speed.core_gflops * cores / 1e3 * REACHED, False)
+        return cls("CPU", speed.bandwidth_gb_s, speed.core_gflops * cores / 1e3 * CPU_REACHED, False)
 
     @classmethod
     def of_card(cls, card: GpuModel) -> Processor:

@@ -8,6 +8,7 @@ This is for the estimates of memory and time, and for the plan card. Pure functi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from trainer.memory import known
@@ -15,8 +16,8 @@ from trainer.plan.batches import Batch
 from trainer.spec import RunSpec
 from trainer.text import Message
 
-CALL = {"cpu": 32, "gpu": 512}
-"""As trainer.fast.update has it: what a call of the model costs in tokens. Two calls must be saved to share prompts."""
+CALL = {"cpu": 64, "gpu": 512}
+"""As trainer.fast.update has it: what a call of the model costs in tokens. A window has one a micro-batch."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def of(spec: RunSpec, batch: Batch, unsloth: bool, on_gpu: bool) -> Sharing:
         opened = at_once
     else:  # a prompt goes on in the next micro-batch, and with it all that were read together
         opened = min(prompts, 2 * at_once)
-    saved = (batch.micro - at_once) * spec.data.max_prompt_length
+    different = prompts if whole else min(prompts, rows)
+    saved = (rows - different) * spec.data.max_prompt_length
     return Sharing(
         writes=spec.run.fast == "auto" and not (unsloth or spec.model.fast_inference or spec.trl.get("use_vllm")),
         why_not_shared=_why_not_shared(spec, batch, unsloth),
@@ -84,9 +86,9 @@ def of(spec: RunSpec, batch: Batch, unsloth: bool, on_gpu: bool) -> Sharing:
         group=batch.group,
         at_once=at_once,
         opened=opened,
-        window=prompts if whole else min(prompts, rows),
+        window=different,
         rows=rows,
-        saves=saved >= 2 * CALL["gpu" if on_gpu else "cpu"],
+        saves=saved >= (1 + math.ceil(different / at_once)) * CALL["gpu" if on_gpu else "cpu"],
     )
 
 
@@ -124,10 +126,10 @@ def _why_not_shared(spec: RunSpec, batch: Batch, unsloth: bool) -> str | None:
 def _why_not_skipped(spec: RunSpec, unsloth: bool, weighed: bool) -> str | None:
     found = {
         "off": spec.run.fast == "off",
-        "unsloth": unsloth,
         "beta": spec.grpo.beta > 0,
         "entropy": weighed,
         "router": _router(spec),
+        "unsloth": unsloth and spec.grpo.loss_type == "bnpo",
     }
     return next((why for why, applies in found.items() if applies), None)
 

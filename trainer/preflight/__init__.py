@@ -10,6 +10,7 @@ not in the local cache, and gets five seconds in all. The files:
     model_files   what a folder or a repository must hold to be trained
     repo_id       an address in place of a model's name
     local         a model that is a folder
+    adapter       an adapter that training starts from
     hub           a model that is a Hub id: the local cache, then one look at the Hub
     disk          room for the checkpoints and for the download
     templates     apart from `check`, with the plan: does the model's chat template suit the rows
@@ -27,7 +28,7 @@ from trainer.errors import Problem, SpecError
 from trainer.machine import gpu
 from trainer.memory.embedded import BUILTIN
 from trainer.plan import RunPlan
-from trainer.preflight import disk, hub, local, machine, repo_id, rewards
+from trainer.preflight import adapter, disk, hub, local, machine, repo_id, rewards
 from trainer.spec import RunSpec
 
 
@@ -53,6 +54,7 @@ def _problems(spec: RunSpec, plan: RunPlan) -> Iterator[Problem]:
     yield from machine.problems(spec, plan, has_gpu)
     of_rewards = list(rewards.problems(spec))
     yield from of_rewards or rewards.tried(spec)
+    yield from adapter.problems(spec)
     to_download = 0
     no_name = repo_id.problem(spec.model.name)
     if no_name:

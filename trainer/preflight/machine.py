@@ -110,6 +110,7 @@ def _unsloth(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
 def _fast_inference(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
     if spec.model.fast_inference:
         yield from _vllm("model.fast_inference", has_gpu)
+        yield from _four_bit_by_vllm(spec, "model.fast_inference")
 
 
 def _vllm_through_trl(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
@@ -117,18 +118,19 @@ def _vllm_through_trl(spec: RunSpec, has_gpu: bool) -> Iterator[Problem]:
         return
     if has_gpu and spec.model.device != "cpu":
         yield from _vllm("trl.use_vllm", has_gpu)
-        yield from _four_bit_by_vllm(spec)
+        yield from _four_bit_by_vllm(spec, "trl.use_vllm")
     else:
         yield from _vllm_on_cpu(spec)
 
 
-def _four_bit_by_vllm(spec: RunSpec) -> Iterator[Problem]:
-    """From 0.28 on a plugin reads bitsandbytes' weights (pull request 43529 of vllm-project/vllm)."""
+def _four_bit_by_vllm(spec: RunSpec, key: str) -> Iterator[Problem]:
+    """From 0.28 on a plugin reads bitsandbytes' weights (pull request 43529 of vllm-project/vllm); unsloth_zoo 2026.10
+    `load_vllm` raises without it."""
     version = package_version("vllm") or ""
     release = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if _is_in_4bit(spec) and release >= BITSANDBYTES_LEFT_VLLM and package_version(VLLM_PLUGIN) is None:
         where = "model.load_in_4bit" if spec.model.load_in_4bit else "model.name"
-        yield Problem("preflight.vllm_without_4bit", where, version=version, package=VLLM_PLUGIN)
+        yield Problem("preflight.vllm_without_4bit", where, key=key, version=version, package=VLLM_PLUGIN)
 
 
 def _is_in_4bit(spec: RunSpec) -> bool:

@@ -23,6 +23,8 @@ _TABLE = re.compile(r"\[+([\w.]+)\]")
 # In quotes a # is no comment.
 _VALUE = re.compile(r"""(?P<key>[\w.]+)\s*=\s*(?P<value>(?:"[^"]*"|'[^']*'|[^"'#])+?)\s*#\s*(?P<reason>.+)""")
 _NO_REASON = frozenset({"title", "titles.ko"})
+_COMMAND = re.compile(r"(?:Run: +)?python ")
+_ALONE = re.compile(rf"(?:GPU|Measured|unmeasured):|The plan card|{_COMMAND.pattern}")
 _CORES = re.compile(r"(\d+) CPU cores")
 
 
@@ -34,6 +36,21 @@ def header(text: str) -> list[str]:
             break
         lines.append(line.removeprefix("#").strip())
     return lines
+
+
+def paragraphs(text: str) -> list[str]:
+    """The same as somebody reads it: lines that go on are one text; what is said by its first word stands alone."""
+    found: list[list[str]] = [[]]
+    for line in header(text):
+        if not line or _ALONE.match(line) or (found[-1] and _ALONE.match(found[-1][0])):
+            found.append([])
+        if line:
+            found[-1].append(line)
+    return [" ".join(lines) for lines in found if lines]
+
+
+def is_command(line: str) -> bool:
+    return _COMMAND.match(line) is not None
 
 
 def reasons(text: str) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -121,7 +121,9 @@ def _settings(found: Sequence[Material], say: Words) -> Table | Text:
     keys = sorted(set().union(*known))
     rows = []
     for key in keys:
-        values = [settings.get(key, _MISSING) for settings in known]
+        # What a run made here has no value for is not set; of an imported one it is not known.
+        missing = [None if m.known is None and m.spec is not None else _MISSING for m in found]
+        values = [settings.get(key, none) for settings, none in zip(known, missing, strict=True)]
         if any(value != values[0] for value in values):
             rows.append((key, *(say("compare.unknown") if v is _MISSING else _shown(v) for v in values)))
     if not rows:
@@ -133,29 +135,39 @@ _MISSING = object()
 
 
 def _flat(m: Material) -> dict[str, Any]:
-    """{section.key: value} of the settings that are known."""
+    """{section.key: value} of the settings that are known, tables and lists of tables taken apart."""
     if m.spec is None:
         return {}
     flat: dict[str, Any] = {}
-    waiting = [("", m.spec.model_dump(mode="json"))]
+    waiting: list[tuple[str, Mapping[str, Any]]] = [("", m.spec.model_dump(mode="json"))]
     while waiting:
         head, table = waiting.pop()
         for key, value in table.items():
             name = f"{head}{key}"
+            if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+                value = {str(place): one for place, one in enumerate(value)}
+            if name in _NO_SETTING:
+                continue
             if name == "recipes":
                 flat[name] = ", ".join(value) or None
-            elif isinstance(value, dict) and value:
+            elif isinstance(value, dict):
                 waiting.append((f"{name}.", value))
-            elif name not in ("title", "fixed") and (m.known is None or m.setting(name) is not None):
+            elif m.known is None or (value is not None and m.is_known(name)):
                 hidden = is_secret_setting(key, value)
                 flat[name] = SECRET if hidden else inside(value) if isinstance(value, str) else value
     return flat
 
 
+_NO_SETTING = ("title", "titles", "fixed")
+
+
 def _shown(value: Any) -> str:
+    """As it stands in TOML, cut where it is long."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
-    text = "-" if value is None else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)
     return text if len(text) <= 80 else f"{text[:79]}\u2026"
 
 

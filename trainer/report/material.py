@@ -76,7 +76,7 @@ class Material:
 
     def setting(self, key: str) -> Any:
         """The value of `section.key` of the spec; None when it is not known."""
-        if self.spec is None or (self.known is not None and not self._is_known(key)):
+        if self.spec is None or (self.known is not None and not self.is_known(key)):
             return None
         value: Any = self.spec
         for part in key.split("."):
@@ -88,14 +88,14 @@ class Material:
         """vLLM wrote the completions."""
         return bool(self.setting("model.fast_inference") or self.setting("trl.use_vllm"))
 
-    def _is_known(self, key: str) -> bool:
+    def is_known(self, key: str) -> bool:
         known = self.known or frozenset()
         return key in known or any(name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in known)
 
     @property
     def updates_per_phase(self) -> int | None:
         """Optimizer steps one generation batch is used for; above 1 the policy leaves the one that wrote it."""
-        known = self.known is None or self._is_known("grpo.num_iterations")
+        known = self.known is None or self.is_known("grpo.num_iterations")
         found = self.plan.get("updates_per_phase")
         return found if known and isinstance(found, int) else None
 

@@ -21,13 +21,14 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
 
     status: what trainer.launch.status_of said; judged from `state` as it is when left out.
     reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
-    the same step in both. best_step: of the best evaluated checkpoint that is there. seconds: in
-    training steps, all attempts together; wall_seconds: also loading, evaluation and saving,
-    without the time between attempts; expected_seconds: that, as estimated when the run was made.
+    the same step in both. eval_after, correct_after: of the newest evaluation after a step.
+    best_step: of the best evaluated checkpoint that is there. seconds: in training steps, all
+    attempts together; wall_seconds: also loading, evaluation and saving, without the time between
+    attempts; expected_seconds: that, as estimated when the run was made.
     """
     first, last = edges(state.metrics.get("train/reward", []))
     found = find_best(rundir, state)
-    before, after = _eval_at(state, "before"), _eval_at(state, "after")
+    before, after = _before(state), newest_of_trained(state)
     return {
         "run": rundir.name,
         "status": status or derive_status(rundir, state, worker_alive(rundir, state)),
@@ -67,6 +68,11 @@ def edges(column: Sequence[float | None]) -> tuple[float | None, float | None]:
     return sum(early[:count]) / count, sum(late) / count
 
 
-def _eval_at(state: RunState, at: str) -> EvalEvent | None:
-    """The newest evaluation of that kind."""
-    return next((event for event in reversed(state.evals) if event.at == at), None)
+def _before(state: RunState) -> EvalEvent | None:
+    """Of the weights that GRPO began with: a warm start lies before it."""
+    return next((event for event in reversed(state.evals) if event.at == "before"), None)
+
+
+def newest_of_trained(state: RunState) -> EvalEvent | None:
+    """Of a run that goes on or broke off it is one of those between the steps; None where none was made yet."""
+    return next((event for event in reversed(state.evals) if event.at != "before" and event.step > 0), None)

@@ -132,6 +132,8 @@ class Lora(Section):
     """Dropout inside the adapter; above 0 it makes the log-probabilities noisy."""
     target_modules: str | list[str] = "all-linear"
     """Names of the linear layers that get an adapter, or `all-linear`."""
+    start_from: str | None = None
+    """Folder of a checkpoint with an adapter of this model and rank: training starts with it. Empty starts anew."""
 
 
 class Generation(Section):

@@ -1,4 +1,4 @@
-"""The file of a task's rows: made once, in the cache, by a process of its own (child.py).
+"""The file of a task's rows: made once, in the cache (making.py).
 
     chain_sum-0.1.25-3fa1c2d4e5b6.jsonl     generator, version of the package, hash of parameters, size and seed
 
@@ -12,29 +12,19 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import DataError, Problem
-from trainer.machine import leftovers, spawn
-from trainer.machine.project import PROJECT, cache_dir
-from trainer.tasks import catalogue
+from trainer.machine.project import cache_dir
+from trainer.tasks import catalogue, making
 from trainer.tasks.catalogue import Task
 
 FORMAT = 1
 """Raise when the rows are written otherwise."""
-MOST_S = 600.0
-"""Of making the rows of one task."""
-HASH_SEED = "0"
-"""Sets of texts have another order in every process otherwise, and with them the rows of some generators."""
 _NAME = re.compile(r"\w+-[\w.+]+-[0-9a-f]{12}\.jsonl")
-KEY, PARAMS = "data.task", "data.task_params"
 _refused: dict[Path, Problem] = {}
 
 
@@ -43,14 +33,15 @@ def folder() -> Path:
 
 
 def file(task: Task, params: Mapping[str, Any], size: int, seed: int) -> Path:
-    """Its rows, made now if they are not there. Raises DataError: package not installed, parameters refused, failed."""
+    """Its rows, made now if they are not there. Raises DataError: package not installed, parameters refused, failed;
+    not made yet, where somebody does not want to wait (making.waiting)."""
     version = catalogue.installed_version()
     if version is None:
         raise DataError(catalogue.not_installed(task.title))
     path = folder() / f"{task.name}-{version}-{_hash(task, params, size, seed)}.jsonl"
     if not path.is_file():
         request = {"task": task.name, "params": dict(params), "size": size, "seed": seed}
-        problem = _refused.get(path) or _trouble(request, path)
+        problem = _refused.get(path) or making.made(request, path)
         if problem is not None:
             if problem.key == "tasks.refused":
                 _refused[path] = problem
@@ -83,50 +74,3 @@ def rows(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
 def _hash(task: Task, params: Mapping[str, Any], size: int, seed: int) -> str:
     said = json.dumps([FORMAT, task.name, task.whole(params), size, seed])
     return hashlib.sha256(said.encode()).hexdigest()[:12]
-
-
-def _trouble(request: Mapping[str, Any], target: Path) -> Problem | None:
-    """Make the file, whole or not at all; why that was not possible."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    title = f"{catalogue.PREFIX}:{request['task']}"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        done = _process({**request, "out": str(draft)})
-        found = _answer(done.stdout)
-        if "refused" in found:
-            return Problem("tasks.refused", PARAMS, name=title, short=request["task"], said=found["refused"])
-        if "rows" not in found:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
-            return Problem("tasks.failed", KEY, name=title, said=last)
-        draft.replace(target)
-    except subprocess.TimeoutExpired:
-        return Problem("tasks.slow", KEY, name=title, seconds=MOST_S)
-    except OSError as error:
-        return Problem("tasks.failed", KEY, name=title, said=str(error))
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return None
-
-
-def _process(request: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
-    environment = {**leftovers.without(os.environ), **spawn.ENVIRONMENT, "PYTHONHASHSEED": HASH_SEED}
-    return subprocess.run(
-        [sys.executable, "-m", "trainer.tasks.child"],
-        input=json.dumps(request),
-        capture_output=True,
-        cwd=PROJECT,
-        env=environment,
-        text=True,
-        encoding="utf-8",
-        timeout=MOST_S,
-        check=False,
-    )
-
-
-def _answer(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

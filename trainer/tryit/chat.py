@@ -151,6 +151,9 @@ class Chat:
 
     def _model(self, base: bool) -> Any:
         from trainer.export import merged
+        from trainer.fast.decoding import Decoding
+        from trainer.grpo.generation_guard import guard_generate
+        from trainer.grpo.spans import Spans
 
         kind = "adapted" if self.source.lora else "base" if base else "whole"
         if kind not in self._models:
@@ -161,6 +164,8 @@ class Chat:
                     self._models[kind] = merged.load_whole(self.source).to(self.device)
                 else:
                     self._models[kind] = self._load_base()
+            if self.spec.run.fast == "auto":  # several answers to a prompt read it once
+                guard_generate(self._models[kind], Spans(), decoding=Decoding())
         return self._models[kind]
 
     def _load_base(self) -> Any:

@@ -85,12 +85,11 @@ def opened(run: str | None) -> RunDir:
 def resume(run: str | None, how: str | None = None) -> WorkerHandle | None:
     """Start another attempt, or let it wait for its turn (None). Raises RunError when it is running or finished.
 
-    how: `beside` others or in the `queue` behind them; without it Beside is raised where there are others, unless the
-    run waited already: its button says what it does.
+    how: `beside` others or in the `queue` behind them; without it Beside is raised where there are others.
     """
     rundir = opened(run)
     others = _others(rundir)
-    if others and how not in HOW and launch.status_of(rundir) != "queued":
+    if others and how not in HOW:
         raise Beside(others)
     if how == "queue":
         launch.queue.add(rundir)

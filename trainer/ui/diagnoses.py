@@ -27,6 +27,7 @@ from trainer.ui.stamps import Stamp, stamp_of
 
 EVERY_S = 10.0  # between two diagnoses of a run that goes on
 SHARE = 4  # and so many times what a diagnosis takes: a long run does not keep the page busy
+STILL_S = 1.0  # without a change: the log of a run that has ended is whole; less than a tick
 AT_ONCE_S = 0.3  # a first diagnosis is waited for once: that of most runs takes less
 KEEP = 4  # runs
 POINTS = 40  # of a small line
@@ -89,6 +90,7 @@ class _Watched:
     took: float = 0.0
     awaited: bool = False
     asked: Mark | None = None
+    since: float = 0.0
     thread: threading.Thread | None = None
 
 
@@ -106,11 +108,12 @@ class Diagnoses:
         run that has `ended` as soon as its log stays as it is."""
         with self._lock:
             watched = self._watch(rundir)
-            mark = _mark(rundir)
-            still = watched.asked == mark  # a log that grows has not ended, whatever became of its worker
-            watched.asked = mark
-            rest = 0.0 if ended and still else max(EVERY_S, SHARE * watched.took)
-            old = watched.mark != mark and (watched.found is None or time.monotonic() - watched.at >= rest)
+            mark, now = _mark(rundir), time.monotonic()
+            if watched.asked != mark:
+                watched.asked, watched.since = mark, now
+            # A log that grows has not ended, whatever became of its worker: however quickly it is asked again.
+            rest = 0.0 if ended and now - watched.since >= STILL_S else max(EVERY_S, SHARE * watched.took)
+            old = watched.mark != mark and (watched.found is None or now - watched.at >= rest)
             if old and watched.thread is None:
                 watched.thread = threading.Thread(
                     target=self._diagnose,

@@ -135,6 +135,7 @@ def train(session: Session) -> None:
     run = training.Training(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)
+    run.start_from(resumed)
 
     with run.watched():
         with session.phase("rewards", f"{len(spec.reward.leaves())} functions on rows of the data"):

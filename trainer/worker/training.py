@@ -25,6 +25,8 @@ from trainer.grpo.memory_probe import Probe, ProbeMemory
 from trainer.grpo.spans import Spans
 from trainer.grpo.trainer import make_trainer_class
 from trainer.machine.environment import PACKAGES, package_version
+from trainer.machine.json_files import read_json
+from trainer.machine.project import PROJECT
 from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
 from trainer.rewards.scan import scan
@@ -246,6 +248,21 @@ class Training:
         other = [f"{name} {was} -> {now.get(name)}" for name, was in saved["versions"].items() if was != now.get(name)]
         if other:
             self.session.events.emit(AlertEvent.of("warn", "other_versions", changes=other))
+
+    def start_from(self, resumed: checkpoints.Checkpoint | None) -> None:
+        """Take over the adapter that was asked for. Raises EngineError where it was trained on other weights."""
+        if self.spec.lora.start_from is None or resumed is not None:
+            return
+        folder = PROJECT / self.spec.lora.start_from
+        was, now = (read_json(folder / checkpoints.MANIFEST) or {}).get("model"), self.manifest["model"]
+        if was not in (None, now):
+            raise EngineError(Problem("worker.adapter_of_other_weights", "lora.start_from", was=str(was), now=now))
+        try:
+            self.trainer._load_from_checkpoint(str(folder))
+        except (RuntimeError, ValueError, OSError) as error:  # other layers, another rank, no such folder any more
+            said = " ".join(str(error).split())[:300]
+            raise EngineError(Problem("worker.adapter_not_loaded", "lora.start_from", said=said)) from error
+        self.session.events.emit(AlertEvent.of("info", "started_from", folder=folder.name))
 
     def train(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""

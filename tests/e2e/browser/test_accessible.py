@@ -121,3 +121,24 @@ def test_the_first_key_on_every_tab_offers_start_and_enter_goes_there(site: Site
         expect(page.locator("[data-part=start]:focus, [data-part=start] [data-start]:focus")).to_be_visible()
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.closest('[data-part=start]') !== null"), tab
+
+
+def test_on_a_phone_live_and_health_show_what_matters_and_the_rest_when_asked(site: Site, new_page: Any) -> None:
+    from playwright.sync_api import expect
+
+    page = new_page(site, size=NARROW, lang="en", run="tiny-1", tab="live")
+    small = page.locator(".g-board-holder .g-cell")
+    small.first.wait_for()
+    seen = small.locator("visible=true")
+    assert seen.count() == 3
+    assert page.evaluate("document.documentElement.scrollHeight") < 5 * NARROW[1]
+    page.get_by_label(words("en")("live.all_charts")).check()
+    page.wait_for_function("() => document.documentElement.scrollHeight > 6 * innerHeight")
+    assert seen.count() == small.count() > 10
+
+    open_tab(page, words("en")("tab.health"))
+    rows = page.locator(".g-health tbody tr")
+    rows.first.wait_for()
+    assert 0 < rows.locator("visible=true").count() < rows.count()
+    page.get_by_label(words("en")("health.all")).check()
+    expect(page.locator(".g-health tbody tr:visible")).to_have_count(rows.count())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
+
+import pytest
 
 from tests.e2e.browser.conftest import Site, setting, start_button
 
@@ -31,6 +34,13 @@ def test_a_task_is_one_choice_and_rows_of_ones_own_take_its_place(site: Site, ne
     expect(page.locator('[data-undo="data.eval_fraction"]')).to_be_hidden()  # it goes with the task
     expect(start_button(page)).to_be_enabled()
 
+    # The model that has read nothing is changed in one click, and the task stays.
+    page.locator('[data-instead="smollm2"]').click()
+    expect(command).to_have_text("python app.py --headless --preset smollm2 --set data.task=reasoning_gym:chain_sum")
+    expect(page.locator("[data-instead]")).to_have_count(0)
+    page.locator('[name="t-preset"][value="tiny"]').evaluate("radio => radio.click()")
+    expect(command).to_have_text("python app.py --headless --preset tiny --set data.task=reasoning_gym:chain_sum")
+
     page.locator("[data-drop]").evaluate(DROP, base64.b64encode(SHEET.encode()).decode())
     expect(looked).to_contain_text("sums.csv", timeout=60_000)
     expect(task).to_have_value("")
@@ -39,3 +49,29 @@ def test_a_task_is_one_choice_and_rows_of_ones_own_take_its_place(site: Site, ne
     task.select_option("reasoning_gym:chain_sum")
     expect(looked).to_contain_text("Made here by a generator", timeout=60_000)
     expect(command).not_to_contain_text("sums.csv")
+
+    name = page.locator("[data-name]")
+    name.fill("../my sums")
+    page.locator("[data-rename]").first.click()
+    expect(name).to_have_value("my-sums-1")
+    expect(start_button(page)).to_be_enabled()
+
+
+@pytest.mark.slow
+def test_rows_that_take_long_are_counted_and_can_be_stopped(site: Site, new_page: Any) -> None:
+    from playwright.sync_api import expect
+
+    page = new_page(site, lang="ko", tab="train")
+    expect(start_button(page)).to_be_enabled()
+    setting(page, "data.task").select_option("reasoning_gym:knight_swap")  # 0.1 s a row
+    told, bar = page.locator(".t-making p"), page.locator(".t-making progress")
+    expect(told).to_contain_text(re.compile("500\uac1c \uc911 [1-9]\\d*\uac1c"))
+    before = bar.evaluate("(it) => it.value")
+    button = page.locator(".t-making button").element_handle()
+    page.wait_for_function("(before) => document.querySelector('.t-making progress')?.value > before", arg=before)
+    assert button.evaluate("(it) => it.isConnected")  # it was not drawn anew under a finger
+    expect(start_button(page)).to_be_disabled()
+    button.click()
+    expect(start_button(page)).to_be_enabled()
+    expect(bar).to_have_count(0)
+    expect(setting(page, "data.task")).to_have_value("")

@@ -171,6 +171,28 @@ def test_what_is_new_waits_its_time_and_is_read_on_not_again(
     raise AssertionError("the second step was not seen")
 
 
+def test_of_a_run_that_has_ended_all_is_looked_at_once_its_log_stays_as_it_is(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = counted(monkeypatch)
+    run = make_run("tiny-1", *finished())
+    diagnoses = Diagnoses()
+    ask(diagnoses, run)
+    for number in range(41, 46):  # its log grows all the same, and it is asked as fast as can be
+        with run.events.open("a") as log:
+            log.write(json.dumps({"t": 200.0, "attempt": 1} | step(number)) + "\n")
+        for _ in range(3):
+            diagnoses.newest(run, ended=True)
+    assert next(made) == 1
+    monkeypatch.setattr(watch, "STILL_S", 0.0)
+    diagnoses.newest(run, ended=True)
+    for _ in range(100):
+        if next(made) == 2:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the last steps were not looked at")
+
+
 def test_a_diagnosis_goes_on_from_what_the_page_has_read(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run, known = make_run("tiny-1", began(), step(1)), KnownRuns()
     with known.look("tiny-1") as seen:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import ALIKE, flat, gamed, lost, same, up
+from tests.report.cases import ALIKE, flat, gamed, lost, placed, same, up, whole
 from trainer.report.material import Material
 from trainer.report.rules import diagnose
 from trainer.report.rules.evidence import commonest, not_right
@@ -60,6 +60,18 @@ def test_what_goes_wrong_is_named_with_its_texts_and_a_button(
     assert said in alarm.box(found, EN)
     signal = html.split('data-signal="')[1].split('"')[0]
     assert given(found, signal, advice) is not None
+
+
+def test_a_run_goes_on_from_a_good_checkpoint_with_one_click_whether_of_adapters_or_whole_weights() -> None:
+    for m, key in (
+        (placed(lost(same_text_frac=ALIKE)), "lora.start_from"),
+        (whole(lost(same_text_frac=ALIKE)), "model.name"),
+    ):
+        found = Diagnosis("made", "finished", 80, diagnose(m))
+        html = alarm.box(found, EN)
+        assert 'data-advice="restart"' in html.split("<details>")[0] and 'data-advice="lower_rate"' in html
+        way = given(found, "dead_groups", "restart")
+        assert way is not None and f"{key}=made/checkpoints/checkpoint-20" in way.changes
 
 
 def test_what_goes_well_has_no_box() -> None:

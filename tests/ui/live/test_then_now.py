@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from trainer import launch
 from trainer.errors import RunError
 from trainer.run.held_out_texts import Answer, note
 from trainer.run.rundir import RunDir
+from trainer.spec import WarmStart
 from trainer.text import words
 from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.live import actions, buttons, finish, pieces, then_now
@@ -105,3 +107,18 @@ def test_training_further_asks_with_the_steps_and_needs_a_word(run: RunDir, monk
     monkeypatch.setattr("trainer.ui.actions.resume", lambda name, how: object())
     assert "to step 80" in actions.further("tiny-1", "tiny-1", EN)
     assert asked == [(run, 40)]
+
+
+def test_of_a_warm_started_run_it_is_said_that_the_first_figure_lies_after_the_warm_start(run: RunDir) -> None:
+    def both(seen: Seen) -> tuple[str, str]:
+        assert seen.spec is not None
+        warm = WarmStart(path="rows.jsonl")
+        model = seen.spec.model.model_copy(update={"warm_start": warm})
+        warmed = replace(seen, spec=seen.spec.model_copy(update={"model": model}))
+        texts = [then_now.panel(one, then_now.asked(one), EN) + finish.card(one, [], EN) for one in (seen, warmed)]
+        return texts[0], texts[1]
+
+    plain, warmed = shown(run, both)
+    assert "Before training" in plain and "warm start" not in plain
+    assert "Before GRPO, after the warm start" in warmed and "Before training" not in warmed
+    assert EN("live.finish.warm") in warmed

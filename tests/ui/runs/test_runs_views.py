@@ -175,3 +175,10 @@ def test_the_browser_is_told_how_runs_are_and_of_alerts(make_run: MakeRun) -> No
     found = json.loads(heading.news(KnownRuns().table().rows, {"done": [alert]}, EN))
     state, said, count, newest = found["done"]
     assert (state, said, count) == ("finished", "done has finished its 40 steps.", 1) and newest.startswith("done: ")
+
+
+def test_a_second_figure_that_is_not_there_is_to_come_or_none() -> None:
+    going, ended = RunRow("a", "running", correct=(0.41, None)), RunRow("a", "stopped", correct=(0.41, None))
+    both = RunRow("a", "running", correct=(0.41, 0.8))
+    shown = [views.cells(row, EN)[5] for row in (going, ended, both)]
+    assert shown == ["41 % \u2192 \u2026", "41 % \u2192 -", "41 % \u2192 80 %"]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from trainer import presets
 from trainer.errors import SpecError
-from trainer.presets import PresetInfo
-from trainer.text import Message, words
+from trainer.presets import PresetInfo, headers
+from trainer.text import Message, languages, words
 from trainer.ui.train import cards
 from trainer.ui.train.cards import PresetCard
 
@@ -66,8 +67,32 @@ def test_those_to_begin_with_come_first_and_each_has_its_reasons() -> None:
     found = cards.cards()
     runs = [each.info.name for each in found if each.fit == "fits"]
     assert not runs or runs[:2] == ["tiny", "smollm2"]
-    assert "half a minute on two cores" in cards.reasons("tiny")
+    assert "half a minute on two cores" in cards.reasons("tiny", EN)
     for each in found:
-        assert "max_steps" in cards.reasons(each.info.name) or "num_train_epochs" in cards.reasons(each.info.name)
+        assert "max_steps" in cards.reasons(each.info.name, EN) or "num_train_epochs" in cards.reasons(
+            each.info.name, EN
+        )
     with pytest.raises(SpecError):
-        cards.reasons("../../app")
+        cards.reasons("../../app", EN)
+
+
+def test_reasons_are_said_in_korean_and_where_they_are_not_it_is_said(tmp_path: Path, monkeypatch: Any) -> None:
+    ko = words("ko")
+    for name in cards.BEGIN_WITH:
+        html = cards.reasons(name, ko)
+        assert 'lang="en"' not in html and ko("train.why_english") not in html
+    assert "\ucf54\uc5b4 \ub450 \uac1c\ub85c 30\ucd08\ucbe4" in cards.reasons("tiny", ko)
+    changed = (presets.PRESETS_DIR / "tiny.toml").read_text(encoding="utf-8").replace("half a minute", "1.5 minutes")
+    (tmp_path / "other.toml").write_text(changed, encoding="utf-8")
+    monkeypatch.setattr(presets, "PRESETS_DIR", tmp_path)
+    html = cards.reasons("other", ko)
+    assert html.startswith('<p class="t-small">') and '<dd lang="en">1.5 minutes on two cores</dd>' in html
+
+
+def test_no_reason_in_another_language_is_of_a_comment_that_is_gone() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in presets.PRESETS_DIR.glob("*.toml")]
+    known = {reason for text in texts for _, _, reason in headers.reasons(text)}
+    known |= {line for text in texts for line in headers.paragraphs(text)}
+    for code in languages():
+        said = {key.removeprefix("reason.") for key in words(code).keys() if key.startswith("reason.")}  # noqa: SIM118
+        assert said <= known, said - known

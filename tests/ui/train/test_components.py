@@ -11,9 +11,10 @@ import pytest
 
 from trainer import launch, presets
 from trainer.errors import RewardError
+from trainer.rewards import check
 from trainer.rewards.library import REWARDS
 from trainer.text import languages, words
-from trainer.ui.train import components, fields
+from trainer.ui.train import components, fields, playground
 
 EN = words("en")
 OWN = '''
@@ -100,3 +101,15 @@ def test_a_file_that_was_chosen_here_may_be_run_and_one_that_gradio_kept_may_not
 
     kept = launch.state_dir() / launch.CHOSEN / "abc" / "mine.py"
     assert not actions.is_uploaded(str(kept)) and actions.is_uploaded(str(launch.state_dir() / "page" / "mine.py"))
+
+
+def test_what_an_answer_earns_on_several_rows_is_called_a_mean() -> None:
+    tries = [{"row": row, "what": check.TYPED, "reward": float(row == 0)} for row in range(3)]
+    html = playground._kinds(tries, EN)
+    assert "0.333" in html and "(each a mean over 3 rows)" in html
+    assert "mean over" not in playground._kinds(tries[:1], EN)
+
+
+def test_a_weight_is_named_once() -> None:
+    html = components.rendered([{"function": "exact_match", "weight": 1.0}], words("ko"))
+    assert html.count("<span>\uac00\uc911\uce58</span>") == 1 and "<code>weight</code>" not in html

@@ -393,6 +393,13 @@ def test_a_fault_of_ours_is_an_answer_too(monkeypatch: pytest.MonkeyPatch, capsy
 def test_the_name_of_a_run_is_mended_by_no_setting() -> None:
     found = checked(name="../up")
     assert fixes.ways(found) == [[]]
+    assert 'data-rename="up-1"' in views.readiness(found, [[]], EN)
+
+
+def test_a_name_that_is_taken_comes_with_one_that_is_free(make_run: MakeRun) -> None:
+    make_run("mine-3")
+    html = views.readiness(checked(name="mine-3"), [[]], EN)
+    assert 'data-rename="mine-4"' in html and "Use mine-4" in html
 
 
 # ---------------------------------------------------------------------------------- in Korean

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer import presets
+from trainer.errors import TrainerError
 from trainer.text import words
 from trainer.ui.train import actions, data, fixes, own
 from trainer.ui.train.form import Form
@@ -144,3 +145,31 @@ def test_the_page_is_told_which_rows_an_answer_is_of_and_why_there_is_none(tmp_p
     for name in ("none.csv", "gone.csv", "sheet.xlsx"):
         refused = asked(str(tmp_path / name))
         assert "changes" not in refused and name in str(refused["html"])
+
+
+def dataset(folder: Path) -> str:
+    """What `load_dataset` takes for a Hub dataset, in a folder: nothing is asked over the network."""
+    folder.mkdir()
+    lines = [f"What is {n} + 1?,{n + 1}\n" for n in range(60)]
+    (folder / "train.csv").write_text("question,answer\n" + "".join(lines), encoding="utf-8")
+    return str(folder)
+
+
+def test_rows_of_the_hub_are_taken_in_the_same_one_step_as_a_file(tmp_path: Path) -> None:
+    name = dataset(tmp_path / "sums")
+    path = f"hub:{name}||"
+    assert own.proposed_preset(Form("preset", "tiny"), path) == "smollm2"
+    form = Form("preset", "smollm2", changes=own.chosen(Form("preset", "smollm2"), path).changes)
+    found = actions.check(form)
+    assert not found.problems and found.spec is not None
+    read = found.spec.data
+    assert (read.name, read.path, read.eval_path, read.eval_fraction) == (name, None, None, 0.1)
+    assert read.columns == {"prompt": "question"} and found.spec.title == "sums"
+    assert found.spec.reward.correct == found.spec.reward.components[0].title
+    html = data.shown(form, None, EN)
+    assert "What is 3 + 1?" in html and "sums" in html and EN("own.on_hub", count=200) in html
+
+
+def test_a_hub_dataset_that_cannot_be_read_says_why() -> None:
+    with pytest.raises(TrainerError, match="cannot be read"):
+        own.chosen(Form("preset", "smollm2"), "hub:someone/nowhere|main|")

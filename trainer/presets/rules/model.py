@@ -19,6 +19,12 @@ def _four_bit_needs_lora(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("presets.four_bit_without_lora", "model.load_in_4bit")
 
 
+@rule("lora.start_from", "lora.enabled")
+def _an_adapter_starts_from_one(spec: RunSpec) -> Iterator[Problem]:
+    if spec.lora.start_from is not None and not spec.lora.enabled:
+        yield Problem("presets.start_without_lora", "lora.start_from")
+
+
 @rule("model.name")
 def _builtin_model_exists(spec: RunSpec) -> Iterator[Problem]:
     name = spec.model.name

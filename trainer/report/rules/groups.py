@@ -41,8 +41,8 @@ def dead_groups(m: Material) -> Iterator[Finding]:
     kind = _mainly(kinds, now)
     level: Level = "green"
     if now >= AMBER:
-        # Solved prompts are no failure, and there is nothing more to be had from them.
-        level = "red" if now >= RED and kind != "all_right" else "amber"
+        # Solved prompts are what was wanted: a fact that the verdict names, nothing that is wrong.
+        level = "note" if kind == "all_right" else "red" if now >= RED else "amber"
     key = kind if level != "green" else "some" if now > 0 else "none"
     if now >= AMBER and kinds["all_right"] < MAINLY * now:
         lost = _lost(m, dead, now)
@@ -199,9 +199,9 @@ def zero_loss(m: Material) -> Iterator[Finding]:
     if not zero:
         yield Finding("zero_loss", "note", "never", values)
     elif len(both) >= 0.5 * len(zero):
-        level: Level = (
-            "red" if len(both) >= RED * len(loss) else "amber" if len(both) >= ZERO_AMBER * len(loss) else "note"
-        )
+        solved = {step for step, value in m.group_points("all_right_frac") if value >= MAINLY}
+        failed = len([step for step in both if step not in solved])
+        level: Level = "red" if failed >= RED * len(loss) else "amber" if failed >= ZERO_AMBER * len(loss) else "note"
         yield Finding("zero_loss", level, "dead", values, both)
     else:
         moved = {step for step, value in m.points("train/grad_norm") if value > 0}

@@ -19,12 +19,12 @@ def good_checkpoint(m: Material, before: int) -> int | None:
 
 
 def restarts(m: Material, before: int, setting: str, value: Any) -> list[Advice]:
-    """[] where there is no such checkpoint, or where it holds an adapter only: that is no model to start from."""
-    step = good_checkpoint(m, before)
-    if step is None or m.rundir is None or m.setting("lora.enabled") is not False:
+    """[] where there is no such checkpoint. Whole weights are a model to start from; an adapter is taken over."""
+    step, adapter = good_checkpoint(m, before), m.setting("lora.enabled")
+    if step is None or m.rundir is None or adapter is None:
         return []
     path = str(m.rundir.checkpoint(step)).removeprefix(f"{PROJECT}{os.sep}")
-    also: list[tuple[str, Any]] = [("model.name", path)]
-    if m.setting("model.warm_start") is not None:  # the checkpoint has it behind it
+    also: list[tuple[str, Any]] = [("lora.start_from" if adapter else "model.name", path)]
+    if not adapter and m.setting("model.warm_start") is not None:  # the checkpoint has it behind it
         also.append(("model.warm_start", ""))
     return [Advice("restart", setting, value, {"step": step, "setting": setting, "value": value}, tuple(also))]

@@ -10,14 +10,15 @@ from trainer.text import Message, Words
 
 Verdict = Literal[
     "short", "collapsed", "one_text", "gamed", "only_form", "nothing", "worse",
-    "over_optimised", "past_best", "learnt", "learnt_dead", "learnt_rows",
+    "over_optimised", "past_best", "learnt", "learnt_solved", "learnt_dead", "learnt_rows",
     "falls", "flat", "unclear", "solved",
 ]  # fmt: skip
 
 FEW_ROWS = 30  # held-out rows below which it is said that they are few
 # Verdicts about held-out rows, and the signal that measured them.
 _MEASURED: dict[Verdict, str] = {
-    "worse": "evaluation", "learnt": "evaluation", "learnt_dead": "evaluation",
+    "worse": "evaluation", "learnt": "evaluation", "learnt_solved": "evaluation",
+    "learnt_dead": "evaluation",
     "over_optimised": "over_optimised", "past_best": "over_optimised", "gamed": "over_optimised",
 }  # fmt: skip
 # Verdicts that call what went wrong by its name, and the signal that did.
@@ -50,16 +51,16 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
         return "worse"
     if is_at("over_optimised", "fell"):
         return "past_best"
-    stuck = dead is not None and dead.level == "red"
+    stuck, solved = dead is not None and dead.level == "red", is_at("dead_groups", "all_right")
     if is_at("evaluation", "better"):
-        return "learnt_dead" if stuck else "learnt"
+        return "learnt_dead" if stuck else "learnt_solved" if solved else "learnt"
     if stuck:
         return "nothing"
     if is_at("reward_trend", "rises"):
         return "learnt_rows"
     if is_at("reward_trend", "falls"):
         return "falls"
-    if dead is not None and dead.level == "amber" and dead.key == "all_right":
+    if solved:
         return "solved"
     if is_at("reward_trend", "flat"):
         return "flat"

@@ -22,9 +22,11 @@ class HealthTab(Tab):
     def __init__(self, labels: Labels, diagnoses: Diagnoses) -> None:
         super().__init__()
         self.diagnoses = diagnoses
-        with labels.make(gr.Tab, words={"label": "tab.health"}, id="health") as self.tab:
+        with labels.make(gr.Tab, words={"label": "tab.health"}, id="health", elem_classes="g-health-tab") as self.tab:
             self.question = gr.HTML(elem_classes="g-question")
             self.top = gr.HTML(elem_classes="g-health-top")
+            # Seen on a phone only, where all of it is seven screens.
+            labels.make(gr.Checkbox, words={"label": "health.all"}, interactive=True, elem_classes="g-all-signals")
             self.table = gr.HTML(js_on_load=advice.CLICKED, elem_classes="g-health-place")
         self.outputs = {"question": self.question, "top": self.top, "table": self.table}
 

@@ -11,8 +11,13 @@ from trainer.ui import actions
 
 
 def stop(run: str | None, words: Words) -> str:
-    """Ask the run to save and stop; returns at once. Raises RunError when it is not running."""
-    launch.stop(actions.opened(run))
+    """Ask the run to save and stop, or take one that waits out of the queue; returns at once. Raises RunError when it
+    does neither."""
+    rundir = actions.opened(run)
+    if rundir in launch.queue.waiting(rundir.path.parent):
+        launch.queue.remove(rundir)
+        return words("live.unqueued", run=run)
+    launch.stop(rundir)
     return words("live.stop_sent", run=run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked, stops_at
+from trainer.run.queue_place import place_of
 from trainer.run.status import LIVE
 from trainer.text import Words, forms
 from trainer.ui.known_runs import Seen
@@ -48,6 +49,8 @@ def stop(seen: Seen, words: Words) -> Action:
         if asked is not None and asked.pause:  # a stop makes of it a run that was stopped
             return Action(True, words("stop.pausing"), label)
         return Action(False, words("stop.asked"), label)
+    if _waits(seen):  # what ends is its waiting
+        return Action(True, words("stop.queued"), "live.unqueue")
     if seen.status not in LIVE:
         return Action(False, words("stop.ended"), label)
     early = _early(seen)
@@ -99,10 +102,10 @@ def resume(seen: Seen, words: Words) -> Action:
     label = "live.continue" if seen.status == "paused" else "live.resume"
     if seen.status in LIVE:
         return Action(False, words("resume.live"), label)
+    if _waits(seen):
+        return Action(False, words("resume.queued"), label)
     if seen.status in ("finished", "imported"):
         return Action(False, words(f"resume.{seen.status}"), label)
-    if seen.status == "queued":
-        return Action(True, words("resume.queued"), label)
     attempt = max(seen.rundir.newest_attempt(), seen.state.attempts) + 1
     saved = _saved(seen)
     if saved is None:
@@ -132,6 +135,11 @@ def came(seen: Seen) -> str:
         return "stop pause save"
     saved = "" if save_asked(seen.rundir) is not None else f" save {len(seen.state.checkpoints)}"
     return f"resume{saved}" if seen.status == "running" else saved.strip()
+
+
+def _waits(seen: Seen) -> bool:
+    """In the queue: one that never began, or that is to go on."""
+    return seen.status not in LIVE and place_of(seen.rundir) is not None
 
 
 def _early(seen: Seen) -> str:

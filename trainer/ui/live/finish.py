@@ -17,7 +17,7 @@ from trainer.ui.live import then_now
 from trainer.ui.live.buttons import Action
 
 DEEDS = ("tryit", "export", "further")
-NO_USE = ("stop", "pause", "stop_at", "save", "resume")  # of the buttons, when all steps are done
+NO_USE = ("stop", "pause", "stop_at", "save", "resume")  # of the buttons, when all steps are done and none is planned
 BROKEN_OFF = ("stopped", "paused", "failed", "lost")
 BEST = 3  # answers
 
@@ -29,7 +29,10 @@ def buttons(can: dict[str, Action], seen: Seen, say: Words) -> dict[str, Action]
     saved = seen.status in BROKEN_OFF and bool(seen.state.checkpoints)
     there = {name: ended or (saved and name != "further") for name in DEEDS}
     deeds = {name: Action(on, say(f"live.finish.{name}_does"), f"live.finish.{name}", on) for name, on in there.items()}
-    kept = {name: replace(one, shown=one.shown and not (ended and name in NO_USE)) for name, one in can.items()}
+    kept = {
+        name: replace(one, shown=one.shown and not (ended and name in NO_USE and not one.on))
+        for name, one in can.items()
+    }
     return kept | deeds
 
 
@@ -57,7 +60,9 @@ def card(seen: Seen, asked: Sequence[Asked], say: Words) -> str:
         for one, answer in best
     )
     answers = f"<div>{element('h3', say('live.finish.best'))}<ul>{shown}</ul></div>" if shown else ""
-    told = f"<div>{element('p', figure, 'g-figure')}{element('p', what)}</div>"
+    warm = "" if seen.spec is None or seen.spec.model.warm_start is None else say("live.finish.warm")
+    note = element("p", warm, "g-effect") if warm and seen.state.evals else ""
+    told = f"<div>{element('p', figure, 'g-figure')}{element('p', what)}{note}</div>"
     return f'<div class="g-card g-finish{kind}">{told}{answers}</div>'
 
 

@@ -140,6 +140,8 @@ class LiveTab(Tab):
                 scale=0,
                 min_width=150,
             )
+        # Seen on a phone only, where all charts are eight screens.
+        labels.make(gr.Checkbox, words={"label": "live.all_charts"}, interactive=True, elem_classes="g-all-charts")
         self.board = gr.HTML(elem_classes="g-board-holder")
 
     # ---- what it shows

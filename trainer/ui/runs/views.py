@@ -18,7 +18,7 @@ from trainer.ui.runs.choice import MOST_COMPARED, RunChoice
 from trainer.ui.sparkline import sparkline
 
 MANY = 8  # runs from which on a filter is worth its room
-ARROW, UNKNOWN = "\u2192", "?"
+ARROW, TO_COME, NONE = "\u2192", "\u2026", "-"
 # Of the table, between the box to tick and the actions.
 COLUMNS = ("run", "state", "model", "steps", "reward", "held_out", "duration", "started")
 
@@ -43,23 +43,26 @@ def cells(row: RunRow, words: Words, queue: Sequence[str] = ()) -> list[str]:
     state = words(f"status.{status}")
     if row.name in queue:
         state = words("runs.in_queue", state=state, place=queue.index(row.name) + 1, of=len(queue))
+    live = status in LIVE
+    right = row.correct[0] is not None
     return [
         row.name,
         state,
         words("runs.unreadable") if row.model is None else forms.printable(row.model),
         f"{row.steps:,} / {'?' if row.total is None else format(row.total, ',')}",
-        _from_to(row.reward, forms.number),
-        _from_to(row.correct, forms.percent) if row.correct[0] is not None else _from_to(row.held_out, forms.number),
+        _from_to(row.reward, forms.number, live),
+        _from_to(row.correct if right else row.held_out, forms.percent if right else forms.number, live),
         words.duration(row.seconds) if row.seconds else "-",
         forms.clock(row.started),
     ]
 
 
-def _from_to(pair: tuple[float | None, float | None], form: Callable[[float], str]) -> str:
+def _from_to(pair: tuple[float | None, float | None], form: Callable[[float], str], live: bool) -> str:
+    """live: what is not there yet is still to come."""
     first, last = pair
     if first is None:
-        return "-"
-    return f"{form(first)} {ARROW} {UNKNOWN if last is None else form(last)}"
+        return NONE
+    return f"{form(first)} {ARROW} {form(last) if last is not None else TO_COME if live else NONE}"
 
 
 def wanted(rows: Sequence[RunRow], choice: RunChoice, text: str) -> list[RunRow]:

@@ -20,6 +20,7 @@ from trainer.preflight import machine, templates
 from trainer.run import outputs, rundir
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
+from trainer.tasks import making
 from trainer.text import Message
 from trainer.ui import actions, chosen_files
 from trainer.ui.train import aside, rows, toml
@@ -51,6 +52,11 @@ class Checked:
     """Whether this machine was asked for all that a run needs, own reward functions tried, the Hub asked."""
     lasts: Duration | None = None
     """How long it will take; None where that is not known."""
+
+    @property
+    def making(self) -> Problem | None:
+        """That the rows of its task are being made: nothing is wrong, the rest is looked at when they are there."""
+        return next((one for one in self.problems if one.key == making.NOT_YET), None)
 
     @property
     def toml_name(self) -> str:
@@ -145,7 +151,7 @@ def _name_problems(name: str | None) -> Iterator[Problem]:
     if not rundir.NAME.fullmatch(name):
         yield Problem("page.name_rule", name=name[:80], instead=outputs.next_name(outputs_dir(), name))
     elif os.path.lexists(outputs_dir() / name):
-        yield Problem("page.name_taken", name=name)
+        yield Problem("page.name_taken", name=name, instead=outputs.next_name(outputs_dir(), forms.numberless(name)))
 
 
 def file_problems(raw: dict[str, Any]) -> Iterator[Problem]:

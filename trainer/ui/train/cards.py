@@ -14,7 +14,7 @@ from trainer.memory import formats
 from trainer.plan import RunPlan
 from trainer.presets import PresetInfo
 from trainer.spec import RunSpec
-from trainer.text import Words
+from trainer.text import DEFAULT, Words
 from trainer.ui.elements import element, escape
 from trainer.ui.train import rows
 from trainer.ui.train.form import FIRST
@@ -106,18 +106,35 @@ def rendered(found: list[PresetCard], say: Words) -> str:
     return f'{_grid(here, say)}<div class="t-classes">{folds}</div>'
 
 
-def reasons(name: object) -> str:
-    """The header of a preset and, a row a value, the reasons in its file. Raises SpecError for what is none."""
+def reasons(name: object, say: Words) -> str:
+    """The header of a preset and, a row a value, the reasons in its file: each in this language where somebody has put
+    it into it, else as it stands there. Raises SpecError for what is none."""
     info = next((info for info in presets.list_presets() if info.name == name), None)
     if info is None:
         raise SpecError(Problem("page.no_preset", preset=str(name)[:80]))
     text = info.path.read_text(encoding="utf-8", errors="replace")
-    about = "".join(element("p", line) for line in presets.header(text) if line)
+    about = "".join(_reason("p", line, say) for line in presets.headers.paragraphs(text))
     values = "".join(
-        f"<dt>{element('code', f'{key} = {value}')}</dt>{element('dd', reason)}"
+        f"<dt>{element('code', f'{key} = {value}')}</dt>{_reason('dd', reason, say)}"
         for key, value, reason in presets.reasons(text)
     )
-    return f'<div lang="en">{about}<dl class="t-why">{values}</dl></div>'
+    shown = f'{about}<dl class="t-why">{values}</dl>'
+    return (element("p", say("train.why_english"), "t-small") if _ENGLISH in shown else "") + shown
+
+
+_ENGLISH = ' lang="en"'
+
+
+def _reason(tag: str, text: str, say: Words) -> str:
+    for name, found in (("gpu", presets.headers.gpu([text])), ("measured", presets.headers.measured([text]))):
+        if found is not None:
+            return element(tag, say(f"train.why_{name}", what=say.said(found)))
+    if presets.headers.is_command(text):
+        return f"<{tag}>{element('code', text)}</{tag}>"
+    key = f"reason.{text}"
+    if key in say:
+        return element(tag, say(key))
+    return element(tag, text) if say.language == DEFAULT else f"<{tag}{_ENGLISH}>{escape(text)}</{tag}>"
 
 
 def _gpu_gb(info: PresetInfo) -> float:

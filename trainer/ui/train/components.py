@@ -91,10 +91,10 @@ def _row(component: Mapping[str, Any], key: str, place: int, say: Words) -> str:
     )
 
 
-def _control(field: Field, prefix: str, say: Words) -> str:
+def _control(field: Field, prefix: str, say: Words, with_name: bool = True) -> str:
     is_argument = field.key.startswith("params.")
     words_of = f"argument.{field.name}" if is_argument else f"component.{field.key}"
-    return controls.control(field, say, f"{prefix}.{field.key}", words_of)
+    return controls.control(field, say, f"{prefix}.{field.key}", words_of, with_name)
 
 
 def _folded(title: str, inside: str, say: Words) -> str:
@@ -109,7 +109,7 @@ def _weight(field: Field, prefix: str, say: Words) -> str:
     slider = (
         f'<input type="range" min="-1" max="{HEAVIEST:g}" step="0.1" data-slider="{escape(key)}" aria-label="{name}">'
     )
-    return f'<div class="t-weight">{slider}{_control(field, prefix, say)}</div>'
+    return f'<div class="t-weight">{slider}{_control(field, prefix, say, with_name=False)}</div>'
 
 
 def _function(field: Field, component: Mapping[str, Any], prefix: str, say: Words) -> str:

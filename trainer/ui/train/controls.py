@@ -46,14 +46,16 @@ def _all_of_it(say: Words) -> str:
     return f' <span class="t-rest">{escape(say("train.show_rest"))}</span>'
 
 
-def control(field: Field, say: Words, key: str = "", help_key: str = "") -> str:
-    """One field: label, control, help, what it started from, room for an error. key: where its value lies."""
+def control(field: Field, say: Words, key: str = "", help_key: str = "", with_name: bool = True) -> str:
+    """One field: label, control, help, what it started from, room for an error. key: where its value lies. with_name:
+    as it is called in TOML, beside its words."""
     key = key or field.key
     if field.kind == "group":
         return _group(field, say)
     name = f"t-{key}"
     label = _label(field, help_key or key, say)
-    term = f" <code>{escape(field.name)}</code>" if label.lower().replace(" ", "_") != field.name else ""
+    is_named = with_name and label.lower().replace(" ", "_") != field.name
+    term = f" <code>{escape(field.name)}</code>" if is_named else ""
     about = fields.help_of(help_key or key, say)
     hint = " ".join(filter(None, (about, _bounds(field, say))))
     undo = f'<button type="button" class="t-undo" data-undo="{escape(key)}" hidden></button>'

@@ -18,7 +18,7 @@ from trainer.spec import RunSpec
 from trainer.tasks import catalogue, generated
 from trainer.text import Message, Words
 from trainer.ui.elements import element, escape
-from trainer.ui.train import aside, rows, tokens
+from trainer.ui.train import aside, hub_rows, rows, tokens
 from trainer.ui.train import form as forms
 from trainer.ui.train.fixes import key_of
 from trainer.ui.train.form import Form
@@ -30,8 +30,7 @@ LEFT_OUT = ("data.eval_path", "data.eval_split", "data.few_shot", "data.instruct
 SHOWN_ROWS, SHOWN_PROMPTS = 5, 3
 MOST_BARE = 2  # words of a prompt that asks nothing
 CELL, PROMPT = 160, 4000  # characters shown
-FETCHED = 200  # rows of a Hub dataset
-FETCH_S, SURVEY_S = 60.0, 300.0
+SURVEY_S = 300.0
 
 
 def shown(form: Form, ask: Any, say: Words) -> str:
@@ -44,8 +43,7 @@ def shown(form: Form, ask: Any, say: Words) -> str:
     if spec.data.path is None and rows.fetched(spec) is None:
         if ask != "fetch":
             return element("p", say("train.rows_on_hub", name=spec.data.name or "-"), "g-empty") + _button("fetch", say)
-        found = aside.run("rows", spec, {"count": FETCHED}, FETCH_S)["rows"]
-        rows.keep_fetched(spec, found)
+        hub_rows.fetched(spec)
     if ask == "all" and spec.data.path is not None:
         told = _survey(aside.run("survey", spec, {}, SURVEY_S), say)
     try:
@@ -57,7 +55,9 @@ def shown(form: Form, ask: Any, say: Words) -> str:
         items = "".join(f"<li>{element('b', each.where)} {escape(each.what)}</li>" for each in said)
         wrong = f'<div class="g-wrong"><p>{escape(say("train.rows_wrong"))}</p><ul>{items}</ul></div>'
     raw = _raw(spec)
-    own = _own(form, spec, say) if spec.data.path and "data.path" in map(key_of, form.changes) else ""
+    typed = {key_of(change) for change in form.changes}
+    is_own = "data.path" in typed if spec.data.path else {"data.name", "data.eval_fraction"} <= typed
+    own = _own(form, spec, say) if is_own and spec.data.task is None else ""
     pieces = [own, _task(spec, say), _mapping(spec, raw, say), wrong, told, _table(raw, say)]
     if glance is not None:
         pieces += [_counts(spec, glance, bool(told), say), *_prompts(spec, glance, say)]
@@ -94,9 +94,9 @@ def _raw(spec: RunSpec) -> list[dict[str, Any]]:
 
 def _own(form: Form, spec: RunSpec, say: Words) -> str:
     """Somebody's own file: how it was read, what is held out, what of the preset's is left out, and the way back."""
-    path, told = str(spec.data.path), list[str]()
+    path, told = str(spec.data.path or spec.data.name), list[str]()
     try:
-        delimiter = guess.delimiter(path, spec.data.encoding)
+        delimiter = guess.delimiter(path, spec.data.encoding) if spec.data.path else ""
     except (OSError, DataError):
         delimiter = ""
     if spec.data.encoding:
@@ -109,6 +109,8 @@ def _own(form: Form, spec: RunSpec, say: Words) -> str:
     if (bare := _bare(spec)) is not None:
         told.append(say("own.bare", example=bare))
     gone = [key for key in LEFT_OUT if f"{key}=" in form.changes]
+    if spec.data.path is None:
+        told.append(say("own.on_hub", count=hub_rows.FETCHED))
     if gone:
         told.append(say("own.left_out", keys=gone))
     name = element("b", path.replace("\\", "/").rpartition("/")[2])
@@ -169,11 +171,14 @@ def _table(raw: Sequence[dict[str, Any]], say: Words) -> str:
         return ""
     columns = list(dict.fromkeys(str(name) for row in raw for name in row))
     heads = "".join(element("th", name) for name in columns)
-    body = "".join(
-        f"<tr>{''.join(element('td', _cut(str(row.get(name, '')), CELL)) for name in columns)}</tr>" for row in raw
-    )
+    body = "".join(f"<tr>{''.join(_cell(row.get(name, '')) for name in columns)}</tr>" for row in raw)
     head = element("h4", say("train.first_rows", count=len(raw)))
     return f'{head}<div class="t-scroll" tabindex="0"><table class="t-rows"><tr>{heads}</tr>{body}</table></div>'
+
+
+def _cell(value: Any) -> str:
+    """A few lines of it: a task's own notes on a row must not push the rest off a phone's screen."""
+    return f"<td>{element('div', _cut(str(value), CELL))}</td>"
 
 
 def _cut(text: str, most: int) -> str:

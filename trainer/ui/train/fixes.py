@@ -57,12 +57,21 @@ def ways(checked: Checked) -> list[list[Way]]:
     """For each problem of a form, what would fix it; [] where nothing is known to."""
     if not checked.problems:
         return []
+    if checked.making is not None:  # nothing is tried out meanwhile: it would wait for these rows, or make others
+        return [list(_stopping(checked)) if one == checked.making else [] for one in checked.problems]
     try:
         base = forms.source(checked.form)
     except TrainerError:
         return [[] for _ in checked.problems]
     trial = _Trial(checked, base)
     return [trial.found(problem) for problem in checked.problems]
+
+
+def _stopping(checked: Checked) -> Iterator[Way]:
+    """Back to the rows there were before the task was chosen."""
+    touched = [key_of(change) for change in checked.form.changes if key_of(change).startswith("data.task")]
+    if touched:
+        yield Way(undo=tuple(dict.fromkeys(touched)))
 
 
 class _Trial:

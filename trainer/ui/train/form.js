@@ -29,11 +29,12 @@ let isBroken = false; // the last question had no answer
 function ask(event, more = {}) {
     clearTimeout(typing);
     typing = null;
+    if (event === "check") clearTimeout(making);
     turn += 1;
     if (event === "check") serial += 1;
     const changes = [...state.changes].map(([key, text]) => `${key}=${text}`);
     const base = Object.values(state.base)[0] ? state.base : undefined;
-    const sent = { base, recipes: state.recipes, changes, name: state.name, serial, turn, have: still ? still.language : "", ...more };
+    const sent = { base, recipes: state.recipes, changes, name: state.name, serial, turn, have: still ? still.language : "", making: answer?.making?.file, ...more };
     props.value = base ? JSON.stringify(sent) : "";
     save();
     clearTimeout(silence);
@@ -128,6 +129,7 @@ function show() {
     showRecipes();
     showValues();
     showErrors();
+    showMaking();
     showNotice();
     for (const radio of root.querySelectorAll('[name="t-preset"]')) radio.checked = radio.value === state.base.preset;
     // The figures of the card are those of the preset as it is.
@@ -168,9 +170,14 @@ function showValues() {
         if (control !== document.activeElement && typing === null) {
             if (control.type === "checkbox") control.checked = value === "true";
             else if (control.value !== value) control.value = value;
+            // Of a long path the end tells which file it is.
+            if (control.dataset.key === "data.path") control.scrollLeft = control.scrollWidth;
         }
         showChanged(control, value);
     }
+    const hub = root.querySelector("[data-own-hub]");
+    hub.hidden = !hubPath() || state.own?.path === hubPath();
+    hub.disabled = ownAsked;
     showWeights();
     for (const group of root.querySelectorAll("[data-group]"))
         group.classList.toggle("t-is-out", !answer.values[group.dataset.group]);
@@ -355,7 +362,7 @@ function lookAgain() {
     const parts = Object.entries(answer.values).filter(([key]) => key.startsWith("data.") || key === "model.name");
     const now = JSON.stringify([still.language, state.base, parts]);
     // While other settings are wrong the rows cannot be read: what is shown is of the settings before.
-    markFormer(!answer.built && now !== rowsShown);
+    markFormer(!answer.built && !answer.making && now !== rowsShown);
     if (now === rowsShown || !answer.built) return;
     rowsShown = now;
     busy("looked", "[data-ask]");

@@ -51,7 +51,7 @@ class Form:
     def stem(self) -> str:
         """What a new run is called after."""
         if self.kind == "run":
-            return re.sub(r"-\d{1,9}$", "", self.base)
+            return numberless(self.base)
         return self.base if self.kind == "preset" else self.file.removesuffix(".toml") or "mine"
 
 
@@ -65,6 +65,11 @@ class Source:
     raw: dict[str, Any]
     where: str
     problems: tuple[Problem, ...] = ()
+
+
+def numberless(name: str) -> str:
+    """Of a run, as the next one of its kind is called after."""
+    return re.sub(r"-\d{1,9}$", "", name)
 
 
 def first() -> Form:

@@ -56,16 +56,21 @@ root.addEventListener("click", (event) => {
     }
     const button = event.target.closest("button");
     if (!button || !root.contains(button)) return;
-    const { fix, fits, undo, out, remove, instead, how } = button.dataset;
+    const { fix, fits, undo, out, remove, instead, keep, rename, how } = button.dataset;
     if (how) {
         isStarting = true;
         showStart();
         ask("start", { how });
     } else if (fix) apply(answer.ways[Number(fix.split(".")[0])][Number(fix.split(".")[1])]);
     else if (fits) apply(answer.fits[Number(fits)]);
-    else if (undo) apply({ changes: [], undo: [undo] });
+    else if (rename) {
+        state.name = rename;
+        ask("check");
+    } else if (undo) apply({ changes: [], undo: [undo] });
     else if (instead) {
+        const kept = keep ? [...state.changes].filter(([key]) => key.startsWith(keep)) : [];
         choose(instead);
+        for (const [key, text] of kept) put(key, text);
         ask("check");
     } else if (out) leaveOut(out);
     else if (remove) whenAnswered(() => setComponents(answer.components.filter((_, place) => place !== Number(remove))));
@@ -80,6 +85,10 @@ root.addEventListener("click", (event) => {
     else if ("codeLook" in button.dataset) lookAtCode(root.querySelector("[data-code-path]").value.trim());
     else if ("addOwn" in button.dataset) whenAnswered(() => addComponent(button.dataset.addOwn));
     else if ("ownBack" in button.dataset) ownBack();
+    else if ("ownHub" in button.dataset) {
+        button.disabled = true;
+        whenAnswered(() => ownRows(hubPath()));
+    }
     else if ("ask" in button.dataset) {
         busy("looked", "[data-ask]");
         ask("look", { ask: button.dataset.ask });
@@ -128,7 +137,7 @@ function mapped(ours, theirs) {
 }
 
 function apply(way) {
-    if (state.own && way.undo.includes("data.path")) return ownBack();
+    if (state.own && way.undo.some((key) => key === "data.path" || key === "data.name")) return ownBack();
     for (const key of way.undo) state.changes.delete(key);
     for (const change of way.changes) put(...split(change));
     document.activeElement?.blur();

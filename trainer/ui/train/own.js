@@ -62,6 +62,12 @@ for (const kind of ["dragover", "dragleave", "drop"])
         if (kind === "drop" && event.dataTransfer.files[0]) takeFile(event.dataTransfer.files[0]);
     });
 
+// A Hub dataset whose name was typed stands where a path does (hub_rows.py); nothing is fetched before that is asked for.
+function hubPath() {
+    const typed = (key) => state.changes.get(key)?.trim() || "";
+    return typed("data.name") ? `hub:${typed("data.name")}|${typed("data.config")}|${typed("data.split")}` : "";
+}
+
 // ---- what comes with it
 
 function ownRows(path, kept = {}) {
@@ -74,7 +80,7 @@ function ownRows(path, kept = {}) {
 
 // The changes as they would be without one's own rows.
 function withoutOwn() {
-    if (!state.own) return new Map([...state.changes].filter(([key]) => key !== "data.path")); // as it was typed
+    if (!state.own) return new Map([...state.changes].filter(([key]) => !/^data\.(path|name|config|split)$/.test(key))); // as typed
     const { keys, before } = state.own;
     const isOwn = (key) => keys.includes(key) || /^(data|reward|model\.warm_start)\b/.test(key);
     return new Map([...[...state.changes].filter(([key]) => !isOwn(key)), ...before.filter(([key]) => isOwn(key))]);
@@ -122,7 +128,7 @@ function owned(found) {
 // A model that can be taught these rows, in place of one that knows nothing.
 function proposed(preset, path) {
     const from = state.base.preset;
-    dropAll("data.path");
+    for (const key of ["data.path", "data.name", "data.config", "data.split"]) dropAll(key);
     choose(preset);
     state.changes = withoutOwn();
     state.own = null;
@@ -133,6 +139,7 @@ function proposed(preset, path) {
 
 // The preset's rows again, and everything that came with one's own taken back.
 function ownBack() {
+    if (!state.own) return;
     const from = state.own.from;
     state.changes = withoutOwn();
     state.own = null;
@@ -174,4 +181,22 @@ function carried() {
 function attempt() {
     busy("tried", "[data-try]");
     ask("attempt", { typed: root.querySelector("[data-typed]").value });
+}
+
+// ---- the rows of a task, while they are made
+
+const MAKING_MS = 1000; // between two questions how far they are
+let making = null;
+
+// What was there stays: its button may be under a finger.
+function showMaking() {
+    clearTimeout(making);
+    const shown = slot("looked").querySelector(".t-making");
+    if (!answer.making) return shown && fillSlot("looked", "");
+    rowsShown = "";
+    fillSlot("looked", answer.making.html);
+    const { text, done, size } = answer.making;
+    root.querySelector(".t-making p").textContent = text;
+    Object.assign(root.querySelector(".t-making progress"), { max: size, value: done });
+    making = setTimeout(() => typing === null && ask("check"), MAKING_MS);
 }

@@ -28,7 +28,7 @@ from trainer.rewards.gold_completion import GoldCompletion
 from trainer.rewards.proposal import Proposal, proposal
 from trainer.spec import RunSpec
 from trainer.text import words
-from trainer.ui.train import cards, rows, tokens, toml
+from trainer.ui.train import cards, hub_rows, rows, tokens, toml
 from trainer.ui.train import form as forms
 from trainer.ui.train.fixes import key_of
 from trainer.ui.train.form import Form
@@ -68,20 +68,25 @@ def proposed_preset(form: Form, path: str) -> str | None:
     """
     if not knows_nothing(_model(form, forms.source(form).raw)):
         return None
-    fits = [card.info.name for card in cards.cards() if card.fit == "fits"]
-    name = next((each for each in PROPOSED if each in fits), None)
+    name = teachable()
     if name is None or not is_small(str(presets.load(name).model.name)):
         return name
     # The smallest one has read English, and writes other Latin letters.
-    texts = "".join(str(value) for row in guess.table(str(in_full(path))).records[:200] for value in row.values())
+    texts = "".join(str(value) for row in _table(path)[1].records[:200] for value in row.values())
     return name if 10 * len(_NOT_LATIN.findall(texts)) < len(texts) else None
+
+
+def teachable() -> str | None:
+    """The preset of PROPOSED with the largest model that fits this machine."""
+    fits = [card.info.name for card in cards.cards() if card.fit == "fits"]
+    return next((each for each in PROPOSED if each in fits), None)
 
 
 def chosen(form: Form, path: str, asked: Mapping[str, str] | None = None) -> Found:
     """What comes with the rows in a file. asked: {prompt, answer: column} that somebody has chosen instead of what was
     guessed. Raises TrainerError for a form or a file that cannot be read."""
-    base, path = forms.source(form), str(in_full(path))
-    table = guess.table(path)
+    base = forms.source(form)
+    path, table = _table(path)
     columns = guess.columns(table.records)
     if asked:
         columns = _as_asked(columns, asked)
@@ -92,6 +97,14 @@ def chosen(form: Form, path: str, asked: Mapping[str, str] | None = None) -> Fou
     changes |= _of_model(base.raw, form, path, table, fits)
     changes |= _of_lengths(base, form, changes)
     return Found(tuple(f"{key}={value}" for key, value in changes.items()), columns, fits)
+
+
+def _table(path: str) -> tuple[str, Table]:
+    """Of a file, its path in full; of a Hub dataset what stands for one (hub_rows)."""
+    if hub_rows.settings(path):
+        return path, hub_rows.table(path)
+    full = str(in_full(path))
+    return full, guess.table(full)
 
 
 def _as_asked(columns: Columns, asked: Mapping[str, str]) -> Columns:
@@ -112,8 +125,10 @@ def _reward(table: Table, columns: Columns, small: bool) -> Proposal | None:
 
 def _of_data(raw: Mapping[str, Any], path: str, table: Table, columns: Columns) -> dict[str, str]:
     data = raw.get("data") or {}
-    changes = {"title": _text(Path(path).stem), "data.path": _text(path)}
-    changes |= {key: "" for key in FORMER if key.partition(".")[2] in data}
+    hub = hub_rows.settings(path)
+    former = {key: "" for key in (*FORMER, *(("data.path",) if hub else ())) if key.partition(".")[2] in data}
+    chosen = {f"data.{key}": _text(value) for key, value in hub.items()} or {"data.path": _text(path)}
+    changes = {"title": _text(Path(hub.get("name", path)).stem)} | former | chosen
     changes["data.eval_fraction"] = f"{HELD_OUT:g}"
     if table.encoding is not None:
         changes["data.encoding"] = table.encoding
@@ -141,7 +156,8 @@ def _of_model(raw: Mapping[str, Any], form: Form, path: str, table: Table, fits:
     if not all(str(value).isascii() for row in table.records for value in row.values()):
         changes["model.name"] = ANY_CHARACTER
     if (raw.get("model") or {}).get("warm_start") is not None:
-        written = fits.gold_template if fits is not None else None
+        # A warm start reads a file: there is none of a Hub dataset.
+        written = fits.gold_template if fits is not None and not hub_rows.settings(path) else None
         changes |= {"model.warm_start.path": _text(path)} if written else {"model.warm_start": ""}
         changes |= {"model.warm_start.completion_template": _text(written)} if written else {}
     return changes

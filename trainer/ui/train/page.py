@@ -54,8 +54,9 @@ def _section(title: str, about: str, body: str, name: str = "", attributes: str 
 
 def _data(parts: dict[str, str], say: Words) -> str:
     look = f'<button type="button" data-ask="look">{escape(say("train.look"))}</button>'
+    take = f'<button type="button" data-own-hub hidden>{escape(say("own.take_hub"))}</button>'
     body = (
-        f'{_choosing(say)}<div class="t-fields">{parts["data"]}</div>'
+        f'{_choosing(say)}<div class="t-fields">{parts["data"]}</div>{take}'
         f'<div class="t-looked" data-slot="looked"></div><div class="t-actions">{look}</div>{parts["data_more"]}'
     )
     return _section(say("train.data"), say("train.data_about"), body, "data")

@@ -63,7 +63,9 @@ def _kinds(tries: Sequence[dict[str, Any]], say: Words) -> str:
         if paid:
             mean = _number(sum(paid) / len(paid))
             chips.append(f'<span>{escape(say(_key(what)))} <b data-mean="{what}">{escape(mean)}</b></span>')
-    return f'<p class="t-kinds">{"".join(chips)}</p>'
+    rows = len({one["row"] for one in tries})
+    over = element("span", say("train.try_mean", count=rows), "t-small") if rows > 1 else ""
+    return f'<p class="t-kinds">{"".join(chips)}{over}</p>'
 
 
 def _folded(table: str, say: Words) -> str:

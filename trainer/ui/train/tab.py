@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 
 from trainer.errors import Problem, TrainerError, WorkError
+from trainer.tasks import making
 from trainer.text import Words, words
 from trainer.ui import actions as shared
 from trainer.ui import elements
@@ -25,6 +26,7 @@ from trainer.ui.train import actions, cards, components, data, own, playground, 
 from trainer.ui.train import form as forms
 from trainer.ui.train.form import Form
 
+PATIENCE_S = 1.0  # for rows of a task that are being made: then it is said how far they are
 _FILES = ("chosen.js", "form.js", "own.js", "rewards.js", "hands.js")
 _SCRIPT = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES)
 # Until the form is there, as the frame of the page before it (ui/opening.py).
@@ -95,7 +97,8 @@ class TrainTab(Tab):
         say, sent = words(language), dict[str, Any]()
         try:
             form, sent = forms.read(text, must_be_there=True)
-            run = actions.start(form, sent.get("how"))
+            with making.waiting(PATIENCE_S):
+                run = actions.start(form, sent.get("how"))
         except shared.Beside as found:
             asking = elements.beside(found.names, say)
             return [_sent({"kind": "refused", **_echo(sent), "verdict": asking}), gr.skip(), gr.skip()]
@@ -125,7 +128,8 @@ class TrainTab(Tab):
             asked = {str(ours): str(theirs) for ours, theirs in dict(sent.get("columns") or {}).items()}
             path = str(sent.get("path", ""))
             name = None if sent.get("stay") else own.proposed_preset(form, path)
-            found: dict[str, Any] = {"preset": name} if name else {"changes": own.chosen(form, path, asked).changes}
+            with making.waiting(PATIENCE_S):
+                found: dict[str, Any] = {"preset": name} if name else {"changes": own.chosen(form, path, asked).changes}
         except Exception as error:  # the button would stay grey
             found = {"code" if "code" in sent else "html": _refused(error, say, a_start=False)}
         return _sent({"kind": "owned", "path": sent.get("path"), **_echo(sent), **found})
@@ -133,7 +137,7 @@ class TrainTab(Tab):
     @staticmethod
     def why(language: str, text: str) -> str:
         """The reasons of a preset's values."""
-        return _shown("why", language, text, lambda form, sent, say: cards.reasons(sent.get("why")))
+        return _shown("why", language, text, lambda form, sent, say: cards.reasons(sent.get("why"), say))
 
     @staticmethod
     def attempt(language: str, text: str) -> str:
@@ -146,7 +150,12 @@ def _checked(language: str, text: str, look: Callable[[Form], actions.Checked]) 
     kind, sent = "checked", dict[str, Any]()
     try:
         form, sent = forms.read(text)
-        found = views.answer(look(form), say)
+        with making.waiting(PATIENCE_S):
+            checked = look(form)
+            found = views.answer(checked, say)
+        made = checked.making.values["file"] if checked.making is not None else None
+        if sent.get("making") not in (None, made):  # nobody waits for them any more
+            making.stop(str(sent["making"]))
     except Exception as error:
         # Without an answer the page would go on with the one before, of other settings.
         kind, found = "broken", {"verdict": _refused(error, say)}
@@ -160,7 +169,8 @@ def _shown(kind: str, language: str, text: str, show: Callable[[Form, dict[str, 
     say, sent = words(language), dict[str, Any]()
     try:
         form, sent = forms.read(text, must_be_there=True)
-        found = show(form, sent, say)
+        with making.waiting(PATIENCE_S):
+            found = show(form, sent, say)
     except Exception as error:  # the panel would stay grey
         found = _refused(error, say)
     return _sent({"kind": kind, **_echo(sent), "why": sent.get("why"), "html": found})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trainer import presets
@@ -13,11 +14,12 @@ from trainer.plan import MemoryPart, RunPlan, card
 from trainer.plan.duration import Duration
 from trainer.preflight import machine
 from trainer.presets import explain
+from trainer.tasks.making import Progress
 from trainer.text import Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, fields, fixes, labels, page, recipes, toml
+from trainer.ui.train import cards, fields, fixes, labels, own, page, recipes, toml
 from trainer.ui.train import components as rewards
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
@@ -47,9 +49,11 @@ def still(say: Words) -> dict[str, Any]:
     }
 
 
-# Words the script puts in by itself.
 # Warnings that stand above Start as well: the run would not come to what was meant.
-GRAVE = ("presets.advice.task_of_random_weights", "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+UNTEACHABLE = "presets.advice.task_of_random_weights"
+GRAVE = (UNTEACHABLE, "presets.advice.own_of_random_weights", "presets.advice.right_costs")
+NAMES = ("page.name_rule", "page.name_taken")  # problems of the run's name
+# Words the script puts in by itself.
 _SCRIPT_WORDS = (
     "see", "with_own",
     "start", "starting", "copy", "copied", "from_preset", "from_run", "from_file", "with_changes", "undo",
@@ -77,7 +81,9 @@ def answer(checked: Checked, say: Words) -> dict[str, Any]:
         "shape": _shape(components),
         "built": checked.is_built,
         "errors": [{"where": one.where, "html": html}
-                   for one, html in zip(checked.problems, _errors(checked, ways, say), strict=True)],
+                   for one, html in zip(checked.problems, _errors(checked, ways, say), strict=True)
+                   if one != checked.making],
+        "making": _making(checked, ways, say),
         "verdict": readiness(checked, ways, say),
         "ways": [[_sent(way) for way in of_one] for of_one in ways],
         "fits": [_sent(Way(_typed(each.changes))) for each in (checked.plan.suggestions if checked.plan else [])],
@@ -146,9 +152,23 @@ def readiness(checked: Checked, ways: list[list[Way]], say: Words) -> str:
     if not count:
         ready = elements.notice(say("train.ready" if checked.is_settled else "train.checking", name=checked.next_name))
         return ready + _but(checked, say)
+    if checked.making is not None and count == 1:
+        return elements.notice(say("train.wait_rows"))
     htmls = _errors(checked, ways, say)
     places = [one.said(say).where for one in checked.problems]
     return _problems(_counted(count, checked.held_back, say), places, htmls, _instead(checked, say))
+
+
+def _making(checked: Checked, ways: list[list[Way]], say: Words) -> dict[str, Any] | None:
+    """How far the rows of the task are. html: stays the same until they are there, with its button under a finger."""
+    if checked.making is None:
+        return None
+    place, progress = checked.problems.index(checked.making), Progress.of(checked.making)
+    label = escape(say("train.making"))
+    stop = f'<button type="button" class="t-fix" data-fix="{place}.0">{escape(say("train.stop_making"))}</button>'
+    bar = f'<p>&nbsp;</p><progress aria-label="{label}"></progress>{stop if ways[place] else ""}'
+    told = {"text": say.said(progress.message()), "done": progress.done, "size": progress.size}
+    return {"html": f'<div class="t-making">{bar}</div>', "file": checked.making.values["file"], **told}
 
 
 def _but(checked: Checked, say: Words) -> str:
@@ -160,7 +180,20 @@ def _but(checked: Checked, say: Words) -> str:
     if not told:
         return ""
     shown = "".join(element("p", say.said(one)) for one in told)
-    return f'<div class="g-wrong">{shown}</div>' + (_instead(checked, say, True) if too_long is not None else "")
+    other = _other_model(say) if any(one.key == UNTEACHABLE for one in told) else ""
+    return f'<div class="g-wrong">{shown}{other}</div>' + (_instead(checked, say, True) if too_long else "")
+
+
+def _other_model(say: Words) -> str:
+    """A preset whose model can do the chosen task; the task stays, everything else is the preset's."""
+    name = own.teachable()
+    info = next((info for info in presets.list_presets() if info.name == name), None)
+    if info is None:
+        return ""
+    label = escape(say("train.other_model", model=info.model.rpartition("/")[2], preset=info.name))
+    return (
+        f'<p><button type="button" class="t-fix" data-instead="{info.name}" data-keep="data.task">{label}</button></p>'
+    )
 
 
 def _instead(checked: Checked, say: Words, too_long: bool = False) -> str:
@@ -196,9 +229,21 @@ def _errors(checked: Checked, ways: list[list[Way]], say: Words) -> list[str]:
     before = fields.values(checked.base) if checked.base else {}
     found = [_as_typed(problem, checked).said(say) for problem in checked.problems]
     return [
-        _error(one.what, one.fix, _buttons(one, place, ways[place], before, say), say)
+        _error(
+            one.what,
+            one.fix,
+            _renames(checked.problems[place], say) + _buttons(one, place, ways[place], before, say),
+            say,
+        )
         for place, one in enumerate(found)
     ]
+
+
+def _renames(problem: Problem, say: Words) -> str:
+    """A name that is free, where the one that was typed cannot be taken."""
+    name = str(problem.values.get("instead", "")) if problem.key in NAMES else ""
+    label = escape(say("train.use", value=name))
+    return f'<button type="button" class="t-fix" data-rename="{escape(name)}">{label}</button>' if name else ""
 
 
 def _error(what: str, fix: str, buttons: str, say: Words) -> str:
@@ -232,8 +277,11 @@ def plan(checked: Checked, say: Words) -> str:
     """The numbers of a plan, its memory as a bar, what would make it fit, and the whole card folded."""
     made = checked.plan
     if made is None:
-        return element("p", say("train.no_plan"), "g-empty")
+        return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
     pieces = [element("p", _numbers(made, say), "g-lead")]
+    warm = checked.spec.model.warm_start if checked.spec is not None else None
+    if warm is not None:
+        pieces.append(element("p", say("train.warm_start", steps=warm.steps, path=Path(warm.path).name)))
     if made.rows is None:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
     if made.optimizer_steps is None:

@@ -151,9 +151,10 @@ class TryItTab(Tab):
         open_now = any(one.open for one in (*prompts, *talk)) and process.at_work
         colours = component_colours([leaf.title for leaf in seen.spec.reward.leaves()] if seen.spec else [])
         lora = seen.spec is not None and seen.spec.lora.enabled
+        warm = seen.spec is not None and seen.spec.model.warm_start is not None
         missing = exporting.missing_tools()
         reasons = [] if lora else [say("tryit.export.no_adapter")]
-        reasons += [say("tryit.export.no_tool", what=str(problem.said(say))) for problem in missing[:1]]
+        reasons += [views.no_gguf(problem, say) for problem in missing[:1]]
         heading = elements.element("h2", say("tryit.question"))
         loaded = process.step if process.at_work else None
         return {
@@ -162,7 +163,7 @@ class TryItTab(Tab):
             "earlier": views.earlier(prompts[-EARLIER - 1 : -1], say),
             "talk": views.conversation(talk, seen.spec, say),
             "title": elements.element("h3", say("tryit.chat.title")),
-            "table": weights.checkpoints(steps, weights.scores(seen.state.evals), found, step, loaded, say),
+            "table": weights.checkpoints(steps, weights.scores(seen.state.evals), found, step, loaded, say, warm),
             "hints": elements.element("h3", say("tryit.export.title", step=f"{step:,}"))
             + "".join(elements.element("p", reason, "try-foot") for reason in reasons),
             "exports": weights.exports(rundir.name, exporting.listed(rundir)[:6], exporting.finished(rundir), now, say),

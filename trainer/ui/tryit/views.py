@@ -87,6 +87,13 @@ def refused(found: Sequence[Problem], words: Words) -> str:
     return elements.problems(words("tryit.failed"), found, words("train.type_this"), words)
 
 
+def no_gguf(problem: Problem, words: Words) -> str:
+    """Why no GGUF file can be made here, and what would change that."""
+    if problem.key == "export.tool_missing":
+        return words("tryit.export.no_llama_cpp", variable=problem.values["variable"])
+    return words("tryit.export.no_tool", what=str(problem.said(words)))
+
+
 def _verdict(one: Answered | None, words: Words) -> str:
     paid = {name: side.reward for name, side in (one.sides if one else {}).items()}
     base, tuned = paid.get("base"), paid.get("tuned")

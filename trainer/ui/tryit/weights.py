@@ -33,12 +33,16 @@ def checkpoints(
     chosen: int | None,
     loaded: int | None,
     words: Words,
+    warm: bool = False,
 ) -> str:
-    """A table, the newest first, below it the model before training. A button in each row chooses what is tried."""
+    """A table, the newest first, below it the model before GRPO. A button in each row chooses what is tried.
+
+    warm: that model has a warm start behind it.
+    """
     head = [words(f"tryit.checkpoints.{name}") for name in ("step", "reward", "correct", "mark")]
     rows = [_row(step, found, _marks(step, best, chosen, loaded, words), step == chosen, head, words) for step in steps]
     if 0 in found:
-        cells = [words("tryit.checkpoints.untrained"), *_cells(found[0]), ""]
+        cells = [words(f"tryit.checkpoints.untrained{'_warm' if warm else ''}"), *_cells(found[0]), ""]
         rows.append("<tr>" + "".join(_cell(*pair) for pair in zip(head, cells, strict=True)) + "</tr>")
     heads = "".join(element("th", label) for label in head)
     by = "" if best is None else words(f"tryit.checkpoints.best_{'by' if best.source == 'eval' else 'score'}")
