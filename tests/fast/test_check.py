@@ -10,6 +10,7 @@ import torch
 
 from tests.fast.pairs import Fixed, Ours, apart, change, make, model
 from trainer.fast import cache, prefixes, update
+from trainer.fast.decoding import Decoding, NotPlain
 from trainer.fast.prefixes import NotShared, pass_over
 from trainer.text import Message
 
@@ -80,6 +81,18 @@ def test_out_of_memory_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(cache.Front, "update", fails)
     with pytest.raises(torch.OutOfMemoryError):
         trained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotary_positions_that_depend_on_the_longest_row(kind: str, tmp_path: Path) -> None:
+    """The check would not see it: the first rows may all be short."""
+    made, told = model("llama"), list[Message]()
+    made.config.rope_parameters["rope_type"] = kind
+    assert update.why_not(make(Ours, made, tmp_path)).shared == "positions"
+    given = {"do_sample": False, "max_new_tokens": 2, "pad_token_id": 0}
+    with pytest.raises(NotPlain):
+        made.generate(torch.tensor([[4, 9, 17]]), **given, custom_generate=Decoding(told.append))
+    assert why(told) == ["fast.why.positions"]
 
 
 def test_what_can_be_seen_without_trying_is(tmp_path: Path) -> None:

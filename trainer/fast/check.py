@@ -51,18 +51,14 @@ def forward(theirs: Way, ours: Way, dtype: torch.dtype) -> Distance:
         return Distance(_apart(ours(), theirs()), None, dtype)
 
 
-def gradient(
-    model: torch.nn.Module, theirs: Way, ours: Way, prefixes: Prefixes, dtype: torch.dtype
-) -> tuple[Distance, set[str]]:
-    """The distance, and the names of the weights that TRL's way reaches. The weights' own `.grad` are left alone.
+def gradient(model: torch.nn.Module, theirs: Way, ours: Way, prefixes: Prefixes, dtype: torch.dtype) -> Distance:
+    """The weights' own `.grad` are left alone.
 
     prefixes: those that `ours` opens; they are forgotten afterwards.
     """
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    weights = [weight for _, weight in named]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     logps = theirs()
     wanted = _gradients(_scalar(logps), weights)
-    reached = {name for (name, _), grad in zip(named, wanted, strict=True) if grad is not None}
     kept = [None if grad is None else _some(grad) for grad in wanted]
     del wanted
     mine = ours()
@@ -77,7 +73,7 @@ def gradient(
     prefixes.forget()
     sums = [_sum(a, b) for a, b in zip(found, through, strict=False)] if back else list(found[: len(weights)])
     distance = _apart_in_all([None if grad is None else _some(grad) for grad in sums], kept)
-    return Distance(_apart(mine, logps), distance, dtype), reached
+    return Distance(_apart(mine, logps), distance, dtype)
 
 
 def decoding(model: torch.nn.Module, empty: Any, prompts: list[Tensor]) -> Distance:

@@ -48,7 +48,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         self._live: list[int] | None = None  # of the micro-batch whose loss is being computed
         self._old: Tensor | None = None
         self._checked: set[str] = set()
-        self._reached: set[str] = set()  # weights that a loss of TRL gives a gradient
+        self._reached: set[str] = set()  # weights that had a gradient in the last window with one
         self._prefixes = self._new_prefixes() if self.fast.shared is None else None
 
     def _new_prefixes(self) -> Prefixes:
@@ -76,12 +76,15 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             return super().compute_loss(model, inputs, *args, **kwargs)
         if is_unsloths(self):
             return self._unsloths_loss(super().compute_loss, model, inputs, *args, **kwargs)
-        self._live = rows.alive(inputs, advantages_decide=self.fast.skipped is None)
+        live = rows.alive(inputs, advantages_decide=self.fast.skipped is None)
+        if not live and self._has_to_find_out():
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        self._live = live
         self._old = inputs.get("old_per_token_logps")
         try:
             loss = super().compute_loss(model, inputs, *args, **kwargs)
         finally:
-            live, self._live, self._old = self._live, None, None
+            self._live, self._old = None, None
         if not live:  # of no token: TRL's mean over none would be an entropy of 0
             mode = "train" if self.model.training else "eval"
             self._metrics[mode]["entropy"].pop()
@@ -95,9 +98,9 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         if inputs["advantages"].dim() > 1:  # of process supervision: they were moved with the padding of all rows
             return theirs(model, inputs, *args, **kwargs)
         live, count = unsloths.live_groups(inputs), len(inputs["advantages"])
-        if not live:
+        if not live and not self._has_to_find_out():
             return unsloths.nothing(self.model)
-        some = inputs if len(live) == count else unsloths.without(inputs, live, self.loss_type)
+        some = inputs if len(live) in (0, count) else unsloths.without(inputs, live, self.loss_type)
         return theirs(model, some, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -184,11 +187,12 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
 
         dtype = _autocast(self.accelerator) or check.computed_in(theirs.model)
         try:
-            if gradient:
-                model = self.accelerator.unwrap_model(theirs.model)
-                found, self._reached = check.gradient(model, stock, ours, prefixes, dtype)
-            else:
-                found = check.forward(stock, ours, dtype)
+            with torch.random.fork_rng([each] if (each := self.accelerator.device).type == "cuda" else []):
+                if gradient:  # a resumed run tries it too, and its random numbers are to be those of the first
+                    model = self.accelerator.unwrap_model(theirs.model)
+                    found = check.gradient(model, stock, ours, prefixes, dtype)
+                else:
+                    found = check.forward(stock, ours, dtype)
         except NotShared as reason:
             self._give_up(Message(f"fast.why.{reason.key}"))
             return
@@ -212,7 +216,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         except BaseException:
             self.forget_prompts()
             raise
-        if self.fast.skipped is None and self.accelerator.sync_gradients:
+        if not (self.fast.shared and self.fast.skipped) and self.accelerator.sync_gradients:
             self._zeros_for_none()
         return loss
 
@@ -243,12 +247,25 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             found |= {some.prompts[row].key for row in live}
         return found
 
+    def _has_to_find_out(self) -> bool:
+        """Which weights a loss reaches: at the end of a first window without live rows, whose gradient is 0 anyhow."""
+        return (
+            self.model.training
+            and self.accelerator.sync_gradients
+            and not self._reached
+            and all(weight.grad is None for weight in self.model.parameters())
+        )
+
     def _zeros_for_none(self) -> None:
         """A gradient of 0 where a window without live rows has left none: AdamW still moves a weight whose gradient is
-        0, by its momentum, and shrinks it; it leaves one alone that has no gradient."""
-        for name, weight in self.model.named_parameters():
-            if weight.requires_grad and weight.grad is None and (not self._reached or name in self._reached):
-                weight.grad = torch.zeros_like(weight)
+        0, by its momentum, and shrinks it; it leaves one alone that has no gradient, as TRL does with those that no
+        loss reaches."""
+        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        reached = {name for name, weight in trained.items() if weight.grad is not None}
+        if reached:
+            self._reached = reached
+        for name in () if reached else self._reached:
+            trained[name].grad = torch.zeros_like(trained[name])
 
 
 class _Theirs(NamedTuple):
@@ -282,15 +299,16 @@ def why_not(trainer: Any) -> Why:
     shared, skipped, ordered = _why_not_shared(trainer), None, None
     # Where Unsloth's trainer does not know the entropy terms at all, there are none.
     entropy = getattr(trainer, "_entropy_bonus_enabled", False) or getattr(trainer, "top_entropy_quantile", 1.0) < 1.0
+    router = getattr(trainer, "aux_loss_enabled", False)
     if trainer.beta:
         skipped = "beta"  # every token is held to the reference, those of dead groups too
     elif entropy:
         skipped = "entropy"
-    elif getattr(trainer, "aux_loss_enabled", False):
+    elif router:
         skipped = "router"
     elif is_unsloths(trainer) and trainer.loss_type == "bnpo":
         skipped = "unsloth"  # divides by the tokens of whichever rows it is given
-    if trainer.loss_type == "bnpo" or entropy:
+    if trainer.loss_type == "bnpo" or entropy or router:
         ordered = "micro_batches"  # each is weighed by itself: which rows are in it changes the gradient
     return Why(shared, ordered, skipped)
 
@@ -313,6 +331,8 @@ def _why_not_shared(trainer: Any) -> str | None:
         return "dropout"  # TRL's rows drop other parts of one prompt
     if "logits_to_keep" not in trainer.model_kwarg_keys or cache.windows(model.config) is None:
         return "layers"
+    if cache.turns_with_length(model.config):
+        return "positions"
     return None
 
 
