@@ -12,6 +12,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from tests.builders import STEPS, tiny_trainer
 from tests.fast.pairs import VOCABULARY, Fixed, Ours, apart, change, count_tokens, make, model, weights
 from trainer.fast import rows, update
+from trainer.fast.prefixes import Prefixes
 from trainer.fast.update import FastUpdate
 from trainer.text import Message
 
@@ -160,6 +161,40 @@ def test_reentrant_checkpointing_is_left_to_trl(tmp_path: Path) -> None:
     theirs, ours, _ = pair(tmp_path, **config)
     assert ours.fast.shared == "reentrant"
     assert apart(change(ours), change(theirs)) < 1e-5
+
+
+ALONE = {"per_device_train_batch_size": 1, "num_generations": 2, "max_completion_length": 40, "max_steps": 1}
+HELD: dict[str, dict[str, Any]] = {
+    "gradient": {"gradient_accumulation_steps": 16},
+    "gradient, in TRL's order": {"gradient_accumulation_steps": 16, "loss_type": "bnpo", "max_completion_length": 20},
+    "old policy": {"gradient_accumulation_steps": 8, "steps_per_generation": 16},
+    "reference": {"gradient_accumulation_steps": 16, "beta": 0.1},
+}
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_one_row_at_a_time_holds_one_prompt_and_shares_it(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TRL holds one row: a generation batch of prompts with their graph is no memory that a plan counts."""
+    held: list[int] = []
+    front = Prefixes.front
+
+    def counted(self: Prefixes, *args: Any) -> Any:
+        held.append(sum(opened.leaves[0][0].shape[2] for opened in self.opened()))
+        return front(self, *args)
+
+    theirs, ours, _ = pair(tmp_path, reward=spread, **ALONE | HELD[case])
+    wanted = change(theirs)
+    monkeypatch.setattr(Prefixes, "front", counted)
+    ours._checked |= {"gradient", "forward"}
+    assert apart(change(ours), wanted) < 1e-5
+    assert max(held) <= (31 + 20 if "order" in case else 31)
+    assert ours.read < (0.7 if "order" in case else 0.5) * theirs.read
+
+
+def spread(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    return [float(row % 4) for row, _ in enumerate(completions)]
 
 
 def test_a_routers_loss_is_of_micro_batches_as_they_are(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ class Decoding:
         if synced_gpus or not _plain(generation_config, logits_processor, arguments):
             raise NotPlain
         mask = arguments.get("attention_mask")
+        if mask is not None and not bool(mask.any(1).all()):  # a prompt of nothing: no pass could read it alone
+            raise NotPlain
         writing = _Writing(
             self,
             Batch(model, arguments["past_key_values"]),

@@ -135,9 +135,8 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             found: tuple[Tensor, Tensor | None] | None = None
         elif self._shares(stock, some, live, gradient):
             asked = Asked(self.temperature, compute_entropy, self._entropy_bonus_enabled)
-            most = None if batch_size is None else batch_size * logits_to_keep
             prefixes = self._prefixes if gradient and self._prefixes else self._new_prefixes()
-            found = compute(model, prefixes, some, live, asked, most)
+            found = compute(model, prefixes, some, live, asked, None if gradient else batch_size)
         elif len(live) == len(some.lengths):
             return stock.whole(input_ids, attention_mask, logits_to_keep)
         else:
@@ -165,7 +164,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         if self._prefixes is None or any(len(some.prompts[row].ids) < 2 for row in live):
             return False
         kept = Rows([some.prompts[row] for row in live], some.completions, [some.lengths[row] for row in live])
-        stock, here = kept.tokens()
+        stock, here = kept.tokens(self._prefixes.keys() | self._needed(self._step + 1) if gradient else ())
         if stock - here < 2 * self._prefixes.cost:
             return False
         kind = "gradient" if gradient else "forward"
@@ -212,7 +211,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         """One micro-batch. At its end: the gradient of prompts that no later one needs; at a window's end: zeros."""
         try:
             loss = super().training_step(*args, **kwargs)
-            self.close_prompts(self._needed())
+            self.close_prompts(self._needed(self._step))
         except BaseException:
             self.forget_prompts()
             raise
@@ -231,21 +230,28 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         if self._prefixes is not None:
             self._prefixes.forget()
 
-    def _needed(self) -> set[Hashable]:
-        """The prompts of the micro-batches that are still to come in this accumulation window."""
+    def _needed(self, first: int) -> set[Hashable]:
+        """Prompts of the micro-batches from `first` on in this accumulation window, soonest first: no more tokens than
+        one micro-batch of TRL's has, because their graph is held in memory."""
         if self._prefixes is None or self.accelerator.sync_gradients:
             return set()
         window, buffered = self.args.gradient_accumulation_steps, self.args.steps_per_generation
-        found: set[Hashable] = set()
-        for step in range(self._step, self._step - self._step % window + window):
+        scattered = self.fast.ordered or self._window() is None
+        found: dict[Hashable, int] = {}
+        for step in range(first, first - first % window + window):
             if step % (buffered * self.num_iterations) == 0:
                 break  # other completions, of prompts of their own
             batch = self._buffered_inputs[step % buffered]
+            most = batch["prompt_ids"].numel() + batch["completion_ids"].numel()
             ids, mask = batch["prompt_ids"], batch["prompt_mask"]
             some = Rows.of(torch.cat([ids, ids[:, :1]], 1), torch.cat([mask, mask[:, :1]], 1), 1)
-            live = rows.alive(batch, advantages_decide=self.fast.skipped is None)
-            found |= {some.prompts[row].key for row in live}
-        return found
+            for row in rows.alive(batch, advantages_decide=self.fast.skipped is None):
+                prompt = some.prompts[row]
+                if sum(found.values()) + len(prompt.ids) <= most:
+                    found.setdefault(prompt.key, len(prompt.ids))
+            if not scattered or sum(found.values()) > most // 2:
+                break  # where those of a prompt lie together, none comes back later
+        return set(found)
 
     def _has_to_find_out(self) -> bool:
         """Which weights a loss reaches: at the end of a first window without live rows, whose gradient is 0 anyhow."""
