@@ -45,6 +45,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         self.is_fast = fast == "auto"
         self.fast = why_not(self) if self.is_fast else OFF
         self._tell = tell
+        self._pads = _learns_positions(self.accelerator.unwrap_model(self.model))
         self._live: list[int] | None = None  # of the micro-batch whose loss is being computed
         self._old: Tensor | None = None
         self._checked: set[str] = set()
@@ -126,7 +127,8 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         batch_size: int | None = None,
         compute_entropy: bool = False,
     ) -> Any:
-        stock = _Theirs(theirs, model, {"batch_size": batch_size, "compute_entropy": compute_entropy})
+        padded = input_ids.shape[1] - logits_to_keep if self._pads else 0
+        stock = _Theirs(theirs, model, {"batch_size": batch_size, "compute_entropy": compute_entropy}, padded)
         gradient = self._live is not None
         some = Rows.of(input_ids, attention_mask, logits_to_keep)
         live = self._live if gradient else [row for row, length in enumerate(some.lengths) if length]
@@ -275,11 +277,12 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
 
 
 class _Theirs(NamedTuple):
-    """TRL's own way."""
+    """TRL's own way. padded: tokens that prompts have at least, padding counted."""
 
     function: Callable[..., Any]
     model: Any
     options: dict[str, Any]
+    padded: int
 
     def whole(self, ids: Tensor, mask: Tensor, keep: int) -> Any:
         return self.function(self.model, ids, mask, keep, **self.options)
@@ -288,7 +291,7 @@ class _Theirs(NamedTuple):
         """(len(live), T), of these rows alone and cut to their longest."""
         width = max(some.lengths[row] for row in live)
         prompts = [some.prompts[row].ids for row in live]
-        longest = max(map(len, prompts))
+        longest = max(self.padded, *map(len, prompts))
         written = some.completions[live, :width]
         places = torch.arange(width, device=written.device)
         lengths = torch.tensor([some.lengths[row] for row in live], device=written.device)
@@ -339,7 +342,16 @@ def _why_not_shared(trainer: Any) -> str | None:
         return "layers"
     if cache.turns_with_length(model.config):
         return "positions"
+    if _learns_positions(model):
+        return "learned"
     return None
+
+
+def _learns_positions(model: Any) -> bool:
+    """From a table, as GPT-2: TRL gives no positions, and such a model then counts the padding before a prompt."""
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    tables = [each for each in model.modules() if isinstance(each, nn.Embedding)]
+    return any(each.num_embeddings == most and each is not model.get_input_embeddings() for each in tables)
 
 
 def _few(some: Rows, live: list[int]) -> list[int]:
