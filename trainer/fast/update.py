@@ -166,8 +166,10 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         if self._prefixes is None or any(len(some.prompts[row].ids) < 2 for row in live):
             return False
         kept = Rows([some.prompts[row] for row in live], some.completions, [some.lengths[row] for row in live])
-        stock, here = kept.tokens(self._prefixes.keys() | self._needed(self._step + 1) if gradient else ())
-        if stock - here < 2 * self._prefixes.cost:
+        paid = self._prefixes.keys() | self._needed(self._step + 1) if gradient else set()
+        stock, here = kept.tokens(paid)
+        calls = 1 if all(prompt.key in paid for prompt in kept.prompts) else 2  # no pass over prompts of its own
+        if stock - here < calls * self._prefixes.cost:
             return False
         kind = "gradient" if gradient else "forward"
         if kind not in self._checked:
