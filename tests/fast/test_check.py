@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from tests.fast.pairs import Fixed, Ours, apart, change, make, model
+from tests.fast.pairs import VOCABULARY, Fixed, Ours, apart, change, make, model
 from trainer.fast import cache, prefixes, update
+from trainer.fast.decoding import Decoding, NotPlain
 from trainer.fast.prefixes import NotShared, pass_over
 from trainer.text import Message
 
@@ -80,6 +82,35 @@ def test_out_of_memory_is_no_fault_of_the_model(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(cache.Front, "update", fails)
     with pytest.raises(torch.OutOfMemoryError):
         trained(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotary_positions_that_depend_on_the_longest_row(kind: str, tmp_path: Path) -> None:
+    """The check would not see it: the first rows may all be short."""
+    made, told = model("llama"), list[Message]()
+    made.config.rope_parameters["rope_type"] = kind
+    assert update.why_not(make(Ours, made, tmp_path)).shared == "positions"
+    given = {"do_sample": False, "max_new_tokens": 2, "pad_token_id": 0}
+    with pytest.raises(NotPlain):
+        made.generate(torch.tensor([[4, 9, 17]]), **given, custom_generate=Decoding(told.append))
+    assert why(told) == ["fast.why.positions"]
+
+
+def test_learned_positions_count_the_padding_before_a_prompt(tmp_path: Path) -> None:
+    """In TRL, which gives none; rows without an advantage are left out all the same."""
+    sizes = {"vocab_size": VOCABULARY, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "pad_token_id": 0}
+    found = []
+    for base, more in ((Fixed, None), (Ours, {"fast": "auto"})):
+        torch.manual_seed(3)
+        made = GPT2LMHeadModel(GPT2Config(**sizes, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+        for weight in made.parameters():
+            weight.data.mul_(4)
+        trainer = make(base, made, tmp_path, fast=more)
+        found.append((change(trainer), trainer.read))
+    assert trainer.fast.shared == "learned"
+    assert trainer._pads, "also where something else keeps the prompts from being shared"
+    assert apart(found[1][0], found[0][0]) < 1e-5
+    assert found[1][1] < found[0][1]
 
 
 def test_what_can_be_seen_without_trying_is(tmp_path: Path) -> None:

@@ -121,6 +121,13 @@ def test_what_needs_transformers_own_way_is_left_to_it(more: dict[str, Any]) -> 
     assert told == [], "nothing is wrong with the model"
 
 
+def test_a_prompt_without_tokens_is_left_to_transformers() -> None:
+    ids = torch.tensor([[5, 6, 7], [0, 0, 0]])
+    given = {"input_ids": ids, "attention_mask": (ids > 0).long(), "max_new_tokens": 2, "pad_token_id": 0}
+    with pytest.raises(NotPlain):
+        model("qwen3").eval().generate(**given, do_sample=False, custom_generate=Decoding().with_slots(1))
+
+
 def test_a_model_that_reads_its_cache_otherwise_is_found_before_it_writes() -> None:
     made, told = model("qwen3").eval(), list[Message]()
     inner = made.forward

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tests.builders import STEPS, tiny_trainer
-from tests.fast.pairs import Fixed, Ours, apart, change, count_tokens, make, weights
+from tests.fast.pairs import VOCABULARY, Fixed, Ours, apart, change, count_tokens, make, model, weights
 from trainer.fast import rows, update
+from trainer.fast.prefixes import Prefixes
+from trainer.fast.update import FastUpdate
 from trainer.text import Message
 
 SMALL = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8}
@@ -39,10 +42,11 @@ def small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(update.CALL, "cpu", 4)
 
 
-def pair(folder: Path, kind: str = "qwen3", **config: Any) -> tuple[Any, Any, list[Message]]:
+def pair(folder: Path, kind: Any = "qwen3", **config: Any) -> tuple[Any, Any, list[Message]]:
     told: list[Message] = []
-    theirs = make(Fixed, kind, folder, **config)
-    return theirs, make(Ours, kind, folder, fast={"fast": "auto", "tell": told.append}, **config), told
+    kinds = [kind() if callable(kind) else kind for _ in range(2)]
+    theirs = make(Fixed, kinds[0], folder, **config)
+    return theirs, make(Ours, kinds[1], folder, fast={"fast": "auto", "tell": told.append}, **config), told
 
 
 SLOWER = {"bnpo in micro-batches of two", "several passes over a phase", "entropy bonus", "llama, a reference", "sapo",
@@ -74,10 +78,45 @@ def test_adamw_moves_the_weights_in_steps_without_a_live_row(tmp_path: Path) -> 
 
     class Forgetful(Ours):
         def _zeros_for_none(self) -> None:
-            pass
+            self._reached = {"all are known"}
 
     other = make(Forgetful, "qwen3", tmp_path, fast={"fast": "auto"}, **config)
     assert apart(change(other), wanted) > 0.1
+
+
+@pytest.mark.parametrize("cost", [4, 4000])
+def test_a_weight_that_no_loss_reaches_is_left_alone(
+    cost: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a vision tower in training on text: zeros would make AdamW shrink it. All rows of the first step are dead."""
+    monkeypatch.setitem(update.CALL, "cpu", cost)  # sharing is tried, or not worth it
+
+    made = model("qwen3")
+    made.tower = torch.nn.Linear(4, 4)
+    before = made.tower.weight.detach().clone(), made.lm_head.weight.detach().clone()
+    config: dict[str, Any] = {"optim": "adamw_torch", "learning_rate": 1e-2, "weight_decay": 0.5, "max_steps": 2}
+    ours = make(Ours, made, tmp_path, fast={"fast": "auto"}, reward=rising, **config)
+    ours.train()
+    assert torch.equal(made.tower.weight, before[0])
+    assert not torch.equal(made.lm_head.weight, before[1])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_adamw_moves_the_weights_in_steps_whose_rows_are_all_masked(beta: float, tmp_path: Path) -> None:
+    class NoEnd:
+        def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+            return [[5 + row % 7] * 12 for row, _ in enumerate(prompt_ids)], None
+
+    config: dict[str, Any] = {"mask_truncated_completions": True, "beta": beta, "optim": "adamw_torch"}
+    config |= {"learning_rate": 1e-3, "weight_decay": 0.5, "max_steps": 2}
+    theirs = make(type("Theirs", (NoEnd, Fixed), {}), "qwen3", tmp_path, **config)
+    ours = make(type("Ours", (FastUpdate, NoEnd, Fixed), {}), "qwen3", tmp_path, fast={"fast": "auto"}, **config)
+    assert torch.equal(change(ours), change(theirs))
+    assert ours.read < 0.6 * theirs.read
+
+
+def rising(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float]:
+    return [1.0 for _ in completions] if trainer_state.global_step == 0 else [float(len(c) % 5) for c in completions]
 
 
 def fading(prompts: list[str], completions: list[str], trainer_state: Any, **_: Any) -> list[float]:
@@ -121,6 +160,53 @@ def test_reentrant_checkpointing_is_left_to_trl(tmp_path: Path) -> None:
     config: dict[str, Any] = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
     theirs, ours, _ = pair(tmp_path, **config)
     assert ours.fast.shared == "reentrant"
+    assert apart(change(ours), change(theirs)) < 1e-5
+
+
+ALONE = {"per_device_train_batch_size": 1, "num_generations": 2, "max_completion_length": 40, "max_steps": 1}
+HELD: dict[str, dict[str, Any]] = {
+    "gradient": {"gradient_accumulation_steps": 16},
+    "gradient, in TRL's order": {"gradient_accumulation_steps": 16, "loss_type": "bnpo", "max_completion_length": 20},
+    "old policy": {"gradient_accumulation_steps": 8, "steps_per_generation": 16},
+    "reference": {"gradient_accumulation_steps": 16, "beta": 0.1},
+}
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_one_row_at_a_time_holds_one_prompt_and_shares_it(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TRL holds one row: a generation batch of prompts with their graph is no memory that a plan counts."""
+    held: list[int] = []
+    front = Prefixes.front
+
+    def counted(self: Prefixes, *args: Any) -> Any:
+        held.append(sum(opened.leaves[0][0].shape[2] for opened in self.opened()))
+        return front(self, *args)
+
+    theirs, ours, _ = pair(tmp_path, reward=spread, **ALONE | HELD[case])
+    wanted = change(theirs)
+    monkeypatch.setattr(Prefixes, "front", counted)
+    ours._checked |= {"gradient", "forward"}
+    assert apart(change(ours), wanted) < 1e-5
+    assert max(held) <= (31 + 20 if "order" in case else 31)
+    assert ours.read < (0.7 if "order" in case else 0.5) * theirs.read
+
+
+def spread(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    return [float(row % 4) for row, _ in enumerate(completions)]
+
+
+def test_a_routers_loss_is_of_micro_batches_as_they_are(tmp_path: Path) -> None:
+    def made() -> Any:
+        torch.manual_seed(3)
+        sizes = {"hidden_size": 32, "intermediate_size": 32, "moe_intermediate_size": 16, "num_hidden_layers": 2}
+        experts = {"num_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True, "head_dim": 8}
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": VOCABULARY}
+        return Qwen3MoeForCausalLM(Qwen3MoeConfig(**sizes, **experts, **heads, pad_token_id=0))
+
+    theirs, ours, _ = pair(tmp_path, made, router_aux_loss_coef=0.5, max_steps=1, **SMALL)
+    assert ours.fast == ("router", "micro_batches", "router")
     assert apart(change(ours), change(theirs)) < 1e-5
 
 

@@ -58,7 +58,7 @@ def test_what_keeps_it_away_is_named() -> None:
     assert "another prompt" in said("lora.dropout=0.1", preset="tiny-qlora")
     assert "something else than keys and values" in said(preset="qwen3.5-4b", on_gpu=True)
     assert "loss of the model's router" in said(preset="gpt-oss-20b", on_gpu=True)
-    assert "once instead of 8 times in generation and update" in said(preset="smollm3-3b", on_gpu=True)
+    assert "generation reads each prompt once instead of 8 times" in said(preset="smollm3-3b", on_gpu=True)
     assert "too few of a micro-batch's tokens" in said("optim.per_device_train_batch_size=1",
                                                        "generation.steps_per_generation=256")  # fmt: skip
 

@@ -108,6 +108,14 @@ def windows(config: Any) -> list[int | None] | None:
     return [getattr(layer, "sliding_window", None) for layer in layers]
 
 
+def turns_with_length(config: Any) -> bool:
+    """Do its rotary frequencies depend on the longest row of a call? Then the keys of a prompt do, and of a longer row
+    they are others (transformers 5.17, modeling_rope_utils.py `dynamic_rope_update`)."""
+    given = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    kinds = [given, *(each for each in given.values() if isinstance(each, dict))]  # one, or one a kind of layer
+    return any("dynamic" in (name := kind.get("rope_type", "")) or name == "longrope" for kind in kinds)
+
+
 def recorder(config: Any, kinds: Sequence[int | None]) -> Any:
     """A cache that holds what one pass over prompts gives it."""
     cache = DynamicCache(config=config)

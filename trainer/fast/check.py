@@ -51,18 +51,14 @@ def forward(theirs: Way, ours: Way, dtype: torch.dtype) -> Distance:
         return Distance(_apart(ours(), theirs()), None, dtype)
 
 
-def gradient(
-    model: torch.nn.Module, theirs: Way, ours: Way, prefixes: Prefixes, dtype: torch.dtype
-) -> tuple[Distance, set[str]]:
-    """The distance, and the names of the weights that TRL's way reaches. The weights' own `.grad` are left alone.
+def gradient(model: torch.nn.Module, theirs: Way, ours: Way, prefixes: Prefixes, dtype: torch.dtype) -> Distance:
+    """The weights' own `.grad` are left alone.
 
     prefixes: those that `ours` opens; they are forgotten afterwards.
     """
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    weights = [weight for _, weight in named]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     logps = theirs()
     wanted = _taken(_scalar(logps), weights)
-    reached = {name for (name, _), grad in zip(named, wanted, strict=True) if grad is not None}
     mine = ours()
     leaves = [leaf for each in prefixes.opened() for pair in each.leaves for leaf in pair if leaf.requires_grad]
     found, arriving = _taken(_scalar(mine), weights, leaves)
@@ -72,7 +68,7 @@ def gradient(
     through = _taken([t for t, _ in back], weights, given=[g for _, g in back]) if back else [None] * len(weights)
     prefixes.forget()
     sums = [a if b is None else b if a is None else a + b for a, b in zip(found, through, strict=True)]
-    return Distance(_apart(mine, logps), _apart_in_all(sums, wanted), dtype), reached
+    return Distance(_apart(mine, logps), _apart_in_all(sums, wanted), dtype)
 
 
 def decoding(model: torch.nn.Module, empty: Any, prompts: list[Tensor]) -> Distance:

@@ -25,6 +25,7 @@ from transformers.generation import logits_process as scores
 
 from trainer.fast import check
 from trainer.fast.batch import Batch
+from trainer.fast.cache import turns_with_length
 from trainer.fast.growing import growing, joins
 from trainer.text import Message
 
@@ -84,6 +85,8 @@ class Decoding:
         if synced_gpus or not _plain(generation_config, logits_processor, arguments):
             raise NotPlain
         mask = arguments.get("attention_mask")
+        if mask is not None and not bool(mask.any(1).all()):  # a prompt of nothing: no pass could read it alone
+            raise NotPlain
         writing = _Writing(
             self,
             Batch(model, arguments["past_key_values"]),
@@ -100,6 +103,9 @@ class Decoding:
         return writing.run()
 
     def _check(self, model: Any, empty: Any, prompts: list[Tensor]) -> bool:
+        if turns_with_length(model.config):  # which rows are there decides what each of them is given
+            self.tell(Message("fast.not_writes", why=Message("fast.why.positions")))
+            return False
         try:
             found = check.decoding(model, empty, prompts)
         except check.SHORTCOMINGS as error:

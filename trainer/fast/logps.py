@@ -6,7 +6,7 @@ prompts and (k, t) rows of completions behind it: k rows of similar length, t th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -39,26 +39,12 @@ class Rows(NamedTuple):
         ]
         return cls(prompts, input_ids[:, split:], lengths)
 
-    def only(self, live: Sequence[int]) -> Rows:
-        """These rows."""
-        return Rows([self.prompts[row] for row in live], self.completions[list(live)], [self.lengths[n] for n in live])
-
-
-def saved(batches: Sequence[Rows], cost: int) -> int:
-    """Tokens that need not go through the model when the micro-batches share their prompts, against TRL's padded rows.
-
-    cost: of a call of the model, in tokens. There is one more for each micro-batch with a new prompt.
-    """
-    theirs, here, calls = 0, 0, 0
-    known: set[Hashable] = set()
-    for rows in batches:
-        longest = max((len(prompt.ids) for prompt in rows.prompts), default=0)
-        theirs += len(rows.prompts) * (longest + rows.completions.shape[1])
-        new = {prompt.key: len(prompt.ids) - 1 for prompt in rows.prompts if prompt.key not in known}
-        known |= new.keys()
-        here += sum(new.values()) + sum(rows.lengths)
-        calls += bool(new)
-    return theirs - here - (calls + 1) * cost
+    def tokens(self, free: Collection[Hashable] = ()) -> tuple[int, int]:
+        """That go through the model as TRL does it, and here at best. free: prompts that others pay for."""
+        longest = max((len(prompt.ids) for prompt in self.prompts), default=0)
+        theirs = len(self.prompts) * (longest + self.completions.shape[1])
+        once = {prompt.key: len(prompt.ids) - 1 for prompt in self.prompts if prompt.key not in free}
+        return theirs, sum(once.values()) + sum(self.lengths)
 
 
 class Asked(NamedTuple):
@@ -70,24 +56,43 @@ class Asked(NamedTuple):
 
 
 def compute(
-    model: Any, prefixes: Prefixes, rows: Rows, live: Sequence[int], asked: Asked, most: int | None = None
+    model: Any, prefixes: Prefixes, rows: Rows, live: Sequence[int], asked: Asked, at_once: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """(len(live), T) log-probabilities in nats and entropies of the live rows' tokens, 0 where they are padding.
 
-    most: tokens of completions that go through the model at once at most.
+    at_once: rows that TRL would take at once, where there is no gradient. Then no more memory is held than there: keys
+    and values of at most so many rows or of one prompt, which are forgotten before the next.
     """
-    prefixes.open(model, [rows.prompts[row] for row in live], most)
     width = rows.completions.shape[1]
+    most = None if at_once is None else at_once * width
     order: list[int] = []
     parts: list[tuple[Tensor, Tensor | None]] = []
-    for chunk in chunks.split([rows.lengths[row] for row in live], prefixes.cost, most):
-        some = [live[place] for place in chunk]
-        parts.append(_padded(_chunk(model, prefixes, rows, some, asked), width))
-        order += chunk
+    for places in [list(range(len(live)))] if at_once is None else _of_whole_prompts(rows, live, at_once):
+        prefixes.open(model, [rows.prompts[live[place]] for place in places], most)
+        for chunk in chunks.split([rows.lengths[live[place]] for place in places], prefixes.cost, most):
+            some = [live[places[number]] for number in chunk]
+            parts.append(_padded(_chunk(model, prefixes, rows, some, asked), width))
+            order += [places[number] for number in chunk]
+        if at_once is not None:
+            prefixes.forget()
     back = torch.tensor(order, device=rows.completions.device).argsort()
     logps = torch.cat([part for part, _ in parts]).index_select(0, back)
     entropies = [part for _, part in parts if part is not None]
     return logps, torch.cat(entropies).index_select(0, back) if entropies else None
+
+
+def _of_whole_prompts(rows: Rows, live: Sequence[int], most: int) -> list[list[int]]:
+    """Places in `live`, by prompts of like length: of one prompt, or of several with at most so many rows together."""
+    by_prompt: dict[Hashable, list[int]] = {}
+    for place, row in enumerate(live):
+        by_prompt.setdefault(rows.prompts[row].key, []).append(place)
+    found: list[list[int]] = []
+    for places in sorted(by_prompt.values(), key=lambda some: len(rows.prompts[live[some[0]]].ids)):
+        if found and len(found[-1]) + len(places) <= most:
+            found[-1] += places
+        else:
+            found.append(places)
+    return found
 
 
 def _chunk(

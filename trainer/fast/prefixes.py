@@ -93,6 +93,9 @@ class Prefixes:
     def opened(self) -> list[Opened]:
         return list(self._opened.values())
 
+    def keys(self) -> set[Hashable]:
+        return set(self._opened)
+
     def forget(self) -> None:
         """Without a gradient: for what failed, and for what only looked."""
         self._opened.clear()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.fast import cache, check, rows, unsloths
-from trainer.fast.logps import Asked, Rows, compute, saved
+from trainer.fast.logps import Asked, Rows, compute
 from trainer.fast.prefixes import NotShared, Prefixes
 from trainer.fast.saying import OFF, Why
 from trainer.fast.unsloths import is_unsloths
@@ -45,11 +45,11 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         self.is_fast = fast == "auto"
         self.fast = why_not(self) if self.is_fast else OFF
         self._tell = tell
+        self._pads = _learns_positions(self.accelerator.unwrap_model(self.model))
         self._live: list[int] | None = None  # of the micro-batch whose loss is being computed
         self._old: Tensor | None = None
-        self._worth: bool | None = None  # to share prompts in this accumulation window
         self._checked: set[str] = set()
-        self._reached: set[str] = set()  # weights that a loss of TRL gives a gradient
+        self._reached: set[str] = set()  # weights that had a gradient in the last window with one
         self._prefixes = self._new_prefixes() if self.fast.shared is None else None
 
     def _new_prefixes(self) -> Prefixes:
@@ -77,12 +77,15 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             return super().compute_loss(model, inputs, *args, **kwargs)
         if is_unsloths(self):
             return self._unsloths_loss(super().compute_loss, model, inputs, *args, **kwargs)
-        self._live = self._alive(inputs)
+        live = rows.alive(inputs, advantages_decide=self.fast.skipped is None)
+        if not live and self._has_to_find_out():
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        self._live = live
         self._old = inputs.get("old_per_token_logps")
         try:
             loss = super().compute_loss(model, inputs, *args, **kwargs)
         finally:
-            live, self._live, self._old = self._live, None, None
+            self._live, self._old = None, None
         if not live:  # of no token: TRL's mean over none would be an entropy of 0
             mode = "train" if self.model.training else "eval"
             self._metrics[mode]["entropy"].pop()
@@ -96,9 +99,9 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         if inputs["advantages"].dim() > 1:  # of process supervision: they were moved with the padding of all rows
             return theirs(model, inputs, *args, **kwargs)
         live, count = unsloths.live_groups(inputs), len(inputs["advantages"])
-        if not live:
+        if not live and not self._has_to_find_out():
             return unsloths.nothing(self.model)
-        some = inputs if len(live) == count else unsloths.without(inputs, live, self.loss_type)
+        some = inputs if len(live) in (0, count) else unsloths.without(inputs, live, self.loss_type)
         return theirs(model, some, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -124,7 +127,8 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         batch_size: int | None = None,
         compute_entropy: bool = False,
     ) -> Any:
-        stock = _Theirs(theirs, model, {"batch_size": batch_size, "compute_entropy": compute_entropy})
+        padded = input_ids.shape[1] - logits_to_keep if self._pads else 0
+        stock = _Theirs(theirs, model, {"batch_size": batch_size, "compute_entropy": compute_entropy}, padded)
         gradient = self._live is not None
         some = Rows.of(input_ids, attention_mask, logits_to_keep)
         live = self._live if gradient else [row for row, length in enumerate(some.lengths) if length]
@@ -133,9 +137,8 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             found: tuple[Tensor, Tensor | None] | None = None
         elif self._shares(stock, some, live, gradient):
             asked = Asked(self.temperature, compute_entropy, self._entropy_bonus_enabled)
-            most = None if batch_size is None else batch_size * logits_to_keep
             prefixes = self._prefixes if gradient and self._prefixes else self._new_prefixes()
-            found = compute(model, prefixes, some, live, asked, most)
+            found = compute(model, prefixes, some, live, asked, None if gradient else batch_size)
         elif len(live) == len(some.lengths):
             return stock.whole(input_ids, attention_mask, logits_to_keep)
         else:
@@ -162,18 +165,17 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         """Are the prompts worth sharing? Before the first time, with and without gradient, it is checked."""
         if self._prefixes is None or any(len(some.prompts[row].ids) < 2 for row in live):
             return False
-        if not gradient:
-            worth = saved([some.only(live)], self._prefixes.cost) >= 0
-        elif self._worth is None:  # a prompt serves the whole window, and is given up by none of its micro-batches
-            coming = [rows_of(batch).only(self._alive(batch)) for batch in self._coming(self._step)]
-            worth = self._worth = saved([some.only(live), *coming], self._prefixes.cost) >= 0
-        else:
-            worth = self._worth
+        kept = Rows([some.prompts[row] for row in live], some.completions, [some.lengths[row] for row in live])
+        paid = self._prefixes.keys() | self._needed(self._step + 1) if gradient else set()
+        stock, here = kept.tokens(paid)
+        calls = 1 if all(prompt.key in paid for prompt in kept.prompts) else 2  # no pass over prompts of its own
+        if stock - here < calls * self._prefixes.cost:
+            return False
         kind = "gradient" if gradient else "forward"
-        if worth and kind not in self._checked:
+        if kind not in self._checked:
             self._checked.add(kind)
             self._check(theirs, some, _few(some, live), gradient)
-        return worth and self._prefixes is not None
+        return self._prefixes is not None
 
     def _check(self, theirs: _Theirs, some: Rows, few: list[int], gradient: bool) -> None:
         """Share no prompt in this run when the two ways differ, and say so."""
@@ -188,11 +190,12 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
 
         dtype = _autocast(self.accelerator) or check.computed_in(theirs.model)
         try:
-            if gradient:
-                model = self.accelerator.unwrap_model(theirs.model)
-                found, self._reached = check.gradient(model, stock, ours, prefixes, dtype)
-            else:
-                found = check.forward(stock, ours, dtype)
+            with torch.random.fork_rng([each] if (each := self.accelerator.device).type == "cuda" else []):
+                if gradient:  # a resumed run tries it too, and its random numbers are to be those of the first
+                    model = self.accelerator.unwrap_model(theirs.model)
+                    found = check.gradient(model, stock, ours, prefixes, dtype)
+                else:
+                    found = check.forward(stock, ours, dtype)
         except NotShared as reason:
             self._give_up(Message(f"fast.why.{reason.key}"))
             return
@@ -212,11 +215,11 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         """One micro-batch. At its end: the gradient of prompts that no later one needs; at a window's end: zeros."""
         try:
             loss = super().training_step(*args, **kwargs)
-            self.close_prompts(self._needed())
+            self.close_prompts(self._needed(self._step))
         except BaseException:
             self.forget_prompts()
             raise
-        if self.fast.skipped is None and self.accelerator.sync_gradients:
+        if not (self.fast.shared and self.fast.skipped) and self.accelerator.sync_gradients:
             self._zeros_for_none()
         return loss
 
@@ -225,51 +228,63 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         weights. Whoever calls `compute_loss` and backward has to call this, or `forget_prompts`."""
         if self._prefixes is not None:
             self._prefixes.close(needed)
-        if self.accelerator.sync_gradients:
-            self._worth = None
 
     def forget_prompts(self) -> None:
         """Without a gradient."""
-        self._worth = None
         if self._prefixes is not None:
             self._prefixes.forget()
 
-    def _needed(self) -> set[Hashable]:
-        """The prompts of the micro-batches that are still to come in this accumulation window."""
-        if self._prefixes is None or self.accelerator.sync_gradients:
+    def _needed(self, first: int) -> set[Hashable]:
+        """Prompts of the micro-batches from `first` on in this accumulation window, soonest first: no more tokens than
+        one micro-batch of TRL's has, because their graph is held in memory."""
+        if self._prefixes is None or self.accelerator.sync_gradients or self._buffered_inputs is None:
             return set()
-        coming = self._coming(self._step - 1)
-        return {prompt.key for batch in coming for prompt in rows_of(batch).only(self._alive(batch)).prompts}
-
-    def _coming(self, step: int) -> list[rows.Batch]:
-        """The micro-batches that follow that one in its accumulation window."""
-        if self._buffered_inputs is None:
-            return []
         window, buffered = self.args.gradient_accumulation_steps, self.args.steps_per_generation
-        found = []
-        for later in range(step + 1, step - step % window + window):
-            if later % (buffered * self.num_iterations) == 0:
+        scattered = self.fast.ordered or self._window() is None
+        found: dict[Hashable, int] = {}
+        for step in range(first, first - first % window + window):
+            if step % (buffered * self.num_iterations) == 0:
                 break  # other completions, of prompts of their own
-            found.append(self._buffered_inputs[later % buffered])
-        return found
+            batch = self._buffered_inputs[step % buffered]
+            most = batch["prompt_ids"].numel() + batch["completion_ids"].numel()
+            ids, mask = batch["prompt_ids"], batch["prompt_mask"]
+            some = Rows.of(torch.cat([ids, ids[:, :1]], 1), torch.cat([mask, mask[:, :1]], 1), 1)
+            for row in rows.alive(batch, advantages_decide=self.fast.skipped is None):
+                prompt = some.prompts[row]
+                if sum(found.values()) + len(prompt.ids) <= most:
+                    found.setdefault(prompt.key, len(prompt.ids))
+            if not scattered or sum(found.values()) > most // 2:
+                break  # where those of a prompt lie together, none comes back later
+        return set(found)
 
-    def _alive(self, batch: rows.Batch) -> list[int]:
-        return rows.alive(batch, advantages_decide=self.fast.skipped is None)
+    def _has_to_find_out(self) -> bool:
+        """Which weights a loss reaches: at the end of a first window without live rows, whose gradient is 0 anyhow."""
+        return (
+            self.model.training
+            and self.accelerator.sync_gradients
+            and not self._reached
+            and all(weight.grad is None for weight in self.model.parameters())
+        )
 
     def _zeros_for_none(self) -> None:
         """A gradient of 0 where a window without live rows has left none: AdamW still moves a weight whose gradient is
-        0, by its momentum, and shrinks it; it leaves one alone that has no gradient."""
-        for name, weight in self.model.named_parameters():
-            if weight.requires_grad and weight.grad is None and (not self._reached or name in self._reached):
-                weight.grad = torch.zeros_like(weight)
+        0, by its momentum, and shrinks it; it leaves one alone that has no gradient, as TRL does with those that no
+        loss reaches."""
+        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        reached = {name for name, weight in trained.items() if weight.grad is not None}
+        if reached:
+            self._reached = reached
+        for name in () if reached else self._reached:
+            trained[name].grad = torch.zeros_like(trained[name])
 
 
 class _Theirs(NamedTuple):
-    """TRL's own way."""
+    """TRL's own way. padded: tokens that prompts have at least, padding counted."""
 
     function: Callable[..., Any]
     model: Any
     options: dict[str, Any]
+    padded: int
 
     def whole(self, ids: Tensor, mask: Tensor, keep: int) -> Any:
         return self.function(self.model, ids, mask, keep, **self.options)
@@ -278,7 +293,7 @@ class _Theirs(NamedTuple):
         """(len(live), T), of these rows alone and cut to their longest."""
         width = max(some.lengths[row] for row in live)
         prompts = [some.prompts[row].ids for row in live]
-        longest = max(map(len, prompts))
+        longest = max(self.padded, *map(len, prompts))
         written = some.completions[live, :width]
         places = torch.arange(width, device=written.device)
         lengths = torch.tensor([some.lengths[row] for row in live], device=written.device)
@@ -290,26 +305,21 @@ class _Theirs(NamedTuple):
         return nn.functional.pad(logps, missing), None if entropies is None else nn.functional.pad(entropies, missing)
 
 
-def rows_of(batch: rows.Batch) -> Rows:
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    return Rows.of(ids, mask, batch["completion_ids"].shape[1])
-
-
 def why_not(trainer: Any) -> Why:
     """What applies to this trainer, as far as it can be seen without trying."""
     shared, skipped, ordered = _why_not_shared(trainer), None, None
     # Where Unsloth's trainer does not know the entropy terms at all, there are none.
     entropy = getattr(trainer, "_entropy_bonus_enabled", False) or getattr(trainer, "top_entropy_quantile", 1.0) < 1.0
+    router = getattr(trainer, "aux_loss_enabled", False)
     if trainer.beta:
         skipped = "beta"  # every token is held to the reference, those of dead groups too
     elif entropy:
         skipped = "entropy"
-    elif getattr(trainer, "aux_loss_enabled", False):
+    elif router:
         skipped = "router"
     elif is_unsloths(trainer) and trainer.loss_type == "bnpo":
         skipped = "unsloth"  # divides by the tokens of whichever rows it is given
-    if trainer.loss_type == "bnpo" or entropy:
+    if trainer.loss_type == "bnpo" or entropy or router:
         ordered = "micro_batches"  # each is weighed by itself: which rows are in it changes the gradient
     return Why(shared, ordered, skipped)
 
@@ -327,12 +337,25 @@ def _why_not_shared(trainer: Any) -> str | None:
         return "router"
     if trainer.args.gradient_checkpointing and (trainer.args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
         return "reentrant"  # the gradient through the prompts would be missing, without a word
+    if "layerwise" in str(trainer.args.optim):
+        return "layerwise"  # each weight is updated as soon as it has a gradient, and the prompts' comes last
     dropped = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
     if dropped or getattr(text, "attention_dropout", 0.0) > 0:
         return "dropout"  # TRL's rows drop other parts of one prompt
     if "logits_to_keep" not in trainer.model_kwarg_keys or cache.windows(model.config) is None:
         return "layers"
+    if cache.turns_with_length(model.config):
+        return "positions"
+    if _learns_positions(model):
+        return "learned"
     return None
+
+
+def _learns_positions(model: Any) -> bool:
+    """From a table, as GPT-2: TRL gives no positions, and such a model then counts the padding before a prompt."""
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    tables = [each for each in model.modules() if isinstance(each, nn.Embedding)]
+    return any(each.num_embeddings == most and each is not model.get_input_embeddings() for each in tables)
 
 
 def _few(some: Rows, live: list[int]) -> list[int]:

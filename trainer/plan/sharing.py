@@ -8,7 +8,6 @@ This is for the estimates of memory and time, and for the plan card. Pure functi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from trainer.memory import known
@@ -17,7 +16,7 @@ from trainer.spec import RunSpec
 from trainer.text import Message
 
 CALL = {"cpu": 64, "gpu": 512}
-"""As trainer.fast.update has it: what a call of the model costs in tokens. A window has one a micro-batch."""
+"""As trainer.fast.update has it: what a call of the model costs in tokens."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,9 @@ def of(spec: RunSpec, batch: Batch, unsloth: bool, on_gpu: bool) -> Sharing:
     else:  # a prompt goes on in the next micro-batch, and with it all that were read together
         opened = min(prompts, 2 * at_once)
     different = prompts if whole else min(prompts, rows)
-    saved = (rows - different) * spec.data.max_prompt_length
+    # A prompt that the next micro-batch reads too is paid for by the window, and costs this one no call of its own.
+    spans = rows > different and (at_once == 1 or not (ordered and whole))
+    saved = (batch.micro - (0 if spans else at_once)) * spec.data.max_prompt_length
     return Sharing(
         writes=spec.run.fast == "auto" and not (unsloth or spec.model.fast_inference or spec.trl.get("use_vllm")),
         why_not_shared=_why_not_shared(spec, batch, unsloth),
@@ -88,7 +89,7 @@ def of(spec: RunSpec, batch: Batch, unsloth: bool, on_gpu: bool) -> Sharing:
         opened=opened,
         window=different,
         rows=rows,
-        saves=saved >= (1 + math.ceil(different / at_once)) * CALL["gpu" if on_gpu else "cpu"],
+        saves=saved >= (1 if spans else 2) * CALL["gpu" if on_gpu else "cpu"],
     )
 
 
@@ -117,6 +118,7 @@ def _why_not_shared(spec: RunSpec, batch: Batch, unsloth: bool) -> str | None:
         "processes": batch.devices > 1,
         "router": _router(spec),
         "reentrant": bool(spec.model.gradient_checkpointing) and _reentrant(spec),
+        "layerwise": "layerwise" in spec.optim.optim,
         "dropout": spec.lora.enabled and spec.lora.dropout > 0,
         "layers": shape is not None and any(kind.state for kind in shape.kinds),
     }
