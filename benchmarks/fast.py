@@ -184,17 +184,12 @@ def one_step(cell: Cell, whose: str, sizes: Sizes, device: str, folder: Path, ch
 
 
 def peak(cell: Cell, whose: str, sizes: Sizes, device: str) -> float:
-    """GiB: of the GPU, else of this process above what it had before its step."""
-    import resource
-
-    import torch
+    """GiB at the peak of one step: of the GPU, else of this process."""
+    from trainer.memory.measured import peak_gib
 
     with tempfile.TemporaryDirectory(prefix="fast_") as folder:
-        if device == "cuda":
-            one_step(cell, whose, sizes, device, Path(folder), check=True)
-            return torch.cuda.max_memory_allocated() / 2**30
         one_step(cell, whose, sizes, device, Path(folder), check=True)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_gib()
 
 
 def peak_of(number: int, whose: str, device: str) -> float:
