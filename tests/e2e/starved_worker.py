@@ -36,6 +36,7 @@ def main(path: str) -> int:
     from trl import GRPOTrainer
 
     from trainer.engine import transformers_engine
+    from trainer.fast.update import FastUpdate
 
     assert "LEFT_BEHIND" not in os.environ, "the attempt before has handed on what its libraries wrote"
     os.environ["LEFT_BEHIND"] = "1"  # as Unsloth does when its log-probabilities are interrupted
@@ -44,7 +45,7 @@ def main(path: str) -> int:
     places = {
         "load": (transformers_engine, "load"),
         "generate": (GenerationMixin, "generate"),
-        "logps": (GRPOTrainer, "_get_per_token_logps_and_entropies"),
+        "logps": (FastUpdate, "_get_per_token_logps_and_entropies"),
         "loss": (GRPOTrainer, "_compute_loss"),
         "backward": (torch.Tensor, "backward"),
         "optimizer": (torch.optim.AdamW, "step"),

@@ -121,7 +121,7 @@ def test_the_table_marks_the_best_and_a_click_chooses_another(page: Server) -> N
     assert 'data-step="1" aria-label="Try step 1" aria-pressed="true"' in shown["table"]
     assert "\u2605 best" in shown["table"] and "before GRPO" in shown["table"]
     assert "Export step 1" in shown["hints"] and "There is no adapter" in shown["hints"]
-    assert "convert_hf_to_gguf.py" in shown["hints"]
+    assert "LLAMA_CPP" in shown["hints"]
     assert shown["gguf"]["interactive"] is False and shown["adapter"]["interactive"] is False
     asked = told(page, "try_ask", "short", "en", "1", "Reverse: abc", *SAMPLING)
     assert asked["told"] == ""
