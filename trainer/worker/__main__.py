@@ -106,7 +106,6 @@ def train(session: Session) -> None:
     rundir, events, flag = session.rundir, session.events, session.flag
     spec, pieces = recovery.smaller(rundir.read_spec(), session.retries)
     resumed, skipped = _resume_point(rundir)
-    step = resumed.step if resumed else 0
     _emit_started(session, spec, resumed, skipped)
     _make_good(session, resumed)
     if LEFT_OUT:
@@ -144,7 +143,7 @@ def train(session: Session) -> None:
         with session.phase("rewards", f"{len(spec.reward.leaves())} functions on rows of the data"):
             run.check_rewards()
         run.check_policy()
-        if step == 0 and spec.eval.at_start:
+        if (resumed is None or resumed.step == 0) and spec.eval.at_start:
             with session.phase("eval", "before"):
                 run.held_out.evaluate("before", 0)
         if mirror is not None:
