@@ -23,7 +23,8 @@ from trainer.run import checkpoints
 from trainer.run.rollouts import Batch
 from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
-from trainer.spec import Component, Data, Model, Reward, RunSpec
+from trainer.sampling.sampler import Sampler, Size
+from trainer.spec import Component, Data, Model, Reward, RunSpec, Sampling
 
 FAKE_WORKER = "tests.fake_worker"
 
@@ -227,6 +228,7 @@ def tiny_trainer(
     tokenizer: Any = None,
     data: list[dict[str, Any]] | None = None,
     advantage: str = "group_mean",
+    sampling: dict[str, Any] | None = None,
     fast: str = "auto",
     **changes: Any,
 ) -> tuple[Any, Recorder]:
@@ -266,9 +268,18 @@ def tiny_trainer(
         spans=spans,
         observer=recorder,
         advantage=advantage,
+        sampler=_sampler(data or rows(), sampling, settings | changes) if sampling is not None else None,
         fast=fast,
     )
     return trainer, recorder
+
+
+def _sampler(data: list[dict[str, Any]], sampling: dict[str, Any], settings: dict[str, Any]) -> Sampler:
+    group = settings["num_generations"]
+    completions = settings["per_device_train_batch_size"] * settings.get("gradient_accumulation_steps", 1)
+    hardness = [row["difficulty"] for row in data] if sampling.get("curriculum") == "column" else None
+    size = Size(len(data), group, completions // group, settings["max_steps"])
+    return Sampler(Sampling(**sampling), size, settings.get("seed", 42), hardness=hardness)
 
 
 def seal(folder: Path, *names: str, **facts: Any) -> None:

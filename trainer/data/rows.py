@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.data import missing, shapes
+from trainer.data import difficulty, missing, shapes
 from trainer.data.cut_golds import CutGolds
 from trainer.data.decoding import EXAMPLE, Found
 from trainer.data.values import Kind, Unusable, kind_of, merged, printable, refuse_half_characters, texts, word
@@ -64,6 +64,8 @@ def needed_columns(spec: RunSpec, key: str = "data.path") -> list[str]:
         needed.append(few_shot.by)
     if few_shot is not None and few_shot.path is None and key == "data.path":
         needed += fields(few_shot.template)
+    if key == "data.path" and (hard := difficulty.column(spec)) is not None:
+        needed.append(hard)
     if key == WARM_START and spec.model.warm_start is not None:
         needed += fields(spec.model.warm_start.completion_template)
     else:

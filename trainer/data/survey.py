@@ -16,6 +16,7 @@ from typing import Any
 
 from trainer.data import files, keys
 from trainer.data.decoding import Found
+from trainer.data.difficulty import Difficulty
 from trainer.data.keys import HELD_OUT, LEAKED, TRAIN, Keys
 from trainer.data.leaks import RUN, Overlap
 from trainer.data.render import Pool, alike, exactly, fill, keys_of, question
@@ -108,9 +109,11 @@ def _keys(spec: RunSpec, feed: Feed, overlap: Overlap | None = None) -> Keys:
     """One reading of a feed."""
     checker, found = Checker(spec, feed.name, feed.key), Keys(feed.name)
     few_shot = spec.data.few_shot
-    tags = Tags(spec)
+    tags, difficulty = Tags(spec), Difficulty(spec, feed.name)
     for row in feed.rows(spec, checker):
         tags.look(row.columns)
+        if overlap is None:
+            difficulty.look(row.columns, row.line)
         text = question(row.columns, spec.data)
         found.exact.append(exactly(text))
         found.alike.append(alike(text))
@@ -123,6 +126,7 @@ def _keys(spec: RunSpec, feed: Feed, overlap: Overlap | None = None) -> Keys:
     found.warnings, found.messages, found.mixed = checker.warnings(), checker.messages, checker.mixed
     if overlap is None:  # of the rows that are trained on
         found.warnings += tags.warnings()
+        difficulty.refuse()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,13 +25,14 @@ def alive(inputs: Batch, advantages_decide: bool) -> list[int]:
     return torch.nonzero(found)[:, 0].tolist()  # type: ignore[no-any-return]
 
 
-def without_spread(rewards: Tensor, group: int) -> Tensor:
-    """(rows,), True in groups whose rewards are all the same. rewards: (rows,) of whole groups, one after the other.
+def without_spread(rewards: Tensor, sizes: Sequence[int]) -> Tensor:
+    """(rows,), True in groups whose rewards are all the same. rewards: (rows,) of groups one after the other, sizes:
+    the rows of each.
 
     TRL's advantage there is what rounding has left of reward - mean, 1e-8 before it is divided by the spread.
     """
-    of_groups = rewards.view(-1, group)
-    return (of_groups == of_groups[:, :1]).all(1).repeat_interleave(group)
+    parts = rewards.split(list(sizes))
+    return torch.cat([(part == part[0]).all().expand(len(part)) for part in parts])
 
 
 def together(batches: list[Batch], window: int) -> list[Batch]:

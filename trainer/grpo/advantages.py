@@ -3,36 +3,73 @@
     rloo    A_i = r_i - mean of the other completions' rewards       (arXiv 2402.14740, equation 8)
     maxrl   A_i = (r_i - mean) / mean of the group, 0 where the mean is not above 0    (arXiv 2602.02710, algorithm 1)
 
-Neither depends on the batch. Both are 0 for a group whose rewards are all the same.
+Neither depends on the batch. Both are 0 for a group whose rewards are all the same. `group_mean` is TRL's own, here for
+groups of several sizes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 Kind = Literal["group_mean", "rloo", "maxrl"]
+EPSILON = 1e-4
+"""What TRL adds to a standard deviation before it divides by it."""
 
 
-def of_groups(rewards: Tensor, group: int, kind: Kind) -> Tensor:
-    """(N,) rewards, group after group of `group` completions -> (N,) advantages.
+def of_groups(rewards: Tensor, sizes: Sequence[int], kind: Kind, scale: Literal["group", "batch", "none"]) -> Tensor:
+    """(N,) rewards, group after group, and the completions of each group -> (N,) advantages.
 
-    A completion without a reward (NaN) is in no mean and has the advantage 0, as in TRL; so is one that is the only
-    one of its group with a reward. Raises ValueError for a kind that is TRL's own.
+    scale: as scale_rewards, with group_mean. A completion without a reward (NaN) is in no mean and has the advantage 0,
+    as in TRL; so is one that is the only one of its group with a reward.
     """
-    rows = rewards.view(-1, group)
-    known = ~rows.isnan()
-    count = known.sum(dim=1, keepdim=True)
-    total = rows.nansum(dim=1, keepdim=True)
+    groups = _Groups(rewards, sizes)
     if kind == "rloo":
-        values = rows - (total - rows) / (count - 1).clamp(min=1)
-        usable = known & (count > 1)
+        values = rewards - (groups.total - groups.given) / (groups.count - 1).clamp(min=1)
+        usable = groups.known & (groups.count > 1)
     elif kind == "maxrl":
-        mean = total / count.clamp(min=1)
-        values = (rows - mean) / mean.where(mean > 0, 1.0)
-        usable = known & (count > 1) & (mean > 0)
+        values = (rewards - groups.mean) / groups.mean.where(groups.mean > 0, 1.0)
+        usable = groups.known & (groups.count > 1) & (groups.mean > 0)
     else:
-        raise ValueError(f"{kind} is computed by TRL")
-    return torch.where(usable, values, 0.0).view(-1)
+        values = rewards - groups.mean
+        if scale != "none":
+            values = values / (EPSILON + (groups.std if scale == "group" else _std(rewards[groups.known])))
+        usable = groups.known & (groups.count > 1)
+    return torch.where(usable, values, 0.0)
+
+
+def weights(sizes: Sequence[int], mean_size: int) -> Tensor:
+    """(N,) factors with which every prompt counts as with groups of one size, whatever its own.
+
+    The mean of a group holds each completion itself, so the n terms (r_i - mean) grad log p_i of a prompt have the
+    expectation (n - 1) grad J: the factor (G - 1) / (n - 1) makes it that of G completions. Without it a prompt of 8
+    completions would count as much as seven of 2.
+    """
+    factors = [(mean_size - 1) / (size - 1) if size > 1 else 0.0 for size in sizes]
+    return torch.tensor(factors).repeat_interleave(torch.tensor(sizes))
+
+
+class _Groups:
+    """Of each row its group's: count and total of the rewards that are known, mean, standard deviation (n - 1)."""
+
+    def __init__(self, rewards: Tensor, sizes: Sequence[int]) -> None:
+        self.known = ~rewards.isnan()
+        self.given = rewards.where(self.known, 0.0)
+        many = torch.tensor(sizes, device=rewards.device)
+        self._of = torch.arange(len(sizes), device=rewards.device).repeat_interleave(many)
+        self._number = len(sizes)
+        self.count = self._sum(self.known.to(rewards.dtype))
+        self.total = self._sum(self.given)
+        self.mean = self.total / self.count.clamp(min=1)
+        apart = (self.given - self.mean).where(self.known, 0.0)
+        self.std = (self._sum(apart * apart) / (self.count - 1).clamp(min=1)).sqrt()
+
+    def _sum(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self._number).index_add(0, self._of, values)[self._of]
+
+
+def _std(values: Tensor) -> Tensor:
+    return values.std() if len(values) > 1 else values.new_zeros(())

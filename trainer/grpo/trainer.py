@@ -3,11 +3,13 @@
     CustomGRPOTrainer = make_trainer_class(GRPOTrainer)
 
 The overrides take *args, **kwargs, call super() and copy no upstream body: they time (`spans`), watch (`observer`),
-order the prompts (EpochSampler) and publish checkpoints. Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py):
-`_prepare_inputs`, `_generate_and_score_completions`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`,
-`compute_loss`, `_get_train_sampler`, `log`; in transformers 5.17 (trainer.py): `training_step`, `create_optimizer`,
-`_save_checkpoint`, `_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`; with vLLM also what
-vllm_rollouts.py says. `_compute_loss` is not hooked: Unsloth's trainer never calls it.
+choose the prompts (EpochSampler, or `rounds`) and publish checkpoints.
+
+Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py): `_prepare_inputs`, `_generate_and_score_completions`, `_generate`,
+`_generate_single_turn`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`, `compute_loss`,
+`_get_train_sampler`, `log`; in transformers 5.17 (trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`,
+`_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`; with vLLM also what vllm_rollouts.py says.
+`_compute_loss` is not hooked: Unsloth's trainer never calls it.
 
 Shapes: N completions of a generation batch on this process (prompts x num_generations, group after group), B of a
 micro-batch, P tokens of the longest prompt (left-padded), T of the longest completion (right-padded).
@@ -37,13 +39,16 @@ from trainer.fast.rows import without_spread
 from trainer.fast.update import FastUpdate
 from trainer.grpo import advantages, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
+from trainer.grpo.rounds import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Rounds, Written
 from trainer.grpo.spans import Span, Spans
+from trainer.machine.json_files import write_json
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
 from trainer.run import checkpoints
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
+from trainer.sampling.sampler import Sampler
 from trainer.text import Message
 
 
@@ -76,8 +81,9 @@ class _StepSpan(TrainerCallback):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes six arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
-    generation batch is written), `advantage` (as the setting of that name), `fast` and `tell` (trainer.fast.update).
+    The new class takes seven arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    generation batch is written), `advantage` (as the setting of that name), `sampler` (which prompts come next; None
+    for all in their turn), `fast` and `tell` (trainer.fast.update).
     Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
     recorded.
     """
@@ -94,12 +100,15 @@ class Hooks(FastUpdate):
         observer: Observer,
         pieces: int = 1,
         advantage: advantages.Kind = "group_mean",
+        sampler: Sampler | None = None,
         **kwargs: Any,
     ) -> None:
         self.spans = spans
         self.observer = observer
         self.advantage = advantage
-        self._scored: dict[str, Any] = {}
+        self.rounds = Rounds(self, sampler, self._totals) if sampler is not None else None
+        self.is_uneven = False  # the groups that are being written have several sizes
+        self._written: Written | None = None
         # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
         with nullcontext() if self._packs_left else vllm_rollouts.in_place_of_trls(kwargs["args"]):
@@ -137,6 +146,17 @@ class Hooks(FastUpdate):
         with self.spans("_prepare_inputs"):
             return super()._prepare_inputs(*args, **kwargs)
 
+    def _generate(self, prompts: Any, *args: Any, **kwargs: Any) -> Any:
+        """(prompt_ids, completion_ids, ..., completions, ...) of N prompts: written, or those of `rounds`."""
+        if self.rounds is not None and self.rounds.settled is not None:
+            return self.rounds.settled.generated
+        self._generated = super()._generate(prompts, *args, **kwargs)
+        return self._generated
+
+    def _generate_single_turn(self, prompt_ids: Any, images: Any, fields: Any, group: int, *args: Any) -> Any:
+        # vLLM is asked once for each group of this size; for groups of several, once for each completion.
+        return super()._generate_single_turn(prompt_ids, images, fields, 1 if self.is_uneven else group, *args)
+
     def _calculate_rewards(
         self,
         inputs: Any,
@@ -146,58 +166,67 @@ class Hooks(FastUpdate):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
+        """(all processes x N, K): TRL gathers, because a group may be on several. K is 1, or one a component."""
+        if self.rounds is not None and self.rounds.settled is not None:
+            return self.rounds.settled.rewards
         with self.spans("_calculate_rewards"):
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list, *args, **kwargs)
-        # (all processes x N, K): TRL gathers, because a group may be on several. K is 1, or one a component.
-        first = self.accelerator.process_index * len(prompts)
-        totals = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
-        totals[rewards.isnan().all(dim=1)] = torch.nan
-        self._scored = {
-            "inputs": inputs,
-            "prompts": prompts,
-            "completions": completions,
-            "completion_ids": completion_ids_list,
-            "rewards": totals[first : first + len(prompts)].tolist(),
-            "all_rewards": totals,
-        }
+        if self.rounds is None:
+            sizes = [self.num_generations] * (len(inputs) // self.num_generations)
+            self._written = Written(inputs, self._generated, rewards, self.reward_wrapper.notes(), sizes)
         return rewards
 
-    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
+    def _totals(self, rewards: torch.Tensor) -> torch.Tensor:
+        """(N, K) -> (N,), NaN where no component could say."""
+        totals: torch.Tensor = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        totals[rewards.isnan().all(dim=1)] = torch.nan
+        return totals
+
+    def _generate_and_score_completions(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Tensors of N rows. Recorded here, because `_prepare_inputs` shuffles the rows and no group is whole then."""
         with self.spans("_generate_and_score_completions"):
-            output = super()._generate_and_score_completions(*args, **kwargs)
+            if self.rounds is None:
+                output = super()._generate_and_score_completions(inputs, *args, **kwargs)
+            else:
+                with self.rounds.phase() as chosen:
+                    output = super()._generate_and_score_completions(chosen, *args, **kwargs)
         for function in self.reward_funcs:
             if isinstance(function, Objective):  # the wrapper has logged the component, under its own name
                 for kind in ("mean", "std"):
                     self._metrics["train"].pop(f"rewards/{function.__name__}/{kind}", None)
         with self.spans("record_rollouts"):
-            scored, self._scored = self._scored, {}
-            self._replace_advantages(output, scored["all_rewards"])
-            judged = self._judge_steps(output, scored) if self.reward_wrapper.supervision == "process" else []
-            self.observer.rollouts(self.state.global_step + 1, self._batch(output, scored, judged))
+            written, self._written = self._written, None
+            assert written is not None
+            self._replace_advantages(output, written)
+            judged = self._judge_steps(output, written) if self.reward_wrapper.supervision == "process" else []
+            self.observer.rollouts(self.state.global_step + 1, self._batch(output, written, judged))
         return output
 
-    def _replace_advantages(self, output: dict[str, Any], rewards: torch.Tensor) -> None:
-        """Those of rloo or maxrl in place of TRL's; of TRL's, 0 where its mean of equal rewards was off by a rounding.
-
-        rewards: of all processes, as a group may be on several.
-        """
+    def _replace_advantages(self, output: dict[str, Any], written: Written) -> None:
+        """Those of rloo, of maxrl and of groups of several sizes in place of TRL's; of TRL's, 0 where its mean of equal
+        rewards was off by a rounding."""
         there = output["advantages"]
+        kept = written if self.rounds is None else self.rounds.kept
+        rewards = self._totals(kept.rewards)  # of all processes, as a group may be on several
         mine = slice(self.accelerator.process_index * len(there), (self.accelerator.process_index + 1) * len(there))
-        if self.advantage != "group_mean":
-            values = advantages.of_groups(rewards, self.num_generations, self.advantage)
+        sizes = kept.sizes * self.accelerator.num_processes
+        several = self.rounds is not None and self.rounds.has_several_sizes
+        if self.advantage != "group_mean" or several:
+            values = advantages.of_groups(rewards, sizes, self.advantage, self.scale_rewards)
+            if self.rounds is not None and several and self.rounds.sampler.settings.weigh == "prompts":
+                values = values * advantages.weights(sizes, self.num_generations).to(values)
             output["advantages"] = values[mine].to(there)
         elif self.is_fast and self.multi_objective_aggregation == "sum_then_normalize":
-            output["advantages"] = there.masked_fill(without_spread(rewards, self.num_generations)[mine], 0.0)
+            output["advantages"] = there.masked_fill(without_spread(rewards, sizes)[mine], 0.0)
 
-    def _judge_steps(self, output: dict[str, Any], scored: dict[str, Any]) -> list[list[Step]]:
+    def _judge_steps(self, output: dict[str, Any], written: Written) -> list[list[Step]]:
         """Process supervision: put the (B, T) advantages into the generation batch, return the steps they come from."""
-        wrapper, ids = self.reward_wrapper, scored["completion_ids"]
+        notes, ids = written.notes, written.generated[COMPLETION_IDS]
         # A group may be on several processes: its mean and standard deviation need all of its steps.
-        rewards = steps.normalised(gather_object(wrapper.last_step_rewards), self.num_generations, self.scale_rewards)
+        rewards = steps.normalised(gather_object(notes.step_rewards), self.num_generations, self.scale_rewards)
         first = self.accelerator.process_index * len(ids)
         values = steps.advantages_of_steps(rewards[first : first + len(ids)])
-        judged = supervision.recorded(wrapper.last_steps, wrapper.last_step_rewards, values, ids, self._tokenizer)
+        judged = supervision.recorded(notes.steps, notes.step_rewards, values, ids, self._tokenizer)
         # (N, T) in place of TRL's (N,): it is shuffled and cut into micro-batches by rows like every other tensor.
         output["advantages"] = supervision.advantages(judged, output["completion_mask"])
         return judged
@@ -245,6 +274,8 @@ class Hooks(FastUpdate):
         folder, name = Path(self.args.output_dir), checkpoints.checkpoint_name(step)
         with checkpoints.saving(folder, name):
             super()._save_checkpoint(*args, **kwargs)
+            if self.rounds is not None:
+                write_json(folder / name / checkpoints.SAMPLER, self.rounds.sampler.state())
         self.observer.checkpoint(step, folder / name)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
@@ -260,36 +291,40 @@ class Hooks(FastUpdate):
             name = Path(resume_from_checkpoint).name
             raise CheckpointError(Problem("grpo.not_finite", name, names=wrong[:3], count=len(wrong)))
 
-    def _batch(self, output: dict[str, Any], scored: dict[str, Any], judged: list[list[Step]]) -> Batch:
-        """Join what `_calculate_rewards` saw of the generation batch with its advantages."""
-        ids, advantages = scored["completion_ids"], output["advantages"]
+    def _batch(self, output: dict[str, Any], written: Written, judged: list[list[Step]]) -> Batch:
+        """Join what was written, row by row, with the advantages of what of it is trained on."""
+        notes, ids, prompt_ids = written.notes, written.generated[COMPLETION_IDS], written.generated[PROMPT_IDS]
         lengths = [len(row) for row in ids]
-        if advantages.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
-            advantages = advantages.sum(dim=1).cpu() / torch.tensor(lengths)
+        values = output["advantages"]
+        if values.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
+            values = values.sum(dim=1).cpu() / torch.tensor(lengths)
+        rows = range(len(ids)) if self.rounds is None else self.rounds.kept_rows
+        of_row = dict(zip(rows, values.tolist(), strict=True))
+        totals = self._totals(written.rewards)
+        first = self.accelerator.process_index * len(ids)
         # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        weighed = zip(self.reward_wrapper.last_objectives, self.reward_weights, strict=False)  # none: [] and one weight
+        weighed = zip(notes.objectives.values(), self.reward_weights, strict=False)  # none: {} and one weight
         return Batch(
-            prompts=scored["prompts"],
-            seen=self._seen(output),
-            completions=[text_of(completion) for completion in scored["completions"]],
-            prompt_tokens=output["prompt_mask"].sum(dim=1).tolist(),
+            prompts=[row["prompt"] for row in written.inputs],
+            seen=[self._seen(prompt_ids[group[0]]) for group in written.rows_of_groups()],
+            completions=[text_of(completion) for completion in written.generated[COMPLETIONS]],
+            prompt_tokens=[len(row) for row in prompt_ids],
             completion_tokens=lengths,
             truncated=[row[-1] not in ends for row in ids],
-            components=self.reward_wrapper.last_components,
-            rewards=finite_or_none(scored["rewards"]),
-            advantages=advantages.tolist(),
-            correct=self.reward_wrapper.last_correct,
-            columns=[{k: v for k, v in row.items() if k != "prompt"} for row in scored["inputs"]],
-            failures=self.reward_wrapper.last_reasons,
-            unpaid=self.reward_wrapper.last_unpaid,
+            components=notes.components,
+            rewards=finite_or_none(totals[first : first + len(ids)].tolist()),
+            advantages=[of_row.get(row, 0.0) for row in range(len(ids))],
+            correct=notes.correct,
+            columns=[{k: v for k, v in row.items() if k != "prompt"} for row in written.inputs],
+            failures=notes.reasons,
+            unpaid=notes.unpaid,
             objectives=[column for column, weight in weighed if weight],
             steps=judged,
+            sizes=written.sizes,
+            trained=[row in of_row for row in range(len(ids))] if len(of_row) < len(ids) else (),
         )
 
-    def _seen(self, output: dict[str, Any]) -> list[str]:
-        """The prompt of each group as the model had it: its tokens as text, special ones too, without padding."""
-        every = slice(None, None, self.num_generations)
-        rows = zip(output["prompt_ids"][every], output["prompt_mask"][every], strict=True)
-        ids = [row[mask.bool()].tolist() for row, mask in rows]
-        return [self._tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in ids]
+    def _seen(self, ids: list[int]) -> str:
+        """A prompt as the model had it: its tokens as text, special ones too, without padding."""
+        return str(self._tokenizer.decode(ids, clean_up_tokenization_spaces=False))

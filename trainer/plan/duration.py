@@ -208,6 +208,6 @@ def same_kind(one: RunSpec, other: RunSpec) -> bool:
 
 
 def _timed(spec: RunSpec) -> dict[str, Any]:
-    sections = ("model", "lora", "data", "reward", "generation", "grpo", "optim", "trl")
+    sections = ("model", "lora", "data", "reward", "generation", "sampling", "grpo", "optim", "trl")
     include: dict[str, Any] = {**dict.fromkeys(sections, True), "run": {"fast"}}
     return spec.model_dump(mode="json", include=include, exclude=_TIMELESS)

@@ -23,7 +23,7 @@ from trainer.spec import RunSpec
 from trainer.text import Message
 
 RECIPES_DIR = PROJECT / "recipes"
-SECTIONS = ("lora", "generation", "grpo", "optim", "trl")
+SECTIONS = ("lora", "generation", "sampling", "grpo", "optim", "trl")
 _WORDS = ("title", "titles")
 
 

@@ -18,6 +18,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,20 @@ from trainer.text import Message
 
 BATCHES = 3
 """Batches in a row without a single value of a component, or without a single reward, after which the run ends."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the newest call of a wrapper found, row by row; each as the wrapper's `last_` of that name, the objectives
+    by the titles of their components."""
+
+    components: dict[str, list[float | None]]
+    unpaid: list[dict[str, float]]
+    objectives: dict[str, list[float | None]]
+    correct: list[bool | None]
+    reasons: list[dict[str, Message]]
+    steps: list[list[str]]
+    step_rewards: list[list[float | None]]
 
 
 class ComponentRewardWrapper:
@@ -141,6 +156,18 @@ class ComponentRewardWrapper:
         """The components outside of sums as K reward functions, for a trainer that normalises each by itself."""
         self._separate = True
         return [Objective(self, place, part.title) for place, part in enumerate(self.reward.components)]
+
+    def notes(self) -> Notes:
+        titles = [part.title for part in self.reward.components]
+        return Notes(
+            components=self.last_components,
+            unpaid=self.last_unpaid,
+            objectives=dict(zip(titles, self.last_objectives, strict=False)),  # [] where nobody asked for them
+            correct=self.last_correct,
+            reasons=self.last_reasons,
+            steps=self.last_steps,
+            step_rewards=self.last_step_rewards,
+        )
 
     def close(self) -> None:
         for _, runner in self._runners:

@@ -106,7 +106,8 @@ class PlanEvent(Event, tag="plan"):
 
 
 class PhaseEvent(Event, tag="phase"):
-    """name: load | warm_start | data | rewards | policy_probe | eval | train | memory_probe (inside train).
+    """name: load | warm_start | data | rewards | policy_probe | eval | train | memory_probe, pass_rates (inside
+    train).
     state: start | end.
 
     seconds: at its end only.

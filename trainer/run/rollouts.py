@@ -1,6 +1,7 @@
 """Rollouts as groups: one prompt, its G completions, the reward of each and why.
 
-Legend: P prompts of a generation batch, G completions a prompt, rows are P*G long and ordered group by group.
+Legend: P prompts of a generation batch, G completions a prompt, rows are P*G long and ordered group by group. Where
+groups have several sizes, G is their mean; `thrown` are groups that were written and are not trained on.
 `group_std` is the spread inside the groups, which makes the gradient; `batch_std` the spread of the whole batch. TRL's
 `reward_std` has meant either in different versions, so neither is derived from it. Standard deviations are those of
 the sample (n - 1), as in TRL's nanstd.
@@ -19,6 +20,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,8 @@ class Batch:
     unpaid: Sequence[Mapping[str, float]] = ()  # of each row {component: its value, where only_if let it count 0}
     objectives: Sequence[Sequence[float | None]] = ()  # of each component that is normalised by itself its rows
     seen: Sequence[str] = ()  # of each group the prompt as the model had it: its tokens as text, special ones too
+    sizes: Sequence[int] = ()  # completions of each group; () where all have num_generations
+    trained: Sequence[bool] = ()  # of each row, is it trained on; () where all are
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,10 @@ def outcome(
 def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[str, Any]]:
     """The lines of the rollout file: one JSON object a group, whole completions included."""
     lines = []
-    for number, start in enumerate(range(0, len(batch.rewards), num_generations)):
-        rows = range(start, start + num_generations)
+    sizes = batch.sizes or [num_generations] * (len(batch.rewards) // num_generations)
+    for number, end in enumerate(accumulate(sizes)):
+        start = end - sizes[number]
+        rows = range(start, end)
         parts = [[column[i] for i in rows] for column in batch.objectives]
         if batch.steps:
             parts = [[step.reward for i in rows for step in batch.steps[i]]]
@@ -109,6 +115,7 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
                 "reward_mean": judged.mean,
                 "group_std": judged.std,
                 "outcome": judged.kind,
+                **({} if not batch.trained or any(batch.trained[i] for i in rows) else {"thrown": True}),
                 "completions": [_completion(batch, i) for i in rows],
             }
         )
@@ -169,12 +176,13 @@ def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def advantage_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Mean and standard deviation of the advantages of all completions of a step, under names as TRL gives them.
+    """Mean and standard deviation of the advantages of the completions a step trains on, under names as TRL gives them.
 
     The mean is 0 by construction: an advantage is a reward less the mean of its group, and 0 for a row without a
     reward. Only with process supervision it is another: an early token also counts the steps after its own.
     """
-    values = [completion["advantage"] for line in lines for completion in line["completions"]]
+    kept = [line for line in lines if not line.get("thrown")]
+    values = [completion["advantage"] for line in kept for completion in line["completions"]]
     mean = round(statistics.fmean(values), 6) + 0.0  # what float32 leaves is no mean, and -0 no number to read
     return {"train/advantage_mean": mean, "train/advantage_std": statistics.stdev(values) if len(values) > 1 else 0.0}
 

@@ -18,12 +18,13 @@ from pydantic import Field
 
 from trainer.spec.data import Data, FewShot, Instruction
 from trainer.spec.reward import SUM, Component, Reward
+from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
     "FIXED", "SET_ELSEWHERE", "SUM", "Checkpoint", "Component", "Data", "Eval", "FewShot", "Generation", "Grpo",
-    "Instruction", "Log", "Lora", "Model", "Optim", "Reward", "Run", "RunSpec", "Section", "WarmStart", "trl_homes",
-    "trl_table",
+    "Instruction", "Log", "Lora", "Model", "Optim", "Reward", "Run", "RunSpec", "Sampling", "Section", "WarmStart",
+    "trl_homes", "trl_table",
 ]  # fmt: skip
 
 Scalar = bool | int | float | str
@@ -295,6 +296,7 @@ class RunSpec(Section):
     data: Data
     reward: Reward
     generation: Generation = Generation()
+    sampling: Sampling = Sampling()
     grpo: Grpo = Grpo()
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()

@@ -1,4 +1,4 @@
-"""What the trainer calls at the end of a step: stop or save when asked, room on the disk, a resumed run caught up."""
+"""What the trainer calls at the end of a step: stop or save when asked, room on the disk; and at its start."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class SaveWhenAsked(TrainerCallback):
         stop_requests.clear_save_request(self.rundir, self.attempt)
 
 
-class CatchUp(TrainerCallback):
-    """Calls `act` once, when a resumed training has loaded its weights and has not yet changed them."""
+class AtTheStart(TrainerCallback):
+    """Calls `act` once, when a training has its weights, those of a checkpoint too, and has not yet changed them."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self.act = act

@@ -97,7 +97,7 @@ class RunObserver:
             return
         path = self.rundir.rollouts_file(step)
         rollouts.write(path, step, lines, more=again)
-        completions = len(self._groups) * self.spec.generation.num_generations
+        completions = sum(len(line["completions"]) for line in self._groups)
         self.events.emit(RolloutsEvent(step=step, file=path.name, groups=len(self._groups), completions=completions))
 
     def step(self, step: int, logs: dict[str, Any], spans: list[Span]) -> None:

@@ -15,6 +15,7 @@ import torch
 from transformers import PrinterCallback, TrainerState, set_seed
 from trl import GRPOTrainer
 
+from trainer.data import difficulty
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine.interface import Choice, Loaded
 from trainer.errors import CheckpointError, EngineError, Problem, RewardError
@@ -33,9 +34,10 @@ from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import checkpoints, settings
 from trainer.run.records import AlertEvent, PhaseEvent, PlanEvent
+from trainer.sampling.sampler import Sampler, Size
 from trainer.spec import Reward, RunSpec
 from trainer.text import Message
-from trainer.worker.callbacks import CatchUp, MakeRoom, SaveWhenAsked, StopWhenAsked
+from trainer.worker.callbacks import AtTheStart, MakeRoom, SaveWhenAsked, StopWhenAsked
 from trainer.worker.heartbeat import Heartbeat
 from trainer.worker.observer import RunObserver
 
@@ -122,6 +124,7 @@ class Training:
             observer=self.observer,
             pieces=self.pieces,
             advantage=spec.grpo.advantage,
+            sampler=self._sampler(),
             fast=spec.run.fast,
             tell=self._tell_fast,
         )
@@ -129,6 +132,37 @@ class Training:
         _refuse("Accelerator", config.accelerate_differences(trainer.accelerator, trainer.args))
         trainer.remove_callback(PrinterCallback)  # the event log says it better
         return trainer
+
+    def _sampler(self) -> Sampler | None:
+        """None for all rows in their turn: TRL's dataloader brings them."""
+        spec, plan, settings = self.spec, self.plan, self.spec.sampling
+        if not settings.is_on:
+            return None
+        column = difficulty.column(spec)
+        hardness = difficulty.numbers(self.data.train[column], settings) if column is not None else None
+        size = Size(len(self.data.train), plan.num_generations, plan.prompts_per_phase, self.observer.steps)
+        return Sampler(settings, size, spec.run.seed, spec.data.shuffle_dataset, hardness)
+
+    def measure(self) -> None:
+        """Pass rates of all training rows, where a curriculum follows from them; after a resume they are known."""
+        rounds = self.trainer.rounds
+        if rounds is None or not rounds.sampler.awaits_rates:
+            return
+        with self.session.phase("pass_rates", f"{self.spec.sampling.measure} completions of each row"):
+            found = rounds.pass_rates(self.spec.sampling.measure, self._stop)
+        rounds.sampler.measured(found)
+        self.spans.drain()
+        self.session.events.emit(
+            AlertEvent.of(
+                "info",
+                "pass_rates",
+                rows=len(found),
+                each=self.spec.sampling.measure,
+                right=sum(rate == 1 for rate in found) / len(found),
+                wrong=sum(rate == 0 for rate in found) / len(found),
+                levels=[len(rows) for rows in rounds.sampler.levels],
+            )
+        )
 
     def _say_corrected(self, changed: list[tuple[str, Any, Any]]) -> None:
         if changed:
@@ -267,8 +301,11 @@ class Training:
     def train(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""
         self.observer.last_step = resumed.step if resumed else 0
+        if resumed is not None and self.trainer.rounds is not None:
+            self.trainer.rounds.sampler.load(read_json(resumed.path / checkpoints.SAMPLER))
+        self.trainer.add_callback(AtTheStart(self.measure))
         if resumed is not None:
-            self.trainer.add_callback(CatchUp(lambda: self.held_out.catch_up(resumed.step, resumed.path)))
+            self.trainer.add_callback(AtTheStart(lambda: self.held_out.catch_up(resumed.step, resumed.path)))
         if resumed is None or resumed.step < self.observer.steps:
             self.trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
             return

@@ -26,7 +26,8 @@ from trainer.ui.diagnoses import Diagnosis
 from trainer.ui.known_runs import Seen
 
 RECENT = 10  # steps a pace is the mean of, and lines shown
-EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe")  # phases before the first step
+# phases before the first step
+EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates")
 _MOST_BECAUSE = 2  # findings named below the verdict
 _MOST_CAUSE = 240  # characters of the cause in the sentence at the top
 

@@ -1,0 +1,275 @@
+"""A rollout phase whose prompts a sampler chooses, in one round or several: what is written, kept and thrown away.
+
+    with rounds.phase() as inputs:      writes and scores until the phase is full, or max_rounds were written
+        super()._generate_and_score_completions(inputs)     is given what was written and what it was paid
+
+TRL's dataloader goes on as the clock of the run; the rows it brings are left where they are. Groups without spread
+teach nothing (DAPO, arXiv 2503.14476, eq. 11 keeps those alone whose completions are neither all right nor all wrong):
+they are written anew, of other prompts, as long as there are rounds, and fill the batch where there are none left.
+
+Shapes: N completions of a phase; n of a round; K reward functions that TRL sees.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.rewards.wrapper import Notes
+from trainer.run.rollouts import Outcome, finite_or_none, outcome
+from trainer.sampling.history import Seen
+from trainer.sampling.sampler import Pick, Sampler
+
+PROMPT_IDS, COMPLETION_IDS, COMPLETIONS = 0, 1, 3
+"""Places in what TRL 1.14.2's `_generate` returns: (prompt_ids, completion_ids, tool_mask, completions, logps, ...)."""
+
+
+@dataclass
+class Written:
+    """Rows that were written and scored, group after group.
+
+    generated: as TRL's `_generate` returns it. rewards: (n, K). sizes, outcomes, picked: of each group its completions,
+    what it taught, and which row of the data it is.
+    """
+
+    inputs: list[dict[str, Any]]
+    generated: tuple[Any, ...]
+    rewards: Tensor
+    notes: Notes
+    sizes: list[int]
+    outcomes: list[Outcome] = field(default_factory=list)
+    picked: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def rows_of_groups(self) -> list[range]:
+        return [range(end - size, end) for end, size in zip(accumulate(self.sizes), self.sizes, strict=True)]
+
+    def completions_with_spread(self) -> int:
+        return sum(size for size, each in zip(self.sizes, self.outcomes, strict=True) if each.kind == "spread")
+
+
+class Rounds:
+    """trainer: a CustomGRPOTrainer. totals: (n, K) rewards -> (n,) as TRL sums them."""
+
+    def __init__(self, trainer: Any, sampler: Sampler, totals: Callable[[Tensor], Tensor]) -> None:
+        self.trainer, self.sampler, self.totals = trainer, sampler, totals
+        self.settled: Written | None = None
+        """What of the phase is trained on, while TRL asks for it."""
+        self.kept_rows: list[int] = []
+        """Rows of the newest phase that are trained on, in the order of the batch."""
+        self._kept: Written | None = None
+
+    @property
+    def kept(self) -> Written:
+        assert self._kept is not None, "a phase was written"
+        return self._kept
+
+    @property
+    def has_several_sizes(self) -> bool:
+        return self.sampler.settings.group_size != "fixed"
+
+    @contextmanager
+    def phase(self) -> Iterator[list[dict[str, Any]]]:
+        """The rows of the data that a phase trains on. Inside, `settled` is what was written for them; afterwards TRL's
+        metrics of rewards are those of everything that was written: of what is kept they would tell another story."""
+        written = self._rounds()
+        self.settled = self.kept
+        try:
+            yield self.kept.inputs
+        finally:
+            self.settled = None
+        for name, value in self._rewards_of(written).items():
+            self.trainer._metrics["train"][name][-1] = value
+        self.trainer._written = written
+
+    def _rounds(self) -> Written:
+        """Write until every group of the phase has spread, or max_rounds were written."""
+        group = self.trainer.num_generations
+        wanted = self.trainer.args.per_device_train_batch_size * self.trainer.args.steps_per_generation
+        before = {name: len(values) for name, values in self.trainer._metrics["train"].items()}
+        rounds: list[Written] = []
+        missing = wanted
+        while missing and len(rounds) < self.sampler.settings.max_rounds:
+            rounds.append(self._write(self.sampler.next(missing, self.trainer.state.global_step)))
+            self.sampler.told(_seen(rounds[-1]))
+            missing = (wanted - sum(each.completions_with_spread() for each in rounds)) // group * group
+        written = _joined(rounds)
+        self.kept_rows, sizes = _chosen(written, wanted)
+        self._kept = _picked(written, self.kept_rows, sizes)
+        self._one_value_a_phase(before, [len(each.inputs) for each in rounds])
+        self._keep_tables()
+        for name, value in (self._counted(written, len(rounds)) | self.sampler.metrics()).items():
+            self.trainer._metrics["train"][f"sampler/{name}"].append(float(value))
+        return written
+
+    def pass_rates(self, completions: int, look: Callable[[], None]) -> list[float]:
+        """The share of `completions` for each row of the data that are right, as the policy is now. look: is called
+        now and then, and may raise. What TRL notes of them is taken back, but for their tokens."""
+        trainer = self.trainer
+        at_once = max(1, trainer.args.per_device_train_batch_size * trainer.args.steps_per_generation // completions)
+        rows = len(trainer.train_dataset)
+        rates: list[float] = []
+        trainer.model.train()  # TRL counts the tokens of a training alone
+        for first in range(0, rows, at_once):
+            look()
+            picks = [Pick(row, completions) for row in range(first, min(rows, first + at_once))]
+            rates += [(each.right or 0) / each.completions for each in _seen(self._write(picks))]
+        for table in (trainer._metrics["train"], trainer._pending_metrics, trainer._pending_extra_logs):
+            table.clear()
+        return rates
+
+    def _write(self, picks: Sequence[Pick]) -> Written:
+        """One round."""
+        trainer = self.trainer
+        started = time.perf_counter()
+        rows = [trainer.train_dataset[pick.row] for pick in picks]
+        inputs = [dict(row) for row, pick in zip(rows, picks, strict=True) for _ in range(pick.completions)]
+        prompts = [row["prompt"] for row in inputs]
+        sizes = [pick.completions for pick in picks]
+        trainer.is_uneven = len(set(sizes)) > 1
+        generated = trainer._generate(prompts)
+        rewards = trainer._calculate_rewards(inputs, prompts, generated[COMPLETIONS], generated[COMPLETION_IDS])
+        notes = trainer.reward_wrapper.notes()
+        written = Written(inputs, generated, rewards, notes, sizes, picked=[pick.row for pick in picks])
+        written.outcomes = self._judged(written)
+        written.seconds = time.perf_counter() - started
+        return written
+
+    def _judged(self, written: Written) -> list[Outcome]:
+        given, notes = finite_or_none(self.totals(written.rewards).tolist()), written.notes
+        weighed = [c for c, w in zip(notes.objectives.values(), self.trainer.reward_weights, strict=False) if w]
+        found = []
+        for rows in written.rows_of_groups():
+            parts = [[column[i] for i in rows] for column in weighed]
+            if notes.step_rewards:
+                parts = [[value for i in rows for value in notes.step_rewards[i]]]
+            found.append(outcome([given[i] for i in rows], [notes.correct[i] for i in rows], parts))
+        return found
+
+    def _one_value_a_phase(self, before: dict[str, int], counts: Sequence[int]) -> None:
+        """What TRL noted of each round becomes the mean over their completions."""
+        for table, there in ((self.trainer._metrics["train"], before), (self.trainer._pending_metrics, {})):
+            for name, values in table.items():
+                new = values[there.get(name, 0) :]
+                if len(new) == len(counts) > 1:
+                    values[there.get(name, 0) :] = [_over_rounds(name, new, counts)]
+
+    def _keep_tables(self) -> None:
+        """Of what reward functions noted beside each completion, that of the completions that TRL will table."""
+        for values in self.trainer._pending_extra_logs.values():
+            if len(values) > len(self.kept_rows):
+                values[:] = [values[row] for row in self.kept_rows]
+
+    def _counted(self, written: Written, rounds: int) -> dict[str, float]:
+        """What was thrown away, in a phase that may have several rounds; and how many completions prompts got."""
+        found: dict[str, float] = {}
+        if self.sampler.settings.max_rounds > 1:
+            kept = set(self.kept_rows)
+            lengths = [len(ids) for ids in written.generated[COMPLETION_IDS]]
+            thrown = sum(length for row, length in enumerate(lengths) if row not in kept)
+            found = {
+                "rounds": rounds,
+                "thrown_frac": 1 - len(kept) / len(lengths),
+                "thrown_tokens": thrown,
+                "thrown_s": written.seconds * thrown / max(1, sum(lengths)),
+                "kept_without_spread_frac": 1 - min(1.0, written.completions_with_spread() / len(kept)),
+            }
+        if self.has_several_sizes:
+            found |= {"completions_min": min(written.sizes), "completions_max": max(written.sizes)}
+        return found
+
+    def _rewards_of(self, written: Written) -> dict[str, float]:
+        """TRL's metrics of rewards, by their names."""
+        totals = self.totals(written.rewards)
+        dead = sum(each.kind != "spread" for each in written.outcomes)
+        found = {
+            "reward": totals.nanmean().item(),
+            "reward_std": _nanstd(totals),
+            "frac_reward_zero_std": dead / len(written.outcomes),
+        }
+        for place, name in enumerate(self.trainer.reward_func_names):
+            column = written.rewards[:, place]
+            found |= {f"rewards/{name}/mean": column.nanmean().item(), f"rewards/{name}/std": _nanstd(column)}
+        return found
+
+
+def _seen(written: Written) -> list[Seen]:
+    found = []
+    for row, rows, judged in zip(written.picked, written.rows_of_groups(), written.outcomes, strict=True):
+        known = [flag for i in rows if (flag := written.notes.correct[i]) is not None]
+        found.append(Seen(row, len(rows), sum(known) if known else None, judged.std, judged.kind))
+    return found
+
+
+def _chosen(written: Written, wanted: int) -> tuple[list[int], list[int]]:
+    """Rows of `wanted` completions and the sizes of their groups: those with spread, then others, the last one cut."""
+    groups = list(zip(written.rows_of_groups(), written.outcomes, strict=True))
+    ordered = [r for r, each in groups if each.kind == "spread"] + [r for r, each in groups if each.kind != "spread"]
+    rows: list[int] = []
+    sizes: list[int] = []
+    for group in ordered:
+        part = list(group)[: wanted - len(rows)]
+        if part:
+            rows += part
+            sizes.append(len(part))
+    return rows, sizes
+
+
+def _joined(rounds: Sequence[Written]) -> Written:
+    if len(rounds) == 1:
+        return rounds[0]
+    return Written(
+        inputs=[row for each in rounds for row in each.inputs],
+        generated=tuple(_together(list(parts)) for parts in zip(*(each.generated for each in rounds), strict=True)),
+        rewards=torch.cat([each.rewards for each in rounds]),
+        notes=Notes(**{f.name: _together([getattr(each.notes, f.name) for each in rounds]) for f in fields(Notes)}),
+        sizes=[size for each in rounds for size in each.sizes],
+        outcomes=[one for each in rounds for one in each.outcomes],
+        picked=[row for each in rounds for row in each.picked],
+        seconds=sum(each.seconds for each in rounds),
+    )
+
+
+def _picked(written: Written, rows: Sequence[int], sizes: list[int]) -> Written:
+    count = len(written.inputs)
+    return Written(
+        inputs=[written.inputs[row] for row in rows],
+        generated=tuple(_some(part, rows, count) for part in written.generated),
+        rewards=written.rewards[list(rows)],
+        notes=Notes(**{f.name: _some(getattr(written.notes, f.name), rows, count) for f in fields(Notes)}),
+        sizes=sizes,
+    )
+
+
+def _together(parts: list[Any]) -> Any:
+    """Lists of rows one after the other; of a table each column."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {name: _together([part[name] for part in parts]) for name in first}
+    return [row for part in parts for row in part] if isinstance(first, list) else first
+
+
+def _some(value: Any, rows: Sequence[int], count: int) -> Any:
+    if isinstance(value, dict):
+        return {name: _some(column, rows, count) for name, column in value.items()}
+    return [value[row] for row in rows] if isinstance(value, list) and len(value) == count else value
+
+
+def _over_rounds(name: str, values: Sequence[float], counts: Sequence[int]) -> float:
+    kind = name.rpartition("/")[2]
+    if kind.startswith(("min", "max")):
+        return (min if kind.startswith("min") else max)(values)
+    return sum(value * count for value, count in zip(values, counts, strict=True)) / sum(counts)
+
+
+def _nanstd(values: Tensor) -> float:
+    """Of the sample (n - 1), as TRL's."""
+    known = values[~values.isnan()]
+    return known.std().item() if len(known) > 1 else 0.0
