@@ -1,6 +1,7 @@
 """Kill training with SIGKILL at random moments, resume it, and compare the final weights with an uninterrupted run.
 
     .venv/bin/python benchmarks/kill_resume.py --kills 20
+    .venv/bin/python benchmarks/kill_resume.py --kills 5 --set sampling.max_rounds=3 sampling.skip_dead=true
 
 Real workers, real checkpoints, preset `tiny` made shorter: several epochs, a checkpoint every second step, so that
 kills land while loading, in a step, while saving and while evaluating. Runs go to a temporary folder. The last line
@@ -47,11 +48,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings beside those of the preset")
     given = parser.parse_args()
-    print(card("kill_resume", preset=given.preset, kills=given.kills))
+    print(card("kill_resume", preset=given.preset, kills=given.kills, settings=" ".join(given.set)))
     with tempfile.TemporaryDirectory(prefix="kill_resume_") as folder:
         os.environ["ONEGRPO_OUTPUTS"] = folder
-        spec, plan = launch.prepare(given.preset, SHORT)
+        spec, plan = launch.prepare(given.preset, [*SHORT, *given.set])
 
         warm = launch.create(given.preset, spec, plan, "warm")  # fills the model cache
         finish(warm)

@@ -1,4 +1,4 @@
-"""Write the task of preset `tiny`: reverse a word of five letters.
+"""Write the tasks of the embedded presets: reverse a word of five letters, and one of three to eight.
 
     python tools/reverse_words.py
 
@@ -11,24 +11,38 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "presets" / "data"
 LETTERS = "abcdefghijklmnop"
-LENGTH = 5
 ROWS = {"reverse_train.jsonl": 1024, "reverse_eval.jsonl": 128}
+OF_A_LENGTH = {"reverse_mixed_train.jsonl": 256, "reverse_mixed_eval.jsonl": 32}
 
 
-def words(seed: int = 0) -> list[str]:
-    draw = random.Random(seed)
+def words(length: int, count: int, draw: random.Random) -> list[str]:
     found: dict[str, None] = {}
-    while len(found) < sum(ROWS.values()):
-        found["".join(draw.choice(LETTERS) for _ in range(LENGTH))] = None
+    while len(found) < count:
+        found["".join(draw.choice(LETTERS) for _ in range(length))] = None
     return list(found)
 
 
 def main() -> None:
-    rest = words()
+    rest = words(5, sum(ROWS.values()), random.Random(0))
     for name, count in ROWS.items():
         chosen, rest = rest[:count], rest[count:]
-        lines = [json.dumps({"prompt": f"Reverse: {word}", "answer": word[::-1]}) for word in chosen]
-        (FOLDER / name).write_text("\n".join(lines) + "\n", encoding="ascii")
+        _write(name, [{"prompt": f"Reverse: {word}", "answer": word[::-1]} for word in chosen])
+    draw = random.Random(1)
+    mixed = {length: words(length, sum(OF_A_LENGTH.values()), draw) for length in range(3, 9)}
+    for name, count in OF_A_LENGTH.items():
+        rows = [
+            {"prompt": f"Reverse: {word}", "answer": word[::-1], "letters": length}
+            for length in mixed
+            for word in mixed[length][:count]
+        ]
+        draw.shuffle(rows)
+        _write(name, rows)
+        mixed = {length: left[count:] for length, left in mixed.items()}
+
+
+def _write(name: str, rows: list[dict[str, object]]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (FOLDER / name).write_text(text, encoding="ascii")
 
 
 if __name__ == "__main__":

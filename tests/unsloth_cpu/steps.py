@@ -10,6 +10,7 @@ unaligned   what Unsloth's loss says of advantages (B, T) as TRL has them
 rloo        of a generation batch with grpo.advantage = "rloo": the rewards, and the advantages the loss is given
 dead        {loss type: [[loss, gradient's norm] of a batch with a group without advantage, the same with run.fast off,
             cosine of both gradients]}, and what no row with an advantage gives
+sampled     of each rollout phase of a sampler: [rounds, sizes of the groups, those that are trained on, loss, norm]
 grouped     {run.fast: [micro-batches in which Unsloth was asked to share prompts, those in which it found groups]}
 """
 
@@ -76,6 +77,7 @@ def main(folder: Path) -> dict[str, Any]:
         facts["unaligned"] = str(error)
     facts["rloo"] = _rloo(folder, model)
     facts["dead"] = _dead(folder, model)
+    facts["sampled"] = _sampled(folder, model)
     facts["grouped"] = {fast: _grouped(folder, model, fast) for fast in ("auto", "off")}
     return facts
 
@@ -128,6 +130,22 @@ def _rloo(folder: Path, model: Any) -> list[list[float]]:
     trainer, recorder = tiny_trainer(folder / "rloo", model=model, reward=reward, temperature=1.5, **rloo)
     given = _batch(trainer)["advantages"]
     return [list(recorder.batches[-1][1].rewards), given.tolist()]
+
+
+def _sampled(folder: Path, model: Any) -> list[list[Any]]:
+    """Two prompts of four on average; old and reference log-probabilities, which Unsloth pads as the whole batch."""
+    from tests.builders import HALF, rows, tiny_trainer
+
+    sampling = {"max_rounds": 3, "group_size": "spread", "max_generations": 6}
+    options: dict[str, Any] = {"beta": 0.05, "steps_per_generation": 2, "per_device_train_batch_size": 4}
+    options |= {"data": rows(3), "reward": HALF, "temperature": 1.5, "max_steps": 6}
+    trainer, recorder = tiny_trainer(folder / "sampled", model=model, sampling=sampling, **options)
+    trainer.train()
+    phases = [logs for _, logs, _ in recorder.steps if "sampler/rounds" in logs]
+    return [
+        [logs["sampler/rounds"], list(batch.sizes), sum(batch.trained or [True] * 8), logs["loss"], logs["grad_norm"]]
+        for logs, (_, batch) in zip(phases, recorder.batches, strict=True)
+    ]
 
 
 def _model(folder: Path) -> Any:

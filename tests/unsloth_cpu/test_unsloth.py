@@ -365,6 +365,17 @@ def test_unsloth_finds_whole_groups_in_every_micro_batch(steps: dict[str, Any]) 
     assert steps["grouped"]["off"][1] < steps["grouped"]["off"][0]
 
 
+def test_a_sampler_chooses_what_unsloth_trains_on(steps: dict[str, Any]) -> None:
+    """Several rounds and groups of several sizes, with its own log-probabilities of old policy and reference."""
+    phases = steps["sampled"]
+    assert len(phases) == 6, "one a step: Unsloth accumulates two micro-batches where nothing is said"
+    assert any(rounds > 1 for rounds, *_ in phases)
+    assert any(len(set(sizes)) > 1 for _, sizes, *_ in phases)
+    assert all(trained == 8 for _, _, trained, *_ in phases)
+    assert all(math.isfinite(loss) and math.isfinite(norm) for *_, loss, norm in phases)
+    assert any(norm > 0 for *_, norm in phases)
+
+
 def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:
     norms, several = steps["run"]
     assert len(norms) == 2

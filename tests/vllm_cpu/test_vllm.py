@@ -31,6 +31,8 @@ LIMIT_S = 300
 STEPS = 3
 LORA = ("lora.enabled=true", "lora.r=5", "optim.learning_rate=1e-2")
 DIFFERENCE = "train/sampling/sampling_logp_difference/max"  # TRL's name, nats a token
+SAMPLED = ("sampling.group_size=spread", "sampling.max_rounds=2", "data.max_rows=5")
+"""The run with an adapter also has groups of several sizes, written in up to two rounds; its rows come again soon."""
 
 why_not = setup_vllm_cpu.why_not()
 pytestmark = [
@@ -109,7 +111,7 @@ def all_of_them(surroundings: Path) -> dict[str, Any]:
         patch.setenv(warming.SOCKET, str(socket))
         patch.setattr(spawn, "subprocess", warming.asking())
         process = spawn.detached(["tests.vllm_cpu.facts", str(surroundings)], log)
-        begun["adapter"] = begin("adapter", worker, *LORA)
+        begun["adapter"] = begin("adapter", worker, *LORA, *SAMPLED)
         begun["stale"] = begin("stale", "tests.vllm_cpu.stale_worker")
         ended: dict[str, Any] = {name: end(*one) for name, one in begun.items()}
         assert process.wait(LIMIT_S) == 0, log.read_text()[-4000:]
@@ -135,6 +137,13 @@ def test_sampler_and_policy_give_every_token_the_same_probability(ran: Ran) -> N
     assert len(steps) == STEPS
     assert all(step["metrics"]["train/grad_norm"] > 0 for step in steps)
     assert max(step["metrics"][DIFFERENCE] for step in steps) < 1e-5
+
+
+def test_groups_of_several_sizes_and_rounds_are_written(all_of_them: dict[str, Any]) -> None:
+    ran: Ran = all_of_them["adapter"]
+    metrics = [event["metrics"] for event in ran.of_kind("step")]
+    assert any(each["train/sampler/rounds"] == 2 for each in metrics)
+    assert any(each["train/sampler/completions_min"] < 4 < each["train/sampler/completions_max"] for each in metrics)
 
 
 def test_the_policy_probe_passes(ran: Ran) -> None:
@@ -213,7 +222,8 @@ def test_an_adapter_that_stays_the_first_is_refused(facts: dict[str, Any]) -> No
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_ends_with_the_same_adapter(surroundings: Path, all_of_them: dict[str, Any]) -> None:
-    rundir, handle = begin("killed", "tests.vllm_cpu.killed_worker", *LORA, "checkpoint.save_steps=1")
+    settings = (*LORA, *SAMPLED, "checkpoint.save_steps=1")
+    rundir, handle = begin("killed", "tests.vllm_cpu.killed_worker", *settings)
     handle.process.wait(LIMIT_S)
     ran = end(rundir, launch.resume(rundir, "trainer.worker"))
     assert launch.status_of(rundir) == "finished", ran.log[-4000:]
