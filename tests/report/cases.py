@@ -204,7 +204,14 @@ def rounds(
     metrics: dict[str, Values] = {f"{SAMPLER}thrown_frac": thrown, f"{SAMPLER}kept_without_spread_frac": kept}
     metrics |= {f"{SAMPLER}rounds": taken, f"{SAMPLER}thrown_s": 3.0}
     spec = {"sampling": {"max_rounds": most} | more}
-    return run(metrics, groups=shares(0.0, wrong), spec=spec, rows=2048, of=200)
+    return run(metrics, groups=shares(0.0, wrong), spec=spec)
+
+
+def graded(m: Material, value: Any) -> Material:
+    """The same run, whose rows say how hard they are."""
+    said = {"prompt": "p", "outcome": "all_wrong", "columns": {"difficulty": value}, "completions": [{"text": "x"}]}
+    object.__setattr__(m, "told", lambda step: [group_of(json.dumps(said).encode(), 0)])
+    return m
 
 
 def filtered(skipped: Values, idle: Values = 0.0) -> Material:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.report.cases import CASES, Case, ev, rounds, run, shares, timed, up, value_at
+from tests.report.cases import CASES, Case, ev, graded, rounds, run, shares, timed, up, value_at
 from trainer import plan, presets
 from trainer.errors import PlanError
 from trainer.report.finding import Advice
 from trainer.report.material import Material
 from trainer.report.rules import diagnose, sampling
 from trainer.run.columns import Column
-from trainer.run.groups import group_of
 from trainer.spec import RunSpec
 
 
@@ -78,13 +76,6 @@ def test_more_workers_are_advised_up_to_the_most_there_can_be(workers: int | Non
 
 def dead(right: float = 0.0, wrong: float = 0.0, constant: float = 0.0, **sampling: Any) -> Material:
     return run(groups=shares(right, wrong, constant), spec={"sampling": sampling})
-
-
-def graded(m: Material, value: Any) -> Material:
-    """The same run, whose rows say how hard they are."""
-    said = {"prompt": "p", "outcome": "all_wrong", "columns": {"difficulty": value}, "completions": [{"text": "x"}]}
-    object.__setattr__(m, "told", lambda step: [group_of(json.dumps(said).encode(), 0)])
-    return m
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.5, 2), (0.6, 3), (0.75, 4), (0.9, 5)])

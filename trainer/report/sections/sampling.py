@@ -43,11 +43,13 @@ def _levels(t: Telling) -> Iterator[Table]:
     for step, value in level:
         first.setdefault(round(value), step)
         count[round(value)] = count.get(round(value), 0) + 1
-    most = max(rates, default=0)
+    measured = [alert.values.get("levels") for alert in t.m.state.alerts if alert.key == "pass_rates" and alert.values]
+    counted = [len(levels) for levels in measured if isinstance(levels, list)]
+    most = max([*rates, *counted], default=0)
     rows = []
     for number in sorted(first):
         points = t.m.points(rates[number]) if number in rates else []
-        # After the last level all rows come; as long as there was one more to come, nobody knows which was the last.
+        # After the last level all rows come.
         name = t.say("sampling.all_rows") if number == most + 1 else f"{number}"
         right = forms.percent(points[-1][1]) if points else "-"
         rows.append((name, f"{first[number]:,}", f"{count[number]:,}", right))

@@ -41,7 +41,7 @@ def _column(pen: Pen, name: str) -> Column:
 
 def _level(pen: Pen, say: Words, make: Make) -> Chart:
     column = _column(pen, "level")
-    return make("level", [Line(say("chart.each"), "strong", pen.raw(column))], column, low=1.0)
+    return make("level", [Line(say("chart.each"), "strong", pen.raw(column))], column, low=1.0, format="{:g}".format)
 
 
 def _pass_rates(pen: Pen, say: Words, make: Make) -> Chart:
