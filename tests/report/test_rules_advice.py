@@ -107,8 +107,8 @@ def test_leaving_prompts_out_is_advised_once_rows_come_again() -> None:
 def test_a_curriculum_is_by_the_column_where_there_is_one_and_else_by_pass_rate() -> None:
     assert ways(dead(wrong=0.6))["curriculum_rate"].typed == "--set sampling.curriculum=pass_rate"
     assert "curriculum_rate" not in ways(dead(right=0.6))  # nothing is too hard
-    for value in (3, "2.5"):
-        assert ways(graded(dead(right=0.6), value))["curriculum_column"].typed == "--set sampling.curriculum=column"
+    for told in (3, "2.5"):
+        assert ways(graded(dead(right=0.6), told))["curriculum_column"].typed == "--set sampling.curriculum=column"
     for value in (None, "hard", True, [1], float("nan")):
         assert "curriculum_column" not in ways(graded(dead(wrong=0.6), value))
     assert not {"curriculum_column", "curriculum_rate"} & set(ways(graded(dead(wrong=0.6, curriculum="column"), 3)))

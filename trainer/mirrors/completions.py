@@ -57,8 +57,8 @@ def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
             cut += more + shortened
     if not found:
         return None
-    more = [THROWN] if any(group.thrown for group in file.groups) else []
-    columns = [*COLUMNS[:5], *names, *COLUMNS[5:], *more]
+    last = [THROWN] if any(group.thrown for group in file.groups) else []
+    columns = [*COLUMNS[:5], *names, *COLUMNS[5:], *last]
     return Completions(
         columns, [[row.get(name) for name in columns] for row in found], total - len(found), cut, file.damaged
     )

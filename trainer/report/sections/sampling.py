@@ -14,7 +14,6 @@ from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line, Style
 from trainer.text import Message, forms
 
 _LEVEL = re.compile(re.escape(f"{HEAD}pass_rate/level_") + r"(\d+)")
-_SHARE = {"low": 0.0, "high": 1.0, "format": forms.percent, "mark": forms.percent}
 
 
 def sampling(t: Telling) -> Section:
@@ -94,11 +93,21 @@ def _charts(t: Telling) -> list[Chart]:
     )  # fmt: skip
     sizes: tuple[tuple[str, Style], ...] = (("completions_max", "strong"), ("completions_min", "dashed"))
     return [
-        Chart(say("sampling.chart_level"), [_line(t, "level", say("sampling.level"), "strong", exact=True)], low=1.0),
-        Chart(say("sampling.chart_rates"), rates, **_SHARE),
-        Chart(say("sampling.chart_shares"), [_line(t, key, say(f"sampling.{key}"), s) for key, s in shares], **_SHARE),
-        Chart(say("sampling.sizes"), [_line(t, key, say(f"sampling.{key}"), s) for key, s in sizes], low=0.0),
+        Chart(
+            say("sampling.chart_level"),
+            [_line(t, "level", say("sampling.level"), "strong", exact=True)],
+            1.0,
+            None,
+            "{:g}".format,
+        ),
+        _of_shares(say("sampling.chart_rates"), rates),
+        _of_shares(say("sampling.chart_shares"), [_line(t, key, say(f"sampling.{key}"), s) for key, s in shares]),
+        Chart(say("sampling.sizes"), [_line(t, key, say(f"sampling.{key}"), s) for key, s in sizes], 0.0),
     ]
+
+
+def _of_shares(title: str, lines: list[Line]) -> Chart:
+    return Chart(title, lines, 0.0, 1.0, forms.percent, forms.percent, headline=False)
 
 
 def _line(t: Telling, key: str, name: str, style: Style, exact: bool = False) -> Line:
