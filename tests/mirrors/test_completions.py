@@ -42,6 +42,14 @@ def test_a_row_holds_the_prompt_the_completion_and_what_it_was_paid(mirrored: Ru
     assert (found.left_out, found.cut) == (0, 0)
 
 
+def test_what_was_trained_on_comes_first_and_what_was_not_says_so(mirrored: RunDir) -> None:
+    write(mirrored, group(0, "thrown") | {"thrown": True}, group(1, "kept"))
+    found = completions.read(mirrored, 3, NONE)
+    assert found is not None
+    place, said = found.columns.index("completion"), found.columns.index("thrown")
+    assert [(row[place], row[said]) for row in found.rows] == [("kept", False), ("thrown", True)]
+
+
 def test_chat_messages_become_text() -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text"}]}]
     assert completions.as_text(messages) == 'system: Be brief.\nuser: [{"type": "text"}]'

@@ -167,10 +167,30 @@ def test_training_split_is_not_the_held_out_split() -> None:
         ([], "No held-out rows"),
         (["model.trust_remote_code=true"], "runs Python code"),
         (["reward.correct=exact_match", "reward.components.0.weight=-5"], "right answers become less likely"),
+        (["sampling.max_rounds=3", "reward.components.0.clip_percentiles=[5, 95]"], "exact_match: clip_percentiles"),
+        (["sampling.max_rounds=3", "reward.components.0.normalise=true"], "each round is a batch of its own"),
+        (["sampling.levels=8", "sampling.explore=0.9"], "sampling.levels, sampling.explore: nothing reads it"),
+        (["sampling.group_size=spread", "sampling.spread_threshold=0.3"], "sampling.spread_threshold: nothing"),
     ],
 )  # fmt: skip
 def test_is_warned_of(overrides: list[str], text: str) -> None:
     assert text in "\n".join(map(str, advice.warnings(spec(*overrides))))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["reward.components.0.clip_percentiles=[5, 95]"],
+        ["sampling.max_rounds=3"],
+        ["sampling.curriculum=column", "sampling.levels=8", "sampling.mix=0.1", "sampling.difficulty=hard"],
+        ["sampling.levels=4", "sampling.measure=4"],  # as they are
+        ["sampling.skip_dead=true", "sampling.explore=0.9"],
+    ],
+    ids=str,
+)
+def test_of_sampling_nothing_else_is_warned_of(overrides: list[str]) -> None:
+    keys = {warning.key for warning in advice.warnings(spec(*overrides))}
+    assert not keys & {"presets.advice.rounds_apart", "presets.advice.sampling_idle"}
 
 
 def test_published_gspo_is_not_warned_of() -> None:

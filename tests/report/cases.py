@@ -194,6 +194,32 @@ ALIKE: Values = [0.3] * (N // 2) + [1.0] * (N - N // 2)
 CALM: Values = [0.5] * (N // 2) + [0.001] * (N - N // 2)
 
 
+SAMPLER = "train/sampler/"
+
+
+def rounds(
+    thrown: Values, kept: Values, taken: Values = 2.0, most: int = 3, wrong: float = 0.6, **more: Any
+) -> Material:
+    """Dynamic sampling. thrown, kept: shares of what was written and of what was trained on. wrong: of the groups."""
+    metrics: dict[str, Values] = {f"{SAMPLER}thrown_frac": thrown, f"{SAMPLER}kept_without_spread_frac": kept}
+    metrics |= {f"{SAMPLER}rounds": taken, f"{SAMPLER}thrown_s": 3.0}
+    spec = {"sampling": {"max_rounds": most} | more}
+    return run(metrics, groups=shares(0.0, wrong), spec=spec)
+
+
+def graded(m: Material, value: Any) -> Material:
+    """The same run, whose rows say how hard they are."""
+    said = {"prompt": "p", "outcome": "all_wrong", "columns": {"difficulty": value}, "completions": [{"text": "x"}]}
+    object.__setattr__(m, "told", lambda step: [group_of(json.dumps(said).encode(), 0)])
+    return m
+
+
+def filtered(skipped: Values, idle: Values = 0.0) -> Material:
+    """Prompts that taught nothing are left out."""
+    metrics: dict[str, Values] = {f"{SAMPLER}skipped_frac": skipped, f"{SAMPLER}filter_is_idle": idle}
+    return run(metrics, groups=shares(0.1, 0.3), spec={"sampling": {"skip_dead": True}})
+
+
 def dips(*steps: int) -> dict[str, Values]:
     return {REWARD: at(flat(2.0), **{f"s{step}": 1.2 for step in steps})}
 
@@ -290,6 +316,15 @@ CASES: tuple[Case, ...] = (
     Case("zero_loss", "no_gradient_known", "unknown", lambda: run({LOSS: 0.0, STD: 0.3}),
          lambda: run({LOSS: 0.0, STD: 0.3, GRAD: 0.5})),
     Case("zero_loss", "unknown", "unknown", lambda: run({REWARD: 1.0}), lambda: run({LOSS: 0.1})),
+    # ---- sampling
+    Case("dynamic_sampling", "off", "na", run, lambda: rounds(0.2, 0.0)),
+    Case("dynamic_sampling", "works", "green", lambda: rounds(0.2, 0.0), lambda: rounds(0.7, 0.0)),
+    Case("dynamic_sampling", "costly", "amber", lambda: rounds(0.7, 0.0), lambda: rounds(0.2, 0.0)),
+    Case("dynamic_sampling", "used_up", "amber", lambda: rounds(0.6, 0.7, 3.0), lambda: rounds(0.6, 0.7, 2.0)),
+    Case("skip_dead", "off", "na", run, lambda: filtered(0.3)),
+    Case("skip_dead", "none", "note", lambda: filtered(0.0), lambda: filtered(0.3)),
+    Case("skip_dead", "works", "green", lambda: filtered(0.3), lambda: filtered(0.3, 1.0)),
+    Case("skip_dead", "idle", "amber", lambda: filtered(0.3, 1.0), lambda: filtered(0.3)),
     # ---- reward
     Case("reward_trend", "short", "unknown", lambda: run({REWARD: [1.0] * 5}, n=5), lambda: run({REWARD: flat(1)})),
     Case("reward_trend", "unknown", "unknown", lambda: run(), lambda: run({REWARD: flat(1)})),

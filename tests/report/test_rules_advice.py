@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import CASES, Case, ev, run, timed, up, value_at
+from tests.report.cases import CASES, Case, ev, graded, rounds, run, shares, timed, up, value_at
 from trainer import plan, presets
 from trainer.errors import PlanError
 from trainer.report.finding import Advice
 from trainer.report.material import Material
-from trainer.report.rules import diagnose
+from trainer.report.rules import diagnose, sampling
+from trainer.run.columns import Column
 from trainer.spec import RunSpec
 
 
@@ -73,6 +74,67 @@ def test_more_workers_are_advised_up_to_the_most_there_can_be(workers: int | Non
         typed_into(m, advice)
 
 
+def dead(right: float = 0.0, wrong: float = 0.0, constant: float = 0.0, **sampling: Any) -> Material:
+    return run(groups=shares(right, wrong, constant), spec={"sampling": sampling})
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.5, 2), (0.6, 3), (0.75, 4), (0.9, 5)])
+def test_so_many_rounds_are_advised_as_fill_a_batch(share: float, most: int) -> None:
+    assert ways(dead(wrong=share))["more_rounds"].typed == f"--set sampling.max_rounds={most}"
+    assert "more_rounds" not in ways(dead(wrong=share, max_rounds=2))
+
+
+def test_no_other_prompts_are_advised_where_the_reward_is_too_coarse_or_all_of_them_are_dead() -> None:
+    mine = {"more_rounds", "skip_dead", "curriculum_rate", "curriculum_column"}
+    assert not mine & set(ways(dead(constant=0.9)))
+    assert not mine & set(ways(dead(wrong=1.0)))
+    assert mine & set(ways(dead(wrong=0.9)))
+
+
+def test_rounds_are_not_advised_where_groups_have_to_stay_as_they_are() -> None:
+    parts = [{"function": "exact_match", "name": "correct", "per_step": True}]
+    reward = {"components": parts, "supervision": "process", "step_split": "x"}
+    m = run(groups=shares(0, 0.6), spec={"reward": reward, "grpo": {"loss_type": "grpo"}})
+    assert "more_rounds" not in ways(m)
+
+
+def test_leaving_prompts_out_is_advised_once_rows_come_again() -> None:
+    assert ways(dead(wrong=0.6))["skip_dead"].typed == "--set sampling.skip_dead=true"
+    assert "skip_dead" not in ways(run(groups=shares(0, 0.6), rows=100_000))
+    assert "skip_dead" not in ways(dead(wrong=0.6, skip_dead=True))
+
+
+def test_a_curriculum_is_by_the_column_where_there_is_one_and_else_by_pass_rate() -> None:
+    assert ways(dead(wrong=0.6))["curriculum_rate"].typed == "--set sampling.curriculum=pass_rate"
+    assert "curriculum_rate" not in ways(dead(right=0.6))  # nothing is too hard
+    for told in (3, "2.5"):
+        assert ways(graded(dead(right=0.6), told))["curriculum_column"].typed == "--set sampling.curriculum=column"
+    for value in (None, "hard", True, [1], float("nan")):
+        assert "curriculum_column" not in ways(graded(dead(wrong=0.6), value))
+    assert not {"curriculum_column", "curriculum_rate"} & set(ways(graded(dead(wrong=0.6, curriculum="column"), 3)))
+
+
+def test_what_is_thrown_away_is_counted_in_tokens_where_lengths_are_known() -> None:
+    """8 of 24 completions are thrown away, each with 50 of the 30 tokens that completions have on average."""
+    m = rounds(1 / 3, 0.0)
+    size = m.plan["completions_per_phase"]
+    tokens: dict[str, Any] = {"train/completions/mean_length": 30.0, "train/sampler/thrown_tokens": 0.5 * size * 50}
+    for name, value in tokens.items():
+        m.state.metrics[name] = Column([value] * len(m.state.steps))
+    assert sampling.thrown_share(m) == pytest.approx(0.5 * 50 / (1.5 * 30))
+    assert sampling.thrown_share(rounds(1 / 3, 0.0)) == pytest.approx(1 / 3)
+    assert {f.key for f in diagnose(m) if f.signal == "dynamic_sampling"} == {"costly"}
+
+
+def test_no_further_rounds_are_advised_where_they_cost_more_than_they_bring() -> None:
+    for m in (rounds(0.7, 0.0), rounds(0.6, 0.7, 3.0)):
+        found = next(finding for finding in diagnose(m) if finding.signal == "dynamic_sampling")
+        assert {advice.key for advice in found.advice} == {"skip_dead", "curriculum_rate", "easier_rows"}
+    solved = run(groups=shares(0.7), metrics={"train/sampler/thrown_frac": 0.7}, spec={"sampling": {"max_rounds": 3}})
+    (found,) = (finding for finding in diagnose(solved) if finding.signal == "dynamic_sampling")
+    assert {advice.key for advice in found.advice} == {"skip_dead", "harder_rows"}
+
+
 @pytest.mark.parametrize(("best", "stop"), [(0, None), (41, 40), (40, 40)])
 def test_stopping_earlier_is_advised_at_the_end_of_a_phase_and_never_at_step_0(best: int, stop: int | None) -> None:
     others = [n for n in (0, 20, 41) if n != best]
@@ -104,5 +166,5 @@ def test_more_completions_are_legal_in_every_batch(
         return  # the run itself was not legal
     for advice in ways(m).values():
         if advice.value is not None:
-            assert advice.value > group
+            assert advice.value > group or advice.setting != "generation.num_generations"
             typed_into(m, advice)

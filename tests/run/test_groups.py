@@ -79,6 +79,15 @@ def test_what_is_written_is_read_and_a_step_made_again_replaces_it(tmp_path: Pat
     assert json.loads(path.read_text())["step"] == 1
 
 
+@pytest.mark.parametrize(("written", "read"), [(True, True), (False, False), (1, False), ("yes", False), (None, False)])
+def test_a_group_was_thrown_away_where_its_line_says_so_and_nowhere_else(
+    tmp_path: Path, written: Any, read: bool
+) -> None:
+    path = tmp_path / "step_000001.jsonl"
+    path.write_bytes(changed("a", thrown=written) + line("b"))
+    assert [group.thrown for group in read_groups(path).groups] == [read, False]
+
+
 def test_outcomes_are_named_in_one_place() -> None:
     """A module that spells all of them would need to know when there is one more."""
     root = Path(__file__).parents[2] / "trainer"

@@ -126,7 +126,8 @@ def lasts(found: Duration, words: Words, now: float) -> str:
     if found.total_s is None:
         return ""
     values = {"step": found.step_s, "total": found.total_s, "source": found.source}
-    return words("console.step.lasts", **values, clock=forms.moment(now + found.total_s, now))
+    said = words("console.step.lasts", **values, clock=forms.moment(now + found.total_s, now))
+    return said if found.at_most is None else f"{said}\n{words.said(found.at_most)}"
 
 
 def took(found: Mapping[str, Any], words: Words) -> str:

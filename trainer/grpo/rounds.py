@@ -181,6 +181,8 @@ class Rounds:
                 "thrown_s": written.seconds * thrown / max(1, sum(lengths)),
                 "kept_without_spread_frac": 1 - min(1.0, written.completions_with_spread() / len(kept)),
             }
+        if self.sampler.settings.skip_dead:
+            found["filter_is_idle"] = self.sampler.filter_is_idle
         if self.has_several_sizes:
             found |= {"completions_min": min(written.sizes), "completions_max": max(written.sizes)}
         return found

@@ -20,7 +20,6 @@ from trainer.machine.gpu_models import gpu_model_named
 from trainer.machine.json_files import read_json
 from trainer.machine.speed import cpu_speed
 from trainer.plan import RunPlan, batch_of, duration
-from trainer.plan.batches import Batch
 from trainer.plan.checks import next_whole
 from trainer.plan.duration import Duration, Processor
 from trainer.plan.estimate import Machine, runs_on_gpu
@@ -78,17 +77,22 @@ def expected(spec: RunSpec, plan: RunPlan, preset: str | None = None) -> Duratio
     card = gpu.chosen() if runs_on_gpu(spec, machine) else None
     on = _processor(spec, card, runs_on_gpu(spec, machine))
     batch = batch_of(spec, plan.rows)
-    counted = duration.step_seconds(spec, batch, machine, on) if on is not None else None
-    exact, near = list[Sample](), list[tuple[Sample, float]]()  # the newest first; near: with what it says of this one
+    rounds = spec.sampling.max_rounds
+    counted, most = (duration.step_seconds(spec, batch, machine, on, times) if on else None for times in (1, rounds))
+    # The newest first; near: with what it says of a step of this one, and of one with all rounds.
+    exact, near = list[Sample](), list[tuple[Sample, float, float]]()
     for sample in _samples(preset, card):
         if duration.alike(spec, sample.spec):
             exact.append(sample)
             if len(exact) == MOST_ALIKE:
                 break
-        elif not near and on is not None and counted and duration.same_kind(spec, sample.spec):
+        elif not near and on is not None and counted and most and duration.same_kind(spec, sample.spec):
             other_batch = batch_of(sample.spec, plan.rows)
             there = duration.step_seconds(sample.spec, other_batch, machine, on)
-            near += [(sample, _scaled(sample, counted / there, batch, other_batch))] if there else []
+            if there:
+                judged = batch.completions_per_update / other_batch.completions_per_update
+                all_rounds = _scaled(sample, most / there, rounds * judged)
+                near.append((sample, _scaled(sample, counted / there, judged), all_rounds))
     here = sorted((one for one in exact if one.other_s is not None), key=lambda one: one.step_s)
     if exact:
         sample = here[len(here) // 2] if here else exact[0]  # one may have been disturbed: the middle one counts
@@ -98,20 +102,20 @@ def expected(spec: RunSpec, plan: RunPlan, preset: str | None = None) -> Duratio
         return Duration(sample.step_s, plan.optimizer_steps, other, kind, Message(sample.exact, **dict(sample.said)))
     if on is None or counted is None:
         return None
-    other = duration.other_seconds(spec, batch, machine, on)
+    steps, other = plan.optimizer_steps, duration.other_seconds(spec, batch, machine, on)
     if near:
-        sample, step_s = near[0]
+        sample, step_s, most_s = near[0]
         said = Message(sample.scaled, **dict(sample.said))
-        around = (sample.other_s or other) + sample.pauses.total_s(spec, plan.save_steps, plan.optimizer_steps)
-        return Duration(step_s, plan.optimizer_steps, around, "scaled", said)
-    if on.is_gpu:
-        return Duration(counted, plan.optimizer_steps, other, "card", Message("plan.duration.from_card", card=on.name))
-    return Duration(counted, plan.optimizer_steps, other, "cpu", Message("plan.duration.from_cpu"))
+        measures = spec.sampling.measures or sample.spec.sampling.measures  # before the first step, of other rows
+        around = (other if measures else sample.other_s or other) + sample.pauses.total_s(spec, plan.save_steps, steps)
+        return Duration(step_s, steps, around, "scaled", said, rounds=rounds, most_step_s=most_s)
+    source = Message("plan.duration.from_card", card=on.name) if on.is_gpu else Message("plan.duration.from_cpu")
+    return Duration(counted, steps, other, "card" if on.is_gpu else "cpu", source, rounds=rounds, most_step_s=most)
 
 
-def _scaled(sample: Sample, times: float, batch: Batch, there: Batch) -> float:
-    """Seconds of a step where what the model does takes so many times as long; its rewards go with the completions."""
-    judged = batch.completions_per_update / there.completions_per_update
+def _scaled(sample: Sample, times: float, judged: float) -> float:
+    """Seconds of a step where what the model does takes so many times as long, and `judged` times the completions get
+    their rewards."""
     return (sample.step_s - sample.rewards_s) * times + sample.rewards_s * judged
 
 

@@ -18,6 +18,7 @@ from trainer.run.rundir import RunDir
 MAX_ROWS = 64
 MAX_CHARACTERS = 4000
 COLUMNS = ("step", "group", "prompt", "completion", "reward", "advantage", "tokens", "truncated", "outcome")
+THROWN = "thrown"  # a column of its own, where a group was written and not trained on
 PAID = "rewards/"  # before the name of a component: it can then not be taken for another column
 
 
@@ -44,7 +45,7 @@ def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
         file = read_groups(rundir.rollouts_file(step))
     except FileNotFoundError:
         return None
-    for group in file.groups:
+    for group in sorted(file.groups, key=lambda group: group.thrown):  # what is trained on comes first
         prompt, shortened = _bounded(redactor.text(as_text(group.asked)))
         for completion in group.completions:
             total += 1
@@ -56,7 +57,8 @@ def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
             cut += more + shortened
     if not found:
         return None
-    columns = [*COLUMNS[:5], *names, *COLUMNS[5:]]
+    last = [THROWN] if any(group.thrown for group in file.groups) else []
+    columns = [*COLUMNS[:5], *names, *COLUMNS[5:], *last]
     return Completions(
         columns, [[row.get(name) for name in columns] for row in found], total - len(found), cut, file.damaged
     )
@@ -73,6 +75,7 @@ def _row(step: int, group: Group, completion: Completion, redactor: Redactor) ->
         "advantage": completion.advantage,
         "tokens": completion.tokens,
         "truncated": completion.truncated,
+        THROWN: group.thrown,
     }
     return row | {f"{PAID}{redactor.text(name)}": value for name, value in completion.components.items()}, cut
 

@@ -7,9 +7,9 @@ Pure functions of the spec, the number of rows and the machine's numbers; never 
     batches   what a batch means, and which are possible    levers  changes that need less memory
     checks    what is said beside the numbers               fit     which of them make the run fit
     estimate  memory, and what it has to fit into           card    the plan as text
-    sharing   what of the fast path applies
-    smaller   legal batches that need less memory           stored  messages as fields of the plan
-                                                            reading a plan of a run, read back
+    sharing   what of the fast path applies                 stored  messages as fields of the plan
+    choosing  what [sampling] will do                       reading a plan of a run, read back
+    smaller   legal batches that need less memory
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from trainer import memory
 from trainer.errors import PlanError
-from trainer.plan import fit, sharing
+from trainer.plan import choosing, fit, sharing
 from trainer.plan.batches import Batch
 from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
 from trainer.plan.estimate import (
@@ -83,6 +83,12 @@ class RunPlan(_Frozen):
 
     world_size: int
     num_generations: int
+    """Completions of a prompt; their mean where groups have several sizes."""
+    least_generations: int | None = None
+    most_generations: int | None = None
+    """Of a prompt, where groups have several sizes; None where all have one."""
+    max_rounds: int = 1
+    """A phase may be written so many times (sampling.max_rounds): its counts here are of one."""
     per_device_train_batch_size: int
     gradient_accumulation_steps: int
     num_iterations: int
@@ -149,6 +155,8 @@ class RunPlan(_Frozen):
 
     fast: list[StoredMessage] = []
     """What run.fast will do, a sentence each; empty in a plan of an older version."""
+    sampling: list[StoredMessage] = []
+    """What [sampling] will do, a sentence each; empty where all rows come in their turn."""
     notes: list[StoredMessage]
     warnings: list[StoredMessage]
 
@@ -175,19 +183,25 @@ def make(
     if found:
         raise PlanError(found)
     steps = _optimizer_steps(spec, batch)
+    phases = _rollout_phases(batch, steps)
     save_steps = next_whole(spec.checkpoint.save_steps, batch.updates_per_phase)
     machine = Machine(gpu_total_gib, ram_gib, has_unsloth)
     fitting = _fitting(spec, batch, machine)
     return RunPlan(
         **_sizes(spec, batch),
-        **_lengths(batch, steps),
+        **_lengths(spec, batch, steps),
         **fitting,
         save_steps=save_steps,
         verl=_verl(batch),
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
         fast=sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine)).parts(),
-        notes=[*notes(spec, batch, steps, save_steps), *_memory_notes(spec, batch, machine, fitting)],
+        sampling=choosing.of(spec, batch, steps, phases),
+        notes=[
+            *notes(spec, batch, steps, save_steps),
+            *choosing.notes(spec, batch, phases),
+            *_memory_notes(spec, batch, machine, fitting),
+        ],
         warnings=advice.warnings(spec),
     )
 
@@ -195,9 +209,13 @@ def make(
 def _sizes(spec: RunSpec, batch: Batch) -> dict[str, Any]:
     """The fields that do not depend on the number of rows."""
     tokens = spec.data.max_prompt_length + spec.generation.max_completion_length
+    several = spec.sampling.group_size != "fixed"
     return {
         "world_size": batch.devices,
         "num_generations": batch.group,
+        "least_generations": spec.sampling.min_generations if several else None,
+        "most_generations": spec.sampling.most(batch.group) if several else None,
+        "max_rounds": spec.sampling.max_rounds,
         "per_device_train_batch_size": batch.micro,
         "gradient_accumulation_steps": batch.accumulation,
         "num_iterations": batch.iterations,
@@ -217,12 +235,13 @@ def _sizes(spec: RunSpec, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _lengths(batch: Batch, steps: int | None) -> dict[str, Any]:
+def _lengths(spec: RunSpec, batch: Batch, steps: int | None) -> dict[str, Any]:
     """How long the run is; None where that takes the number of rows."""
     phases, per_epoch = _rollout_phases(batch, steps), batch.phases_per_epoch
+    unused = None if batch.rows is None else batch.rows % batch.prompts_per_phase
     return {
         "rows": batch.rows,
-        "rows_unused_per_epoch": None if batch.rows is None else batch.rows % batch.prompts_per_phase,
+        "rows_unused_per_epoch": 0 if unused and spec.sampling.is_on else unused,  # a sampler leaves none out
         "optimizer_steps_per_epoch": batch.updates_per_epoch,
         "optimizer_steps": steps,
         "rollout_phases": phases,

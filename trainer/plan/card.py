@@ -44,6 +44,7 @@ class _Card:
             _block(say("update"), self._update()),
             _block(say("phase"), self._phase()),
             _block(say("run"), self._run()),
+            _block(say("sampling"), self._bullets(plan.sampling)),
             _block(say("fast"), self._fast()),
             _block(say("time"), self._time()),
             _block(say("memory"), self._memory()),
@@ -93,7 +94,9 @@ class _Card:
     def _update(self) -> Iterator[str]:
         plan, say = self.plan, self.say
         yield self._line("prompts", _number(plan.prompts_per_update), say("distinct_prompts"))
-        yield self._line("group", _number(plan.num_generations), say("completions_per_prompt"))
+        bounds = {"least": plan.least_generations, "most": plan.most_generations}
+        each = say("completions_on_average", **bounds) if plan.least_generations else say("completions_per_prompt")
+        yield self._line("group", _number(plan.num_generations), each)
         key = "made_on_devices" if plan.world_size > 1 else "made"
         sizes = {"micro": plan.per_device_train_batch_size, "accumulation": plan.gradient_accumulation_steps}
         made = say(key, **sizes, devices=plan.world_size)
@@ -104,7 +107,9 @@ class _Card:
     def _phase(self) -> Iterator[str]:
         plan, say = self.plan, self.say
         yield self._line("prompts", _number(plan.prompts_per_phase))
-        yield self._line("completions", _number(plan.completions_per_phase), say("at_once"))
+        rounds, size = plan.max_rounds, plan.completions_per_phase
+        once = say("at_once") if rounds == 1 else say("in_rounds", rounds=rounds, most=rounds * size)
+        yield self._line("completions", _number(size), once)
         if plan.phases_per_update > 1:
             remark = say("phases_make_a_step", count=plan.phases_per_update)
             yield self._line("steps", f"1/{plan.phases_per_update}", remark)
@@ -125,12 +130,17 @@ class _Card:
             epochs = say("epochs", count=f"{plan.epochs:.3g}") if plan.epochs is not None else ""
             yield self._line("steps", _number(plan.optimizer_steps), epochs)
             yield self._line("phases", _number(plan.rollout_phases))
-            tokens = say("tokens_at_most", count=plan.completions_total * plan.max_tokens_per_completion)
+            count, rounds = plan.completions_total * plan.max_tokens_per_completion, plan.max_rounds
+            tokens = say("tokens_at_most", count=count)
+            if rounds > 1:
+                tokens = say("tokens_in_rounds", count=count, rounds=rounds, most=rounds * count)
             yield self._line("completions", _number(plan.completions_total), tokens)
         yield self._line("save_steps", _number(plan.save_steps), say("and_at_the_end"))
 
     def _rows_used(self) -> str:
         plan = self.plan
+        if plan.sampling:
+            return self.say("rows_chosen")
         if plan.rollout_phases is not None and plan.epochs is not None and plan.epochs < 1:
             return self.say("rows_reached", count=plan.rollout_phases * plan.prompts_per_phase)
         unused = plan.rows_unused_per_epoch or 0
@@ -155,6 +165,8 @@ class _Card:
         else:
             done = self.words("plan.duration.done", clock=moment(self.now + lasts.total_s, self.now))
             yield self._line("total_s", self.words.duration(lasts.total_s), done if lasts.gb is None else "")
+        if lasts.at_most is not None:
+            yield wrapped(self.words.said(lasts.at_most), WIDTH, "  ", "  ")
         if lasts.too_long is not None:
             yield wrapped(self.words.said(lasts.too_long), WIDTH, "  ", "  ")
 

@@ -7,7 +7,8 @@ Pure functions. What was measured here, and what this machine is, is found out b
 
 An estimate counts operations and bytes, and one thing that neither is: a layer's kernels are started one after the
 other, which for small models is most of the time. Answers are taken at their full length, prompts at half of theirs;
-where prompts are shared (trainer.plan.sharing) each is counted once. How many groups will teach nothing is not known.
+where prompts are shared (trainer.plan.sharing) each is counted once. How many groups will teach nothing is not known:
+with sampling.max_rounds a phase is counted once, and what it would take with all rounds is said beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Literal
 from trainer.machine.gpu_models import GpuModel, gpu_model_named
 from trainer.machine.speed import CpuSpeed
 from trainer.memory import GIB, Load, weights_gib
-from trainer.plan import sharing
+from trainer.plan import choosing, sharing
 from trainer.plan.bandwidth_floor import REACHED, active_params, read_gib
 from trainer.plan.batches import Batch
 from trainer.plan.estimate import (
@@ -74,7 +75,8 @@ class Duration:
     """step_s: seconds of an optimizer step. steps: None until the rows are known. other_s: before, between and after.
 
     kind: `run` and `preset` are measured, the others estimated. source: in words. gb: of the card where it is for
-    another machine than this one.
+    another machine than this one. rounds: that step_s does not count; most_step_s: with all of them, None where step_s
+    has those that there were.
     """
 
     step_s: float
@@ -83,6 +85,8 @@ class Duration:
     kind: Kind
     source: Message
     gb: int | None = None
+    rounds: int = 1
+    most_step_s: float | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -99,6 +103,16 @@ class Duration:
             return None
         return Message("plan.duration.too_long", days=f"{self.total_s / 86_400:,.0f}")
 
+    @property
+    def at_most(self) -> Message | None:
+        """What it would take if every phase took all its rounds; None for one round, and where that was measured."""
+        if self.rounds == 1 or self.most_step_s is None:
+            return None
+        if self.steps is None:
+            return Message("plan.duration.rounds_step", rounds=self.rounds, step=self.most_step_s)
+        total = self.steps * self.most_step_s + self.other_s
+        return Message("plan.duration.rounds", rounds=self.rounds, step=self.most_step_s, total=total)
+
     def about(self) -> Message | None:
         """In a few words, for a card: "about 1 min on this machine"; None where the number of steps is not known."""
         if self.total_s is None:
@@ -108,8 +122,8 @@ class Duration:
         return Message("plan.duration.about" if self.is_measured else "plan.duration.about_here", total=self.total_s)
 
 
-def step_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor) -> float | None:
-    """Seconds of one optimizer step, its share of the rollout phases included."""
+def step_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor, rounds: int = 1) -> float | None:
+    """Seconds of one optimizer step, its share of the rollout phases included. rounds: in which each is written."""
     load = memory_load(spec, batch, machine)
     if load is None:
         return None
@@ -118,7 +132,7 @@ def step_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor) -
     shared = sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine))
     rows, windows = batch.completions_per_phase, batch.completions_per_update / shared.rows
     prompts = batch.prompts_per_phase if shared.shares else None
-    phase = _generation_s(load, batch, on)
+    phase = rounds * _generation_s(load, batch, on)
     phase += (int(again) + int(spec.grpo.beta > 0)) * _forward_s(load, batch, on, rows, prompts)
     backward = 2.0 if not load.lora_rank else 1.0  # the weights' own gradients are left out
     recomputed = 1.0 if load.gradient_checkpointing else 0.0
@@ -164,10 +178,13 @@ def _layer_s(load: Load, on: Processor, generating: bool = False) -> float:
 
 
 def other_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor) -> float:
-    """Imports and loading."""
+    """Imports and loading, and the completions that measure pass rates."""
     load = memory_load(spec, batch, machine)
-    read = weights_gib(load) / DISK_GIB_S if load is not None else 0.0
-    return START_S["gpu" if on.is_gpu else "cpu"] + read
+    start = START_S["gpu" if on.is_gpu else "cpu"]
+    if load is None:
+        return start
+    measuring = choosing.measured(spec, batch) / batch.completions_per_phase * _generation_s(load, batch, on)
+    return start + weights_gib(load) / DISK_GIB_S + measuring
 
 
 def on_a_card(spec: RunSpec, rows: int | None, steps: int | None, gb: int) -> Duration | None:
@@ -176,11 +193,12 @@ def on_a_card(spec: RunSpec, rows: int | None, steps: int | None, gb: int) -> Du
     if card is None:
         return None
     batch, machine, on = batch_of(spec, rows), Machine(GIB_PER_NOMINAL_GB * gb), Processor.of_card(card)
-    each = step_seconds(spec, batch, machine, on)
+    each, rounds = step_seconds(spec, batch, machine, on), spec.sampling.max_rounds
     if each is None:
         return None
     source = Message("plan.duration.from_card", card=card.name)
-    return Duration(each, steps, other_seconds(spec, batch, machine, on), "card", source, gb)
+    most = step_seconds(spec, batch, machine, on, rounds)
+    return Duration(each, steps, other_seconds(spec, batch, machine, on), "card", source, gb, rounds, most)
 
 
 # ---- what makes two runs take the same time
@@ -201,10 +219,13 @@ def alike(one: RunSpec, other: RunSpec) -> bool:
 
 
 def same_kind(one: RunSpec, other: RunSpec) -> bool:
-    """The same model on the same device in the same way: then time goes with what is computed."""
+    """The same model on the same device in the same way: then time goes with what is computed.
+
+    other: was measured. Where it wrote a phase in several rounds, in how many is not known: its time is no other run's.
+    """
     kinds = ([getattr(spec.model, name) for name in _KIND] for spec in (one, other))
     ways = one.lora.enabled == other.lora.enabled and one.run.fast == other.run.fast
-    return next(kinds) == next(kinds) and ways
+    return next(kinds) == next(kinds) and ways and other.sampling.max_rounds == 1
 
 
 def _timed(spec: RunSpec) -> dict[str, Any]:

@@ -25,6 +25,10 @@ class Sharing:
 
     writes: each prompt is read once for its completions. at_once: different prompts of a micro-batch at most; opened:
     those whose layers are kept at the same time. window: those of an accumulation window, and rows: its completions.
+    group: completions of a prompt, on average where sampling.group_size gives groups several sizes.
+
+    With sampling.max_rounds a round never has more rows than a phase, and what is kept of them is one phase: rounds
+    need no more memory than a phase does.
     """
 
     writes: bool
@@ -69,13 +73,17 @@ def of(spec: RunSpec, batch: Batch, unsloth: bool, on_gpu: bool) -> Sharing:
     ordered = not weighed and spec.grpo.loss_type != "bnpo"  # else TRL's order stays
     whole = whole_groups(batch.accumulation, batch.steps_per_generation)
     prompts, rows = max(1, batch.prompts_per_phase), batch.micro * min(batch.accumulation, batch.steps_per_generation)
-    at_once = prompts_at_once(batch.micro, batch.group, prompts, ordered and whole)
+    several = spec.sampling.group_size != "fixed"
+    least = spec.sampling.min_generations if several else None
+    # The groups that are kept of several rounds may all be small ones.
+    most = batch.completions_per_phase // least if least and spec.sampling.max_rounds > 1 else prompts
+    at_once = prompts_at_once(batch.micro, batch.group, most, ordered and whole, least)
     if not ordered:
-        opened = min(prompts, rows)  # each may come again until the window ends
-    elif whole and (batch.micro % batch.group == 0 or batch.group % batch.micro == 0):
+        opened = min(most, rows)  # each may come again until the window ends
+    elif whole and not several and (batch.micro % batch.group == 0 or batch.group % batch.micro == 0):
         opened = at_once
     else:  # a prompt goes on in the next micro-batch, and with it all that were read together
-        opened = min(prompts, 2 * at_once)
+        opened = min(most, 2 * at_once)
     different = prompts if whole else min(prompts, rows)
     # A prompt that the next micro-batch reads too is paid for by the window, and costs this one no call of its own.
     spans = rows > different and (at_once == 1 or not (ordered and whole))
@@ -99,11 +107,13 @@ def whole_groups(accumulation: int, steps_per_generation: int) -> bool:
     return accumulation % steps_per_generation == 0
 
 
-def prompts_at_once(micro: int, group: int, prompts: int, whole: bool) -> int:
+def prompts_at_once(micro: int, group: int, prompts: int, whole: bool, least: int | None = None) -> int:
     """Different prompts in a micro-batch at most. prompts: of the generation batch. whole: rows of a prompt lie
-    together, and all of them in one accumulation window."""
+    together, and all of them in one accumulation window. least: rows of the smallest group, where sizes differ."""
     if not whole:
         return min(micro, prompts)
+    if least is not None:  # a group ends anywhere: the last row of one, small ones, the first row of the next
+        return min(micro, prompts, (micro - 1) // least + 2)
     if group % micro == 0:
         return 1
     return micro // group if micro % group == 0 else min(prompts, (micro - 1) // group + 2)

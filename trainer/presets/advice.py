@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainer.machine.project import PROJECT
 from trainer.memory.embedded import knows_nothing
 from trainer.presets import rates
 from trainer.rewards.highest import lowest
-from trainer.spec import RunSpec
+from trainer.spec import Component, RunSpec, Sampling
 from trainer.text import Message
 
 # GSPO's paper (arXiv 2507.18071, section 5.1) clips the sequence ratio at 3e-4 and 4e-4; at 0.1
@@ -20,7 +20,7 @@ SUMMED_PER_TOKEN = ("bnpo", "dr_grpo", "dapo", "cispo")
 
 def warnings(spec: RunSpec) -> list[Message]:
     """What is allowed and probably not what was meant; one sentence each, naming the key."""
-    found = [*_sequence_level(spec), *_rate(spec), *_advantage(spec)]
+    found = [*_sequence_level(spec), *_rate(spec), *_advantage(spec), *_sampling(spec)]
     biased = [
         f"generation.{key}"
         for key, off in (("top_p", 1.0), ("top_k", 0), ("min_p", None), ("repetition_penalty", 1.0))
@@ -84,3 +84,43 @@ def _advantage(spec: RunSpec) -> Iterator[Message]:
         yield Message("presets.advice.maxrl_unknown")
     elif least < 0:
         yield Message("presets.advice.maxrl_below_zero", least=least)
+
+
+def _sampling(spec: RunSpec) -> Iterator[Message]:
+    """What each round judges by itself, and settings of [sampling] that nothing reads."""
+    chosen = spec.sampling
+    of_batch = [part.title for part in _parts(spec.reward.components) if part.clip_percentiles or part.normalise]
+    if chosen.max_rounds > 1 and of_batch:
+        yield Message("presets.advice.rounds_apart", names=of_batch, rounds=chosen.max_rounds)
+    idle = [f"sampling.{key}" for keys, reads in _readers(spec) for key in keys if not reads and _is_set(chosen, key)]
+    if idle:
+        yield Message("presets.advice.sampling_idle", keys=idle)
+
+
+def _readers(spec: RunSpec) -> tuple[tuple[tuple[str, ...], bool], ...]:
+    """(keys of [sampling], does the run read them)."""
+    chosen = spec.sampling
+    by_level = chosen.curriculum != "off"
+    return (
+        (("difficulty", "difficulty_order"), chosen.curriculum == "column"),
+        (("measure",), chosen.curriculum == "pass_rate"),
+        (("levels", "pace", "mix"), by_level),
+        (("pass_bound",), by_level and chosen.pace == "success"),
+        (("level_steps",), by_level and chosen.pace == "steps"),
+        (("explore",), chosen.skip_dead),
+        (("min_generations", "max_generations", "weigh"), chosen.group_size != "fixed"),
+        (("spread_threshold",), chosen.group_size == "threshold"),
+    )
+
+
+def _is_set(chosen: Sampling, key: str) -> bool:
+    """To another value than the default: a spec that was stored names all of them."""
+    default = Sampling.model_fields[key].get_default(call_default_factory=True)
+    return bool(getattr(chosen, key) != default)
+
+
+def _parts(components: Sequence[Component]) -> Iterator[Component]:
+    """Components and what is inside sums."""
+    for part in components:
+        yield part
+        yield from _parts(part.components)

@@ -59,6 +59,8 @@ class Completion:
 class Group:
     """place: its line in the file, from 0. key: tells its prompt from all others. number: in its step, from 0.
 
+    thrown: it was written and is not trained on: another prompt replaced it (sampling.max_rounds).
+
     asked: the prompt, text or chat messages. seen: as the model had it, through its chat template and with its special
     tokens; "" in a run of an older version. columns: the rest of the dataset row.
     """
@@ -75,6 +77,7 @@ class Group:
     std: float | None
     outcome: str
     completions: Sequence[Completion]
+    thrown: bool = False
 
     @property
     def question(self) -> str:
@@ -162,6 +165,7 @@ def group_of(line: bytes, place: int) -> Group | None:
         std=number(found.get("group_std")),
         outcome=found["outcome"],
         completions=[_completion(one, n) for n, one in enumerate(found["completions"])],
+        thrown=found.get("thrown") is True,
     )
 
 

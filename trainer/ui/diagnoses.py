@@ -38,6 +38,8 @@ Mark = tuple[Stamp | None, ...]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "dead_groups": ("dead_frac", "train/reward_std"),
     "zero_loss": ("train/loss",),
+    "dynamic_sampling": ("train/sampler/thrown_frac",),
+    "skip_dead": ("train/sampler/skipped_frac",),
     "reward_trend": ("train/reward",),
     "reward_plateau": ("train/reward",),
     "reward_dips": ("train/reward",),

@@ -269,3 +269,29 @@ def test_an_index_that_is_being_read_says_so() -> None:
     assert "once so far, at step 3" in once
     gone = appearances.history([seen(3), seen(4, None)], 1.0, 3, (None, None), lambda one: None, EN)
     assert EN("groups.history_gone") in gone
+
+
+# ---- groups that were not trained on
+
+
+ALIKE = [completion("a", 0.0), completion("b", 0.0)]
+
+
+@pytest.mark.parametrize(("code", "said"), [("en", "replaced: not trained on"), ("ko", "바꾼 그룹: 학습에 쓰지 않음")])
+def test_a_group_that_was_replaced_says_so_in_the_list_and_beside_its_prompt(code: str, said: str) -> None:
+    say = words(code)
+    thrown = group(completions=ALIKE, outcome="all_wrong", thrown=True)
+    kept = group(completions=ALIKE, outcome="all_wrong")
+    for one, there in ((thrown, True), (kept, False)):
+        shown = listing.rows([one], None, 1, say), panel.panel(known(), one, 1, GroupChoice(), say)
+        assert [said in html for html in shown] == [there, there]
+    assert say("groups.why_thrown") in panel.band(thrown, say)
+    assert say("groups.why_thrown") not in panel.band(kept, say)
+
+
+def test_a_group_with_spread_that_found_no_room_is_left_over() -> None:
+    paid = [completion("a", 1.0), completion("b", 0.0)]
+    left = group(completions=paid, thrown=True)
+    assert "left over: not trained on" in listing.rows([left], None, 1, EN)
+    assert EN("groups.why_left_over") in panel.band(left, EN)
+    assert "mask_truncated" not in panel.band(left, EN)

@@ -488,3 +488,66 @@ def test_a_time_to_stop_at_is_said_set_and_taken_back(make_run: MakeRun, start: 
         assert "23:31 by itself" in buttons.stop_at(seen, EN, time.time()).text
     assert "goes on to its end" in steering.stop_at("tiny-1", " ", EN)
     assert launch.stops_at(RunDir(outputs_dir() / "tiny-1")) is None
+
+
+# ---- sampling
+
+
+def sampled(number: int, **more: float) -> dict[str, Any]:
+    event = step(number)
+    return event | {"metrics": event["metrics"] | {f"train/sampler/{key}": value for key, value in more.items()}}
+
+
+def with_sampling(**chosen: Any) -> RunSpec:
+    return SPEC.model_copy(update={"sampling": SPEC.sampling.model_copy(update=chosen)})
+
+
+SAMPLING = {"level", "pass_rates", "thrown", "skipped", "sizes"}
+
+
+def test_a_run_that_takes_all_rows_in_their_turn_has_no_charts_of_sampling(finished_run: RunDir) -> None:
+    seen = seen_of(finished_run, folded(began(), *(step(n) for n in range(1, 9))))
+    assert not SAMPLING & set(drawn(seen))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "charts"),
+    [
+        ({"curriculum": "column"}, {"level", "pass_rates"}),
+        ({"max_rounds": 3}, {"thrown"}),
+        ({"skip_dead": True}, {"skipped"}),
+        ({"group_size": "spread"}, {"sizes"}),
+    ],
+    ids=str,
+)
+def test_charts_of_what_was_chosen_are_there_from_the_beginning(
+    finished_run: RunDir, chosen: dict[str, Any], charts: set[str]
+) -> None:
+    found = drawn(seen_of(finished_run, folded(began()), with_sampling(**chosen)))
+    assert SAMPLING & set(found) == charts
+    assert {found[key].empty for key in charts} == {EN("chart.soon")}
+
+
+def test_the_charts_of_sampling_draw_what_the_run_recorded(finished_run: RunDir) -> None:
+    """Of a run whose settings nobody knows."""
+    rates = {"pass_rate/level_1": 0.5, "pass_rate/level_2": 0.25}
+    thrown = {"thrown_frac": 0.5, "thrown_s": 2.0, "kept_without_spread_frac": 0.125}
+    sizes = {"completions_min": 2, "completions_max": 14}
+    events = [sampled(n, level=1 + n // 5, skipped_frac=0.25, **rates, **thrown, **sizes) for n in range(1, 11)]
+    found = drawn(seen_of(finished_run, folded(began(), *events), None))
+    assert set(found) >= SAMPLING
+    lines = {key: {line.name: line.points[-1] for line in found[key].chart.drawn} for key in SAMPLING}
+    assert lines["level"] == {"each step": (10, 3.0)}
+    assert lines["pass_rates"] == {"level 1": (10, 0.5), "level 2": (10, 0.25)}
+    assert [line.style for line in found["pass_rates"].chart.drawn] == ["c1", "c2"]
+    assert lines["thrown"] == {"replaced, not trained on": (10, 0.5), "trained on without spread": (10, 0.125)}
+    assert found["thrown"].chart.note.startswith("20 s so far")
+    assert lines["sizes"] == {"most": (10, 14.0), "fewest": (10, 2.0)}
+    assert lines["skipped"] == {"each step": (10, 0.25)}
+
+
+def test_of_many_levels_as_many_are_drawn_as_there_are_colours(finished_run: RunDir) -> None:
+    rates = {f"pass_rate/level_{number}": 0.5 for number in range(1, 13)}
+    found = drawn(seen_of(finished_run, folded(began(), sampled(1, level=12.0, **rates))))
+    names = [line.name for line in found["pass_rates"].chart.drawn]
+    assert names == [f"level {number}" for number in range(5, 13)]

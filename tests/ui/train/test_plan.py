@@ -95,3 +95,12 @@ def test_every_preset_can_be_shown(name: str, language: str) -> None:
     found = views.answer(actions.check(Form("preset", name)), say)
     assert found["plan"] and found["values"]["model.name"] and found["components"]
     assert not found["right"] or found["toml"]
+
+
+@pytest.mark.parametrize(("code", "said"), [("en", "replaced by other prompts"), ("ko", "다른 프롬프트로 바꾸며")])
+def test_the_plan_says_what_sampling_will_do(monkeypatch: pytest.MonkeyPatch, code: str, said: str) -> None:
+    on_gpu(monkeypatch, None)
+    form = Form("preset", "tiny", changes=("sampling.max_rounds=3", "sampling.group_size=spread"))
+    shown, plain = (views.answer(actions.check(one), words(code))["plan"] for one in (form, Form("preset", "tiny")))
+    assert said in shown and said not in plain
+    assert words(code)("train.rollouts_mean", prompts=32, group=8, all=256) in shown

@@ -5,6 +5,7 @@
     policy      KL, entropy, clipped ratios, gradients    memory      growth
     length      lengths, truncation                       evaluation  held-out rows
     gaming      one text for all, a component that is exploited, pay for the form alone
+    sampling    groups that were written anew, prompts that were left out
 
 A rule yields what it found about its signal, green too. Thresholds are constants of its module; the words of a sentence
 are in trainer/text under report.finding.<signal>.<key>, those of the signal itself under report.signal.<signal>.
@@ -16,13 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 from trainer.report.finding import WORST_FIRST, Finding, Level
 from trainer.report.material import Material
-from trainer.report.rules import evaluation, gaming, generation, groups, length, memory, policy, reward, time
+from trainer.report.rules import evaluation, gaming, generation, groups, length, memory, policy, reward, sampling, time
 
 Rule = Callable[[Material], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     groups.dead_groups,
     groups.zero_loss,
+    sampling.dynamic_sampling,
+    sampling.skip_dead,
     gaming.same_texts,
     gaming.gamed_component,
     gaming.only_form,

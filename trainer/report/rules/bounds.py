@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.report import series
-from trainer.report.rules import gaming, generation, groups, length, memory, policy, reward, time
+from trainer.report.rules import gaming, generation, groups, length, memory, policy, reward, sampling, time
 from trainer.run.rollouts import SAME_TEXT
 
 _AWAY = {"sigmas": series.SIGMAS, "part": series.SHARE_OF_RANGE, "window": series.WINDOW}
@@ -13,6 +13,8 @@ _AWAY = {"sigmas": series.SIGMAS, "part": series.SHARE_OF_RANGE, "window": serie
 BOUNDS: dict[str, dict[str, Any]] = {
     "dead_groups": {"amber": groups.AMBER, "red": groups.RED},
     "zero_loss": {"red": groups.RED, "amber": groups.ZERO_AMBER},
+    "dynamic_sampling": {"part": sampling.COSTLY, "left": sampling.LEFT, "least": sampling.LEAST},
+    "skip_dead": {"few": sampling.FEW},
     "same_texts": {"same": SAME_TEXT, "wrong": groups.MAINLY},
     "gamed_component": {},
     "only_form": {"never": gaming.NEVER_RIGHT, "part": gaming.FORM_SHARE, "least": gaming.LEAST_STEPS},

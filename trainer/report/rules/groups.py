@@ -13,6 +13,7 @@ from trainer.report.finding import Advice, Finding, Level
 from trainer.report.material import Material
 from trainer.report.rules.evidence import commonest
 from trainer.report.rules.policy import ENTROPY_FELL, ENTROPY_LOW
+from trainer.report.rules.prompts import other_prompts
 from trainer.report.rules.restart import good_checkpoint, restarts
 from trainer.run.rollouts import FELL, SAME_TEXT
 
@@ -38,7 +39,7 @@ def dead_groups(m: Material) -> Iterator[Finding]:
     kinds = {kind: _mean(series.newest(m.group_points(f"{kind}_frac"))) for kind in KINDS}
     steps = tuple(step for step, value in dead if value >= 1.0)
     values = {"now": now, **kinds, "count": len(dead), "late": series.late(len(dead))}
-    kind = _mainly(kinds, now)
+    kind = mainly(kinds, now)
     level: Level = "green"
     if now >= AMBER:
         # Solved prompts are what was wanted: a fact that the verdict names, nothing that is wrong.
@@ -49,7 +50,7 @@ def dead_groups(m: Material) -> Iterator[Finding]:
         if lost is not None:
             yield lost_finding(m, lost, values, steps)
             return
-    yield Finding("dead_groups", level, key, values, steps, tuple(_ways(m, kind)) if level != "green" else ())
+    yield Finding("dead_groups", level, key, values, steps, tuple(_ways(m, kind, now)) if level != "green" else ())
 
 
 @dataclass(frozen=True)
@@ -145,16 +146,16 @@ def _dead_steps(m: Material) -> Iterator[Finding]:
         yield Finding("dead_groups", "green", "steps_some", values, steps)
         return
     level: Level = "red" if share >= RED else "amber"
-    yield Finding("dead_groups", level, "steps", values, steps, tuple(_ways(m, "constant")))
+    yield Finding("dead_groups", level, "steps", values, steps, tuple(_ways(m, "constant", share)))
 
 
-def _mainly(kinds: dict[str, float], share: float) -> str:
+def mainly(kinds: dict[str, float], share: float) -> str:
     """The kind that most dead groups are of; "mixed" when none is."""
     most = max(kinds, key=lambda kind: kinds[kind])
     return most if share and kinds[most] >= MAINLY * share else "mixed"
 
 
-def _ways(m: Material, kind: str) -> Iterator[Advice]:
+def _ways(m: Material, kind: str, dead: float) -> Iterator[Advice]:
     group = m.setting("generation.num_generations")
     if kind == "constant":
         yield Advice("finer_reward", "reward.components", None)
@@ -164,6 +165,7 @@ def _ways(m: Material, kind: str) -> Iterator[Advice]:
         yield Advice("easier_rows", "data.path", None)
     if isinstance(group, int) and group < MOST_GENERATIONS:
         yield from _more_generations(m, group, min(2 * group, MOST_GENERATIONS))
+    yield from other_prompts(m, kind, dead)
 
 
 def _more_generations(m: Material, now: int, more: int) -> Iterator[Advice]:

@@ -2,6 +2,7 @@
 
     overview    in short, settings, how GRPO works with this run's numbers
     metrics     metric by metric, held-out rows
+    sampling    which prompts came, and what that cost
     resources   time, memory
     groups      groups and prompts, one step up close, samples
     closing     what went well, what to change, conclusion, what is missing, how it was read
@@ -16,7 +17,7 @@ import time
 from trainer.report import rules
 from trainer.report.document import Report, Section
 from trainer.report.material import Material
-from trainer.report.sections import closing, groups, metrics, overview, resources
+from trainer.report.sections import closing, groups, metrics, overview, resources, sampling
 from trainer.report.sections.telling import Telling, words
 
 
@@ -27,6 +28,7 @@ def build(m: Material, language: str, step: int | None = None) -> Report:
     found: list[Section] = [overview.summary(telling), overview.overview(telling)]
     if m.state.steps:
         found += [overview.method(telling), metrics.metrics(telling), metrics.evaluation(telling)]
+        found.append(sampling.sampling(telling))
         found += [resources.time_spent(telling), resources.memory(telling)]
         found += [groups.patterns(telling), groups.close_up(telling), groups.samples(telling)]
         found += [closing.strengths(telling), closing.changes(telling), closing.conclusion(telling)]

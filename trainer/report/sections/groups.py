@@ -52,7 +52,7 @@ class Seen:
     rewards: list[Sequence[float]] = field(default_factory=list)
     """Of each group, those that are known."""
     distinct: list[int] = field(default_factory=list)
-    size: int = 0
+    completions: int = 0
     prompts: dict[str, list[AskedOnce]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, group: written.Group) -> None:
@@ -60,7 +60,7 @@ class Seen:
         rewards = [one.reward for one in completions if one.reward is not None]
         self.groups += 1
         self.outcomes[group.outcome] += 1
-        self.size = max(self.size, len(completions))
+        self.completions += len(completions)
         self.distinct.append(len({one.text for one in completions}))
         if rewards:
             self.rewards.append(rewards)
@@ -96,7 +96,8 @@ def patterns(t: Telling) -> Section:
     part = share_between(found.rewards)
     if part is not None:
         blocks.append(Text(say("patterns.variance", within=1 - part, between=part)))
-    blocks.append(Text(say("patterns.distinct", size=found.size, distinct=statistics.fmean(found.distinct))))
+    size = f"{found.completions / found.groups:.3g}"  # a mean, where groups have several sizes
+    blocks.append(Text(say("patterns.distinct", size=size, distinct=statistics.fmean(found.distinct))))
     return Section("patterns", say("title.patterns"), [*blocks, *_prompts(t, found)])
 
 
@@ -189,11 +190,13 @@ def _groups_of(t: Telling, step: int) -> Iterator[Block]:
     yield Text(say("close_up.intro", groups=len(groups)))
     head = [say(f"close_up.{name}") for name in ("prompt", "rewards", "mean", "spread", "outcome")]
     rows = []
-    for group in groups[:MOST_GROUPS]:
+    for group in sorted(groups, key=lambda group: group.thrown)[:MOST_GROUPS]:
         rewards = ", ".join(forms.number(one.reward) for one in group.completions[:16])
         rewards += ", \u2026" if len(group.completions) > 16 else ""
         cells = [forms.number(group.mean), forms.number(group.std)]
-        rows.append((shortened(group.question, 90), rewards, *cells, say(f"word.{group.outcome}")))
+        outcome = say(f"word.{group.outcome}")
+        outcome = say("close_up.not_trained_on", outcome=outcome) if group.thrown else outcome
+        rows.append((shortened(group.question, 90), rewards, *cells, outcome))
     yield Table(head, rows, frozenset((2, 3)))
     if len(groups) > MOST_GROUPS:
         source, rundir = t.m.written_for(step), t.m.rundir
@@ -214,12 +217,13 @@ def samples(t: Telling) -> Section:
     lively = [pair for pair in groups if not pair[1].dead]
     dead = [pair for pair in groups if pair[1].dead]
     if lively:
-        step, group = max(lively, key=lambda pair: pair[1].std or 0.0)
+        step, group = max(lively, key=lambda pair: (not pair[1].thrown, pair[1].std or 0.0))
         blocks.append(shown(t, group, say("samples.best", step=step)))
     if dead:
         order = ("all_wrong", "constant", "all_right")
-        step, group = min(dead, key=lambda pair: order.index(pair[1].outcome))
-        blocks.append(shown(t, group, say("samples.worst", step=step, outcome=say(f"word.{group.outcome}"))))
+        step, group = min(dead, key=lambda pair: (pair[1].thrown, order.index(pair[1].outcome)))
+        key = "samples.replaced" if group.thrown else "samples.worst"
+        blocks.append(shown(t, group, say(key, step=step, outcome=say(f"word.{group.outcome}"))))
     return Section("samples", say("title.samples"), blocks)
 
 

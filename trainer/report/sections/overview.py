@@ -151,6 +151,7 @@ def method(t: Telling) -> Section:
     texts = []
     if group and completions and prompts and m.setting("optim.per_device_train_batch_size"):
         key = "method.groups_one" if prompts == 1 else "method.groups"
+        key = "method.groups_sizes" if m.setting("sampling.group_size") in ("spread", "threshold") else key
         texts.append(say(key, prompts=prompts, group=group, completions=completions))
     elif group:
         texts.append(say("method.groups_only", group=group))
@@ -162,6 +163,8 @@ def method(t: Telling) -> Section:
     own = own if own in ("rloo", "maxrl") else None
     scale = "process" if process else "gdpo" if gdpo else own or m.setting("grpo.scale_rewards")
     texts.append(say(f"method.advantage_{scale or 'unknown'}"))
+    if m.setting("sampling.group_size") in ("spread", "threshold") and m.setting("sampling.weigh") == "prompts":
+        texts.append(say("method.weighed", group=group))
     texts.append(say("method.equal"))
     texts += _ratio_and_kl(m, say)
     return Section("method", say("title.method"), [*map(Text, texts), *_example(t)])
@@ -200,7 +203,7 @@ def _example(t: Telling) -> Iterator[Block]:
 
 
 def _mixed(m: Material, step: int) -> list[Group]:
-    return [group for group in m.groups(step) if not group.dead]
+    return [group for group in m.groups(step) if not group.dead and not group.thrown]
 
 
 def signed(value: float | None) -> str:

@@ -64,8 +64,15 @@ def _row(group: Group, chosen: bool, scale: tuple[float, float], say: Words) -> 
         f'<span class="gg-asked" dir="auto">{elements.escape(question)}</span>{_dots(group, scale)}'
         f'<span class="gg-told">{elements.element("span", numbers)}'
         f'<span class="gg-outcome">{SHAPES[group.outcome]} {elements.escape(say(f"groups.{group.outcome}"))}</span>'
-        f"</span></button></li>"
+        f"{thrown(group, say)}</span></button></li>"
     )
+
+
+def thrown(group: Group, say: Words) -> str:
+    """That a group was written and not trained on; nothing for the others."""
+    if not group.thrown:
+        return ""
+    return elements.element("span", f"\u21bb {say('groups.thrown' if group.dead else 'groups.left_over')}", "gg-thrown")
 
 
 def _dots(group: Group, scale: tuple[float, float]) -> str:

@@ -15,7 +15,7 @@ from trainer.ui import elements
 from trainer.ui.groups import cards
 from trainer.ui.groups.choice import PROMPT, GroupChoice
 from trainer.ui.groups.known import Known
-from trainer.ui.groups.listing import SHAPES
+from trainer.ui.groups.listing import SHAPES, thrown
 from trainer.ui.groups.safe_text import inert, plain
 
 LINES = 12  # of a prompt before it is folded
@@ -43,7 +43,7 @@ def panel(known: Known, group: Group, count: int, choice: GroupChoice, say: Word
     head = (
         f'<div class="gg-panel-head" data-key="{group.key}">{elements.element("h3", title)}'
         f"{elements.element('span', outcome, f'gg-outcome gg-{group.outcome}')}"
-        f"{quiet}{button}</div>"
+        f"{thrown(group, say)}{quiet}{button}</div>"
     )
     return head + asked(group, choice.whole, say) + band(group, say)
 
@@ -135,6 +135,8 @@ def band(group: Group, say: Words) -> str:
         why = "unjudged_all"
     elif count == 1:
         why = "single"
+    elif group.thrown and not group.dead:
+        why = "left_over"
     else:
         one_text = group.dead and group.outcome != "all_right" and len({one.text for one in group.completions}) == 1
         why = "same_text" if one_text else group.outcome if group.dead else "unused"
@@ -142,6 +144,7 @@ def band(group: Group, say: Words) -> str:
     word = numbers[count - 2] if 2 <= count <= len(numbers) + 1 else str(count)
     first = say("groups.taught_nothing", count=word) if group.dead and count > 1 else say("groups.no_push")
     text = elements.element("b", first) + elements.element("p", say(f"groups.why_{why}"))
+    text += elements.element("p", say("groups.why_thrown")) if group.thrown and group.dead else ""
     return f'<div class="gg-band" role="note"><span aria-hidden="true">=</span><div>{text}</div></div>'
 
 

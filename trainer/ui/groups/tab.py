@@ -219,6 +219,8 @@ def _sentence(found: Known, file: StepFile, step: int, choice: GroupChoice, say:
         count = f"{min(sizes)}\u2013{max(sizes)}" if len(sizes) > 1 else str(next(iter(sizes), 0))
         told.append(say("groups.step", step=f"{step:,}", prompts=len(file.groups), count=count))
         told.append(say("groups.step_dead", dead=dead, prompts=len(file.groups)) if dead else say("groups.step_alive"))
+        thrown = sum(group.thrown for group in file.groups)
+        told += [say("groups.step_thrown", thrown=thrown)] if thrown else []
     if found.phase > 1:
         last = min(step + found.phase - 1, max(step, found.last_step))
         told.append(say("groups.phase", first=f"{step:,}", last=f"{last:,}"))

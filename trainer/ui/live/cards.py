@@ -21,6 +21,7 @@ from trainer.spec import Component, RunSpec
 from trainer.text import Words, forms
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
+from trainer.ui.live import sampling_charts
 from trainer.ui.live.drawing import Pen, Points, View
 
 MOST_EVALS = 240
@@ -42,13 +43,15 @@ def reward(seen: Seen | None, view: View, say: Words) -> ChartCard:
 
 
 def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
-    """The others; the same cards in every state of a run, and without one."""
+    """The others; the same cards in every state of a run, and without one. Those of [sampling] come last, where the run
+    has set it."""
     board = _board(seen, view, say)
     return [
         *(board.components(), board.spread(), board.dead(), board.kl()),
         *(board.loss(), board.grad_norm(), board.entropy(), board.clipped()),
         *(board.lengths(), board.truncated(), board.speed(), board.tokens()),
         *(board.time(), board.memory(), board.busy(), board.rate()),
+        *board.sampling(),
     ]
 
 
@@ -263,6 +266,12 @@ class _Board:
         none = known and state.gpu is None and self.status != "imported"
         why = self.say("chart.na_gpu") if none else self._missing()
         return ChartCard(self._share("busy", self._two(column), column), why)
+
+    # ---- which prompts came
+
+    def sampling(self) -> list[ChartCard]:
+        found = sampling_charts.charts(self.pen, self.spec, self.say, self._chart)
+        return [ChartCard(chart, self._missing()) for chart in found]
 
     # ---- pieces
 

@@ -15,7 +15,7 @@ from trainer.plan.duration import Duration
 from trainer.preflight import machine
 from trainer.presets import explain
 from trainer.tasks.making import Progress
-from trainer.text import Words
+from trainer.text import Message, Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
@@ -293,13 +293,17 @@ def plan(checked: Checked, say: Words) -> str:
         pieces.append(element("p", say("train.measured_as", measured=measured), "t-small"))
     if made.fast:
         pieces.append(element("p", say("train.fast", parts=made.fast), "t-small"))
-    pieces += [_memory(made, say), _fitting(made, say)]
-    if made.warnings:
-        shown = "".join(element("li", say.said(warning)) for warning in made.warnings)
-        pieces.append(f"{element('h4', say('train.warnings'))}<ul class='t-list'>{shown}</ul>")
+    pieces += [_told("sampling", made.sampling, say), _memory(made, say), _fitting(made, say)]
+    pieces.append(_told("warnings", made.warnings, say))
     return "".join(pieces) + elements.folded(
         say("train.card"), card.render(checked.spec, made, say, checked.lasts, time.time()) if checked.spec else ""
     )
+
+
+def _told(title: str, sentences: Sequence[Message], say: Words) -> str:
+    """A list under its title; nothing without a sentence."""
+    shown = "".join(element("li", say.said(sentence)) for sentence in sentences)
+    return f"{element('h4', say(f'train.{title}'))}<ul class='t-list'>{shown}</ul>" if shown else ""
 
 
 def lasting(lasts: Duration | None, say: Words, now: float) -> str:
@@ -314,19 +318,16 @@ def lasting(lasts: Duration | None, say: Words, now: float) -> str:
             clock, zone = numbers.moment(now + lasts.total_s, now), time.localtime(now).tm_gmtoff // 60
             shown = f'<time data-lasts="{lasts.total_s:.0f}" data-zone="{zone}">{clock}</time>'
             told += ", " + escape(say("plan.duration.done", clock=clock)).replace(clock, shown)
-    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>'
+    most = element("p", say.said(lasts.at_most), "t-small") if lasts.at_most is not None else ""
+    return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>{most}'
 
 
 def _numbers(made: RunPlan, say: Words) -> str:
     updates = say("train.updates", count=made.updates_per_phase)
     if made.phases_per_update > 1:
         updates = say("train.phases", count=made.phases_per_update)
-    told = [
-        say(
-            "train.rollouts", prompts=made.prompts_per_phase, group=made.num_generations, all=made.completions_per_phase
-        ),
-        updates,
-    ]
+    sizes = {"prompts": made.prompts_per_phase, "group": made.num_generations, "all": made.completions_per_phase}
+    told = [say("train.rollouts_mean" if made.least_generations else "train.rollouts", **sizes), updates]
     if made.optimizer_steps is not None:
         told.append(say("train.steps", count=made.optimizer_steps))
     if made.rows is not None:
