@@ -196,6 +196,8 @@ class Checker:
         theirs = columns.get(name, name)
         free = [each for each in raw if each not in {*self.needed, *columns, *columns.values()}]
         said = missing.proposed(name, theirs, raw, free, name in fields(self.spec.data.prompt_template))
+        if self.key == "data.path" and name == difficulty.column(self.spec):
+            return Problem("data.no_difficulty", where, column=name, known=list(map(shapes.escaped, raw)))
         if component:
             return Problem("data.no_argument", where, component=component, **said)
         of_another = ""
