@@ -67,6 +67,7 @@ def test_a_text_that_the_order_does_not_name_is_refused(tmp_path: Path) -> None:
 def test_numbers_in_texts_are_numbers(tmp_path: Path) -> None:
     inspected(tmp_path, ["1", "2", "10"])
     assert difficulty.numbers(["1", 2, 3.5], Sampling()) == [1.0, 2.0, 3.5]
+    assert difficulty.numbers(["1", "easy"], Sampling()) is None
     assert difficulty.numbers(["hard", "easy"], Sampling(difficulty_order=["easy", "hard"])) == [1.0, 0.0]
 
 

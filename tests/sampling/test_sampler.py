@@ -24,7 +24,7 @@ HARD = [float(row % 3) for row in range(ROWS)]
 
 
 def sampler(size: Size = SIZE, **settings: Any) -> Sampler:
-    hard = HARD[: size.rows] if settings.get("curriculum") == "column" else None
+    hard = HARD[: size.rows] if settings.get("curriculum") == "column" or settings.get("weigh") else None
     return Sampler(Sampling(**settings), size, seed=7, hardness=hard)
 
 
@@ -45,6 +45,7 @@ EVERY: list[dict[str, Any]] = [
     {"curriculum": "pass_rate", "measure": 0},
     {"curriculum": "pass_rate", "measure": 2},
     {"group_size": "spread", "max_generations": 9},
+    {"group_size": "spread", "weigh": "completions"},
     {"group_size": "threshold"},
     {"curriculum": "column", "skip_dead": True, "group_size": "spread", "max_rounds": 2},
 ]
@@ -234,6 +235,14 @@ def test_more_completions_go_where_rewards_differ_or_nothing_is_known() -> None:
     fresh = sampler(Size(4, GROUP, 2, 10), group_size="spread", max_generations=8)
     fresh.told([Seen(row, 4, 0, 0.0, "all_wrong") for row in (0, 1)] * 4)
     assert fresh.history.spread(2) > fresh.history.spread(0)
+
+
+def test_rows_that_are_equally_hard_are_expected_to_be_alike() -> None:
+    hard = [float(row // 12) for row in range(ROWS)]
+    one = Sampler(Sampling(group_size="spread"), SIZE, seed=7, hardness=hard)
+    one.told([Seen(row, 4, 2, 0.5, "spread") for row in range(6)])
+    one.told([Seen(row, 4, 0, 0.0, "all_wrong") for row in range(12, 18)] * 3)
+    assert one.history.spread(11) > 2 * one.history.spread(23), "neither was drawn"
 
 
 def test_the_rule_of_a_threshold_adds_one_and_takes_one() -> None:

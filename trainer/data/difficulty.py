@@ -33,9 +33,12 @@ def number(value: object, settings: Sampling) -> float:
     return found
 
 
-def numbers(values: Iterable[object], settings: Sampling) -> list[float]:
-    """Of all rows, which a survey has looked at before."""
-    return [number(value, settings) for value in values]
+def numbers(values: Iterable[object], settings: Sampling) -> list[float] | None:
+    """Of all rows; None where they have no order, which with a curriculum a survey has refused before."""
+    try:
+        return [number(value, settings) for value in values]
+    except (ValueError, OverflowError):
+        return None
 
 
 class Difficulty:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ FORGETS = 0.5
 """Weight that a row's earlier groups keep when it gets another: the policy has changed since."""
 FADES = 0.995
 """Factor of the largest spread that was seen, a group at a time."""
-PRIOR = 4.0
-"""Completions that the hope for a large spread counts for, beside those of the row itself."""
+PRIOR = 8.0
+"""Completions that what is expected of a row counts for, beside its own; the same for rows that are alike."""
+OF_ALIKE = 0.98
+"""Weight that what rows that are alike have shown keeps when another of them has a group."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,16 @@ class Past:
 
 
 class History:
-    """Rows that were never drawn take no room. largest: spread of a group that was seen, fading; 0 before the first."""
+    """Rows that were never drawn take no room. largest: spread of a group that was seen, fading; 0 before the first.
 
-    def __init__(self) -> None:
+    alike: a number for each row, the same for rows that are expected to be alike; None where nothing is known.
+    """
+
+    def __init__(self, alike: Sequence[int] | None = None) -> None:
         self.rows: dict[int, Past] = {}
         self.largest = 0.0
+        self._alike = alike
+        self._of_alike: dict[int, list[float]] = {}  # completions, spread: discounted sums
 
     def add(self, seen: Seen) -> None:
         past = self.rows.setdefault(seen.row, Past())
@@ -63,22 +70,32 @@ class History:
         past.easy = seen.outcome == "all_right"
         past.size, past.last_std = seen.completions, seen.std
         self.largest = max(FADES * self.largest, seen.std)
+        if self._alike is not None:
+            completions, spread = self._of_alike.get(self._alike[seen.row], (0.0, 0.0))
+            found = [OF_ALIKE * completions + seen.completions, OF_ALIKE * spread + seen.std * seen.completions]
+            self._of_alike[self._alike[seen.row]] = found
 
     def of(self, row: int) -> Past:
         return self.rows.get(row) or Past()
 
     def spread(self, row: int) -> float:
-        """Expected standard deviation of the row's rewards: its own, and as long as little is known the largest."""
-        past, hoped = self.of(row), self.largest or 1.0
-        return (past.spread + PRIOR * hoped) / (past.completions + PRIOR)
+        """Expected standard deviation of the row's rewards: its own; as long as little is known of it that of the rows
+        that are alike; and as long as little is known of them the largest."""
+        past, expected = self.of(row), self.largest or 1.0
+        if self._alike is not None:
+            completions, spread = self._of_alike.get(self._alike[row], (0.0, 0.0))
+            expected = (spread + PRIOR * expected) / (completions + PRIOR)
+        return (past.spread + PRIOR * expected) / (past.completions + PRIOR)
 
     def pass_rate(self, row: int) -> float | None:
         past = self.rows.get(row)
         return past.right / past.completions if past and past.completions else None
 
     def state(self) -> dict[str, Any]:
-        return {"rows": {str(row): astuple(past) for row, past in self.rows.items()}, "largest": self.largest}
+        rows = {str(row): astuple(past) for row, past in self.rows.items()}
+        return {"rows": rows, "largest": self.largest, "alike": self._of_alike}
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.rows = {int(row): Past(*values) for row, values in state["rows"].items()}
         self.largest = state["largest"]
+        self._of_alike = {int(kind): list(sums) for kind, sums in state["alike"].items()}

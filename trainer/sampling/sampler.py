@@ -21,6 +21,8 @@ from trainer.sampling.passes import Passes
 from trainer.sampling.skipping import Skipping
 from trainer.spec.sampling import Sampling
 
+KINDS = 20
+"""Of rows by how hard they are, at most."""
 UNKNOWN = 0.5
 """Pass rate of a row that was never drawn."""
 
@@ -42,7 +44,8 @@ class Size(NamedTuple):
 
 
 class Sampler:
-    """hardness: of each row, low is easy, with `curriculum = "column"`; shuffled: data.shuffle_dataset."""
+    """hardness: of each row, low is easy, where a column says it: `curriculum = "column"` needs it, and rows that are
+    equally hard are expected to be alike. shuffled: data.shuffle_dataset."""
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Sampler:
         hardness: Sequence[float] | None = None,
     ) -> None:
         self.settings, self.size, self.seed = settings, size, seed
-        self.history = History()
+        self.history = History(_alike(hardness) if hardness is not None else None)
         self.chances = 0
         self._pool = Passes(range(size.rows), f"{seed}:rows", shuffled)
         self._skipping = Skipping(settings.explore) if settings.skip_dead else None
@@ -61,7 +64,8 @@ class Sampler:
         self.awaits_rates = settings.measures
         """Pass rates of all rows are to be measured before the first pick."""
         if settings.curriculum != "off":
-            known = levels.of(hardness, settings.levels) if hardness is not None else [list(range(size.rows))]
+            of_column = hardness if settings.curriculum == "column" else None
+            known = [list(range(size.rows))] if of_column is None else levels.of(of_column, settings.levels)
             self._curriculum = Curriculum(
                 known,
                 seed=seed,
@@ -202,3 +206,12 @@ class Sampler:
             self._curriculum.load(state["curriculum"])
         if self._skipping is not None:
             self._skipping.load(state["skipping"])
+
+
+def _alike(hardness: Sequence[float]) -> list[int]:
+    """A number for each row, the same for rows that are about equally hard."""
+    found = [0] * len(hardness)
+    for number, rows in enumerate(levels.of(hardness, KINDS)):
+        for row in rows:
+            found[row] = number
+    return found

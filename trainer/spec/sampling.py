@@ -16,7 +16,8 @@ class Sampling(Section):
     curriculum: Literal["off", "column", "pass_rate"] = "off"
     """Easy rows first: `column` orders them by `difficulty`, `pass_rate` by how often the model is right."""
     difficulty: str = "difficulty"
-    """Column that says how hard a row is: numbers, low is easy; or texts, which `difficulty_order` names."""
+    """Column that says how hard a row is: numbers, low is easy; or texts, which `difficulty_order` names. Where it is
+    there, `group_size = "spread"` expects rows that are equally hard to be alike."""
     difficulty_order: list[str] = Field(default_factory=list)
     """The texts of the column `difficulty`, easy to hard."""
     levels: Annotated[int, Field(ge=2, le=100)] = 4

@@ -138,8 +138,9 @@ class Training:
         spec, plan, settings = self.spec, self.plan, self.spec.sampling
         if not settings.is_on:
             return None
-        column = difficulty.column(spec)
-        hardness = difficulty.numbers(self.data.train[column], settings) if column is not None else None
+        column = settings.difficulty
+        there = column in self.data.train.column_names
+        hardness = difficulty.numbers(self.data.train[column], settings) if there else None
         size = Size(len(self.data.train), plan.num_generations, plan.prompts_per_phase, self.observer.steps)
         return Sampler(settings, size, spec.run.seed, spec.data.shuffle_dataset, hardness)
 
