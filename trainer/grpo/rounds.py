@@ -104,7 +104,7 @@ class Rounds:
         self.kept_rows, sizes = _chosen(written, wanted)
         self._kept = _picked(written, self.kept_rows, sizes)
         self._one_value_a_phase(before, [len(each.inputs) for each in rounds])
-        self._keep_tables()
+        self._keep_tables(len(written.inputs))
         for name, value in (self._counted(written, len(rounds)) | self.sampler.metrics()).items():
             self.trainer._metrics["train"][f"sampler/{name}"].append(float(value))
         return written
@@ -161,10 +161,10 @@ class Rounds:
                 if len(new) == len(counts) > 1:
                     values[there.get(name, 0) :] = [_over_rounds(name, new, counts)]
 
-    def _keep_tables(self) -> None:
+    def _keep_tables(self, count: int) -> None:
         """Of what reward functions noted beside each completion, that of the completions that TRL will table."""
         for values in self.trainer._pending_extra_logs.values():
-            if len(values) > len(self.kept_rows):
+            if len(values) == count:
                 values[:] = [values[row] for row in self.kept_rows]
 
     def _counted(self, written: Written, rounds: int) -> dict[str, float]:
@@ -214,14 +214,11 @@ def _chosen(written: Written, wanted: int) -> tuple[list[int], list[int]]:
     """Rows of `wanted` completions and the sizes of their groups: those with spread, then others, the last one cut."""
     groups = list(zip(written.rows_of_groups(), written.outcomes, strict=True))
     ordered = [r for r, each in groups if each.kind == "spread"] + [r for r, each in groups if each.kind != "spread"]
-    rows: list[int] = []
-    sizes: list[int] = []
+    parts: list[range] = []
     for group in ordered:
-        part = list(group)[: wanted - len(rows)]
-        if part:
-            rows += part
-            sizes.append(len(part))
-    return rows, sizes
+        parts.append(group[: wanted - sum(map(len, parts))])
+    parts = sorted((part for part in parts if part), key=lambda part: part.start)  # as they were written
+    return [row for part in parts for row in part], [len(part) for part in parts]
 
 
 def _joined(rounds: Sequence[Written]) -> Written:
