@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +65,7 @@ class Reached(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--score", type=float, default=0.25, help="share of held-out answers that are right")
+    parser.add_argument("--score", type=float, default=0.2, help="share of held-out answers that are right")
     parser.add_argument("--steps", type=int, default=400, help="at most")
     parser.add_argument("--ways", nargs="+", default=[way.name for way in WAYS])
     parser.add_argument("--out", type=Path, help="a file that gets what is printed")
@@ -115,17 +117,31 @@ def compared(found: dict[str, list[Reached]]) -> tuple[list[str], list[str]]:
 
 
 def until(way: Way, seed: int, score: float, steps: int) -> Reached:
+    """Trains until the score is reached, and stops there."""
     with tempfile.TemporaryDirectory(prefix="sampling_") as folder:
         settings = [f"run.seed={seed}", f"optim.max_steps={steps}", f"checkpoint.save_steps={steps}"]
         command = [sys.executable, str(ROOT / "app.py"), "--headless", "--preset", PRESET, "--name", "one"]
         for setting in (*settings, "eval.eval_steps=10", *way.settings):
             command += ["--set", setting]
         environment = os.environ | {"ONEGRPO_OUTPUTS": folder}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
-        if done.returncode:
-            sys.exit(done.stdout[-2000:] + done.stderr[-2000:])
-        lines = (Path(folder) / "one" / "events.jsonl").read_text("utf-8").splitlines()
-    return reached([json.loads(line) for line in lines], score)
+        log, events = Path(folder) / "log", Path(folder) / "one" / "events.jsonl"
+        with log.open("w") as out:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+            while process.poll() is None:
+                time.sleep(1.0)
+                if events.exists() and (found := reached(read(events), score)).there:
+                    process.send_signal(signal.SIGINT)
+                    process.wait(600)
+                    return found
+        if process.returncode:
+            sys.exit(log.read_text()[-2000:])
+        return reached(read(events), score)
+
+
+def read(events: Path) -> list[dict[str, Any]]:
+    """The whole lines."""
+    lines = events.read_text("utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
 
 
 def reached(events: Sequence[dict[str, Any]], score: float) -> Reached:

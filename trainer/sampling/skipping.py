@@ -14,7 +14,9 @@ from trainer.sampling.history import Past, Seen
 AIM_EASY, AIM_HARD = 1 / 12, 1 / 6
 """Shares of the groups that may have no spread: one in four together, and twice as many hard ones (the paper's)."""
 STEP = 0.01
-LEAST, MOST = 0.01, 1.0
+LEAST, MOST = 0.1, 1.0
+"""Bounds of e. The lower one is ours: without it the few prompts that are left come over and over, and are learnt by
+heart (docs/sampling.md)."""
 
 
 class Skipping:
