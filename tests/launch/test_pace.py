@@ -164,7 +164,8 @@ def test_looking_costs_nothing_a_second_time(monkeypatch: pytest.MonkeyPatch) ->
 def test_rounds_that_may_be_taken_are_said_beside_what_is_expected() -> None:
     ran("mine", 0.8)
     found = expected("sampling.max_rounds=3")
-    assert (found.kind, found.step_s) == ("scaled", pytest.approx(0.8))
+    assert found.kind == "scaled"
+    assert found.step_s == pytest.approx(0.8)
     assert found.at_most is not None and 0.8 < found.at_most.values["step"] < 3 * 0.8
     ran("rounds", 1.1, "sampling.max_rounds=3")
     measured = expected("sampling.max_rounds=3")

@@ -57,7 +57,9 @@ def _pass_rates(pen: Pen, say: Words, make: Make) -> Chart:
 def _thrown(pen: Pen, say: Words, make: Make) -> Chart:
     styles: list[tuple[str, Style]] = [("thrown_frac", "strong"), ("kept_without_spread_frac", "dashed")]
     seconds = np.array(_column(pen, "thrown_s").values, dtype=np.float64)
-    note = say("chart.thrown_s", seconds=float(np.nansum(seconds))) if len(seconds) else ""
+    phases = (pen.state.plan or {}).get("phases_per_update")  # of a step, whose mean is recorded
+    spent = float(np.nansum(seconds)) * (phases if isinstance(phases, int) else 1)
+    note = say("chart.thrown_s", seconds=spent) if len(seconds) else ""
     return make("thrown", _lines(pen, say, styles), _column(pen, "thrown_frac"), note=note, **_share())
 
 
