@@ -180,7 +180,9 @@ def _different(trainer: Any, rows: int) -> int:
     args = trainer.args
     whole = trainer.fast.ordered is None and whole_groups(args.gradient_accumulation_steps, args.steps_per_generation)
     group = trainer.num_generations
-    return prompts_at_once(rows, group, _generation_rows(trainer) // group, whole)
+    rounds = trainer.rounds
+    least = rounds.sampler.settings.min_generations if rounds is not None and rounds.has_several_sizes else None
+    return prompts_at_once(rows, group, _generation_rows(trainer) // group, whole, least)
 
 
 def _largest_batch(trainer: Any, prompt: list[int], rows: int, different: int) -> dict[str, Tensor]:

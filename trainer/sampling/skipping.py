@@ -19,6 +19,10 @@ LEAST, MOST = 0.1, 1.0
 heart (docs/sampling.md)."""
 
 
+FEW = 64
+"""Groups of either kind before `brings_nothing` is judged."""
+
+
 class Skipping:
     """explore: e at the beginning."""
 
@@ -58,7 +62,7 @@ class Skipping:
 
     def brings_nothing(self) -> bool:
         """Prompts that had no spread have it as often as the others: nothing is known from what they were."""
-        return self.tried >= 64 and self.fresh >= 64 and self.revived / self.tried >= self.lively / self.fresh
+        return self.tried >= FEW and self.fresh >= FEW and self.revived / self.tried >= self.lively / self.fresh
 
     def state(self) -> dict[str, float]:
         return dict(vars(self))

@@ -16,7 +16,6 @@ HEAD = "train/sampler/"
 COSTLY = 0.5  # share of the tokens that is thrown away
 LEFT = 0.5  # share of what is trained on that has no spread although all rounds were written
 LEAST = 10  # steps
-FEW = 64  # groups of either kind before the filter is judged, as in trainer.sampling.skipping
 
 
 def dynamic_sampling(m: Material) -> Iterator[Finding]:
