@@ -29,10 +29,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.card import card  # noqa: E402
 
 PRESET = "tiny-curriculum"
-PLAIN = ("sampling.curriculum=off", "sampling.max_rounds=1", "sampling.skip_dead=false", "sampling.group_size=fixed")
+PLAIN = ("sampling.curriculum=off",)
 CURRICULUM = ("sampling.curriculum=column",)
-DYNAMIC = ("sampling.max_rounds=3", "sampling.skip_dead=true")
-ADAPTIVE = ("sampling.group_size=spread", "sampling.max_generations=24", "sampling.weigh=completions")
+DYNAMIC = ("sampling.max_rounds=2",)
+ADAPTIVE = ("sampling.group_size=spread", "sampling.max_generations=16")
 
 
 class Way(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 from trainer.report import series
 from trainer.report.rules import gaming, generation, groups, length, memory, policy, reward, sampling, time
 from trainer.run.rollouts import SAME_TEXT
+from trainer.sampling import skipping
 
 _AWAY = {"sigmas": series.SIGMAS, "part": series.SHARE_OF_RANGE, "window": series.WINDOW}
 
@@ -14,7 +15,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "dead_groups": {"amber": groups.AMBER, "red": groups.RED},
     "zero_loss": {"red": groups.RED, "amber": groups.ZERO_AMBER},
     "dynamic_sampling": {"part": sampling.COSTLY, "left": sampling.LEFT, "least": sampling.LEAST},
-    "skip_dead": {"few": sampling.FEW},
+    "skip_dead": {"few": skipping.FEW},
     "same_texts": {"same": SAME_TEXT, "wrong": groups.MAINLY},
     "gamed_component": {},
     "only_form": {"never": gaming.NEVER_RIGHT, "part": gaming.FORM_SHARE, "least": gaming.LEAST_STEPS},
