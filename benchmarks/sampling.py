@@ -32,7 +32,8 @@ PRESET = "tiny-curriculum"
 PLAIN = ("sampling.curriculum=off",)
 CURRICULUM = ("sampling.curriculum=column",)
 DYNAMIC = ("sampling.max_rounds=2",)
-ADAPTIVE = ("sampling.group_size=spread", "sampling.max_generations=16")
+ADAPTIVE = ("sampling.group_size=spread", "sampling.max_generations=24", "sampling.weigh=completions")
+EVEN = ("sampling.group_size=spread", "sampling.max_generations=16")
 
 
 class Way(NamedTuple):
@@ -48,7 +49,7 @@ WAYS = (
     Way("dynamic", (*PLAIN, *DYNAMIC), 0.7),
     Way("curriculum", (*PLAIN, *CURRICULUM), 0.7),
     Way("adaptive", (*PLAIN, *ADAPTIVE), 0.85),
-    Way("all", (*PLAIN, *DYNAMIC, *CURRICULUM, *ADAPTIVE), 0.6),
+    Way("all", (*PLAIN, *DYNAMIC, *CURRICULUM, *EVEN), 0.6),
 )
 
 
