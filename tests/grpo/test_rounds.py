@@ -178,3 +178,29 @@ def test_measuring_leaves_nothing_but_its_tokens(tmp_path: Path) -> None:
     trainer.train()
     assert not recorder.batches[0][1].trained
     assert recorder.steps[0][1]["sampler/level"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sampling", "rows_each", "asked"),
+    [({"max_rounds": 2}, 4, {4}), ({"curriculum": "pass_rate"}, 3, {1}), ({"group_size": "spread"}, 4, {1, 4})],
+    ids=str,
+)
+def test_an_engine_that_counts_groups_is_told_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampling: dict[str, Any], rows_each: int, asked: set[int]
+) -> None:
+    """vLLM takes every group-th prompt that often: with groups of another size that would be other prompts."""
+    options: dict[str, Any] = {"data": rows(3), "max_steps": 4, "per_device_train_batch_size": 12}
+    trainer, _ = tiny_trainer(tmp_path, reward=HALF, sampling=sampling, **options)
+    base = next(cls for cls in type(trainer).__mro__ if cls.__name__ == "GRPOTrainer")
+    inner, seen = base._generate_single_turn, set()
+
+    def watched(self: Any, ids: Any, images: Any, fields: Any, group: int) -> Any:
+        seen.add(group)
+        return inner(self, ids, images, fields, group)
+
+    monkeypatch.setattr(base, "_generate_single_turn", watched)
+    if trainer.rounds.sampler.awaits_rates:
+        trainer.rounds.pass_rates(rows_each, lambda: None)
+    else:
+        trainer.train()
+    assert seen == asked

@@ -133,7 +133,7 @@ class Rounds:
         inputs = [dict(row) for row, pick in zip(rows, picks, strict=True) for _ in range(pick.completions)]
         prompts = [row["prompt"] for row in inputs]
         sizes = [pick.completions for pick in picks]
-        trainer.is_uneven = len(set(sizes)) > 1
+        trainer.is_uneven = set(sizes) != {trainer.num_generations}
         generated = trainer._generate(prompts)
         rewards = trainer._calculate_rewards(inputs, prompts, generated[COMPLETIONS], generated[COMPLETION_IDS])
         notes = trainer.reward_wrapper.notes()

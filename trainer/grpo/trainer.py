@@ -107,7 +107,7 @@ class Hooks(FastUpdate):
         self.observer = observer
         self.advantage = advantage
         self.rounds = Rounds(self, sampler, self._totals) if sampler is not None else None
-        self.is_uneven = False  # the groups that are being written have several sizes
+        self.is_uneven = False  # some of the groups that are being written have another size than num_generations
         self._written: Written | None = None
         # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
@@ -154,7 +154,7 @@ class Hooks(FastUpdate):
         return self._generated
 
     def _generate_single_turn(self, prompt_ids: Any, images: Any, fields: Any, group: int, *args: Any) -> Any:
-        # vLLM is asked once for each group of this size; for groups of several, once for each completion.
+        # vLLM is asked once for each group of this size; for groups of others, once for each completion.
         return super()._generate_single_turn(prompt_ids, images, fields, 1 if self.is_uneven else group, *args)
 
     def _calculate_rewards(
