@@ -71,5 +71,14 @@ def test_numbers_in_texts_are_numbers(tmp_path: Path) -> None:
     assert difficulty.numbers(["hard", "easy"], Sampling(difficulty_order=["easy", "hard"])) == [1.0, 0.0]
 
 
+def test_group_sizes_need_the_column_that_is_named(tmp_path: Path) -> None:
+    by_size = ("sampling.curriculum=off", "sampling.group_size=spread")
+    with pytest.raises(DataError) as caught:
+        inspected(tmp_path, [1, ..., 2], *by_size)
+    assert [problem.key for problem in caught.value.problems] == ["data.no_difficulty"]
+    inspected(tmp_path, [1, 1, 1], *by_size)
+    inspected(tmp_path, [..., ..., ...], *by_size, "sampling.difficulty=difficulty")
+
+
 def test_nothing_is_looked_at_without_a_curriculum(tmp_path: Path) -> None:
     inspected(tmp_path, [..., ..., ...], "sampling.curriculum=off")

@@ -16,8 +16,10 @@ MOST_NAMES = 8
 
 
 def column(spec: RunSpec) -> str | None:
-    """The column that a run reads, None for none."""
-    return spec.sampling.difficulty if spec.sampling.curriculum == "column" else None
+    """The column that rows must have, None for none: group sizes also read the one of the default name, if it is there."""
+    chosen = spec.sampling
+    named = chosen.group_size == "spread" and chosen.difficulty != Sampling.model_fields["difficulty"].default
+    return chosen.difficulty if chosen.curriculum == "column" or named else None
 
 
 def number(value: object, settings: Sampling) -> float:
@@ -73,5 +75,5 @@ class Difficulty:
             key = "data.difficulty_not_in_order" if self.settings.difficulty_order else "data.difficulty_no_number"
             values = {"column": self.column, "seen": seen, "key": KEY, "names": order}
             raise DataError(Problem(key, f"{self.name}:{line}", **values))
-        if self._first is not None and not self._differ:
+        if self.settings.curriculum == "column" and self._first is not None and not self._differ:
             raise DataError(Problem("data.difficulty_constant", self.name, column=self.column, key=KEY))

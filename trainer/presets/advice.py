@@ -102,7 +102,7 @@ def _readers(spec: RunSpec) -> tuple[tuple[tuple[str, ...], bool], ...]:
     chosen = spec.sampling
     by_level = chosen.curriculum != "off"
     return (
-        (("difficulty", "difficulty_order"), chosen.curriculum == "column"),
+        (("difficulty", "difficulty_order"), chosen.curriculum == "column" or chosen.group_size == "spread"),
         (("measure",), chosen.curriculum == "pass_rate"),
         (("levels", "pace", "mix"), by_level),
         (("pass_bound",), by_level and chosen.pace == "success"),
