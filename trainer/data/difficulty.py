@@ -16,7 +16,7 @@ MOST_NAMES = 8
 
 
 def column(spec: RunSpec) -> str | None:
-    """The column that rows must have, None for none: group sizes also read the one of the default name, if it is there."""
+    """The column that rows must have, None for none. Group sizes read `difficulty` where it is there, too."""
     chosen = spec.sampling
     named = chosen.group_size == "spread" and chosen.difficulty != Sampling.model_fields["difficulty"].default
     return chosen.difficulty if chosen.curriculum == "column" or named else None
