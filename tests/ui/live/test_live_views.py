@@ -518,7 +518,7 @@ def test_a_run_that_takes_all_rows_in_their_turn_has_no_charts_of_sampling(finis
         ({"skip_dead": True}, {"skipped"}),
         ({"group_size": "spread"}, {"sizes"}),
     ],
-    ids=str,
+    ids=["curriculum", "rounds", "skipping", "sizes"],
 )
 def test_charts_of_what_was_chosen_are_there_from_the_beginning(
     finished_run: RunDir, chosen: dict[str, Any], charts: set[str]
