@@ -29,7 +29,8 @@ def inspected(tmp_path: Path, values: list[Any], *settings: str) -> None:
         "data.eval_path=",
         *settings,
     ]
-    sources.inspect(presets.load("tiny", [*chosen, "model.warm_start="]))
+    found = sources.inspect(presets.load("tiny", [*chosen, "model.warm_start="]))
+    assert found is not None and found.rows == len(values)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ KEY = "sampling.difficulty"
 MOST_NAMES = 8
 
 
-def column(spec: RunSpec) -> str | None:
-    """The column that rows must have, None for none. Group sizes read `difficulty` where it is there, too."""
+def columns(spec: RunSpec) -> list[str]:
+    """The column that rows must have, [] for none. Group sizes read `difficulty` where it is there, too."""
     chosen = spec.sampling
     named = chosen.group_size == "spread" and chosen.difficulty != Sampling.model_fields["difficulty"].default
-    return chosen.difficulty if chosen.curriculum == "column" or named else None
+    return [chosen.difficulty] if chosen.curriculum == "column" or named else []
 
 
 def number(value: object, settings: Sampling) -> float:
@@ -47,7 +47,8 @@ class Difficulty:
     """Looks at one row after another of the rows that are trained on."""
 
     def __init__(self, spec: RunSpec, name: str) -> None:
-        self.settings, self.name, self.column = spec.sampling, name, column(spec)
+        self.settings, self.name = spec.sampling, name
+        self.column = next(iter(columns(spec)), None)
         self._first: float | None = None
         self._differ = False
         self._odd: tuple[int, str] | None = None

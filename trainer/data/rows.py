@@ -64,8 +64,7 @@ def needed_columns(spec: RunSpec, key: str = "data.path") -> list[str]:
         needed.append(few_shot.by)
     if few_shot is not None and few_shot.path is None and key == "data.path":
         needed += fields(few_shot.template)
-    if key == "data.path" and (hard := difficulty.column(spec)) is not None:
-        needed.append(hard)
+    needed += difficulty.columns(spec) if key == "data.path" else []
     if key == WARM_START and spec.model.warm_start is not None:
         needed += fields(spec.model.warm_start.completion_template)
     else:
@@ -196,7 +195,7 @@ class Checker:
         theirs = columns.get(name, name)
         free = [each for each in raw if each not in {*self.needed, *columns, *columns.values()}]
         said = missing.proposed(name, theirs, raw, free, name in fields(self.spec.data.prompt_template))
-        if self.key == "data.path" and name == difficulty.column(self.spec):
+        if self.key == "data.path" and name in difficulty.columns(self.spec):
             return Problem("data.no_difficulty", where, column=name, known=list(map(shapes.escaped, raw)))
         if component:
             return Problem("data.no_argument", where, component=component, **said)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.rewards.wrapper import Notes
+from trainer.rewards.notes import Notes
 from trainer.run.rollouts import Outcome, finite_or_none, outcome
 from trainer.sampling.history import Seen
 from trainer.sampling.sampler import Pick, Sampler

@@ -18,7 +18,6 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,26 +26,13 @@ from trainer.rewards import arithmetic, building, steps
 from trainer.rewards.calls import Answer, Call, Runner
 from trainer.rewards.contract import Completion, Failure, Value, text_of
 from trainer.rewards.in_process import Here
+from trainer.rewards.notes import Notes
 from trainer.rewards.pool import Pool
 from trainer.spec import Component, Reward
 from trainer.text import Message
 
 BATCHES = 3
 """Batches in a row without a single value of a component, or without a single reward, after which the run ends."""
-
-
-@dataclass(frozen=True)
-class Notes:
-    """What the newest call of a wrapper found, row by row; each as the wrapper's `last_` of that name, the objectives
-    by the titles of their components."""
-
-    components: dict[str, list[float | None]]
-    unpaid: list[dict[str, float]]
-    objectives: dict[str, list[float | None]]
-    correct: list[bool | None]
-    reasons: list[dict[str, Message]]
-    steps: list[list[str]]
-    step_rewards: list[list[float | None]]
 
 
 class ComponentRewardWrapper:
