@@ -191,7 +191,7 @@ def test_an_engine_that_counts_groups_is_told_their_size(
     """vLLM takes every group-th prompt that often: with groups of another size that would be other prompts."""
     options: dict[str, Any] = {"data": rows(3), "max_steps": 4, "per_device_train_batch_size": 12}
     trainer, _ = tiny_trainer(tmp_path, reward=HALF, sampling=sampling, **options)
-    base = next(cls for cls in type(trainer).__mro__ if cls.__name__ == "GRPOTrainer")
+    base: Any = next(cls for cls in type(trainer).__mro__ if cls.__name__ == "GRPOTrainer")
     inner, seen = base._generate_single_turn, set()
 
     def watched(self: Any, ids: Any, images: Any, fields: Any, group: int) -> Any:
