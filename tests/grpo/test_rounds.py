@@ -13,7 +13,6 @@ import torch
 
 from tests.builders import HALF, REWARD, rows, tiny_trainer
 from trainer.grpo import advantages
-from trainer.run import checkpoints
 from trainer.run.rollouts import groups
 
 RARE = REWARD.model_copy(update={"components": [HALF.components[0].model_copy(update={"params": {"pattern": ".*z"}})]})
@@ -138,6 +137,8 @@ EVERY: list[dict[str, Any]] = [
     {"curriculum": "pass_rate", "measure": 2, "levels": 2},
     {"group_size": "spread"},
     {"group_size": "threshold", "weigh": "completions"},
+    {"replay": 6},
+    {"replay": 8, "max_rounds": 2, "group_size": "spread", "replay_steps": 2},
 ]
 
 
@@ -151,7 +152,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, settings: dict
     def trained(folder: Path, resumed: Path | None = None) -> tuple[Any, Any]:
         trainer, recorder = tiny_trainer(folder, **options)
         if resumed is not None:
-            trainer.rounds.sampler.load(json.loads((resumed / checkpoints.SAMPLER).read_text()))
+            trainer.rounds.load(resumed)
         if trainer.rounds.sampler.awaits_rates:
             trainer.rounds.sampler.measured(trainer.rounds.pass_rates(2, lambda: None))
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)

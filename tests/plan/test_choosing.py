@@ -40,6 +40,7 @@ def test_a_run_without_it_has_nothing_to_say() -> None:
         (["curriculum=pass_rate"], None, ["levels_measured", "pace_success"]),
         (["curriculum=pass_rate", "measure=0", "pace=steps"], 1024, ["levels_learnt", "pace_steps"]),
         (["max_rounds=3"], 1024, ["rounds_run"]),
+        (["replay=64"], 1024, ["replay"]),
         (["skip_dead=true"], 1024, ["skip_from"]),
         (["skip_dead=true"], None, ["skip"]),
         (["skip_dead=true", "max_rounds=2"], 1024, ["rounds_run", "skip"]),

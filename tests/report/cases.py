@@ -220,6 +220,14 @@ def filtered(skipped: Values, idle: Values = 0.0) -> Material:
     return run(metrics, groups=shares(0.1, 0.3), spec={"sampling": {"skip_dead": True}})
 
 
+def replayed(outside: Values | None, age: Values = 3.0, steps: int = 8) -> Material:
+    """Groups come again. outside: share of their tokens outside of the clip range; None where none came."""
+    metrics: dict[str, Values] = {f"{SAMPLER}replayed_frac": 0.4 if outside is not None else 0.0}
+    if outside is not None:
+        metrics |= {f"{SAMPLER}replay_outside_frac": outside, f"{SAMPLER}replay_age": age}
+    return run(metrics, groups=shares(0.1, 0.3), spec={"sampling": {"replay": 16, "replay_steps": steps}})
+
+
 def dips(*steps: int) -> dict[str, Values]:
     return {REWARD: at(flat(2.0), **{f"s{step}": 1.2 for step in steps})}
 
@@ -321,6 +329,10 @@ CASES: tuple[Case, ...] = (
     Case("dynamic_sampling", "works", "green", lambda: rounds(0.2, 0.0), lambda: rounds(0.7, 0.0)),
     Case("dynamic_sampling", "costly", "amber", lambda: rounds(0.7, 0.0), lambda: rounds(0.2, 0.0)),
     Case("dynamic_sampling", "used_up", "amber", lambda: rounds(0.6, 0.7, 3.0), lambda: rounds(0.6, 0.7, 2.0)),
+    Case("replay", "off", "na", run, lambda: replayed(0.3)),
+    Case("replay", "none", "note", lambda: replayed(None), lambda: replayed(0.3)),
+    Case("replay", "works", "green", lambda: replayed(0.3), lambda: replayed(0.7)),
+    Case("replay", "stale", "amber", lambda: replayed(0.7), lambda: replayed(0.3)),
     Case("skip_dead", "off", "na", run, lambda: filtered(0.3)),
     Case("skip_dead", "none", "note", lambda: filtered(0.0), lambda: filtered(0.3)),
     Case("skip_dead", "works", "green", lambda: filtered(0.3), lambda: filtered(0.3, 1.0)),

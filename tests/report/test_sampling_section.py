@@ -27,7 +27,7 @@ def used(**chosen: Any) -> Told:
     level: Values = [1.0] * 20 + [2.0] * 30 + [3.0] * 30
     told: dict[str, Values] = {f"{HEAD}level": level, f"{HEAD}pass_rate/level_1": 0.75, f"{HEAD}pass_rate/level_2": 0.5}
     told |= {f"{HEAD}thrown_frac": 0.4, f"{HEAD}thrown_tokens": 100.0, f"{HEAD}thrown_s": 2.0, f"{HEAD}rounds": 2.0}
-    told |= {f"{HEAD}kept_without_spread_frac": 0.0}
+    told |= {f"{HEAD}kept_without_spread_frac": 0.0, f"{HEAD}replayed_frac": 0.25, f"{HEAD}replay_age": 3.0}
     told |= {f"{HEAD}completions_min": 2.0, f"{HEAD}completions_max": [8.0] * 79 + [13.0]}
     m = run(told, groups=shares(0, 0.2), spec=spec)
     m.state.alerts.append(AlertEvent.of("info", "pass_rates", rows=128, each=4, right=0.25, wrong=0.5, levels=[60, 68]))
@@ -75,6 +75,8 @@ def test_it_counts_what_was_thrown_away_and_how_many_completions_prompts_got() -
     assert sums["Thrown away: written and not trained on"] == "8,000 tokens, 40 % of those written"
     assert sums["Time that took"] == "3 min of 13 min in steps"
     assert sums["Completions a prompt"] == "2 to 13"
+    assert sums["Trained on and written in an earlier step"] == "25 %"
+    assert sums["Steps since those were written"] == "3"
     (charts,) = (block for block in found.blocks if isinstance(block, Charts))
     assert len(charts.charts) == 4
 

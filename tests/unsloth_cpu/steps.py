@@ -11,6 +11,8 @@ rloo        of a generation batch with grpo.advantage = "rloo": the rewards, and
 dead        {loss type: [[loss, gradient's norm] of a batch with a group without advantage, the same with run.fast off,
             cosine of both gradients]}, and what no row with an advantage gives
 sampled     of each rollout phase of a sampler: [rounds, sizes of the groups, those that are trained on, loss, norm]
+replayed    with weights that stay: [share that came again, of that the share whose ratio is not 1] of each phase, and
+            [loss, gradient's norm] of each batch with the kept log-probabilities and with those of now
 grouped     {run.fast: [micro-batches in which Unsloth was asked to share prompts, those in which it found groups]}
 """
 
@@ -78,6 +80,7 @@ def main(folder: Path) -> dict[str, Any]:
     facts["rloo"] = _rloo(folder, model)
     facts["dead"] = _dead(folder, model)
     facts["sampled"] = _sampled(folder, model)
+    facts["replayed"] = _replayed(folder, model)
     facts["grouped"] = {fast: _grouped(folder, model, fast) for fast in ("auto", "off")}
     return facts
 
@@ -146,6 +149,35 @@ def _sampled(folder: Path, model: Any) -> list[list[Any]]:
         [logs["sampler/rounds"], list(batch.sizes), sum(batch.trained or [True] * 8), logs["loss"], logs["grad_norm"]]
         for logs, (_, batch) in zip(phases, recorder.batches, strict=True)
     ]
+
+
+def _replayed(folder: Path, model: Any) -> dict[str, Any]:
+    """Prompts of unlike length: each phase has the log-probabilities in other columns."""
+    from tests.builders import HALF, rows, tiny_trainer
+    from trainer.grpo.replay import OLD
+
+    rare = HALF.components[0].model_copy(update={"params": {"pattern": ".*[a-h]"}})
+    options: dict[str, Any] = {"reward": HALF.model_copy(update={"components": [rare]}), "temperature": 1.5}
+    options |= {"learning_rate": 0.0, "max_steps": 8, "data": rows(16), "gradient_accumulation_steps": 1}
+    trainer, recorder = tiny_trainer(folder / "replayed", model=model, sampling={"replay": 16}, **options)
+    given: list[dict[str, Any]] = []
+    inner = trainer.compute_loss
+
+    def watched(of: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        given.append(inputs)
+        return inner(of, inputs, *args, **kwargs)
+
+    trainer.compute_loss = watched
+    trainer.train()
+    trainer.compute_loss = inner
+    found: dict[str, Any] = {"phases": [], "losses": []}
+    for inputs, (_, logs, _) in zip(given, recorder.steps, strict=True):
+        found["phases"].append([logs["sampler/replayed_frac"], logs.get("sampler/replay_outside_frac")])
+        plain = {name: value for name, value in inputs.items() if name != OLD}
+        if inputs["advantages"].any():
+            both = [_loss(trainer, each, inputs["advantages"], slice(None))[0] for each in (inputs, plain)]
+            found["losses"].append(both)
+    return found
 
 
 def _model(folder: Path) -> Any:

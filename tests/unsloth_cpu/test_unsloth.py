@@ -376,6 +376,16 @@ def test_a_sampler_chooses_what_unsloth_trains_on(steps: dict[str, Any]) -> None
     assert any(norm > 0 for *_, norm in phases)
 
 
+def test_what_comes_again_has_its_log_probabilities_where_unsloth_has_its_tokens(steps: dict[str, Any]) -> None:
+    """The weights stay, so those that were kept are those of now, in columns that are other ones in each phase."""
+    phases, losses = steps["replayed"]["phases"], steps["replayed"]["losses"]
+    assert sum(share > 0 for share, _ in phases) >= 2
+    assert all(outside == 0 for share, outside in phases if share)
+    assert any(kept[1] > 0 for kept, _ in losses)
+    for kept, plain in losses:
+        assert kept == pytest.approx(plain, rel=2e-3, abs=2e-4)
+
+
 def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:
     norms, several = steps["run"]
     assert len(norms) == 2

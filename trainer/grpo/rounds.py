@@ -5,7 +5,8 @@
 
 TRL's dataloader goes on as the clock of the run; the rows it brings are left where they are. Groups without spread
 teach nothing (DAPO, arXiv 2503.14476, eq. 11 keeps those alone whose completions are neither all right nor all wrong):
-they are written anew, of other prompts, as long as there are rounds, and fill the batch where there are none left.
+they are written anew, of other prompts, as long as there are rounds. Then groups that are remembered come in their
+place (replay.py), and where there are none left they fill the batch.
 
 Shapes: N completions of a phase; n of a round; K reward functions that TRL sees.
 """
@@ -15,44 +16,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from trainer.rewards.notes import Notes
+from trainer.grpo.replay import Replayed
+from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, Written, followed, joined, part
+from trainer.machine.json_files import read_json, write_json
+from trainer.run import checkpoints
 from trainer.run.rollouts import Outcome, finite_or_none, outcome
 from trainer.sampling.history import Seen
 from trainer.sampling.sampler import Pick, Sampler
-
-PROMPT_IDS, COMPLETION_IDS, COMPLETIONS = 0, 1, 3
-"""Places in what TRL 1.14.2's `_generate` returns: (prompt_ids, completion_ids, tool_mask, completions, logps, ...)."""
-
-
-@dataclass
-class Written:
-    """Rows that were written and scored, group after group.
-
-    generated: as TRL's `_generate` returns it. rewards: (n, K). sizes, outcomes, picked: of each group its completions,
-    what it taught, and which row of the data it is.
-    """
-
-    inputs: list[dict[str, Any]]
-    generated: tuple[Any, ...]
-    rewards: Tensor
-    notes: Notes
-    sizes: list[int]
-    outcomes: list[Outcome] = field(default_factory=list)
-    picked: list[int] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def rows_of_groups(self) -> list[range]:
-        return [range(end - size, end) for end, size in zip(accumulate(self.sizes), self.sizes, strict=True)]
-
-    def completions_with_spread(self) -> int:
-        return sum(size for size, each in zip(self.sizes, self.outcomes, strict=True) if each.kind == "spread")
 
 
 class Rounds:
@@ -63,7 +38,9 @@ class Rounds:
         self.settled: Written | None = None
         """What of the phase is trained on, while TRL asks for it."""
         self.kept_rows: list[int] = []
-        """Rows of the newest phase that are trained on, in the order of the batch."""
+        """Rows of what the newest phase wrote that are trained on, in the order of the batch, and before those of
+        groups that come again."""
+        self.replayed = Replayed(trainer, sampler.settings) if sampler.settings.replay else None
         self._kept: Written | None = None
 
     @property
@@ -74,6 +51,20 @@ class Rounds:
     @property
     def has_several_sizes(self) -> bool:
         return self.sampler.settings.group_size != "fixed"
+
+    def save(self, folder: Path) -> None:
+        """All that the next phase follows from."""
+        write_json(folder / checkpoints.SAMPLER, self.sampler.state())
+        if self.replayed is not None:
+            self.replayed.save(folder / checkpoints.REPLAY)
+
+    def load(self, folder: Path) -> None:
+        """Of a checkpoint; one without them was written before sampling was set, and --force goes on with it."""
+        saved = read_json(folder / checkpoints.SAMPLER)
+        if saved is not None:
+            self.sampler.load(saved)
+        if self.replayed is not None and (folder / checkpoints.REPLAY).exists():
+            self.replayed.load(folder / checkpoints.REPLAY)
 
     @contextmanager
     def phase(self) -> Iterator[list[dict[str, Any]]]:
@@ -100,14 +91,36 @@ class Rounds:
             rounds.append(self._write(self.sampler.next(missing, self.trainer.state.global_step)))
             self.sampler.told(_seen(rounds[-1]))
             missing = (wanted - sum(each.completions_with_spread() for each in rounds)) // group * group
-        written = _joined(rounds)
-        self.kept_rows, sizes = _chosen(written, wanted)
-        self._kept = _picked(written, self.kept_rows, sizes)
+        written = joined(rounds)
+        again = self._again(written, wanted)
+        fresh = wanted - sum(len(each.inputs) for each in again)
+        chosen = _chosen(written, fresh)
+        self.kept_rows = [row for _, rows in chosen for row in rows]
+        places = [place for place, _ in chosen]
+        kept = part(written, self.kept_rows, [len(rows) for _, rows in chosen])
+        kept.outcomes, kept.picked = [written.outcomes[i] for i in places], [written.picked[i] for i in places]
+        self._kept = followed(kept, again) if again else kept
         self._one_value_a_phase(before, [len(each.inputs) for each in rounds])
-        self._keep_tables(len(written.inputs))
-        for name, value in (self._counted(written, len(rounds)) | self.sampler.metrics()).items():
-            self.trainer._metrics["train"][f"sampler/{name}"].append(float(value))
+        self._keep_tables(len(written.inputs), wanted - fresh)
+        self._note(self._counted(written, len(rounds), wanted - fresh) | self.sampler.metrics())
         return written
+
+    def _again(self, written: Written, wanted: int) -> list[Written]:
+        """Groups of earlier phases, in the places of those without spread."""
+        if self.replayed is None:
+            return []
+        lively = [i for i, each in enumerate(written.outcomes) if each.kind == "spread"]
+        missing = wanted - written.completions_with_spread()
+        return self.replayed.take(missing, [written.picked[i] for i in lively])
+
+    def scored(self, output: dict[str, Any]) -> None:
+        """What TRL made of a phase, before its rows are shuffled."""
+        if self.replayed is not None:
+            self._note(self.replayed.scored(output, self.kept))
+
+    def _note(self, found: dict[str, float]) -> None:
+        for name, value in found.items():
+            self.trainer._metrics["train"][f"sampler/{name}"].append(float(value))
 
     def pass_rates(self, completions: int, look: Callable[[], None]) -> list[float]:
         """The share of `completions` for each row of the data that are right, as the policy is now. look: is called
@@ -161,26 +174,30 @@ class Rounds:
                 if len(new) == len(counts) > 1:
                     values[there.get(name, 0) :] = [_over_rounds(name, new, counts)]
 
-    def _keep_tables(self, count: int) -> None:
+    def _keep_tables(self, count: int, again: int) -> None:
         """Of what reward functions noted beside each completion, that of the completions that TRL will table."""
         for values in self.trainer._pending_extra_logs.values():
             if len(values) == count:
-                values[:] = [values[row] for row in self.kept_rows]
+                values[:] = [values[row] for row in self.kept_rows] + [None] * again
 
-    def _counted(self, written: Written, rounds: int) -> dict[str, float]:
-        """What was thrown away, in a phase that may have several rounds; and how many completions prompts got."""
+    def _counted(self, written: Written, rounds: int, again: int) -> dict[str, float]:
+        """What was thrown away, in a phase that may have several rounds; and how many completions prompts got. again:
+        completions that were written before."""
         found: dict[str, float] = {}
         if self.sampler.settings.max_rounds > 1:
             kept = set(self.kept_rows)
             lengths = [len(ids) for ids in written.generated[COMPLETION_IDS]]
             thrown = sum(length for row, length in enumerate(lengths) if row not in kept)
+            lively = (written.completions_with_spread() + again) / (len(kept) + again)
             found = {
                 "rounds": rounds,
                 "thrown_frac": 1 - len(kept) / len(lengths),
                 "thrown_tokens": thrown,
                 "thrown_s": written.seconds * thrown / max(1, sum(lengths)),
-                "kept_without_spread_frac": 1 - min(1.0, written.completions_with_spread() / len(kept)),
+                "kept_without_spread_frac": 1 - min(1.0, lively),
             }
+        if self.replayed is not None:
+            found["replayed_frac"] = again / (len(self.kept_rows) + again)
         if self.sampler.settings.skip_dead:
             found["filter_is_idle"] = self.sampler.filter_is_idle
         if self.has_several_sizes:
@@ -210,55 +227,15 @@ def _seen(written: Written) -> list[Seen]:
     return found
 
 
-def _chosen(written: Written, wanted: int) -> tuple[list[int], list[int]]:
-    """Rows of `wanted` completions and the sizes of their groups: those with spread, then others, the last one cut."""
-    groups = list(zip(written.rows_of_groups(), written.outcomes, strict=True))
-    ordered = [r for r, each in groups if each.kind == "spread"] + [r for r, each in groups if each.kind != "spread"]
-    parts: list[range] = []
-    for group in ordered:
-        parts.append(group[: wanted - sum(map(len, parts))])
-    parts = sorted((part for part in parts if part), key=lambda part: part.start)  # as they were written
-    return [row for part in parts for row in part], [len(part) for part in parts]
-
-
-def _joined(rounds: Sequence[Written]) -> Written:
-    if len(rounds) == 1:
-        return rounds[0]
-    return Written(
-        inputs=[row for each in rounds for row in each.inputs],
-        generated=tuple(_together(list(parts)) for parts in zip(*(each.generated for each in rounds), strict=True)),
-        rewards=torch.cat([each.rewards for each in rounds]),
-        notes=Notes(**{f.name: _together([getattr(each.notes, f.name) for each in rounds]) for f in fields(Notes)}),
-        sizes=[size for each in rounds for size in each.sizes],
-        outcomes=[one for each in rounds for one in each.outcomes],
-        picked=[row for each in rounds for row in each.picked],
-        seconds=sum(each.seconds for each in rounds),
-    )
-
-
-def _picked(written: Written, rows: Sequence[int], sizes: list[int]) -> Written:
-    count = len(written.inputs)
-    return Written(
-        inputs=[written.inputs[row] for row in rows],
-        generated=tuple(_some(part, rows, count) for part in written.generated),
-        rewards=written.rewards[list(rows)],
-        notes=Notes(**{f.name: _some(getattr(written.notes, f.name), rows, count) for f in fields(Notes)}),
-        sizes=sizes,
-    )
-
-
-def _together(parts: list[Any]) -> Any:
-    """Lists of rows one after the other; of a table each column."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {name: _together([part[name] for part in parts]) for name in first}
-    return [row for part in parts for row in part] if isinstance(first, list) else first
-
-
-def _some(value: Any, rows: Sequence[int], count: int) -> Any:
-    if isinstance(value, dict):
-        return {name: _some(column, rows, count) for name, column in value.items()}
-    return [value[row] for row in rows] if isinstance(value, list) and len(value) == count else value
+def _chosen(written: Written, wanted: int) -> list[tuple[int, range]]:
+    """Groups of `wanted` completions, as they were written: of each its place and its rows. Those with spread, then
+    others; the last one is cut."""
+    groups = list(enumerate(written.rows_of_groups()))
+    ordered = sorted(groups, key=lambda group: written.outcomes[group[0]].kind != "spread")
+    parts: list[tuple[int, range]] = []
+    for place, rows in ordered:
+        parts.append((place, rows[: wanted - sum(len(part) for _, part in parts)]))
+    return sorted(((place, rows) for place, rows in parts if rows), key=lambda each: each[0])
 
 
 def _over_rounds(name: str, values: Sequence[float], counts: Sequence[int]) -> float:

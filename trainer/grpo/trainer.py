@@ -39,9 +39,9 @@ from trainer.fast.rows import without_spread
 from trainer.fast.update import FastUpdate
 from trainer.grpo import advantages, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
-from trainer.grpo.rounds import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Rounds, Written
+from trainer.grpo.rounds import Rounds
 from trainer.grpo.spans import Span, Spans
-from trainer.machine.json_files import write_json
+from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Written
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
@@ -190,6 +190,7 @@ class Hooks(FastUpdate):
             else:
                 with self.rounds.phase() as chosen:
                     output = super()._generate_and_score_completions(chosen, *args, **kwargs)
+                self.rounds.scored(output)
         for function in self.reward_funcs:
             if isinstance(function, Objective):  # the wrapper has logged the component, under its own name
                 for kind in ("mean", "std"):
@@ -275,7 +276,7 @@ class Hooks(FastUpdate):
         with checkpoints.saving(folder, name):
             super()._save_checkpoint(*args, **kwargs)
             if self.rounds is not None:
-                write_json(folder / name / checkpoints.SAMPLER, self.rounds.sampler.state())
+                self.rounds.save(folder / name)
         self.observer.checkpoint(step, folder / name)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
@@ -299,7 +300,7 @@ class Hooks(FastUpdate):
         if values.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
             values = values.sum(dim=1).cpu() / torch.tensor(lengths)
         rows = range(len(ids)) if self.rounds is None else self.rounds.kept_rows
-        of_row = dict(zip(rows, values.tolist(), strict=True))
+        of_row = dict(zip(rows, values.tolist(), strict=False))  # behind them those that were written before
         totals = self._totals(written.rewards)
         first = self.accelerator.process_index * len(ids)
         # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.

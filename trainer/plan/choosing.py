@@ -21,6 +21,7 @@ def of(spec: RunSpec, batch: Batch, steps: int | None, phases: int | None) -> li
     return [
         *_curriculum(spec, batch, steps),
         *_rounds(spec, batch, phases),
+        *_replay(spec),
         *_skipping(spec, batch),
         *_sizes(spec, batch),
     ]
@@ -65,6 +66,11 @@ def _rounds(spec: RunSpec, batch: Batch, phases: int | None) -> Iterator[Message
     else:
         most = rounds * size * phases
         yield Message("plan.sampling.rounds_run", **values, all=most, all_tokens=most * each)
+
+
+def _replay(spec: RunSpec) -> Iterator[Message]:
+    if spec.sampling.replay:
+        yield Message("plan.sampling.replay", groups=spec.sampling.replay, steps=spec.sampling.replay_steps)
 
 
 def _skipping(spec: RunSpec, batch: Batch) -> Iterator[Message]:

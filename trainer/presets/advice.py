@@ -108,6 +108,7 @@ def _readers(spec: RunSpec) -> tuple[tuple[tuple[str, ...], bool], ...]:
         (("pass_bound",), by_level and chosen.pace == "success"),
         (("level_steps",), by_level and chosen.pace == "steps"),
         (("explore",), chosen.skip_dead),
+        (("replay_steps",), chosen.replay > 0),
         (("min_generations", "max_generations", "weigh"), chosen.group_size != "fixed"),
         (("spread_threshold",), chosen.group_size == "threshold"),
     )

@@ -36,6 +36,10 @@ class Sampling(Section):
     max_rounds: Annotated[int, Field(ge=1, le=100)] = 1
     """Dynamic sampling (DAPO): groups without spread are replaced by further prompts, until none is left or so many
     rounds were written. 1 keeps every group."""
+    replay: Annotated[int, Field(ge=0, le=65536)] = 0
+    """Groups with spread that are remembered, to come again, once, in place of groups without. 0 remembers none."""
+    replay_steps: Annotated[int, Field(ge=1)] = 8
+    """With `replay`: optimizer steps after which a group is forgotten."""
     skip_dead: bool = False
     """Prompts whose groups had no spread are left out more and more often, and tried again now and then (GRESO)."""
     explore: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -56,7 +60,8 @@ class Sampling(Section):
     @property
     def is_on(self) -> bool:
         """Anything but all rows in their turn, one group of the same size each."""
-        return self.curriculum != "off" or self.max_rounds > 1 or self.skip_dead or self.group_size != "fixed"
+        chooses = self.curriculum != "off" or self.skip_dead or self.group_size != "fixed"
+        return chooses or self.max_rounds > 1 or self.replay > 0
 
     @property
     def measures(self) -> bool:

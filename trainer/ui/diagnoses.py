@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "dead_groups": ("dead_frac", "train/reward_std"),
     "zero_loss": ("train/loss",),
     "dynamic_sampling": ("train/sampler/thrown_frac",),
+    "replay": ("train/sampler/replay_outside_frac", "train/sampler/replayed_frac"),
     "skip_dead": ("train/sampler/skipped_frac",),
     "reward_trend": ("train/reward",),
     "reward_plateau": ("train/reward",),

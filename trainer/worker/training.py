@@ -303,9 +303,7 @@ class Training:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""
         self.observer.last_step = resumed.step if resumed else 0
         if resumed is not None and self.trainer.rounds is not None:
-            saved = read_json(resumed.path / checkpoints.SAMPLER)
-            if saved is not None:  # None: sampling was set since, and --force goes on with it
-                self.trainer.rounds.sampler.load(saved)
+            self.trainer.rounds.load(resumed.path)
         self.trainer.add_callback(AtTheStart(self.measure))
         if resumed is not None:
             self.trainer.add_callback(AtTheStart(lambda: self.held_out.catch_up(resumed.step, resumed.path)))

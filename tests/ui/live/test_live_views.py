@@ -502,7 +502,7 @@ def with_sampling(**chosen: Any) -> RunSpec:
     return SPEC.model_copy(update={"sampling": SPEC.sampling.model_copy(update=chosen)})
 
 
-SAMPLING = {"level", "pass_rates", "thrown", "skipped", "sizes"}
+SAMPLING = {"level", "pass_rates", "thrown", "replayed", "skipped", "sizes"}
 
 
 def test_a_run_that_takes_all_rows_in_their_turn_has_no_charts_of_sampling(finished_run: RunDir) -> None:
@@ -515,10 +515,11 @@ def test_a_run_that_takes_all_rows_in_their_turn_has_no_charts_of_sampling(finis
     [
         ({"curriculum": "column"}, {"level", "pass_rates"}),
         ({"max_rounds": 3}, {"thrown"}),
+        ({"replay": 16}, {"replayed"}),
         ({"skip_dead": True}, {"skipped"}),
         ({"group_size": "spread"}, {"sizes"}),
     ],
-    ids=["curriculum", "rounds", "skipping", "sizes"],
+    ids=["curriculum", "rounds", "replay", "skipping", "sizes"],
 )
 def test_charts_of_what_was_chosen_are_there_from_the_beginning(
     finished_run: RunDir, chosen: dict[str, Any], charts: set[str]
@@ -532,6 +533,7 @@ def test_the_charts_of_sampling_draw_what_the_run_recorded(finished_run: RunDir)
     """Of a run whose settings nobody knows."""
     rates = {"pass_rate/level_1": 0.5, "pass_rate/level_2": 0.25}
     thrown = {"thrown_frac": 0.5, "thrown_s": 2.0, "kept_without_spread_frac": 0.125}
+    thrown |= {"replayed_frac": 0.375, "replay_outside_frac": 0.25, "replay_age": 2.0}
     sizes = {"completions_min": 2, "completions_max": 14}
     events = [sampled(n, level=1 + n // 5, skipped_frac=0.25, **rates, **thrown, **sizes) for n in range(1, 11)]
     found = drawn(seen_of(finished_run, folded(began(), *events), None))
@@ -543,6 +545,8 @@ def test_the_charts_of_sampling_draw_what_the_run_recorded(finished_run: RunDir)
     assert lines["thrown"] == {"replaced, not trained on": (10, 0.5), "trained on without spread": (10, 0.125)}
     assert found["thrown"].chart.note.startswith("20 s so far")
     assert lines["sizes"] == {"most": (10, 14.0), "fewest": (10, 2.0)}
+    again = {"written in an earlier step": (10, 0.375), "of their tokens, outside the clip range": (10, 0.25)}
+    assert lines["replayed"] == again
     assert lines["skipped"] == {"each step": (10, 0.25)}
 
 

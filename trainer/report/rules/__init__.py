@@ -5,7 +5,7 @@
     policy      KL, entropy, clipped ratios, gradients    memory      growth
     length      lengths, truncation                       evaluation  held-out rows
     gaming      one text for all, a component that is exploited, pay for the form alone
-    sampling    groups that were written anew, prompts that were left out
+    sampling    groups written anew or come again, prompts left out
 
 A rule yields what it found about its signal, green too. Thresholds are constants of its module; the words of a sentence
 are in trainer/text under report.finding.<signal>.<key>, those of the signal itself under report.signal.<signal>.
@@ -25,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     groups.dead_groups,
     groups.zero_loss,
     sampling.dynamic_sampling,
+    sampling.replay,
     sampling.skip_dead,
     gaming.same_texts,
     gaming.gamed_component,

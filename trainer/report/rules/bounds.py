@@ -15,6 +15,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "dead_groups": {"amber": groups.AMBER, "red": groups.RED},
     "zero_loss": {"red": groups.RED, "amber": groups.ZERO_AMBER},
     "dynamic_sampling": {"part": sampling.COSTLY, "left": sampling.LEFT, "least": sampling.LEAST},
+    "replay": {"part": sampling.STALE},
     "skip_dead": {"few": skipping.FEW},
     "same_texts": {"same": SAME_TEXT, "wrong": groups.MAINLY},
     "gamed_component": {},

@@ -1,4 +1,5 @@
-"""Is choosing prompts worth what it costs? Groups that were replaced (max_rounds), prompts left out (skip_dead)."""
+"""Is choosing prompts worth what it costs? Groups that were replaced (max_rounds) or come again (replay), prompts left
+out (skip_dead)."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ HEAD = "train/sampler/"
 COSTLY = 0.5  # share of the tokens that is thrown away
 LEFT = 0.5  # share of what is trained on that has no spread although all rounds were written
 LEAST = 10  # steps
+STALE = 0.5  # share of the tokens that come again whose ratio is outside of the clip range
 
 
 def dynamic_sampling(m: Material) -> Iterator[Finding]:
@@ -68,6 +70,28 @@ def skip_dead(m: Material) -> Iterator[Finding]:
         yield Finding("skip_dead", "note", "none", values)
     else:
         yield Finding("skip_dead", "green", "works", values)
+
+
+def replay(m: Material) -> Iterator[Finding]:
+    """Are groups that come again still near enough to the policy?"""
+    replayed, outside = m.points(f"{HEAD}replayed_frac"), m.points(f"{HEAD}replay_outside_frac")
+    if not replayed:
+        if m.setting("sampling.replay") == 0:
+            yield Finding("replay", "na", "off")
+        return
+    values: dict[str, object] = {"share": _late(m, "replayed_frac"), "late": series.late(len(replayed))}
+    if not outside:
+        yield Finding("replay", "note", "none", values)
+        return
+    values |= {"age": _late(m, "replay_age"), "outside": _late(m, "replay_outside_frac")}
+    if len(outside) < LEAST or _late(m, "replay_outside_frac") <= STALE:
+        yield Finding("replay", "green", "works", values)
+        return
+    now = m.setting("sampling.replay_steps")
+    fewer = min(now // 2, round(_late(m, "replay_age")) - 1) if isinstance(now, int) else 0
+    away = Advice("no_replay", "sampling.replay", 0)
+    way = Advice("fresher", "sampling.replay_steps", fewer, {"steps": fewer, "now": now}) if fewer > 0 else away
+    yield Finding("replay", "amber", "stale", values, advice=(way,))
 
 
 # ---- sums over steps

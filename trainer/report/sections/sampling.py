@@ -25,7 +25,7 @@ def sampling(t: Telling) -> Section:
     blocks += [Text(alert.said(t.say)[1]) for alert in t.m.state.alerts if alert.key == "pass_rates"]
     blocks += _levels(t)
     blocks += _sums(t)
-    found = [finding.signal for finding in t.of("dynamic_sampling", "skip_dead") if finding.level != "na"]
+    found = [finding.signal for finding in t.of("dynamic_sampling", "replay", "skip_dead") if finding.level != "na"]
     blocks += t.sayings(*found)
     blocks += drawn(t, _charts(t))
     return Section("sampling", t.say("title.sampling"), blocks)
@@ -67,6 +67,10 @@ def _sums(t: Telling) -> Iterator[Table]:
         rows.append((say("sampling.thrown_s"), say("sampling.seconds", **lost)))
         rows.append((say("sampling.rounds"), forms.number(_mean(t, "rounds"))))
         rows.append((say("sampling.without_spread"), forms.percent(_mean(t, "kept_without_spread_frac"))))
+    if m.points(f"{HEAD}replayed_frac"):
+        rows.append((say("sampling.replayed"), forms.percent(_mean(t, "replayed_frac"))))
+    if m.points(f"{HEAD}replay_age"):
+        rows.append((say("sampling.replay_age"), forms.number(_mean(t, "replay_age"))))
     if m.points(f"{HEAD}skipped_frac"):
         rows.append((say("sampling.skipped"), forms.percent(_mean(t, "skipped_frac"))))
     least, most = (m.points(f"{HEAD}completions_{end}") for end in ("min", "max"))
@@ -90,6 +94,7 @@ def _charts(t: Telling) -> list[Chart]:
     ]
     shares: tuple[tuple[str, Style], ...] = (
         ("thrown_frac", "strong"), ("kept_without_spread_frac", "dashed"), ("skipped_frac", "dotted"),
+        ("replayed_frac", "c2"),
     )  # fmt: skip
     sizes: tuple[tuple[str, Style], ...] = (("completions_max", "strong"), ("completions_min", "dashed"))
     return [

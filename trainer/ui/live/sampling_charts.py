@@ -1,5 +1,6 @@
-"""The charts of [sampling]: levels, what was thrown away or left out, completions of a prompt. Only those that the run
-has set, or has recorded. No gradio, no files.
+"""The charts of [sampling]: levels, what was thrown away, came again or was left out, completions of a prompt.
+
+Only those that the run has set, or has recorded. No gradio, no files.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def charts(pen: Pen, spec: RunSpec | None, say: Words, make: Make) -> list[Chart
         found += [_level(pen, say, make), _pass_rates(pen, say, make)]
     if (chosen is not None and chosen.max_rounds > 1) or _column(pen, "thrown_frac"):
         found.append(_thrown(pen, say, make))
+    if (chosen is not None and chosen.replay) or _column(pen, "replayed_frac"):
+        found.append(_replayed(pen, say, make))
     if (chosen is not None and chosen.skip_dead) or _column(pen, "skipped_frac"):
         found.append(_skipped(pen, say, make))
     if (chosen is not None and chosen.group_size != "fixed") or _column(pen, "completions_max"):
@@ -61,6 +64,11 @@ def _thrown(pen: Pen, say: Words, make: Make) -> Chart:
     spent = float(np.nansum(seconds)) * (phases if isinstance(phases, int) else 1)
     note = say("chart.thrown_s", seconds=spent) if len(seconds) else ""
     return make("thrown", _lines(pen, say, styles), _column(pen, "thrown_frac"), note=note, **_share())
+
+
+def _replayed(pen: Pen, say: Words, make: Make) -> Chart:
+    styles: list[tuple[str, Style]] = [("replayed_frac", "strong"), ("replay_outside_frac", "dashed")]
+    return make("replayed", _lines(pen, say, styles), _column(pen, "replayed_frac"), **_share())
 
 
 def _skipped(pen: Pen, say: Words, make: Make) -> Chart:

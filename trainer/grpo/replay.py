@@ -1,0 +1,115 @@
+"""Groups of earlier phases in a generation batch, each with the log-probabilities of the policy that wrote it.
+
+TRL's loss has the ratio pi(now) / pi(old) of every token and clips it; its old policy is that of the generation batch.
+Of a group that comes again it has to be the one that wrote it (PPO, arXiv 1707.06347, equation 7), or nothing would
+hold a step back that goes too far from what was sampled: TRL's own replay trainer lacked that and was removed (#6804).
+
+Shapes: N completions of a phase, those that come again at its end; T tokens of the longest. Unsloth has its
+log-probabilities in more columns, each row moved to the left over the padding before its prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl.models.utils import disable_gradient_checkpointing
+
+from trainer.grpo.written import COMPLETION_IDS, Written, part
+from trainer.rewards.notes import Notes
+from trainer.sampling.replay import Remembered, Replay
+from trainer.spec.sampling import Sampling
+
+OLD = "old_per_token_logps"
+_NO_NOTES = Notes({}, [], {}, [], [], [], [])  # what was found of these groups was recorded when they were written
+
+
+class Replayed:
+    """trainer: a CustomGRPOTrainer."""
+
+    def __init__(self, trainer: Any, settings: Sampling) -> None:
+        self.trainer = trainer
+        self.buffer = Replay(settings.replay, settings.replay_steps)
+        self._taken: list[Remembered] = []
+
+    def take(self, missing: int, rows: Sequence[int]) -> list[Written]:
+        """Groups of at most `missing` completions, as they were written. rows: those in the phase already."""
+        self._taken = self.buffer.take(missing, self.trainer.state.global_step, rows)
+        return [self._written(group) for group in self._taken]
+
+    def _written(self, group: Remembered) -> Written:
+        row, content = self.trainer.train_dataset[group.row], group.content
+        inputs = [dict(row) for _ in range(group.completions)]
+        return Written(inputs, content["generated"], content["rewards"], _NO_NOTES, [group.completions])
+
+    def scored(self, output: dict[str, Any], kept: Written) -> dict[str, float]:
+        """Put the log-probabilities of the policies that wrote them into the batch; remember its new groups.
+
+        kept: the phase. Returns what a chart shows: how old those are that came again, in optimizer steps, and the
+        share of their tokens whose ratio is outside of the clip range by now.
+        """
+        now = _of_policy(self.trainer, output)
+        places = _columns(output, now, [len(ids) for ids in kept.generated[COMPLETION_IDS]])
+        old = now.clone()
+        first = len(places) - sum(group.completions for group in self._taken)
+        before = [logps for group in self._taken for logps in group.content[OLD]]
+        for row, logps in enumerate(before, first):
+            old[row, places[row]] = logps.to(old)
+        output[OLD] = old
+        found = self._staleness(now, old, places, first)
+        self._remember(kept, [now[row, place].cpu() for row, place in enumerate(places[:first])])
+        return found
+
+    def _staleness(self, now: Tensor, old: Tensor, places: Sequence[slice], first: int) -> dict[str, float]:
+        if not self._taken:
+            return {}
+        trainer, step = self.trainer, self.trainer.state.global_step
+        ratios = torch.cat([(now - old)[row, places[row]] for row in range(first, len(places))]).exp()
+        outside = (ratios < 1 - trainer.epsilon_low) | (ratios > 1 + trainer.epsilon_high)
+        completions = len(places) - first
+        age = sum((step - group.step) * group.completions for group in self._taken) / completions
+        return {"replay_age": age, "replay_outside_frac": outside.float().mean().item()}
+
+    def _remember(self, kept: Written, logps: Sequence[Tensor]) -> None:
+        ends = list(accumulate(kept.sizes))
+        for end, size, row, judged in zip(ends, kept.sizes, kept.picked, kept.outcomes, strict=False):
+            if judged.kind == "spread" and size > 1:  # of one that was cut
+                rows = range(end - size, end)
+                one = part(kept, rows, [size])
+                content = {"generated": one.generated, "rewards": one.rewards.cpu(), OLD: [logps[i] for i in rows]}
+                self.buffer.add(Remembered(row, self.trainer.state.global_step, size, content))
+
+    def save(self, path: Path) -> None:
+        torch.save(self.buffer.state(), path)
+
+    def load(self, path: Path) -> None:
+        self.buffer.load(torch.load(path, weights_only=True))
+
+
+def _of_policy(trainer: Any, output: dict[str, Any]) -> Tensor:
+    """(N, T), or as Unsloth has them: log-probabilities of the policy as it is; TRL's where it needs them itself."""
+    if output.get(OLD) is not None:
+        return output[OLD]  # type: ignore[no-any-return]
+    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+    mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+    checkpointing = trainer.args.gradient_checkpointing_kwargs
+    with torch.no_grad(), disable_gradient_checkpointing(trainer.model, checkpointing):
+        logps: Tensor = trainer._get_per_token_logps_and_entropies(
+            trainer.model,
+            ids,
+            mask,
+            output["completion_ids"].shape[1],
+            batch_size=trainer.args.per_device_train_batch_size,
+        )[0]
+    return logps
+
+
+def _columns(output: dict[str, Any], logps: Tensor, lengths: Sequence[int]) -> list[slice]:
+    """Where the completion of each row is among the columns of its log-probabilities."""
+    more = logps.shape[1] - output["completion_ids"].shape[1]
+    padding = (output["prompt_mask"] == 0).sum(dim=1).tolist() if more else [0] * len(lengths)
+    return [slice(more - before, more - before + length) for before, length in zip(padding, lengths, strict=True)]
