@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from tests.builders import HALF, Recorder, rows, tiny_trainer
-from trainer.grpo.replay import OLD
+from trainer.grpo.replay import OLD, _outside
 from trainer.run.rollouts import groups
 from trainer.sampling.replay import Remembered, Replay
 
@@ -75,7 +76,7 @@ def test_the_ratio_of_a_group_is_that_of_the_policy_that_wrote_it(
     take = buffer.take
     buffer.take = lambda missing, step, rows: take(missing, step, rows) if step % 3 == 0 else []  # some wait for it
     trainer.train()
-    written = {}  # completion -> the step it was written in
+    written: dict[tuple[str, str], int] = {}  # completion -> the step it was written in
     for step, batch in recorder.batches:
         for prompt, text in zip(batch.prompts, batch.completions, strict=True):
             written.setdefault((str(prompt), text), step - 1)
@@ -138,6 +139,58 @@ def test_dead_groups_give_their_place_and_nothing_that_teaches_does(tmp_path: Pa
     assert replayed
 
 
+def test_a_phase_may_be_made_of_nothing_but_what_comes_again(tmp_path: Path) -> None:
+    trainer, recorder, _ = replaying(tmp_path, max_steps=24, per_device_train_batch_size=8)
+    buffer = trainer.rounds.replayed.buffer
+    take = buffer.take
+    buffer.take = lambda missing, step, rows: take(missing, step, rows) if missing == 8 else []  # or few are left then
+    trainer.train()
+    whole = [batch for _, batch in recorder.batches if batch.trained and not any(batch.trained)]
+    assert whole, "both groups of a phase were dead and two were remembered"
+    for batch in whole:
+        assert len(batch.again) == 8
+        assert sum(batch.again) == pytest.approx(0, abs=1e-5)
+        assert any(batch.again)
+    for _, batch in recorder.batches:
+        assert len(batch.again) + sum(batch.trained or [True] * 8) == 8
+
+
+def test_groups_that_are_made_otherwise_do_not_come_again(tmp_path: Path) -> None:
+    trainer, _, _ = replaying(tmp_path, max_steps=2)
+    trainer.train()
+    trainer.rounds.save(tmp_path)
+    assert trainer.rounds.replayed.buffer.remembered
+    for changes in (
+        {},
+        {"num_generations": 8},
+        {"data": rows(60)},
+        {"sampling": {"replay": 4, "group_size": "spread"}},
+    ):
+        other, _, _ = replaying(tmp_path / "other", **changes)
+        other.rounds.load(tmp_path)
+        assert bool(other.rounds.replayed.buffer.remembered) == (not changes), changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "outside"),
+    [
+        ({}, 2 / 4),  # 2 and 0.5 of 1.1, 2, 0.5, 1
+        ({"importance_sampling_level": "sequence"}, 0.0),
+        ({"loss_type": "cispo", "epsilon_high": 1.5}, 1 / 4),
+        ({"loss_type": "sapo"}, None),
+        ({"loss_type": "vespo"}, None),
+    ],
+    ids=str,
+)
+def test_outside_is_what_the_loss_clips(changes: dict[str, Any], outside: float | None) -> None:
+    said: dict[str, Any] = {"loss_type": "dapo", "importance_sampling_level": "token"}
+    trainer = SimpleNamespace(**said | {"epsilon_low": 0.2, "epsilon_high": 0.2} | changes)
+    apart = [torch.tensor([1.1, 2.0]).log(), torch.tensor([0.5, 1.0]).log()]
+    if changes.get("importance_sampling_level"):
+        apart = [each / 4 for each in apart]
+    assert _outside(trainer, apart) == outside
+
+
 def remembered(row: int, step: int, completions: int = 4) -> Remembered:
     return Remembered(row, step, completions, {"of": row})
 
@@ -147,6 +200,7 @@ def test_a_buffer_gives_the_newest_once_and_forgets_the_old() -> None:
     for row, step in ((1, 0), (2, 1), (3, 2), (4, 2)):
         buffer.add(remembered(row, step))
     assert [group.row for group in buffer.remembered] == [2, 3, 4], "the oldest makes room"
+    assert buffer.take(8, step=1) == [], "of this step or of later ones"
     assert [group.row for group in buffer.take(8, step=3)] == [4, 3]
     assert [group.row for group in buffer.take(8, step=3)] == [2], "each once"
     buffer.add(remembered(5, 3))

@@ -11,6 +11,8 @@ from trainer.plan.estimate import Machine
 from trainer.spec import RunSpec
 from trainer.text import Message, words
 
+NOTES = ("nothing_to_skip", "levels_never_learnt", "replay_forgets")
+TWO_UPDATES = ("optim.per_device_train_batch_size=128", "generation.steps_per_generation=2")
 SHORT = "optim.max_steps=20"  # of 32 prompts x 8 completions of 12 tokens at most
 
 
@@ -99,12 +101,15 @@ def test_a_sampler_leaves_no_row_out_of_an_epoch() -> None:
         ([SHORT, "sampling.skip_dead=true", "sampling.max_rounds=2"], []),  # 1,280 prompts may be drawn
         ([SHORT, "sampling.curriculum=pass_rate", "sampling.measure=0"], ["levels_never_learnt"]),
         ([SHORT, "sampling.curriculum=pass_rate"], []),
+        (["sampling.replay=16"], []),
+        (["sampling.replay=16", "sampling.replay_steps=1", *TWO_UPDATES], ["replay_forgets"]),
+        (["sampling.replay=16", "sampling.replay_steps=2", *TWO_UPDATES], []),
     ],
     ids=str,
 )
 def test_what_a_short_run_never_comes_to_is_noted(changes: list[str], noted: list[str]) -> None:
     found = keys(list(made(*changes).notes))
-    assert [key for key in found if key in ("nothing_to_skip", "levels_never_learnt")] == noted
+    assert [key for key in found if key in NOTES] == noted
 
 
 # ---- several sizes, memory and time

@@ -221,10 +221,12 @@ def filtered(skipped: Values, idle: Values = 0.0) -> Material:
 
 
 def replayed(outside: Values | None, age: Values = 3.0, steps: int = 8) -> Material:
-    """Groups come again. outside: share of their tokens outside of the clip range; None where none came."""
-    metrics: dict[str, Values] = {f"{SAMPLER}replayed_frac": 0.4 if outside is not None else 0.0}
+    """Groups come again. outside: share of their tokens outside of the clip range; None where nothing is clipped."""
+    metrics: dict[str, Values] = {f"{SAMPLER}replayed_frac": 0.4 if age else 0.0}
+    if age:
+        metrics |= {f"{SAMPLER}replay_age": age}
     if outside is not None:
-        metrics |= {f"{SAMPLER}replay_outside_frac": outside, f"{SAMPLER}replay_age": age}
+        metrics |= {f"{SAMPLER}replay_outside_frac": outside}
     return run(metrics, groups=shares(0.1, 0.3), spec={"sampling": {"replay": 16, "replay_steps": steps}})
 
 
@@ -330,7 +332,8 @@ CASES: tuple[Case, ...] = (
     Case("dynamic_sampling", "costly", "amber", lambda: rounds(0.7, 0.0), lambda: rounds(0.2, 0.0)),
     Case("dynamic_sampling", "used_up", "amber", lambda: rounds(0.6, 0.7, 3.0), lambda: rounds(0.6, 0.7, 2.0)),
     Case("replay", "off", "na", run, lambda: replayed(0.3)),
-    Case("replay", "none", "note", lambda: replayed(None), lambda: replayed(0.3)),
+    Case("replay", "none", "note", lambda: replayed(None, age=0.0), lambda: replayed(0.3)),
+    Case("replay", "unclipped", "note", lambda: replayed(None), lambda: replayed(0.3)),
     Case("replay", "works", "green", lambda: replayed(0.3), lambda: replayed(0.7)),
     Case("replay", "stale", "amber", lambda: replayed(0.7), lambda: replayed(0.3)),
     Case("skip_dead", "off", "na", run, lambda: filtered(0.3)),

@@ -123,6 +123,14 @@ def test_what_is_thrown_away_is_counted_in_tokens_where_lengths_are_known() -> N
         m.state.metrics[name] = Column([value] * len(m.state.steps))
     assert sampling.thrown_share(m) == pytest.approx(0.5 * 50 / (1.5 * 30))
     assert sampling.thrown_share(rounds(1 / 3, 0.0)) == pytest.approx(1 / 3)
+    # With a quarter of what is trained on from earlier steps: 6 of 16 kept, 3 of 9 thrown away.
+    m.state.metrics["train/sampler/replayed_frac"] = Column([0.25] * len(m.state.steps))
+    assert sampling.thrown_share(m) == pytest.approx(0.5 * 50 / (1.5 * 0.75 * 30))
+    m.state.metrics["train/sampler/thrown_frac"] = Column([1.0] * len(m.state.steps))
+    assert sampling.thrown_share(m) == 1.0
+    m = rounds(1 / 3, 0.0)
+    for name, value in tokens.items():
+        m.state.metrics[name] = Column([value] * len(m.state.steps))
     assert {f.key for f in diagnose(m) if f.signal == "dynamic_sampling"} == {"costly"}
 
 

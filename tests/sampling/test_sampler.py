@@ -72,6 +72,32 @@ def test_a_state_that_was_read_back_goes_on_as_if_nothing_had_happened(settings:
     assert one.metrics() == other.metrics()
 
 
+@pytest.mark.parametrize("before", [{}, *EVERY], ids=str)
+@pytest.mark.parametrize("settings", EVERY, ids=str)
+def test_a_state_of_other_settings_or_rows_does_not_end_the_run(
+    settings: dict[str, Any], before: dict[str, Any]
+) -> None:
+    """--force goes on with both: what was not known by then begins anew."""
+    one, chance = sampler(**before), random.Random(1)
+    if one.awaits_rates:
+        one.measured([row / ROWS for row in range(ROWS)])
+    for step in range(12):
+        one.told(answered(one.next(PROMPTS * GROUP, step), chance))
+    state = json.loads(json.dumps(one.state()))
+    for size in (SIZE, Size(9, GROUP, PROMPTS, steps=40)):
+        other = sampler(size, **settings)
+        waits = other.awaits_rates
+        other.load(state)
+        known = size is SIZE and before.get("curriculum") == settings.get("curriculum")
+        assert other.awaits_rates == (waits and not known)
+        if other.awaits_rates:
+            other.measured([row / size.rows for row in range(size.rows)])
+        for step in range(12, 20):
+            picks = other.next(PROMPTS * GROUP, step)
+            assert all(pick.row < size.rows for pick in picks)
+            other.told(answered(picks, chance))
+
+
 @given(
     settings=some.sampled_from(EVERY),
     rounds=some.lists(some.tuples(some.integers(1, PROMPTS), some.floats(0, 1)), max_size=25),

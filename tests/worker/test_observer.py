@@ -44,6 +44,22 @@ def test_the_advantages_of_a_step_are_among_its_metrics(tmp_path: Path) -> None:
     assert (found["train/advantage_mean"], round(found["train/advantage_std"], 4)) == (0, 0.9129)
 
 
+def test_of_a_step_that_trains_on_earlier_completions_alone_the_advantages_are_theirs(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.rollouts.mkdir(parents=True)
+    spec = presets.load("tiny", ["generation.num_generations=2", "optim.max_steps=40"])
+    dead = replace(batch(), rewards=[1.0] * 4, advantages=[0.0] * 4, trained=[False] * 4, again=[1.5, -1.5])
+    with EventWriter(run.events, 1) as events:
+        observer = RunObserver(run, events, spec, 40, lambda *seen: None, lambda *seen: None, {})
+        for step in range(1, 21):
+            observer.rollouts(step, dead)
+            observer.step(step, {"loss": 0.1, "reward": 0.5}, [])
+    found = EventReader(run.events).read()
+    steps = [event.metrics or {} for event in found if isinstance(event, StepEvent)]
+    assert all(each["train/advantage_std"] > 2 and each["train/advantage_mean"] == 0 for each in steps)
+    assert not [event for event in found if isinstance(event, AlertEvent)], "there was a gradient in each of them"
+
+
 def test_what_cannot_be_deleted_costs_room_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir(tmp_path / "run")
     run.checkpoints.mkdir(parents=True)

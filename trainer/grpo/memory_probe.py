@@ -163,7 +163,8 @@ def _unsloth_logps(trainer: Any, prompt: list[int]) -> None:
     """
     args = trainer.args
     off_policy = trainer.num_iterations > 1 or args.steps_per_generation > args.gradient_accumulation_steps
-    if not (trainer.beta or off_policy):
+    replays = trainer.rounds is not None and trainer.rounds.replayed is not None
+    if not (trainer.beta or off_policy or replays):
         return
     batch = _largest_batch(trainer, prompt, _generation_rows(trainer), _generation_rows(trainer))
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)

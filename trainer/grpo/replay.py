@@ -50,7 +50,7 @@ class Replayed:
         """Put the log-probabilities of the policies that wrote them into the batch; remember its new groups.
 
         kept: the phase. Returns what a chart shows: how old those are that came again, in optimizer steps, and the
-        share of their tokens whose ratio is outside of the clip range by now.
+        share of their tokens (with ratios of whole completions: of those) whose ratio is outside of the clip range.
         """
         now = _of_policy(self.trainer, output)
         places = _columns(output, now, [len(ids) for ids in kept.generated[COMPLETION_IDS]])
@@ -60,19 +60,24 @@ class Replayed:
         for row, logps in enumerate(before, first):
             old[row, places[row]] = logps.to(old)
         output[OLD] = old
-        found = self._staleness(now, old, places, first)
-        self._remember(kept, [now[row, place].cpu() for row, place in enumerate(places[:first])])
+        found = self._staleness(output, now, old, places, first)
+        self._remember(kept, [now[row, place].to("cpu", copy=True) for row, place in enumerate(places[:first])])
         return found
 
-    def _staleness(self, now: Tensor, old: Tensor, places: Sequence[slice], first: int) -> dict[str, float]:
+    def _staleness(
+        self, output: dict[str, Any], now: Tensor, old: Tensor, places: Sequence[slice], first: int
+    ) -> dict[str, float]:
         if not self._taken:
             return {}
-        trainer, step = self.trainer, self.trainer.state.global_step
-        ratios = torch.cat([(now - old)[row, places[row]] for row in range(first, len(places))]).exp()
-        outside = (ratios < 1 - trainer.epsilon_low) | (ratios > 1 + trainer.epsilon_high)
-        completions = len(places) - first
-        age = sum((step - group.step) * group.completions for group in self._taken) / completions
-        return {"replay_age": age, "replay_outside_frac": outside.float().mean().item()}
+        step, completions = self.trainer.state.global_step, len(places) - first
+        found = {"replay_age": sum((step - group.step) * group.completions for group in self._taken) / completions}
+        mask = output["completion_mask"] * output.get("tool_mask", 1)
+        apart = [
+            (now - old)[row, places[row]][mask[row, : places[row].stop - places[row].start].bool()]
+            for row in range(first, len(places))
+        ]
+        outside = _outside(self.trainer, [each for each in apart if len(each)])
+        return found if outside is None else found | {"replay_outside_frac": outside}
 
     def _remember(self, kept: Written, logps: Sequence[Tensor]) -> None:
         ends = list(accumulate(kept.sizes))
@@ -84,10 +89,30 @@ class Replayed:
                 self.buffer.add(Remembered(row, self.trainer.state.global_step, size, content))
 
     def save(self, path: Path) -> None:
-        torch.save(self.buffer.state(), path)
+        torch.save({"of": self._of(), "groups": self.buffer.state()}, path)
 
     def load(self, path: Path) -> None:
-        self.buffer.load(torch.load(path, weights_only=True))
+        """Nothing where groups are made otherwise by now: --force goes on with other settings."""
+        saved = torch.load(path, weights_only=True)
+        if saved["of"] == self._of():
+            self.buffer.load(saved["groups"])
+
+    def _of(self) -> list[Any]:
+        trainer = self.trainer
+        rewards, rows = trainer.reward_func_names, len(trainer.train_dataset)
+        return [rows, trainer.num_generations, trainer.rounds.has_several_sizes, list(rewards), trainer.use_vllm]
+
+
+def _outside(trainer: Any, apart: Sequence[Tensor]) -> float | None:
+    """The share of log ratios that the loss clips in one direction or the other; None where it clips none."""
+    if trainer.loss_type in ("sapo", "vespo") or not apart:
+        return None
+    whole = trainer.importance_sampling_level == "sequence"
+    ratios = (torch.stack([each.mean() for each in apart]) if whole else torch.cat([*apart])).exp()
+    outside = ratios > (trainer.epsilon_high if trainer.loss_type == "cispo" else 1 + trainer.epsilon_high)
+    if trainer.loss_type != "cispo":  # its epsilon_high is the cap itself, and there is none below
+        outside |= ratios < 1 - trainer.epsilon_low
+    return float(outside.float().mean())
 
 
 def _of_policy(trainer: Any, output: dict[str, Any]) -> Tensor:

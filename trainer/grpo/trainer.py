@@ -300,7 +300,7 @@ class Hooks(FastUpdate):
         if values.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
             values = values.sum(dim=1).cpu() / torch.tensor(lengths)
         rows = range(len(ids)) if self.rounds is None else self.rounds.kept_rows
-        of_row = dict(zip(rows, values.tolist(), strict=False))  # behind them those that were written before
+        of_row = dict(zip(rows, values.tolist(), strict=False))
         totals = self._totals(written.rewards)
         first = self.accelerator.process_index * len(ids)
         # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.
@@ -323,6 +323,7 @@ class Hooks(FastUpdate):
             objectives=[column for column, weight in weighed if weight],
             steps=judged,
             sizes=written.sizes,
+            again=values[len(rows) :].tolist(),
             trained=[row in of_row for row in range(len(ids))] if len(of_row) < len(ids) else (),
         )
 

@@ -227,7 +227,7 @@ def _sizes(spec: RunSpec, batch: Batch) -> dict[str, Any]:
         "prompts_per_phase": batch.prompts_per_phase,
         "updates_per_phase": batch.updates_per_phase,
         "phases_per_update": batch.phases_per_update,
-        "on_policy": batch.updates_per_phase == 1,
+        "on_policy": batch.updates_per_phase == 1 and not spec.sampling.replay,
         "max_prompt_tokens": spec.data.max_prompt_length,
         "max_tokens_per_completion": spec.generation.max_completion_length,
         "max_seq_length": spec.model.max_seq_length or tokens,

@@ -114,7 +114,8 @@ class _Card:
             remark = say("phases_make_a_step", count=plan.phases_per_update)
             yield self._line("steps", f"1/{plan.phases_per_update}", remark)
             return
-        policy = say("on_policy" if plan.on_policy else "off_policy")
+        several = "off_policy" if plan.updates_per_phase > 1 else "replayed"
+        policy = say("on_policy" if plan.on_policy else several)
         passes = f", {say('passes', count=plan.num_iterations)}" if plan.num_iterations > 1 else ""
         yield self._line("steps", _number(plan.updates_per_phase), policy + passes)
 

@@ -164,7 +164,7 @@ def _policy_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:
         yield Message("plan.note.off_policy", updates=updates)
     elif batch.iterations > 1:
         yield Message("plan.note.same_gradient_again", iterations=batch.iterations)
-    if updates == 1 and spec.grpo.importance_sampling_level == "sequence":
+    if updates == 1 and spec.grpo.importance_sampling_level == "sequence" and not spec.sampling.replay:
         yield Message("plan.note.gspo_of_one_step")
     if batch.phases_per_update > 1:
         yield Message("plan.note.phases_per_update", phases=batch.phases_per_update)

@@ -103,6 +103,8 @@ def measured(spec: RunSpec, batch: Batch) -> int:
 
 def notes(spec: RunSpec, batch: Batch, phases: int | None) -> Iterator[Message]:
     chosen = spec.sampling
+    if chosen.replay and chosen.replay_steps < batch.updates_per_phase:
+        yield Message("plan.note.replay_forgets", steps=chosen.replay_steps, updates=batch.updates_per_phase)
     if phases is None or batch.rows is None:
         return
     most = phases * batch.prompts_per_phase * chosen.max_rounds  # prompts that can be drawn

@@ -100,6 +100,11 @@ class Material:
         return found if known and isinstance(found, int) else None
 
     @property
+    def ratios_are_one(self) -> bool:
+        """Each generation is used for one update, and nothing of earlier ones comes again."""
+        return self.updates_per_phase == 1 and not self.setting("sampling.replay")
+
+    @property
     def epoch_steps(self) -> int | None:
         """Optimizer steps of a pass over the data; of an imported run by the epochs it logged."""
         if self.imported is None:

@@ -65,6 +65,7 @@ class Batch:
     seen: Sequence[str] = ()  # of each group the prompt as the model had it: its tokens as text, special ones too
     sizes: Sequence[int] = ()  # completions of each group; () where all have num_generations
     trained: Sequence[bool] = ()  # of each row, is it trained on; () where all are
+    again: Sequence[float] = ()  # advantages of rows of earlier batches that are trained on once more
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,16 @@ def group_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def advantage_stats(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
+def advantage_stats(lines: Sequence[dict[str, Any]], again: Sequence[float] = ()) -> dict[str, float]:
     """Mean and standard deviation of the advantages of the completions a step trains on, under names as TRL gives them.
+
+    again: those of completions that were written in earlier steps.
 
     The mean is 0 by construction: an advantage is a reward less the mean of its group, and 0 for a row without a
     reward. Only with process supervision it is another: an early token also counts the steps after its own.
     """
     kept = [line for line in lines if not line.get("thrown")]
-    values = [completion["advantage"] for line in kept for completion in line["completions"]]
+    values = [completion["advantage"] for line in kept for completion in line["completions"]] + [*again]
     mean = round(statistics.fmean(values), 6) + 0.0  # what float32 leaves is no mean, and -0 no number to read
     return {"train/advantage_mean": mean, "train/advantage_std": statistics.stdev(values) if len(values) > 1 else 0.0}
 

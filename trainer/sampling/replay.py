@@ -1,6 +1,6 @@
 """Groups with spread that were written before, to come again where one without spread would be trained on.
 
-    buffer.take(missing, step)      groups of at most so many completions together, the newest first
+    buffer.take(missing, step)      groups of earlier steps, at most so many completions together, the newest first
     buffer.add(group)               a group of this step
     buffer.state(), buffer.load(state)
 
@@ -38,7 +38,7 @@ class Replay:
         self.remembered = [group for group in self.remembered if step - group.step <= self.steps]
         taken, rows = [], set(without)
         for group in reversed(self.remembered):
-            if group.completions <= missing and group.row not in rows:
+            if group.step < step and group.completions <= missing and group.row not in rows:
                 taken.append(group)
                 rows.add(group.row)
                 missing -= group.completions

@@ -190,6 +190,8 @@ class Sampler:
 
     def state(self) -> dict[str, Any]:
         return {
+            "rows": self.size.rows,
+            "by": self.settings.curriculum,
             "chances": self.chances,
             "pool": self._pool.state(),
             "history": self.history.state(),
@@ -199,12 +201,17 @@ class Sampler:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        self.chances, self.awaits_rates = state["chances"], state["awaits_rates"]
+        """What was not chosen by then, or is of other rows, begins anew: --force goes on with other settings."""
+        if state.get("rows", self.size.rows) != self.size.rows:
+            return
+        self.chances = state["chances"]
         self._pool.load(state["pool"])
         self.history.load(state["history"])
-        if self._curriculum is not None:
+        same = state.get("by", self.settings.curriculum) == self.settings.curriculum
+        if self._curriculum is not None and state["curriculum"] is not None and same:
+            self.awaits_rates = state["awaits_rates"]
             self._curriculum.load(state["curriculum"])
-        if self._skipping is not None:
+        if self._skipping is not None and state["skipping"] is not None:
             self._skipping.load(state["skipping"])
 
 

@@ -81,6 +81,7 @@ class RunObserver:
         self.last_step = 0
         self._first_step: int | None = None
         self._groups: list[dict[str, Any]] = []  # of the newest generation
+        self._again: list[float] = []  # advantages of what it trains on beside them
         self._groups_step = 0
         self._dead_steps = 0
         self._earned: float | None = None  # mean reward of the best step with a gradient
@@ -91,6 +92,7 @@ class RunObserver:
         again = step == self._groups_step
         lines = groups(batch, self.spec.generation.num_generations, len(self._groups) if again else 0)
         self._groups = [*self._groups, *lines] if again else lines
+        self._again = [*self._again, *batch.again] if again else [*batch.again]
         self._groups_step = step
         self._watch_failures(step, batch)
         if not self.spec.log.rollouts:
@@ -114,7 +116,7 @@ class RunObserver:
                 of=self.steps,
                 epoch=logs.get("epoch"),
                 seconds=seconds,
-                metrics=metrics | advantage_stats(self._groups) | profile(spans),
+                metrics=metrics | advantage_stats(self._groups, self._again) | profile(spans),
                 groups=stats,
                 tokens=self.tokens,
             )
@@ -178,7 +180,8 @@ class RunObserver:
             )
 
     def _watch_signal(self, step: int, stats: dict[str, float]) -> None:
-        self._dead_steps = self._dead_steps + 1 if stats["dead_frac"] == 1.0 else 0
+        dead = stats["dead_frac"] == 1.0 and not any(self._again)
+        self._dead_steps = self._dead_steps + 1 if dead else 0
         earned = [line["reward_mean"] for line in self._groups if line["reward_mean"] is not None]
         mean = sum(earned) / len(earned) if earned else None
         if mean is not None and not self._dead_steps:

@@ -66,7 +66,7 @@ def entropy(m: Material) -> Iterator[Finding]:
 def clip_ratio(m: Material) -> Iterator[Finding]:
     """With one update for each generation every ratio is 1: nothing can be clipped, and 0 says nothing."""
     updates, iterations = m.updates_per_phase, m.setting("grpo.num_iterations")
-    if updates == 1 and iterations == 1:
+    if m.ratios_are_one and iterations == 1:
         yield Finding("clip_ratio", "na", "on_policy")
         return
     columns = [points for part in RATIO_PARTS if (points := m.points(f"train/clip_ratio/{part}"))]

@@ -80,17 +80,23 @@ def replay(m: Material) -> Iterator[Finding]:
             yield Finding("replay", "na", "off")
         return
     values: dict[str, object] = {"share": _late(m, "replayed_frac"), "late": series.late(len(replayed))}
-    if not outside:
+    if not series.values_of(replayed).any():
         yield Finding("replay", "note", "none", values)
         return
-    values |= {"age": _late(m, "replay_age"), "outside": _late(m, "replay_outside_frac")}
+    values |= {"age": _late(m, "replay_age")}
+    if not outside:  # of a loss without a clip
+        yield Finding("replay", "note", "unclipped", values)
+        return
+    values |= {"outside": _late(m, "replay_outside_frac")}
     if len(outside) < LEAST or _late(m, "replay_outside_frac") <= STALE:
         yield Finding("replay", "green", "works", values)
         return
     now = m.setting("sampling.replay_steps")
     fewer = min(now // 2, round(_late(m, "replay_age")) - 1) if isinstance(now, int) else 0
     away = Advice("no_replay", "sampling.replay", 0)
-    way = Advice("fresher", "sampling.replay_steps", fewer, {"steps": fewer, "now": now}) if fewer > 0 else away
+    # A group is at least as old as the updates of a phase are many.
+    near = fewer >= max(1, m.updates_per_phase or 1)
+    way = Advice("fresher", "sampling.replay_steps", fewer, {"steps": fewer, "now": now}) if near else away
     yield Finding("replay", "amber", "stale", values, advice=(way,))
 
 
@@ -107,12 +113,18 @@ def total(m: Material, name: str) -> float:
 def thrown_share(m: Material, steps: list[int] | None = None) -> float:
     """The share of the tokens that was thrown away, of all steps or of these; of the completions, where lengths or the
     size of a phase are not known."""
-    names = ("sampler/thrown_frac", "sampler/thrown_tokens", "completions/mean_length")
-    frac, tokens, length = (dict(m.points(f"train/{name}")) for name in names)
+    names = ("sampler/thrown_frac", "sampler/thrown_tokens", "completions/mean_length", "sampler/replayed_frac")
+    frac, tokens, length, again = (dict(m.points(f"train/{name}")) for name in names)
     wanted = [step for step in (frac if steps is None else steps) if step in frac]
     size = m.plan.get("completions_per_phase")
-    known = [step for step in wanted if step in tokens and step in length and frac[step] < 1]
-    written = sum(length[step] * size / (1 - frac[step]) for step in known) if isinstance(size, int) else 0.0
+    known = [step for step in wanted if step in tokens and step in length]
+
+    def of(step: int) -> float:
+        """Tokens that were written: those of what is kept of it, less what came again, are the rest."""
+        kept = size * (1 - again.get(step, 0.0)) if isinstance(size, int) else 0.0
+        return length[step] * kept / (1 - frac[step]) if frac[step] < 1 else tokens[step]
+
+    written = sum(map(of, known)) if isinstance(size, int) else 0.0
     if not written:
         return float(np.mean([frac[step] for step in wanted])) if wanted else 0.0
     return min(1.0, sum(tokens[step] for step in known) / written)

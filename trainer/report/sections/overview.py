@@ -107,7 +107,7 @@ def _settings(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     loss, level = m.setting("grpo.loss_type"), m.setting("grpo.importance_sampling_level")
     yield "loss", ", ".join(filter(None, (loss, "GSPO" if level == "sequence" else "")))
     low, high = m.setting("grpo.epsilon"), m.setting("grpo.epsilon_high")
-    if low is not None and (m.updates_per_phase or 2) > 1:
+    if low is not None and not m.ratios_are_one:
         yield "clip", f"{low:g} / {low if high is None else high:g}"
     temperature = m.setting("generation.temperature")
     yield "temperature", f"{temperature:g}" if temperature else ""
@@ -172,10 +172,13 @@ def method(t: Telling) -> Section:
 
 def _ratio_and_kl(m: Material, say: Words) -> Iterator[str]:
     updates, low, high = m.updates_per_phase, m.setting("grpo.epsilon"), m.setting("grpo.epsilon_high")
-    if updates == 1:
+    bounds = {"low": low, "high": low if high is None else high}
+    if m.ratios_are_one:
         yield say("method.on_policy")
-    elif updates and low is not None:
-        yield say("method.off_policy", updates=updates, low=low, high=low if high is None else high)
+    elif updates and updates > 1 and low is not None:
+        yield say("method.off_policy", updates=updates, **bounds)
+    if m.setting("sampling.replay") and low is not None:
+        yield say("method.replayed", **bounds)
     beta = m.setting("grpo.beta")
     if beta:
         yield say("method.with_kl", beta=beta)

@@ -190,12 +190,12 @@ class _Board:
         )
 
     def _on_policy(self) -> bool:
-        """Every ratio is 1: one update for each generation."""
+        """Every ratio is 1: one update for each generation, and none comes again."""
         spec, plan = self.spec, self.pen.state.plan or {}
         if spec is None or self.status == "imported":
             return False
         updates = plan.get("updates_per_phase") or spec.generation.steps_per_generation or 1
-        return spec.grpo.num_iterations == 1 and updates == 1
+        return spec.grpo.num_iterations == 1 and updates == 1 and not spec.sampling.replay
 
     # ---- what was written
 
