@@ -34,7 +34,8 @@ PRESET = "tiny-curriculum"
 PLAIN = ("sampling.curriculum=off",)
 CURRICULUM = ("sampling.curriculum=column",)
 ROUNDS = ("sampling.max_rounds=2",)
-DYNAMIC = (*ROUNDS, "sampling.skip_dead=true")
+FILTER = ("sampling.skip_dead=true",)
+DYNAMIC = (*ROUNDS, *FILTER)
 REPLAY = ("sampling.replay=64",)
 ADAPTIVE = ("sampling.group_size=spread", "sampling.max_generations=24", "sampling.weigh=completions")
 EVEN = ("sampling.group_size=spread", "sampling.max_generations=16")
@@ -51,7 +52,9 @@ class Way(NamedTuple):
 WAYS = (
     Way("plain", PLAIN, None),
     Way("dynamic", (*PLAIN, *DYNAMIC), 0.7),
+    Way("filter", (*PLAIN, *FILTER), None),
     Way("replay", (*PLAIN, *REPLAY), None),
+    Way("dynamic+", (*PLAIN, *DYNAMIC, *REPLAY), 0.7),
     Way("curriculum", (*PLAIN, *CURRICULUM), 0.7),
     Way("adaptive", (*PLAIN, *ADAPTIVE), 0.85),
     Way("all", (*PLAIN, *CURRICULUM, *ROUNDS, *REPLAY, *EVEN), 0.6),

@@ -9,7 +9,21 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import ALIKE, CASES, Case, graded, lost, placed, run, same, shares, timed, value_at, whole
+from tests.report.cases import (
+    ALIKE,
+    CASES,
+    Case,
+    graded,
+    lost,
+    placed,
+    replayed,
+    run,
+    same,
+    shares,
+    timed,
+    value_at,
+    whole,
+)
 from trainer import plan as planning
 from trainer import presets
 from trainer.report.finding import Finding
@@ -101,6 +115,7 @@ def advised() -> dict[tuple[str, str], tuple[Material, Any]]:
     runs.append(whole(lost(same_text_frac=ALIKE)))  # without an adapter a checkpoint is a model to start from
     runs.append(placed(lost(same_text_frac=ALIKE)))
     runs.append(graded(run(groups=shares(0.6)), 3))  # rows that say how hard they are
+    runs.append(replayed(0.7, age=1.0))  # nothing is newer than of the step before
     pairs = [(m, advice) for m in runs for finding in diagnose(m) for advice in finding.advice]
     return {(advice.key, str(advice.value)): (m, advice) for m, advice in pairs}
 

@@ -76,7 +76,7 @@ def test_it_counts_what_was_thrown_away_and_how_many_completions_prompts_got() -
     assert sums["Time that took"] == "3 min of 13 min in steps"
     assert sums["Completions a prompt"] == "2 to 13"
     assert sums["Trained on and written in an earlier step"] == "25 %"
-    assert sums["Steps since those were written"] == "3"
+    assert sums["Steps since those were written"] == "3.00"
     (charts,) = (block for block in found.blocks if isinstance(block, Charts))
     assert len(charts.charts) == 4
 
