@@ -62,6 +62,7 @@ _FOLLOW = """() => {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two slow cores that draw without a GPU
 def test_of_two_hundred_clicks_on_tabs_none_is_lost_and_none_comes_back(site: Site, new_page: Any) -> None:
     for name in ("tiny-1", "tiny-2"):
         if not (site.outputs / name).exists():

@@ -34,6 +34,7 @@ KOREAN = re.compile("[\uac00-\ud7a3]")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two slow cores that draw without a GPU
 def test_from_the_first_card_to_the_report(own_site: Site, new_page: Any) -> None:
     """One run through every tab: a break in the middle of it would only make it longer."""
     earlier = own_site.headless(OTHER, "optim.learning_rate=1e-3")
