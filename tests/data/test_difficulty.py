@@ -82,4 +82,6 @@ def test_group_sizes_need_the_column_that_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_is_looked_at_without_a_curriculum(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        inspected(tmp_path, [..., ..., ...])
     inspected(tmp_path, [..., ..., ...], "sampling.curriculum=off")

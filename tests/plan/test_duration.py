@@ -59,6 +59,10 @@ def test_prompts_that_are_computed_once_take_less() -> None:
     assert seconds("tiny", long, *alone) > 0.8 * seconds("tiny", long, *alone, "run.fast=off")
 
 
+def test_what_may_come_again_costs_another_pass() -> None:
+    assert seconds("tiny", "sampling.replay=8") > seconds("tiny", "sampling.skip_dead=true")
+
+
 def test_a_phase_shared_by_several_updates_is_counted_once() -> None:
     small = "optim.per_device_train_batch_size=64"
     shared = seconds("tiny", small, "generation.steps_per_generation=4")

@@ -11,7 +11,6 @@ log-probabilities in more columns, each row moved to the left over the padding b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +79,12 @@ class Replayed:
         return found if outside is None else found | {"replay_outside_frac": outside}
 
     def _remember(self, kept: Written, logps: Sequence[Tensor]) -> None:
-        ends = list(accumulate(kept.sizes))
-        for end, size, row, judged in zip(ends, kept.sizes, kept.picked, kept.outcomes, strict=False):
-            if judged.kind == "spread" and size > 1:  # of one that was cut
-                rows = range(end - size, end)
-                one = part(kept, rows, [size])
+        fresh = kept.rows_of_groups()[: len(kept.picked)]  # behind them those that came again
+        for rows, row, judged in zip(fresh, kept.picked, kept.outcomes, strict=True):
+            if judged.kind == "spread":
+                one = part(kept, rows, [len(rows)])
                 content = {"generated": one.generated, "rewards": one.rewards.cpu(), OLD: [logps[i] for i in rows]}
-                self.buffer.add(Remembered(row, self.trainer.state.global_step, size, content))
+                self.buffer.add(Remembered(row, self.trainer.state.global_step, len(rows), content))
 
     def save(self, path: Path) -> None:
         torch.save({"of": self._of(), "groups": self.buffer.state()}, path)

@@ -300,7 +300,7 @@ class Hooks(FastUpdate):
         if values.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
             values = values.sum(dim=1).cpu() / torch.tensor(lengths)
         rows = range(len(ids)) if self.rounds is None else self.rounds.kept_rows
-        of_row = dict(zip(rows, values.tolist(), strict=False))
+        of_row = dict(zip(rows, values[: len(rows)].tolist(), strict=True))
         totals = self._totals(written.rewards)
         first = self.accelerator.process_index * len(ids)
         # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.

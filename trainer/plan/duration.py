@@ -128,7 +128,8 @@ def step_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor, r
     if load is None:
         return None
     phases = 1 / batch.updates_per_phase if batch.updates_per_phase > 1 else float(batch.phases_per_update)
-    again = batch.updates_per_phase > 1  # the policy has moved on: what it said of its own answers is computed first
+    # What the policy said of its own answers is computed first where it moves on, or where they may come again.
+    again = batch.updates_per_phase > 1 or spec.sampling.replay > 0
     shared = sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine))
     rows, windows = batch.completions_per_phase, batch.completions_per_update / shared.rows
     prompts = batch.prompts_per_phase if shared.shares else None
