@@ -56,6 +56,25 @@ def test_a_gradient_through_the_prompts_that_is_missing(tmp_path: Path, monkeypa
     assert distance < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["qwen3", "gemma3"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
+def test_a_prompt_goes_no_further_than_its_last_keys_and_values(kind: str, checkpointing: bool) -> None:
+    made = model(kind).train()
+    if checkpointing:
+        made.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    reached: list[int] = []
+    for number, layer in enumerate(made.model.layers):
+        layer.mlp.register_forward_hook(lambda *_, number=number: reached.append(number))
+    kinds = cache.windows(made.config)
+    assert kinds is not None
+    pairs = pass_over(made, made.config, kinds, [torch.arange(3, 9)])
+    assert reached == list(range(len(kinds) - 1))
+    sum(keys.sum() + values.square().sum() for keys, values in pairs).backward()
+    before = {name for name, weight in made.named_parameters() if weight.grad is not None}
+    assert not any(f"layers.{len(kinds) - 1}.mlp" in name or name.startswith("model.norm") for name in before)
+    assert f"model.layers.{len(kinds) - 1}.self_attn.k_proj.weight" in before
+
+
 def test_keys_and_values_without_a_graph_are_refused() -> None:
     made = model("qwen3").train()
     made.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})

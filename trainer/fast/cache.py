@@ -20,13 +20,21 @@ Pair = tuple[Tensor, Tensor]
 """Keys and values of one layer."""
 
 
+class Whole(Exception):
+    """Raised by the last layer that keeps something: what a model computes behind it is not asked for."""
+
+
 class Recorded(DynamicLayer):  # type: ignore[misc]  # Any: transformers is not read by mypy
     """Holds what the first call brought. A second call is the replay of gradient checkpointing and changes nothing."""
+
+    is_last = False
 
     def update(self, keys: Tensor, values: Tensor, *args: Any, **kwargs: Any) -> Pair:
         if not self.is_initialized:
             self.lazy_initialization(keys, values)
             self.keys, self.values = keys, values
+            if self.is_last:
+                raise Whole
         return keys, values
 
     def get_seq_length(self) -> int:
@@ -120,6 +128,7 @@ def recorder(config: Any, kinds: Sequence[int | None]) -> Any:
     """A cache that holds what one pass over prompts gives it."""
     cache = DynamicCache(config=config)
     cache.layers = [Recorded() if window is None else RecordedSliding(window) for window in kinds]
+    cache.layers[-1].is_last = True
     return cache
 
 

@@ -13,7 +13,7 @@ prefix of P - 1.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -120,7 +120,7 @@ def pass_over(model: Any, config: Any, kinds: Sequence[int | None], prompts: Seq
     layers without one, and the gradient through the prompts would be missing in silence.
     """
     found = cache.recorder(config, kinds)
-    with with_cache(model):
+    with with_cache(model), suppress(cache.Whole):
         model(**left_padded(prompts), past_key_values=found, use_cache=True, logits_to_keep=1)
     pairs = [(layer.keys, layer.values) for layer in found.layers]
     if any(keys is None for keys, _ in pairs):
