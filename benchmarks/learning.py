@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parent.parent
+from trainer import launch
+from trainer.run.events import EventReader
+from trainer.run.records import EvalEvent, PhaseEvent
+
+POLL_S = 0.1
 
 
 class Race(NamedTuple):
@@ -54,19 +55,22 @@ def until_score(quick: bool, say: Callable[[str], None]) -> list[dict[str, Any]]
 
 
 def reached(race: Race, fast: str, seed: int) -> float | None:
-    """Seconds from the beginning of the training; None where the run ends below the score."""
+    """Seconds from the beginning of the training; None where the run ends below the score. It is ended there."""
     with tempfile.TemporaryDirectory(prefix="learning_") as folder:
+        os.environ["ONEGRPO_OUTPUTS"] = folder
         settings = [f"run.fast={fast}", f"run.seed={seed}", "checkpoint.save_steps=1000", *race.settings]
-        command = [sys.executable, str(ROOT / "app.py"), "--headless", "--preset", race.preset, "--name", "race"]
-        for setting in settings:
-            command += ["--set", setting]
-        surroundings = os.environ | {"ONEGRPO_OUTPUTS": folder}
-        subprocess.run(command, cwd=ROOT, env=surroundings, check=True, capture_output=True, timeout=1800)
-        lines = (Path(folder) / "race" / "events.jsonl").read_text("utf-8").splitlines()
-    began = None
-    for event in map(json.loads, lines):
-        if event["kind"] == "phase" and event["name"] == "train" and event["state"] == "start":
-            began = event["t"]
-        elif event["kind"] == "eval" and began is not None and event["correct_frac"] >= race.score:
-            return float(event["t"] - began)
-    return None
+        run = launch.create(race.preset, *launch.prepare(race.preset, settings), "race")
+        worker, log = launch.start(run), EventReader(run.events)
+        began: float | None = None
+        while True:
+            ended = worker.poll() is not None  # asked before reading: nothing is missed
+            for event in log.read():
+                if isinstance(event, PhaseEvent) and (event.name, event.state) == ("train", "start"):
+                    began = event.t
+                elif isinstance(event, EvalEvent) and began is not None and (event.correct_frac or 0.0) >= race.score:
+                    launch.kill(run)
+                    worker.process.wait()
+                    return event.t - began
+            if ended:
+                return None
+            time.sleep(POLL_S)
