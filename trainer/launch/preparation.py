@@ -30,12 +30,13 @@ def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> 
     return spec, plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
 
 
-def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
-    """The plan on this machine. Raises PlanError."""
+def plan_here(spec: RunSpec, rows: int | None, examples: int | None = None) -> RunPlan:
+    """The plan on this machine. examples: as in trainer.plan.make. Raises PlanError."""
     card = gpu.chosen() if spec.model.device != "cpu" else None
     return planning.make(
         spec,
         rows=rows,
+        examples=examples,
         gpu_total_gib=card.total_gib if card else None,
         gpu_name=card.name if card else None,
         ram_gib=environment.ram_gib(),

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
-from trainer.presets import explain, headers, instruction_file, recipes, rules, task_rows
+from trainer.presets import explain, headers, instruction_file, methods, recipes, rules, task_rows
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read
 from trainer.spec import RunSpec
@@ -239,6 +239,7 @@ def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -
     raw, problems = instruction_file.put_in(raw)
     raw, of_task = task_rows.put_in(raw)
     problems += of_task
+    raw = methods.put_in(raw)
     try:
         spec = RunSpec.model_validate(raw)
     except ValidationError as error:

@@ -121,7 +121,7 @@ def train(session: Session) -> None:
         session.hold_gpu(choice.device)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
-        from trainer.worker import training
+        from trainer.worker import supervised, training
 
         loaded = engine.load(
             spec,
@@ -134,7 +134,8 @@ def train(session: Session) -> None:
         for said in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
             events.emit(AlertEvent.of("warn", "data", said=said))
         plan = launch.plan_here(spec, data.report.rows)
-    run = training.Training(session, spec, plan, choice, loaded, data, pieces)
+    made = supervised.SupervisedTraining if spec.is_supervised else training.Training
+    run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)
     run.start_from(resumed)
