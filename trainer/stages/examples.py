@@ -50,11 +50,8 @@ class Pair(NamedTuple):
 
 def golds(rows: Iterable[dict[str, Any]], tokenizer: Any, spec: RunSpec, ends: set[int]) -> list[Example]:
     """Raises DataError where no row has a gold answer, or one is longer than the longest completion."""
-    kwargs, gold, template = (
-        spec.trl.get("chat_template_kwargs"),
-        GoldCompletion(spec.reward),
-        spec.sft.completion_template,
-    )
+    kwargs, gold = spec.trl.get("chat_template_kwargs"), GoldCompletion(spec.reward)
+    template = spec.sft.completion_template
     found = []
     for row in rows:
         text = gold.of(row) if template is None else template.format_map(gold.columns(row))
@@ -65,9 +62,8 @@ def golds(rows: Iterable[dict[str, Any]], tokenizer: Any, spec: RunSpec, ends: s
             continue
         found.append(Example(prompt_ids(row["prompt"], tokenizer, kwargs), written))
     if not found:
-        raise DataError(
-            Problem("stages.no_golds", "sft.completion_template", template=template or spec.reward.gold_template)
-        )
+        shown = template or spec.reward.gold_template
+        raise DataError(Problem("stages.no_golds", "sft.completion_template", template=shown))
     return found
 
 

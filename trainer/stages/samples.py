@@ -74,11 +74,7 @@ class SampleFile:
 
     def add(self, rows: Sequence[Sampled]) -> None:
         with self.path.open("ab") as file:
-            completions = ([vars(one) for one in row.completions] for row in rows)
-            _write(
-                file,
-                [{"prompt": row.prompt_ids, "completions": some} for row, some in zip(rows, completions, strict=True)],
-            )
+            _write(file, [_line(row) for row in rows])
 
 
 def _write(file: Any, lines: Sequence[dict[str, Any]]) -> None:
@@ -93,6 +89,10 @@ def _read(line: bytes) -> Any:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
+
+
+def _line(row: Sampled) -> dict[str, Any]:
+    return {"prompt": row.prompt_ids, "completions": [vars(one) for one in row.completions]}
 
 
 def _sampled(line: dict[str, Any]) -> Sampled:
