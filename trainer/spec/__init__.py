@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from trainer.spec.chain import Chain
 from trainer.spec.data import Data, FewShot, Instruction
 from trainer.spec.methods import SAMPLING, SUPERVISED, Dpo, Method, Rft, Sft
 from trainer.spec.reward import SUM, Component, Reward
@@ -23,9 +24,9 @@ from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
-    "FIXED", "SET_ELSEWHERE", "SUM", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot", "Generation", "Grpo",
-    "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec", "Sampling", "Section",
-    "Sft", "WarmStart",
+    "FIXED", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot", "Generation",
+    "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec", "Sampling",
+    "Section", "Sft", "WarmStart",
     "trl_homes", "trl_table",
 ]  # fmt: skip
 
@@ -314,6 +315,8 @@ class RunSpec(Section):
     run: Run = Run()
     trl: dict[str, Any] = Field(default_factory=dict)
     """Any other argument of TRL's GRPOConfig, by its own name."""
+    chain: Chain | None = None
+    """Its place among several stages, and what comes after it. Written from `[[stage]]`; None for a run alone."""
     fixed: list[str] = Field(default_factory=list)
     """Keys that make this preset what it is: a recipe with another value for one of them is refused."""
     recipes: dict[str, dict[str, list[str]]] = Field(default_factory=dict)

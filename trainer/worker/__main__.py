@@ -66,6 +66,8 @@ def main(path: str | Path, module: str = launch.WORKER) -> int:
     afterwards.start(rundir, max(1, rundir.newest_attempt()), ENVIRONMENT)
     with contextlib.suppress(OSError, TrainerError):  # page and console see to it as well
         launch.queue.tend(rundir.path.parent, ENVIRONMENT)
+        if code == launch.EXIT_FINISHED:
+            launch.chain.tend(rundir, ENVIRONMENT)
     return code
 
 
