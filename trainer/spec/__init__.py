@@ -18,13 +18,13 @@ from pydantic import Field
 
 from trainer.spec.chain import Chain
 from trainer.spec.data import Data, FewShot, Instruction
-from trainer.spec.methods import SAMPLING, SUPERVISED, Dpo, Method, Rft, Sft
+from trainer.spec.methods import METHODS, SAMPLING, SUPERVISED, Dpo, Method, Rft, Sft
 from trainer.spec.reward import SUM, Component, Reward
 from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
-    "FIXED", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot", "Generation",
+    "FIXED", "METHODS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot", "Generation",
     "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec", "Sampling",
     "Section", "Sft", "WarmStart",
     "trl_homes", "trl_table",

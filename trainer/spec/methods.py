@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from trainer.spec.section import Section
 
 Method = Literal["grpo", "online_rft", "sft", "rft", "dpo"]
+METHODS: tuple[Method, ...] = get_args(Method)
 SUPERVISED: tuple[Method, ...] = ("sft", "rft", "dpo")
 """They learn from examples that are there before the first step; the others from what the policy writes meanwhile."""
 SAMPLING: tuple[Method, ...] = ("rft", "dpo")
