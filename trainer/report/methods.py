@@ -93,9 +93,7 @@ def build(found: Mapping[str, Sequence[Ran]], budget: int, language: str) -> Rep
         title=say("methods.title", methods=names),
         subtitle=say("methods.subtitle", date=time.strftime("%Y-%m-%d %H:%M", time.localtime()), seeds=seeds),
         sections=[Section(key, say(f"methods.{key.removeprefix('methods_')}"), parts) for key, parts in blocks.items()],
-        footer=say(
-            "footer.made", file="events.jsonl", run=" ".join(r.material.name for runs in found.values() for r in runs)
-        ),
+        footer=say("footer.made", file="events.jsonl", run=runs),
     )
 
 
@@ -178,14 +176,14 @@ def _changed(found: Mapping[str, Sequence[Ran]], ks: Sequence[str], say: Words) 
         in_tries, mostly = gains["pass_at"], gains["maj_at"]
         if in_tries is None or mostly is None:
             continue
-        sure = {
-            kind: gain is not None and gain.error is not None and gain.value > gain.error
-            for kind, gain in gains.items()
-        }
-        key = {(True, True): "both", (False, True): "more_often", (True, False): "new_ones"}.get(
-            (sure["pass_at"], sure["maj_at"]), "neither"
-        )
+        sure = _is_sure(in_tries), _is_sure(mostly)
+        key = {(True, True): "both", (False, True): "more_often", (True, False): "new_ones"}.get(sure, "neither")
         yield say(f"methods.changed_{key}", method=name, k=k, tries=in_tries.value, mostly=mostly.value)
+
+
+def _is_sure(gain: Mean) -> bool:
+    """It is one, and chance does not explain it."""
+    return gain.error is not None and gain.value > gain.error
 
 
 def _gains(runs: Sequence[Ran], kind: Kind, k: str) -> list[float]:
@@ -197,10 +195,8 @@ def _charts(found: Mapping[str, Sequence[Ran]], ks: Sequence[str], say: Words) -
     """pass@k and maj@k over k: of each method after its training, and the start of all in grey."""
     charts = []
     for kind in ("pass_at", "maj_at"):
-        lines = [
-            Line(name, colour, _curve(runs, kind, ks, True))
-            for (name, runs), colour in zip(found.items(), COLOURS, strict=False)
-        ]
+        named = zip(found.items(), COLOURS, strict=False)
+        lines = [Line(name, colour, _curve(runs, kind, ks, True)) for (name, runs), colour in named]
         first = next(iter(found.values()), ())
         before = Line(say("methods.before"), "dashed", _curve(first, kind, ks, False))
         charts.append(Chart(say(f"methods.chart_{kind}"), [before, *lines], low=0.0, high=1.0, headline=False))

@@ -90,7 +90,9 @@ def _rendered(report: Report, form: Form) -> str:
 
 def write_methods(found: Mapping[str, Sequence[Ran]], budget: int, language: str) -> Path:
     """The comparison of methods in every form, in the report folder of the first run; the page of it."""
-    folder = next(run.material.rundir for runs in found.values() for run in runs).report
+    first = next(run.material.rundir for runs in found.values() for run in runs)
+    assert first is not None, "it was trained here"
+    folder = first.report
     for form in FORMS:
         _store(folder / f"methods.{language}.{form}", _rendered(methods.build(found, budget, language), form))
     return folder / f"methods.{language}.html"

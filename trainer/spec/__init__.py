@@ -24,10 +24,9 @@ from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
-    "FIXED", "METHODS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot", "Generation",
-    "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec", "Sampling",
-    "Section", "Sft", "WarmStart",
-    "trl_homes", "trl_table",
+    "FIXED", "METHODS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot",
+    "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec",
+    "Sampling", "Section", "Sft", "WarmStart", "trl_homes", "trl_table",
 ]  # fmt: skip
 
 Scalar = bool | int | float | str
