@@ -1,6 +1,7 @@
 """Kill training with SIGKILL at random moments, resume it, and compare the final weights with an uninterrupted run.
 
     .venv/bin/python benchmarks/kill_resume.py --kills 20
+    .venv/bin/python benchmarks/kill_resume.py --kills 20 --preset tiny-stages
     .venv/bin/python benchmarks/kill_resume.py --kills 5 --set sampling.max_rounds=3 sampling.skip_dead=true
 
 Real workers, real checkpoints, preset `tiny` made shorter: several epochs, a checkpoint every second step, so that
@@ -59,7 +60,7 @@ def main() -> int:
         finish(warm)
         reference = launch.create(given.preset, spec, plan, "reference")
         started = time.monotonic()
-        finish(reference)
+        reference = finish(reference)
         seconds = time.monotonic() - started
         wanted = weights_hash(reference)
         print(f"uninterrupted: {seconds:.1f} s, weights {wanted[:16]}")
@@ -70,11 +71,12 @@ def main() -> int:
         moments: list[int] = []
         while kills < given.kills:
             run = launch.create(given.preset, spec, plan, f"chain-{len(chains) + 1}")
-            done = chain(run, draw, seconds, given.kills - kills, moments)
+            run, done = chain(run, draw, seconds, given.kills - kills, moments)
             kills += done["kills"]
             chains.append(done | {"same": done["resumed"] and weights_hash(run) == wanted})
             print(f"{run.name}: {done['kills']} kills, {done['attempts']} attempts, same weights: {chains[-1]['same']}")
-            shutil.rmtree(run.path)
+            for each in run.path.parent.glob(f"chain-{len(chains)}*"):
+                shutil.rmtree(each)
     resumed = sum(one["kills"] for one in chains if one["resumed"])
     result = {
         "kills": kills,
@@ -88,41 +90,64 @@ def main() -> int:
     return 0 if resumed == kills and result["chains_same_weights"] == len(chains) else 1
 
 
-def chain(run: RunDir, draw: random.Random, seconds: float, most: int, moments: list[int]) -> dict[str, int | bool]:
-    """Kill and resume one run until it is through or `most` kills are spent."""
+def chain(
+    run: RunDir, draw: random.Random, seconds: float, most: int, moments: list[int]
+) -> tuple[RunDir, dict[str, int | bool]]:
+    """Kill and resume one run, with the stages after it, until it is through or `most` kills are spent.
+
+    The last run, and what was done with all of them.
+    """
     kills, attempts = 0, 1
-    worker = launch.start(run)
+    worker: launch.WorkerHandle | launch.NextAttempt = launch.start(run)
     while True:
         wait(worker, draw.uniform(0.2, 1.0) * seconds if kills < most else 600)
-        code = worker.poll()
-        if code is not None:
-            if code != 0:
-                print(run.log_file(worker.attempt).read_text()[-2000:], file=sys.stderr)
-            return {"kills": kills, "attempts": attempts, "resumed": code == 0}
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.process.wait()
-        if launch.status_of(run) == "finished":  # too late: it had said its last word
-            return {"kills": kills, "attempts": attempts, "resumed": True}
-        kills += 1
-        moments.append(state_of(run).last_step)
+        if worker.poll() is None:
+            os.killpg(worker.pid, signal.SIGKILL)
+            while worker.poll() is None:
+                time.sleep(0.01)
+            kills += 1
+            moments.append(state_of(run).last_step)
+        if launch.status_of(run) == "finished":
+            after = launch.chain.go_on(run)
+            if after is None:
+                return run, {"kills": kills, "attempts": attempts, "resumed": True}
+            run, worker = after, worker_of(after)
+            continue
         try:
             worker = launch.resume(run)
         except TrainerError as error:
             print(f"{run.name}: {error}", file=sys.stderr)
-            return {"kills": kills, "attempts": attempts, "resumed": False}
+            return run, {"kills": kills, "attempts": attempts, "resumed": False}
         attempts += 1
+        if attempts > kills + 2:  # it ended by itself, and not well
+            print(run.log_file(worker.attempt).read_text()[-2000:], file=sys.stderr)
+            return run, {"kills": kills, "attempts": attempts, "resumed": False}
 
 
-def wait(worker: launch.WorkerHandle, seconds: float) -> None:
+def worker_of(run: RunDir) -> launch.NextAttempt:
+    """Of a stage that was just started, by this process or by the one that the stage before left."""
+    while (found := launch.next_attempt(run, 0)) is None:
+        time.sleep(0.01)
+    return found
+
+
+def wait(worker: launch.WorkerHandle | launch.NextAttempt, seconds: float) -> None:
     end = time.monotonic() + seconds
     while worker.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
 
 
-def finish(run: RunDir) -> None:
-    worker = launch.start(run)
-    if worker.process.wait(timeout=600) != 0:
-        sys.exit(run.log_file(worker.attempt).read_text()[-3000:])
+def finish(run: RunDir) -> RunDir:
+    """Train it and the stages after it; the last run."""
+    worker: launch.WorkerHandle | launch.NextAttempt = launch.start(run)
+    while True:
+        wait(worker, 600)
+        if launch.status_of(run) != "finished":
+            sys.exit(run.log_file(worker.attempt).read_text()[-3000:])
+        after = launch.chain.go_on(run)
+        if after is None:
+            return run
+        run, worker = after, worker_of(after)
 
 
 def weights_hash(run: RunDir) -> str:

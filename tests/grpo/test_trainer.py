@@ -33,8 +33,8 @@ def trained(
 
 
 def test_the_class_is_named_as_the_reference_run_names_it(trained: Any) -> None:
-    names = [cls.__name__ for cls in type(trained[0]).__mro__[:4]]
-    assert names == ["CustomGRPOTrainer", "Hooks", "FastUpdate", "GRPOTrainer"]
+    names = [cls.__name__ for cls in type(trained[0]).__mro__[:5]]
+    assert names == ["CustomGRPOTrainer", "Hooks", "Watched", "FastUpdate", "GRPOTrainer"]
 
 
 def test_every_span_is_there_under_its_parent(trained: Any) -> None:

@@ -113,7 +113,7 @@ def _configs(folder: Path) -> dict[str, Any]:
         found["left"][loss] = [name for name, _, _ in config.differences(built, wanted)]
     found["vllm"] = _vllm(folder)
     theirs = inspect.signature(trl.GRPOConfig.__init__).parameters
-    ours = inspect.signature(config.TrlGRPOConfig.__init__).parameters
+    ours = inspect.signature(config.stock(trl.GRPOConfig)).parameters
     found["defaults"] = [
         name for name, parameter in theirs.items() if name in ours and parameter.default != ours[name].default
     ]

@@ -24,7 +24,7 @@ from typing import Any, Self, TextIO
 from trainer import launch, mirrors, text
 from trainer.console import lines
 from trainer.console.screen import Screen
-from trainer.errors import RunError
+from trainer.errors import Problem, RunError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
 from trainer.plan.reading import fitting
@@ -70,7 +70,7 @@ class Interrupts:
 
 def follow(
     rundir: RunDir,
-    handle: WorkerHandle,
+    handle: WorkerHandle | NextAttempt,
     stream: TextIO | None = None,
     interrupts: Interrupts | None = None,
 ) -> int:
@@ -98,13 +98,33 @@ def follow(
     return code
 
 
+def follow_stages(rundir: RunDir, handle: WorkerHandle | NextAttempt, interrupts: Interrupts) -> int:
+    """Follow a run and, where it is a stage, those after it, each with its own last line."""
+    while True:
+        code = follow(rundir, handle, interrupts=interrupts)
+        after = launch.chain.go_on(rundir) if code == launch.EXIT_FINISHED else None
+        if after is None:
+            return code
+        rundir, handle = after, started_by_another(after)
+
+
+def started_by_another(rundir: RunDir) -> NextAttempt:
+    """Its newest worker. Raises RunError where there is none."""
+    deadline = time.monotonic() + LINGER_S
+    while (found := launch.next_attempt(rundir, 0)) is None:
+        if time.monotonic() > deadline:
+            raise RunError(Problem("console.no_worker", name=rundir.name))
+        time.sleep(POLL_S)
+    return found
+
+
 class _Watch:
     """Prints the events of one attempt as they come."""
 
-    def __init__(self, rundir: RunDir, handle: WorkerHandle, screen: Screen, words: Words) -> None:
+    def __init__(self, rundir: RunDir, handle: WorkerHandle | NextAttempt, screen: Screen, words: Words) -> None:
         self.words = words
         self.rundir = rundir
-        self.handle: WorkerHandle | NextAttempt = handle
+        self.handle = handle
         self.screen = screen
         self.follower = RunFollower(rundir)
         self.final: EndEvent | None = None

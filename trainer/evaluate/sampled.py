@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,6 +53,16 @@ def seed_at(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"pass@k {seed} {step}".encode()).digest()[:8], "big") >> 1
 
 
+@contextmanager
+def seeded(model: Any, seed: int) -> Iterator[None]:
+    """The body draws from this seed, and what comes afterwards as if it had not been."""
+    # manual_seed seeds every GPU, so every GPU's state must be put back.
+    devices = range(torch.cuda.device_count()) if torch.device(model.device).type == "cuda" else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
 def sample(
     model: Any,
     tokenizer: Any,
@@ -78,16 +89,12 @@ def sample(
     if samples < max([group, *ks]):
         raise ValueError(f"{samples} samples a row are too few for k {list(ks)} and groups of {group}")
     repeated = [row for row in rows for _ in range(samples)]
-    device = torch.device(model.device)
-    # manual_seed seeds every GPU, so every GPU's state must be put back.
-    devices = range(torch.cuda.device_count()) if device.type == "cuda" else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    with seeded(model, seed):
         answers = answer(
             model,
             tokenizer,
             [row["prompt"] for row in repeated],
-            _decoding(generation) | (generation_kwargs or {}),
+            decoding(generation) | (generation_kwargs or {}),
             batch_size=batch_size,
             chat_template_kwargs=chat_template_kwargs,
             interrupted=interrupted,
@@ -100,7 +107,7 @@ def sample(
     return _means([wrapper.answer_of(text) for text in answers.texts], scored, samples, ks, group)
 
 
-def _decoding(generation: Generation) -> dict[str, Any]:
+def decoding(generation: Generation) -> dict[str, Any]:
     """Arguments of generate as TRL's trainer gives them (TRL 1.14.2, grpo_trainer.py `generation_kwargs`)."""
     names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
     chosen = {name: getattr(generation, name) for name in names}

@@ -3,8 +3,10 @@
     rloo    A_i = r_i - mean of the other completions' rewards       (arXiv 2402.14740, equation 8)
     maxrl   A_i = (r_i - mean) / mean of the group, 0 where the mean is not above 0    (arXiv 2602.02710, algorithm 1)
 
-Neither depends on the batch. Both are 0 for a group whose rewards are all the same. `group_mean` is TRL's own, here for
-groups of several sizes.
+    online_rft  A_i = 1 for a right completion, 0 for another: no baseline     (arXiv 2402.03300, appendix A.1.3)
+
+None depends on the batch. The first two are 0 for a group whose rewards are all the same. `group_mean` is TRL's own,
+here for groups of several sizes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["group_mean", "rloo", "maxrl"]
+Kind = Literal["group_mean", "rloo", "maxrl", "online_rft"]
 EPSILON = 1e-4
 """What TRL adds to a standard deviation before it divides by it."""
 
@@ -39,6 +41,11 @@ def of_groups(rewards: Tensor, sizes: Sequence[int], kind: Kind, scale: Literal[
             values = values / (EPSILON + (groups.std if scale == "group" else _std(rewards[groups.known])))
         usable = groups.known & (groups.count > 1)
     return torch.where(usable, values, 0.0)
+
+
+def of_right_ones(correct: Sequence[bool | None]) -> Tensor:
+    """(N,) coefficients of online RFT; a completion that could not be judged has 0."""
+    return torch.tensor([1.0 if right else 0.0 for right in correct])
 
 
 def weights(sizes: Sequence[int], mean_size: int) -> Tensor:

@@ -19,8 +19,6 @@ from trl import GRPOConfig
 from trainer.plan import RunPlan
 from trainer.spec import RunSpec
 
-# Unsloth rebinds trl.GRPOConfig to a subclass of it: TRL's own is the last of that name.
-TrlGRPOConfig = [cls for cls in GRPOConfig.__mro__ if cls.__name__ == "GRPOConfig"][-1]
 # What an engine may decide for itself, with the reason.
 ENGINE_DECIDES = {
     "gradient_checkpointing_kwargs": "Unsloth's checkpointing is the reentrant one",
@@ -38,7 +36,7 @@ def choose(
     device: "cpu" or "cuda". dtype: "float32", "bfloat16" or "float16"; engine: "transformers" or "unsloth"; all of
     them already resolved.
     """
-    chosen = _defaults() | spec.trl_arguments()
+    chosen = defaults_of(GRPOConfig) | spec.trl_arguments()
     chosen |= {
         "output_dir": str(output_dir),
         "max_steps": plan.optimizer_steps,
@@ -82,15 +80,21 @@ def build(chosen: dict[str, Any], config_class: type = GRPOConfig) -> Any:
     return config_class(**chosen)
 
 
-def expected(chosen: dict[str, Any]) -> dict[str, Any]:
+def stock(config_class: type) -> type:
+    """TRL's own class: Unsloth rebinds its name to a subclass, so it is the last of that name."""
+    name = config_class.__name__.removeprefix("Unsloth")
+    return [cls for cls in config_class.__mro__ if cls.__name__ == name][-1]
+
+
+def expected(chosen: dict[str, Any], config_class: type = GRPOConfig) -> dict[str, Any]:
     """What a config made of `chosen` must hold. Before the trainer: a new config resets accelerate's state.
 
     What was chosen must be there as it is. What was left at TRL's default must be what TRL's own class makes of it,
     which may follow from another choice (generation_batch_size, torch_compile_backend ...).
     """
-    defaults, stock = _defaults(), TrlGRPOConfig(**chosen)
+    defaults, made = defaults_of(config_class), stock(config_class)(**chosen)
     return {
-        name: getattr(stock, name) if choice is None or choice == defaults[name] else choice
+        name: getattr(made, name) if choice is None or choice == defaults[name] else choice
         for name, choice in chosen.items()
         if not (name in ENGINE_DECIDES and choice == defaults[name])
     }
@@ -144,11 +148,11 @@ def accelerate_differences(accelerator: Any, args: Any) -> list[tuple[str, Any, 
     return [(name, value, found[name]) for name, value in wanted.items() if found[name] != value]
 
 
-def _defaults() -> dict[str, Any]:
-    """TRL's default of every init argument of GRPOConfig."""
+def defaults_of(config_class: type) -> dict[str, Any]:
+    """TRL's default of every init argument."""
     return {
         field.name: field.default_factory() if callable(field.default_factory) else field.default
-        for field in dataclasses.fields(TrlGRPOConfig)
+        for field in dataclasses.fields(stock(config_class))
         if field.init
     }
 

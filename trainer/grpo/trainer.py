@@ -7,9 +7,8 @@ choose the prompts (EpochSampler, or `rounds`) and publish checkpoints.
 
 Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py): `_prepare_inputs`, `_generate_and_score_completions`, `_generate`,
 `_generate_single_turn`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`, `compute_loss`,
-`_get_train_sampler`, `log`; in transformers 5.17 (trainer.py): `training_step`, `create_optimizer`, `_save_checkpoint`,
-`_load_from_checkpoint`; in accelerate 1.15: `Accelerator.backward`; with vLLM also what vllm_rollouts.py says.
-`_compute_loss` is not hooked: Unsloth's trainer never calls it.
+`_get_train_sampler`; beside what watched.py says, and with vLLM what vllm_rollouts.py says. `_compute_loss` is not
+hooked: Unsloth's trainer never calls it.
 
 Shapes: N completions of a generation batch on this process (prompts x num_generations, group after group), B of a
 micro-batch, P tokens of the longest prompt (left-padded), T of the longest completion (right-padded).
@@ -21,18 +20,14 @@ With `advantage` rloo or maxrl (advantages.py) those of a generation batch are r
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate.utils import gather_object
-from transformers.trainer_callback import TrainerCallback
 
-from trainer.engine import weights
 from trainer.engine.unsloth_engine import PATCHED
-from trainer.errors import CheckpointError, Problem
 from trainer.fast import saying
 from trainer.fast.decoding import Decoding
 from trainer.fast.rows import without_spread
@@ -40,42 +35,23 @@ from trainer.fast.update import FastUpdate
 from trainer.grpo import advantages, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.rounds import Rounds
-from trainer.grpo.spans import Span, Spans
+from trainer.grpo.spans import Spans
+from trainer.grpo.watched import Watched, Watcher
 from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Written
 from trainer.rewards import steps
 from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
-from trainer.run import checkpoints
 from trainer.run.rollouts import Batch, Step, finite_or_none
 from trainer.sampling.order import EpochSampler
 from trainer.sampling.sampler import Sampler
 from trainer.text import Message
 
 
-class Observer(Protocol):
-    """What the trainer tells; trainer.worker.observer.RunObserver writes it to the event log."""
+class Observer(Watcher, Protocol):
+    """What this trainer tells beside that."""
 
     def rollouts(self, step: int, batch: Batch) -> None:
         """A generation batch was scored; `step` is the optimizer step it is generated in (1 is the first)."""
-
-    def step(self, step: int, logs: dict[str, Any], spans: list[Span]) -> None:
-        """An optimizer step is done: TRL's metrics as logged and the spans of the step."""
-
-    def checkpoint(self, step: int, staged: Path) -> None:
-        """A checkpoint is complete in the staging folder and is to be published."""
-
-
-class _StepSpan(TrainerCallback):
-    """Opens and closes the outermost span of a step; a failed step is closed by Training.watched."""
-
-    def __init__(self, spans: Spans) -> None:
-        self.spans = spans
-
-    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.spans.open("step")
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.spans.close("step")
 
 
 def make_trainer_class(base: type) -> type:
@@ -90,21 +66,20 @@ def make_trainer_class(base: type) -> type:
     return type("CustomGRPOTrainer", (Hooks, base), {})
 
 
-class Hooks(FastUpdate):
+class Hooks(Watched, FastUpdate):
     """What CustomGRPOTrainer does beside its base: time, watch, order the prompts, publish checkpoints."""
+
+    observer: Observer
 
     def __init__(
         self,
         *args: Any,
         spans: Spans,
-        observer: Observer,
         pieces: int = 1,
         advantage: advantages.Kind = "group_mean",
         sampler: Sampler | None = None,
         **kwargs: Any,
     ) -> None:
-        self.spans = spans
-        self.observer = observer
         self.advantage = advantage
         self.rounds = Rounds(self, sampler, self._totals) if sampler is not None else None
         self.is_uneven = False  # some of the groups that are being written have another size than num_generations
@@ -112,34 +87,19 @@ class Hooks(FastUpdate):
         # Unsloth's loss moves every row to the left: what has a column a token must be moved with it (compute_loss).
         self._packs_left = any(cls.__name__ == PATCHED for cls in type(self).__mro__)
         with nullcontext() if self._packs_left else vllm_rollouts.in_place_of_trls(kwargs["args"]):
-            super().__init__(*args, **kwargs)
+            super().__init__(*args, spans=spans, **kwargs)
         first = self.reward_funcs[0]
         self.reward_wrapper: ComponentRewardWrapper = first.wrapper if isinstance(first, Objective) else first
-        self.add_callback(_StepSpan(spans))
         self.writes_fast = self.is_fast and not (self._packs_left or self.use_vllm)
         guard_generate(self.model, spans, pieces, Decoding(self._tell) if self.writes_fast else None)
         if self.use_vllm:  # by the names of TRL's profiler
             engine = self.vllm_generation
             engine.sync_weights = self._timed("sync_weights", engine.sync_weights)
             engine.generate = self._timed("vLLM.generate", engine.generate)
-        # transformers' training_step calls it on the accelerator: there is no method of the trainer to override.
-        self.accelerator.backward = self._timed("backward", self.accelerator.backward)
 
     def fast_parts(self) -> list[Message]:
         """What of the fast path applies, for people."""
         return saying.parts(self.fast, self.writes_fast)
-
-    def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self.spans(name):
-                return function(*args, **kwargs)
-
-        return timed
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """One micro-batch forward and backward: gradient_accumulation_steps of them make an optimizer step."""
-        with self.spans("training_step"):
-            return super().training_step(*args, **kwargs)
 
     def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
         """The next micro-batch; each steps_per_generation x num_iterations calls it generates a new batch first."""
@@ -212,7 +172,9 @@ class Hooks(FastUpdate):
         mine = slice(self.accelerator.process_index * len(there), (self.accelerator.process_index + 1) * len(there))
         sizes = kept.sizes * self.accelerator.num_processes
         several = self.rounds is not None and self.rounds.has_several_sizes
-        if self.advantage != "group_mean" or several:
+        if self.advantage == "online_rft":
+            output["advantages"] = advantages.of_right_ones(kept.notes.correct).to(there)
+        elif self.advantage != "group_mean" or several:
             values = advantages.of_groups(rewards, sizes, self.advantage, self.scale_rewards)
             if self.rounds is not None and several and self.rounds.sampler.settings.weigh == "prompts":
                 values = values * advantages.weights(sizes, self.num_generations).to(values)
@@ -246,13 +208,6 @@ class Hooks(FastUpdate):
                 inputs = inputs | {"advantages": aligned}
             return super().compute_loss(model, inputs, *args, **kwargs)
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        optimizer = super().create_optimizer(*args, **kwargs)
-        # On torch's own optimizer: accelerate wraps it later, and its step calls this one's.
-        optimizer.register_step_pre_hook(lambda *_: self.spans.open("optimizer"))
-        optimizer.register_step_post_hook(lambda *_: self.spans.close("optimizer"))
-        return optimizer
-
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> EpochSampler:
         """TRL's sampler with its own arguments, and an order that a resumed run can repeat."""
         sampler = super()._get_train_sampler(*args, **kwargs)
@@ -265,32 +220,9 @@ class Hooks(FastUpdate):
             seed=sampler.seed,
         )
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        super().log(logs, *args, **kwargs)  # TRL adds its metrics to `logs` in place
-        if "loss" in logs:  # a step; the line transformers logs when training ends has none
-            self.observer.step(self.state.global_step, dict(logs), self.spans.drain())
-
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        step = self.state.global_step
-        folder, name = Path(self.args.output_dir), checkpoints.checkpoint_name(step)
-        with checkpoints.saving(folder, name):
-            super()._save_checkpoint(*args, **kwargs)
-            if self.rounds is not None:
-                self.rounds.save(folder / name)
-        self.observer.checkpoint(step, folder / name)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
-        # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a
-        # resumed QLoRA run goes on in another precision (transformers 5.17, trainer.py `_load_from_checkpoint`).
-        dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
-        super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(dtypes[name])
-        wrong = weights.unfinite(each for each in self.model.named_parameters() if each[1].requires_grad)
-        if wrong:
-            name = Path(resume_from_checkpoint).name
-            raise CheckpointError(Problem("grpo.not_finite", name, names=wrong[:3], count=len(wrong)))
+    def _save_beside(self, folder: Path) -> None:
+        if self.rounds is not None:
+            self.rounds.save(folder)
 
     def _batch(self, output: dict[str, Any], written: Written, judged: list[list[Step]]) -> Batch:
         """Join what was written, row by row, with the advantages of what of it is trained on."""
@@ -323,6 +255,7 @@ class Hooks(FastUpdate):
             objectives=[column for column, weight in weighed if weight],
             steps=judged,
             sizes=written.sizes,
+            without_baseline=self.advantage == "online_rft",
             again=values[len(rows) :].tolist(),
             trained=[row in of_row for row in range(len(ids))] if len(of_row) < len(ids) else (),
         )

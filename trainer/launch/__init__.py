@@ -5,7 +5,7 @@
     agreement      what a resume goes on with: changed settings, files that lie elsewhere now
     control        what it is doing; stop, pause, save, end at once
     extension      more steps for a run that ended; deletion: a run removed
-    queue          runs that start when others have ended
+    queue          runs that start when others have ended; chain: stages, one after the other
     pace           how long a run will take here
     locks          one worker a run, one run a GPU; exits: exit codes
 
@@ -15,7 +15,7 @@ does not touch it. A signal goes to exactly the process that was started, never 
 
 from __future__ import annotations
 
-from trainer.launch import queue
+from trainer.launch import chain, queue
 from trainer.launch.attempts import (
     WORKER,
     NextAttempt,
@@ -52,7 +52,7 @@ from trainer.run.stop_requests import StopRequest
 
 __all__ = [
     "CHOSEN", "EXIT_FAILED", "EXIT_FINISHED", "EXIT_INPUT", "EXIT_OUT_OF_MEMORY", "EXIT_STOPPED", "FORCE_AFTER_S",
-    "LOCK_WAIT_S", "WORKER", "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "contents", "create",
+    "LOCK_WAIT_S", "WORKER", "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "chain", "contents", "create",
     "delete", "expected", "expected_anywhere", "expected_of", "extend", "extended_total", "extension_notes",
     "hold_gpu_lock", "hold_lock", "kill", "make_state_dir", "may_be_beside", "more_is_asked", "next_at",
     "next_attempt", "not_running_problem", "pause", "plan_here", "prepare", "queue", "resume", "save_asked",

@@ -20,22 +20,27 @@ from trainer.tasks import generated
 
 def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported. over: recipes."""
+    return planned(presets.load(preset, overrides, over))
+
+
+def planned(spec: RunSpec) -> tuple[RunSpec, RunPlan]:
+    """The same for settings that are there."""
     from trainer.data import sources  # with numpy, which not every command shall wait for
     from trainer.preflight import templates
 
-    spec = presets.load(preset, overrides, over)
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
     odd = [*found.warnings, *templates.inspect(spec)]
     return spec, plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
 
 
-def plan_here(spec: RunSpec, rows: int | None) -> RunPlan:
-    """The plan on this machine. Raises PlanError."""
+def plan_here(spec: RunSpec, rows: int | None, examples: int | None = None) -> RunPlan:
+    """The plan on this machine. examples: as in trainer.plan.make. Raises PlanError."""
     card = gpu.chosen() if spec.model.device != "cpu" else None
     return planning.make(
         spec,
         rows=rows,
+        examples=examples,
         gpu_total_gib=card.total_gib if card else None,
         gpu_name=card.name if card else None,
         ram_gib=environment.ram_gib(),
@@ -52,11 +57,12 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None, l
     outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
     if lasts is not None and lasts.total_s is not None and lasts.gb is None:
         env |= {"expected_s": round(lasts.total_s, 3)}
+    ending = f".{spec.chain.number}-{spec.chain.name}" if spec.chain is not None else ""
     passing = (state_dir() / CHOSEN, outputs, generated.folder())
     if name is not None:
-        return RunDir.create(outputs, name, spec, plan, env, passing)
+        return RunDir.create(outputs, name.removesuffix(ending) + ending, spec, plan, env, passing)
     for _ in range(100):
-        candidate = next_name(outputs, preset)
+        candidate = next_name(outputs, preset) + ending
         try:
             return RunDir.create(outputs, candidate, spec, plan, env, passing)
         except RunError:

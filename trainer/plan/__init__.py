@@ -39,7 +39,7 @@ from trainer.plan.estimate import (
 from trainer.plan.fit import Suggestion
 from trainer.plan.stored import StoredMessage
 from trainer.presets import advice
-from trainer.spec import RunSpec
+from trainer.spec import Method, RunSpec
 from trainer.text import Message
 
 __all__ = ["MemoryPart", "RunPlan", "Suggestion", "VerlBatch", "batch_of", "make", "memory_load"]
@@ -81,6 +81,8 @@ class VerlBatch(_Frozen):
 class RunPlan(_Frozen):
     """Everything derived from a spec before a run starts. Counts are exact; memory is an estimate in GiB."""
 
+    method: Method = "grpo"
+    """Of supervised ones a group here is one example, and a rollout phase one update."""
     world_size: int
     num_generations: int
     """Completions of a prompt; their mean where groups have several sizes."""
@@ -171,14 +173,18 @@ def make(
     spec: RunSpec,
     rows: int | None,
     *,
+    examples: int | None = None,
     world_size: int = 1,
     gpu_total_gib: float | None = None,
     gpu_name: str | None = None,
     ram_gib: float | None = None,
     has_unsloth: bool = True,
 ) -> RunPlan:
-    """The plan of a spec for `rows` training rows (None: not read yet). Raises PlanError with every problem."""
-    batch = batch_of(spec, rows, world_size)
+    """The plan of a spec for `rows` training rows (None: not read yet). Raises PlanError with every problem.
+
+    examples: what a method that writes its own trains on; None before they are there.
+    """
+    batch = batch_of(spec, examples if spec.samples_first else rows, world_size)
     found = [*batch_problems(batch), *length_problems(spec)]
     if found:
         raise PlanError(found)
@@ -191,11 +197,14 @@ def make(
         **_sizes(spec, batch),
         **_lengths(spec, batch, steps),
         **fitting,
+        method=spec.run.method,
         save_steps=save_steps,
         verl=_verl(batch),
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
-        fast=sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine)).parts(),
+        fast=[]
+        if spec.is_supervised
+        else sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine)).parts(),
         sampling=choosing.of(spec, batch, steps, phases),
         notes=[
             *notes(spec, batch, steps, save_steps),
@@ -239,9 +248,10 @@ def _lengths(spec: RunSpec, batch: Batch, steps: int | None) -> dict[str, Any]:
     """How long the run is; None where that takes the number of rows."""
     phases, per_epoch = _rollout_phases(batch, steps), batch.phases_per_epoch
     unused = None if batch.rows is None else batch.rows % batch.prompts_per_phase
+    trained = spec.sampling.is_on or spec.is_supervised  # a sampler leaves none out, nor does supervised training
     return {
         "rows": batch.rows,
-        "rows_unused_per_epoch": 0 if unused and spec.sampling.is_on else unused,  # a sampler leaves none out
+        "rows_unused_per_epoch": 0 if unused and trained else unused,
         "optimizer_steps_per_epoch": batch.updates_per_epoch,
         "optimizer_steps": steps,
         "rollout_phases": phases,

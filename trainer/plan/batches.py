@@ -54,6 +54,11 @@ class Batch:
     """Training rows; None when they are not known yet."""
 
     @property
+    def partly(self) -> bool:
+        """The last update of an epoch may have fewer rows: supervised training, which has no groups to keep whole."""
+        return self.group == 1
+
+    @property
     def completions_per_phase(self) -> int:
         if self.size is not None:
             return self.size
@@ -89,7 +94,9 @@ class Batch:
 
     @property
     def phases_per_epoch(self) -> int | None:
-        return None if self.rows is None else self.rows // self.prompts_per_phase
+        if self.rows is None:
+            return None
+        return math.ceil(self.rows / self.prompts_per_phase) if self.partly else self.rows // self.prompts_per_phase
 
     @property
     def updates_per_epoch(self) -> int | None:
@@ -112,7 +119,7 @@ def phases_and_updates_align(batch: Batch) -> bool:
 
 
 def rows_fill_a_phase(batch: Batch) -> bool:
-    return batch.rows is None or batch.rows >= batch.prompts_per_phase
+    return batch.rows is None or batch.partly or batch.rows >= batch.prompts_per_phase
 
 
 def steps_are_whole_phases(batch: Batch) -> bool:

@@ -148,11 +148,11 @@ def notes(spec: RunSpec, batch: Batch, steps: int | None, save_steps: int) -> It
 
 
 def _row_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:
-    unused = batch.rows % batch.prompts_per_phase if batch.rows is not None else 0
+    unused = batch.rows % batch.prompts_per_phase if batch.rows is not None and not batch.partly else 0
     if unused and not spec.sampling.is_on:  # a sampler goes on in the next pass where one ends
         key = "plan.note.rows_unused_others" if spec.data.shuffle_dataset else "plan.note.rows_unused_last"
         yield Message(key, unused=unused, rows=batch.rows, prompts=batch.prompts_per_phase)
-    if batch.completions_per_update == batch.group:
+    if batch.completions_per_update == batch.group and not batch.partly:
         yield Message("plan.note.one_prompt", group=batch.group)
     if spec.eval.eval_steps is not None and not spec.data.has_held_out_rows:
         yield Message("plan.note.eval_without_rows", steps=spec.eval.eval_steps)

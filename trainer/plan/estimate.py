@@ -38,7 +38,16 @@ class Machine:
 
 
 def batch_of(spec: RunSpec, rows: int | None, world_size: int = 1) -> Batch:
-    """The numbers of the spec that the batch arithmetic needs."""
+    """The numbers of the spec that the batch arithmetic needs. Of supervised training an example is a group of one."""
+    if spec.is_supervised:
+        return Batch(
+            micro=spec.optim.per_device_train_batch_size,
+            accumulation=spec.optim.gradient_accumulation_steps,
+            group=1,
+            devices=world_size,
+            max_steps=spec.optim.max_steps,
+            rows=rows,
+        )
     return Batch(
         micro=spec.optim.per_device_train_batch_size,
         accumulation=spec.optim.gradient_accumulation_steps,
@@ -110,7 +119,7 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         optimizer=spec.optim.optim,
         gradient_checkpointing=spec.model.gradient_checkpointing,
         eager_attention=spec.model.attn_implementation == "eager",
-        reference=spec.grpo.beta > 0,
+        reference=spec.run.method == "dpo" or (not spec.is_supervised and spec.grpo.beta > 0),
         prompt_tokens=spec.data.max_prompt_length,
         completion_tokens=spec.generation.max_completion_length,
         micro_batch=batch.micro,

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
-from trainer.presets import explain, headers, instruction_file, recipes, rules, task_rows
+from trainer.presets import explain, headers, instruction_file, methods, recipes, rules, stages, task_rows
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read
 from trainer.spec import RunSpec
@@ -154,13 +154,15 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     path: explain.Path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
     if path[:2] == ("data", "columns"):  # a column may be called anything
         path = (*path[:2], *filter(None, [".".join(key.split(".")[2:])]))
+    inner = path[2:] if path[0] == stages.STAGE and len(path) > 2 else path  # stage.1.optim.max_steps
     if not equals or not all(str(step) for step in path):
         return Problem("presets.no_override", f"--set {override}")
-    if not _key_exists(path):
-        return explain.unknown_key(path)
-    value = _value(path, text.strip()) if text.strip() else _LEFT_OUT
-    if (path in FILE_KEYS or _names_reward_file(path)) and isinstance(value, str):
+    if not _key_exists(inner) and not (inner != path and inner[0] in stages.OWN):
+        return explain.unknown_key(inner)
+    value = _value(inner, text.strip()) if text.strip() else _LEFT_OUT
+    if (inner in FILE_KEYS or _names_reward_file(inner)) and isinstance(value, str):
         value = str(in_full(value))
+    stages.apart(merged, path)
     here: Any = merged
     for place, step in enumerate(path):
         done = explain.dotted(path[:place])
@@ -236,9 +238,12 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
 
 def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
     """removed: keys that the command line took out; that they are missing is not the file's fault."""
+    if stages.STAGE in raw:
+        return stages.parsed(raw, lambda tables: _parsed(tables, where, removed))
     raw, problems = instruction_file.put_in(raw)
     raw, of_task = task_rows.put_in(raw)
     problems += of_task
+    raw = methods.put_in(raw)
     try:
         spec = RunSpec.model_validate(raw)
     except ValidationError as error:
@@ -283,6 +288,10 @@ def _stand_in(rest: dict[str, Any], path: explain.Path) -> None:
 
 
 def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
+    of_stages = raw.get(stages.STAGE)
+    for stage in of_stages if isinstance(of_stages, list) else ():
+        if isinstance(stage, dict):
+            _make_absolute(stage, folder)
     for *parents, last in FILE_KEYS:
         here: Any = raw
         for step in parents:

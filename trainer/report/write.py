@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,10 @@ from typing import Literal
 from trainer import text as texts
 from trainer.errors import Problem, RunError
 from trainer.machine.secrets import Redactor
-from trainer.report import compare, html, markdown, material, sections
+from trainer.report import compare, html, markdown, material, methods, sections
 from trainer.report.document import Charts, Report
 from trainer.report.material import Material
+from trainer.report.methods import Ran
 from trainer.run.rundir import RunDir
 
 Form = Literal["html", "md"]
@@ -85,6 +86,21 @@ def _rendered(report: Report, form: Form) -> str:
         for section in report.sections
     ]
     return FORMS[form](replace(report, title=clean(report.title), subtitle=clean(report.subtitle), sections=sections))
+
+
+def write_methods(found: Mapping[str, Sequence[Ran]], budget: int, language: str) -> Path:
+    """The comparison of methods in every form, in the report folder of the first run; the page of it."""
+    first = next(run.material.rundir for runs in found.values() for run in runs)
+    assert first is not None, "it was trained here"
+    folder = first.report
+    for form in FORMS:
+        _store(folder / f"methods.{language}.{form}", _rendered(methods.build(found, budget, language), form))
+    return folder / f"methods.{language}.html"
+
+
+def methods_text(found: Mapping[str, Sequence[Ran]], budget: int, language: str) -> str:
+    """The same as text, written nowhere."""
+    return _rendered(methods.build(found, budget, language), "md")
 
 
 def after_run(rundir: RunDir) -> None:

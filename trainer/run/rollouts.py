@@ -65,6 +65,7 @@ class Batch:
     seen: Sequence[str] = ()  # of each group the prompt as the model had it: its tokens as text, special ones too
     sizes: Sequence[int] = ()  # completions of each group; () where all have num_generations
     trained: Sequence[bool] = ()  # of each row, is it trained on; () where all are
+    without_baseline: bool = False  # a group teaches where any completion is right, whatever the others are
     again: Sequence[float] = ()  # advantages of rows of earlier batches that are trained on once more
 
 
@@ -105,6 +106,8 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
         parts = [[column[i] for i in rows] for column in batch.objectives]
         if batch.steps:
             parts = [[step.reward for i in rows for step in batch.steps[i]]]
+        if batch.without_baseline:
+            parts = [[0.0, *(1.0 if batch.correct[i] else 0.0 for i in rows)]]
         judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows], parts)
         lines.append(
             {

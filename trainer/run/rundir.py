@@ -4,6 +4,7 @@
     spec.1.json plan.1.json          what they were before it was extended the first time
     events.jsonl                     the truth (trainer.run.events)
     rollouts/step_000020.jsonl       completions of one step
+    samples.jsonl                    what the model wrote before a training on it (trainer.stages.samples)
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
@@ -133,6 +134,10 @@ class RunDir:
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / checkpoint_name(step)
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
 
     @property
     def staging(self) -> Path:

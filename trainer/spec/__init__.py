@@ -16,15 +16,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from trainer.spec.chain import Chain
 from trainer.spec.data import Data, FewShot, Instruction
+from trainer.spec.methods import METHODS, SAMPLING, SUPERVISED, Dpo, Method, Rft, Sft
 from trainer.spec.reward import SUM, Component, Reward
 from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
-    "FIXED", "SET_ELSEWHERE", "SUM", "Checkpoint", "Component", "Data", "Eval", "FewShot", "Generation", "Grpo",
-    "Instruction", "Log", "Lora", "Model", "Optim", "Reward", "Run", "RunSpec", "Sampling", "Section", "WarmStart",
-    "trl_homes", "trl_table",
+    "FIXED", "METHODS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot",
+    "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec",
+    "Sampling", "Section", "Sft", "WarmStart", "trl_homes", "trl_table",
 ]  # fmt: skip
 
 Scalar = bool | int | float | str
@@ -275,6 +277,10 @@ class Log(Section):
 class Run(Section):
     """The run itself."""
 
+    method: Method = "grpo"
+    """How it learns: `grpo`; `online_rft`, which reinforces every right completion; `sft` on gold answers; `rft` on its
+    own right completions; `dpo` on pairs of its own completions. docs/methods.md."""
+
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seed of sampling, data order and adapters."""
     memory_probe: bool = True
@@ -298,6 +304,9 @@ class RunSpec(Section):
     generation: Generation = Generation()
     sampling: Sampling = Sampling()
     grpo: Grpo = Grpo()
+    sft: Sft = Sft()
+    rft: Rft = Rft()
+    dpo: Dpo = Dpo()
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
     eval: Eval = Eval()
@@ -305,10 +314,22 @@ class RunSpec(Section):
     run: Run = Run()
     trl: dict[str, Any] = Field(default_factory=dict)
     """Any other argument of TRL's GRPOConfig, by its own name."""
+    chain: Chain | None = None
+    """Its place among several stages, and what comes after it. Written from `[[stage]]`; None for a run alone."""
     fixed: list[str] = Field(default_factory=list)
     """Keys that make this preset what it is: a recipe with another value for one of them is refused."""
     recipes: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     """A record of the recipes that were laid over the preset: [before, after] of every key of each. It sets nothing."""
+
+    @property
+    def is_supervised(self) -> bool:
+        """It learns from examples that are there before the first step."""
+        return self.run.method in SUPERVISED
+
+    @property
+    def samples_first(self) -> bool:
+        """The model writes its examples before training."""
+        return self.run.method in SAMPLING
 
     def title_in(self, language: str) -> str:
         """The title in that language, where the preset has it."""

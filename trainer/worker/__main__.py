@@ -66,6 +66,8 @@ def main(path: str | Path, module: str = launch.WORKER) -> int:
     afterwards.start(rundir, max(1, rundir.newest_attempt()), ENVIRONMENT)
     with contextlib.suppress(OSError, TrainerError):  # page and console see to it as well
         launch.queue.tend(rundir.path.parent, ENVIRONMENT)
+        if code == launch.EXIT_FINISHED:
+            launch.chain.tend(rundir, ENVIRONMENT)
     return code
 
 
@@ -121,7 +123,7 @@ def train(session: Session) -> None:
         session.hold_gpu(choice.device)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
-        from trainer.worker import training
+        from trainer.worker import supervised, training
 
         loaded = engine.load(
             spec,
@@ -134,7 +136,8 @@ def train(session: Session) -> None:
         for said in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
             events.emit(AlertEvent.of("warn", "data", said=said))
         plan = launch.plan_here(spec, data.report.rows)
-    run = training.Training(session, spec, plan, choice, loaded, data, pieces)
+    made = supervised.SupervisedTraining if spec.is_supervised else training.Training
+    run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)
     run.start_from(resumed)

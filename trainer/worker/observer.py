@@ -109,14 +109,15 @@ class RunObserver:
         seconds = sum(span.total_s for span in spans if span.name == "step")
         self.tokens = int(logs.get("num_tokens") or self.tokens)
         metrics = {f"train/{key}": value for key, value in logs.items() if key not in NOT_METRICS and value is not None}
-        stats = group_stats(self._groups)
+        stats = group_stats(self._groups) if self._groups else None
+        advantages = advantage_stats(self._groups, self._again) if self._groups else {}
         self.events.emit(
             StepEvent(
                 step=step,
                 of=self.steps,
                 epoch=logs.get("epoch"),
                 seconds=seconds,
-                metrics=metrics | advantage_stats(self._groups, self._again) | profile(spans),
+                metrics=metrics | advantages | profile(spans),
                 groups=stats,
                 tokens=self.tokens,
             )
@@ -124,7 +125,8 @@ class RunObserver:
         warmup = step - self._first_step < WARMUP_STEPS
         self.events.emit(_seconds(step, spans, warmup))
         refuse_broken(step, logs)
-        self._watch_signal(step, stats)
+        if stats is not None:
+            self._watch_signal(step, stats)
         every = self.spec.eval.eval_steps
         if every and step % every == 0 and step < self.steps:
             self.evaluate("during", step)

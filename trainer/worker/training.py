@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PrinterCallback, TrainerState, set_seed
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 from trainer.data import difficulty
 from trainer.data.dataset import Prepared, prompt_ids
@@ -59,8 +59,9 @@ class Training:
         pieces: int = 1,
     ) -> None:
         self.session, self.spec, self.plan, self.data, self.pieces = session, spec, plan, data, pieces
-        assert plan.optimizer_steps is not None, "the rows are known: so are the steps"
-        steps = plan.optimizer_steps
+        # The rows are known, and so are the steps; of a method that writes its examples, once these are there.
+        assert plan.optimizer_steps is not None or spec.samples_first
+        steps = plan.optimizer_steps or 0
         self.tokenizer = loaded.tokenizer
         self.spans = Spans(sync=_sync(spec, choice))
         self.wrapper = ComponentRewardWrapper(spec.reward, self.spans, pooled=True)
@@ -93,42 +94,64 @@ class Training:
         self.trainer = self._make_trainer(choice, loaded)
         # Before training nothing else puts autocast around the model.
         self.held_out.attach(self.trainer.model, self.trainer.accelerator.autocast)
-        if spec.run.memory_probe:
+        self._add_callbacks()
+        self.choice = choice
+        self.announce()
+
+    def _add_callbacks(self) -> None:
+        if self.spec.run.memory_probe:
             self.trainer.add_callback(ProbeMemory(self.trainer, self._longest_prompt(), self._probed, self._stop))
-        self._announce(choice)
+        self.trainer.add_callback(AtTheStart(self.measure))
 
     def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
-        spec, session = self.spec, self.session
-        staging = session.rundir.staging
-        chosen = config.choose(spec, self.plan, staging, device=choice.device, dtype=choice.dtype, engine=choice.engine)
-        wanted = config.expected(chosen)
-        args = config.build(chosen)
-        self._say_corrected(config.correct(args, wanted))
-        _refuse("GRPOConfig", config.differences(args, wanted))
-        if self.pieces > 1 and hasattr(args, "unsloth_grpo_mini_batch"):  # else Unsloth sizes it by free memory
-            args.unsloth_grpo_mini_batch = args.per_device_train_batch_size
-        set_seed(spec.run.seed)  # the adapter's initial weights, drawn before transformers seeds
-        trainer = make_trainer_class(GRPOTrainer)(
-            model=loaded.model,
-            args=args,
+        spec, chosen = self.spec, self._chosen(choice)
+        return self._put_together(
+            make_trainer_class(GRPOTrainer),
+            GRPOConfig,
+            chosen,
+            loaded,
             reward_funcs=self.wrapper.objectives() if chosen["reward_weights"] else [self.wrapper],
             train_dataset=self.data.train,
+            pieces=self.pieces,
+            advantage="online_rft" if spec.run.method == "online_rft" else spec.grpo.advantage,
+            sampler=self._sampler(),
+            fast=spec.run.fast,
+            tell=self._tell_fast,
+        )
+
+    def _chosen(self, choice: Choice) -> dict[str, Any]:
+        """Arguments of GRPOConfig."""
+        staging = self.session.rundir.staging
+        return config.choose(
+            self.spec, self.plan, staging, device=choice.device, dtype=choice.dtype, engine=choice.engine
+        )
+
+    def _put_together(
+        self, trainer_class: type, config_class: type, chosen: dict[str, Any], loaded: Loaded, **arguments: Any
+    ) -> Any:
+        """The trainer, which holds what was chosen. Raises EngineError where it does not."""
+        wanted = config.expected(chosen, config_class)
+        args = config.build(chosen, config_class)
+        self._say_corrected(config.correct(args, wanted))
+        _refuse(config_class.__name__, config.differences(args, wanted))
+        if self.pieces > 1 and hasattr(args, "unsloth_grpo_mini_batch"):  # else Unsloth sizes it by free memory
+            args.unsloth_grpo_mini_batch = args.per_device_train_batch_size
+        set_seed(self.spec.run.seed)  # the adapter's initial weights, drawn before transformers seeds
+        trainer = trainer_class(
+            model=loaded.model,
+            args=args,
             processing_class=loaded.tokenizer,
             peft_config=loaded.peft_config,
             callbacks=[
-                StopWhenAsked(session.flag, self.plan.updates_per_phase),
+                StopWhenAsked(self.session.flag, self.plan.updates_per_phase),
                 self.save_when_asked,
                 MakeRoom(self.observer),
             ],
             spans=self.spans,
             observer=self.observer,
-            pieces=self.pieces,
-            advantage=spec.grpo.advantage,
-            sampler=self._sampler(),
-            fast=spec.run.fast,
-            tell=self._tell_fast,
+            **arguments,
         )
-        _refuse("GRPOConfig", config.differences(trainer.args, wanted))
+        _refuse(config_class.__name__, config.differences(trainer.args, wanted))
         _refuse("Accelerator", config.accelerate_differences(trainer.accelerator, trainer.args))
         trainer.remove_callback(PrinterCallback)  # the event log says it better
         return trainer
@@ -173,8 +196,9 @@ class Training:
             ]
             self.session.events.emit(AlertEvent.of("info", "engine_defaults", changes=changes))
 
-    def _announce(self, choice: Choice) -> None:
+    def announce(self) -> None:
         """Say in the event log what really trains: a failed patch must not pass unseen."""
+        choice = self.choice
         self.session.events.emit(
             PlanEvent(
                 plan=self.plan.model_dump(mode="json"),
@@ -184,11 +208,10 @@ class Training:
                 dtype=choice.dtype,
                 why=choice.why.stored(),
                 trainer_class=type(self.trainer).__name__,
-                trainer_bases=[f"{base.__module__}.{base.__name__}" for base in type(self.trainer).__mro__[3:6]],
+                trainer_bases=_bases(type(self.trainer)),
             )
         )
-
-        if self.spec.run.fast == "auto":
+        if self.spec.run.fast == "auto" and not self.spec.is_supervised:
             self._tell_fast(*self.trainer.fast_parts())
 
     def _tell_fast(self, *parts: Message) -> None:
@@ -302,9 +325,7 @@ class Training:
     def train(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""
         self.observer.last_step = resumed.step if resumed else 0
-        if resumed is not None and self.trainer.rounds is not None:
-            self.trainer.rounds.load(resumed.path)
-        self.trainer.add_callback(AtTheStart(self.measure))
+        self._make_ready(resumed)
         if resumed is not None:
             self.trainer.add_callback(AtTheStart(lambda: self.held_out.catch_up(resumed.step, resumed.path)))
         if resumed is None or resumed.step < self.observer.steps:
@@ -314,6 +335,11 @@ class Training:
         self.trainer.state = TrainerState.load_from_json(str(resumed.state))
         self.observer.tokens = self.trainer.state.num_input_tokens_seen
         self.held_out.catch_up(resumed.step, resumed.path)
+
+    def _make_ready(self, resumed: checkpoints.Checkpoint | None) -> None:
+        """What has to be there before the first step."""
+        if resumed is not None and self.trainer.rounds is not None:
+            self.trainer.rounds.load(resumed.path)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -335,6 +361,12 @@ class Training:
         finally:
             heart.stop()
             self.wrapper.close()
+
+
+def _bases(trainer_class: type) -> list[str]:
+    """What it is made from, without what is ours."""
+    theirs = [base for base in trainer_class.__mro__[1:] if not base.__module__.startswith("trainer.")]
+    return [f"{base.__module__}.{base.__name__}" for base in theirs[:3]]
 
 
 def _hashes(reward: Reward) -> dict[str, str]:

@@ -5,7 +5,18 @@ Nothing heavy is imported before a command is called: --help waits for nothing.
 
 from __future__ import annotations
 
-from trainer.console.commands import chat, doctor, evaluate, export, import_wandb, report, rewards, runs, tasks
+from trainer.console.commands import (
+    chat,
+    compare_methods,
+    doctor,
+    evaluate,
+    export,
+    import_wandb,
+    report,
+    rewards,
+    runs,
+    tasks,
+)
 
-COMMANDS = (runs, export, chat, evaluate, tasks, rewards, report, import_wandb, doctor)
+COMMANDS = (runs, export, chat, evaluate, tasks, rewards, report, compare_methods, import_wandb, doctor)
 """In the order of --help."""

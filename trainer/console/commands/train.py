@@ -37,7 +37,7 @@ def headless(
         if lasts is not None and (said := lines.lasts(lasts, text.here(), time.time())):
             put(said)
         handle = launch.start(rundir, beside=bool(others))
-        return headless.follow(rundir, handle, interrupts=interrupts)
+        return headless.follow_stages(rundir, handle, interrupts)
 
 
 def _how(others: Sequence[str], can_wait: bool = True) -> str:
@@ -67,7 +67,10 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
     from trainer.run.best import LATEST
     from trainer.run.rundir import RunDir, outputs_dir
 
-    rundir, words = RunDir.open(outputs_dir(), run), text.here()
+    rundir, words = launch.chain.newest(outputs_dir(), run) or RunDir.open(outputs_dir(), run), text.here()
+    if checkpoint is None and (after := launch.chain.go_on(rundir)) is not None:
+        with headless.Interrupts() as interrupts:
+            return headless.follow_stages(after, headless.started_by_another(after), interrupts)
     others = launch.queue.beside(rundir.read_spec(), outputs_dir(), rundir.name)
     how = _how(others, can_wait=not (checkpoint or overrides or force)) if others else "beside"
     if how == "none":
@@ -84,7 +87,7 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
             force=force,
             beside=bool(others),
         )
-        return headless.follow(rundir, handle, interrupts=interrupts)
+        return headless.follow_stages(rundir, handle, interrupts)
 
 
 def dry_run(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> int:

@@ -1,0 +1,60 @@
+"""A run of two stages as a person starts it, ended with SIGKILL in the second and between the two."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import finish, start, wait_for_step, weights_hash
+from tests.records import log_lines
+from trainer import launch
+from trainer.machine import notes
+from trainer.run.rundir import RunDir
+
+pytestmark = [pytest.mark.usefixtures("warm"), pytest.mark.slow]
+SHORT = (
+    "optim.max_steps=12", "optim.per_device_train_batch_size=32", "data.max_rows=20", "checkpoint.save_steps=2",
+    "eval.max_rows=16", "eval.eval_steps=6",
+)  # fmt: skip
+
+
+def begin(outputs: Path, name: str) -> subprocess.Popen[str]:
+    sets = [flag for value in SHORT for flag in ("--set", value)]
+    return start(outputs, "--headless", "--preset", "tiny-stages", "--name", name, *sets)
+
+
+def last(outputs: Path, name: str) -> RunDir:
+    return RunDir(outputs / f"{name}.2-grpo")
+
+
+def test_two_stages_are_one_command_and_one_resume(outputs: Path) -> None:
+    code, summary, printed = finish(begin(outputs, "whole"))
+    assert code == 0, printed
+    assert summary["run"] == "whole.2-grpo" and summary["status"] == "finished"
+    assert '"run": "whole.1-sft"' in printed
+    taken = last(outputs, "whole").read_spec().model.name
+    assert Path(taken).parents[1].name == "whole.1-sft"
+
+    cut = begin(outputs, "cut")
+    wait_for_step(last(outputs, "cut"), 5)
+    worker = notes.process(last(outputs, "cut").identity)
+    assert worker is not None and worker.kill_group()
+    assert finish(cut)[0] != 0
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "cut"))
+    assert code == 0, printed
+    assert summary["run"] == "cut.2-grpo" and summary["attempts"] == 2
+    assert weights_hash(last(outputs, "cut")) == weights_hash(last(outputs, "whole"))
+
+
+def test_a_second_stage_that_nobody_started_is_started_by_a_resume(outputs: Path) -> None:
+    """As after a machine that went down when the first had just ended."""
+    first = launch.create("tiny-stages", *launch.prepare("tiny-stages", [*SHORT]), "down")
+    first.path.rename(outputs / first.name)
+    first = RunDir(outputs / first.name)
+    code, _, printed = finish(start(outputs, "--headless", "--resume", first.name))
+    assert code == 0, printed
+    assert log_lines(last(outputs, "down").events, "run_finished")
+    through = start(outputs, "--headless", "--resume", "down")
+    assert "finished" in through.communicate(timeout=60)[1] and through.returncode == 2

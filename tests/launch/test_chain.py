@@ -1,0 +1,133 @@
+"""Stages of a run: the next is made once, from the right checkpoint, whoever looks and whenever somebody was killed."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import began, evaluated, finished, publish
+from trainer import launch
+from trainer.launch import chain
+from trainer.run import best
+from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import state_of
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of runs that were started; of each there is a log then, as of one that works."""
+    found: list[str] = []
+
+    def start(rundir: RunDir, *args: Any, **kwargs: Any) -> None:
+        found.append(rundir.name)
+        rundir.log_file(rundir.newest_attempt() + 1).write_text("")
+
+    monkeypatch.setattr(chain, "start", start)
+    monkeypatch.setattr("trainer.preflight.check", lambda *_: None)  # the weights of these checkpoints are none
+    return found
+
+
+prepared = functools.cache(launch.prepare)  # reads the rows, the same for every test
+
+
+def first(*overrides: str, name: str | None = "demo") -> RunDir:
+    return launch.create("tiny-stages", *prepared("tiny-stages", overrides), name)
+
+
+def write(run: RunDir, events: list[dict[str, Any]]) -> None:
+    lines = [json.dumps({"t": 100.0 + n, "attempt": 1} | event) for n, event in enumerate(events)]
+    run.events.write_text("".join(f"{line}\n" for line in lines))
+
+
+def end(run: RunDir) -> None:
+    """Finished, with the best evaluation in the middle."""
+    events = finished(40)
+    write(run, [*events[:-2], evaluated(20, 0.9), evaluated(40, 0.5, "after"), events[-1]])
+    publish(run, 20, 40)
+
+
+def test_a_run_says_which_stage_it_is() -> None:
+    assert first().name == "demo.1-sft"
+    assert first(name=None).name == "tiny-stages-1.1-sft"
+    assert first(name=None).name == "tiny-stages-2.1-sft"
+
+
+def test_the_next_stage_starts_from_the_best_checkpoint(started: list[str]) -> None:
+    run = first()
+    end(run)
+    after = chain.go_on(run)
+    assert after is not None and started == ["demo.2-grpo"]
+    spec = after.read_spec()
+    assert spec.model.name == str(run.checkpoint(20)) and spec.run.method == "grpo"
+    assert spec.chain is not None and (spec.chain.number, spec.chain.following) == (2, [])
+
+
+def test_or_from_the_last(started: list[str]) -> None:
+    run = first("stage.1.from=last")
+    end(run)
+    after = chain.go_on(run)
+    assert after is not None and after.read_spec().model.name == str(run.checkpoint(40))
+
+
+def test_nothing_is_started_before_its_time(started: list[str]) -> None:
+    run = first()
+    write(run, [began(), evaluated(0, 0.1, "before")])
+    assert chain.go_on(run) is None
+    write(run, [began(), {"kind": "run_stopped", "step": 20}])
+    assert chain.go_on(run) is None
+    assert started == [] and chain.newest(outputs_dir(), "demo") == run
+
+
+def test_it_is_made_once_whoever_looks(started: list[str]) -> None:
+    run = first()
+    end(run)
+    assert chain.go_on(run) == chain.go_on(run) == chain.newest(outputs_dir(), "demo")
+    assert started == ["demo.2-grpo"]
+
+
+def test_one_that_was_made_and_never_started_is_started(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = first()
+    end(run)
+
+    def killed(rundir: RunDir) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "start", killed)
+        with pytest.raises(KeyboardInterrupt):
+            chain.go_on(run)
+    after = chain.go_on(run)
+    assert after is not None and started == [after.name]
+
+
+def test_after_the_last_stage_there_is_none(started: list[str]) -> None:
+    run = first()
+    end(run)
+    after = chain.go_on(run)
+    assert after is not None
+    write(after, finished(40))
+    assert chain.go_on(after) is None and chain.following(after) is None
+
+
+def test_a_run_without_stages_has_none(make_run: Any) -> None:
+    run = make_run("alone")
+    assert chain.following(run) is None and chain.go_on(run) is None
+
+
+def test_names_that_only_begin_alike_are_no_stages(started: list[str], make_run: Any) -> None:
+    make_run("demo.9-other")
+    assert chain.newest(outputs_dir(), "demo") is None
+    assert chain.newest(outputs_dir(), "dem") is None
+
+
+def test_the_best_is_what_the_report_calls_best(started: list[str]) -> None:
+    run = first()
+    end(run)
+    found = best.find_best(run, state_of(run))
+    after = chain.go_on(run)
+    assert found is not None and after is not None
+    assert Path(after.read_spec().model.name).name == f"checkpoint-{found.step}"

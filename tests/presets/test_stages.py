@@ -1,0 +1,98 @@
+"""`[[stage]]`: what each stage becomes, what is typed over them, and what of them does not fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer import presets
+from trainer.errors import SpecError
+from trainer.presets import stages
+
+TINY = "tiny-stages"
+
+
+def later(*overrides: str) -> Any:
+    spec = presets.load(TINY, overrides)
+    return spec, stages.later(spec)[0]
+
+
+def wrong(*stage: dict[str, Any], overrides: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    raw = presets.tables(presets.find(TINY)) | ({"stage": list(stage)} if stage else {})
+    found = presets.draft(raw, overrides, "test")
+    assert found.spec is None
+    return [(problem.place, problem.key) for problem in found.problems]
+
+
+def test_each_stage_is_the_preset_with_its_own_sections() -> None:
+    first, second = later()
+    assert (first.run.method, second.run.method) == ("sft", "grpo")
+    assert first.optim.learning_rate == 1e-3 and second.optim.learning_rate == 3e-4
+    assert first.data == second.data and first.reward == second.reward
+    assert first.chain is not None and (first.chain.name, first.chain.number, first.chain.count) == ("sft", 1, 2)
+    assert first.chain.following[0].start == "best"
+
+
+def test_a_typed_key_is_one_of_all_stages() -> None:
+    first, second = later("optim.max_steps=7")
+    assert first.optim.max_steps == second.optim.max_steps == 7
+
+
+def test_a_key_of_one_stage() -> None:
+    first, second = later("stage.1.optim.max_steps=7", "stage.1.from=last")
+    assert first.optim.max_steps == 70 and second.optim.max_steps == 7
+    assert first.chain is not None and first.chain.following[0].start == "last"
+
+
+def test_a_key_that_no_stage_has_is_explained_as_without_stages() -> None:
+    with pytest.raises(SpecError) as caught:
+        presets.load(TINY, ["stage.1.optim.max_stepz=7"])
+    assert "max_steps" in str(caught.value)
+
+
+def test_the_warm_start_is_of_the_first_stage_alone() -> None:
+    raw = presets.tables(presets.find("tiny"))
+    raw["stage"] = [{"name": "a", "run": {"method": "sft"}}, {"name": "b"}]
+    spec = presets.parse(raw, "test")
+    assert spec.model.warm_start is not None
+    assert stages.later(spec)[0].model.warm_start is None
+
+
+def test_weights_are_handed_on_between_the_same_models_only() -> None:
+    assert wrong({"name": "a"}, {"name": "b", "model": {"name": "builtin/tiny-korean"}}) == [
+        ("stage.1.model.name", "presets.stage_other")
+    ]
+    assert wrong({"name": "a", "lora": {"enabled": True}}, {"name": "b", "lora": {"enabled": True, "r": 4}}) == [
+        ("stage.1.lora.r", "presets.stage_other")
+    ]
+    assert wrong({"name": "a"}, {"name": "b", "lora": {"enabled": True}}) == [
+        ("stage.1.lora.enabled", "presets.stage_other")
+    ]
+
+
+def test_what_is_wrong_in_a_stage_is_said_with_its_key() -> None:
+    assert wrong({"name": "a"}, {"name": "b", "optim": {"max_steps": 0}})[0][0] == "stage.1.optim.max_steps"
+    assert [place for place, _ in wrong({"name": "a"}, {"name": "b"}, overrides=("optim.max_steps=0",))] == [
+        "optim.max_steps"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "key"),
+    [
+        (({"name": "A b"},), "stage.0.name", "presets.stage_name"),
+        (({},), "stage.0.name", "presets.stage_name"),
+        (({"name": "a"}, {"name": "a"}), "stage.1.name", "presets.stage_twice"),
+        (({"name": "a"}, {"name": "b", "from": "newest"}), "stage.1.from", "presets.stage_from"),
+        (({"name": "a", "from": "best"},), "stage.0.from", "presets.stage_from_first"),
+    ],
+)
+def test_names_and_beginnings(given: tuple[dict[str, Any], ...], place: str, key: str) -> None:
+    assert wrong(*given) == [(place, key)]
+
+
+def test_stages_that_are_no_tables() -> None:
+    for stage in ("sft", [], ["sft"]):
+        raw = presets.tables(presets.find(TINY)) | {"stage": stage}
+        assert presets.draft(raw, (), "test").problems[0].key == "presets.stages_no_list"

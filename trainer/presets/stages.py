@@ -1,0 +1,124 @@
+"""`[[stage]]` of a preset: several runs, one after the other, each the preset with some sections changed.
+
+    [[stage]]                 its keys: name, from ("best" or "last" checkpoint of the stage before), and sections
+    name = "sft"
+    run.method = "sft"
+
+    parsed      the RunSpec of the first stage, which carries the settings of those after it
+    apart       a key typed on the command line is one of all stages; `stage.1.optim.max_steps` of the second alone
+
+A later stage starts from the weights of the one before, so it has to be the same model: `_fit`.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from trainer.errors import Problem
+from trainer.presets.explain import shown
+from trainer.spec import RunSpec
+from trainer.spec.chain import Chain, Following
+
+STAGE = "stage"
+OWN = ("name", "from")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,15}")
+SAME = (
+    *(("model", key) for key in ("name", "revision", "load_in_4bit", "trust_remote_code")),
+    *(("lora", key) for key in ("enabled", "r", "alpha", "target_modules")),
+)
+"""What stages have in common: they hand weights on."""
+Tables = dict[str, Any]
+Parse = Callable[[Tables], tuple[RunSpec | None, list[Problem]]]
+
+
+def parsed(raw: Mapping[str, Any], parse: Parse) -> tuple[RunSpec | None, list[Problem]]:
+    """The first stage, or everything that is wrong with any of them. parse: a spec without stages."""
+    stages = raw[STAGE]
+    base = {key: value for key, value in raw.items() if key != STAGE}
+    problems = list(_of_the_shape(stages))
+    if problems:
+        return None, problems
+    specs: list[RunSpec] = []
+    for number, stage in enumerate(stages):
+        spec, wrong = parse(laid(base, stage, number))
+        problems += [_in_stage(problem, stage, number) for problem in wrong]
+        specs += [spec] if spec is not None else []
+    problems = list(dict.fromkeys(problems))  # what is wrong in the preset itself is wrong in every stage
+    if not problems:
+        problems += _fit(specs)
+    if problems:
+        return None, problems
+    following = [
+        Following(name=stage["name"], start=stage.get("from", "best"), settings=spec.model_dump(mode="json"))
+        for stage, spec in zip(stages[1:], specs[1:], strict=True)
+    ]
+    chain = Chain(name=stages[0]["name"], count=len(stages), following=following)
+    return specs[0].model_copy(update={"chain": chain}), []
+
+
+def laid(base: Mapping[str, Any], stage: Mapping[str, Any], number: int) -> Tables:
+    """The tables of a stage: those of the preset, with its own laid over them."""
+    merged = copy.deepcopy(dict(base))
+    for section, table in stage.items():
+        if section not in OWN:
+            _lay(merged, section, table)
+    if number and isinstance(merged.get("model"), dict):
+        merged["model"].pop("warm_start", None)  # the stage before is in its place
+    return merged
+
+
+def _lay(merged: Tables, key: str, value: Any) -> None:
+    if isinstance(value, dict) and isinstance(merged.get(key), dict):
+        for inner, each in value.items():
+            _lay(merged[key], inner, each)
+    else:
+        merged[key] = copy.deepcopy(value)
+
+
+def apart(raw: Tables, path: Sequence[int | str]) -> None:
+    """A key that was typed for all stages is nowhere set by one of them any more."""
+    for stage in raw.get(STAGE) or () if path[0] != STAGE else ():
+        here: Any = stage
+        for step in path[:-1]:
+            here = here.get(step) if isinstance(here, dict) else None
+        if isinstance(here, dict):
+            here.pop(path[-1], None)
+
+
+def _of_the_shape(stages: Any) -> Iterator[Problem]:
+    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
+        yield Problem("presets.stages_no_list", STAGE)
+        return
+    names = [stage.get("name") for stage in stages]
+    for number, stage in enumerate(stages):
+        name, start = stage.get("name"), stage.get("from", "best")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            yield Problem("presets.stage_name", f"{STAGE}.{number}.name", seen=shown(name))
+        elif name in names[:number]:
+            yield Problem("presets.stage_twice", f"{STAGE}.{number}.name", name=name)
+        if start not in ("best", "last") or (number == 0 and "from" in stage):
+            key = "presets.stage_from" if number else "presets.stage_from_first"
+            yield Problem(key, f"{STAGE}.{number}.from", seen=shown(start))
+
+
+def _in_stage(problem: Problem, stage: Mapping[str, Any], number: int) -> Problem:
+    """With the key that has to be changed: the stage's own where it sets it."""
+    here: Any = stage
+    for step in problem.place.split("."):
+        here = here.get(step) if isinstance(here, dict) else None
+    place = f"{STAGE}.{number}.{problem.place}" if here is not None else problem.place
+    return Problem(problem.key, place, **problem.values)
+
+
+def _fit(specs: Sequence[RunSpec]) -> Iterator[Problem]:
+    first = specs[0]
+    for number, spec in enumerate(specs[1:], 1):
+        for section, key in SAME:
+            wanted, seen = (getattr(getattr(each, section), key) for each in (first, spec))
+            unread = section == "lora" and key != "enabled" and not first.lora.enabled
+            if wanted != seen and not unread:
+                place = f"{STAGE}.{number}.{section}.{key}"
+                yield Problem("presets.stage_other", place, seen=shown(seen), wanted=shown(wanted))

@@ -1,0 +1,32 @@
+"""RunSpec -> SFTConfig or DPOConfig of TRL 1.14.2: what every training has as in GRPO's config, and the method's own.
+
+`correct` and `differences` of trainer.grpo.config hold for these as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from transformers import TrainingArguments
+from trl import DPOConfig, SFTConfig
+
+from trainer.spec import RunSpec
+
+_OF_ALL = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+
+
+def config_class(spec: RunSpec) -> type:
+    """The one that is bound now: Unsloth puts its own in place of TRL's."""
+    found: type = DPOConfig if spec.run.method == "dpo" else SFTConfig
+    return found
+
+
+def choose(spec: RunSpec, of_grpo: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Every init argument with the value this run wants. of_grpo: as trainer.grpo.config.choose has it. defaults: those
+    of the method's class."""
+    chosen = defaults | {name: value for name, value in of_grpo.items() if name in _OF_ALL}
+    chosen["max_length"] = None  # the rows were fitted, and a cut one would have no end
+    if spec.run.method == "dpo":
+        return chosen | {"beta": spec.dpo.beta, "loss_type": [spec.dpo.loss_type]}
+    return chosen | {"completion_only_loss": True, "loss_type": "nll"}

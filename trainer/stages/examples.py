@@ -1,0 +1,100 @@
+"""What each method learns from, as token ids.
+
+    sft    every row's prompt with its gold answer
+    rft    a row's right completions, equal texts once, at most rft.per_prompt                (arXiv 2308.01825)
+    dpo    pairs of a row's completions: the best with the worst, the second best with the second worst, ...
+           where their rewards differ                                                          (arXiv 2305.18290)
+
+A completion that was cut never is an example of what is good: it would teach to go on without an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from trainer.data.dataset import prompt_ids
+from trainer.errors import DataError, Problem
+from trainer.rewards.gold_completion import GoldCompletion
+from trainer.spec import RunSpec
+from trainer.stages.samples import Sample, Sampled
+from trainer.stages.tokens import completion_ids
+
+IGNORE = -100
+"""Label of a token without a loss."""
+
+
+class Example(NamedTuple):
+    """Token ids of a prompt and of what is to be written after it."""
+
+    prompt: list[int]
+    completion: list[int]
+
+    def row(self) -> dict[str, Any]:
+        """As TRL's SFTTrainer takes what is tokenised already."""
+        labels = [IGNORE] * len(self.prompt) + self.completion
+        return {"input_ids": self.prompt + self.completion, "labels": labels}
+
+
+class Pair(NamedTuple):
+    """Token ids of a prompt, and of two completions of which the first earned more."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    def row(self) -> dict[str, Any]:
+        """As TRL's DPOTrainer has it after its own preparation."""
+        return {"prompt_ids": self.prompt, "chosen_ids": self.chosen, "rejected_ids": self.rejected}
+
+
+def golds(rows: Iterable[dict[str, Any]], tokenizer: Any, spec: RunSpec, ends: set[int]) -> list[Example]:
+    """Raises DataError where no row has a gold answer, or one is longer than the longest completion."""
+    kwargs, gold = spec.trl.get("chat_template_kwargs"), GoldCompletion(spec.reward)
+    template = spec.sft.completion_template
+    found = []
+    for row in rows:
+        text = gold.of(row) if template is None else template.format_map(gold.columns(row))
+        if text is None:
+            continue
+        written = completion_ids(tokenizer, row["prompt"], text, ends, kwargs)
+        if len(written) > spec.generation.max_completion_length:
+            continue
+        found.append(Example(prompt_ids(row["prompt"], tokenizer, kwargs), written))
+    if not found:
+        shown = template or spec.reward.gold_template
+        raise DataError(Problem("stages.no_golds", "sft.completion_template", template=shown))
+    return found
+
+
+def right_ones(sampled: Sequence[Sampled], spec: RunSpec) -> list[Example]:
+    """Raises DataError where no completion is right."""
+    found = []
+    for row in sampled:
+        texts = {one.text: one for one in row.completions if one.correct and one.ended}
+        found += [Example(row.prompt_ids, one.ids) for one in list(texts.values())[: spec.rft.per_prompt]]
+    if not found:
+        count = sum(len(row.completions) for row in sampled)
+        raise DataError(Problem("stages.none_right", "run.method", count=count, rows=len(sampled)))
+    return found
+
+
+def pairs(sampled: Sequence[Sampled], spec: RunSpec) -> list[Pair]:
+    """Raises DataError where no two completions of a row differ in reward."""
+    found = [Pair(row.prompt_ids, *pair) for row in sampled for pair in _pairs_of(row, spec)]
+    if not found:
+        raise DataError(Problem("stages.no_pairs", "run.method", rows=len(sampled), least=spec.dpo.min_difference))
+    return found
+
+
+def _pairs_of(row: Sampled, spec: RunSpec) -> Iterator[tuple[list[int], list[int]]]:
+    judged = sorted(_once(row.completions), key=lambda one: one[0], reverse=True)
+    good = [one for one in judged if one[1].ended]
+    for (high, best), (low, worst) in list(zip(good, reversed(judged), strict=False))[: spec.dpo.per_prompt]:
+        if high - low > spec.dpo.min_difference and best is not worst:
+            yield best.ids, worst.ids
+
+
+def _once(completions: Sequence[Sample]) -> list[tuple[float, Sample]]:
+    """(reward, completion) of each text that could be judged."""
+    return [(one.reward, one) for one in {one.text: one for one in completions}.values() if one.reward is not None]

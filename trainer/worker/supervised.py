@@ -1,0 +1,97 @@
+"""A training on examples that are there before its first step: supervised fine-tuning, rejection sampling, DPO.
+
+Everything around it is as with GRPO: rewards are tried, held-out rows evaluated by them, checkpoints published.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+
+from trainer import launch
+from trainer.data.dataset import prompt_ids
+from trainer.engine.interface import Choice, Loaded
+from trainer.fast.decoding import Decoding
+from trainer.grpo import config
+from trainer.grpo.generation_guard import guard_generate
+from trainer.run import checkpoints
+from trainer.run.records import AlertEvent
+from trainer.stages import config as stage_config
+from trainer.stages import examples
+from trainer.stages.samples import Sampled, SampleFile, sample
+from trainer.stages.tokens import ends_of
+from trainer.stages.trainers import make_trainer_class
+from trainer.worker.training import Training
+
+
+class SupervisedTraining(Training):
+    """What the model writes first (rft, dpo) is written in `_make_ready`, with the weights it starts from."""
+
+    def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
+        spec = self.spec
+        self.ends = ends_of(loaded.model, loaded.tokenizer)
+        self.writes_fast = spec.run.fast == "auto" and choice.engine != "unsloth"
+        config_class = stage_config.config_class(spec)
+        of_grpo = self._chosen(choice) | {"max_steps": self.plan.optimizer_steps or 1}
+        chosen = stage_config.choose(spec, of_grpo, config.defaults_of(config_class))
+        trainer = self._put_together(
+            make_trainer_class(spec.run.method), config_class, chosen, loaded, train_dataset=self._first_examples()
+        )
+        guard_generate(trainer.model, self.spans, self.pieces, Decoding(self._tell_fast) if self.writes_fast else None)
+        return trainer
+
+    def _add_callbacks(self) -> None:
+        """None: a memory probe would measure a step of GRPO."""
+
+    def check_policy(self) -> None:
+        """Nothing is written while it trains."""
+
+    def _first_examples(self) -> Dataset:
+        """The examples; of a method that writes its own one in their place, which TRL looks at and never trains."""
+        if self.spec.samples_first:
+            row = self.data.train[0]
+            prompt = prompt_ids(row["prompt"], self.tokenizer, self.spec.trl.get("chat_template_kwargs"))
+            one = [min(self.ends)]
+            dpo = self.spec.run.method == "dpo"
+            made = examples.Pair(prompt, one, one) if dpo else examples.Example(prompt, one)
+            return Dataset.from_list([made.row()])
+        found = examples.golds(self.data.train, self.tokenizer, self.spec, self.ends)
+        self._say_examples(len(found), len(self.data.train))
+        return Dataset.from_list([each.row() for each in found])
+
+    def _make_ready(self, resumed: checkpoints.Checkpoint | None) -> None:
+        if resumed is not None:
+            self.trainer.tokens_before(self.observer.tokens)
+        if not self.spec.samples_first:
+            return
+        with self.session.phase("samples", f"{self.spec.generation.num_generations} completions of each row"):
+            sampled = self._sampled()
+        choose = examples.pairs if self.spec.run.method == "dpo" else examples.right_ones
+        found = choose(sampled, self.spec)
+        self._say_examples(len(found), sum(len(row.completions) for row in sampled))
+        self.trainer.train_dataset = Dataset.from_list([each.row() for each in found])
+        self.plan = launch.plan_here(self.spec, self.data.report.rows, len(found))
+        assert self.plan.optimizer_steps is not None
+        self.observer.steps = self.trainer.args.max_steps = self.plan.optimizer_steps
+        self.announce()
+
+    def _sampled(self) -> list[Sampled]:
+        spec = self.spec
+        facts = {
+            "data": self.data.report.fingerprint,
+            "model": self.manifest["model"],
+            "generation": spec.generation.model_dump(mode="json"),
+            "seed": spec.run.seed,
+            "at_once": [spec.eval.batch_size, spec.optim.per_device_train_batch_size],
+        }
+        file = SampleFile(self.session.rundir.samples, facts)
+        with self.trainer.accelerator.autocast():
+            found = sample(
+                file, self.trainer.model, self.tokenizer, self.data.train, self.wrapper, spec, self.ends, self._stop
+            )
+        self.spans.drain()
+        return found
+
+    def _say_examples(self, count: int, of: int) -> None:
+        self.session.events.emit(AlertEvent.of("info", f"examples_{self.spec.run.method}", count=count, of=of))
