@@ -90,7 +90,7 @@ class Source:
     def weights(self) -> dict[str, str]:
         """sha256 of each weights file."""
         files = self.manifest["files"]
-        return {name: files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")}
+        return {name: files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors") and "/" not in name}
 
     def facts(self, kind: str) -> dict[str, Any]:
         """What export.json says of every export."""

@@ -37,7 +37,7 @@ from trainer.fast import saying
 from trainer.fast.decoding import Decoding
 from trainer.fast.rows import without_spread
 from trainer.fast.update import FastUpdate
-from trainer.grpo import advantages, supervision, vllm_rollouts
+from trainer.grpo import advantages, reference, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.rounds import Rounds
 from trainer.grpo.spans import Span, Spans
@@ -280,16 +280,25 @@ class Hooks(FastUpdate):
         self.observer.checkpoint(step, folder / name)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
-        # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a
-        # resumed QLoRA run goes on in another precision (transformers 5.17, trainer.py `_load_from_checkpoint`).
-        dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
-        super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(dtypes[name])
+        folder = Path(resume_from_checkpoint)
+        with reference.same_precision(self.model):  # else a resumed QLoRA run goes on in another one
+            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+        if reference.is_saved_in(folder):
+            reference.take(self.model, folder)
+        self._refuse_unfinite(folder.name)
+
+    def take_adapter(self, folder: Path) -> tuple[list[str], list[str]]:
+        """Train the adapter in `folder` further; names of weights that it lacks and of those there is no place for.
+        With beta it is the reference, as it is now."""
+        odd = reference.take(self.model, folder)
+        self._refuse_unfinite(folder.name)
+        if self.beta:
+            reference.freeze_copy(self.model)
+        return odd
+
+    def _refuse_unfinite(self, name: str) -> None:
         wrong = weights.unfinite(each for each in self.model.named_parameters() if each[1].requires_grad)
         if wrong:
-            name = Path(resume_from_checkpoint).name
             raise CheckpointError(Problem("grpo.not_finite", name, names=wrong[:3], count=len(wrong)))
 
     def _batch(self, output: dict[str, Any], written: Written, judged: list[list[Step]]) -> Batch:

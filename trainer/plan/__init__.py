@@ -153,6 +153,8 @@ class RunPlan(_Frozen):
     suggestions: list[Suggestion]
     """Changes of settings that make it fit, cheapest for the learning first; empty when it fits."""
 
+    start: StoredMessage | None = None
+    """Which adapter is trained further; None starts a new one."""
     fast: list[StoredMessage] = []
     """What run.fast will do, a sentence each; empty in a plan of an older version."""
     sampling: list[StoredMessage] = []
@@ -160,7 +162,7 @@ class RunPlan(_Frozen):
     notes: list[StoredMessage]
     warnings: list[StoredMessage]
 
-    @field_validator("memory_unknown", mode="before")
+    @field_validator("memory_unknown", "start", mode="before")
     @classmethod
     def _of_older_versions(cls, stored: Any) -> Any:
         """They had an empty text for none."""

@@ -66,6 +66,8 @@ class _Card:
         how = self.say("lora", r=lora.r) if lora.enabled else self.say("whole")
         where = self.say("on" if model.engine == "auto" else "on_with", device=model.device, engine=model.engine)
         yield self._named("training", f"{how}, {kind}, {where}")
+        if self.plan.start is not None:
+            yield self._named("start", self.words.said(self.plan.start))
         if model.warm_start is not None:
             warm = self.say("warm_start", steps=model.warm_start.steps, path=Path(model.warm_start.path).name)
             yield self._named("warm_start", warm)

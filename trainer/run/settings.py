@@ -141,9 +141,7 @@ def _newest_manifest(rundir: RunDir) -> Tables | None:
         found = (checkpoints.sealed_manifest(checkpoint.path) or {}).get("settings")
         if isinstance(found, dict):
             try:  # a key that is new since has its default
-                return _without(
-                    spec_file.tables(RunSpec.model_validate_json(json.dumps(files.absolute(found, PROJECT))))
-                )
+                return _without(spec_file.tables(spec_file.parse(json.dumps(found).encode())))
             except ValueError:
                 return found
     return None

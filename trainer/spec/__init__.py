@@ -116,6 +116,9 @@ class Model(Section):
     """Run Python code that comes with the model. Only for a repository you have read."""
     max_seq_length: Annotated[int, Field(ge=1)] | None = None
     """Bound on prompt and completion together, in tokens; a longer plan is refused. Empty is no bound."""
+    adapter: str | None = None
+    """Adapter that is trained further, and the reference where beta > 0: a folder, a Hub id, or `run:NAME@best`,
+    `@latest`, `@20`; `run:NAME` is its best, unevaluated its latest checkpoint. Empty starts a new one."""
     warm_start: WarmStart | None = None
     """Supervised training of a built-in model at its first use; the result is cached."""
 
@@ -133,8 +136,6 @@ class Lora(Section):
     """Dropout inside the adapter; above 0 it makes the log-probabilities noisy."""
     target_modules: str | list[str] = "all-linear"
     """Names of the linear layers that get an adapter, or `all-linear`."""
-    start_from: str | None = None
-    """Folder of a checkpoint with an adapter of this model and rank: training starts with it. Empty starts anew."""
 
 
 class Generation(Section):
