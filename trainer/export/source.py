@@ -19,7 +19,7 @@ from trainer.errors import ExportError, Problem, RunError
 from trainer.export.kinds import Say
 from trainer.machine.project import PROJECT, cache_dir
 from trainer.memory.embedded import BUILTIN
-from trainer.run import best, checkpoints
+from trainer.run import best, checkpoints, start_files
 from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 from trainer.run.events import EventReader
 from trainer.run.groups import read_groups
@@ -74,6 +74,11 @@ class Source:
     @property
     def lora(self) -> bool:
         return (self.path / ADAPTER).is_file()
+
+    @property
+    def start(self) -> Path | None:
+        """Folder of the adapter that the run has started from; None where it started anew."""
+        return self.rundir.start if self.lora and start_files.noted(self.rundir.env) is not None else None
 
     @property
     def label(self) -> str:
