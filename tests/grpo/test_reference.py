@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from tests.builders import HALF, Recorder, tiny_model, tiny_trainer
 from trainer.grpo import reference
@@ -189,3 +190,89 @@ def test_on_four_bit_weights_it_has_the_precision_of_the_trained_one(tmp_path: P
     assert dtypes == {torch.bfloat16}
     trainer.train()
     assert recorder.steps[0][1]["kl"] == 0 and recorder.steps[2][1]["kl"] > 0
+
+
+# ---- a reference that moves
+
+
+def moving(folder: Path, kind: str, base: Path, **changes: Any) -> tuple[Any, Recorder]:
+    """A trainer whose reference becomes the policy after steps 2 and 4 of 5."""
+    from transformers import AutoModelForCausalLM
+
+    settings: dict[str, Any] = {
+        "model": AutoModelForCausalLM.from_pretrained(base),
+        "peft_config": lora() if kind == "lora" else None,
+        "reward": HALF,
+        "beta": 0.1,
+        "learning_rate": 1e-2 if kind == "lora" else 1e-3,
+        "temperature": TEMPERATURE,
+        "max_steps": 5,
+        "ref_update_steps": 2,
+    }
+    if kind == "whole":  # TRL loads the reference by the model's name
+        settings["model_init_kwargs"] = {"dtype": "float32"}
+    return tiny_trainer(folder, **settings | changes)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model()[0].save_pretrained(folder)
+    return folder
+
+
+class Keeping(TrainerCallback):
+    """The policy's weights at the start and at the end of each step."""
+
+    def __init__(self, model: Any) -> None:
+        self.kept = [self.now(model)]
+
+    def now(self, model: Any) -> dict[str, torch.Tensor]:
+        names = {name for name, p in model.named_parameters() if f".{REF}." not in name}
+        return {name: value.clone() for name, value in model.state_dict().items() if name in names}
+
+    def on_step_end(self, *args: Any, model: Any, **kwargs: Any) -> None:
+        self.kept.append(self.now(model))
+
+
+@pytest.mark.parametrize("kind", ["lora", "whole"])
+def test_the_reference_becomes_the_policy_of_the_boundary(tmp_path: Path, kind: str, base: Path) -> None:
+    """Against the weights kept there, put into a model of its own."""
+    trainer, recorder = moving(tmp_path, kind, base)
+    keeping = Keeping(trainer.model)
+    trainer.add_callback(keeping)
+    given = watched(trainer)
+    trainer.train()
+    other = moving(tmp_path / "other", kind, base, ref_update_steps=None)[0].model
+    for number, inputs in enumerate(given, 1):
+        moved = (number - 1) // 2 * 2
+        other.load_state_dict(keeping.kept[moved], strict=False)
+        mask = inputs["completion_mask"].bool()
+        seen = inputs["ref_per_token_logps"][mask]
+        assert (seen - logps(other, inputs)[mask]).abs().max() < 1e-5, number
+        if moved:
+            other.load_state_dict(keeping.kept[0], strict=False)
+            assert (seen - logps(other, inputs)[mask]).abs().max() > 1e-3, number
+        assert recorder.steps[number - 1][1]["reference_step"] == moved
+    kl = [logs["kl"] for _, logs, _ in recorder.steps]
+    assert kl[0] == kl[2] == kl[4] == 0 and kl[1] > 0 and kl[3] > 0
+
+
+@pytest.mark.parametrize("kind", ["lora", "whole"])
+def test_a_resumed_run_has_the_reference_where_it_was(tmp_path: Path, kind: str, base: Path) -> None:
+    saving = {"save_strategy": "steps", "save_steps": 1}
+    whole, _ = moving(tmp_path, kind, base, **saving)
+    whole.train()
+    for step in (2, 3):
+        resumed, recorder = moving(tmp_path / f"from-{step}", kind, base, **saving)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert recorder.steps[0][0] == step + 1
+        models = [(whole.model, resumed.model)]
+        models += [(whole.ref_model, resumed.ref_model)] if kind == "whole" else []
+        for one, another in models:
+            assert same(one.state_dict(), another.state_dict())
+
+
+def test_a_new_adapter_starts_with_a_reference_that_is_the_base(tmp_path: Path, base: Path) -> None:
+    trainer, _ = moving(tmp_path, "lora", base)
+    assert all(not value.any() for name, value in weights(trainer.model, REF).items() if "lora_B" in name)

@@ -95,7 +95,8 @@ class Source:
     def weights(self) -> dict[str, str]:
         """sha256 of each weights file."""
         files = self.manifest["files"]
-        return {name: files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors") and "/" not in name}
+        own = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+        return {name: files[name]["sha256"] for name in sorted(own) if name != checkpoints.REFERENCE}
 
     def facts(self, kind: str) -> dict[str, Any]:
         """What export.json says of every export."""

@@ -7,6 +7,9 @@ precision: at step 0 the KL is 0 to the bit. It is never trained: PEFT's `set_ad
 that is active, and TRL activates this one for the reference alone.
 
 PEFT saves it beside the trained one, as `ref/` of a checkpoint.
+
+With `grpo.ref_update_steps` the reference moves: between two rollout phases the policy's weights are copied into it,
+for LoRA into the frozen adapter, for whole weights into TRL's `ref_model`, which a checkpoint then holds as well.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
+from transformers.trainer_callback import TrainerCallback
 
-from trainer.run.checkpoints import ADAPTER
+from trainer.run.checkpoints import ADAPTER, REFERENCE
 
 TRAINED, REF = "default", "ref"
 
@@ -33,9 +38,10 @@ def take(model: Any, folder: Path) -> tuple[list[str], list[str]]:
 
 def freeze_copy(model: Any) -> None:
     """Add the frozen adapter, with the weights that the trained one has now. Draws nothing from the random state."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        model.add_adapter(REF, copy.deepcopy(model.peft_config[TRAINED]))
+    if REF not in model.peft_config:
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices):
+            model.add_adapter(REF, copy.deepcopy(model.peft_config[TRAINED]))
     for trained, frozen in pairs(model):
         frozen.data = trained.detach().clone()
         frozen.requires_grad_(False)
@@ -70,3 +76,41 @@ class same_precision:
             if parameter.requires_grad or frozen:
                 twin = name.replace(f".{REF}.", f".{TRAINED}.") if frozen else name
                 parameter.data = parameter.data.to(self.dtypes[name if name in self.dtypes else twin])
+
+
+class Moving(TrainerCallback):
+    """After each `every` optimizer steps the reference becomes the policy as it is; a save comes after that."""
+
+    def __init__(self, trainer: Any, every: int) -> None:
+        self.trainer, self.every = trainer, every
+        if trainer.ref_model is None:
+            freeze_copy(trainer.model)
+
+    def step(self, now: int) -> int:
+        """Whose weights the reference had while optimizer step `now` was made; 0 is the start."""
+        return (now - 1) // self.every * self.every
+
+    def on_step_end(self, args: Any, state: Any, *others: Any, **kwargs: Any) -> None:
+        if state.global_step % self.every == 0:
+            with torch.no_grad():
+                self.move()
+
+    def move(self) -> None:
+        unwrap = self.trainer.accelerator.unwrap_model
+        if self.trainer.ref_model is None:
+            for trained, frozen in pairs(unwrap(self.trainer.model)):
+                frozen.copy_(trained)
+            return
+        policy = dict(unwrap(self.trainer.model).named_parameters())
+        for name, frozen in unwrap(self.trainer.ref_model).named_parameters():
+            frozen.copy_(policy[name])
+
+    def save(self, folder: Path) -> None:
+        """Whole weights; an adapter is saved by PEFT."""
+        if self.trainer.ref_model is not None:
+            save_model(self.trainer.accelerator.unwrap_model(self.trainer.ref_model), str(folder / REFERENCE))
+
+    def load(self, folder: Path) -> None:
+        """Raises OSError and what safetensors says where the file is not the reference's."""
+        if self.trainer.ref_model is not None:
+            load_model(self.trainer.accelerator.unwrap_model(self.trainer.ref_model), str(folder / REFERENCE))

@@ -81,9 +81,9 @@ class _StepSpan(TrainerCallback):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes seven arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    The new class takes eight arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
     generation batch is written), `advantage` (as the setting of that name), `sampler` (which prompts come next; None
-    for all in their turn), `fast` and `tell` (trainer.fast.update).
+    for all in their turn), `ref_update_steps` (whole rollout phases), `fast` and `tell` (trainer.fast.update).
     Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
     recorded.
     """
@@ -101,6 +101,7 @@ class Hooks(FastUpdate):
         pieces: int = 1,
         advantage: advantages.Kind = "group_mean",
         sampler: Sampler | None = None,
+        ref_update_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.spans = spans
@@ -116,6 +117,9 @@ class Hooks(FastUpdate):
         first = self.reward_funcs[0]
         self.reward_wrapper: ComponentRewardWrapper = first.wrapper if isinstance(first, Objective) else first
         self.add_callback(_StepSpan(spans))
+        self.moving = reference.Moving(self, ref_update_steps) if ref_update_steps is not None else None
+        if self.moving is not None:
+            self.add_callback(self.moving)
         self.writes_fast = self.is_fast and not (self._packs_left or self.use_vllm)
         guard_generate(self.model, spans, pieces, Decoding(self._tell) if self.writes_fast else None)
         if self.use_vllm:  # by the names of TRL's profiler
@@ -266,6 +270,8 @@ class Hooks(FastUpdate):
         )
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if self.moving is not None and "loss" in logs:
+            self._metrics["train"]["reference_step"].append(float(self.moving.step(self.state.global_step)))
         super().log(logs, *args, **kwargs)  # TRL adds its metrics to `logs` in place
         if "loss" in logs:  # a step; the line transformers logs when training ends has none
             self.observer.step(self.state.global_step, dict(logs), self.spans.drain())
@@ -277,6 +283,8 @@ class Hooks(FastUpdate):
             super()._save_checkpoint(*args, **kwargs)
             if self.rounds is not None:
                 self.rounds.save(folder / name)
+            if self.moving is not None:
+                self.moving.save(folder / name)
         self.observer.checkpoint(step, folder / name)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
@@ -285,6 +293,8 @@ class Hooks(FastUpdate):
             super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
         if reference.is_saved_in(folder):
             reference.take(self.model, folder)
+        if self.moving is not None:
+            self.moving.load(folder)
         self._refuse_unfinite(folder.name)
 
     def take_adapter(self, folder: Path) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ from trainer import memory
 from trainer.errors import PlanError
 from trainer.plan import choosing, fit, sharing
 from trainer.plan.batches import Batch
-from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
+from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes, reference_notes
 from trainer.plan.estimate import (
     Machine,
     batch_of,
@@ -117,6 +117,8 @@ class RunPlan(_Frozen):
     epochs: float | None
     save_steps: int
     """Optimizer steps between checkpoints, a whole number of rollout phases."""
+    ref_update_steps: int | None = None
+    """Optimizer steps between moves of the reference, a whole number of rollout phases; None where it stays."""
 
     max_prompt_tokens: int
     max_tokens_per_completion: int
@@ -187,6 +189,8 @@ def make(
     steps = _optimizer_steps(spec, batch)
     phases = _rollout_phases(batch, steps)
     save_steps = next_whole(spec.checkpoint.save_steps, batch.updates_per_phase)
+    asked = spec.grpo.ref_update_steps
+    moves = None if asked is None else next_whole(asked, batch.updates_per_phase)
     machine = Machine(gpu_total_gib, ram_gib, has_unsloth)
     fitting = _fitting(spec, batch, machine)
     return RunPlan(
@@ -194,6 +198,7 @@ def make(
         **_lengths(spec, batch, steps),
         **fitting,
         save_steps=save_steps,
+        ref_update_steps=moves,
         verl=_verl(batch),
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
@@ -201,6 +206,7 @@ def make(
         sampling=choosing.of(spec, batch, steps, phases),
         notes=[
             *notes(spec, batch, steps, save_steps),
+            *reference_notes(spec, batch, steps, moves),
             *choosing.notes(spec, batch, phases),
             *_memory_notes(spec, batch, machine, fitting),
         ],

@@ -138,6 +138,8 @@ class _Card:
             if rounds > 1:
                 tokens = say("tokens_in_rounds", count=count, rounds=rounds, most=rounds * count)
             yield self._line("completions", _number(plan.completions_total), tokens)
+        if plan.ref_update_steps is not None:
+            yield self._line("ref_update_steps", _number(plan.ref_update_steps), say("reference_moves"))
         yield self._line("save_steps", _number(plan.save_steps), say("and_at_the_end"))
 
     def _rows_used(self) -> str:

@@ -167,6 +167,9 @@ class Grpo(Section):
     beta: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight of the KL term to the reference model; 0 needs no reference. TRL multiplies the term by the ratio
     (`trl.use_bias_correction_kl`, on by default); `false` is the plain k3 of the GRPO paper."""
+    ref_update_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps after which the reference becomes the policy as it is then, again and again (iterative GRPO);
+    raised to the next whole rollout phase. Empty keeps the reference as it was at the start."""
     num_iterations: Annotated[int, Field(ge=1)] = 1
     """Passes over each generation batch (mu in the paper)."""
     epsilon: Annotated[float, Field(ge=0)] = 0.2

@@ -124,6 +124,7 @@ class Training:
             pieces=self.pieces,
             advantage=spec.grpo.advantage,
             sampler=self._sampler(),
+            ref_update_steps=self.plan.ref_update_steps,
             fast=spec.run.fast,
             tell=self._tell_fast,
         )

@@ -25,6 +25,12 @@ def _an_adapter_starts_from_one(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("presets.start_without_lora", "model.adapter")
 
 
+@rule("grpo.ref_update_steps", "grpo.beta")
+def _a_reference_that_moves_is_read(spec: RunSpec) -> Iterator[Problem]:
+    if spec.grpo.ref_update_steps is not None and spec.grpo.beta == 0:
+        yield Problem("presets.reference_without_beta", "grpo.ref_update_steps", seen=spec.grpo.ref_update_steps)
+
+
 @rule("model.name")
 def _builtin_model_exists(spec: RunSpec) -> Iterator[Problem]:
     name = spec.model.name
