@@ -229,6 +229,7 @@ def tiny_trainer(
     data: list[dict[str, Any]] | None = None,
     advantage: str = "group_mean",
     sampling: dict[str, Any] | None = None,
+    ref_update_steps: int | None = None,
     fast: str = "auto",
     **changes: Any,
 ) -> tuple[Any, Recorder]:
@@ -269,6 +270,7 @@ def tiny_trainer(
         observer=recorder,
         advantage=advantage,
         sampler=_sampler(data or rows(), sampling, settings | changes) if sampling is not None else None,
+        ref_update_steps=ref_update_steps,
         fast=fast,
     )
     return trainer, recorder

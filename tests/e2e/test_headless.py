@@ -214,14 +214,40 @@ def test_qlora_on_the_cpu_runs_and_saves_an_adapter(outputs: Path) -> None:
     assert not (folder / "model.safetensors").exists()
 
     # Another run takes that adapter over: with a rate at which nothing moves it ends with the same one.
-    still = ("optim.max_steps=1", "optim.learning_rate=1e-12", f"lora.start_from={folder}")
+    still = ("optim.max_steps=1", "optim.learning_rate=1e-12", "model.adapter=run:qlora@2")
     code, summary, printed = train(outputs, "qlora-on", *still, preset="tiny-qlora")
     assert (code, summary["status"]) == (0, "finished"), printed
-    assert "training starts with the adapter of checkpoint-2" in printed
+    assert "the adapter of run qlora, step 2 is trained further" in printed
     before, after = (load_file(place / "adapter_model.safetensors") for place in
                      (folder, RunDir(outputs / "qlora-on").checkpoint(1)))  # fmt: skip
     moved = [name for name, value in before.items() if "lora_B" in name and value.abs().max() > 1e-5]
     assert moved and all((after[name] - before[name]).abs().max() < 1e-7 for name in before)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_that_trains_an_adapter_further_survives_a_kill_and_the_loss_of_its_source(outputs: Path) -> None:
+    short = ("eval.at_start=false", "eval.at_end=false", "run.memory_probe=false")
+    code, _, printed = train(outputs, "source", "optim.max_steps=2", *short, preset="tiny-qlora")
+    assert code == 0, printed
+    on = (*short, "optim.max_steps=8", "model.adapter=run:source", "grpo.beta=0.05")
+    code, _, printed = train(outputs, "further", *on, preset="tiny-qlora")
+    assert code == 0, printed
+    process = start_short(outputs, "further-killed", *on, preset="tiny-qlora")
+    run = RunDir(outputs / "further-killed")
+    wait_for_step(run, 3)
+    os.kill(json.loads(run.identity.read_text())["pid"], signal.SIGKILL)
+    finish(process)
+    shutil.rmtree(outputs / "source")
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "further-killed"))
+    assert (code, summary["status"], summary["steps"]) == (0, "finished", 8), printed
+    other = RunDir(outputs / "further")
+    for name in ("adapter_model.safetensors", "ref/adapter_model.safetensors"):
+        assert (run.checkpoint(8) / name).read_bytes() == (other.checkpoint(8) / name).read_bytes(), name
+    start_from = load_file(run.start / "adapter_model.safetensors")
+    kept = load_file(run.checkpoint(8) / "ref" / "adapter_model.safetensors")
+    assert all((kept[name] == value).all() for name, value in start_from.items())
+    assert log_lines(other.events, "step")[0]["metrics"]["train/kl"] == 0
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,21 @@ def test_an_adapter_loads_with_peft_and_with_transformers(runs: Path, tmp_path: 
     assert AutoTokenizer.from_pretrained(made.path).eos_token == "<end>"
 
 
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
+def test_the_reference_in_a_checkpoint_is_in_no_export(runs: Path, tmp_path: Path, kind: str) -> None:
+    rundir = RunDir(Path(shutil.copytree(runs / "lora", tmp_path / "lora")))
+    folder = rundir.checkpoint(2)
+    (folder / "ref").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(folder / name, folder / "ref" / name)
+    seal(folder, "ref/adapter_config.json", "ref/adapter_model.safetensors")
+    made = export(rundir, kind, out=tmp_path / "out", say=silent)
+    plain = export(RunDir(runs / "lora"), kind, out=tmp_path / "plain", say=silent)
+    assert not list(made.path.rglob("ref*")) and list(made.facts["weights"]) == ["adapter_model.safetensors"]
+    for path in plain.path.glob("*.safetensors"):
+        assert (made.path / path.name).read_bytes() == path.read_bytes()
+
+
 def test_an_adapter_is_only_what_others_need_and_says_how_to_get_its_base(runs: Path, tmp_path: Path) -> None:
     made = export(RunDir(runs / "nf4"), "adapter", out=tmp_path / "a", say=silent)
     names = {path.name for path in made.path.iterdir()}

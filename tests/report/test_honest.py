@@ -233,7 +233,7 @@ def test_a_collapse_is_called_so_and_names_what_to_do(make_run: MakeRun) -> None
     (dead,) = (finding for finding in rules.diagnose(m) if finding.signal == "dead_groups")
     assert (dead.key, dead.values["start"]) == ("collapsed_same", 25)
     assert [way.typed for way in dead.advice] == [
-        f"--set optim.learning_rate=5e-07 --set lora.start_from={made.checkpoint(20)}",
+        f"--set optim.learning_rate=5e-07 --set model.adapter={made.checkpoint(20)}",
         "--set optim.learning_rate=5e-07",
     ]
     for language, words in (("en", "collapsed"), ("ko", "붕괴")):

@@ -22,6 +22,7 @@ from trainer.run import checkpoints
 from trainer.run.events import EventWriter
 from trainer.run.records import EvalEvent
 from trainer.run.rundir import RunDir
+from trainer.run.start_files import Origin
 from trainer.tryit.chat import Chat, ChatSettings, Dialogue, opened
 
 Capture = pytest.CaptureFixture[str]
@@ -126,6 +127,18 @@ def test_base_and_tuned_take_turns_on_the_same_weights(runs: Path) -> None:
     with opened(RunDir(runs / "lora"), "2", say=silent) as chat:
         said = [chat.answer(ASKED, GREEDY, base=base, on_text=silent).text for base in (False, True, False)]
     assert said == [expected(runs, "lora", step) for step in (2, None, 2)]
+
+
+def test_beside_a_run_that_trained_an_adapter_further_answers_that_adapter(runs: Path) -> None:
+    shutil.copytree(runs / "lora", runs / "further")
+    run = RunDir(runs / "further")
+    try:
+        run.take_start(Origin("run:lora@9", RunDir(runs / "lora").checkpoint(9)))
+        with opened(run, "2", say=silent) as chat:
+            said = [chat.answer(ASKED, GREEDY, base=base, on_text=silent).text for base in (True, False, True)]
+        assert said == [expected(runs, "lora", step) for step in (9, 2, 9)]
+    finally:
+        shutil.rmtree(run.path)
 
 
 def test_sampling_is_repeated_by_its_seed(runs: Path) -> None:

@@ -315,11 +315,28 @@ def test_another_run_takes_its_adapter_over(surroundings: Path, ran: Ran) -> Non
     from safetensors.torch import load_file
 
     first = ran.rundir.checkpoint(STEPS)
-    rundir = create(surroundings, "taken", f"lora.start_from={first}", "optim.max_steps=2", "optim.learning_rate=1e-12")
+    rundir = create(surroundings, "taken", f"model.adapter={first}", "optim.max_steps=2", "optim.learning_rate=1e-12")
     wait(rundir, launch.start(rundir, WORKER))
     before, after = (load_file(place / "adapter_model.safetensors") for place in (first, rundir.checkpoint(2)))
     assert before.keys() == after.keys() and any(value.abs().max() > 1e-5 for value in before.values())
     assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before)
+
+
+@pytest.mark.slow
+def test_the_reference_is_the_adapter_as_it_was(surroundings: Path, ran: Ran) -> None:
+    """By the KL: 0 at the first step, where the bare base is already far away; and the frozen weights stay."""
+    from safetensors.torch import load_file
+
+    rundir = create(surroundings, "further", "model.adapter=run:whole", "optim.learning_rate=1e-2")
+    further = wait(rundir, launch.start(rundir, WORKER))
+    kl = [event["metrics"]["train/kl"] for event in further.of_kind("step")]
+    assert kl[0] == pytest.approx(0, abs=1e-6) and kl[-1] > 1e-5
+    before = load_file(rundir.start / "adapter_model.safetensors")
+    frozen, trained = (
+        load_file(rundir.checkpoint(STEPS) / place / "adapter_model.safetensors") for place in ("ref", "")
+    )
+    assert all(frozen[name].equal(value) for name, value in before.items())
+    assert any(not trained[name].equal(value) for name, value in before.items())
 
 
 def _hash(rundir: RunDir) -> str:

@@ -19,7 +19,7 @@ from trainer.errors import ExportError, Problem, RunError
 from trainer.export.kinds import Say
 from trainer.machine.project import PROJECT, cache_dir
 from trainer.memory.embedded import BUILTIN
-from trainer.run import best, checkpoints
+from trainer.run import best, checkpoints, start_files
 from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 from trainer.run.events import EventReader
 from trainer.run.groups import read_groups
@@ -76,6 +76,11 @@ class Source:
         return (self.path / ADAPTER).is_file()
 
     @property
+    def start(self) -> Path | None:
+        """Folder of the adapter that the run has started from; None where it started anew."""
+        return self.rundir.start if self.lora and start_files.noted(self.rundir.env) is not None else None
+
+    @property
     def label(self) -> str:
         return f"{self.rundir.name}, step {self.step}"
 
@@ -90,7 +95,8 @@ class Source:
     def weights(self) -> dict[str, str]:
         """sha256 of each weights file."""
         files = self.manifest["files"]
-        return {name: files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")}
+        own = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+        return {name: files[name]["sha256"] for name in sorted(own) if name != checkpoints.REFERENCE}
 
     def facts(self, kind: str) -> dict[str, Any]:
         """What export.json says of every export."""

@@ -32,7 +32,7 @@ from trainer.fast import saying
 from trainer.fast.decoding import Decoding
 from trainer.fast.rows import without_spread
 from trainer.fast.update import FastUpdate
-from trainer.grpo import advantages, supervision, vllm_rollouts
+from trainer.grpo import advantages, reference, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.rounds import Rounds
 from trainer.grpo.spans import Spans
@@ -57,9 +57,9 @@ class Observer(Watcher, Protocol):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes seven arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    The new class takes eight arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
     generation batch is written), `advantage` (as the setting of that name), `sampler` (which prompts come next; None
-    for all in their turn), `fast` and `tell` (trainer.fast.update).
+    for all in their turn), `ref_update_steps` (whole rollout phases), `fast` and `tell` (trainer.fast.update).
     Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
     recorded.
     """
@@ -78,6 +78,7 @@ class Hooks(Watched, FastUpdate):
         pieces: int = 1,
         advantage: advantages.Kind = "group_mean",
         sampler: Sampler | None = None,
+        ref_update_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.advantage = advantage
@@ -90,6 +91,9 @@ class Hooks(Watched, FastUpdate):
             super().__init__(*args, spans=spans, **kwargs)
         first = self.reward_funcs[0]
         self.reward_wrapper: ComponentRewardWrapper = first.wrapper if isinstance(first, Objective) else first
+        self.moving = reference.Moving(self, ref_update_steps) if ref_update_steps is not None else None
+        if self.moving is not None:
+            self.add_callback(self.moving)
         self.writes_fast = self.is_fast and not (self._packs_left or self.use_vllm)
         guard_generate(self.model, spans, pieces, Decoding(self._tell) if self.writes_fast else None)
         if self.use_vllm:  # by the names of TRL's profiler
@@ -223,6 +227,17 @@ class Hooks(Watched, FastUpdate):
     def _save_beside(self, folder: Path) -> None:
         if self.rounds is not None:
             self.rounds.save(folder)
+        if self.moving is not None:
+            self.moving.save(folder)
+
+    def _load_beside(self, folder: Path) -> None:
+        if self.moving is not None:
+            self.moving.load(folder)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if self.moving is not None and "loss" in logs:
+            self._metrics["train"]["reference_step"].append(float(self.moving.step(self.state.global_step)))
+        super().log(logs, *args, **kwargs)
 
     def _batch(self, output: dict[str, Any], written: Written, judged: list[list[Step]]) -> Batch:
         """Join what was written, row by row, with the advantages of what of it is trained on."""

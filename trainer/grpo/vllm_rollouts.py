@@ -30,6 +30,7 @@ from accelerate.utils import is_peft_model
 from trl.generation import vllm_generation
 from trl.trainer import grpo_trainer
 
+from trainer.grpo.reference import TRAINED
 from trainer.memory import GIB, vllm_cpu_cache_gib
 from trainer.memory.families import from_config
 
@@ -77,8 +78,7 @@ class Rollouts(vllm_generation.VLLMGeneration):  # type: ignore[misc]  # Any: TR
         return {"kv_cache_memory_bytes": round(gib * GIB)}
 
     def _rank(self) -> int:
-        (config,) = self.model.peft_config.values()
-        rank: int = config.r
+        rank: int = self.model.peft_config[TRAINED].r
         return rank
 
     def sync_weights(self) -> None:
@@ -91,7 +91,7 @@ class Rollouts(vllm_generation.VLLMGeneration):  # type: ignore[misc]  # Any: TR
         before = self.request.lora_int_id if self.request else 0
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="adapter_for_vllm_") as folder:
-            self.model.save_pretrained(folder, save_embedding_layers=False)
+            self.model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=[TRAINED])
             self.request = LoRARequest(f"sync {before + 1}", before + 1, folder)
             if before:
                 self.llm.llm_engine.remove_lora(before)

@@ -14,6 +14,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from trainer.engine import weights
 from trainer.errors import CheckpointError, Problem
+from trainer.grpo import reference
 from trainer.grpo.spans import Span, Spans
 from trainer.run import checkpoints
 
@@ -91,14 +92,32 @@ class Watched(_Upstream):  # type: ignore[misc]  # Any: a trainer of TRL or one 
         """What a trainer needs of itself after a resume, beside what transformers saves."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
-        # PEFT loads adapters as float32, TRL trains those of a quantised model in bfloat16: without this a
-        # resumed QLoRA run goes on in another precision (transformers 5.17, trainer.py `_load_from_checkpoint`).
-        dtypes = {name: parameter.dtype for name, parameter in self.model.named_parameters()}
-        super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(dtypes[name])
+        folder = Path(resume_from_checkpoint)
+        with reference.same_precision(self.model):  # else a resumed QLoRA run goes on in another one
+            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+        if reference.is_saved_in(folder):
+            reference.take(self.model, folder)
+        self._load_beside(folder)
+        self._refuse_unfinite(folder.name)
+
+    def _load_beside(self, folder: Path) -> None:
+        """What `_save_beside` saved."""
+
+    @property
+    def has_reference(self) -> bool:
+        """The policy is held to the model it started from: by GRPO's KL term, by DPO's loss."""
+        return bool(getattr(self, "beta", 0.0))
+
+    def take_adapter(self, folder: Path) -> tuple[list[str], list[str]]:
+        """Train the adapter in `folder` further; names of weights that it lacks and of those there is no place for.
+        Where there is a reference it is that one, as it is now."""
+        odd = reference.take(self.model, folder)
+        self._refuse_unfinite(folder.name)
+        if self.has_reference:
+            reference.freeze_copy(self.model)
+        return odd
+
+    def _refuse_unfinite(self, name: str) -> None:
         wrong = weights.unfinite(each for each in self.model.named_parameters() if each[1].requires_grad)
         if wrong:
-            name = Path(resume_from_checkpoint).name
             raise CheckpointError(Problem("grpo.not_finite", name, names=wrong[:3], count=len(wrong)))

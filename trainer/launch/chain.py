@@ -98,7 +98,8 @@ def _settings(rundir: RunDir, state: RunState) -> RunSpec:
     settings = RunSpec.model_validate_json(json.dumps(after.settings))
     chain = Chain(name=after.name, number=spec.chain.number + 1, count=spec.chain.count, following=rest)
     if settings.lora.enabled:
-        lora = settings.lora.model_copy(update={"start_from": str(chosen.path)})
-        return settings.model_copy(update={"lora": lora, "chain": chain})
-    model = settings.model.model_copy(update={"name": str(chosen.path), "revision": None})
+        start: dict[str, str | None] = {"adapter": f"run:{rundir.name}@{chosen.step}"}
+    else:
+        start = {"name": str(chosen.path), "revision": None}
+    model = settings.model.model_copy(update=start)
     return settings.model_copy(update={"model": model, "chain": chain})

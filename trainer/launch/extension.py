@@ -63,9 +63,11 @@ def extend(rundir: RunDir, steps: int) -> RunPlan:
         spec = _with_total(rundir, total)
         plan = plan_here(spec, rows)
         # Of the rows too, which were looked at then.
-        said = [Message.read(stored) for stored in fitting(read_json(rundir.plan))[0].get("warnings", ())]
+        before = fitting(read_json(rundir.plan))[0]
+        said = [Message.read(stored) for stored in before.get("warnings", ())]
         warnings = [*plan.warnings, *(warning for warning in said if str(warning) not in map(str, plan.warnings))]
-        plan = plan.model_copy(update={"warnings": warnings})
+        start = Message.read(before["start"]) if before.get("start") else None
+        plan = plan.model_copy(update={"warnings": warnings, "start": start})
         rundir.replace_settings(spec, plan)
         return plan
 

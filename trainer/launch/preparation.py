@@ -12,10 +12,12 @@ from trainer.launch.locks import CHOSEN, state_dir
 from trainer.machine import environment, gpu, wheels
 from trainer.plan import RunPlan
 from trainer.plan.duration import Duration
+from trainer.run import start_adapter
 from trainer.run.outputs import next_name
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
 from trainer.tasks import generated
+from trainer.text import Message
 
 
 def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
@@ -31,7 +33,13 @@ def planned(spec: RunSpec) -> tuple[RunSpec, RunPlan]:
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
     odd = [*found.warnings, *templates.inspect(spec)]
-    return spec, plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
+    return spec, told(spec, plan, odd)
+
+
+def told(spec: RunSpec, plan: RunPlan, odd: Sequence[Message]) -> RunPlan:
+    """The plan with what was seen beside the spec: of rows and template, and which adapter training starts from."""
+    start = start_adapter.meant(spec.model.adapter) if spec.model.adapter is not None else None
+    return plan.model_copy(update={"warnings": [*plan.warnings, *odd], "start": start})
 
 
 def plan_here(spec: RunSpec, rows: int | None, examples: int | None = None) -> RunPlan:
@@ -59,12 +67,16 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None, l
         env |= {"expected_s": round(lasts.total_s, 3)}
     ending = f".{spec.chain.number}-{spec.chain.name}" if spec.chain is not None else ""
     passing = (state_dir() / CHOSEN, outputs, generated.folder())
+    start = start_adapter.resolve(spec.model.adapter) if spec.model.adapter is not None else None
+    if start is not None:
+        plan = plan.model_copy(update={"start": start.message()})
+    here = start if start is not None and start.folder is not None else None
     if name is not None:
-        return RunDir.create(outputs, name.removesuffix(ending) + ending, spec, plan, env, passing)
+        return RunDir.create(outputs, name.removesuffix(ending) + ending, spec, plan, env, passing, here)
     for _ in range(100):
         candidate = next_name(outputs, preset) + ending
         try:
-            return RunDir.create(outputs, candidate, spec, plan, env, passing)
+            return RunDir.create(outputs, candidate, spec, plan, env, passing, here)
         except RunError:
             if not (outputs / candidate).exists():
                 raise

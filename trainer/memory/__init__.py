@@ -87,6 +87,8 @@ def _always(load: Load) -> Iterator[Part]:
     yield Part("weights", "always", weights_gib(load), _weights_how(load))
     if load.lora_rank:
         yield Part("LoRA adapters", "always", trained * each / GIB, _count(trained))
+        if load.reference and load.reference_adapter:
+            yield Part("reference adapter", "always", trained * each / GIB, Message("memory.how.reference_adapter"))
     elif load.reference:
         # TRL loads a second copy of the model when there is no adapter to switch off.
         yield Part("reference model", "always", weights_gib(load), Message("memory.how.reference"))

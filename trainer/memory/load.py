@@ -51,6 +51,8 @@ class Load:
     completion_tokens: int
     micro_batch: int
     generation_rows: int
+    reference_adapter: bool = False
+    """The reference is a second adapter, frozen."""
     eval_rows: int = 0
     """Held-out rows answered at once; 0 without an evaluation."""
     temperature_scaled: bool = False

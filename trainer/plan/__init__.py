@@ -24,7 +24,15 @@ from trainer import memory
 from trainer.errors import PlanError
 from trainer.plan import choosing, fit, sharing
 from trainer.plan.batches import Batch
-from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes
+from trainer.plan.checks import (
+    batch_problems,
+    fit_verdict,
+    length_problems,
+    memory_note,
+    next_whole,
+    notes,
+    reference_notes,
+)
 from trainer.plan.estimate import (
     Machine,
     batch_of,
@@ -119,6 +127,8 @@ class RunPlan(_Frozen):
     epochs: float | None
     save_steps: int
     """Optimizer steps between checkpoints, a whole number of rollout phases."""
+    ref_update_steps: int | None = None
+    """Optimizer steps between moves of the reference, a whole number of rollout phases; None where it stays."""
 
     max_prompt_tokens: int
     max_tokens_per_completion: int
@@ -155,6 +165,8 @@ class RunPlan(_Frozen):
     suggestions: list[Suggestion]
     """Changes of settings that make it fit, cheapest for the learning first; empty when it fits."""
 
+    start: StoredMessage | None = None
+    """Which adapter is trained further; None starts a new one."""
     fast: list[StoredMessage] = []
     """What run.fast will do, a sentence each; empty in a plan of an older version."""
     sampling: list[StoredMessage] = []
@@ -162,7 +174,7 @@ class RunPlan(_Frozen):
     notes: list[StoredMessage]
     warnings: list[StoredMessage]
 
-    @field_validator("memory_unknown", mode="before")
+    @field_validator("memory_unknown", "start", mode="before")
     @classmethod
     def _of_older_versions(cls, stored: Any) -> Any:
         """They had an empty text for none."""
@@ -191,6 +203,8 @@ def make(
     steps = _optimizer_steps(spec, batch)
     phases = _rollout_phases(batch, steps)
     save_steps = next_whole(spec.checkpoint.save_steps, batch.updates_per_phase)
+    asked = spec.grpo.ref_update_steps
+    moves = None if asked is None else next_whole(asked, batch.updates_per_phase)
     machine = Machine(gpu_total_gib, ram_gib, has_unsloth)
     fitting = _fitting(spec, batch, machine)
     return RunPlan(
@@ -199,6 +213,7 @@ def make(
         **fitting,
         method=spec.run.method,
         save_steps=save_steps,
+        ref_update_steps=moves,
         verl=_verl(batch),
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
@@ -208,6 +223,7 @@ def make(
         sampling=choosing.of(spec, batch, steps, phases),
         notes=[
             *notes(spec, batch, steps, save_steps),
+            *reference_notes(spec, batch, steps, moves),
             *choosing.notes(spec, batch, phases),
             *_memory_notes(spec, batch, machine, fitting),
         ],

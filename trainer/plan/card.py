@@ -66,6 +66,8 @@ class _Card:
         how = self.say("lora", r=lora.r) if lora.enabled else self.say("whole")
         where = self.say("on" if model.engine == "auto" else "on_with", device=model.device, engine=model.engine)
         yield self._named("training", f"{how}, {kind}, {where}")
+        if self.plan.start is not None:
+            yield self._named("start", self.words.said(self.plan.start))
         if model.warm_start is not None:
             warm = self.say("warm_start", steps=model.warm_start.steps, path=Path(model.warm_start.path).name)
             yield self._named("warm_start", warm)
@@ -136,6 +138,8 @@ class _Card:
             if rounds > 1:
                 tokens = say("tokens_in_rounds", count=count, rounds=rounds, most=rounds * count)
             yield self._line("completions", _number(plan.completions_total), tokens)
+        if plan.ref_update_steps is not None:
+            yield self._line("ref_update_steps", _number(plan.ref_update_steps), say("reference_moves"))
         yield self._line("save_steps", _number(plan.save_steps), say("and_at_the_end"))
 
     def _rows_used(self) -> str:

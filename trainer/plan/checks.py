@@ -147,6 +147,18 @@ def notes(spec: RunSpec, batch: Batch, steps: int | None, save_steps: int) -> It
         yield Message("plan.note.one_checkpoint", every=save_steps, steps=steps)
 
 
+def reference_notes(spec: RunSpec, batch: Batch, steps: int | None, moves: int | None) -> Iterator[Message]:
+    """moves: optimizer steps after which the reference becomes the policy."""
+    if moves is None:
+        return
+    asked = spec.grpo.ref_update_steps
+    if moves != asked:
+        values = {"asked": asked, "steps": moves, "each": batch.updates_per_phase}
+        yield Message("plan.note.ref_update_steps_raised", **values)
+    if steps is not None and moves >= steps:
+        yield Message("plan.note.reference_never_moves", every=moves, steps=steps)
+
+
 def _row_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:
     unused = batch.rows % batch.prompts_per_phase if batch.rows is not None and not batch.partly else 0
     if unused and not spec.sampling.is_on:  # a sampler goes on in the next pass where one ends

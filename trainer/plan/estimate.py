@@ -120,6 +120,7 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         gradient_checkpointing=spec.model.gradient_checkpointing,
         eager_attention=spec.model.attn_implementation == "eager",
         reference=spec.run.method == "dpo" or (not spec.is_supervised and spec.grpo.beta > 0),
+        reference_adapter=spec.model.adapter is not None or spec.grpo.ref_update_steps is not None,
         prompt_tokens=spec.data.max_prompt_length,
         completion_tokens=spec.generation.max_completion_length,
         micro_batch=batch.micro,

@@ -32,6 +32,8 @@ _KINDS = {
     float: Message("presets.rule.number"),
 }
 _TABLE = Message("presets.rule.table")
+RENAMED = {"lora.start_from": "model.adapter"}
+"""{key of an earlier version: what it is called now}."""
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -133,6 +135,8 @@ def meant(path: Path) -> tuple[str, bool]:
     """(the key an unknown one most likely means, whether it has the same last name); "" when none is close."""
     *parents, last = path
     name = str(last)
+    if dotted(path) in RENAMED:
+        return RENAMED[dotted(path)], True
     elsewhere = [key for key in keys_named(name) if key != dotted(path)]
     if elsewhere:
         return elsewhere[0], True

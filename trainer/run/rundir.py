@@ -27,6 +27,7 @@
     epoch_2/ inference_epoch2.json   trained weights after an epoch, and their answers (trainer.evaluate.answers)
     scores.json                      what the answers are worth (trainer.evaluate.contest)
     files/                           copies of files that would not last elsewhere (trainer.run.kept_files)
+    start/                           the adapter that training starts from, as it was (trainer.run.start_files)
     wandb/                           W&B's own files, one folder an attempt
 
 A run appears under its name complete or not at all. Small JSON files are replaced atomically.
@@ -51,7 +52,7 @@ from trainer.machine.folders import make_private
 from trainer.machine.json_files import read_json, sync_folder, write_json
 from trainer.machine.project import OUTPUTS_VARIABLE, PROJECT, named_folder
 from trainer.machine.regular_files import open_file
-from trainer.run import kept_files, spec_file, unreadable
+from trainer.run import kept_files, spec_file, start_files, unreadable
 from trainer.run.checkpoints import checkpoint_name
 from trainer.spec import RunSpec
 
@@ -86,8 +87,31 @@ class _InControl:
         return run.control / self.name
 
 
+class _Inside:
+    """A file or folder of a run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunDir, kind: type) -> Path:
+        return run.path / self.name
+
+
 class RunDir:
     """Paths of one run. Making the object touches nothing; `create` and `open` check."""
+
+    plan = _Inside("plan.json")
+    env = _Inside("env.json")
+    events = _Inside("events.jsonl")
+    rollouts = _Inside("rollouts")
+    logs = _Inside("logs")
+    tryit = _Inside("tryit")
+    start = _Inside("start")
+    exports = _Inside("exports")
+    wandb = _Inside("wandb")
+    held_out = _Inside("held_out.json")
+    scores = _Inside("scores.json")
+    report = _Inside("report")
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -109,22 +133,6 @@ class RunDir:
     def spec(self) -> Path:
         return self.path / "spec.json"
 
-    @property
-    def plan(self) -> Path:
-        return self.path / "plan.json"
-
-    @property
-    def env(self) -> Path:
-        return self.path / "env.json"
-
-    @property
-    def events(self) -> Path:
-        return self.path / "events.jsonl"
-
-    @property
-    def rollouts(self) -> Path:
-        return self.path / "rollouts"
-
     def rollouts_file(self, step: int) -> Path:
         return self.rollouts / f"step_{step:06d}.jsonl"
 
@@ -142,10 +150,6 @@ class RunDir:
     @property
     def staging(self) -> Path:
         return self.checkpoints / ".staging"
-
-    @property
-    def logs(self) -> Path:
-        return self.path / "logs"
 
     def log_file(self, attempt: int) -> Path:
         return self.logs / f"attempt_{attempt}.log"
@@ -166,10 +170,6 @@ class RunDir:
     mirror = _InControl("mirror.json")
     mirror_lock = _InControl("mirror.lock")
 
-    @property
-    def wandb(self) -> Path:
-        return self.path / "wandb"
-
     spec_copy = _InControl("spec.json")
     resume_note = _InControl("resume.json")
     stop_request = _InControl("stop.json")
@@ -180,10 +180,6 @@ class RunDir:
     worker_lock = _InControl("worker.lock")
     start_lock = _InControl("start.lock")
 
-    @property
-    def report(self) -> Path:
-        return self.path / "report"
-
     report_writer = _InControl("report.json")
 
     def report_file(self, language: str, form: str, step: int | None = None, others: Sequence[str] = ()) -> Path:
@@ -191,14 +187,6 @@ class RunDir:
         parts = ["compare", *others] if others else ["report"]
         name = "_".join(parts)[:120]
         return self.report / f"{name}{'' if step is None else f'_step_{step}'}.{language}.{form}"
-
-    @property
-    def exports(self) -> Path:
-        return self.path / "exports"
-
-    @property
-    def tryit(self) -> Path:
-        return self.path / "tryit"
 
     @property
     def tryit_requests(self) -> Path:
@@ -238,18 +226,16 @@ class RunDir:
     def inference_file(self, label: str) -> Path:
         return self.path / f"inference_epoch{label}.json"
 
-    @property
-    def held_out(self) -> Path:
-        return self.path / "held_out.json"
-
-    @property
-    def scores(self) -> Path:
-        return self.path / "scores.json"
-
     def note_engine(self, facts: dict[str, Any]) -> None:
         """Add what the engine said about itself to env.json; nothing to say, nothing changed."""
         if facts:
             write_json(self.env, (read_json(self.env) or {}) | {"engine": facts})
+
+    def take_start(self, origin: start_files.Origin) -> dict[str, Any]:
+        """Keep the adapter that training starts from; what env.json says of it from now on. Raises RunError."""
+        noted = start_files.taken_in(origin, self.start)
+        write_json(self.env, (read_json(self.env) or {}) | {start_files.NOTED: noted})
+        return noted
 
     def replace_settings(self, spec: RunSpec, plan: RunPlan) -> None:
         """Put another spec and plan in place of the run's; the ones before stay beside them under the next number.
@@ -293,9 +279,19 @@ class RunDir:
 
     @classmethod
     def create(
-        cls, outputs: Path, name: str, spec: RunSpec, plan: RunPlan, env: dict[str, Any], passing: Sequence[Path] = ()
+        cls,
+        outputs: Path,
+        name: str,
+        spec: RunSpec,
+        plan: RunPlan,
+        env: dict[str, Any],
+        passing: Sequence[Path] = (),
+        start: start_files.Origin | None = None,
     ) -> Self:
-        """Make outputs/<name> with its files. passing: see kept_files. Raises RunError: name bad or taken."""
+        """Make outputs/<name> with its files. passing: see kept_files. start: the adapter to start from, if it is here.
+
+        Raises RunError: name bad or taken, no room for the adapter.
+        """
         path = _checked(outputs, name)
         make_outputs(outputs)
         _sweep(outputs)
@@ -307,6 +303,8 @@ class RunDir:
             spec_file.write(draft.spec, draft.spec_copy, spec)
             write_json(draft.plan, plan)
             write_json(draft.env, env)
+            if start is not None:
+                draft.take_start(start)
             if path.exists() or path.is_symlink():
                 raise _taken(path)
             try:

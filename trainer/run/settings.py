@@ -16,7 +16,6 @@ from typing import Any
 
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
-from trainer.machine.project import PROJECT
 from trainer.machine.regular_files import read_file
 from trainer.presets.explain import dotted, shown
 from trainer.run import checkpoints, spec_file
@@ -141,9 +140,7 @@ def _newest_manifest(rundir: RunDir) -> Tables | None:
         found = (checkpoints.sealed_manifest(checkpoint.path) or {}).get("settings")
         if isinstance(found, dict):
             try:  # a key that is new since has its default
-                return _without(
-                    spec_file.tables(RunSpec.model_validate_json(json.dumps(files.absolute(found, PROJECT))))
-                )
+                return _without(spec_file.tables(spec_file.parse(json.dumps(found).encode())))
             except ValueError:
                 return found
     return None

@@ -6,6 +6,7 @@ was made, extended or last agreed to go on; only this module writes the two.
 
 from __future__ import annotations
 
+import copy as copying
 import json
 import os
 import shlex
@@ -18,6 +19,7 @@ from trainer.errors import Problem, RunError
 from trainer.machine.json_files import write_json, write_whole
 from trainer.machine.project import PROJECT
 from trainer.machine.regular_files import read_file, why
+from trainer.presets.explain import RENAMED
 from trainer.spec import RunSpec, files
 
 
@@ -49,8 +51,19 @@ def parse(data: bytes) -> RunSpec:
     except RecursionError as error:
         raise ValueError("nested without end") from error
     if isinstance(raw, dict):
-        raw = files.absolute(raw, PROJECT)
+        raw = files.absolute(in_new_words(raw), PROJECT)
     return RunSpec.model_validate_json(json.dumps(raw))
+
+
+def in_new_words(raw: dict[str, Any]) -> dict[str, Any]:
+    """Stored tables with the keys of earlier versions under the names they have now."""
+    raw = copying.deepcopy(raw)
+    for old, new in RENAMED.items():
+        (section, key), (home, name) = old.split("."), new.split(".")
+        if isinstance(raw.get(section), dict) and key in raw[section] and isinstance(raw.get(home), dict):
+            value = raw[section].pop(key)
+            raw[home].setdefault(name, value)
+    return raw
 
 
 def copied(copy: Path) -> RunSpec | None:

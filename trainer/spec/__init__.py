@@ -118,6 +118,9 @@ class Model(Section):
     """Run Python code that comes with the model. Only for a repository you have read."""
     max_seq_length: Annotated[int, Field(ge=1)] | None = None
     """Bound on prompt and completion together, in tokens; a longer plan is refused. Empty is no bound."""
+    adapter: str | None = None
+    """Adapter that is trained further, and the reference where beta > 0: a folder, a Hub id, or `run:NAME@best`,
+    `@latest`, `@20`; `run:NAME` is its best, unevaluated its latest checkpoint. Empty starts a new one."""
     warm_start: WarmStart | None = None
     """Supervised training of a built-in model at its first use; the result is cached."""
 
@@ -135,8 +138,6 @@ class Lora(Section):
     """Dropout inside the adapter; above 0 it makes the log-probabilities noisy."""
     target_modules: str | list[str] = "all-linear"
     """Names of the linear layers that get an adapter, or `all-linear`."""
-    start_from: str | None = None
-    """Folder of a checkpoint with an adapter of this model and rank: training starts with it. Empty starts anew."""
 
 
 class Generation(Section):
@@ -168,6 +169,9 @@ class Grpo(Section):
     beta: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Weight of the KL term to the reference model; 0 needs no reference. TRL multiplies the term by the ratio
     (`trl.use_bias_correction_kl`, on by default); `false` is the plain k3 of the GRPO paper."""
+    ref_update_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps after which the reference becomes the policy as it is then, again and again (iterative GRPO);
+    raised to the next whole rollout phase. Empty keeps the reference as it was at the start."""
     num_iterations: Annotated[int, Field(ge=1)] = 1
     """Passes over each generation batch (mu in the paper)."""
     epsilon: Annotated[float, Field(ge=0)] = 0.2

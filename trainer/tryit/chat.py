@@ -24,6 +24,7 @@ from trainer.text import Message
 Turn = dict[str, str]
 OnText = Callable[[str], None]
 OnToken = Callable[[], None]
+START = "start"  # what the adapter that the run has started from is called in PEFT
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Answer:
 class Chat:
     """The models of one checkpoint, loaded when first asked: a person who only wants one waits for one.
 
-    With LoRA both are the same weights with the adapter on or off; a run that trained all weights has two models.
+    With LoRA both are the same weights with the adapter on or off, or with the one that the run has started from; a run
+    that trained all weights has two models.
     """
 
     def __init__(self, source: Source, device: str = "cpu") -> None:
@@ -160,6 +162,8 @@ class Chat:
             with merged.quiet():
                 if kind == "adapted":
                     self._models[kind] = merged.load_adapted(self.source, self.device)
+                    if self.source.start is not None:
+                        self._models[kind].load_adapter(self.source.start, START, torch_device=self.device)
                 elif kind == "whole":
                     self._models[kind] = merged.load_whole(self.source).to(self.device)
                 else:
@@ -182,7 +186,8 @@ class Chat:
     def _untrained(self, base: bool) -> AbstractContextManager[Any]:
         switched: AbstractContextManager[Any] = nullcontext()
         if base and self.source.lora:
-            switched = self._model(base).disable_adapter()
+            model = self._model(base)
+            switched = _as_it_started(model) if self.source.start is not None else model.disable_adapter()
         return switched
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -192,6 +197,16 @@ class Chat:
         bfloat16 = self.device == "cuda" and self.source.compute_dtype() == "bfloat16"
         computed: AbstractContextManager[Any] = torch.autocast(self.device, torch.bfloat16, enabled=bfloat16)
         return computed
+
+
+@contextmanager
+def _as_it_started(model: Any) -> Iterator[None]:
+    trained = model.active_adapter
+    model.set_adapter(START, inference_mode=True)
+    try:
+        yield
+    finally:
+        model.set_adapter(trained, inference_mode=True)
 
 
 @dataclass

@@ -43,7 +43,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import state_of
 from trainer.spec import RunSpec
 from trainer.text import Message
-from trainer.worker import recovery
+from trainer.worker import recovery, starting
 from trainer.worker.session import HANDOVER_S, Session, StopFlag, Stopped
 
 TRACEBACK_CHARACTERS = 3000
@@ -121,6 +121,7 @@ def train(session: Session) -> None:
 
         choice = engine.resolve(spec)
         session.hold_gpu(choice.device)
+        noted = starting.kept(rundir, spec, resumed is not None)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
         from trainer.worker import supervised, training
@@ -140,7 +141,7 @@ def train(session: Session) -> None:
     run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)
-    run.start_from(resumed)
+    run.start_from(noted, resumed)
 
     with run.watched():
         with session.phase("rewards", f"{len(spec.reward.leaves())} functions on rows of the data"):

@@ -18,7 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trainer.data import difficulty
 from trainer.data.dataset import Prepared, prompt_ids
 from trainer.engine.interface import Choice, Loaded
-from trainer.errors import CheckpointError, EngineError, Problem, RewardError
+from trainer.errors import CheckpointError, EngineError, Problem, RewardError, TrainerError
 from trainer.evaluate.answering import retelling
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo import config, policy_sync
@@ -26,14 +26,13 @@ from trainer.grpo.memory_probe import Probe, ProbeMemory
 from trainer.grpo.spans import Spans
 from trainer.grpo.trainer import make_trainer_class
 from trainer.machine.environment import PACKAGES, package_version
-from trainer.machine.json_files import read_json
-from trainer.machine.project import PROJECT
 from trainer.plan import RunPlan
 from trainer.rewards import check as reward_check
 from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.run import checkpoints, settings
+from trainer.run import checkpoints, settings, start_files
 from trainer.run.records import AlertEvent, PhaseEvent, PlanEvent
+from trainer.run.start_files import PLACE
 from trainer.sampling.sampler import Sampler, Size
 from trainer.spec import Reward, RunSpec
 from trainer.text import Message
@@ -115,6 +114,7 @@ class Training:
             pieces=self.pieces,
             advantage="online_rft" if spec.run.method == "online_rft" else spec.grpo.advantage,
             sampler=self._sampler(),
+            ref_update_steps=self.plan.ref_update_steps,
             fast=spec.run.fast,
             tell=self._tell_fast,
         )
@@ -307,20 +307,30 @@ class Training:
         if other:
             self.session.events.emit(AlertEvent.of("warn", "other_versions", changes=other))
 
-    def start_from(self, resumed: checkpoints.Checkpoint | None) -> None:
-        """Take over the adapter that was asked for. Raises EngineError where it was trained on other weights."""
-        if self.spec.lora.start_from is None or resumed is not None:
+    def start_from(self, noted: dict[str, Any] | None, resumed: checkpoints.Checkpoint | None) -> None:
+        """Take over the adapter that is kept in the run's folder; noted: what is known of it. A resumed run needs it
+        for the reference. Raises EngineError where it was trained on other weights or has other layers."""
+        if noted is None:
             return
-        folder = PROJECT / self.spec.lora.start_from
-        was, now = (read_json(folder / checkpoints.MANIFEST) or {}).get("model"), self.manifest["model"]
+        was, now = noted.get("trained_on"), self.manifest["model"]
         if was not in (None, now):
-            raise EngineError(Problem("worker.adapter_of_other_weights", "lora.start_from", was=str(was), now=now))
+            raise EngineError(Problem("worker.adapter_of_other_weights", PLACE, was=str(was), now=now))
         try:
-            self.trainer._load_from_checkpoint(str(folder))
-        except (RuntimeError, ValueError, OSError) as error:  # other layers, another rank, no such folder any more
+            missing, unexpected = self.trainer.take_adapter(self.session.rundir.start)
+        except (RuntimeError, ValueError, OSError) as error:
+            if isinstance(error, TrainerError):
+                raise
             said = " ".join(str(error).split())[:300]
-            raise EngineError(Problem("worker.adapter_not_loaded", "lora.start_from", said=said)) from error
-        self.session.events.emit(AlertEvent.of("info", "started_from", folder=folder.name))
+            raise EngineError(Problem("worker.adapter_not_loaded", PLACE, said=said)) from error
+        for key, names in (("adapter_lacks", missing), ("adapter_has_more", unexpected)):
+            if names:
+                raise EngineError(Problem(f"worker.{key}", "lora.target_modules", count=len(names), names=names[:2]))
+        if resumed is None:
+            kind = "reference" if self.trainer.has_reference else "alone"
+            reference = Message(f"alert.started_from.{kind}")
+            self.session.events.emit(
+                AlertEvent.of("info", "started_from", start=start_files.message(noted), reference=reference)
+            )
 
     def train(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Train to the last step. A checkpoint of the last step is only loaded: transformers would train one more."""

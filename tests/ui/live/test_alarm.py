@@ -64,7 +64,7 @@ def test_what_goes_wrong_is_named_with_its_texts_and_a_button(
 
 def test_a_run_goes_on_from_a_good_checkpoint_with_one_click_whether_of_adapters_or_whole_weights() -> None:
     for m, key in (
-        (placed(lost(same_text_frac=ALIKE)), "lora.start_from"),
+        (placed(lost(same_text_frac=ALIKE)), "model.adapter"),
         (whole(lost(same_text_frac=ALIKE)), "model.name"),
     ):
         found = Diagnosis("made", "finished", 80, diagnose(m))

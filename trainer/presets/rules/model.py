@@ -19,10 +19,16 @@ def _four_bit_needs_lora(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("presets.four_bit_without_lora", "model.load_in_4bit")
 
 
-@rule("lora.start_from", "lora.enabled")
+@rule("model.adapter", "lora.enabled")
 def _an_adapter_starts_from_one(spec: RunSpec) -> Iterator[Problem]:
-    if spec.lora.start_from is not None and not spec.lora.enabled:
-        yield Problem("presets.start_without_lora", "lora.start_from")
+    if spec.model.adapter is not None and not spec.lora.enabled:
+        yield Problem("presets.start_without_lora", "model.adapter")
+
+
+@rule("grpo.ref_update_steps", "grpo.beta")
+def _a_reference_that_moves_is_read(spec: RunSpec) -> Iterator[Problem]:
+    if spec.grpo.ref_update_steps is not None and spec.grpo.beta == 0:
+        yield Problem("presets.reference_without_beta", "grpo.ref_update_steps", seen=spec.grpo.ref_update_steps)
 
 
 @rule("model.name")

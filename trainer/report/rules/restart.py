@@ -24,7 +24,7 @@ def restarts(m: Material, before: int, setting: str, value: Any) -> list[Advice]
     if step is None or m.rundir is None or adapter is None:
         return []
     path = str(m.rundir.checkpoint(step)).removeprefix(f"{PROJECT}{os.sep}")
-    also: list[tuple[str, Any]] = [("lora.start_from" if adapter else "model.name", path)]
+    also: list[tuple[str, Any]] = [("model.adapter" if adapter else "model.name", path)]
     if not adapter and m.setting("model.warm_start") is not None:  # the checkpoint has it behind it
         also.append(("model.warm_start", ""))
     return [Advice("restart", setting, value, {"step": step, "setting": setting, "value": value}, tuple(also))]

@@ -14,6 +14,7 @@ from trainer.report.document import Block, Sayings, Section, Table, Text
 from trainer.report.material import Material
 from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections.telling import Telling
+from trainer.run import start_files
 from trainer.run.groups import Group
 from trainer.run.records import PlanEvent, RunFailedEvent
 from trainer.text import forms
@@ -70,6 +71,8 @@ def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
         yield "trained", say("overview.lora", r=m.setting("lora.r"), alpha=m.setting("lora.alpha"), targets=targets)
     elif enabled is False:
         yield "trained", say("overview.whole")
+    if start := start_files.of_env(m.env):
+        yield "start", say("overview.start_value", start=start_files.message(start))
     trained = m.state.trained or PlanEvent()
     dtype = trained.dtype or m.setting("model.dtype") or ""
     yield "precision", say("overview.four_bit", dtype=dtype) if m.setting("model.load_in_4bit") else dtype

@@ -164,7 +164,13 @@ class _Board:
         column = self._metric("train/kl")
         none = self.spec is not None and self.spec.grpo.beta == 0 and self.status != "imported"
         why = self.say("chart.na_kl") if none else self._missing()
-        return ChartCard(self._chart("kl", [] if none else self._two(column), column, low=0.0), why)
+        of = next((step for step in reversed(self._metric("train/reference_step") or []) if step is not None), None)
+        key, note = ("kl", "") if of is None else ("kl_moving", self._reference(round(of)))
+        return ChartCard(self._chart(key, [] if none else self._two(column), column, low=0.0, note=note), why)
+
+    def _reference(self, step: int) -> str:
+        """Of which step the policy is that the reference has become."""
+        return self.say("chart.kl_step", step=step) if step else self.say("chart.kl_start")
 
     def loss(self) -> ChartCard:
         return self._plain("loss", "train/loss", low=None)

@@ -140,9 +140,7 @@ def _planned(spec: RunSpec) -> tuple[Survey | None, RunPlan | None, list[Problem
         plan = launch.plan_here(spec, data.rows if data is not None else None)
     except PlanError as error:
         problems += error.problems
-    if plan is not None:
-        plan = plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
-    return data, plan, problems
+    return data, launch.told(spec, plan, odd) if plan is not None else None, problems
 
 
 def _name_problems(name: str | None) -> Iterator[Problem]:
@@ -203,4 +201,4 @@ def _counted(spec: RunSpec) -> RunPlan:
     found = aside.run("survey", spec, {}, SURVEY_S)
     plan = launch.plan_here(spec, found["rows"])
     odd = [*map(Message.read, found["warnings"]), *templates.inspect(spec)]
-    return plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
+    return launch.told(spec, plan, odd)
