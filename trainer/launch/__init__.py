@@ -47,7 +47,7 @@ from trainer.launch.exits import EXIT_FAILED, EXIT_FINISHED, EXIT_INPUT, EXIT_OU
 from trainer.launch.extension import extend, extended_total, extension_notes
 from trainer.launch.locks import CHOSEN, LOCK_WAIT_S, hold_gpu_lock, hold_lock, make_state_dir, state_dir
 from trainer.launch.pace import expected, expected_anywhere, expected_of
-from trainer.launch.preparation import create, plan_here, prepare, told
+from trainer.launch.preparation import create, plan_here, planned_later, prepare, told
 from trainer.run.stop_requests import StopRequest
 
 __all__ = [
@@ -55,7 +55,7 @@ __all__ = [
     "LOCK_WAIT_S", "WORKER", "Contents", "NextAttempt", "StopRequest", "WorkerHandle", "chain", "contents", "create",
     "delete", "expected", "expected_anywhere", "expected_of", "extend", "extended_total", "extension_notes",
     "hold_gpu_lock", "hold_lock", "kill", "make_state_dir", "may_be_beside", "more_is_asked", "next_at",
-    "next_attempt", "not_running_problem", "pause", "plan_here", "prepare", "queue", "resume", "save_asked",
-    "save_now", "start", "start_next_attempt", "state_dir", "status_of", "stop", "stop_asked", "stop_at",
-    "stops_at", "told", "wait_until_ended",
+    "next_attempt", "not_running_problem", "pause", "plan_here", "planned_later", "prepare", "queue", "resume",
+    "save_asked", "save_now", "start", "start_next_attempt", "state_dir", "status_of", "stop", "stop_asked",
+    "stop_at", "stops_at", "told", "wait_until_ended",
 ]  # fmt: skip

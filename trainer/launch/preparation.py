@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trainer import plan as planning
 from trainer import preflight, presets
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch.agreement import hashes
 from trainer.launch.locks import CHOSEN, state_dir
 from trainer.machine import environment, gpu, wheels
@@ -22,7 +22,21 @@ from trainer.text import Message
 
 def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported. over: recipes."""
-    return planned(presets.load(preset, overrides, over))
+    spec, plan = planned(presets.load(preset, overrides, over))
+    planned_later(spec)
+    return spec, plan
+
+
+def planned_later(spec: RunSpec) -> list[tuple[RunSpec, RunPlan]]:
+    """The stages after the first. What is wrong with one is said with its key: stage.1.optim.max_steps."""
+    found = []
+    for number, each in enumerate(presets.stages.later(spec), 1):
+        try:
+            found.append(planned(each))
+        except TrainerError as error:
+            inside = [Problem(p.key, f"{presets.stages.STAGE}.{number}.{p.place}", **p.values) for p in error.problems]
+            raise type(error)(inside) from error
+    return found
 
 
 def planned(spec: RunSpec) -> tuple[RunSpec, RunPlan]:

@@ -31,7 +31,7 @@ from trainer.text.chain import Part
 
 __all__ = [
     "FILE_KEYS", "PRESETS_DIR", "Draft", "PresetInfo", "draft", "explain", "find", "header", "list_presets", "load",
-    "measured", "merge", "parse", "read", "reasons", "recipes", "rules", "tables",
+    "measured", "merge", "parse", "read", "reasons", "recipes", "rules", "stages", "tables",
 ]  # fmt: skip
 
 PRESETS_DIR = PROJECT / "presets"

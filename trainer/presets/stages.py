@@ -13,6 +13,7 @@ A later stage starts from the weights of the one before, so it has to be the sam
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -57,6 +58,12 @@ def parsed(raw: Mapping[str, Any], parse: Parse) -> tuple[RunSpec | None, list[P
     ]
     chain = Chain(name=stages[0]["name"], count=len(stages), following=following)
     return specs[0].model_copy(update={"chain": chain}), []
+
+
+def later(spec: RunSpec) -> list[RunSpec]:
+    """Those after the first, as they are before there are weights to start from."""
+    following = spec.chain.following if spec.chain is not None else []
+    return [RunSpec.model_validate_json(json.dumps(each.settings)) for each in following]
 
 
 def laid(base: Mapping[str, Any], stage: Mapping[str, Any], number: int) -> Tables:
