@@ -61,8 +61,6 @@ class SupervisedTraining(Training):
         return Dataset.from_list([each.row() for each in found])
 
     def _make_ready(self, resumed: checkpoints.Checkpoint | None) -> None:
-        if resumed is not None:
-            self.trainer.tokens_before(self.observer.tokens)
         if not self.spec.samples_first:
             return
         with self.session.phase("samples", f"{self.spec.generation.num_generations} completions of each row"):
