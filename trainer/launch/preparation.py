@@ -12,6 +12,7 @@ from trainer.launch.locks import CHOSEN, state_dir
 from trainer.machine import environment, gpu, wheels
 from trainer.plan import RunPlan
 from trainer.plan.duration import Duration
+from trainer.presets import methods
 from trainer.run.outputs import next_name
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import RunSpec
@@ -26,7 +27,7 @@ def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> 
     spec = presets.load(preset, overrides, over)
     found = sources.inspect(spec)
     plan = plan_here(spec, found.rows)
-    odd = [*found.warnings, *templates.inspect(spec)]
+    odd = [*methods.unread(spec, overrides), *found.warnings, *templates.inspect(spec)]
     return spec, plan.model_copy(update={"warnings": [*plan.warnings, *odd]})
 
 

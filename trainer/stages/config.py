@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-from transformers import TrainingArguments
 from trl import DPOConfig, SFTConfig
 
-from trainer.spec import RunSpec
-
-_OF_ALL = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+from trainer.spec import RunSpec, training_arguments
 
 
 def config_class(spec: RunSpec) -> type:
@@ -25,7 +21,7 @@ def config_class(spec: RunSpec) -> type:
 def choose(spec: RunSpec, of_grpo: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Every init argument with the value this run wants. of_grpo: as trainer.grpo.config.choose has it. defaults: those
     of the method's class."""
-    chosen = defaults | {name: value for name, value in of_grpo.items() if name in _OF_ALL}
+    chosen = defaults | {name: value for name, value in of_grpo.items() if name in training_arguments()}
     chosen["max_length"] = None  # the rows were fitted, and a cut one would have no end
     if not spec.data.shuffle_dataset:
         chosen["train_sampling_strategy"] = "sequential"
