@@ -76,7 +76,7 @@ def main() -> int:
             chains.append(done | {"same": done["resumed"] and weights_hash(run) == wanted})
             print(f"{run.name}: {done['kills']} kills, {done['attempts']} attempts, same weights: {chains[-1]['same']}")
             for each in run.path.parent.glob(f"chain-{len(chains)}*"):
-                shutil.rmtree(each)
+                shutil.rmtree(each, ignore_errors=True)  # its report may still be written
     resumed = sum(one["kills"] for one in chains if one["resumed"])
     result = {
         "kills": kills,

@@ -152,6 +152,27 @@ def test_the_table_of_arguments_is_that_of_the_installed_trl() -> None:
     table = json.loads((PROJECT / "trainer" / "spec" / "trl_arguments.json").read_text())
     assert set(table) == {field.name for field in dataclasses.fields(GRPOConfig) if field.init}
 
+    from tools.trl_arguments import of_every_training
     from tools.trl_arguments import table as fresh
 
     assert table == fresh()
+    listed = json.loads((PROJECT / "trainer" / "spec" / "training_arguments.json").read_text())
+    assert listed == of_every_training()
+
+
+def test_sft_and_dpo_have_what_is_hooked_and_set() -> None:
+    """trainer/stages: arguments of every training, counters and methods of TRL's trainers."""
+    import dataclasses
+
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    from trainer.spec import training_arguments
+
+    own = {"max_length", "train_sampling_strategy"}
+    for config, more in ((SFTConfig, {"completion_only_loss", "loss_type"}), (DPOConfig, {"beta", "loss_type"})):
+        assert training_arguments() | own | more <= {field.name for field in dataclasses.fields(config) if field.init}
+    assert {"model_init_kwargs", "disable_dropout"} <= {field.name for field in dataclasses.fields(DPOConfig)}
+    for trainer in (SFTTrainer, DPOTrainer):
+        assert "_total_train_tokens" in inspect.getsource(trainer)
+        assert callable(trainer.compute_loss)
+        assert callable(trainer._prepare_dataset)

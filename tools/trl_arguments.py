@@ -1,6 +1,7 @@
-"""Write trainer/spec/trl_arguments.json: name -> type of every argument of the installed TRL's GRPOConfig.
+"""Write trainer/spec/trl_arguments.json: name -> type of every argument of the installed TRL's GRPOConfig, and
+training_arguments.json beside it: those of them that every training of transformers has.
 
-The table lets a preset be checked without importing TRL (4 s). Run it after changing the TRL pin:
+They let a preset be checked without importing TRL (4 s). Run it after changing the TRL pin:
 
     .venv/bin/python tools/trl_arguments.py
 """
@@ -12,9 +13,11 @@ import types
 import typing
 from pathlib import Path
 
+from transformers import TrainingArguments
 from trl import GRPOConfig
 
 TARGET = Path(__file__).parent.parent / "trainer" / "spec" / "trl_arguments.json"
+OF_ALL = TARGET.with_name("training_arguments.json")
 NAMES = {
     bool: "bool",
     int: "int",
@@ -52,9 +55,15 @@ def table() -> dict[str, list[str]]:
     }
 
 
+def of_every_training() -> list[str]:
+    names = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    return sorted(names & table().keys())
+
+
 def render() -> str:
     return json.dumps(table(), indent=0, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
     TARGET.write_text(render(), encoding="ascii")
+    OF_ALL.write_text(json.dumps(of_every_training(), indent=0) + "\n", encoding="ascii")

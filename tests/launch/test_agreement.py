@@ -352,3 +352,25 @@ def test_that_no_checkpoint_is_left_of_those_that_were_saved_is_said() -> None:
     assert (alert.level, alert.key) == ("warn", "checkpoints_gone")
     assert "checkpoint-2, checkpoint-4" in alert.text and "starts over at its first step" in alert.text
     assert agreement.agree(run, [], False).alerts == []  # one that never saved any starts where it began
+
+
+def test_the_method_of_a_run_cannot_be_changed() -> None:
+    run = made()
+    edit(run, run__method="sft")
+    with pytest.raises(RunError) as caught:
+        agreement.agree(run, [], False)
+    assert {"run.method"} <= {problem.place for problem in caught.value.problems}
+    assert [problem.key for problem in caught.value.problems if problem.place == "run.method"] == [
+        "run.setting_changed"
+    ]
+
+
+@pytest.mark.parametrize(("method", "refused"), [("rft", True), ("grpo", False)])
+def test_what_is_right_cannot_be_changed_where_it_chooses_the_examples(method: str, refused: bool) -> None:
+    run = made("tiny-1", f"run.method={method}")
+    edit(run, reward__correct_at=0.5)
+    if not refused:
+        agreement.agree(run, [], False)
+        return
+    with pytest.raises(RunError, match=r"reward\.correct_at"):
+        agreement.agree(run, [], False)

@@ -69,6 +69,9 @@ def needed_columns(spec: RunSpec, key: str = "data.path") -> list[str]:
         needed += fields(spec.model.warm_start.completion_template)
     else:
         needed += reward_columns(spec)
+    if key == "data.path" and spec.run.method == "sft":
+        template = spec.sft.completion_template
+        needed += fields(spec.reward.gold_template if template is None else template)
     return list(dict.fromkeys(needed))
 
 

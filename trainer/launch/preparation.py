@@ -12,6 +12,7 @@ from trainer.launch.locks import CHOSEN, state_dir
 from trainer.machine import environment, gpu, wheels
 from trainer.plan import RunPlan
 from trainer.plan.duration import Duration
+from trainer.presets import methods
 from trainer.run import start_adapter
 from trainer.run.outputs import next_name
 from trainer.run.rundir import RunDir, outputs_dir
@@ -24,7 +25,7 @@ def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> 
     """Find all that can be wrong, before anything is written or torch is imported. over: recipes."""
     spec, plan = planned(presets.load(preset, overrides, over))
     planned_later(spec)
-    return spec, plan
+    return spec, plan.model_copy(update={"warnings": [*methods.unread(spec, overrides), *plan.warnings]})
 
 
 def planned_later(spec: RunSpec) -> list[tuple[RunSpec, RunPlan]]:

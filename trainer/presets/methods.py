@@ -2,15 +2,18 @@
 
     --set run.method=sft     [grpo] and [sampling] of the preset go, and what says how GRPO's batches are generated
 
-So nothing that has no effect is stored, shown or planned with. Pure functions.
+So nothing that has no effect is stored, shown or planned with; what was typed and goes is said (`unread`). Pure
+functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.spec import RunSpec
 from trainer.spec.methods import SUPERVISED
+from trainer.text import Message
 
 OF_A_BATCH = ("steps_per_generation", "generation_batch_size")
 """Keys of [generation] that say what is written between two updates."""
@@ -23,13 +26,38 @@ def put_in(raw: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(raw)
     run = found.get("run")
     method = run.get("method") if isinstance(run, dict) else None
-    if method in SUPERVISED:
-        for section in ("grpo", "sampling"):
+    for section, keys in _left_out(method).items():
+        if keys:
+            _leave_out(found, section, keys)
+        else:
             found.pop(section, None)
-        _leave_out(found, "generation", OF_A_BATCH)
-    elif method == "online_rft":
-        _leave_out(found, "grpo", OF_AN_ADVANTAGE)
     return found
+
+
+def _left_out(method: Any) -> dict[str, tuple[str, ...]]:
+    """{section that the method does not read: the keys of it, () for all}."""
+    if method == "online_rft":
+        return {"grpo": OF_AN_ADVANTAGE}
+    if method not in SUPERVISED:
+        return {}
+    found: dict[str, tuple[str, ...]] = {"grpo": (), "sampling": (), "generation": OF_A_BATCH}
+    return found | ({"lora": ("dropout",)} if method == "dpo" else {})  # TRL's DPOTrainer turns dropout off
+
+
+def unread(spec: RunSpec, overrides: Sequence[str]) -> list[Message]:
+    """What was typed, or laid over by a recipe, and means nothing to the method; one sentence, or none."""
+    typed = [key.strip() for key, _, value in (each.partition("=") for each in overrides) if value.strip()]
+    laid = [key for changes in spec.recipes.values() for key in changes]
+    keys = list(dict.fromkeys(key for key in [*typed, *laid] if _is_unread(key, spec.run.method)))
+    return [Message("presets.advice.unread_of_method", keys=keys, method=spec.run.method)] if keys else []
+
+
+def _is_unread(key: str, method: str) -> bool:
+    section, _, name = key.partition(".")
+    left_out = _left_out(method)
+    if section in left_out:
+        return not left_out[section] or name in left_out[section]
+    return section in ("sft", "rft", "dpo") and section != method
 
 
 def _leave_out(found: dict[str, Any], section: str, keys: tuple[str, ...]) -> None:

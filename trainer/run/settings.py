@@ -32,6 +32,9 @@ OTHERS = (
     *("run.memory_probe", "model.gpu_memory_utilization", "model.standby"),
     *("reward.workers", "reward.correct", "reward.correct_at", "reward.gold_template"),
 )
+# What decides them only with some methods: what is right chooses their examples, or is the coefficient.
+_RIGHT = ("reward.correct", "reward.correct_at")
+DECIDE = {"online_rft": _RIGHT, "rft": _RIGHT, "sft": ("reward.gold_template",)}
 _STEPS = "optim.max_steps"
 
 
@@ -127,12 +130,19 @@ def _said(value: Any) -> str | Message:
 def _without(tables: Tables) -> Tables:
     """The tables without what does not decide the weights."""
     kept: Tables = {}
+    others = _others(tables)
     for name, part in tables.items():
-        if name in OTHERS:
+        if name in others:
             continue
         inside = isinstance(part, dict)
-        kept[name] = {key: one for key, one in part.items() if f"{name}.{key}" not in OTHERS} if inside else part
+        kept[name] = {key: one for key, one in part.items() if f"{name}.{key}" not in others} if inside else part
     return kept
+
+
+def _others(tables: Tables) -> frozenset[str]:
+    run = tables.get("run")
+    method = run.get("method") if isinstance(run, dict) else None
+    return frozenset(OTHERS) - frozenset(DECIDE.get(str(method), ()))
 
 
 def _newest_manifest(rundir: RunDir) -> Tables | None:
@@ -150,15 +160,16 @@ def _differences(before: Tables, now: Tables) -> list[Change]:
     paths = {dotted(key) for tables in (before, now) for key, _ in files.named(tables)}
     one, other = _values(before), _values(now)
     keys = [*other, *(key for key in one if key not in other)]
+    others = _others(now)
     return [
-        Change(key, one.get(key), other.get(key), key not in paths and not _other(key))
+        Change(key, one.get(key), other.get(key), key not in paths and not _other(key, others))
         for key in keys
         if one.get(key) != other.get(key)
     ]
 
 
-def _other(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in OTHERS)
+def _other(key: str, others: Collection[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in others)
 
 
 def _values(tables: Tables, left_out: Collection[files.Key] = ()) -> dict[str, Any]:

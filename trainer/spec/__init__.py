@@ -26,11 +26,12 @@ from trainer.spec.section import Section
 __all__ = [
     "FIXED", "METHODS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot",
     "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec",
-    "Sampling", "Section", "Sft", "WarmStart", "trl_homes", "trl_table",
+    "Sampling", "Section", "Sft", "WarmStart", "training_arguments", "trl_homes", "trl_table",
 ]  # fmt: skip
 
 Scalar = bool | int | float | str
 TRL_TABLE = Path(__file__).with_name("trl_arguments.json")
+TRAINING_LIST = Path(__file__).with_name("training_arguments.json")
 
 # Arguments of GRPOConfig that a key of ours decides, each with that key. [trl] refuses them.
 SET_ELSEWHERE = {
@@ -362,6 +363,13 @@ def trl_table() -> dict[str, list[str]]:
     """{argument of GRPOConfig: kinds it takes}, written from the pinned TRL by tools/trl_arguments.py."""
     table: dict[str, list[str]] = json.loads(TRL_TABLE.read_text(encoding="ascii"))
     return table
+
+
+@functools.cache
+def training_arguments() -> frozenset[str]:
+    """Arguments of GRPOConfig that every training has, transformers' TrainingArguments; written by the same tool."""
+    names: list[str] = json.loads(TRAINING_LIST.read_text(encoding="ascii"))
+    return frozenset(names)
 
 
 def trl_homes() -> dict[str, str]:

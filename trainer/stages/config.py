@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-from transformers import TrainingArguments
 from trl import DPOConfig, SFTConfig
 
-from trainer.spec import RunSpec
-
-_OF_ALL = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+from trainer.spec import RunSpec, training_arguments
 
 
 def config_class(spec: RunSpec) -> type:
@@ -25,8 +21,22 @@ def config_class(spec: RunSpec) -> type:
 def choose(spec: RunSpec, of_grpo: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Every init argument with the value this run wants. of_grpo: as trainer.grpo.config.choose has it. defaults: those
     of the method's class."""
-    chosen = defaults | {name: value for name, value in of_grpo.items() if name in _OF_ALL}
+    chosen = defaults | {name: value for name, value in of_grpo.items() if name in training_arguments()}
     chosen["max_length"] = None  # the rows were fitted, and a cut one would have no end
+    if not spec.data.shuffle_dataset:
+        chosen["train_sampling_strategy"] = "sequential"
     if spec.run.method == "dpo":
-        return chosen | {"beta": spec.dpo.beta, "loss_type": [spec.dpo.loss_type]}
+        return chosen | {"beta": spec.dpo.beta, "loss_type": [spec.dpo.loss_type]} | _reference(spec)
     return chosen | {"completion_only_loss": True, "loss_type": "nll"}
+
+
+def _reference(spec: RunSpec) -> dict[str, Any]:
+    """TRL loads that of whole weights by the model's name (dpo_trainer.py `__init__`): it must be the same model. With
+    an adapter it is the model without."""
+    if spec.lora.enabled:
+        return {}
+    model = spec.model
+    options = {"dtype": "float32", "revision": model.revision, "trust_remote_code": model.trust_remote_code}
+    if model.attn_implementation:
+        options["attn_implementation"] = model.attn_implementation
+    return {"model_init_kwargs": options}

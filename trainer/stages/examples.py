@@ -71,8 +71,8 @@ def right_ones(sampled: Sequence[Sampled], spec: RunSpec) -> list[Example]:
     """Raises DataError where no completion is right."""
     found = []
     for row in sampled:
-        texts = {one.text: one for one in row.completions if one.correct and one.ended}
-        found += [Example(row.prompt_ids, one.ids) for one in list(texts.values())[: spec.rft.per_prompt]]
+        right = _once(one for one in row.completions if one.correct and one.ended)
+        found += [Example(row.prompt_ids, one.ids) for one in right[: spec.rft.per_prompt]]
     if not found:
         count = sum(len(row.completions) for row in sampled)
         raise DataError(Problem("stages.none_right", "run.method", count=count, rows=len(sampled)))
@@ -88,13 +88,22 @@ def pairs(sampled: Sequence[Sampled], spec: RunSpec) -> list[Pair]:
 
 
 def _pairs_of(row: Sampled, spec: RunSpec) -> Iterator[tuple[list[int], list[int]]]:
-    judged = sorted(_once(row.completions), key=lambda one: one[0], reverse=True)
-    good = [one for one in judged if one[1].ended]
+    there = ((one.reward, one) for one in _once(row.completions) if one.reward is not None)
+    judged = sorted(there, key=lambda each: each[0], reverse=True)
+    good = [each for each in judged if each[1].ended]
     for (high, best), (low, worst) in list(zip(good, reversed(judged), strict=False))[: spec.dpo.per_prompt]:
-        if high - low > spec.dpo.min_difference and best is not worst:
+        if high - low > spec.dpo.min_difference:
             yield best.ids, worst.ids
 
 
-def _once(completions: Sequence[Sample]) -> list[tuple[float, Sample]]:
-    """(reward, completion) of each text that could be judged."""
-    return [(one.reward, one) for one in {one.text: one for one in completions}.values() if one.reward is not None]
+def _once(completions: Iterable[Sample]) -> list[Sample]:
+    """The first of each text: one that has ended before one that was cut, a judged one before an unjudged."""
+    found: dict[str, Sample] = {}
+    for one in completions:
+        if one.text not in found or _use(one) > _use(found[one.text]):
+            found[one.text] = one
+    return list(found.values())
+
+
+def _use(one: Sample) -> tuple[bool, bool]:
+    return one.reward is not None, one.ended

@@ -1,8 +1,8 @@
 """Completions of the starting policy with their rewards, in a file of the run: written once, whatever interrupts it.
 
-One JSON line a row of the data, in order, after a first line that says what they belong to. The random numbers of a
-part follow from the run's seed and the part's number, so that a run which was killed meanwhile goes on where the file
-ends and writes what it would have written. A line that was cut short is written again.
+One JSON line a row of the data, in order, after a first line that says what they belong to and how many rows are a
+part. The random numbers of a part follow from the run's seed and the part's number, so that a run which was killed
+meanwhile goes on where the file ends and writes what it would have written. A line that was cut short is written again.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class Sampled:
 
 
 class SampleFile:
-    """facts: of what the samples depend on; a file of others is written anew."""
+    """facts: of what the samples depend on; a file of others is written anew. at_once: rows of a part, where the file
+    does not say so already: another number would give other samples."""
 
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        self.path, self.facts = path, facts
+    def __init__(self, path: Path, facts: dict[str, Any], at_once: int) -> None:
+        self.path, self.facts, self.at_once = path, facts, at_once
 
     def read(self) -> list[Sampled]:
         """Those that are whole, and the file without the rest."""
@@ -54,11 +55,9 @@ class SampleFile:
             with self.path.open("rb") as file:
                 for number, line in enumerate(file):
                     read = _read(line)
-                    if read is None or (number == 0 and read != self.facts):
+                    if read is None or not (self._is_mine(read) if number == 0 else _put(found, read)):
                         break
                     good += len(line)
-                    if number:
-                        found.append(_sampled(read))
         except FileNotFoundError:
             pass
         if good and good < self.path.stat().st_size:
@@ -67,10 +66,20 @@ class SampleFile:
             self._start()
         return found
 
+    def _is_mine(self, first: Any) -> bool:
+        at_once = first.get("at_once") if isinstance(first, dict) else None
+        if not isinstance(at_once, int) or at_once < 1 or first != self._first(at_once):
+            return False
+        self.at_once = at_once
+        return True
+
+    def _first(self, at_once: int) -> dict[str, Any]:
+        return {**self.facts, "at_once": at_once}
+
     def _start(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("wb") as file:
-            _write(file, [self.facts])
+            _write(file, [self._first(self.at_once)])
 
     def add(self, rows: Sequence[Sampled]) -> None:
         with self.path.open("ab") as file:
@@ -78,7 +87,7 @@ class SampleFile:
 
 
 def _write(file: Any, lines: Sequence[dict[str, Any]]) -> None:
-    file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace"))
+    file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "surrogatepass"))
     file.flush()
     os.fsync(file.fileno())
 
@@ -95,8 +104,18 @@ def _line(row: Sampled) -> dict[str, Any]:
     return {"prompt": row.prompt_ids, "completions": [vars(one) for one in row.completions]}
 
 
-def _sampled(line: dict[str, Any]) -> Sampled:
-    return Sampled(line["prompt"], [Sample(**each) for each in line["completions"]])
+def _put(found: list[Sampled], line: Any) -> bool:
+    """False for a line that is none of ours."""
+    try:
+        found.append(Sampled(line["prompt"], [Sample(**each) for each in line["completions"]]))
+    except (LookupError, TypeError):
+        return False
+    return True
+
+
+def rows_at_once(spec: RunSpec) -> int:
+    """As many as an evaluation or a micro-batch has completions."""
+    return max(1, max(spec.eval.batch_size, spec.optim.per_device_train_batch_size) // spec.generation.num_generations)
 
 
 def sample(
@@ -110,10 +129,10 @@ def sample(
     check: Callable[[], None],
 ) -> list[Sampled]:
     """generation.num_generations completions of every row. check: called between two parts; raises to stop."""
-    group = spec.generation.num_generations
     found = file.read()
-    at_once = max(1, max(spec.eval.batch_size, spec.optim.per_device_train_batch_size) // group)
-    for start in range(len(found) // at_once * at_once, len(rows), at_once):
+    at_once = file.at_once
+    begin = len(rows) if len(found) == len(rows) else len(found) // at_once * at_once
+    for start in range(begin, len(rows), at_once):
         check()
         some = [rows[row] for row in range(start, min(start + at_once, len(rows)))]
         written = _part(model, tokenizer, some, wrapper, spec, ends, start // at_once)

@@ -2,8 +2,8 @@
 
     CustomSFTTrainer = make_trainer_class("sft")
 
-Hooked in TRL 1.14.2 (sft_trainer.py, dpo_trainer.py): `compute_loss`, and of DPOTrainer `_prepare_dataset`, because the
-examples are tokens already.
+Hooked in TRL 1.14.2 (sft_trainer.py, dpo_trainer.py): `compute_loss` with the counter `_total_train_tokens`, and of
+DPOTrainer `_prepare_dataset`, because the examples are tokens already.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ class Supervised(Watched):
     """Shapes: B examples of a micro-batch, T tokens of the longest, right-padded."""
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """Of a micro-batch, a scalar."""
+        """Of a micro-batch, a scalar. TRL counts tokens from 0 in every process; as with GRPO, the state keeps them."""
         with self.spans("compute_loss"):
-            return super().compute_loss(*args, **kwargs)
-
-    def tokens_before(self, count: int) -> None:
-        """Tokens that were trained on before a resume: TRL counts from 0 again."""
-        self._total_train_tokens = count
+            self._total_train_tokens = self.state.num_input_tokens_seen
+            found = super().compute_loss(*args, **kwargs)
+            self.state.num_input_tokens_seen = self._total_train_tokens
+            return found
 
 
 class _Paired(Supervised):

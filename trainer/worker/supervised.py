@@ -19,7 +19,7 @@ from trainer.run import checkpoints
 from trainer.run.records import AlertEvent
 from trainer.stages import config as stage_config
 from trainer.stages import examples
-from trainer.stages.samples import Sampled, SampleFile, sample
+from trainer.stages.samples import Sampled, SampleFile, rows_at_once, sample
 from trainer.stages.tokens import ends_of
 from trainer.stages.trainers import make_trainer_class
 from trainer.worker.training import Training
@@ -61,8 +61,6 @@ class SupervisedTraining(Training):
         return Dataset.from_list([each.row() for each in found])
 
     def _make_ready(self, resumed: checkpoints.Checkpoint | None) -> None:
-        if resumed is not None:
-            self.trainer.tokens_before(self.observer.tokens)
         if not self.spec.samples_first:
             return
         with self.session.phase("samples", f"{self.spec.generation.num_generations} completions of each row"):
@@ -77,15 +75,17 @@ class SupervisedTraining(Training):
         self.announce()
 
     def _sampled(self) -> list[Sampled]:
-        spec = self.spec
+        spec = self.session.rundir.read_spec()  # as it was chosen: smaller pieces must not write other samples
         facts = {
             "data": self.data.report.fingerprint,
             "model": self.manifest["model"],
             "generation": spec.generation.model_dump(mode="json"),
+            "generate": [spec.trl.get(name) for name in ("generation_kwargs", "chat_template_kwargs")],
+            "reward": _without_files(spec.reward.model_dump(mode="json", exclude={"workers"})),
+            "reward_files": sorted(self.manifest["reward_files"].values()),
             "seed": spec.run.seed,
-            "at_once": [spec.eval.batch_size, spec.optim.per_device_train_batch_size],
         }
-        file = SampleFile(self.session.rundir.samples, facts)
+        file = SampleFile(self.session.rundir.samples, facts, rows_at_once(spec))
         with self.trainer.accelerator.autocast():
             found = sample(
                 file, self.trainer.model, self.tokenizer, self.data.train, self.wrapper, spec, self.ends, self._stop
@@ -95,3 +95,10 @@ class SupervisedTraining(Training):
 
     def _say_examples(self, count: int, of: int) -> None:
         self.session.events.emit(AlertEvent.of("info", f"examples_{self.spec.run.method}", count=count, of=of))
+
+
+def _without_files(table: Any) -> Any:
+    """Where a file lies does not matter, only what is in it."""
+    if isinstance(table, dict):
+        return {key: _without_files(value) for key, value in table.items() if key != "file"}
+    return [_without_files(each) for each in table] if isinstance(table, list) else table

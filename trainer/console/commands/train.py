@@ -102,7 +102,11 @@ def dry_run(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> 
     put(card.render(spec, plan, text.here(), launch.expected_anywhere(spec, plan, preset), time.time()))
     for place, (later, its_plan) in enumerate(launch.planned_later(spec)):
         assert spec.chain is not None
-        put(text.here()("console.stage", number=place + 2, count=spec.chain.count, name=spec.chain.following[place].name))
+        put(
+            text.here()(
+                "console.stage", number=place + 2, count=spec.chain.count, name=spec.chain.following[place].name
+            )
+        )
         put(card.render(later, its_plan, text.here()))
     try:
         preflight.check(spec, plan)

@@ -14,13 +14,16 @@ from trainer.spec.choices import ENCODINGS
 from trainer.text.chain import chain
 
 
-@rule("data.prompt_template", "data.few_shot", "model.warm_start")
+@rule("data.prompt_template", "data.few_shot", "model.warm_start", "run.method", "sft.completion_template")
 def _templates_are_readable(spec: RunSpec) -> Iterator[Problem]:
     templates = {"data.prompt_template": spec.data.prompt_template}
     if spec.data.few_shot is not None:
         templates["data.few_shot.template"] = spec.data.few_shot.template
     if spec.model.warm_start is not None:
         templates["model.warm_start.completion_template"] = spec.model.warm_start.completion_template
+    if spec.run.method == "sft":
+        own = spec.sft.completion_template
+        templates |= {"sft.completion_template": own} if own is not None else {}
     for key, template in templates.items():
         try:
             fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
