@@ -252,7 +252,7 @@ def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
 
 def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:
     at = "before_warm" if event.at == "before" and t.m.setting("model.warm_start") is not None else event.at
-    when = t.say(f"word.{at}") if f"word.{at}" in t.say else event.at
+    when = t.say(f"word.{at}", method=t.words(f"method.{t.m.method}")) if f"word.{at}" in t.say else event.at
     cells = [when, f"{step:,}", forms.percent(event.correct_frac), forms.number(event.reward)]
     cells.append(forms.number(event.rows))
     return [*cells, _sampled(t, event.sampled or SampledScores())] if sampled else cells

@@ -27,6 +27,11 @@ class Telling:
     step: int | None = None
     now: float = field(default_factory=time.time)
 
+    @property
+    def words(self) -> Words:
+        """Those of the whole project, in the report's language."""
+        return text.words(self.say.language)
+
     def of(self, *signals: str) -> list[Finding]:
         """Findings about these signals, in the order of the rules."""
         return [finding for finding in self.findings if finding.signal in signals]

@@ -281,7 +281,8 @@ def plan(checked: Checked, say: Words) -> str:
     pieces = [element("p", _numbers(made, say), "g-lead")]
     warm = checked.spec.model.warm_start if checked.spec is not None else None
     if warm is not None:
-        pieces.append(element("p", say("train.warm_start", steps=warm.steps, path=Path(warm.path).name)))
+        told = say("train.warm_start", steps=warm.steps, path=Path(warm.path).name, method=say(f"method.{made.method}"))
+        pieces.append(element("p", told))
     if made.rows is None:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
     if made.optimizer_steps is None:
