@@ -15,8 +15,8 @@ from trainer.text import forms
 MOST_ALERTS = 12
 # Green says little about these: they are the absence of a fault.
 NO_STRENGTH = {
-    "slow_steps", "overfitting", "reward_errors", "reward_dips", "memory_creep", "over_optimised", "clip_ratio", "length", "grad_norm",
-    "entropy", "truncation",
+    "slow_steps", "reward_errors", "reward_dips", "memory_creep", "over_optimised", "clip_ratio", "length", "grad_norm",
+    "entropy", "truncation", "overfitting",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from trainer.report import series
 from trainer.report.rules.time import PHASES, phase_of_spans
@@ -21,7 +21,7 @@ from trainer.spec import Component, RunSpec
 from trainer.text import Words, forms
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
-from trainer.ui.live import sampling_charts
+from trainer.ui.live import example_charts, sampling_charts
 from trainer.ui.live.drawing import Pen, Points, View
 
 MOST_EVALS = 240
@@ -41,7 +41,7 @@ def stage(seen: Seen | None, view: View, say: Words) -> ChartCard:
     """The largest chart: what training and held-out rows were paid, and the most there is; of supervised training, in
     which nothing is paid, the loss."""
     board = _board(seen, view, say)
-    return board.examples() if board.supervised else board.reward()
+    return board.examples()[0] if board.supervised else board.reward()
 
 
 def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
@@ -50,7 +50,7 @@ def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
     board = _board(seen, view, say)
     if board.supervised:
         return [
-            *(board.held_out("correct"), board.held_out("reward"), board.accuracy(), *board.margins()),
+            *board.examples()[1:],
             *(board.grad_norm(), board.rate(), board.entropy()),
             *(board.time(), board.speed(), board.tokens(), board.memory(), board.busy()),
         ]
@@ -172,42 +172,15 @@ class _Board:
     def supervised(self) -> bool:
         return self.spec is not None and self.spec.is_supervised
 
-    def examples(self) -> ChartCard:
-        assert self.spec is not None
-        column = self._metric("train/loss")
-        key = "loss_pairs" if self.spec.run.method == "dpo" else "loss_tokens"
-        return ChartCard(self._chart(key, self._two(column), column, low=0.0), self._missing(), large=True)
-
-    def accuracy(self) -> ChartCard:
-        dpo = self.spec is not None and self.spec.run.method == "dpo"
-        column = self._metric("train/rewards/accuracies" if dpo else "train/mean_token_accuracy")
-        key = "pair_accuracy" if dpo else "token_accuracy"
-        return ChartCard(self._share(key, self._two(column), column, low=None), self._missing())
-
-    def margins(self) -> list[ChartCard]:
-        """Of pairs: by how much the better completion gained more, and what each of them gained."""
-        if self.spec is None or self.spec.run.method != "dpo":
-            return []
-        column = self._metric("train/rewards/margins")
-        parts: list[tuple[str, Style]] = [("chosen", "c3"), ("rejected", "c6")]
-        gained = self._chart("gained", self._several("train/rewards/", parts), headline=False)
-        return [
-            ChartCard(self._chart("margins", self._two(column), column), self._missing()),
-            ChartCard(gained, self._missing()),
-        ]
-
-    def held_out(self, what: Literal["correct", "reward"]) -> ChartCard:
-        """Greedy answers to held-out rows; a method that writes nothing while it trains is judged by them alone."""
-        view, points = self.pen.view, Points()
-        for event in self.pen.state.evals[-MOST_EVALS:]:
-            value = event.correct_frac if what == "correct" else event.reward
-            if value is not None and view.holds(event.step):
-                points.append((max(view.first, event.step), float(value)))
-        lines = [Line(self.say("chart.evaluations"), "joined", points)]
+    def examples(self) -> list[ChartCard]:
+        """The loss, large, and what a method on examples has beside it."""
+        first, *others = example_charts.charts(self.pen, self.spec, self.say, self._chart)
         why = self.say("chart.na_held_out") if self.spec and not self.spec.data.has_held_out_rows else self._missing()
-        if what == "correct":
-            return ChartCard(self._share("held_out_correct", lines), why)
-        return ChartCard(self._chart("held_out_reward", lines), why)
+        small = [ChartCard(chart, why if chart.title in self._of_held_out() else self._missing()) for chart in others]
+        return [ChartCard(first, self._missing(), large=True), *small]
+
+    def _of_held_out(self) -> set[str]:
+        return {self.say(f"chart.held_out_{name}") for name in ("correct", "reward")}
 
     # ---- how far the policy moved
 
