@@ -128,7 +128,8 @@ class _Watch:
         self.screen = screen
         self.follower = RunFollower(rundir)
         self.final: EndEvent | None = None
-        self._beta = rundir.read_spec().grpo.beta
+        spec = rundir.read_spec()
+        self._beta, self._method = spec.grpo.beta, spec.run.method
         self._phase_began = time.monotonic()
         self._answered = 0  # interrupts
 
@@ -178,7 +179,10 @@ class _Watch:
                 self.final = event
             if isinstance(event, PhaseEvent):
                 self._phase_began = time.monotonic()
-            text = self._step_line(event) if isinstance(event, StepEvent) else lines.event_line(event, self.words)
+            if isinstance(event, StepEvent):
+                text = self._step_line(event)
+            else:
+                text = lines.event_line(event, self.words, self._method)
             for line in text.splitlines():
                 self.screen.line(line)
 
@@ -186,7 +190,7 @@ class _Watch:
         state = self.follower.state
         index = bisect.bisect_left(state.steps, event.step)
         found = index < len(state.steps) and state.steps[index] == event.step
-        return lines.step_line(state, index, self._beta, self.words) if found else ""
+        return lines.step_line(state, index, self._beta, self.words, self._method) if found else ""
 
     def _draw_status(self) -> None:
         state = self.follower.state

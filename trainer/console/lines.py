@@ -27,6 +27,8 @@ from trainer.run.records import (
 )
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunState
+from trainer.spec import Method, RunSpec
+from trainer.spec.methods import SUPERVISED
 from trainer.text import Message, Words, forms
 from trainer.text.forms import number, percent, size
 from trainer.text.layout import cut, width
@@ -43,33 +45,45 @@ def header(rundir: RunDir, plan: dict[str, Any], words: Words) -> Iterator[str]:
     yield say("run_titled", name=rundir.name, title=title) if title else say("run", name=rundir.name)
     four_bit = say("four_bit", method=method) if spec.model.load_in_4bit else method
     yield say("model", model=spec.model.name, method=four_bit)
-    prompts, memory = plan.get("prompts_per_update"), plan.get("memory_total_gib")
-    yield say(
-        "plan" if memory is None else "plan_memory",
-        steps=plan.get("optimizer_steps"),
-        completions=plan.get("completions_per_update"),
-        prompts="n/a" if prompts is None else format(prompts, "g"),
-        group=spec.generation.num_generations,
-        save=plan.get("save_steps"),
-        memory=memory,
-    )
+    yield say("method", method=words(f"method.long.{spec.run.method}"))
+    yield from _planned(spec, plan, say)
     yield say("reward", formula=spec.reward.formula())
     for warning in plan.get("warnings") or []:
         yield say("note", text=words.said(Message.read(warning)))
     yield say("files", path=rundir.path)
-    yield from ("", say("legend_1"), say("legend_2"), "")
+    legend = f"legend_{spec.run.method}"
+    yield from ("", say(f"{legend}_1"), say(f"{legend}_2"), "")
 
 
-def step_line(state: RunState, index: int, beta: float, words: Words) -> str:
+def _planned(spec: RunSpec, plan: dict[str, Any], say: Words) -> Iterator[str]:
+    memory, group = plan.get("memory_total_gib"), spec.generation.num_generations
+    prompts, written = plan.get("prompts_per_update"), plan.get("written_first")
+    if spec.samples_first:
+        rows = plan.get("rows")
+        yield say("first_each", group=group) if written is None else say("first", count=written, rows=rows, group=group)
+    key = "plan_examples" if spec.is_supervised else "plan"
+    yield say(
+        key if memory is None else f"{key}_memory",
+        steps=plan.get("optimizer_steps"),
+        completions=plan.get("completions_per_update"),
+        prompts="n/a" if prompts is None else format(prompts, "g"),
+        group=group,
+        save=plan.get("save_steps"),
+        memory=memory,
+    )
+
+
+def step_line(state: RunState, index: int, beta: float, words: Words, method: Method = "grpo") -> str:
     """Everything about one step, in fixed order and width; the legend of `header` says what the words mean."""
     metric = {name: column[index] for name, column in state.metrics.items()}
+    if method in SUPERVISED:
+        return _supervised_line(state, index, metric, words, method)
     group = {name: column[index] for name, column in state.groups.items()}
-    of = f"/{state.steps_total}" if state.steps_total else ""
     loss = metric.get("train/loss")
     loss_text = "n/a" if loss is None else f"{loss:.4f}"  # about 0 by construction: aligned by its point
     return words(
         "console.step.line",
-        step=f"{state.steps[index]:>{max(3, len(of) - 1)}}{of}",
+        step=_counted(state, index),
         reward=f"{number(metric.get('train/reward')):>6}",
         spread=f"{number(group.get('group_std')):>6}",
         dead=f"{percent(group.get('dead_frac')):>5}",
@@ -79,11 +93,40 @@ def step_line(state: RunState, index: int, beta: float, words: Words) -> str:
         kl=f"{number(metric.get('train/kl')) if beta else 'n/a':>7}",
         grad=f"{number(metric.get('train/grad_norm')):>6}",
         length=f"{number(metric.get('train/completions/mean_length')):>5}",
-        speed=f"{number(tokens_per_s(state, index)):>6}",
-        seconds=state.seconds[index],
-        memory=(state.gpu.used_gib if state.gpu else None) or state.peak_memory_gib,
-        left=_left(state, index, words),
+        **_cost(state, index, words),
     )
+
+
+def _supervised_line(
+    state: RunState, index: int, metric: Mapping[str, Number | None], words: Words, method: Method
+) -> str:
+    """What a step says that learns from examples."""
+    loss, rate = metric.get("train/loss"), metric.get("train/learning_rate")
+    right = metric.get("train/rewards/accuracies" if method == "dpo" else "train/mean_token_accuracy")
+    return words(
+        "console.step.pairs" if method == "dpo" else "console.step.examples",
+        step=_counted(state, index),
+        loss=f"{'n/a' if loss is None else f'{loss:.4f}':>7}",
+        right=f"{percent(right):>6}",
+        margin=f"{number(metric.get('train/rewards/margins')):>6}",
+        grad=f"{number(metric.get('train/grad_norm')):>6}",
+        rate=f"{'n/a' if rate is None else f'{rate:.3g}':>8}",
+        **_cost(state, index, words),
+    )
+
+
+def _counted(state: RunState, index: int) -> str:
+    of = f"/{state.steps_total}" if state.steps_total else ""
+    return f"{state.steps[index]:>{max(3, len(of) - 1)}}{of}"
+
+
+def _cost(state: RunState, index: int, words: Words) -> dict[str, Any]:
+    return {
+        "speed": f"{number(tokens_per_s(state, index)):>6}",
+        "seconds": state.seconds[index],
+        "memory": (state.gpu.used_gib if state.gpu else None) or state.peak_memory_gib,
+        "left": _left(state, index, words),
+    }
 
 
 def tokens_per_s(state: RunState, index: int) -> float | None:
@@ -144,7 +187,7 @@ def phase_name(name: str, words: Words) -> str:
     return words(key) if key in words else name.replace("_", " ")
 
 
-def event_line(event: Event, words: Words) -> str:
+def event_line(event: Event, words: Words, method: Method = "grpo") -> str:
     """A line for an event that is worth one, else ""."""
     if isinstance(event, RunStartedEvent):
         return _started(event, words)
@@ -153,7 +196,7 @@ def event_line(event: Event, words: Words) -> str:
     if isinstance(event, PlanEvent):
         return _plan(event, words)
     if isinstance(event, EvalEvent):
-        return _eval(event, words)
+        return _eval(event, words, method)
     if isinstance(event, CheckpointEvent):
         return _checkpoint(event, words)
     if isinstance(event, AlertEvent):
@@ -199,11 +242,11 @@ def _plan(event: PlanEvent, words: Words) -> str:
     return f"{'; '.join(parts)}\n{engine}"
 
 
-def _eval(event: EvalEvent, words: Words) -> str:
-    say = words.under("console.event")
+def _eval(event: EvalEvent, words: Words, method: Method) -> str:
+    say, name = words.under("console.event"), words(f"method.{method}")
     said = say(
         "eval",
-        at=say(event.at) if event.at in ("before", "during", "after") else event.at,
+        at=say(event.at, method=name) if event.at in ("before", "during", "after") else event.at,
         step=event.step,
         reward=event.reward,
         correct=event.correct_frac,

@@ -7,6 +7,15 @@ from typing import Any
 
 from trainer.export.source import HUB_ID, Source
 from trainer.memory.embedded import BUILTIN
+from trainer.spec import Method
+
+_METHODS: dict[Method, str] = {
+    "grpo": "GRPO",
+    "online_rft": "online RFT (right completions reinforced)",
+    "sft": "supervised fine-tuning on gold answers",
+    "rft": "rejection sampling fine-tuning on its own right completions",
+    "dpo": "DPO on pairs of its own completions",
+}
 
 
 def adapter(source: Source) -> str:
@@ -93,11 +102,21 @@ def _front(source: Source, library: str) -> list[str]:
     """The metadata block of the Hub. A base that is not on the Hub is not named there: it would be a dead link."""
     base = source.shown()
     named = [f"base_model: {base}"] if _on_hub(base) else []
-    return ["---", *named, f"library_name: {library}", "tags:", "- grpo", "- trl", "---", ""]
+    return [
+        "---",
+        *named,
+        f"library_name: {library}",
+        "tags:",
+        f"- {source.spec.run.method.replace('_', '-')}",
+        "- trl",
+        "---",
+        "",
+    ]
 
 
 def _trained(source: Source) -> str:
-    return f"{source.shown()}, trained with GRPO by One-GPU GRPO: {source.spec.title or 'no title'}."
+    how, title = _METHODS[source.spec.run.method], source.spec.title or "no title"
+    return f"{source.shown()}, trained with {how} by One-GPU GRPO: {title}."
 
 
 def _about_base(source: Source) -> list[str]:
@@ -144,17 +163,22 @@ def _on_hub(base: str) -> bool:
 def _settings(source: Source) -> list[str]:
     spec = source.spec
 
-    rows = {
+    rows: dict[str, Any] = {
+        "method": spec.run.method,
         "steps": source.step,
         "reward": spec.reward.formula(),
-        "completions a prompt": spec.generation.num_generations,
         "longest completion, tokens": spec.generation.max_completion_length,
-        "temperature": spec.generation.temperature,
         "learning rate": spec.optim.learning_rate,
-        "beta": spec.grpo.beta,
-        "loss": spec.grpo.loss_type,
-        "base in 4 bits": spec.model.load_in_4bit,
     }
+    if spec.samples_first or not spec.is_supervised:
+        rows |= {"completions a prompt": spec.generation.num_generations, "temperature": spec.generation.temperature}
+    if spec.run.method == "dpo":
+        rows |= {"beta": spec.dpo.beta, "loss": spec.dpo.loss_type}
+    elif spec.run.method == "grpo":
+        rows |= {"beta": spec.grpo.beta}
+    if not spec.is_supervised:
+        rows["loss"] = spec.grpo.loss_type
+    rows["base in 4 bits"] = spec.model.load_in_4bit
     if source.lora:
         rows |= {"LoRA rank": spec.lora.r, "LoRA alpha": spec.lora.alpha}
     table = [f"| {name} | {value} |" for name, value in rows.items()]

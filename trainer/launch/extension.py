@@ -100,8 +100,8 @@ def _planned(rundir: RunDir, state: RunState, steps: int) -> tuple[int, int, int
     if imported(state) is not None:
         raise RunError(imported_problem(rundir))
     stored: dict[str, Any] = state.plan or read_json(rundir.plan) or {}
-    rows = stored.get("rows")
-    now = plan_here(rundir.read_spec(), rows if isinstance(rows, int) else None)
+    rows, examples = (found if isinstance(found := stored.get(key), int) else None for key in ("rows", "examples"))
+    now = plan_here(rundir.read_spec(), rows, examples)
     if now.optimizer_steps is None:
         raise RunError(Problem("launch.no_length", name=rundir.name))
     return now.optimizer_steps, next_whole(now.optimizer_steps + steps, now.updates_per_phase), now.rows

@@ -102,11 +102,12 @@ def expected(spec: RunSpec, plan: RunPlan, preset: str | None = None) -> Duratio
         return Duration(sample.step_s, plan.optimizer_steps, other, kind, Message(sample.exact, **dict(sample.said)))
     if on is None or counted is None:
         return None
-    steps, other = plan.optimizer_steps, duration.other_seconds(spec, batch, machine, on)
+    steps, other = plan.optimizer_steps, duration.other_seconds(spec, batch, machine, on, plan.written_first)
     if near:
         sample, step_s, most_s = near[0]
         said = Message(sample.scaled, **dict(sample.said))
-        measures = spec.sampling.measures or sample.spec.sampling.measures  # before the first step, of other rows
+        # What is written before the first step is of other rows.
+        measures = spec.sampling.measures or sample.spec.sampling.measures or spec.samples_first
         around = (other if measures else sample.other_s or other) + sample.pauses.total_s(spec, plan.save_steps, steps)
         return Duration(step_s, steps, around, "scaled", said, rounds=rounds, most_step_s=most_s)
     source = Message("plan.duration.from_card", card=on.name) if on.is_gpu else Message("plan.duration.from_cpu")

@@ -125,6 +125,8 @@ def _generation(load: Load) -> Iterator[Part]:
             return
     # Held-out rows are answered by transformers, beside a vLLM that has weights of its own.
     rows = load.answered_rows if load.vllm is None else load.eval_rows
+    if not rows:
+        return  # nothing is written
     key = "memory.how.cache" if rows == load.generation_rows else "memory.how.cache_of_the_evaluation"
     yield Part("KV cache", "generation", kv_cache_gib(load, rows), Message(key, rows=rows, tokens=load.tokens))
     read = rows if load.prompts_read is None else max(load.prompts_read, load.eval_rows)
@@ -150,7 +152,8 @@ def _update(load: Load) -> Iterator[Part]:
     how = Message("memory.how.gradients", bytes=each)
     yield Part("gradients", "update", trainable_params(load) * each / GIB, how)
     yield Part("activations", "update", activations_gib(load), _activations_how(load))
-    sizes = {"rows": load.micro_batch, "tokens": load.completion_tokens, "vocab": load.shape.vocab}
+    tokens = load.tokens if load.prompt_logits else load.completion_tokens
+    sizes = {"rows": load.micro_batch, "tokens": tokens, "vocab": load.shape.vocab}
     how = Message("memory.how.logits", **sizes)
     if load.unsloth:
         sizes["tokens"] = unsloth_logit_tokens(load)

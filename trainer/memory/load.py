@@ -51,11 +51,14 @@ class Load:
     completion_tokens: int
     micro_batch: int
     generation_rows: int
+    """0 where nothing is written for the training."""
     reference_adapter: bool = False
     """The reference is a second adapter, frozen."""
     eval_rows: int = 0
     """Held-out rows answered at once; 0 without an evaluation."""
     temperature_scaled: bool = False
+    prompt_logits: bool = False
+    """The loss makes logits of the prompt as well, and leaves them out of its sum: SFTTrainer and DPOTrainer."""
     liger: bool = False
     unsloth: bool = False
     """Unsloth's loss and kernels instead of TRL's."""

@@ -104,7 +104,8 @@ def trl_logits_gib(load: Load) -> float:
     temperature is not 1. The log-probability of old and reference policy use the same block
     before, without gradient. With use_liger_kernel only a chunk of tokens.
     """
-    tokens = load.micro_batch * load.completion_tokens  # (B, T, V): T of the completion only, `logits_to_keep`
+    # (B, T, V): T of the completion only, `logits_to_keep`
+    tokens = load.micro_batch * (load.tokens if load.prompt_logits else load.completion_tokens)
     tokens = min(tokens, LIGER_CHUNK_TOKENS) if load.liger else tokens
     bytes_each = (10 if load.compute_bytes == 2 else 8) + (4 if load.temperature_scaled else 0)
     return tokens * load.shape.vocab * bytes_each / GIB

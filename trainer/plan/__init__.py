@@ -41,6 +41,7 @@ from trainer.plan.estimate import (
     memory_load,
     runs_on_gpu,
     runs_unsloth,
+    sequences_of_an_example,
     vllm_of_trl,
     vllm_starts,
 )
@@ -118,6 +119,11 @@ class RunPlan(_Frozen):
 
     rows: int | None
     """Training rows; None when the data has not been read."""
+    examples: int | None = None
+    """What supervised training has one update after the other of: gold answers, at most the rows; right completions or
+    pairs, None until they are there."""
+    written_first: int | None = None
+    """Completions that a method writes before its first step; None of others, and until the rows are known."""
     rows_unused_per_epoch: int | None
     optimizer_steps_per_epoch: int | None
     optimizer_steps: int | None
@@ -150,7 +156,7 @@ class RunPlan(_Frozen):
     gib_per_generated_completion: float | None
     """One more completion in the rollout phase, while generating."""
     gib_per_micro_batch_completion: float | None
-    """One more completion in the micro-batch, in the update."""
+    """One more completion in the micro-batch, in the update; of supervised training one more example."""
     gpu_name: str | None
     gpu_total_gib: float | None
     """None without a GPU."""
@@ -210,6 +216,7 @@ def make(
     return RunPlan(
         **_sizes(spec, batch),
         **_lengths(spec, batch, steps),
+        **_examples(spec, rows, examples),
         **fitting,
         method=spec.run.method,
         save_steps=save_steps,
@@ -256,7 +263,7 @@ def _sizes(spec: RunSpec, batch: Batch) -> dict[str, Any]:
         "max_prompt_tokens": spec.data.max_prompt_length,
         "max_tokens_per_completion": spec.generation.max_completion_length,
         "max_seq_length": spec.model.max_seq_length or tokens,
-        "max_tokens_per_update": batch.completions_per_update * tokens,
+        "max_tokens_per_update": batch.completions_per_update * sequences_of_an_example(spec) * tokens,
     }
 
 
@@ -266,7 +273,6 @@ def _lengths(spec: RunSpec, batch: Batch, steps: int | None) -> dict[str, Any]:
     unused = None if batch.rows is None else batch.rows % batch.prompts_per_phase
     trained = spec.sampling.is_on or spec.is_supervised  # a sampler leaves none out, nor does supervised training
     return {
-        "rows": batch.rows,
         "rows_unused_per_epoch": 0 if unused and trained else unused,
         "optimizer_steps_per_epoch": batch.updates_per_epoch,
         "optimizer_steps": steps,
@@ -274,6 +280,13 @@ def _lengths(spec: RunSpec, batch: Batch, steps: int | None) -> dict[str, Any]:
         "completions_total": None if phases is None else phases * batch.completions_per_phase,
         "epochs": None if phases is None or per_epoch is None else phases / per_epoch,
     }
+
+
+def _examples(spec: RunSpec, rows: int | None, examples: int | None) -> dict[str, Any]:
+    """Rows, and what a supervised method makes of them."""
+    written = rows * spec.generation.num_generations if rows is not None and spec.samples_first else None
+    known = examples if spec.samples_first else rows
+    return {"rows": rows, "examples": known if spec.is_supervised else None, "written_first": written}
 
 
 # ---- steps
@@ -349,7 +362,7 @@ def _estimate(spec: RunSpec, batch: Batch, machine: Machine) -> dict[str, Any]:
         "memory_total_gib": max(generation, update),
         "memory_unknown": None,
         "gib_per_generated_completion": memory.gib_per_generated_row(load),
-        "gib_per_micro_batch_completion": memory.gib_per_micro_row(load),
+        "gib_per_micro_batch_completion": memory.gib_per_micro_row(load) * sequences_of_an_example(spec),
     }
 
 

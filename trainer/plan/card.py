@@ -41,6 +41,7 @@ class _Card:
         blocks = [
             _block(self.spec.title_in(say.language) or say("title"), self._model()),
             _block(say("recipes"), self._recipes()),
+            _block(say("first"), self._first()),
             _block(say("update"), self._update()),
             _block(say("phase"), self._phase()),
             _block(say("run"), self._run()),
@@ -59,7 +60,7 @@ class _Card:
     # ---- what is trained
 
     def _model(self) -> Iterator[str]:
-        spec, model, lora, grpo = self.spec, self.spec.model, self.spec.lora, self.spec.grpo
+        spec, model, lora = self.spec, self.spec.model, self.spec.lora
         yield self._named("model", model.name)
         stored = "nf4" if model.load_in_4bit else formats.of(model.name).format
         kind = self.say({"nf4": "weights_4bit", "fp8": "weights_fp8"}.get(stored, "weights_plain"), dtype=model.dtype)
@@ -75,10 +76,17 @@ class _Card:
         data = path or " ".join(filter(None, (spec.data.name, spec.data.config, spec.data.split)))
         yield self._named("data", data)
         yield self._named("reward", spec.reward.formula())
+        yield self._named("objective", self._objective())
+
+    def _objective(self) -> str:
+        spec, grpo, rate = self.spec, self.spec.grpo, self.spec.optim.learning_rate
+        if spec.run.method == "dpo":
+            return self.say("rate_dpo", loss=spec.dpo.loss_type, beta=spec.dpo.beta, rate=rate)
+        if spec.run.method != "grpo":
+            return self.say(f"rate_{spec.run.method}", loss=grpo.loss_type, rate=rate)
         level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""
         level += {"rloo": "RLOO, ", "maxrl": "MaxRL, "}.get(grpo.advantage, "")
-        rate = self.say("rate", loss=f"{level}{grpo.loss_type}", beta=grpo.beta, rate=spec.optim.learning_rate)
-        yield self._named("objective", rate)
+        return self.say("rate", loss=f"{level}{grpo.loss_type}", beta=grpo.beta, rate=rate)
 
     def _named(self, key: str, text: str) -> str:
         return f"  {left(self.say(f'name.{key}'), 10)}{shortened(text, WIDTH - 12)}"
@@ -93,8 +101,40 @@ class _Card:
 
     # ---- counts
 
+    def _first(self) -> Iterator[str]:
+        """What the model writes before it is trained."""
+        spec, plan, say = self.spec, self.plan, self.say
+        if not spec.samples_first:
+            return
+        group = plan.written_first // plan.rows if plan.written_first and plan.rows else spec.generation.num_generations
+        if plan.written_first is None:
+            yield self._line("completions", say("not_known"), say("written_each", group=group))
+        else:
+            tokens = plan.written_first * plan.max_tokens_per_completion
+            remark = say("written_first", rows=plan.rows, group=group, tokens=tokens)
+            yield self._line("completions", _number(plan.written_first), remark)
+        kept = spec.dpo.per_prompt if spec.run.method == "dpo" else spec.rft.per_prompt
+        if plan.examples is None:
+            yield self._line("examples", say("not_known"), say(f"examples_{spec.run.method}", count=kept))
+        else:
+            yield self._line("examples", _number(plan.examples), say(f"examples_{spec.run.method}", count=kept))
+
+    def _examples(self) -> Iterator[str]:
+        """An update of supervised training."""
+        plan, say = self.plan, self.say
+        key = "made_on_devices" if plan.world_size > 1 else "made"
+        sizes = {"micro": plan.per_device_train_batch_size, "accumulation": plan.gradient_accumulation_steps}
+        made = say(key, **sizes, devices=plan.world_size)
+        yield self._line("examples", _number(plan.completions_per_update), made)
+        key = "at_most_of_a_pair" if plan.method == "dpo" else "at_most"
+        each = say(key, prompt=plan.max_prompt_tokens, completion=plan.max_tokens_per_completion)
+        yield self._line("tokens", _number(plan.max_tokens_per_update), each)
+
     def _update(self) -> Iterator[str]:
         plan, say = self.plan, self.say
+        if self.spec.is_supervised:
+            yield from self._examples()
+            return
         yield self._line("prompts", _number(plan.prompts_per_update), say("distinct_prompts"))
         bounds = {"least": plan.least_generations, "most": plan.most_generations}
         each = say("completions_on_average", **bounds) if plan.least_generations else say("completions_per_prompt")
@@ -108,6 +148,8 @@ class _Card:
 
     def _phase(self) -> Iterator[str]:
         plan, say = self.plan, self.say
+        if self.spec.is_supervised:
+            return
         yield self._line("prompts", _number(plan.prompts_per_phase))
         rounds, size = plan.max_rounds, plan.completions_per_phase
         once = say("at_once") if rounds == 1 else say("in_rounds", rounds=rounds, most=rounds * size)
@@ -127,7 +169,9 @@ class _Card:
             yield self._line("rows", say("not_read"), say("read_later"))
         else:
             yield self._line("rows", _number(plan.rows), self._rows_used())
-        if plan.optimizer_steps is None or plan.rollout_phases is None or plan.completions_total is None:
+        if self.spec.is_supervised:
+            yield from self._passes()
+        elif plan.optimizer_steps is None or plan.rollout_phases is None or plan.completions_total is None:
             yield self._line("steps", say("not_known"), say("until_read"))
         else:
             epochs = say("epochs", count=f"{plan.epochs:.3g}") if plan.epochs is not None else ""
@@ -142,8 +186,21 @@ class _Card:
             yield self._line("ref_update_steps", _number(plan.ref_update_steps), say("reference_moves"))
         yield self._line("save_steps", _number(plan.save_steps), say("and_at_the_end"))
 
+    def _passes(self) -> Iterator[str]:
+        """How often supervised training sees its examples."""
+        plan, say = self.plan, self.say
+        if plan.optimizer_steps is None:
+            yield self._line("steps", say("not_known"), say("until_written" if plan.rows else "until_read"))
+            return
+        epochs = say("epochs", count=f"{plan.epochs:.3g}") if plan.epochs is not None else ""
+        yield self._line("steps", _number(plan.optimizer_steps), epochs)
+        tokens = say("tokens_trained", count=plan.optimizer_steps * plan.max_tokens_per_update)
+        yield self._line("examples", _number(plan.optimizer_steps * plan.completions_per_update), tokens)
+
     def _rows_used(self) -> str:
         plan = self.plan
+        if self.spec.is_supervised:
+            return self.say(f"rows_{plan.method}")
         if plan.sampling:
             return self.say("rows_chosen")
         if plan.rollout_phases is not None and plan.epochs is not None and plan.epochs < 1:
@@ -159,6 +216,7 @@ class _Card:
 
     def _time(self) -> Iterator[str]:
         lasts, say = self.lasts, self.say
+        plan_waits = self.spec.samples_first and self.plan.rows is not None
         if self.now is None:
             return
         if lasts is None:
@@ -166,7 +224,7 @@ class _Card:
             return
         yield self._line("step_s", self.words.duration(lasts.step_s), self.words.said(lasts.source))
         if lasts.total_s is None:
-            yield self._line("total_s", say("not_known"), say("until_read"))
+            yield self._line("total_s", say("not_known"), say("until_written" if plan_waits else "until_read"))
         else:
             done = self.words("plan.duration.done", clock=moment(self.now + lasts.total_s, self.now))
             yield self._line("total_s", self.words.duration(lasts.total_s), done if lasts.gb is None else "")
@@ -186,11 +244,15 @@ class _Card:
             return
         for phase in _PHASES:
             parts = [part for part in plan.memory if part.phase == phase]
-            yield _columns(say(f"while.{phase}"), gib(sum(part.gib for part in parts), 2))
+            if not parts:
+                continue
+            written = "evaluation" if phase == "generation" and plan.method == "sft" else phase
+            yield _columns(say(f"while.{written}"), gib(sum(part.gib for part in parts), 2))
             for part in parts:
                 name = self.words(f"plan.part.{part.key}")
                 yield _columns(f"  {name}", gib(part.gib, 2).removesuffix(" GiB"), self.words.said(part.how))
         larger = "generation" if (plan.memory_generation_gib or 0) > (plan.memory_update_gib or 0) else "update"
+        larger = "evaluation" if larger == "generation" and plan.method == "sft" else larger
         yield self._line("peak", gib(plan.memory_total_gib, 2), say(f"peak_{larger}"))
         yield from self._against()
 
@@ -227,6 +289,9 @@ class _Card:
     def _costs(self) -> Iterator[str]:
         """What one more completion costs in generation and in the update, with this plan's numbers."""
         plan, say = self.plan, self.say
+        if self.spec.is_supervised:
+            yield from self._micro_costs()
+            return
         per_row, per_micro = plan.gib_per_generated_completion, plan.gib_per_micro_batch_completion
         prompts = plan.prompts_per_phase
         rows = say("more_completions_one" if prompts == 1 else "more_completions_many", count=prompts)
@@ -239,7 +304,14 @@ class _Card:
         micro = say("micro_costs") if per_micro is None else say("micro_costs_memory", gib=_gib(per_micro))
         yield wrapped(f"{group} {micro}", WIDTH, "  ", "  ")
 
+    def _micro_costs(self) -> Iterator[str]:
+        per_micro = self.plan.gib_per_micro_batch_completion
+        key = "example_costs" if per_micro is None else "example_costs_memory"
+        yield wrapped(self.say(key, gib=_gib(per_micro or 0.0)), WIDTH, "  ", "  ")
+
     def _verl(self) -> Iterator[str]:
+        if self.spec.is_supervised:
+            return
         verl = self.plan.verl
         if verl.ppo_mini_batch_size is None:
             mini = self.say("no_whole_prompts")

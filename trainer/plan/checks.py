@@ -133,7 +133,7 @@ def gib(value: float, digits: int = 1) -> str:
 def notes(spec: RunSpec, batch: Batch, steps: int | None, save_steps: int) -> Iterator[Message]:
     each = batch.updates_per_phase
     if steps is None:
-        yield Message("plan.note.steps_unknown")
+        yield Message("plan.note.steps_after_samples" if spec.samples_first else "plan.note.steps_unknown")
     yield from _row_notes(spec, batch)
     yield from _policy_notes(spec, batch)
     if batch.max_steps is None and steps is not None and batch.updates_per_epoch is not None:

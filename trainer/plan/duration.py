@@ -29,6 +29,7 @@ from trainer.plan.estimate import (
     memory_load,
     runs_on_gpu,
     runs_unsloth,
+    sequences_of_an_example,
 )
 from trainer.spec import RunSpec
 from trainer.text import Message
@@ -127,35 +128,46 @@ def step_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor, r
     load = memory_load(spec, batch, machine)
     if load is None:
         return None
+    if spec.is_supervised:
+        return _supervised_s(spec, load, batch, on)
     phases = 1 / batch.updates_per_phase if batch.updates_per_phase > 1 else float(batch.phases_per_update)
     # What the policy said of its own answers is computed first where it moves on, or where they may come again.
     again = batch.updates_per_phase > 1 or spec.sampling.replay > 0
     shared = sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine))
     rows, windows = batch.completions_per_phase, batch.completions_per_update / shared.rows
     prompts = batch.prompts_per_phase if shared.shares else None
-    phase = rounds * _generation_s(load, batch, on)
-    phase += (int(again) + int(spec.grpo.beta > 0)) * _forward_s(load, batch, on, rows, prompts)
+    phase = rounds * _generation_s(load, on, batch.completions_per_phase, batch.devices)
+    phase += (int(again) + int(spec.grpo.beta > 0)) * _forward_s(load, on, rows, prompts)
     backward = 2.0 if not load.lora_rank else 1.0  # the weights' own gradients are left out
     recomputed = 1.0 if load.gradient_checkpointing else 0.0
     prompts = round(windows * shared.window) if shared.shares else None
-    update = (1 + backward + recomputed) * _forward_s(load, batch, on, batch.completions_per_update, prompts)
+    update = (1 + backward + recomputed) * _forward_s(load, on, batch.completions_per_update, prompts)
     return phases * phase + update
 
 
-def _forward_s(load: Load, batch: Batch, on: Processor, rows: int, prompts: int | None) -> float:
+def _supervised_s(spec: RunSpec, load: Load, batch: Batch, on: Processor) -> float:
+    """Forwards and backwards of the examples; of a pair both completions, and what the reference says of them."""
+    passes = 2.0 + (0.0 if load.lora_rank else 1.0) + (1.0 if load.gradient_checkpointing else 0.0)
+    reference = 1.0 if spec.run.method == "dpo" else 0.0
+    rows = batch.completions_per_update * sequences_of_an_example(spec)
+    return (passes + reference) * _forward_s(load, on, rows, None)
+
+
+def _forward_s(load: Load, on: Processor, rows: int, prompts: int | None) -> float:
     """All tokens of these completions once through the model, a micro-batch after the other. prompts: that go through
     it once for all of their completions; None: with each of them."""
     read = rows if prompts is None else prompts
     tokens = read * load.prompt_tokens * PROMPT_FILLED + rows * load.completion_tokens
-    head = rows * load.shape.vocab * load.shape.hidden * load.completion_tokens
+    headed = tokens if load.prompt_logits else rows * load.completion_tokens
+    head = load.shape.vocab * load.shape.hidden * headed
     work = 2 * (active_params(load) * tokens + head)
-    calls = rows / batch.micro + (0 if prompts is None else min(prompts, rows / batch.micro))
+    calls = rows / load.micro_batch + (0 if prompts is None else min(prompts, rows / load.micro_batch))
     started = calls * load.shape.layers * _layer_s(load, on)
     return max(work / _operations_s(load, on), started) if on.is_gpu else work / _operations_s(load, on) + started
 
 
-def _generation_s(load: Load, batch: Batch, on: Processor) -> float:
-    rows, prompt = batch.completions_per_phase, load.prompt_tokens * PROMPT_FILLED
+def _generation_s(load: Load, on: Processor, rows: int, devices: int) -> float:
+    prompt = load.prompt_tokens * PROMPT_FILLED
     weights, cache = read_gib(load, rows, prompt + load.completion_tokens / 2)
     head = load.shape.vocab * load.shape.hidden
     reading = (weights + cache) * GIB / (on.bandwidth_gb_s * 1e9)
@@ -163,7 +175,7 @@ def _generation_s(load: Load, batch: Batch, on: Processor) -> float:
     token = max(reading, computing)
     started = load.shape.layers * _layer_s(load, on, generating=True)
     each = max(token, started) if on.is_gpu else token + started
-    read = rows if load.prompts_read is None else load.prompts_read * batch.devices
+    read = rows if load.prompts_read is None else load.prompts_read * devices
     return 2 * read * active_params(load) * prompt / _operations_s(load, on) + load.completion_tokens * each
 
 
@@ -178,14 +190,24 @@ def _layer_s(load: Load, on: Processor, generating: bool = False) -> float:
     return each * (ADAPTERS_COST if load.lora_rank and not load.unsloth else 1.0)
 
 
-def other_seconds(spec: RunSpec, batch: Batch, machine: Machine, on: Processor) -> float:
-    """Imports and loading, and the completions that measure pass rates."""
+def other_seconds(
+    spec: RunSpec, batch: Batch, machine: Machine, on: Processor, written_first: int | None = None
+) -> float:
+    """Imports and loading, and the completions that measure pass rates or become examples (written_first)."""
     load = memory_load(spec, batch, machine)
     start = START_S["gpu" if on.is_gpu else "cpu"]
     if load is None:
         return start
-    measuring = choosing.measured(spec, batch) / batch.completions_per_phase * _generation_s(load, batch, on)
-    return start + weights_gib(load) / DISK_GIB_S + measuring
+    return start + weights_gib(load) / DISK_GIB_S + writing_seconds(spec, batch, load, on, written_first)
+
+
+def writing_seconds(spec: RunSpec, batch: Batch, load: Load, on: Processor, written_first: int | None) -> float:
+    """Of the completions that are written before the first step."""
+    if spec.is_supervised:
+        count, rows = written_first or 0, load.generation_rows * batch.devices
+    else:
+        count, rows = choosing.measured(spec, batch), batch.completions_per_phase
+    return count / rows * _generation_s(load, on, rows, batch.devices) if count else 0.0
 
 
 def on_a_card(spec: RunSpec, rows: int | None, steps: int | None, gb: int) -> Duration | None:
@@ -199,7 +221,8 @@ def on_a_card(spec: RunSpec, rows: int | None, steps: int | None, gb: int) -> Du
         return None
     source = Message("plan.duration.from_card", card=card.name)
     most = step_seconds(spec, batch, machine, on, rounds)
-    return Duration(each, steps, other_seconds(spec, batch, machine, on), "card", source, gb, rounds, most)
+    first = rows * spec.generation.num_generations if rows is not None and spec.samples_first else None
+    return Duration(each, steps, other_seconds(spec, batch, machine, on, first), "card", source, gb, rounds, most)
 
 
 # ---- what makes two runs take the same time
@@ -220,16 +243,18 @@ def alike(one: RunSpec, other: RunSpec) -> bool:
 
 
 def same_kind(one: RunSpec, other: RunSpec) -> bool:
-    """The same model on the same device in the same way: then time goes with what is computed.
+    """The same model on the same device in the same way: then time goes with what is computed. A supervised step writes
+    nothing, and says little about one that does.
 
     other: was measured. Where it wrote a phase in several rounds, in how many is not known: its time is no other run's.
     """
     kinds = ([getattr(spec.model, name) for name in _KIND] for spec in (one, other))
     ways = one.lora.enabled == other.lora.enabled and one.run.fast == other.run.fast
+    ways = ways and (one.run.method if one.is_supervised else "") == (other.run.method if other.is_supervised else "")
     return next(kinds) == next(kinds) and ways and other.sampling.max_rounds == 1
 
 
 def _timed(spec: RunSpec) -> dict[str, Any]:
     sections = ("model", "lora", "data", "reward", "generation", "sampling", "grpo", "optim", "trl")
-    include: dict[str, Any] = {**dict.fromkeys(sections, True), "run": {"fast"}}
+    include: dict[str, Any] = {**dict.fromkeys(sections, True), "run": {"fast", "method"}}
     return spec.model_dump(mode="json", include=include, exclude=_TIMELESS)

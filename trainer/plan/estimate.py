@@ -61,6 +61,17 @@ def batch_of(spec: RunSpec, rows: int | None, world_size: int = 1) -> Batch:
     )
 
 
+def sequences_of_an_example(spec: RunSpec) -> int:
+    """Of a pair both completions go through the model, each behind its prompt."""
+    return 2 if spec.run.method == "dpo" else 1
+
+
+def written_at_once(spec: RunSpec) -> int:
+    """Completions that a method writes at once before its first step: whole groups (trainer/stages/samples.py)."""
+    group = spec.generation.num_generations
+    return max(1, max(spec.eval.batch_size, spec.optim.per_device_train_batch_size) // group) * group
+
+
 def runs_on_gpu(spec: RunSpec, machine: Machine) -> bool:
     return spec.model.device == "cuda" or (spec.model.device == "auto" and machine.gpu_total_gib is not None)
 
@@ -105,7 +116,11 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
     on_gpu, unsloth = runs_on_gpu(spec, machine), runs_unsloth(spec, machine)
     dtype = spec.model.dtype if spec.model.dtype != "auto" else "bfloat16" if on_gpu else "float32"
     weights, double_quant = _weights(spec, unsloth)
-    fast = sharing.of(spec, batch, unsloth, on_gpu)
+    fast, rows = sharing.of(spec, batch, unsloth, on_gpu), batch.micro * batch.steps_per_generation
+    read = max(1, batch.prompts_per_phase // batch.devices)
+    if spec.is_supervised:
+        rows = written_at_once(spec) if spec.samples_first else 0
+        read = max(1, rows // spec.generation.num_generations)
     return memory.Load(
         shape=shape,
         on_gpu=on_gpu,
@@ -123,16 +138,17 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         reference_adapter=spec.model.adapter is not None or spec.grpo.ref_update_steps is not None,
         prompt_tokens=spec.data.max_prompt_length,
         completion_tokens=spec.generation.max_completion_length,
-        micro_batch=batch.micro,
-        generation_rows=batch.micro * batch.steps_per_generation,
+        micro_batch=batch.micro * sequences_of_an_example(spec),
+        generation_rows=rows,
         eval_rows=spec.eval.batch_size if evaluates(spec) else 0,
-        temperature_scaled=spec.generation.temperature != 1,
+        temperature_scaled=spec.generation.temperature != 1 and not spec.is_supervised,
+        prompt_logits=spec.is_supervised,
         liger=spec.trl.get("use_liger_kernel") is True,
         unsloth=unsloth,
         one_prompt=batch.prompts_per_phase == 1,
-        prompts_read=max(1, batch.prompts_per_phase // batch.devices) if fast.writes else None,
-        micro_prompts=fast.at_once if fast.shares else None,
-        open_prompts=fast.opened if fast.shares else 0,
+        prompts_read=read if fast.writes and rows else None,
+        micro_prompts=fast.at_once if fast.shares and not spec.is_supervised else None,
+        open_prompts=fast.opened if fast.shares and not spec.is_supervised else 0,
         experts_packed=unsloth or formats.of(spec.model.name).format == "nf4",
         vllm=_vllm(spec, shape, unsloth),
         gpu_total_gib=machine.gpu_total_gib,

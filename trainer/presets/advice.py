@@ -26,7 +26,7 @@ def warnings(spec: RunSpec) -> list[Message]:
         for key, off in (("top_p", 1.0), ("top_k", 0), ("min_p", None), ("repetition_penalty", 1.0))
         if getattr(spec.generation, key) != off
     ]
-    if biased:
+    if biased and not spec.is_supervised:
         found.append(Message("presets.advice.biased_sampling", keys=", ".join(biased)))
     if spec.grpo.multi_objective_aggregation == "normalize_then_sum" and spec.grpo.scale_rewards == "none":
         found.append(Message("presets.advice.gdpo_scales"))

@@ -22,6 +22,7 @@ from trainer.report.sections.telling import words
 from trainer.run.records import EvalEvent
 from trainer.show.charts import COLOURS, MOST_POINTS, Chart, Line
 from trainer.text import forms
+from trainer.text import words as words_of
 from trainer.text.words import Words
 
 CURVES = (
@@ -29,6 +30,8 @@ CURVES = (
     ("chart_spread", "group_std"),
     ("chart_kl", "train/kl"),
     ("chart_entropy", "train/entropy"),
+    ("chart_tokens", "train/mean_token_accuracy"),
+    ("chart_pairs", "train/rewards/accuracies"),
     ("chart_length", "train/completions/mean_length"),
     ("chart_time", "seconds"),
 )
@@ -62,12 +65,18 @@ def build(found: Sequence[Material], language: str) -> Report:
 def _results(found: Sequence[Material], say: Words) -> Table:
     head = ["", *(m.name for m in found)]
     rows: list[Sequence[str]] = [(say("compare.state"), *(say(f"status.{m.status}") for m in found))]
+    if len({m.method for m in found}) > 1:
+        methods = words_of(say.language)
+        rows.insert(0, (say("compare.method"), *(methods(f"method.{m.method}") for m in found)))
     rows.append((say("compare.steps"), *(f"{m.state.last_step:,}" for m in found)))
-    rows.append((say("compare.reward_last"), *(_late_reward(m, say) for m in found)))
+    rewarded = any(not m.is_supervised for m in found)  # the others pay nothing while they train
+    if rewarded:
+        rows.append((say("compare.reward_last"), *(_late_reward(m, say) for m in found)))
     last = [trained_score(m) for m in found]
     rows.append((say("compare.held_out"), *(_at(event, lambda e: forms.percent(e.correct_frac)) for event in last)))
     rows.append((say("compare.held_out_reward"), *(_at(event, lambda e: forms.number(e.reward)) for event in last)))
-    rows.append((say("compare.dead"), *(_late_dead(m, say) for m in found)))
+    if rewarded:
+        rows.append((say("compare.dead"), *(_late_dead(m, say) for m in found)))
     rows.append((say("compare.step_time"), *(_usual_time(m, say) for m in found)))
     rows.append((say("compare.tokens"), *(forms.number(m.state.tokens) for m in found)))
     return Table(head, rows, frozenset(range(1, len(head))))

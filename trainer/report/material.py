@@ -29,7 +29,8 @@ from trainer.run.records import Origin
 from trainer.run.rundir import RunDir
 from trainer.run.state import PROFILED, RunFollower, RunState
 from trainer.run.status import LIVE, Status, imported
-from trainer.spec import RunSpec
+from trainer.spec import Method, RunSpec
+from trainer.spec.methods import SUPERVISED
 from trainer.text import Message
 
 GENERATE = f"{PROFILED}transformers.generate"
@@ -82,6 +83,16 @@ class Material:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
         return value
+
+    @property
+    def method(self) -> Method:
+        """How it learns. Where no spec can be read, and of a run that was made elsewhere, GRPO."""
+        return self.spec.run.method if self.spec is not None else "grpo"
+
+    @property
+    def is_supervised(self) -> bool:
+        """It learns from examples that were there before its first step: no rollouts, no rewards of a step."""
+        return self.method in SUPERVISED
 
     @property
     def by_vllm(self) -> bool:

@@ -22,6 +22,7 @@ from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import Status
 from trainer.show.downsampling import Points, smooth
+from trainer.spec import Method
 from trainer.text import Message
 from trainer.ui.stamps import Stamp, stamp_of
 
@@ -49,6 +50,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "components": ("group_std",),
     "evaluation": ("evals",),
     "over_optimised": ("evals",),
+    "loss_trend": ("train/loss",),
+    "overfitting": ("evals",),
     "kl": ("train/kl",),
     "entropy": ("train/entropy",),
     "clip_ratio": ("train/clip_ratio/region_mean",),
@@ -80,6 +83,7 @@ class Diagnosis:
     readable: bool = True
     reasons: list[Problem] = field(default_factory=list)
     broken: Message | None = None
+    method: Method = "grpo"
 
 
 @dataclass
@@ -169,6 +173,7 @@ def diagnosis(m: Material) -> Diagnosis:
         known=None if m.known is None else len(m.known),
         readable=m.spec is not None,
         reasons=failed.reasons() if failed is not None else [],
+        method=m.method,
     )
 
 

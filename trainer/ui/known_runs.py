@@ -23,7 +23,7 @@ from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
 from trainer.show.downsampling import Points, smooth
-from trainer.spec import RunSpec
+from trainer.spec import Method, RunSpec
 from trainer.ui.stamps import Stamp, stamp_of
 
 KEEP = 8  # followers: runs that are looked at; each holds the columns of its run
@@ -46,6 +46,11 @@ class Seen:
     status: Status
     total: int | None
     """Optimizer steps planned."""
+
+    @property
+    def method(self) -> Method:
+        """How it learns; of a run whose settings cannot be read GRPO is assumed."""
+        return self.spec.run.method if self.spec is not None else "grpo"
 
 
 @dataclass(frozen=True)

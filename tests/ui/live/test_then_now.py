@@ -121,4 +121,4 @@ def test_of_a_warm_started_run_it_is_said_that_the_first_figure_lies_after_the_w
     plain, warmed = shown(run, both)
     assert "Before training" in plain and "warm start" not in plain
     assert "Before GRPO, after the warm start" in warmed and "Before training" not in warmed
-    assert EN("live.finish.warm") in warmed
+    assert EN("live.finish.warm", method="GRPO") in warmed

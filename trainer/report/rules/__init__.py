@@ -5,6 +5,7 @@
     policy      KL, entropy, clipped ratios, gradients    memory      growth
     length      lengths, truncation                       evaluation  held-out rows
     gaming      one text for all, a component that is exploited, pay for the form alone
+    supervised  the loss of examples, and whether they are learnt by heart
     sampling    groups written anew or come again, prompts left out
 
 A rule yields what it found about its signal, green too. Thresholds are constants of its module; the words of a sentence
@@ -17,7 +18,20 @@ from collections.abc import Callable, Iterable, Iterator
 
 from trainer.report.finding import WORST_FIRST, Finding, Level
 from trainer.report.material import Material
-from trainer.report.rules import evaluation, gaming, generation, groups, length, memory, policy, reward, sampling, time
+from trainer.report.rules import (
+    evaluation,
+    gaming,
+    generation,
+    groups,
+    length,
+    memory,
+    policy,
+    reward,
+    sampling,
+    supervised,
+    time,
+)
+from trainer.report.rules.bounds import signals_of
 
 Rule = Callable[[Material], Iterator[Finding]]
 
@@ -38,6 +52,8 @@ RULES: tuple[Rule, ...] = (
     reward.reward_errors,
     evaluation.evaluation,
     evaluation.over_optimised,
+    supervised.loss_trend,
+    supervised.overfitting,
     policy.kl,
     policy.entropy,
     policy.clip_ratio,
@@ -53,8 +69,11 @@ RULES: tuple[Rule, ...] = (
 
 
 def diagnose(m: Material) -> list[Finding]:
-    """All findings in the order of the rules; [] before the first step."""
-    return [finding for rule in RULES for finding in rule(m)] if m.state.steps else []
+    """All findings about what this run's method has, in the order of the rules; [] before the first step."""
+    if not m.state.steps:
+        return []
+    signals = signals_of(m.method)
+    return [finding for rule in RULES for finding in rule(m) if finding.signal in signals]
 
 
 def worst(findings: Iterable[Finding]) -> list[Finding]:

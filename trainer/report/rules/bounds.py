@@ -8,6 +8,8 @@ from trainer.report import series
 from trainer.report.rules import gaming, generation, groups, length, memory, policy, reward, sampling, time
 from trainer.run.rollouts import SAME_TEXT
 from trainer.sampling import skipping
+from trainer.spec import Method
+from trainer.spec.methods import SUPERVISED
 
 _AWAY = {"sigmas": series.SIGMAS, "part": series.SHARE_OF_RANGE, "window": series.WINDOW}
 
@@ -29,6 +31,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "reward_errors": {"red": reward.FAILED_RED},
     "evaluation": {},
     "over_optimised": {},
+    "loss_trend": {"sigmas": series.TREND_SIGMAS, "few": series.FEW},
+    "overfitting": {},
     "kl": {"amber": policy.KL_AMBER, "red": policy.KL_RED},
     "entropy": {"low": policy.ENTROPY_LOW, "part": policy.ENTROPY_FELL},
     "clip_ratio": {"amber": policy.CLIP_AMBER, "red": policy.CLIP_RED},
@@ -41,3 +45,17 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "lost_cache": {"power": generation.GROWS},
     "memory_creep": {"part": memory.GREW},
 }
+
+OF_EXAMPLES = ("loss_trend", "evaluation", "overfitting", "grad_norm", "time_share", "slow_steps", "memory_creep")
+"""Signals of supervised training: nothing is written while it trains, and nothing is paid."""
+_OWN = ("loss_trend", "overfitting")
+_OF_A_BASELINE = ("zero_loss", "kl")
+"""What online RFT does not have: its coefficients do not add up to 0, and there is no reference."""
+
+
+def signals_of(method: Method) -> tuple[str, ...]:
+    """Those that mean something in a run of this method."""
+    if method in SUPERVISED:
+        return OF_EXAMPLES
+    left_out = (*_OWN, *_OF_A_BASELINE) if method == "online_rft" else _OWN
+    return tuple(signal for signal in BOUNDS if signal not in left_out)

@@ -45,6 +45,7 @@ def dead_groups(m: Material) -> Iterator[Finding]:
         # Solved prompts are what was wanted: a fact that the verdict names, nothing that is wrong.
         level = "note" if kind == "all_right" else "red" if now >= RED else "amber"
     key = kind if level != "green" else "some" if now > 0 else "none"
+    key = "none_online_rft" if key == "none" and m.method == "online_rft" else key
     if now >= AMBER and kinds["all_right"] < MAINLY * now:
         lost = _lost(m, dead, now)
         if lost is not None:

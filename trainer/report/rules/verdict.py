@@ -11,7 +11,7 @@ from trainer.text import Message, Words
 Verdict = Literal[
     "short", "collapsed", "one_text", "gamed", "only_form", "nothing", "worse",
     "over_optimised", "past_best", "learnt", "learnt_solved", "learnt_dead", "learnt_rows",
-    "falls", "flat", "unclear", "solved",
+    "falls", "flat", "unclear", "solved", "overfitted", "past_best_loss", "loss_falls", "loss_rises", "loss_flat",
 ]  # fmt: skip
 
 FEW_ROWS = 30  # held-out rows below which it is said that they are few
@@ -19,6 +19,7 @@ FEW_ROWS = 30  # held-out rows below which it is said that they are few
 _MEASURED: dict[Verdict, str] = {
     "worse": "evaluation", "learnt": "evaluation", "learnt_solved": "evaluation",
     "learnt_dead": "evaluation",
+    "overfitted": "overfitting", "past_best_loss": "overfitting",
     "over_optimised": "over_optimised", "past_best": "over_optimised", "gamed": "over_optimised",
 }  # fmt: skip
 # Verdicts that call what went wrong by its name, and the signal that did.
@@ -47,10 +48,14 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
         return "over_optimised"
     if is_at("only_form", "only"):
         return "only_form"
+    if is_at("overfitting", "apart"):
+        return "overfitted"
     if is_at("evaluation", "worse"):
         return "worse"
     if is_at("over_optimised", "fell"):
         return "past_best"
+    if is_at("overfitting", "fell"):
+        return "past_best_loss"
     stuck, solved = dead is not None and dead.level == "red", is_at("dead_groups", "all_right")
     if is_at("evaluation", "better"):
         return "learnt_dead" if stuck else "learnt_solved" if solved else "learnt"
@@ -64,7 +69,15 @@ def run_verdict(findings: Sequence[Finding]) -> Verdict:
         return "solved"
     if is_at("reward_trend", "flat"):
         return "flat"
+    if "loss_trend" in keys:
+        return _of_examples(keys["loss_trend"])
     return "short" if is_at("reward_trend", "short") or not findings else "unclear"
+
+
+def _of_examples(found: Finding) -> Verdict:
+    """Where held-out rows say nothing."""
+    of: dict[str, Verdict] = {"falls": "loss_falls", "rises": "loss_rises", "flat": "loss_flat"}
+    return of.get(found.key, "short")
 
 
 def named(findings: Sequence[Finding]) -> Finding | None:

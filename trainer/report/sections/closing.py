@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from trainer.report import rules
 from trainer.report.document import Block, Code, Sayings, Section, Table, Text
 from trainer.report.finding import Advice, Finding
-from trainer.report.rules.bounds import BOUNDS
+from trainer.report.rules.bounds import BOUNDS, signals_of
 from trainer.report.rules.verdict import said_verdict
-from trainer.report.sections.telling import Telling
+from trainer.report.sections.telling import Telling, meaning
 from trainer.text import forms
 
 MOST_ALERTS = 12
 # Green says little about these: they are the absence of a fault.
 NO_STRENGTH = {
     "slow_steps", "reward_errors", "reward_dips", "memory_creep", "over_optimised", "clip_ratio", "length", "grad_norm",
-    "entropy", "truncation",
+    "entropy", "truncation", "overfitting",
 }  # fmt: skip
 
 
@@ -55,7 +55,9 @@ def conclusion(t: Telling) -> Section:
     """The verdict, the sentences it rests on, and the first thing to do."""
     say = t.say
     blocks: list[Block] = [Text(said_verdict(t.findings, say), "lead")]
-    because = t.of("evaluation", "reward_trend", "dead_groups", "over_optimised", "generation_floor")
+    because = t.of(
+        "evaluation", "loss_trend", "overfitting", "reward_trend", "dead_groups", "over_optimised", "generation_floor"
+    )
     worth = [finding for finding in because if finding.level not in ("unknown", "na")]
     blocks += [Text(t.sentence(finding)) for finding in worth]
     first = next(iter(advised(t)), None)
@@ -135,9 +137,11 @@ def reading(t: Telling) -> Section:
     if not t.findings:
         return Section("rules", say("title.rules"), [])
     rows = []
-    for signal, bounds in BOUNDS.items():
+    for signal in signals_of(t.m.method):
+        bounds = BOUNDS[signal]
         state = rules.level_of(t.of(signal)) if t.of(signal) else None
-        cells = [say(f"signal.{signal}.{part}", **bounds) for part in ("name", "means", "rule")]
+        name, rule = (say(f"signal.{signal}.{part}", **bounds) for part in ("name", "rule"))
+        cells = [name, meaning(signal, t.m.method, say, **bounds), rule]
         rows.append((*cells, say(f"level.{state}") if state else "-"))
     head = [say(f"rules.{name}") for name in ("signal", "means", "rule", "state")]
     return Section("rules", say("title.rules"), [Text(say("rules.intro"), "small"), Table(head, rows)])

@@ -28,6 +28,11 @@ NAMES = (
 )
 AFTER = (
     "train/loss",
+    "train/mean_token_accuracy",
+    "train/rewards/accuracies",
+    "train/rewards/margins",
+    "train/rewards/chosen",
+    "train/rewards/rejected",
     "train/kl",
     "train/entropy",
     "train/grad_norm",
@@ -47,8 +52,12 @@ _COURSE = 16  # characters of a course
 def metrics(t: Telling) -> Section:
     """The table, the charts, and one sentence for every signal about learning."""
     blocks: list[Block] = [Text(t.say("metrics.intro", count=len(t.m.state.steps)), "small"), _table(t)]
-    if t.m.points("train/advantage_mean"):
+    if t.m.points("train/advantage_mean") and t.m.method != "online_rft":
         blocks.append(Text(t.say("metrics.advantage"), "small"))
+    if t.m.is_supervised:
+        blocks += t.sayings("loss_trend", "grad_norm")
+        blocks += drawn(t, _of_examples(t.m, t.say))
+        return Section("metrics", t.say("title.metrics"), blocks)
     blocks += t.sayings("reward_trend", "reward_plateau", "reward_dips", "dip_period", "reward_spikes", "components")
     blocks += _asked(t)
     blocks += drawn(t, _reward(t.m, t.say))
@@ -204,6 +213,22 @@ def thin(points: series.Points) -> series.Points:
     return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
 
 
+def _of_examples(m: Material, say: Words) -> list[Chart]:
+    """Loss, what of the examples the model would write itself or prefers, gradient; held-out rows."""
+    shares = ("train/rewards/accuracies", "train/mean_token_accuracy")[0 if m.method == "dpo" else 1]
+    key = "chart_pairs" if m.method == "dpo" else "chart_tokens"
+    found = [
+        _one(say("metrics.chart_loss"), m.points("train/loss"), say, low=0.0),
+        _one(say(f"metrics.{key}"), m.points(shares), say, format=forms.percent, mark=forms.percent),
+        _one(say("metrics.chart_margins"), m.points("train/rewards/margins"), say),
+        _one(say("metrics.chart_grad"), m.points("train/grad_norm"), say, low=0.0),
+    ]
+    scores = [(step, score(event, "reward")) for step, event in evals(m)]
+    if scores:
+        found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
+    return found
+
+
 def _policy(m: Material, say: Words) -> list[Chart]:
     names = {"chart_kl": "train/kl", "chart_entropy": "train/entropy", "chart_grad": "train/grad_norm"}
     return [_one(say(f"metrics.{key}"), m.points(name), say, low=0.0) for key, name in names.items()]
@@ -229,7 +254,7 @@ def evaluation(t: Telling) -> Section:
         sampled = any(event.sampled is not None for _, event in found)
         rows = [_row(t, step, event, sampled) for step, event in found]
         blocks.append(Table(head + ([t.say("evaluation.sampled")] if sampled else []), rows, frozenset((1, 2, 3, 4))))
-    blocks += t.sayings("evaluation", "over_optimised")
+    blocks += t.sayings("evaluation", "over_optimised", "overfitting")
     blocks += [Text(t.sentence(finding)) for finding in t.of("evaluation") if finding.level == "unknown"]
     best = t.m.best
     if best is not None:
@@ -252,7 +277,7 @@ def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
 
 def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:
     at = "before_warm" if event.at == "before" and t.m.setting("model.warm_start") is not None else event.at
-    when = t.say(f"word.{at}") if f"word.{at}" in t.say else event.at
+    when = t.say(f"word.{at}", method=t.words(f"method.{t.m.method}")) if f"word.{at}" in t.say else event.at
     cells = [when, f"{step:,}", forms.percent(event.correct_frac), forms.number(event.reward)]
     cells.append(forms.number(event.rows))
     return [*cells, _sampled(t, event.sampled or SampledScores())] if sampled else cells

@@ -10,14 +10,15 @@ from typing import Any
 from trainer.machine.project import PROJECT
 from trainer.presets import recipes
 from trainer.report import rules
-from trainer.report.document import Block, Sayings, Section, Table, Text
+from trainer.report.document import Block, Code, Sayings, Section, Table, Text
 from trainer.report.material import Material
 from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections.telling import Telling
 from trainer.run import start_files
 from trainer.run.groups import Group
 from trainer.run.records import PlanEvent, RunFailedEvent
-from trainer.text import forms
+from trainer.spec import RunSpec
+from trainer.text import Message, forms
 from trainer.text.words import Words
 
 MOST_LOOKED_AT = 6  # findings in the summary
@@ -92,6 +93,11 @@ def inside(path: Any) -> str:
 
 
 def _settings(m: Material, say: Words) -> Iterator[tuple[str, str]]:
+    if m.spec is not None and m.imported is None:
+        yield "method", say.said(Message(f"method.long.{m.method}"))
+    if m.spec is not None and m.is_supervised:
+        yield from _of_examples(m, m.spec, say)
+        return
     group = m.setting("generation.num_generations")
     if m.setting("reward.components") is not None and m.spec is not None:
         yield "reward", m.spec.reward.formula()
@@ -105,7 +111,7 @@ def _settings(m: Material, say: Words) -> Iterator[tuple[str, str]]:
         yield "lengths", say("overview.lengths_value", prompt=f"{prompt:,}", completion=f"{completion:,}")
     rate = m.setting("optim.learning_rate")
     yield "rate", f"{rate:g}" if rate else ""
-    beta = m.setting("grpo.beta")
+    beta = m.setting("grpo.beta") if m.method == "grpo" else None
     yield "beta", f"{beta:g}" if beta is not None else ""
     loss, level = m.setting("grpo.loss_type"), m.setting("grpo.importance_sampling_level")
     yield "loss", ", ".join(filter(None, (loss, "GSPO" if level == "sequence" else "")))
@@ -114,6 +120,26 @@ def _settings(m: Material, say: Words) -> Iterator[tuple[str, str]]:
         yield "clip", f"{low:g} / {low if high is None else high:g}"
     temperature = m.setting("generation.temperature")
     yield "temperature", f"{temperature:g}" if temperature else ""
+
+
+def _of_examples(m: Material, spec: RunSpec, say: Words) -> Iterator[tuple[str, str]]:
+    """What a supervised method was asked for: nothing of groups, clips or sampling that it does not have."""
+    yield "reward", spec.reward.formula()
+    if spec.samples_first:
+        group, written = spec.generation.num_generations, m.plan.get("written_first")
+        known = written is not None
+        yield "written", say("overview.written_value", count=written, group=group) if known else str(group)
+    examples, each = m.plan.get("examples"), m.plan.get("completions_per_update")
+    yield "examples", f"{examples:,}" if isinstance(examples, int) else ""
+    yield "per_update", f"{each:,}" if isinstance(each, int) else ""
+    prompt, completion = f"{spec.data.max_prompt_length:,}", f"{spec.generation.max_completion_length:,}"
+    yield "lengths", say("overview.lengths_value", prompt=prompt, completion=completion)
+    yield "rate", f"{spec.optim.learning_rate:g}"
+    if spec.run.method == "dpo":
+        yield "beta_dpo", f"{spec.dpo.beta:g}"
+        yield "loss", spec.dpo.loss_type
+    if spec.samples_first:
+        yield "temperature", f"{spec.generation.temperature:g}"
 
 
 def _course(m: Material, say: Words) -> Iterator[tuple[str, str]]:
@@ -147,8 +173,10 @@ def _took(m: Material, say: Words) -> str:
 
 
 def method(t: Telling) -> Section:
-    """What GRPO does at one step, in this run's numbers, and one of its groups worked through."""
+    """What the method does at one step, in this run's numbers; of GRPO one of its groups worked through."""
     m, say = t.m, t.say
+    if m.is_supervised:
+        return _method_of_examples(t)
     group = m.setting("generation.num_generations")
     completions, prompts = m.plan.get("completions_per_update"), m.plan.get("prompts_per_update")
     texts = []
@@ -165,12 +193,49 @@ def method(t: Telling) -> Section:
     own = m.setting("grpo.advantage")
     own = own if own in ("rloo", "maxrl") else None
     scale = "process" if process else "gdpo" if gdpo else own or m.setting("grpo.scale_rewards")
+    scale = "online_rft" if m.method == "online_rft" else scale
     texts.append(say(f"method.advantage_{scale or 'unknown'}"))
     if m.setting("sampling.group_size") in ("spread", "threshold") and m.setting("sampling.weigh") == "prompts":
         texts.append(say("method.weighed", group=group))
+    if m.method == "online_rft":
+        texts.append(say("method.all_wrong"))
+        return Section("method", _title(t), [*map(Text, texts), Code([_FORMULAS[m.method]])])
     texts.append(say("method.equal"))
     texts += _ratio_and_kl(m, say)
-    return Section("method", say("title.method"), [*map(Text, texts), *_example(t)])
+    return Section("method", _title(t), [*map(Text, texts), *_example(t)])
+
+
+# x: prompt, y: completion; y+ and y- the better and the worse one of a pair.
+_FORMULAS = {
+    "online_rft": "gradient = mean of  A * grad log p(y | x),  A = 1 if y is right, else 0",
+    "sft": "loss = - mean over tokens of  log p(y_t | x, y_<t)",
+    "rft": "loss = - mean over tokens of  log p(y_t | x, y_<t),  y right and written by the model itself",
+    "dpo": "loss = - log sigmoid( beta * [ log p(y+ | x) / p0(y+ | x)  -  log p(y- | x) / p0(y- | x) ] )",
+}
+
+
+def _title(t: Telling) -> str:
+    return t.say("title.method", method=t.words(f"method.{t.m.method}"))
+
+
+def _method_of_examples(t: Telling) -> Section:
+    m, say = t.m, t.say
+    texts = []
+    if m.spec is not None and m.spec.samples_first:
+        group, written = m.spec.generation.num_generations, m.plan.get("written_first")
+        rows, examples = m.plan.get("rows"), m.plan.get("examples")
+        if written is not None and examples is not None:
+            told = {"rows": rows, "group": group, "written": written, "examples": examples}
+            texts.append(say(f"method.examples_{m.method}", **told))
+    elif m.plan.get("examples") is not None:
+        texts.append(say("method.examples_sft", examples=m.plan["examples"]))
+    values = {"each": m.plan.get("completions_per_update"), "beta": m.setting("dpo.beta")}
+    texts.append(say(f"method.{m.method}", **values))
+    texts.append(say("method.judged"))
+    formula = _FORMULAS[m.method]
+    if m.method == "dpo" and m.setting("dpo.loss_type") != "sigmoid":
+        formula = ""
+    return Section("method", _title(t), [*map(Text, texts), *([Code([formula])] if formula else [])])
 
 
 def _ratio_and_kl(m: Material, say: Words) -> Iterator[str]:

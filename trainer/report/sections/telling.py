@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainer import text
 from trainer.report.document import Said, Sayings
 from trainer.report.finding import Finding
 from trainer.report.material import Material
+from trainer.spec import Method
 from trainer.text import Words
 
 
 def words(language: str) -> Words:
     """The report's words in a language."""
     return text.words(language).under("report")
+
+
+def meaning(signal: str, method: Method, say: Words, **bounds: Any) -> str:
+    """What a signal means in a run of this method. say: the report's words."""
+    own = f"signal.{signal}.means_{method}"
+    return say(own if own in say else f"signal.{signal}.means", **bounds)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,11 @@ class Telling:
     say: Words
     step: int | None = None
     now: float = field(default_factory=time.time)
+
+    @property
+    def words(self) -> Words:
+        """Those of the whole project, in the report's language."""
+        return text.words(self.say.language)
 
     def of(self, *signals: str) -> list[Finding]:
         """Findings about these signals, in the order of the rules."""

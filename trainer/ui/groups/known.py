@@ -15,7 +15,7 @@ from trainer.run.columns import Column
 from trainer.run.rundir import RunDir
 from trainer.run.status import LIVE, Status
 from trainer.show.charts import Style
-from trainer.spec import Component
+from trainer.spec import Component, Method
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
 
@@ -39,6 +39,7 @@ class Known:
     weights: dict[str, float] = field(default_factory=dict)
     written: bool | None = None
     process: bool = False
+    method: Method = "grpo"
 
     @property
     def live(self) -> bool:
@@ -76,6 +77,7 @@ def known(seen: Seen) -> Known:
         weights={one.title: one.weight for one in components if not one.components},
         written=None if spec is None or seen.status == "imported" else spec.log.rollouts,
         process=spec is not None and spec.reward.supervision == "process",
+        method=seen.method,
     )
 
 

@@ -143,6 +143,8 @@ def band(group: Group, say: Words) -> str:
     numbers: Sequence[str] = say("groups.numbers").split(" ")
     word = numbers[count - 2] if 2 <= count <= len(numbers) + 1 else str(count)
     first = say("groups.taught_nothing", count=word) if group.dead and count > 1 else say("groups.no_push")
+    if group.dead and len({one.reward for one in group.completions if one.reward is not None}) > 1:
+        first = say("groups.none_right", count=word)  # online RFT: what is not right is worth nothing
     text = elements.element("b", first) + elements.element("p", say(f"groups.why_{why}"))
     text += elements.element("p", say("groups.why_thrown")) if group.thrown and group.dead else ""
     return f'<div class="gg-band" role="note"><span aria-hidden="true">=</span><div>{text}</div></div>'

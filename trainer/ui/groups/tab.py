@@ -12,6 +12,7 @@ import gradio as gr
 
 from trainer.errors import TrainerError
 from trainer.run.groups import Group
+from trainer.spec.methods import SUPERVISED
 from trainer.text import Words, words
 from trainer.ui import elements
 from trainer.ui.groups import appearances, listing, panel, strip
@@ -194,6 +195,8 @@ def _nothing(why: str, say: Words) -> dict[str, Any]:
 def _why_none(found: Known, say: Words) -> str:
     if found.status == "imported":
         return say("groups.none_imported")
+    if found.method in SUPERVISED:
+        return say(f"groups.none_{found.method}")
     if found.written is False:
         return say("groups.none_off")
     return say("groups.none_yet" if found.live else "groups.none_ever")

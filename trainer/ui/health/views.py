@@ -13,7 +13,7 @@ from typing import Literal
 from trainer.report import rules
 from trainer.report.finding import Advice, Finding, Level
 from trainer.report.html import inline
-from trainer.report.rules.bounds import BOUNDS
+from trainer.report.rules.bounds import BOUNDS, signals_of
 from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections import telling
 from trainer.run.status import LIVE
@@ -47,7 +47,7 @@ class SignalRow:
 def rows(found: Diagnosis, words: Words) -> list[SignalRow]:
     """Every signal the rules know, the worst first."""
     report = telling.words(words.language)
-    made = [_row(signal, found, words, report) for signal in BOUNDS]
+    made = [_row(signal, found, words, report) for signal in signals_of(found.method)]
     return sorted(made, key=lambda row: ORDER.index(row.state))
 
 
@@ -115,9 +115,8 @@ def table(found: Diagnosis, words: Words) -> str:
 
 def _tr(row: SignalRow, found: Diagnosis, words: Words) -> str:
     report = telling.words(words.language)
-    name, means, rule = (
-        report(f"signal.{row.signal}.{part}", **BOUNDS[row.signal]) for part in ("name", "means", "rule")
-    )
+    name, rule = (report(f"signal.{row.signal}.{part}", **BOUNDS[row.signal]) for part in ("name", "rule"))
+    means = telling.meaning(row.signal, found.method, report, **BOUNDS[row.signal])
     label = words("health.line", signal=name, now=row.now or "-")
     now = f"<b>{escape(row.now)}</b>" if row.now else '<b class="g-none">-</b>'
     drawn = "" if row.state in ("quiet", "na") else sparkline(found.lines.get(row.signal, []), label)

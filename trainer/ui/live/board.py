@@ -33,7 +33,7 @@ class Boards:
             drawn = self._drawn.pop(key, None)
             if drawn is None:
                 small = _shown(seen, view, say) + cards.render(cards.cards(seen, view, say), say)
-                drawn = cards.render([cards.reward(seen, view, say)], say), small
+                drawn = cards.render([cards.stage(seen, view, say)], say), small
             self._drawn[key] = drawn
             while len(self._drawn) > KEEP:
                 self._drawn.popitem(last=False)
@@ -43,7 +43,7 @@ class Boards:
 def empty(say: Words) -> tuple[str, str]:
     """Without a run: of the same size."""
     line = elements.element("p", say("live.shown_none"), "g-shown")
-    large = cards.render([cards.reward(None, NOTHING, say)], say)
+    large = cards.render([cards.stage(None, NOTHING, say)], say)
     return large, line + cards.render(cards.cards(None, NOTHING, say), say)
 
 

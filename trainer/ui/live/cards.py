@@ -21,7 +21,7 @@ from trainer.spec import Component, RunSpec
 from trainer.text import Words, forms
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
-from trainer.ui.live import sampling_charts
+from trainer.ui.live import example_charts, sampling_charts
 from trainer.ui.live.drawing import Pen, Points, View
 
 MOST_EVALS = 240
@@ -37,15 +37,23 @@ class ChartCard:
     large: bool = False
 
 
-def reward(seen: Seen | None, view: View, say: Words) -> ChartCard:
-    """The largest chart: what training and held-out rows were paid, and the most there is."""
-    return _board(seen, view, say).reward()
+def stage(seen: Seen | None, view: View, say: Words) -> ChartCard:
+    """The largest chart: what training and held-out rows were paid, and the most there is; of supervised training, in
+    which nothing is paid, the loss."""
+    board = _board(seen, view, say)
+    return board.examples()[0] if board.supervised else board.reward()
 
 
 def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
     """The others; the same cards in every state of a run, and without one. Those of [sampling] come last, where the run
-    has set it."""
+    has set it. Of supervised training those of what it has: no groups, nothing that it writes."""
     board = _board(seen, view, say)
+    if board.supervised:
+        return [
+            *board.examples()[1:],
+            *(board.grad_norm(), board.rate(), board.entropy()),
+            *(board.time(), board.speed(), board.tokens(), board.memory(), board.busy()),
+        ]
     return [
         *(board.components(), board.spread(), board.dead(), board.kl()),
         *(board.loss(), board.grad_norm(), board.entropy(), board.clipped()),
@@ -157,6 +165,22 @@ class _Board:
         # The number that the sentences name, and of which steps it is.
         share, over = newest[0], self.say.said(series.late(newest[1]))
         return ChartCard(self._share("dead", lines, stacked=True, value=share, note=over), self._missing())
+
+    # ---- learning from examples
+
+    @property
+    def supervised(self) -> bool:
+        return self.spec is not None and self.spec.is_supervised
+
+    def examples(self) -> list[ChartCard]:
+        """The loss, large, and what a method on examples has beside it."""
+        first, *others = example_charts.charts(self.pen, self.spec, self.say, self._chart)
+        why = self.say("chart.na_held_out") if self.spec and not self.spec.data.has_held_out_rows else self._missing()
+        small = [ChartCard(chart, why if chart.title in self._of_held_out() else self._missing()) for chart in others]
+        return [ChartCard(first, self._missing(), large=True), *small]
+
+    def _of_held_out(self) -> set[str]:
+        return {self.say(f"chart.held_out_{name}") for name in ("correct", "reward")}
 
     # ---- how far the policy moved
 

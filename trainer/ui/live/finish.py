@@ -60,7 +60,7 @@ def card(seen: Seen, asked: Sequence[Asked], say: Words) -> str:
         for one, answer in best
     )
     answers = f"<div>{element('h3', say('live.finish.best'))}<ul>{shown}</ul></div>" if shown else ""
-    warm = "" if seen.spec is None or seen.spec.model.warm_start is None else say("live.finish.warm")
+    warm = "" if seen.spec is None or seen.spec.model.warm_start is None else _warm(seen, say)
     note = element("p", warm, "g-effect") if warm and seen.state.evals else ""
     told = f"<div>{element('p', figure, 'g-figure')}{element('p', what)}{note}</div>"
     return f'<div class="g-card g-finish{kind}">{told}{answers}</div>'
@@ -80,6 +80,10 @@ def _figure(seen: Seen, say: Words) -> tuple[str, str, float]:
         return say("live.finish.done"), say("live.finish.on_nothing"), 0.0
     figure = say("live.finish.change", before=forms.number(before), after=forms.number(after))
     return figure, say("live.finish.on_training"), after - before
+
+
+def _warm(seen: Seen, say: Words) -> str:
+    return say("live.finish.warm", method=say(f"method.{seen.method}"))
 
 
 def _best(asked: Sequence[Asked]) -> list[tuple[Asked, Answer]]:

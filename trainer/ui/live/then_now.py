@@ -64,7 +64,8 @@ def _question(one: Asked, say: Words) -> str:
 def _when(step: int, steps: Sequence[int], seen: Seen, say: Words) -> str:
     if step == 0:
         warm = seen.spec is not None and seen.spec.model.warm_start is not None
-        return say("live.then.before_warm" if warm else "live.then.before")
+        method = say(f"method.{seen.method}")
+        return say("live.then.before_warm", method=method) if warm else say("live.then.before")
     if step != steps[-1]:
         return say("live.then.at", step=f"{step:,}")
     return say("live.then.now" if seen.status in LIVE else "live.then.end", step=f"{step:,}")

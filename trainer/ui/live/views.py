@@ -21,13 +21,14 @@ from trainer.run.records import EndedOnRequestEvent, RunFailedEvent
 from trainer.run.state import RunState
 from trainer.run.status import LIVE
 from trainer.run.summary import summary
+from trainer.spec.methods import SUPERVISED
 from trainer.text import Words, forms
 from trainer.ui.diagnoses import Diagnosis
 from trainer.ui.known_runs import Seen
 
 RECENT = 10  # steps a pace is the mean of, and lines shown
 # phases before the first step
-EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates")
+EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "samples")
 _MOST_BECAUSE = 2  # findings named below the verdict
 _MOST_CAUSE = 240  # characters of the cause in the sentence at the top
 
@@ -66,7 +67,10 @@ def sentences(seen: Seen, words: Words) -> list[str]:
     """What the run is doing or came to: its state first, then the reward."""
     found = summary(seen.state, seen.rundir, seen.status)
     said = [_state_sentence(seen, found["wall_seconds"], words)]
-    if found["reward_first"] is not None:
+    before, after = found["correct_before"], found["correct_after"]
+    if seen.method in SUPERVISED and before is not None and after is not None:
+        said.append(words("sentence.held_out", before=before, after=after))
+    elif found["reward_first"] is not None:
         first, last = forms.number(found["reward_first"]), forms.number(found["reward_last"])
         said.append(words("sentence.reward", first=first, last=last))
     return said
@@ -177,7 +181,7 @@ def step_lines(seen: Seen, words: Words) -> list[str]:
     count = len(seen.state.steps)
     beta = seen.spec.grpo.beta if seen.spec else 0.0
     newest = range(count - 1, max(-1, count - 1 - RECENT), -1)
-    return [lines.step_line(seen.state, index, beta, words) for index in newest]
+    return [lines.step_line(seen.state, index, beta, words, seen.method) for index in newest]
 
 
 def alerts(state: RunState, words: Words) -> list[tuple[str, str, str]]:

@@ -38,7 +38,8 @@ def _folded(section: str, found: Sequence[Field], say: Words) -> str:
     about = fields.help_of(f"{section}.about", say)
     count = f'<span class="t-count" data-count="{escape(section)}."></span>'
     head = f"<summary><b>{escape(section)}</b> <span>{escape(about)}</span> {count}{_all_of_it(say)}</summary>"
-    return f'<details class="t-fold">{head}<div class="t-fields">{_all(found, say)}</div></details>'
+    body = f'<div class="t-fields">{_all(found, say)}</div>'
+    return f'<details class="t-fold" data-section="{escape(section)}">{head}{body}</details>'
 
 
 def _all_of_it(say: Words) -> str:

@@ -34,6 +34,7 @@ TOML, `group` a section that may be left out."""
 # The fields a beginner looks at first; the others are folded.
 BASIC = (
     "model.name",
+    "run.method",
     "generation.num_generations",
     "generation.max_completion_length",
     "grpo.beta",

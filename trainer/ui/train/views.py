@@ -14,12 +14,13 @@ from trainer.plan import MemoryPart, RunPlan, card
 from trainer.plan.duration import Duration
 from trainer.preflight import machine
 from trainer.presets import explain
+from trainer.spec.methods import SAMPLING
 from trainer.tasks.making import Progress
 from trainer.text import Message, Words
 from trainer.text import forms as numbers
 from trainer.ui import elements
 from trainer.ui.elements import element, escape
-from trainer.ui.train import cards, fields, fixes, labels, own, page, recipes, toml
+from trainer.ui.train import cards, counts, fields, fixes, labels, own, page, recipes, toml
 from trainer.ui.train import components as rewards
 from trainer.ui.train import form as forms
 from trainer.ui.train.actions import Checked
@@ -278,14 +279,16 @@ def plan(checked: Checked, say: Words) -> str:
     made = checked.plan
     if made is None:
         return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
-    pieces = [element("p", _numbers(made, say), "g-lead")]
+    pieces = [element("p", counts.counted(made, say), "g-lead")]
     warm = checked.spec.model.warm_start if checked.spec is not None else None
     if warm is not None:
-        pieces.append(element("p", say("train.warm_start", steps=warm.steps, path=Path(warm.path).name)))
+        told = say("train.warm_start", steps=warm.steps, path=Path(warm.path).name, method=say(f"method.{made.method}"))
+        pieces.append(element("p", told))
     if made.rows is None:
         pieces.append(element("p", say("train.rows_later"), "t-small"))
     if made.optimizer_steps is None:
-        pieces.append(element("p", say("train.steps_unknown"), "t-small"))
+        waits = made.method in SAMPLING and made.rows is not None
+        pieces.append(element("p", say("train.steps_after" if waits else "train.steps_unknown"), "t-small"))
     pieces.append(lasting(checked.lasts, say, time.time()))
     measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
     other = any(change.startswith(("model.", "data.", "reward.")) for change in checked.form.changes)
@@ -322,19 +325,6 @@ def lasting(lasts: Duration | None, say: Words, now: float) -> str:
     return f'<p class="t-time">{told} <span class="t-small">({escape(say.said(lasts.source))})</span></p>{most}'
 
 
-def _numbers(made: RunPlan, say: Words) -> str:
-    updates = say("train.updates", count=made.updates_per_phase)
-    if made.phases_per_update > 1:
-        updates = say("train.phases", count=made.phases_per_update)
-    sizes = {"prompts": made.prompts_per_phase, "group": made.num_generations, "all": made.completions_per_phase}
-    told = [say("train.rollouts_mean" if made.least_generations else "train.rollouts", **sizes), updates]
-    if made.optimizer_steps is not None:
-        told.append(say("train.steps", count=made.optimizer_steps))
-    if made.rows is not None:
-        told.append(say("train.rows", count=made.rows))
-    return " \u00b7 ".join(told)
-
-
 def _memory(made: RunPlan, say: Words) -> str:
     """The terms of the larger phase beside each other, against what the machine has."""
     total, limit = made.memory_total_gib, made.memory_limit_gib
@@ -361,7 +351,7 @@ def _memory(made: RunPlan, say: Words) -> str:
         told = say(f"train.memory_{key}", need=total, has=limit, where=where)
     else:
         told = say("train.memory_alone", need=total, where=made.memory_on)
-    told += " " + say(f"train.peak_{larger}")
+    told += " " + say(f"train.peak_{'evaluation' if larger == 'generation' and made.method == 'sft' else larger}")
     sign = cards.SIGNS.get({"fits": "fits", "tight": "tight", "no": "no"}.get(key or "", "unknown"), "?")  # type: ignore[call-overload]
     return (
         f'{element("h4", say("train.memory"))}<p class="t-fit t-{key or "unknown"}">{sign} {escape(told)}</p>'

@@ -163,7 +163,9 @@ class TryItTab(Tab):
             "earlier": views.earlier(prompts[-EARLIER - 1 : -1], say),
             "talk": views.conversation(talk, seen.spec, say),
             "title": elements.element("h3", say("tryit.chat.title")),
-            "table": weights.checkpoints(steps, weights.scores(seen.state.evals), found, step, loaded, say, warm),
+            "table": weights.checkpoints(
+                steps, weights.scores(seen.state.evals), found, step, loaded, say, warm, seen.method
+            ),
             "hints": elements.element("h3", say("tryit.export.title", step=f"{step:,}"))
             + "".join(elements.element("p", reason, "try-foot") for reason in reasons),
             "exports": weights.exports(rundir.name, exporting.listed(rundir)[:6], exporting.finished(rundir), now, say),

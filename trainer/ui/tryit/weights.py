@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trainer.run.best import Best
 from trainer.run.records import EvalEvent
+from trainer.spec import Method
 from trainer.text import Words, forms
 from trainer.tryit.exporting import Export, File
 from trainer.ui import elements, exported
@@ -34,15 +35,17 @@ def checkpoints(
     loaded: int | None,
     words: Words,
     warm: bool = False,
+    method: Method = "grpo",
 ) -> str:
-    """A table, the newest first, below it the model before GRPO. A button in each row chooses what is tried.
+    """A table, the newest first, below it the model before it. A button in each row chooses what is tried.
 
     warm: that model has a warm start behind it.
     """
     head = [words(f"tryit.checkpoints.{name}") for name in ("step", "reward", "correct", "mark")]
     rows = [_row(step, found, _marks(step, best, chosen, loaded, words), step == chosen, head, words) for step in steps]
     if 0 in found:
-        cells = [words(f"tryit.checkpoints.untrained{'_warm' if warm else ''}"), *_cells(found[0]), ""]
+        before = words(f"tryit.checkpoints.untrained{'_warm' if warm else ''}", method=words(f"method.{method}"))
+        cells = [before, *_cells(found[0]), ""]
         rows.append("<tr>" + "".join(_cell(*pair) for pair in zip(head, cells, strict=True)) + "</tr>")
     heads = "".join(element("th", label) for label in head)
     by = "" if best is None else words(f"tryit.checkpoints.best_{'by' if best.source == 'eval' else 'score'}")
