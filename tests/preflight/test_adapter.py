@@ -86,7 +86,9 @@ def test_what_lora_does_not_make_is_refused(tmp_path: Path, changes: dict[str, A
 
 
 def test_another_kind_of_adapter_is_refused(tmp_path: Path) -> None:
-    assert said(asked(f"model.adapter={put(tmp_path, peft_type='IA3')}")) == [("model.adapter", "preflight.adapter_kind")]
+    assert said(asked(f"model.adapter={put(tmp_path, peft_type='IA3')}")) == [
+        ("model.adapter", "preflight.adapter_kind")
+    ]
 
 
 def test_without_adapters_there_is_nothing_to_train_further(tmp_path: Path) -> None:

@@ -24,7 +24,15 @@ from trainer import memory
 from trainer.errors import PlanError
 from trainer.plan import choosing, fit, sharing
 from trainer.plan.batches import Batch
-from trainer.plan.checks import batch_problems, fit_verdict, length_problems, memory_note, next_whole, notes, reference_notes
+from trainer.plan.checks import (
+    batch_problems,
+    fit_verdict,
+    length_problems,
+    memory_note,
+    next_whole,
+    notes,
+    reference_notes,
+)
 from trainer.plan.estimate import (
     Machine,
     batch_of,

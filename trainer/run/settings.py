@@ -16,7 +16,6 @@ from typing import Any
 
 from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
-from trainer.machine.project import PROJECT
 from trainer.machine.regular_files import read_file
 from trainer.presets.explain import dotted, shown
 from trainer.run import checkpoints, spec_file
