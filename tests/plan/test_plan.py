@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trainer import plan, presets
-from trainer.errors import PlanError
+from trainer.errors import PlanError, SpecError
 from trainer.plan import batches, card
 from trainer.spec import RunSpec
 from trainer.text import words as words_of
@@ -224,6 +224,24 @@ def test_save_steps_are_raised_to_whole_phases() -> None:
     planned = plan.make(made, 400)
     assert planned.save_steps == 52
     assert any("raised from 50 to 52" in str(note) for note in planned.notes)
+
+
+def test_the_reference_moves_between_whole_phases() -> None:
+    phases = ("generation.steps_per_generation=16", "grpo.beta=0.04")
+    planned = plan.make(batch_spec(1, 4, 4, *phases, "grpo.ref_update_steps=50"), 400)
+    assert planned.ref_update_steps == 52
+    assert any("grpo.ref_update_steps raised from 50 to 52" in str(note) for note in planned.notes)
+    planned = plan.make(batch_spec(1, 4, 4, *phases, "grpo.ref_update_steps=8", "optim.max_steps=8"), 400)
+    assert any("the reference stays" in str(note) for note in planned.notes)
+    assert plan.make(batch_spec(1, 4, 4, *phases), 400).ref_update_steps is None
+
+
+def test_a_reference_that_nothing_reads_cannot_move() -> None:
+    with pytest.raises(SpecError) as caught:
+        batch_spec(1, 4, 4, "grpo.ref_update_steps=8")
+    assert [(one.place, one.key) for one in caught.value.problems] == [
+        ("grpo.ref_update_steps", "presets.reference_without_beta")
+    ]
 
 
 def test_checkpoints_further_apart_than_the_run_are_noted() -> None:

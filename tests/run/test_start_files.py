@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_no_run_behind(outputs: Path, tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     source = adapter(tmp_path / "source")
-    monkeypatch.setattr(start_files.shutil, "copyfile", full)
+    monkeypatch.setattr("trainer.run.start_files.shutil.copyfile", full)
     with pytest.raises(RunError) as caught:
         started(source)
     assert [problem.key for problem in caught.value.problems] == ["run.start_disk_full"]

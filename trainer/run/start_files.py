@@ -29,8 +29,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class Origin:
     """What model.adapter means at this moment.
 
-    folder: where its files are; None on the Hub. run, step: of the checkpoint it is. trained_on: the base weights as the
-    checkpoint's manifest names them; base: their name in its settings. revision: commit of the Hub's repository.
+    folder: where its files are; None on the Hub. run, step: of the checkpoint it is. trained_on: the base weights as
+    the checkpoint's manifest names them; base: their name in its settings. revision: commit of the Hub's repository.
     """
 
     typed: str

@@ -280,6 +280,8 @@ def plan(checked: Checked, say: Words) -> str:
     if made is None:
         return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
     pieces = [element("p", counts.counted(made, say), "g-lead")]
+    if made.start is not None:
+        pieces.append(element("p", say("train.starts_from", start=made.start)))
     warm = checked.spec.model.warm_start if checked.spec is not None else None
     if warm is not None:
         told = say("train.warm_start", steps=warm.steps, path=Path(warm.path).name, method=say(f"method.{made.method}"))
