@@ -69,8 +69,6 @@ def test_a_line_a_row_with_its_completions(whole: tuple[bytes, list[Sampled]]) -
     assert read == whole[1]
 
 
-
-
 def test_a_completion_that_has_ended_says_so(whole: tuple[bytes, list[Sampled]]) -> None:
     model, tokenizer = tiny_model()
     ends = ends_of(model, tokenizer)

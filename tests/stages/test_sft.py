@@ -81,9 +81,7 @@ def test_the_tokens_are_those_that_grpo_trains_on(tmp_path: Path) -> None:
     ((_, batch),) = recorder.batches
     asked = {str(prompt_ids(prompt, tokenizer)) for prompt in batch.prompts}
     inputs = seen[0]
-    trained = [
-        ids[mask.bool()].tolist() for ids, mask in zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)
-    ]
+    trained = [ids[mask.bool()].tolist() for ids, mask in zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)]
     assert {str(ids) for ids in trained} == asked
     written = [
         ids[mask.bool()].tolist() for ids, mask in zip(inputs["completion_ids"], inputs["completion_mask"], strict=True)
