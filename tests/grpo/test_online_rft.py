@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,11 @@ def test_the_gradient_is_that_of_the_formula(fast: str, tmp_path: Path) -> None:
 def test_a_group_that_is_all_right_teaches_and_one_that_is_all_wrong_does_not(tmp_path: Path) -> None:
     _, recorder, _ = one_step(tmp_path, "auto")
     ((_, batch),) = recorder.batches
-    right = [True] * 4 + [False] * 4 + [True, False, False, False] + [None, True, True, True]
-    batch.correct[:] = right
-    batch.rewards[:] = [1.0 if each else None if each is None else 0.0 for each in right]
-    batch.advantages[:] = advantages.of_right_ones(right).tolist()
-    outcomes = [line["outcome"] for line in groups(batch, 4)]
+    right = [*[True] * 4, *[False] * 4, True, *[False] * 3, None, *[True] * 3]
+    rewards = [None if each is None else float(each) for each in right]
+    values = advantages.of_right_ones(right).tolist()
+    changed = dataclasses.replace(batch, correct=right, rewards=rewards, advantages=values)
+    outcomes = [line["outcome"] for line in groups(changed, 4)]
     assert outcomes[0] == "spread"
     assert outcomes[1] == "all_wrong"
     assert outcomes[2:] == ["spread", "spread"]

@@ -167,9 +167,8 @@ def test_a_template_that_cannot_be_read_or_names_no_column(tmp_path: Path) -> No
     for template, key in wrong.items():
         assert problems("sft", f"sft.completion_template={template}") == {"sft.completion_template": key}
         assert problems("grpo", f"sft.completion_template={template}") == {}
-    assert problems("sft", "sft.completion_template={answer!r}") == {
-        "sft.completion_template": "presets.template_field"
-    }
+    key = "sft.completion_template"
+    assert problems("sft", f"{key}={{answer!r}}") == {key: "presets.template_field"}
 
 
 # ---- what decides the weights
