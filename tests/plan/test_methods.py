@@ -47,7 +47,8 @@ def test_what_is_written_first_is_known_with_the_rows_and_its_examples_afterward
     before, after = plan.make(chosen, 1024), plan.make(chosen, 1024, examples=512)
     assert (before.rows, before.written_first, before.examples, before.optimizer_steps) == (1024, 8192, None, None)
     assert (after.rows, after.written_first, after.examples, after.optimizer_steps) == (1024, 8192, 512, 4)
-    assert "how many the model's completions make is not known before" in " ".join(card.render(chosen, before, EN).split())
+    said = " ".join(card.render(chosen, before, EN).split())
+    assert "how many the model's completions make is not known before" in said
     sft = plan.make(spec("sft"), 1024)
     assert (sft.rows, sft.examples, sft.written_first) == (1024, 1024, None)
     assert plan.make(spec("grpo"), 1024).examples is None
