@@ -265,6 +265,35 @@ def test_without_a_reference_the_kl_is_not_available() -> None:
     assert "kl     n/a" in lines.step_line(one_step(kl=0.0), 0, 0.0, EN)
 
 
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("sft", "loss 0.5000 accuracy 94 % grad 2.00 rate 0.0003 1,000 tok/s"),
+        ("dpo", "loss 0.5000 accuracy 80 % margin 1.10 grad 2.00 rate 0.0003 1,000 tok/s"),
+    ],
+)
+def test_a_step_on_examples_says_what_it_has(method: Any, told: str) -> None:
+    names = {"loss": 0.5, "mean_token_accuracy": 0.94, "rewards/accuracies": 0.8, "rewards/margins": 1.1}
+    state = one_step(**names, grad_norm=2.0, learning_rate=3e-4)
+    assert " ".join(lines.step_line(state, 0, 0.0, EN, method).split()) == (
+        f"step 41/200 {told} 2.00 s 10.2 GiB ETA 5 min"
+    )
+    assert "dead" not in lines.step_line(state, 0, 0.0, KO, method)
+
+
+@pytest.mark.parametrize("method", ["grpo", "online_rft", "sft", "rft", "dpo"])
+def test_the_header_and_the_first_evaluation_name_the_method(make_run: MakeRun, method: Any) -> None:
+    run = make_run()
+    spec = json.loads(run.spec.read_text())
+    run.spec.write_text(json.dumps(spec | {"run": {"method": method}}))
+    for say in (EN, KO):
+        shown = list(lines.header(run, {"rows": 4, "written_first": 32}, say))
+        assert say(f"method.long.{method}") in "\n".join(shown)
+        assert say(f"console.head.legend_{method}_1") in shown
+    told = lines.event_line(event_of({"kind": "eval", "at": "before", "step": 0}), EN, method)
+    assert told.startswith(f"eval before {EN(f'method.{method}')} (step 0)")
+
+
 @pytest.mark.parametrize("width", [1, 10, 30, 60, 200])
 def test_the_bar_fits_the_terminal(width: int) -> None:
     assert len(lines.bar(one_step(), width, EN, 0.0)) <= width

@@ -300,6 +300,16 @@ def _evals(key: str, worse: bool, std: float | None) -> tuple[Callable[[], Mater
     return lambda: pair(low, high), lambda: pair(0.5, 0.51)
 
 
+ONLINE = {"run": {"method": "online_rft"}}
+FELL = [ev(n, v) for n, v in ((0, 0.4), (40, 0.9), (80, 0.5))]
+RIGHT_FELL = [ev(n, v, v) for n, v in ((0, 0.4), (40, 0.8), (80, 0.5))]
+
+
+def taught(loss: Sequence[float], evals: Sequence[dict[str, Any]] = (), n: int = N) -> Material:
+    """A run of supervised fine-tuning."""
+    return run({LOSS: loss}, evals=evals, n=n, spec={"run": {"method": "sft"}})
+
+
 CASES: tuple[Case, ...] = (
     # ---- groups
     Case("dead_groups", "none", "green", lambda: run(groups=shares()), lambda: run(groups=shares(0.1))),
@@ -411,6 +421,23 @@ CASES: tuple[Case, ...] = (
     Case("over_optimised", "together", "green",
          lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v, v) for n, v in ((0, 0.4), (40, 0.6), (80, 0.8))]),
          lambda: run({REWARD: up(0, 1)}, evals=[ev(n, v, v) for n, v in ((0, 0.4), (40, 0.8), (80, 0.5))])),
+    # ---- examples
+    Case("dead_groups", "none_online_rft", "green", lambda: run(groups=shares(), spec=ONLINE),
+         lambda: run(groups=shares())),
+    Case("loss_trend", "short", "unknown", lambda: taught(flat(1, n=5), n=5), lambda: taught(up(2, 1))),
+    Case("loss_trend", "falls", "green", lambda: taught(up(2, 1)), lambda: taught(up(1, 2))),
+    Case("loss_trend", "rises", "red", lambda: taught(up(1, 2)), lambda: run({LOSS: up(1, 2)})),
+    Case("loss_trend", "flat", "amber", lambda: taught(flat(1)), lambda: taught(up(2, 1))),
+    Case("overfitting", "apart_correct_frac", "red", lambda: taught(up(2, 1), RIGHT_FELL),
+         lambda: taught(flat(1), RIGHT_FELL)),
+    Case("overfitting", "apart_reward", "red", lambda: taught(up(2, 1), FELL),
+         lambda: run({LOSS: up(2, 1)}, evals=FELL)),
+    Case("overfitting", "fell_correct_frac", "amber", lambda: taught(flat(1), RIGHT_FELL),
+         lambda: taught(up(2, 1), RIGHT_FELL)),
+    Case("overfitting", "fell_reward", "amber", lambda: taught(flat(1), FELL), lambda: taught(up(2, 1), FELL)),
+    Case("overfitting", "together", "green",
+         lambda: taught(up(2, 1), [ev(n, v, v) for n, v in ((0, 0.4), (40, 0.6), (80, 0.8))]),
+         lambda: taught(up(2, 1), RIGHT_FELL)),
     # ---- policy
     Case("kl", "no_reference", "na", lambda: run({KL: 0.0}, spec={"grpo": {"beta": 0.0}}), lambda: run({KL: 0.1})),
     Case("kl", "unknown", "unknown", lambda: run({REWARD: 1.0}), lambda: run({KL: 0.1})),

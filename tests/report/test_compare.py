@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -117,3 +118,14 @@ def test_differing_settings_are_lines_of_one_value_and_titles_are_none(tmp_path:
     assert rows["reward.components.1.function"] == "- | length_penalty"
     assert rows["model.warm_start.path"].endswith("rows.jsonl | -")
     assert "{'" not in "".join(rows.values()) and not any(key.startswith("title") for key in rows)
+
+
+def test_runs_of_different_methods_are_compared_by_their_held_out_rows(tmp_path: Path) -> None:
+    one, other = two(tmp_path, scores(0.50), scores(0.72))
+    spec = json.loads(other.rundir.spec.read_text())
+    other.rundir.spec.write_text(json.dumps(spec | {"run": spec.get("run", {}) | {"method": "sft"}}))
+    assert verdicts(one, other)[0].startswith("other answers 22 points more of the held-out rows right than one")
+    for language, name in (("en", "Method"), ("ko", "\ubc29\ubc95")):
+        found = [material.of(run.rundir) for run in (one, other)]
+        shown = markdown.render(compare.build(found, language))
+        assert f"| {name} | GRPO | SFT |" in shown

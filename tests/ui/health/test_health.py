@@ -17,7 +17,7 @@ from tests.report.synthetic import make_run as synthetic
 from trainer.report import material, rules
 from trainer.report.finding import Finding
 from trainer.report.html import inline
-from trainer.report.rules.bounds import BOUNDS
+from trainer.report.rules.bounds import BOUNDS, OF_EXAMPLES, signals_of
 from trainer.report.rules.verdict import said_verdict
 from trainer.report.sections import telling
 from trainer.run.rundir import RunDir, outputs_dir
@@ -54,16 +54,26 @@ def sick_run(tmp_path: Path) -> RunDir:
 def test_every_signal_has_a_row_with_its_meaning_its_rule_and_a_reason(sick_run: RunDir, say: Any) -> None:
     found = of(sick_run)
     rows = views.rows(found, say)
-    assert {row.signal for row in rows} == set(BOUNDS)
+    assert {row.signal for row in rows} == set(signals_of("grpo"))
     assert all(row.said and all(row.said) for row in rows)
     assert [views.ORDER.index(row.state) for row in rows] == sorted(views.ORDER.index(row.state) for row in rows)
     shown = views.table(found, say)
     report = telling.words(say.language)
-    for signal, bounds in BOUNDS.items():
+    for signal in signals_of("grpo"):
+        bounds = BOUNDS[signal]
         assert escape(report(f"signal.{signal}.name")) in shown
         assert inline(report(f"signal.{signal}.rule", **bounds)) in shown
     for state in {row.state for row in rows}:
         assert say(f"health.state.{state}") in shown and views.SHAPES[state] in shown
+
+
+@pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
+def test_supervised_training_has_the_signals_of_examples_alone(say: Any) -> None:
+    findings = [Finding("loss_trend", "green", "falls", {"first": 2.0, "last": 1.0})]
+    found = Diagnosis("one", "finished", 80, findings, method="dpo")
+    rows = {row.signal: row for row in views.rows(found, say)}
+    assert set(rows) == set(OF_EXAMPLES) and rows["loss_trend"].now == "1.00"
+    assert escape(telling.words(say.language)("signal.dead_groups.name")) not in views.table(found, say)
 
 
 def test_the_level_of_a_row_is_that_of_the_rules(sick_run: RunDir) -> None:
@@ -107,7 +117,7 @@ def test_the_verdict_is_the_rules_and_the_counts_add_up(sick_run: RunDir) -> Non
     found = of(sick_run)
     shown = views.top(found, EN)
     assert said_verdict(found.findings, telling.words("en")) in shown
-    assert sum(int(count) for count in re.findall(r"<b>(\d+)</b>", shown)) == len(BOUNDS)
+    assert sum(int(count) for count in re.findall(r"<b>(\d+)</b>", shown)) == len(signals_of("grpo"))
 
 
 # ---------------------------------------------------------------------------------- states of a run

@@ -21,7 +21,7 @@ from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
 from trainer.show import charts
-from trainer.spec import Component, Data, Model, Reward, RunSpec
+from trainer.spec import Component, Data, Model, Reward, Run, RunSpec
 from trainer.text import Message, words
 from trainer.ui import heading
 from trainer.ui.diagnoses import diagnosis
@@ -63,7 +63,7 @@ def seen_of(rundir: RunDir, state: RunState, spec: RunSpec | None = SPEC, status
 def drawn(seen: Seen) -> dict[str, cards.ChartCard]:
     """Cards by the key of their title, the whole run."""
     view = drawing.view(seen.state.steps, "auto", "all", "")
-    found = {card.chart.title: card for card in (cards.reward(seen, view, EN), *cards.cards(seen, view, EN))}
+    found = {card.chart.title: card for card in (cards.stage(seen, view, EN), *cards.cards(seen, view, EN))}
     return {key.removeprefix("chart."): found[EN(key)] for key in sorted(EN.keys()) if EN(key) in found}
 
 
@@ -445,6 +445,25 @@ def test_the_chart_of_dead_groups_has_the_number_of_the_sentence(make_run: MakeR
     assert (chart.value, chart.note) == (0.5, "the last 20 steps")
 
 
+@pytest.mark.parametrize(
+    ("method", "own"), [("sft", {"token_accuracy"}), ("dpo", {"pair_accuracy", "margins", "gained"})]
+)
+def test_supervised_training_draws_what_it_has_and_no_groups(make_run: MakeRun, method: Any, own: set[str]) -> None:
+    names = ("loss", "mean_token_accuracy", "rewards/accuracies", "rewards/margins", "rewards/chosen")
+    metrics = {f"train/{name}": 0.5 for name in names}
+    share = {"kind": "eval", "rows": 8, "reward": 0.5, "correct_frac": 0.5}
+    events = [{"kind": "step", "step": n, "of": 40, "seconds": 1.0, "metrics": metrics} for n in range(1, 31)]
+    state = folded(began(), share | {"at": "before", "step": 0}, *events, share | {"at": "during", "step": 30})
+    spec = SPEC.model_copy(update={"run": Run(method=method)})
+    found = drawn(seen_of(make_run("tiny-1"), state, spec))
+    loss = "loss_pairs" if method == "dpo" else "loss_tokens"
+    assert own | {loss, "held_out_correct", "held_out_reward", "grad_norm"} <= set(found)
+    assert found[loss].large and found["held_out_correct"].chart.drawn[0].points == [(1, 0.5), (30, 0.5)]
+    assert not {"reward", "components", "spread", "dead", "kl", "clipped", "lengths", "truncated"} & set(found)
+    seen = seen_of(make_run("tiny-2"), state, spec, "finished")
+    assert views.sentences(seen, EN)[1] == "Held-out rows answered right: 50 % before, 50 % now."
+
+
 def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> None:
     share = {"kind": "eval", "rows": 8}
     before, during = share | {"at": "before", "step": 0, "reward": 0.1}, share | {"at": "during", "reward": 0.3}
@@ -452,7 +471,7 @@ def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> 
     seen = seen_of(make_run("tiny-1"), state)
     assert drawn(seen)["reward"].chart.drawn[-1].points == [(1, 0.1), (30, 0.3)]
     view = drawing.view(state.steps, "auto", "all", "5-30")
-    assert cards.reward(seen, view, EN).chart.drawn[-1].points == [(30, 0.3)]
+    assert cards.stage(seen, view, EN).chart.drawn[-1].points == [(30, 0.3)]
 
 
 # ---- the log
