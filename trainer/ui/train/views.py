@@ -293,7 +293,7 @@ def plan(checked: Checked, say: Words) -> str:
         pieces.append(element("p", say("train.steps_after" if waits else "train.steps_unknown"), "t-small"))
     pieces.append(lasting(checked.lasts, say, time.time()))
     measured = next((info.measured for info in presets.list_presets() if info.name == checked.form.base), None)
-    other = any(change.startswith(("model.", "data.", "reward.")) for change in checked.form.changes)
+    other = any(change.startswith(("model.", "data.", "reward.", "run.method")) for change in checked.form.changes)
     if checked.form.kind == "preset" and measured and not other:
         pieces.append(element("p", say("train.measured_as", measured=measured), "t-small"))
     if made.fast:
