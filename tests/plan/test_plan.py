@@ -15,6 +15,7 @@ from trainer import plan, presets
 from trainer.errors import PlanError, SpecError
 from trainer.plan import batches, card
 from trainer.spec import RunSpec
+from trainer.text import Message
 from trainer.text import words as words_of
 
 EN = words_of("en")
@@ -234,6 +235,17 @@ def test_the_reference_moves_between_whole_phases() -> None:
     planned = plan.make(batch_spec(1, 4, 4, *phases, "grpo.ref_update_steps=8", "optim.max_steps=8"), 400)
     assert any("the reference stays" in str(note) for note in planned.notes)
     assert plan.make(batch_spec(1, 4, 4, *phases), 400).ref_update_steps is None
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_card_says_where_a_run_starts_and_when_its_reference_moves(language: str) -> None:
+    made = presets.load("tiny-qlora", ["grpo.beta=0.05", "grpo.ref_update_steps=3"])
+    say = words_of(language)
+    planned = plan.make(made, 100).model_copy(update={"start": Message("run.start.run", run="sft", step=40)})
+    shown = card.render(made, planned, say)
+    assert say("run.start.run", run="sft", step=40) in shown
+    for key in ("plan.part.reference_adapter", "plan.card.name.ref_update_steps", "plan.card.name.start"):
+        assert say(key) in shown, key
 
 
 def test_a_reference_that_nothing_reads_cannot_move() -> None:

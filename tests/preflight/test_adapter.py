@@ -73,7 +73,7 @@ def test_rank_and_alpha_of_another_adapter_are_refused_at_once_with_its_own(tmp_
     spec = asked(f"model.adapter={tmp_path}")
     assert said(spec) == [("lora.r", "preflight.adapter_rank"), ("lora.alpha", "preflight.adapter_alpha")]
     rank, alpha = adapter.problems(spec)
-    assert f"--set lora.r={lora.r + 1}" in str(rank) and f"--set lora.alpha={lora.alpha + 1}" in str(alpha)
+    assert f"--set lora.r={lora.r + 1}" in str(rank) and f"--set lora.alpha={lora.alpha + 1:g}" in str(alpha)
     fitted = asked(f"model.adapter={tmp_path}", f"lora.r={lora.r + 1}", f"lora.alpha={lora.alpha + 1}")
     assert said(fitted) == []
 

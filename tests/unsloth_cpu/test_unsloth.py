@@ -327,7 +327,8 @@ def test_the_reference_is_the_adapter_as_it_was(surroundings: Path, ran: Ran) ->
     """By the KL: 0 at the first step, where the bare base is already far away; and the frozen weights stay."""
     from safetensors.torch import load_file
 
-    rundir = create(surroundings, "further", "model.adapter=run:whole", "optim.learning_rate=1e-2")
+    source = ran.rundir.checkpoint(STEPS)
+    rundir = create(surroundings, "further", f"model.adapter={source}", "optim.learning_rate=1e-2")
     further = wait(rundir, launch.start(rundir, WORKER))
     kl = [event["metrics"]["train/kl"] for event in further.of_kind("step")]
     assert kl[0] == pytest.approx(0, abs=1e-6) and kl[-1] > 1e-5

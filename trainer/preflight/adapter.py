@@ -51,7 +51,7 @@ def of_config(spec: RunSpec, folder: Path) -> Iterator[Problem]:
     if rank != spec.lora.r:
         yield Problem("preflight.adapter_rank", "lora.r", seen=spec.lora.r, r=rank)
     if alpha != spec.lora.alpha:
-        yield Problem("preflight.adapter_alpha", "lora.alpha", seen=f"{spec.lora.alpha:g}", alpha=alpha)
+        yield Problem("preflight.adapter_alpha", "lora.alpha", seen=f"{spec.lora.alpha:g}", alpha=_plain(alpha))
 
 
 def _of_base(spec: RunSpec, origin: Origin) -> Iterator[Problem]:
@@ -61,3 +61,7 @@ def _of_base(spec: RunSpec, origin: Origin) -> Iterator[Problem]:
     if said is None or name in (said, loaded) or (PROJECT / name).resolve() == (PROJECT / said).resolve():
         return
     yield Problem("preflight.adapter_base", "model.name", seen=name, base=said)
+
+
+def _plain(alpha: Any) -> str:
+    return f"{alpha:g}" if isinstance(alpha, int | float) else str(alpha)
