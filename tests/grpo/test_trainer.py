@@ -114,8 +114,8 @@ def test_the_step_can_be_any_subclass(tmp_path: Path) -> None:
         pass
 
     trainer, _ = tiny_trainer(tmp_path, base=Other)
-    names = [cls.__name__ for cls in type(trainer).__mro__[:5]]
-    assert names == ["CustomGRPOTrainer", "Hooks", "FastUpdate", "Other", "GRPOTrainer"]
+    names = [cls.__name__ for cls in type(trainer).__mro__[:6]]
+    assert names == ["CustomGRPOTrainer", "Hooks", "Watched", "FastUpdate", "Other", "GRPOTrainer"]
 
 
 def test_a_failing_step_closes_its_spans(tmp_path: Path) -> None:

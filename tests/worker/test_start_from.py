@@ -34,7 +34,7 @@ def begin(
 
     training: Any = SimpleNamespace(
         manifest={"model": "a"},
-        trainer=SimpleNamespace(take_adapter=take_adapter, beta=0.1),
+        trainer=SimpleNamespace(take_adapter=take_adapter, has_reference=True),
         session=SimpleNamespace(
             rundir=SimpleNamespace(start=Path("start")), events=SimpleNamespace(emit=events.append)
         ),

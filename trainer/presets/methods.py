@@ -48,11 +48,12 @@ def unread(spec: RunSpec, overrides: Sequence[str]) -> list[Message]:
     """What was typed, or laid over by a recipe, and means nothing to the method; one sentence, or none."""
     typed = [key.strip() for key, _, value in (each.partition("=") for each in overrides) if value.strip()]
     laid = [key for changes in spec.recipes.values() for key in changes]
-    keys = list(dict.fromkeys(key for key in [*typed, *laid] if _is_unread(key, spec.run.method)))
+    keys = list(dict.fromkeys(key for key in [*typed, *laid] if is_unread(key, spec.run.method)))
     return [Message("presets.advice.unread_of_method", keys=keys, method=spec.run.method)] if keys else []
 
 
-def _is_unread(key: str, method: str) -> bool:
+def is_unread(key: str, method: str) -> bool:
+    """Such a setting has no effect on a run of that method."""
     section, _, name = key.partition(".")
     left_out = _left_out(method)
     if section in left_out:

@@ -17,7 +17,7 @@ from typing import Any
 
 from trainer.errors import PresetError, Problem
 from trainer.machine.project import PROJECT
-from trainer.presets import explain, headers
+from trainer.presets import explain, headers, methods, stages
 from trainer.presets.toml_files import read
 from trainer.spec import RunSpec
 from trainer.text import Message
@@ -116,6 +116,7 @@ def laid_over(raw: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, A
                 values = {"recipe": recipe.name, "wanted": _text(value), "kept": _text(before)}
                 problems.append(Problem("presets.recipe_against_fixed", key, **values))
                 continue
+            stages.apart(laid, key.split("."))
             if _put(laid, key, value):
                 done[key] = [_text(before), _text(value)]
         record = laid.get("recipes")
@@ -129,6 +130,8 @@ def changes(spec: RunSpec) -> list[Change]:
     tables, found = spec.model_dump(mode="json"), []
     for name, done in spec.recipes.items():
         for key, (before, after) in done.items():
+            if methods.is_unread(key, spec.run.method):
+                continue
             now = _text(_at(tables, key))
             by_hand = now if last[key] == name and not same(now, after) else None
             if by_hand is not None or not same(before, after):

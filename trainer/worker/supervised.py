@@ -24,6 +24,9 @@ from trainer.stages.tokens import ends_of
 from trainer.stages.trainers import make_trainer_class
 from trainer.worker.training import Training
 
+SAID = {"sft": "examples_sft", "rft": "examples_rft", "dpo": "examples_dpo"}
+"""Alerts that say how many examples there are."""
+
 
 class SupervisedTraining(Training):
     """What the model writes first (rft, dpo) is written in `_make_ready`, with the weights it starts from."""
@@ -94,7 +97,7 @@ class SupervisedTraining(Training):
         return found
 
     def _say_examples(self, count: int, of: int) -> None:
-        self.session.events.emit(AlertEvent.of("info", f"examples_{self.spec.run.method}", count=count, of=of))
+        self.session.events.emit(AlertEvent.of("info", SAID[self.spec.run.method], count=count, of=of))
 
 
 def _without_files(table: Any) -> Any:
