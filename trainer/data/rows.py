@@ -56,22 +56,19 @@ def needed_columns(spec: RunSpec, key: str = "data.path") -> list[str]:
     if key == FEW_SHOT and few_shot is not None:
         return list(dict.fromkeys([*fields(few_shot.template), *([few_shot.by] if few_shot.by else [])]))
     made = {name for name in ("instruction", "few_shot") if getattr(data, name) is not None}
-    names = [name for name in fields(data.prompt_template) if name not in made]
-    needed = names or ["prompt"]
+    needed = [name for name in fields(data.prompt_template) if name not in made] or ["prompt"]
     if data.instruction is not None:
         needed.append(data.instruction.by)
     if few_shot is not None and few_shot.by is not None:
         needed.append(few_shot.by)
     if few_shot is not None and few_shot.path is None and key == "data.path":
         needed += fields(few_shot.template)
-    needed += difficulty.columns(spec) if key == "data.path" else []
+    if key == "data.path":
+        needed += [*difficulty.columns(spec), *(fields(spec.sft_template) if spec.run.method == "sft" else ())]
     if key == WARM_START and spec.model.warm_start is not None:
         needed += fields(spec.model.warm_start.completion_template)
     else:
         needed += reward_columns(spec)
-    if key == "data.path" and spec.run.method == "sft":
-        template = spec.sft.completion_template
-        needed += fields(spec.reward.gold_template if template is None else template)
     return list(dict.fromkeys(needed))
 
 

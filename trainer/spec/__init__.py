@@ -327,6 +327,11 @@ class RunSpec(Section):
     """A record of the recipes that were laid over the preset: [before, after] of every key of each. It sets nothing."""
 
     @property
+    def sft_template(self) -> str:
+        """What supervised fine-tuning teaches for a row."""
+        return self.reward.gold_template if self.sft.completion_template is None else self.sft.completion_template
+
+    @property
     def is_supervised(self) -> bool:
         """It learns from examples that are there before the first step."""
         return self.run.method in SUPERVISED

@@ -62,8 +62,7 @@ def golds(rows: Iterable[dict[str, Any]], tokenizer: Any, spec: RunSpec, ends: s
             continue
         found.append(Example(prompt_ids(row["prompt"], tokenizer, kwargs), written))
     if not found:
-        shown = template or spec.reward.gold_template
-        raise DataError(Problem("stages.no_golds", "sft.completion_template", template=shown))
+        raise DataError(Problem("stages.no_golds", "sft.completion_template", template=spec.sft_template))
     return found
 
 
