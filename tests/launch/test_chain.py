@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders import began, evaluated, finished, publish
 from trainer import launch
+from trainer.errors import RunError
 from trainer.launch import chain
 from trainer.run import best
 from trainer.run.rundir import RunDir, outputs_dir
@@ -93,7 +94,7 @@ def test_one_that_was_made_and_never_started_is_started(started: list[str], monk
     run = first()
     end(run)
 
-    def killed(rundir: RunDir) -> None:
+    def killed(rundir: RunDir, **_: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -131,3 +132,36 @@ def test_the_best_is_what_the_report_calls_best(started: list[str]) -> None:
     after = chain.go_on(run)
     assert found is not None and after is not None
     assert Path(after.read_spec().model.name).name == f"checkpoint-{found.step}"
+
+
+def test_a_stage_that_is_being_made_keeps_the_queue_waiting(started: list[str]) -> None:
+    run = first()
+    end(run)
+    assert launch.queue.going(outputs_dir()) == [run]
+    assert chain.go_on(run) is not None
+    assert run not in launch.queue.going(outputs_dir())
+
+
+def test_a_run_that_was_extended_goes_on_itself(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = first()
+    end(run)
+    monkeypatch.setattr(chain, "more_is_asked", lambda *_: True)
+    assert chain.go_on(run) is None and started == []
+
+
+def test_what_a_later_stage_starts_from_is_not_deleted(started: list[str]) -> None:
+    run = first()
+    end(run)
+    after = chain.go_on(run)
+    assert after is not None
+    with pytest.raises(RunError, match=r"demo\.2-grpo goes on from a checkpoint"):
+        launch.delete(run)
+    write(after, finished(40))
+    launch.delete(run)
+    assert not run.path.exists()
+
+
+def test_a_name_is_short_enough_for_every_stage() -> None:
+    with pytest.raises(RunError, match=r"\.2-grpo"):
+        first(name="x" * 58)
+    assert first(name="x" * 57).name.endswith(".1-sft")

@@ -114,7 +114,7 @@ def test_whole_phases_in_an_update_are_allowed() -> None:
 )
 def test_a_typed_setting_that_nothing_reads_is_said(method: str, typed: str, unread: bool) -> None:
     overrides = [f"run.method={method}", typed]
-    said = methods.unread(presets.load("tiny", overrides), overrides)
+    said = methods.unread([presets.load("tiny", overrides)], overrides)
     assert [message.values["keys"] for message in said] == ([[typed.split("=")[0]]] if unread else [])
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import pytest
 
 from trainer import presets
 from trainer.errors import SpecError
-from trainer.presets import stages
+from trainer.presets import methods, stages
+from trainer.ui.train import toml
 
 TINY = "tiny-stages"
 
@@ -51,12 +53,45 @@ def test_a_key_that_no_stage_has_is_explained_as_without_stages() -> None:
     assert "max_steps" in str(caught.value)
 
 
-def test_the_warm_start_is_of_the_first_stage_alone() -> None:
-    raw = presets.tables(presets.find("tiny"))
+@pytest.mark.parametrize(("preset", "stays"), [("tiny", False), ("tiny-qlora", True)])
+def test_a_warm_start_is_of_the_first_stage_and_of_what_an_adapter_lies_on(preset: str, stays: bool) -> None:
+    raw = presets.tables(presets.find(preset))
     raw["stage"] = [{"name": "a", "run": {"method": "sft"}}, {"name": "b"}]
     spec = presets.parse(raw, "test")
     assert spec.model.warm_start is not None
-    assert stages.later(spec)[0].model.warm_start is None
+    assert (stages.later(spec)[0].model.warm_start is not None) == stays
+
+
+def test_an_adapter_needs_the_same_base_in_every_stage() -> None:
+    raw = presets.tables(presets.find("tiny-qlora"))
+    raw["stage"] = [{"name": "a"}, {"name": "b", "run": {"seed": 7}}]
+    found = presets.draft(raw, (), "test")
+    assert [problem.place for problem in found.problems] == ["stage.1.run.seed"]
+
+
+def test_a_typed_key_reaches_a_list_that_a_stage_has_of_its_own() -> None:
+    raw = presets.tables(presets.find(TINY))
+    raw["stage"][1]["reward"] = {"components": [{"function": "exact_match", "name": "correct", "weight": 1.0}]}
+    spec = presets.draft(raw, ("reward.components.0.weight=2",), "test").spec
+    assert spec is not None
+    assert spec.reward.components[0].weight == stages.later(spec)[0].reward.components[0].weight == 2.0
+
+
+def test_what_is_written_as_toml_is_read_as_the_same_stages() -> None:
+    spec = presets.load(TINY, ["stage.1.from=last"])
+    again = presets.parse(tomllib.loads(toml.written(spec, [])), "test")
+    assert again == spec
+
+
+def test_a_chain_is_not_typed() -> None:
+    raw = presets.tables(presets.find("tiny")) | {"chain": {"name": "a"}}
+    assert [problem.key for problem in presets.draft(raw, (), "test").problems] == ["presets.chain_typed"]
+
+
+def test_a_key_that_one_of_the_stages_reads_is_read() -> None:
+    spec = presets.load(TINY, ["grpo.beta=0.1"])
+    assert methods.unread([spec, *stages.later(spec)], ["grpo.beta=0.1"]) == []
+    assert methods.unread([spec], ["grpo.beta=0.1"]) != []
 
 
 def test_weights_are_handed_on_between_the_same_models_only() -> None:

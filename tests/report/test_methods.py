@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,14 @@ def event(step: int, correct: float, tries: float, mostly: float) -> EvalEvent:
     return EvalEvent(step=step, at="before", reward=correct, correct_frac=correct, rows=128, sampled=found)
 
 
-def ran(after: float, tries: float = 0.6, mostly: float = 0.4, name: str = "run") -> Ran:
-    material: Any = SimpleNamespace(name=name, state=SimpleNamespace(tokens=1000), seconds=[(1, 2.0), (2, 3.0)])
-    return Ran(material, event(0, 0.3, 0.6, 0.4), event(40, after, tries, mostly), 512)
+def ran(after: float, tries: float = 0.6, mostly: float = 0.4, seed: int = 0) -> Ran:
+    material: Any = SimpleNamespace(name="run", state=SimpleNamespace(tokens=1000), seconds=[(1, 2.0), (2, 3.0)])
+    return Ran(material, event(0, 0.3, 0.6, 0.4), event(40, after, tries, mostly), 512, seed)
 
 
 def text(found: dict[str, list[Ran]], language: str = "en") -> str:
+    """The runs of each method are of the seeds 0, 1, 2, where they do not say another."""
+    found = {name: [replace(run, seed=run.seed or n) for n, run in enumerate(runs)] for name, runs in found.items()}
     return markdown.render(methods.build(found, 512, language))
 
 
@@ -49,6 +52,11 @@ def test_seeds_are_compared_with_themselves() -> None:
     assert "rft answers 5 points more of them right than sft" in said
 
 
+def test_a_seed_that_one_method_has_not_is_compared_with_none() -> None:
+    said = text({"sft": [ran(0.5, seed=1), ran(0.9, seed=2)], "rft": [ran(0.9, seed=2), ran(0.2, seed=3)]})
+    assert "sft has 0 points more than rft. One seed says nothing" in said
+
+
 def test_one_seed_says_nothing_about_chance() -> None:
     assert "One seed says nothing about chance" in text({"sft": [ran(0.5)], "grpo": [ran(0.8)]})
 
@@ -60,6 +68,7 @@ def test_one_seed_says_nothing_about_chance() -> None:
         (0.6, 0.9, "Right answers came more often; new ones cannot be told from chance"),
         (0.9, 0.4, "New right answers were found"),
         (0.6, 0.4, "neither can be told from chance"),
+        (0.3, 0.9, "fell by more than chance explains"),
     ],
 )
 def test_what_changed_is_told_by_pass_and_maj(tries: float, mostly: float, said: str) -> None:

@@ -25,7 +25,7 @@ def main(rundir: RunDir) -> int:
         time.sleep(POLL_S)
     try:
         chain.go_on(rundir)
-    except (TrainerError, OSError) as error:  # page and console try it again, and show what is wrong
+    except (TrainerError, OSError) as error:  # a resume by the name of the whole tries it again, and says it
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     return 0

@@ -12,8 +12,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.errors import TrainerError
-from trainer.launch.attempts import start
+from trainer.errors import Problem, RunError, TrainerError
+from trainer.launch.attempts import may_be_beside, more_is_asked, start
 from trainer.launch.control import status_of
 from trainer.launch.preparation import create, planned
 from trainer.machine import spawn
@@ -70,16 +70,22 @@ def go_on(rundir: RunDir) -> RunDir | None:
         return None
     with Lock(rundir.start_lock) as turn:
         if not turn.take(f"pid {os.getpid()}", _TURN_S):
-            return None
+            raise RunError(Problem("launch.being_started", name=after.name))
         if not after.spec.is_file():
             follower = RunFollower(rundir)
-            if status_of(rundir, follower) != "finished":
+            if status_of(rundir, follower) != "finished" or more_is_asked(rundir, follower.state):
                 return None
             spec, plan = planned(_settings(rundir, follower.state))
             after = create(after.name, spec, plan, after.name)
         if not after.newest_attempt() and not after.events.exists():
-            start(after)
+            start(after, beside=may_be_beside(rundir))
     return after
+
+
+def waits(rundir: RunDir) -> bool:
+    """Its next stage is still to be made and started: nobody has begun it."""
+    after = following(rundir)
+    return after is not None and not after.newest_attempt()
 
 
 def tend(rundir: RunDir, environment: Mapping[str, str] = os.environ) -> None:

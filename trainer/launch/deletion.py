@@ -6,12 +6,13 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from trainer.errors import Problem, RunError
-from trainer.launch.control import at_rest
+from trainer.errors import Problem, RunError, TrainerError
+from trainer.launch.control import at_rest, status_of
 from trainer.machine import notes
 from trainer.run import checkpoints
-from trainer.run.rundir import RunDir
+from trainer.run.rundir import RunDir, list_runs
 from trainer.run.state import state_of
 from trainer.text import Message
 
@@ -50,6 +51,7 @@ def delete(rundir: RunDir) -> None:
     rundir = RunDir.open(rundir.path.parent, rundir.name)  # a name, a run and no link, whoever made the object
     with at_rest(rundir):
         _refuse_at_work(rundir)
+        _refuse_needed(rundir)
         hidden = rundir.hide() if os.name != "nt" else None
     if hidden is None:  # Windows moves no folder in which a file, here a lock, is open
         hidden = rundir.hide()
@@ -60,6 +62,18 @@ def delete(rundir: RunDir) -> None:
     except OSError as error:
         said = {"file": str(error.filename), "said": error.strerror, "hidden": str(hidden)}
         raise RunError(Problem("launch.not_removed", name=rundir.name, **said)) from error
+
+
+def _refuse_needed(rundir: RunDir) -> None:
+    """A later stage of whole weights goes on from a checkpoint of this run, until it has finished."""
+    for other in list_runs(rundir.path.parent):
+        if "." in other.name and other != rundir and status_of(other) != "finished":
+            try:
+                start = Path(other.read_spec().model.name)
+            except (TrainerError, OSError):
+                continue
+            if start.is_relative_to(rundir.path):
+                raise RunError(Problem("launch.needed", name=rundir.name, other=other.name))
 
 
 def _refuse_at_work(rundir: RunDir) -> None:

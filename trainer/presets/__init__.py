@@ -162,7 +162,9 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     value = _value(inner, text.strip()) if text.strip() else _LEFT_OUT
     if (inner in FILE_KEYS or _names_reward_file(inner)) and isinstance(value, str):
         value = str(in_full(value))
-    stages.apart(merged, path)
+    for stage in stages.apart(merged, path):
+        if (problem := _put(stage, override)) is not None:
+            return problem
     here: Any = merged
     for place, step in enumerate(path):
         done = explain.dotted(path[:place])
@@ -238,6 +240,8 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
 
 def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
     """removed: keys that the command line took out; that they are missing is not the file's fault."""
+    if "chain" in raw:
+        return None, [Problem("presets.chain_typed", "chain")]
     if stages.STAGE in raw:
         return stages.parsed(raw, lambda tables: _parsed(tables, where, removed))
     raw, problems = instruction_file.put_in(raw)

@@ -44,12 +44,15 @@ def _left_out(method: Any) -> dict[str, tuple[str, ...]]:
     return found | ({"lora": ("dropout",)} if method == "dpo" else {})  # TRL's DPOTrainer turns dropout off
 
 
-def unread(spec: RunSpec, overrides: Sequence[str]) -> list[Message]:
-    """What was typed, or laid over by a recipe, and means nothing to the method; one sentence, or none."""
+def unread(specs: Sequence[RunSpec], overrides: Sequence[str]) -> list[Message]:
+    """What was typed, or laid over by a recipe, and means nothing to the method of any stage; one sentence, or none."""
     typed = [key.strip() for key, _, value in (each.partition("=") for each in overrides) if value.strip()]
-    laid = [key for changes in spec.recipes.values() for key in changes]
-    keys = list(dict.fromkeys(key for key in [*typed, *laid] if is_unread(key, spec.run.method)))
-    return [Message("presets.advice.unread_of_method", keys=keys, method=spec.run.method)] if keys else []
+    laid = [key for changes in specs[0].recipes.values() for key in changes]
+    used = [spec.run.method for spec in specs]
+    keys = list(dict.fromkeys(key for key in [*typed, *laid] if all(is_unread(key, method) for method in used)))
+    return (
+        [Message("presets.advice.unread_of_method", keys=keys, method=", ".join(dict.fromkeys(used)))] if keys else []
+    )
 
 
 def is_unread(key: str, method: str) -> bool:

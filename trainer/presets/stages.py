@@ -31,6 +31,8 @@ SAME = (
     *(("lora", key) for key in ("enabled", "r", "alpha", "target_modules")),
 )
 """What stages have in common: they hand weights on."""
+OF_THE_BASE = (("model", "warm_start"), ("run", "seed"))
+"""What an adapter on a built-in model needs as well: the base is made from them."""
 Tables = dict[str, Any]
 Parse = Callable[[Tables], tuple[RunSpec | None, list[Problem]]]
 
@@ -53,7 +55,11 @@ def parsed(raw: Mapping[str, Any], parse: Parse) -> tuple[RunSpec | None, list[P
     if problems:
         return None, problems
     following = [
-        Following(name=stage["name"], start=stage.get("from", "best"), settings=spec.model_dump(mode="json"))
+        Following(
+            name=stage["name"],
+            start=stage.get("from", "best"),
+            settings=spec.model_dump(mode="json", exclude_none=True),
+        )
         for stage, spec in zip(stages[1:], specs[1:], strict=True)
     ]
     chain = Chain(name=stages[0]["name"], count=len(stages), following=following)
@@ -72,8 +78,10 @@ def laid(base: Mapping[str, Any], stage: Mapping[str, Any], number: int) -> Tabl
     for section, table in stage.items():
         if section not in OWN:
             _lay(merged, section, table)
-    if number and isinstance(merged.get("model"), dict):
-        merged["model"].pop("warm_start", None)  # the stage before is in its place
+    lora = merged.get("lora")
+    adapts = not isinstance(lora, dict) or lora.get("enabled", True)
+    if number and not adapts and isinstance(merged.get("model"), dict):
+        merged["model"].pop("warm_start", None)  # the stage before is in its place; an adapter lies on what it made
     return merged
 
 
@@ -85,14 +93,20 @@ def _lay(merged: Tables, key: str, value: Any) -> None:
         merged[key] = copy.deepcopy(value)
 
 
-def apart(raw: Tables, path: Sequence[int | str]) -> None:
-    """A key that was typed for all stages is nowhere set by one of them any more."""
-    for stage in raw.get(STAGE) or () if path[0] != STAGE else ():
+def apart(raw: Tables, path: Sequence[int | str]) -> list[Tables]:
+    """A key that was typed for all stages is nowhere set by one of them any more; those that have a list of their own
+    on the way to it, where it has to be set as well."""
+    own = []
+    stages = raw.get(STAGE) if path[0] != STAGE else None
+    for stage in stages if isinstance(stages, list) else ():
         here: Any = stage
         for step in path[:-1]:
-            here = here.get(step) if isinstance(here, dict) else None
-        if isinstance(here, dict):
+            here = here.get(step) if isinstance(here, dict) else here if isinstance(here, list) else None
+        if isinstance(here, list):
+            own.append(stage)
+        elif isinstance(here, dict):
             here.pop(path[-1], None)
+    return own
 
 
 def _of_the_shape(stages: Any) -> Iterator[Problem]:
@@ -123,7 +137,7 @@ def _in_stage(problem: Problem, stage: Mapping[str, Any], number: int) -> Proble
 def _fit(specs: Sequence[RunSpec]) -> Iterator[Problem]:
     first = specs[0]
     for number, spec in enumerate(specs[1:], 1):
-        for section, key in SAME:
+        for section, key in [*SAME, *(OF_THE_BASE if first.lora.enabled else ())]:
             wanted, seen = (getattr(getattr(each, section), key) for each in (first, spec))
             unread = section == "lora" and key != "enabled" and not first.lora.enabled
             if wanted != seen and not unread:

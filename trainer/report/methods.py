@@ -27,7 +27,10 @@ from trainer.text import forms
 from trainer.text.words import Words
 
 Kind = Literal["pass_at", "maj_at"]
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+T_95 = {
+    1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 12: 2.179,
+    15: 2.131, 20: 2.086, 30: 2.042,
+}  # fmt: skip
 """Quantiles of Student's t at 97.5 %, by degrees of freedom."""
 
 
@@ -49,7 +52,7 @@ def mean(values: Sequence[float]) -> Mean | None:
         return None
     if len(values) == 1:
         return Mean(values[0], None)
-    t = T_95.get(len(values) - 1, 1.96)
+    t = T_95[max(freedom for freedom in T_95 if freedom < len(values))]  # the next smaller one is on the safe side
     return Mean(statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values)))
 
 
@@ -61,6 +64,7 @@ class Ran:
     before: EvalEvent
     after: EvalEvent
     sampled: int
+    seed: int = 0
 
     def share(self, kind: Kind, k: str, after: bool) -> float | None:
         event = self.after if after else self.before
@@ -68,12 +72,12 @@ class Ran:
         return float(value) if isinstance(value, int | float) else None
 
 
-def ran(m: Material, sampled: int) -> Ran | None:
+def ran(m: Material, sampled: int, seed: int = 0) -> Ran | None:
     """None where it has no evaluation before and after."""
     found = evals(m)
     if len(found) < 2 or found[0][0] != 0:
         return None
-    return Ran(m, found[0][1], found[-1][1], sampled)
+    return Ran(m, found[0][1], found[-1][1], sampled, seed)
 
 
 def build(found: Mapping[str, Sequence[Ran]], budget: int, language: str) -> Report:
@@ -145,15 +149,15 @@ def _plain_mean(values: Sequence[float | None]) -> float | None:
 
 def _verdicts(found: Mapping[str, Sequence[Ran]], say: Words) -> list[str]:
     """The best, then one sentence for each pair: better, or not told apart."""
-    scores = {name: _correct(runs) for name, runs in found.items()}
-    known = {name: statistics.fmean(values) for name, values in scores.items() if values}
+    scores = {name: {run.seed: score for run in runs for score in _correct([run])} for name, runs in found.items()}
+    known = {name: statistics.fmean(values.values()) for name, values in scores.items() if values}
     if not known:
         return [say("methods.nothing")]
     best = max(known, key=lambda name: known[name])
     said = [say("methods.best", method=best, score=known[best])]
     for one, other in combinations(sorted(known, key=lambda name: -known[name]), 2):
-        pairs = zip(scores[one], scores[other], strict=False)
-        difference = mean([a - b for a, b in pairs])  # of the same seed: what it does to both is taken out
+        seeds = scores[one].keys() & scores[other].keys()  # what a seed does to both is taken out
+        difference = mean([scores[one][seed] - scores[other][seed] for seed in sorted(seeds)])
         if difference is None:
             continue
         values = {"better": one, "worse": other, "difference": difference.value}
@@ -177,13 +181,17 @@ def _changed(found: Mapping[str, Sequence[Ran]], ks: Sequence[str], say: Words) 
         if in_tries is None or mostly is None:
             continue
         sure = _is_sure(in_tries), _is_sure(mostly)
-        key = {(True, True): "both", (False, True): "more_often", (True, False): "new_ones"}.get(sure, "neither")
+        key = {(1, 1): "both", (0, 1): "more_often", (1, 0): "new_ones", (0, 0): "neither"}.get(sure, "fell")
+        if in_tries.error is None or mostly.error is None:
+            key = "one_seed"
         yield say(f"methods.changed_{key}", method=name, k=k, tries=in_tries.value, mostly=mostly.value)
 
 
-def _is_sure(gain: Mean) -> bool:
-    """It is one, and chance does not explain it."""
-    return gain.error is not None and gain.value > gain.error
+def _is_sure(gain: Mean) -> int:
+    """1 for a gain, -1 for a loss, 0 where chance explains it."""
+    if gain.error is None or abs(gain.value) <= gain.error:
+        return 0
+    return 1 if gain.value > 0 else -1
 
 
 def _gains(runs: Sequence[Ran], kind: Kind, k: str) -> list[float]:

@@ -23,7 +23,7 @@ def outputs_problem(outputs: Path) -> Problem | None:
 def next_name(outputs: Path, preset: str) -> str:
     """A free name made from the preset's (or its file's): tiny-1, tiny-2, ..."""
     stem = Path(preset).name.removesuffix(".toml")
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:48] or "run"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:40] or "run"
     pattern = re.compile(re.escape(stem) + r"-(\d{1,9})(?:\.\d+-[a-z0-9_-]+)?", re.IGNORECASE)  # of a stage too
     try:
         taken = [pattern.fullmatch(name) for name in os.listdir(outputs)]

@@ -28,7 +28,7 @@ Tables = dict[str, Any]
 
 # Everything else decides the weights, also a key that is added one day. Files count by what is in them.
 OTHERS = (
-    *("title", "titles", "fixed", "recipes", "log", "eval", "checkpoint"),
+    *("title", "titles", "fixed", "recipes", "chain", "log", "eval", "checkpoint"),
     *("run.memory_probe", "model.gpu_memory_utilization", "model.standby"),
     *("reward.workers", "reward.correct", "reward.correct_at", "reward.gold_template"),
 )

@@ -25,6 +25,7 @@ from trainer.machine.json_files import read_json
 from trainer.machine.process import Identity
 from trainer.machine.secrets import Redactor
 from trainer.memory.measured import peak_gib
+from trainer.plan.estimate import written_at_once
 from trainer.plan.reading import fitting
 from trainer.report import afterwards
 from trainer.run import checkpoints, entrance, settings, stop_requests
@@ -237,7 +238,7 @@ def _out_of_memory(session: Session, error: Exception, module: str) -> int:
     """Start the next attempt with a smaller micro-batch if that helps; the exit code says what happened."""
     rundir, where, times = session.rundir, session.failed_in, session.retries
     spec = rundir.read_spec()
-    rows = launch.plan_here(spec, None).generation_batch_size
+    rows = written_at_once(spec) if spec.samples_first else launch.plan_here(spec, None).generation_batch_size
     place = Message("worker.in_span", span=where) if where else Message("worker.outside")
     said = out_of_memory.shortened(error)
     session.flag.look()

@@ -10,6 +10,7 @@ from trainer.console.printing import put
 if TYPE_CHECKING:
     from trainer.report.methods import Ran
     from trainer.run.rundir import RunDir
+    from trainer.spec import RunSpec
 
 TRIES = (1, 2, 4, 8, 16)
 """k of pass@k and maj@k."""
@@ -36,23 +37,32 @@ def compare_methods(
     """Train what is not there yet, one run after the other, and write the comparison into the first run's report
     folder. Interrupted, the same command goes on."""
     from trainer import launch, text
+    from trainer.errors import Problem, SpecError
     from trainer.report import material
     from trainer.report import methods as compared
     from trainer.report import write as reports
+    from trainer.run.rundir import RunDir, outputs_dir
 
     chosen, numbers = _listed("--methods", methods), _numbers(seeds)
     stem = name or f"compare-{preset.replace('/', '-').removesuffix('.toml')}"
+    if launch.prepare(preset, overrides)[0].chain is not None:
+        raise SpecError([Problem("console.methods_of_stages", "--preset", preset=preset)])
     every = [(method, seed) for method in chosen for seed in numbers]
     settings = {each: _settings(preset, each[0], budget, each[1], overrides) for each in every}
-    for changes in settings.values():
-        launch.prepare(preset, changes)  # what is wrong with any of them is said before the first is trained
-    found: dict[str, list[Ran]] = {}
+    specs = {each: launch.prepare(preset, changes)[0] for each, changes in settings.items()}  # what is wrong, now
+    found: dict[str, list[Ran]] = {method: [] for method in chosen}
     for (method, seed), changes in settings.items():
-        rundir = _trained(preset, f"{stem}-{method.replace('_', '-')}-{seed}", changes)
-        if rundir is None:
+        rundir = RunDir(outputs_dir() / f"{stem}-{method.replace('_', '-')}-{seed}")
+        ended = _trained(preset, rundir, changes, specs[method, seed])
+        if ended == "failed":
+            put(text.here()("console.methods.failed", run=rundir.name))
+            continue  # a method that could not learn is left out, and named
+        if ended != "finished":
             return launch.EXIT_STOPPED
-        one = compared.ran(material.of(rundir), _sampled(rundir))
-        found.setdefault(method, []).extend([one] if one is not None else [])
+        one = compared.ran(material.of(rundir), _sampled(rundir), seed)
+        found[method] += [one] if one is not None else []
+    if not any(found.values()):
+        return launch.EXIT_FAILED
     words = text.here()
     for language in text.languages():
         place = reports.write_methods(found, budget, language)
@@ -63,15 +73,19 @@ def compare_methods(
 
 
 def _settings(preset: str, method: str, budget: int, seed: int, overrides: Sequence[str]) -> list[str]:
-    """What is typed over the preset for one run."""
+    """What is typed over the preset for one run. Raises SpecError where the budget is less than one update writes."""
     from trainer import launch
+    from trainer.errors import Problem, SpecError
 
-    plan = launch.prepare(preset, overrides)[1]
+    plan = launch.prepare(preset, [*overrides, "run.method=grpo"])[1]
     changes = [*overrides, f"run.method={method}", f"run.seed={seed}", f"eval.pass_at={list(TRIES)}"]
     changes += ["eval.at_start=true", "eval.at_end=true", f"eval.samples={max(TRIES)}", "eval.eval_steps="]
+    changes += ["log.rollouts=true"]  # what was written is counted
+    if budget < (least := plan.completions_per_phase * plan.phases_per_update):
+        raise SpecError([Problem("console.budget", "--budget", seen=budget, least=least)])
     if method in ("grpo", "online_rft"):
-        phases = max(1, budget // plan.completions_per_phase)
-        return [*changes, f"optim.max_steps={phases * plan.updates_per_phase}"]
+        steps = budget // plan.completions_per_phase * plan.updates_per_phase // plan.phases_per_update
+        return [*changes, f"optim.max_steps={steps}"]
     changes += ["optim.max_steps=", f"optim.num_train_epochs={EPOCHS}"]
     if method == "sft" or plan.rows is None:
         return changes
@@ -80,28 +94,30 @@ def _settings(preset: str, method: str, budget: int, seed: int, overrides: Seque
     return [*changes, f"generation.num_generations={group}", f"data.max_rows={rows}"]
 
 
-def _trained(preset: str, name: str, changes: Sequence[str]) -> RunDir | None:
-    """The finished run of that name, made or gone on with where it is not; None where it did not finish."""
+def _trained(preset: str, rundir: RunDir, changes: Sequence[str], spec: RunSpec) -> str:
+    """How the run ended, made or gone on with where it has not. Raises RunError where one of that name is another."""
     import os
 
     from trainer import launch, text
     from trainer.console import headless
-    from trainer.run.rundir import RunDir, outputs_dir
+    from trainer.errors import Problem, RunError
 
-    rundir, say = RunDir(outputs_dir() / name), text.here().under("console.methods")
+    say = text.here().under("console.methods")
     with headless.Interrupts() as interrupts, open(os.devnull, "w", encoding="utf-8") as quiet:
         if not rundir.spec.is_file():
-            spec, plan = launch.prepare(preset, changes)
-            rundir = launch.create(preset, spec, plan, name)
+            made, plan = launch.prepare(preset, changes)
+            rundir = launch.create(preset, made, plan, rundir.name)
             handle = launch.start(rundir)
-        elif launch.status_of(rundir) == "finished":
-            put(say("there", run=name))
-            return rundir
+        elif rundir.read_spec() != spec:
+            raise RunError(Problem("console.other_run", "--name", name=rundir.name))
+        elif launch.status_of(rundir) in ("finished", "failed"):
+            put(say("there", run=rundir.name))
+            return launch.status_of(rundir)
         else:
             handle = launch.resume(rundir)
-        put(say("trains", run=name))
-        code = headless.follow(rundir, handle, stream=quiet, interrupts=interrupts)
-    return rundir if code == launch.EXIT_FINISHED else None
+        put(say("trains", run=rundir.name))
+        headless.follow(rundir, handle, stream=quiet, interrupts=interrupts)
+    return launch.status_of(rundir)
 
 
 def _sampled(rundir: RunDir) -> int:

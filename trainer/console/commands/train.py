@@ -67,8 +67,10 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
     from trainer.run.best import LATEST
     from trainer.run.rundir import RunDir, outputs_dir
 
-    rundir, words = launch.chain.newest(outputs_dir(), run) or RunDir.open(outputs_dir(), run), text.here()
-    if checkpoint is None and (after := launch.chain.go_on(rundir)) is not None:
+    there = RunDir(outputs_dir() / run) if (outputs_dir() / run / "spec.json").is_file() else None
+    rundir, words = there or launch.chain.newest(outputs_dir(), run) or RunDir.open(outputs_dir(), run), text.here()
+    plainly = not (checkpoint or overrides or force)
+    if plainly and launch.chain.waits(rundir) and (after := launch.chain.go_on(rundir)) is not None:
         with headless.Interrupts() as interrupts:
             return headless.follow_stages(after, headless.started_by_another(after), interrupts)
     others = launch.queue.beside(rundir.read_spec(), outputs_dir(), rundir.name)

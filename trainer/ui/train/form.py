@@ -20,6 +20,7 @@ from trainer import presets
 from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
 from trainer.presets import explain
+from trainer.presets.stages import STAGE
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.ui.train import toml
 
@@ -172,6 +173,8 @@ def _tables(form: Form) -> dict[str, Any]:
 
 def relative_files(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, value) of every file that is named by a path which is not absolute."""
+    for number, stage in enumerate(_stages(raw)):
+        yield from ((f"{STAGE}.{number}.{key}", value) for key, value in relative_files(stage))
     for path in presets.FILE_KEYS:
         here: Any = raw
         for step in path:
@@ -187,7 +190,14 @@ def _is_absolute(path: str) -> bool:
 
 def reward_files(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, value) of the file of every reward component, those inside sums too."""
+    for number, stage in enumerate(_stages(raw)):
+        yield from _files_of(stage.get("reward"), f"{STAGE}.{number}.reward.components")
     yield from _files_of(raw.get("reward"), "reward.components")
+
+
+def _stages(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = raw.get(STAGE)
+    return [stage for stage in found if isinstance(stage, dict)] if isinstance(found, list) else []
 
 
 def _files_of(here: Any, prefix: str) -> Iterator[tuple[str, str]]:

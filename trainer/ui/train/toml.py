@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer.spec import RunSpec
+from trainer.spec.chain import Following
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -17,6 +18,28 @@ def plain(spec: RunSpec) -> dict[str, Any]:
     found: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     if spec.data.task is not None:
         found["data"].pop("path", None)
+    chain = found.pop("chain", None)
+    if chain is not None and spec.chain is not None and spec.chain.number == 1:
+        found["stage"] = [{"name": spec.chain.name}, *(_stage(spec, later) for later in spec.chain.following)]
+    return found
+
+
+def _stage(first: RunSpec, later: Following) -> dict[str, Any]:
+    """A stage after the first, as what of it is other than there."""
+    before = first.model_dump(mode="json", exclude_none=True, exclude={"chain"})
+    return {"name": later.name, "from": later.start, **_other(later.settings, before)}
+
+
+def _other(table: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in table.items():
+        was = before.get(key)
+        if isinstance(value, dict) and isinstance(was, dict):
+            value = _other(value, was)
+            if value:
+                found[key] = value
+        elif value != was:
+            found[key] = value
     return found
 
 
