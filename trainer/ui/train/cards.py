@@ -193,7 +193,7 @@ def _fit(card: PresetCard, say: Words) -> str:
 
 def _time(card: PresetCard, say: Words) -> str:
     """How long the whole run takes: here, else on the card it is for, else where it was measured."""
-    if card.spec is not None and card.plan is not None:
+    if card.spec is not None and card.plan is not None and card.spec.chain is None:  # the plan is of the first stage
         expected = launch.expected_anywhere(card.spec, card.plan, card.info.name)
         about = expected.about() if expected is not None else None
         if about is not None:

@@ -280,6 +280,10 @@ def plan(checked: Checked, say: Words) -> str:
     if made is None:
         return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
     pieces = [element("p", counts.counted(made, say), "g-lead")]
+    chain = checked.spec.chain if checked.spec is not None else None
+    if chain is not None:
+        names = " \u2192 ".join([chain.name, *(each.name for each in chain.following)])
+        pieces.append(element("p", say("train.stages", names=names, name=chain.name)))
     if made.start is not None:
         pieces.append(element("p", say("train.starts_from", start=made.start)))
     warm = checked.spec.model.warm_start if checked.spec is not None else None
