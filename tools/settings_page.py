@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trainer.presets.explain import section_class
-from trainer.spec import FIXED, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
+from trainer.spec import FIXED, RECORDS, SET_ELSEWHERE, RunSpec, trl_homes, trl_table
 from trainer.text.words import DEFAULT, words
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -144,6 +144,7 @@ def _line(text: str) -> str:
 
 def render() -> str:
     sections = [(name, section_class(field.annotation)) for name, field in RunSpec.model_fields.items()]
+    sections = [(name, section) for name, section in sections if name not in RECORDS]
     parts = [HEAD, "\n## The top of the file\n\n", *_top([name for name, section in sections if section is None])]
     parts += ["".join(rows(section, name)) for name, section in sections if section is not None]
     others = sorted(argument for argument, key in trl_homes().items() if key == f"trl.{argument}")

@@ -84,7 +84,7 @@ def test_a_finished_run_is_told_from_start_to_end(make_run: MakeRun, start: Star
     text = out.getvalue().splitlines()
     assert text[0] == "run    tiny-1: A small one"
     assert text[1].startswith("model  builtin/tiny-qwen3")
-    assert text[4] == f"files  {run.path}"
+    assert text[5] == f"files  {run.path}"
     body = text[text.index("load 0.10 s") + 1 :]
     assert body[0].startswith("eval before GRPO (step 0)  reward 0.500  correct 10 % of 8 rows  0.10 s")
     assert [line[:10] for line in text if line.startswith("step")] == [f"step {n:>3}/4" for n in range(1, 5)]

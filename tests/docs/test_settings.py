@@ -9,7 +9,7 @@ import pytest
 from tests.docs.reading import named, page, pages, parts
 from tools import settings_page
 from trainer.presets import explain
-from trainer.spec import SET_ELSEWHERE, RunSpec, trl_table
+from trainer.spec import RECORDS, SET_ELSEWHERE, RunSpec, trl_table
 
 # Where any key may stand: what a person's own columns, params and arguments are called.
 FREE = (
@@ -20,7 +20,7 @@ FREE = (
     "trl.chat_template_kwargs.",
 )
 TOP = {name for name, field in RunSpec.model_fields.items() if explain.section_class(field.annotation) is None}
-SECTIONS = "|".join(sorted(RunSpec.model_fields.keys() - TOP | {"trl"}))
+SECTIONS = "|".join(sorted(RunSpec.model_fields.keys() - TOP - RECORDS | {"trl"}))
 _SET = re.compile(r"--set ['\"]?([A-Za-z_][\w.]*)=")
 _KEY = re.compile(rf"(?<![\w./\"])((?:{SECTIONS})\.[a-z_][\w.]*\w)(?![\w/(])")
 _FILE = re.compile(r"\.(py|md|toml|json|jsonl|csv|html|txt|parquet)$")

@@ -231,7 +231,7 @@ def test_a_project_that_moved_finds_what_was_shipped(tmp_path: Path, monkeypatch
     moved = tmp_path / "renamed"
     (moved / "presets").mkdir(parents=True)
     shutil.copytree(PROJECT / "presets" / "data", moved / "presets" / "data")
-    for module in (spec_file, settings, agreement):
+    for module in (spec_file, agreement):
         monkeypatch.setattr(module, "PROJECT", moved)
     assert agreed(run) == []
     assert run.read_spec().data.path == str(moved / "presets/data/reverse_train.jsonl")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
+from trainer.console.printing import put
 from trainer.errors import TrainerError
 from trainer.launch import chain
 from trainer.machine import notes
@@ -26,7 +27,7 @@ def main(rundir: RunDir) -> int:
     try:
         chain.go_on(rundir)
     except (TrainerError, OSError) as error:  # a resume by the name of the whole tries it again, and says it
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        put(f"error: {error}", sys.stderr)
         return 1
     return 0
 

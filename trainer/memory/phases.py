@@ -71,6 +71,7 @@ def shared_activations_gib(load: Load) -> float:
     """
     rows, tokens, opened = load.micro_batch, load.completion_tokens, load.open_prompts
     kept = largest = 0.0
+    passed = 1 - 1 / sum(kind.count for kind in load.shape.kinds)  # a pass over a prompt ends in the last layer
     for kind in load.shape.kinds:
         seen = load.prompt_tokens if kind.window is None else min(load.prompt_tokens, kind.window)
         queries = kind.mixed / 2 - kind.kv_width
@@ -78,7 +79,7 @@ def shared_activations_gib(load: Load) -> float:
         scores = rows * kind.heads * tokens * seen if load.eager_attention else 0
         of_rows = layer_activations_gib(load, kind, rows, tokens)
         of_rows += (joined * load.compute_bytes + scores * (load.compute_bytes + 4)) / GIB
-        of_prompts = layer_activations_gib(load, kind, opened, load.prompt_tokens)
+        of_prompts = passed * layer_activations_gib(load, kind, opened, load.prompt_tokens)
         copies = rows * seen * 2 * kind.kv_width if load.micro_prompts and load.micro_prompts > 1 else 0
         if load.gradient_checkpointing:
             inputs = (opened * load.prompt_tokens + rows * tokens) * load.shape.hidden

@@ -25,7 +25,7 @@ from trainer.machine.project import PROJECT, in_full
 from trainer.presets import explain, headers, instruction_file, methods, recipes, rules, stages, task_rows
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read
-from trainer.spec import RunSpec
+from trainer.spec import RECORDS, RunSpec
 from trainer.text import Message
 from trainer.text.chain import Part
 
@@ -240,8 +240,6 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
 
 def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
     """removed: keys that the command line took out; that they are missing is not the file's fault."""
-    if "chain" in raw:
-        return None, [Problem("presets.chain_typed", "chain")]
     if stages.STAGE in raw:
         return stages.parsed(raw, lambda tables: _parsed(tables, where, removed))
     raw, problems = instruction_file.put_in(raw)
@@ -345,7 +343,8 @@ def draft(raw: Mapping[str, Any], overrides: Sequence[str], where: str, over: Se
     problems += more
     merged = task_rows.laid_over(merged, overrides)
     spec, more = _parsed(merged, where, _removed(overrides))
-    found = [*problems, *more]
+    typed = [Problem("presets.chain_typed", name) for name in RECORDS if raw.get(name) is not None]
+    found = [*problems, *typed, *more]
     return Draft(merged, None if found else spec, found)
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from trainer.errors import Problem
-from trainer.spec import RunSpec, trl_homes
+from trainer.spec import RECORDS, RunSpec, trl_homes
 from trainer.text import Message
 from trainer.text.chain import Part, chain
 
@@ -108,7 +108,7 @@ def all_keys() -> list[str]:
     return [
         f"{section}.{name}"
         for section, field in RunSpec.model_fields.items()
-        if (inner := section_class(field.annotation)) is not None
+        if section not in RECORDS and (inner := section_class(field.annotation)) is not None
         for name in inner.model_fields
     ]
 

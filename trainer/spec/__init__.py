@@ -24,11 +24,13 @@ from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
-    "FIXED", "METHODS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval", "FewShot",
-    "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run", "RunSpec",
-    "Sampling", "Section", "Sft", "WarmStart", "training_arguments", "trl_homes", "trl_table",
+    "FIXED", "METHODS", "RECORDS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval",
+    "FewShot", "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run",
+    "RunSpec", "Sampling", "Section", "Sft", "WarmStart", "training_arguments", "trl_homes", "trl_table",
 ]  # fmt: skip
 
+RECORDS = frozenset({"chain"})
+"""Sections that the project writes and no person."""
 Scalar = bool | int | float | str
 TRL_TABLE = Path(__file__).with_name("trl_arguments.json")
 TRAINING_LIST = Path(__file__).with_name("training_arguments.json")

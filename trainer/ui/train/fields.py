@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from trainer.memory.embedded import BUILTIN_CONFIGS
 from trainer.presets import FILE_KEYS, explain
 from trainer.rewards.library import REWARDS
-from trainer.spec import SUM, Component, RunSpec
+from trainer.spec import RECORDS, SUM, Component, RunSpec
 from trainer.spec.choices import ENCODINGS, OPTIMIZERS, SCHEDULERS
 from trainer.tasks.catalogue import tasks
 from trainer.text import Message, Words
@@ -85,6 +85,8 @@ def sections() -> dict[str, tuple[Field, ...]]:
     """{section: its fields}; `title` and `trl` are under ""."""
     found: dict[str, tuple[Field, ...]] = {"": ()}
     for name, info in RunSpec.model_fields.items():
+        if name in RECORDS:
+            continue
         section = explain.section_class(info.annotation)
         if section is None:
             found[""] += (_field(name, info),)
@@ -216,6 +218,7 @@ def _docs() -> dict[str, str]:
                 add(deeper, f"{prefix}{name}.")
 
     add(RunSpec, "")
+    found = {key: text for key, text in found.items() if key.partition(".")[0] not in RECORDS}
     add(Component, "component.")
     for name, function in REWARDS.items():
         found[f"function.{name}"] = (function.__doc__ or "").strip().partition("\n")[0]
