@@ -65,10 +65,11 @@ def main(path: str | Path, module: str = launch.WORKER) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return launch.EXIT_FAILED
     afterwards.start(rundir, max(1, rundir.newest_attempt()), ENVIRONMENT)
-    with contextlib.suppress(OSError, TrainerError):  # page and console see to it as well
-        launch.queue.tend(rundir.path.parent, ENVIRONMENT)
+    with contextlib.suppress(OSError, TrainerError):  # the console that follows, or a resume, sees to it as well
         if code == launch.EXIT_FINISHED:
             launch.chain.tend(rundir, ENVIRONMENT)
+    with contextlib.suppress(OSError, TrainerError):  # page and console see to it as well
+        launch.queue.tend(rundir.path.parent, ENVIRONMENT)
     return code
 
 
