@@ -11,11 +11,11 @@ import pytest
 
 from tests.builders import REWARD, rows, tiny_model
 from tests.stages.made import spec_of
+from trainer.evaluate.answering import ends_of
 from trainer.grpo.spans import Spans
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Eval, Generation, RunSpec
 from trainer.stages.samples import Sample, Sampled, SampleFile, _put, rows_at_once, sample
-from trainer.stages.tokens import ends_of
 
 FACTS = {"model": "m", "seed": 42}
 SPEC: RunSpec = spec_of(

@@ -12,9 +12,10 @@ from tests.builders import HALF, tiny_model, tiny_trainer
 from tests.stages.made import log_probs, spec_of, supervised_trainer
 from trainer.data.dataset import prompt_ids
 from trainer.errors import DataError
+from trainer.evaluate.answering import ends_of
 from trainer.spec import Component, Generation, Reward, Sft
 from trainer.stages.examples import IGNORE, Example, golds
-from trainer.stages.tokens import completion_ids, ends_of
+from trainer.stages.tokens import completion_ids
 
 # Rows of unequal length: four examples make one step, whatever the micro-batch.
 EXAMPLES = [

@@ -124,13 +124,19 @@ def _generate(model: Any, tokenizer: Any, asked: list[list[int]], decoding: dict
     """Tokens written after each prompt, up to and with the first end token."""
     padded = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt").to(model.device)
     output = model.generate(**padded, **decoding, use_cache=True, pad_token_id=tokenizer.pad_token_id)
-    declared = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
+    ends = ends_of(model, tokenizer)
     written: list[list[int]] = output[:, padded["input_ids"].shape[1] :].tolist()
     return [_to_end(row, ends) for row in written]
 
 
-def _to_end(row: list[int], ends: set[int | None]) -> list[int]:
+def ends_of(model: Any, tokenizer: Any) -> set[int]:
+    """Tokens after which a completion is over."""
+    declared = model.generation_config.eos_token_id
+    found = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
+    return {token for token in found if token is not None}
+
+
+def _to_end(row: list[int], ends: set[int]) -> list[int]:
     length = next((place for place, token in enumerate(row, 1) if token in ends), len(row))
     return row[:length]
 

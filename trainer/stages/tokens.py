@@ -8,13 +8,6 @@ from trainer.data.chat_template import ended
 from trainer.data.dataset import prompt_ids
 
 
-def ends_of(model: Any, tokenizer: Any) -> set[int]:
-    """Tokens after which a completion is over."""
-    declared = model.generation_config.eos_token_id
-    found = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
-    return {token for token in found if token is not None}
-
-
 def completion_ids(
     tokenizer: Any, prompt: Any, text: str, ends: set[int], chat_template_kwargs: dict[str, Any] | None = None
 ) -> list[int]:

@@ -154,19 +154,14 @@ def train(session: Session) -> None:
                 run.held_out.evaluate("before", 0)
         if mirror is not None:
             mirror.announce(events, flag)
-        with session.phase("train", f"{plan.optimizer_steps} steps"):
+        with session.phase("train", f"{plan.optimizer_steps} steps" if plan.optimizer_steps else ""):
             run.train(resumed)
         if spec.eval.at_end:
             with session.phase("eval", "after"):
                 run.held_out.evaluate("after", run.trainer.state.global_step)
-        events.emit(
-            RunFinishedEvent(
-                step=run.trainer.state.global_step,
-                seconds=time.perf_counter() - session.started,
-                tokens=run.observer.tokens,
-                peak_memory_gib=peak_gib(),
-            )
-        )
+        seconds, tokens = time.perf_counter() - session.started, run.observer.tokens
+        step = run.trainer.state.global_step
+        events.emit(RunFinishedEvent(step=step, seconds=seconds, tokens=tokens, peak_memory_gib=peak_gib()))
 
 
 def _try_template(session: Session, spec: RunSpec, tokenizer: Any) -> None:

@@ -12,6 +12,7 @@ from datasets import Dataset
 from trainer import launch
 from trainer.data.dataset import prompt_ids
 from trainer.engine.interface import Choice, Loaded
+from trainer.evaluate.answering import ends_of
 from trainer.fast.decoding import Decoding
 from trainer.grpo import config
 from trainer.grpo.generation_guard import guard_generate
@@ -20,7 +21,6 @@ from trainer.run.records import AlertEvent
 from trainer.stages import config as stage_config
 from trainer.stages import examples
 from trainer.stages.samples import Sampled, SampleFile, rows_at_once, sample
-from trainer.stages.tokens import ends_of
 from trainer.stages.trainers import make_trainer_class
 from trainer.worker.training import Training
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding
@@ -86,35 +86,46 @@ def evaluation(m: Material) -> Iterator[Finding]:
         yield Finding("evaluation", "green" if change > 0 else "red", f"{verdict}_{key}", values)
 
 
-def over_optimised(m: Material) -> Iterator[Finding]:
-    """Training reward that rises while held-out reward falls: what is learnt does not carry over."""
+class Since(NamedTuple):
+    """The newest evaluation against the best before it. steps: of both. fell: by more than chance explains."""
+
+    key: Key
+    steps: tuple[int, int]
+    values: dict[str, Any]
+    fell: bool
+
+
+def since_best(m: Material) -> Since | None:
+    """None of fewer than three evaluations, and where an error is not known."""
     found = evals(m)
     if len(found) < 3:
-        return
+        return None
     key = shared_key(event for _, event in found)
     best_step, best = max(found[:-1], key=lambda pair: score(pair[1], key))
     last_step, last = found[-1]
-    errors = [error(event, key) for event in (best, last)]
-    if None in errors:
-        return
+    errors = error(best, key), error(last, key)
+    if errors[0] is None or errors[1] is None:
+        return None
     # The best of several is high by luck as well: the interval is that of as many comparisons (Bonferroni).
-    sure = NormalDist().inv_cdf(1 - 0.025 / (len(found) - 1))
-    fall, bound = score(best, key) - score(last, key), sure * math.hypot(*errors)  # type: ignore[arg-type]
-    since = [point for point in m.points("train/reward") if point[0] >= best_step]
-    rise = series.trend(since)
-    if fall > bound > 0:
-        values: dict[str, Any] = {
-            "best": score(best, key),
-            "at": best_step,
-            "last": score(last, key),
-            "step": last_step,
-        }
-        values |= {"error": bound, "rows": last.rows}
-        phase = m.updates_per_phase or 1
-        stop = best_step // phase * phase  # a run ends with a whole phase; before the first step it trains nothing
-        ways = (Advice("stop_earlier", "optim.max_steps", stop, {"step": stop}),) if stop else ()
-        apart = rise is not None and rise.direction > 0
-        level, kind = ("red", "apart") if apart else ("amber", "fell")
-        yield Finding("over_optimised", level, f"{kind}_{key}", values, (best_step, last_step), ways)  # type: ignore[arg-type]
-    else:
-        yield Finding("over_optimised", "green", "together", {"count": len(found)})
+    bound = NormalDist().inv_cdf(1 - 0.025 / (len(found) - 1)) * math.hypot(errors[0], errors[1])
+    values = {"best": score(best, key), "at": best_step, "last": score(last, key), "step": last_step}
+    fell = score(best, key) - score(last, key) > bound > 0
+    return Since(key, (best_step, last_step), {**values, "error": bound, "rows": last.rows}, fell)
+
+
+def over_optimised(m: Material) -> Iterator[Finding]:
+    """Training reward that rises while held-out reward falls: what is learnt does not carry over."""
+    found = since_best(m)
+    if found is None:
+        return
+    if not found.fell:
+        yield Finding("over_optimised", "green", "together", {"count": len(evals(m))})
+        return
+    best_step = found.steps[0]
+    rise = series.trend([point for point in m.points("train/reward") if point[0] >= best_step])
+    phase = m.updates_per_phase or 1
+    stop = best_step // phase * phase  # a run ends with a whole phase; before the first step it trains nothing
+    ways = (Advice("stop_earlier", "optim.max_steps", stop, {"step": stop}),) if stop else ()
+    apart = rise is not None and rise.direction > 0
+    kind = f"{'apart' if apart else 'fell'}_{found.key}"
+    yield Finding("over_optimised", "red" if apart else "amber", kind, found.values, found.steps, ways)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from statistics import NormalDist
 
 from trainer.report import series
 from trainer.report.finding import Advice, Finding
 from trainer.report.material import Material
-from trainer.report.rules.evaluation import error, evals, score, shared_key
+from trainer.report.rules.evaluation import evals, since_best
 
 
 def loss_trend(m: Material) -> Iterator[Finding]:
@@ -35,27 +33,15 @@ def loss_trend(m: Material) -> Iterator[Finding]:
 
 def overfitting(m: Material) -> Iterator[Finding]:
     """A held-out score that falls from its best while the loss still falls: the examples are learnt by heart."""
-    found = evals(m) if m.is_supervised else []
-    if len(found) < 3:
+    found = since_best(m) if m.is_supervised else None
+    if found is None:
         return
-    key = shared_key(event for _, event in found)
-    best_step, best = max(found[:-1], key=lambda pair: score(pair[1], key))
-    last_step, last = found[-1]
-    errors = [error(event, key) for event in (best, last)]
-    if None in errors:
+    if not found.fell:
+        yield Finding("overfitting", "green", "together", {"count": len(evals(m))})
         return
-    # The best of several is high by luck as well: the interval is that of as many comparisons (Bonferroni).
-    sure = NormalDist().inv_cdf(1 - 0.025 / (len(found) - 1))
-    bound = sure * math.hypot(*(one for one in errors if one is not None))
-    values = {"best": score(best, key), "at": best_step, "last": score(last, key), "step": last_step, "rows": last.rows}
-    values |= {"error": bound}
-    if not score(best, key) - score(last, key) > bound > 0:
-        yield Finding("overfitting", "green", "together", {"count": len(found)})
-        return
+    best_step = found.steps[0]
     ways = (Advice("stop_earlier", "optim.max_steps", best_step, {"step": best_step}),) if best_step else ()
     loss = series.trend([point for point in m.points("train/loss") if point[0] >= best_step])
     falls = loss is not None and loss.direction < 0
-    steps = (best_step, last_step)
-    yield Finding(
-        "overfitting", "red" if falls else "amber", f"{'apart' if falls else 'fell'}_{key}", values, steps, ways
-    )
+    kind = f"{'apart' if falls else 'fell'}_{found.key}"
+    yield Finding("overfitting", "red" if falls else "amber", kind, found.values, found.steps, ways)
