@@ -134,7 +134,7 @@ def test_of_many_creators_one_gets_the_name(make_run: MakeRun) -> None:
         ("my/own exp.toml", "own-exp-1"),
         ("contest/malpyeong", "malpyeong-1"),
         ("한국.toml", "run-1"),
-        ("x" * 99, "x" * 48 + "-1"),
+        ("x" * 99, "x" * 40 + "-1"),
     ],
 )
 def test_a_name_is_made_from_the_preset(preset: str, name: str) -> None:
