@@ -5,7 +5,9 @@
 Both trainers have the same random model, rows, rewards, seed, batch and number of threads, and take their step in turn
 in one process; the ratio is that of the seconds (on a CPU those of its one thread), the median of the pairs. Peak
 memory is of two processes of their own. What is checked once before the first use (trainer/fast/check.py) is left out
-of the ratios and told by itself. The last line printed is one JSON object; exit code 1 when a floor is missed.
+of the ratios and told by itself. On a GPU, where Unsloth is installed, its own trainer takes the same step with the
+same adapter in a process of its own (benchmarks/unsloth_step.py). The last line printed is one JSON object; exit code 1
+when a floor is missed.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import unsloth_step
 from benchmarks.card import card
 from benchmarks.learning import until_score
 from benchmarks.random_models import EOS, Sizes, model, tokenizer
@@ -98,13 +101,15 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cells whose title holds this text")
     parser.add_argument("--no-learning", action="store_true", help="leave out the time to the same held-out score")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--peak", nargs=2, metavar=("CELL", "WHOSE"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", nargs=2, metavar=("CELL", "WHOSE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.alone and given.alone[1] == "unsloth":
+        unsloth_step.prepare()  # before TRL
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     sizes = Sizes(layers=16, hidden=2048, vocabulary=32000) if given.device == "cuda" else Sizes()
-    if given.peak:
-        print(json.dumps(peak(CELLS[int(given.peak[0])], given.peak[1], sizes, given.device)))
+    if given.alone:
+        print(json.dumps(alone(CELLS[int(given.alone[0])], given.alone[1], sizes, given.device)))
         return 0
     told = io.StringIO()
     say = _teller(told)
@@ -128,17 +133,21 @@ def _teller(told: io.StringIO) -> Callable[[str], None]:
 
 def measure_all(given: argparse.Namespace, sizes: Sizes, say: Callable[[str], None]) -> dict[str, Any]:
     cells = []
-    say(f"{'TRL : ours':52}" + "".join(f"{name:>11}" for name in (*PHASES, "memory", "check")) + f"{'TRL step':>11}")
+    beside = given.device == "cuda" and unsloth_step.is_there()
+    columns = (*PHASES, "memory", *(["unsloth"] if beside else []))
+    say(f"{'TRL : ours':52}" + "".join(f"{name:>11}" for name in (*columns, "check", "TRL step")))
     for number, cell in enumerate(CELLS):
         if (given.quick and not cell.quick) or given.only not in cell.title:
             continue
         found = compare(cell, sizes, given.device)
         if cell.memory and not given.quick:
-            peaks = [peak_of(number, whose, given.device) for whose in ("trl", "ours")]
+            peaks = [process_of(number, whose, given.device)["peak_gib"] for whose in ("trl", "ours")]
             found["memory"] = peaks[1] / peaks[0]
+        if beside and cell.lora:
+            found["unsloth"] = process_of(number, "unsloth", given.device)["step"] / found["ours_step_s"]
         found["missed"] = [name for name, floor in cell.floors.items() if found[name] < floor]
         found["missed"] += ["memory"] if found.get("memory", 0.0) > 1.05 else []
-        shown = "".join(f"{found[name]:>10.2f}x" if name in found else f"{'-':>11}" for name in (*PHASES, "memory"))
+        shown = "".join(f"{found[name]:>10.2f}x" if name in found else f"{'-':>11}" for name in columns)
         say(f"{cell.title:52}{shown}{found['check_s']:>9.2f} s{found['trl_step_s']:>9.2f} s")
         cells.append({"title": cell.title, **found})
     learning = [] if given.no_learning or given.only else until_score(given.quick, say)
@@ -146,9 +155,9 @@ def measure_all(given: argparse.Namespace, sizes: Sizes, say: Callable[[str], No
 
 
 def compare(cell: Cell, sizes: Sizes, device: str) -> dict[str, Any]:
-    """{phase: ratio}, median of the pairs; seconds of the check and of TRL's step."""
+    """{phase: ratio}, median of the pairs; seconds of the check, of TRL's step and of ours."""
     ratios: dict[str, list[float]] = {}
-    stock: list[float] = []
+    steps: dict[str, list[float]] = {"trl": [], "ours": []}
     with tempfile.TemporaryDirectory(prefix="fast_") as folder:
         check_s = one_step(cell, "ours", sizes, device, Path(folder), check=True).get("check", 0.0)  # and a warm-up
         for pair in range(cell.pairs):
@@ -157,9 +166,10 @@ def compare(cell: Cell, sizes: Sizes, device: str) -> dict[str, Any]:
             for name, seconds in times["trl"].items():
                 if times["ours"].get(name, 0.0) > 1e-4 and name in PHASES:
                     ratios.setdefault(name, []).append(seconds / times["ours"][name])
-            stock.append(times["trl"]["step"])
+            for whose, seconds_of in steps.items():
+                seconds_of.append(times[whose]["step"])
     found: dict[str, Any] = {name: statistics.median(values) for name, values in ratios.items()}
-    return found | {"check_s": check_s, "trl_step_s": statistics.median(stock)}
+    return found | {"check_s": check_s} | {f"{whose}_step_s": statistics.median(each) for whose, each in steps.items()}
 
 
 def one_step(cell: Cell, whose: str, sizes: Sizes, device: str, folder: Path, check: bool) -> dict[str, float]:
@@ -174,19 +184,23 @@ def one_step(cell: Cell, whose: str, sizes: Sizes, device: str, folder: Path, ch
     return times
 
 
-def peak(cell: Cell, whose: str, sizes: Sizes, device: str) -> float:
-    """GiB at the peak of one step: of the GPU, else of this process."""
+def alone(cell: Cell, whose: str, sizes: Sizes, device: str) -> dict[str, float]:
+    """Of one step in this process: the seconds of its phases, and the GiB at the peak, of the GPU or of the process.
+    Of Unsloth's trainer the second step, since the first one compiles."""
     from trainer.memory.measured import peak_gib
 
     with tempfile.TemporaryDirectory(prefix="fast_") as folder:
-        one_step(cell, whose, sizes, device, Path(folder), check=True)
-    return peak_gib()
+        for _ in range(2 if whose == "unsloth" else 1):
+            times = one_step(cell, whose, sizes, device, Path(folder), check=True)
+    return times | {"peak_gib": peak_gib()}
 
 
-def peak_of(number: int, whose: str, device: str) -> float:
-    command = [sys.executable, __file__, "--device", device, "--peak", str(number), whose]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    return float(json.loads(done.stdout.splitlines()[-1]))
+def process_of(number: int, whose: str, device: str) -> dict[str, float]:
+    """What `alone` finds, in a process of its own."""
+    command = [sys.executable, __file__, "--device", device, "--alone", str(number), whose]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def make(cell: Cell, whose: str, sizes: Sizes, device: str, folder: Path) -> Any:
@@ -200,10 +214,13 @@ def make(cell: Cell, whose: str, sizes: Sizes, device: str, folder: Path) -> Any
 
     torch.set_num_threads(1)
     lengths = drawn_lengths(cell)
-    bases = (Timed, GRPOTrainer) if whose == "trl" else (Timed, FastUpdate, GRPOTrainer)
+    bases = (Timed, FastUpdate, GRPOTrainer) if whose == "ours" else (Timed, GRPOTrainer)
     trainer_class = type("Measured", bases, {"cell": cell, "lengths": lengths, "clock": _clock(device)})
-    trainer = trainer_class(**arguments(cell, sizes, device, folder), **({} if whose == "trl" else {"fast": "auto"}))
-    if whose == "trl":
+    given = arguments(cell, sizes, device, folder)
+    if whose == "unsloth":
+        given |= {"model": unsloth_step.taken_over(given, folder, cell.checkpointing), "peft_config": None}
+    trainer = trainer_class(**given, **({"fast": "auto"} if whose == "ours" else {}))
+    if whose != "ours":
         inner = trainer.model.generate
         trainer.model.generate = lambda **given: inner(**given, logits_processor=[Ending(lengths)])
     else:

@@ -163,6 +163,17 @@ def steps(surroundings: Path) -> dict[str, Any]:
     return _last_line(log.read_text())
 
 
+@pytest.mark.slow  # as slow_facts: of the pins, and of the benchmark, which a GPU alone makes worth running
+def test_the_benchmark_measures_unsloths_own_trainer(surroundings: Path) -> None:
+    log = surroundings / "bench.log"
+    process = spawn.detached(["tests.unsloth_cpu.bench", str(surroundings / "cache")], log)
+    assert process.wait(LIMIT_S) == 0, log.read_text()[-4000:]
+    found = _last_line(log.read_text())
+    assert "Unsloth" in log.read_text()
+    assert 0 < found["generate"] < found["step"]
+    assert 0 < found["update"] < found["step"]
+
+
 def _last_line(text: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text.splitlines()[-1])
     return found
