@@ -70,5 +70,5 @@ def test_it_speaks_korean(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_bad_input_is_one_line_and_two(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", *words]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and said in told
+    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("making the rows")]
+    assert len(told) == 1 and said in told[0]  # a slow machine is told how far the rows are
