@@ -97,7 +97,7 @@ def build(found: Mapping[str, Sequence[Ran]], budget: int, language: str) -> Rep
         title=say("methods.title", methods=names),
         subtitle=say("methods.subtitle", date=time.strftime("%Y-%m-%d %H:%M", time.localtime()), seeds=seeds),
         sections=[Section(key, say(f"methods.{key.removeprefix('methods_')}"), parts) for key, parts in blocks.items()],
-        footer=say("footer.made", file="events.jsonl", run=runs),
+        footer=say("footer.methods", file="events.jsonl", run=runs),
     )
 
 
