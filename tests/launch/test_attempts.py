@@ -154,6 +154,19 @@ def test_a_lock_is_free_again_when_its_holder_is_killed(make_run: MakeRun, start
         assert lock.take("me", wait_s=2)
 
 
+def test_threads_that_outlive_a_killed_worker_are_waited_for(make_run: MakeRun, start: Start) -> None:
+    """The process is seen to have ended when its first thread has; its files are held until all have."""
+    run = make_run()
+    handle = start(run, "deaf")
+    until_step(run)
+    handle.process.kill()
+    handle.process.wait()
+    with Lock(run.worker_lock) as left:
+        assert left.take("pid of the killed one", wait_s=2)
+        threading.Timer(0.3, left.release).start()
+        assert start(run, "finish").attempt == 2
+
+
 def test_a_forked_child_does_not_keep_a_lock(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "lock")
     assert lock.take("parent")

@@ -25,6 +25,7 @@ from trainer.text import Message
 WORKER = "trainer.worker"
 BESIDE = "beside"  # in the note of a worker that need not have the GPU to itself
 _START_WAIT_S = 10.0  # for another process that is starting the same run right now
+_LEFT_S = 2.0  # the first thread of a killed worker has ended; until all have, its files and their locks are held
 
 
 @dataclass
@@ -90,7 +91,7 @@ def start(
             raise RunError(imported_problem(rundir))
         owner = Lock(rundir.worker_lock)
         # The lock is asked as well: it also sees a worker in another container on these files.
-        if worker_alive(rundir, follower.state) or not owner.take("start"):
+        if worker_alive(rundir, follower.state) or not owner.take("start", _LEFT_S):
             raise RunError(running_problem(rundir, status, owner))
         owner.release()
         if checkpoint != LATEST:
