@@ -152,7 +152,8 @@ def _row(
         label = words(f"runs.column_{column}")
         before = elements.dot(row.status) if column == "state" else ""
         after = sparkline(row.curve, f"{label}: {text}") if column == "reward" else ""
-        cell = f"{before}{escape(text)}"
+        held = element("span", words("runs.next_stage_held"), "g-sub") if column == "state" and row.held else ""
+        cell = f"{before}{escape(text)}{held}"
         tds.append(f'<td class="g-cell-{column}" data-label="{escape(label)}"><div>{after}{cell}</div></td>')
     more = f' aria-expanded="{str(opened).lower()}" aria-label="{escape(words("runs.actions_of", run=name))}"'
     tds.append(f'<td class="g-cell-more">{button("more", words("runs.actions"), run=name, more=more)}</td>')
