@@ -19,7 +19,7 @@ from pathlib import Path
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch.attempts import may_be_beside, more_is_asked, start
 from trainer.launch.control import status_of
-from trainer.launch.preparation import create, planned
+from trainer.launch.preparation import create, planned, planned_later
 from trainer.machine import spawn
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
@@ -144,6 +144,7 @@ def _begun(rundir: RunDir, after: RunDir, begin: Callable[[RunDir], object] | No
         if status_of(rundir, follower) != "finished" or more_is_asked(rundir, follower.state):
             return None
         spec, plan = planned(_settings(rundir, follower.state))
+        planned_later(spec)  # what has become wrong with those after it, before this one trains
         after = create(after.name, spec, plan, after.name)
     if not after.newest_attempt() and not after.events.exists():
         if begin is not None:
