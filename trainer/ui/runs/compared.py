@@ -15,7 +15,7 @@ from trainer.errors import Problem, RunError, SpecError
 from trainer.report import html
 from trainer.report import methods as report
 from trainer.run.rundir import outputs_dir
-from trainer.run.status import LIVE
+from trainer.run.status import LIVE, Status
 from trainer.text import Words, forms
 from trainer.ui import actions, elements
 from trainer.ui.elements import element, escape
@@ -98,7 +98,7 @@ def _box(one: Comparison, known: Mapping[str, RunRow], say: Words) -> str:
     ended = [row for row in rows if row is not None and row.status in ("finished", "failed")]
     failed = [row.name for row in ended if row.status == "failed"]
     works, whole = comparisons.at_work(one.name), len(ended) == len(rows)
-    state = "running" if works else "finished" if whole else "stopped"
+    state: Status = "running" if works else "finished" if whole else "stopped"
     what = say(
         "runs.compared_what",
         preset=forms.printable(one.preset),
