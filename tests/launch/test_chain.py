@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 
 from tests.builders import began, evaluated, finished, publish
 from trainer import launch
-from trainer.errors import RunError
+from trainer.errors import DataError, RunError
 from trainer.launch import chain
+from trainer.machine.project import PROJECT
 from trainer.run import best
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import state_of
@@ -165,3 +168,69 @@ def test_a_name_is_short_enough_for_every_stage() -> None:
     with pytest.raises(RunError, match=r"\.2-grpo"):
         first(name="x" * 58)
     assert first(name="x" * 57).name.endswith(".1-sft")
+
+
+def without_rows(tmp_path: Path) -> tuple[RunDir, Path]:
+    """A first stage that has finished, and its rows, which lie elsewhere now."""
+    rows = Path(shutil.copy(PROJECT / "presets" / "data" / "reverse_train.jsonl", tmp_path / "rows.jsonl"))
+    run = first(f"data.path={rows}")
+    end(run)
+    return run, rows.rename(tmp_path / "elsewhere.jsonl")
+
+
+def held(run: RunDir) -> chain.Held | None:
+    state = state_of(run)
+    return chain.held(run, launch.status_of(run), state)
+
+
+def test_why_a_stage_could_not_be_started_is_known_until_it_is(started: list[str], tmp_path: Path) -> None:
+    run, now = without_rows(tmp_path)
+    with pytest.raises(DataError):
+        chain.go_on(run)
+    found = held(run)
+    assert found is not None and found.stage.rundir.name == "demo.2-grpo" and started == []
+    assert [problem.place for problem in found.reasons] == ["data.path"] and "rows.jsonl" in found.reasons[0].what
+    launch.take_paths(run, [f"data.path={now}"])
+    after = chain.go_on(run)
+    assert after is not None and after.read_spec().data.path == str(now) and started == ["demo.2-grpo"]
+    assert chain.refused(run) == [] and held(run) is None
+
+
+def test_one_that_nobody_tried_is_missed_a_while_later(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = first()
+    end(run)
+    found = held(run)
+    assert found is not None and found.reasons == []  # the events of these tests are of 1970
+    final = state_of(run).final
+    assert final is not None
+    monkeypatch.setattr(time, "time", lambda: final.t + chain.STARTED_WITHIN_S - 1)
+    assert held(run) is None
+
+
+def test_one_that_waits_in_the_queue_is_not_missed(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.queue, "tend", lambda *_: None)
+    run = first()
+    end(run)
+    after = chain.go_on(run, launch.queue.add)
+    assert after is not None and launch.queue.waiting(outputs_dir()) == [after] and started == []
+    assert held(run) is None
+    launch.queue.remove(after)
+    assert held(run) is not None
+
+
+def test_all_stages_are_known_whichever_is_looked_at(started: list[str]) -> None:
+    run = first()
+    end(run)
+    before = chain.stages(run, run.read_spec())
+    after = chain.go_on(run)
+    assert after is not None
+    assert before == chain.stages(run, run.read_spec()) == chain.stages(after, after.read_spec())
+    assert [(one.number, one.name, one.method, one.rundir.name) for one in before] == [
+        (1, "sft", "sft", "demo.1-sft"),
+        (2, "grpo", "grpo", "demo.2-grpo"),
+    ]
+
+
+def test_a_run_alone_is_no_stage(make_run: Any) -> None:
+    run = make_run("alone")
+    assert chain.stages(run, run.read_spec()) == [] and held(run) is None

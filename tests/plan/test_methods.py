@@ -8,7 +8,7 @@ import pytest
 
 from trainer import plan, presets
 from trainer.machine.speed import CpuSpeed
-from trainer.plan import batch_of, card, duration
+from trainer.plan import batch_of, card, duration, fit
 from trainer.plan.duration import Processor
 from trainer.plan.estimate import Machine
 from trainer.spec import RunSpec
@@ -79,3 +79,34 @@ def test_a_pair_takes_longer_than_an_example_and_an_example_does_not_take_a_gene
 
 def test_a_supervised_step_says_nothing_about_one_that_writes() -> None:
     assert not duration.same_kind(spec("sft"), spec("grpo")) and duration.same_kind(spec("online_rft"), spec("grpo"))
+
+
+LARGE = (
+    "model.name=Qwen/Qwen3-8B", "model.device=cuda", "model.engine=transformers", "model.warm_start=",
+    "lora.enabled=true", "generation.max_completion_length=4096", "optim.per_device_train_batch_size=1",
+    "optim.gradient_accumulation_steps=4", "eval.batch_size=256", "eval.at_start=false", "eval.at_end=false",
+    "eval.eval_steps=",
+)  # fmt: skip
+
+
+def cuts(method: str, *changes: str) -> list[dict[str, Any]]:
+    chosen = spec(method, *LARGE, *changes)
+    return [dict(one.changes) for one in fit.suggestions(chosen, batch_of(chosen, 1024), Machine(80, 64))]
+
+
+@pytest.mark.parametrize("method", ["rft", "dpo"])
+def test_what_is_written_first_is_cut_into_smaller_parts_although_nothing_is_evaluated(method: str) -> None:
+    found = cuts(method)
+    assert found and found[0]["eval.batch_size"] == 64
+    assert all(not key.startswith(("grpo.", "generation.steps")) for one in found for key in one)
+
+
+def test_a_row_whose_completions_are_too_many_at_once_gets_fewer() -> None:
+    """Whole groups are written: smaller parts alone cannot help."""
+    assert any(one.get("generation.num_generations") == 64 for one in cuts("rft", "generation.num_generations=256"))
+
+
+def test_sft_writes_nothing_and_nothing_of_it_is_cut() -> None:
+    """178 GiB in the update alone."""
+    found = cuts("sft", "optim.per_device_train_batch_size=4", "optim.gradient_accumulation_steps=1")
+    assert found and all("eval.batch_size" not in one and "generation.num_generations" not in one for one in found)

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from tests.report.cases import taught
 from tests.report.synthetic import Made, Today, make_run, write
 from trainer.report import html as as_html
 from trainer.report import markdown, material, sections
 from trainer.report.document import Report
+from trainer.report.sections import resources
 from trainer.report.sections.telling import words
+from trainer.run.records import PhaseEvent
 from trainer.run.rundir import RunDir
 from trainer.text import forms
 
@@ -294,3 +297,21 @@ def test_the_report_reads_and_changes_nothing(made: Made) -> None:
 def test_both_languages_have_every_key_with_the_same_values() -> None:
     en, ko = ({key for key in words(code).keys() if key.startswith("report.")} for code in ("en", "ko"))  # noqa: SIM118
     assert en == ko and en
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_supervised_training_has_no_groups_and_says_nothing_about_completions_of_a_step(language: str) -> None:
+    say = words(language)
+    found = sections.build(taught([2.0 - n / 100 for n in range(100)], n=100), language)
+    assert "patterns" not in [section.id for section in found.sections]
+    shown = markdown.render(found)
+    assert say("patterns.none") not in shown and say("close_up.no_rollouts") not in shown
+
+
+def test_what_was_written_before_training_has_its_own_line_of_time() -> None:
+    state = taught([2.0] * 20, n=20).state
+    state.train_seconds = 1.0
+    before = resources.outside(state)
+    state.phases.append(PhaseEvent(name="samples", seconds=7.0))
+    assert resources.outside(state)["samples"] == 7.0 and "samples" not in before
+    assert "time_table.outside_samples" in words("ko")

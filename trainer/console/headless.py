@@ -23,8 +23,9 @@ from typing import Any, Self, TextIO
 
 from trainer import launch, mirrors, text
 from trainer.console import lines
+from trainer.console.printing import put
 from trainer.console.screen import Screen
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch import NextAttempt, WorkerHandle
 from trainer.machine.json_files import read_json
 from trainer.plan.reading import fitting
@@ -102,7 +103,12 @@ def follow_stages(rundir: RunDir, handle: WorkerHandle | NextAttempt, interrupts
     """Follow a run and, where it is a stage, those after it, each with its own last line."""
     while True:
         code = follow(rundir, handle, interrupts=interrupts)
-        after = launch.chain.go_on(rundir) if code == launch.EXIT_FINISHED else None
+        try:
+            after = launch.chain.go_on(rundir) if code == launch.EXIT_FINISHED else None
+        except (TrainerError, OSError):  # said by whoever called; here whose stage it is, and what goes on
+            command = f"python app.py --headless --resume {rundir.name}"
+            put(text.here()("console.runs.next_stage_unsaid", run=rundir.name, command=command), sys.stderr)
+            raise
         if after is None:
             return code
         rundir, handle = after, started_by_another(after)

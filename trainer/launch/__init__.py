@@ -16,6 +16,7 @@ does not touch it. A signal goes to exactly the process that was started, never 
 from __future__ import annotations
 
 from trainer.launch import chain, queue
+from trainer.launch.agreement import take_paths
 from trainer.launch.attempts import (
     WORKER,
     NextAttempt,
@@ -57,5 +58,5 @@ __all__ = [
     "hold_gpu_lock", "hold_lock", "kill", "make_state_dir", "may_be_beside", "more_is_asked", "next_at",
     "next_attempt", "not_running_problem", "pause", "plan_here", "planned_later", "prepare", "queue", "resume",
     "save_asked", "save_now", "start", "start_next_attempt", "state_dir", "status_of", "stop", "stop_asked",
-    "stop_at", "stops_at", "told", "wait_until_ended",
+    "stop_at", "stops_at", "take_paths", "told", "wait_until_ended",
 ]  # fmt: skip

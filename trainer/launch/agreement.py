@@ -18,6 +18,7 @@ from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.project import PROJECT, in_full
 from trainer.presets.explain import dotted
+from trainer.presets.stages import STAGE
 from trainer.run import checkpoints, kept_files, settings, spec_file
 from trainer.run.records import AlertEvent, CheckpointEvent
 from trainer.run.rundir import RunDir
@@ -79,8 +80,7 @@ def agree(rundir: RunDir, overrides: Sequence[str], force: bool, saved: Sequence
         settings.refuse_changed(rundir, changed)
     spec = rundir.read_spec()
     moved = _overridden(rundir, spec, overrides)
-    if overrides:
-        spec = presets.parse(presets.merge(spec.model_dump(mode="json"), overrides), "--set")
+    spec = _with_paths(spec, moved)
     spec, shipped = _found_again(rundir, spec)
     stored = (read_json(rundir.env) or {}).get("files")
     before = stored if isinstance(stored, dict) else {}  # of runs that were made earlier nothing is known
@@ -96,8 +96,53 @@ def agree(rundir: RunDir, overrides: Sequence[str], force: bool, saved: Sequence
     return Agreement(spec, alerts, now, force or any(key.startswith("data.") for key in moved))
 
 
+def take_paths(rundir: RunDir, overrides: Sequence[str]) -> None:
+    """From now on a stage that has finished names its files where they lie now, and so do those after it, which are
+    made from what it says. Raises what `agree` raises. The caller sees to it that nobody else is at it."""
+    agree(rundir, overrides, force=False).write(rundir, rundir.newest_attempt())
+
+
 def _named(spec: RunSpec) -> dict[str, str]:
-    return {dotted(key): str(PROJECT / path) for key, path in files.named(spec.model_dump(mode="json"))}
+    """{key: path} of the files of a run and, as `stage.1.KEY` on the command line, of the stages after it."""
+    raw = spec.model_dump(mode="json")
+    return {_typed(spec, way): str(PROJECT / path) for way, path in files.named(raw)}
+
+
+def _typed(spec: RunSpec, way: files.Key) -> str:
+    """The key as it is typed after --set. Stages are counted from 0 there."""
+    if way[0] != "chain" or spec.chain is None:
+        return dotted(way)
+    _, _, place, _, *rest = way  # chain.following.0.settings.data.path
+    return f"{STAGE}.{spec.chain.number + int(place)}.{dotted(rest)}"
+
+
+def _with_paths(spec: RunSpec, moved: Mapping[str, tuple[str, str]]) -> RunSpec:
+    """The settings with other paths. What is a run's own moves in the stages after it as well, where they name the same
+    file or folder. Raises SpecError for what that breaks."""
+    own = {key: pair for key, pair in moved.items() if not key.startswith(f"{STAGE}.")}
+    if own:
+        changes = [f"{key}={now}" for key, (_, now) in own.items()]
+        spec = presets.parse(presets.merge(spec.model_dump(mode="json"), changes), "--set")
+    if spec.chain is None or not moved:
+        return spec
+    following = []
+    for number, each in enumerate(spec.chain.following, spec.chain.number):
+        settings = files.renamed(each.settings, dict(own.values()))
+        head = f"{STAGE}.{number}."
+        theirs = {key.removeprefix(head): now for key, (_, now) in moved.items() if key.startswith(head)}
+        theirs |= {key: now for key, (before, now) in own.items() if _at(settings, key) == before}
+        settings = presets.merge(settings, [f"{key}={now}" for key, now in theirs.items()])
+        following.append(each.model_copy(update={"settings": settings}))
+    return spec.model_copy(update={"chain": spec.chain.model_copy(update={"following": following})})
+
+
+def _at(tables: Any, key: str) -> Any:
+    for step in key.split("."):
+        if isinstance(tables, list) and step.isdigit() and int(step) < len(tables):
+            tables = tables[int(step)]
+        else:
+            tables = tables.get(step) if isinstance(tables, dict) else None
+    return tables
 
 
 def _folders(spec: RunSpec) -> dict[str, str]:
@@ -144,13 +189,13 @@ def _found_again(rundir: RunDir, spec: RunSpec) -> tuple[RunSpec, dict[str, tupl
             found[key] = (path, str(PROJECT / Path(*tail)))
         elif (kept := kept_files.found_again(path, rundir.path)) is not None:
             found[key] = (path, str(kept))
-    changes = [f"{key}={now}" for key, (_, now) in found.items()]
-    return (presets.parse(presets.merge(spec.model_dump(mode="json"), changes), "--set") if found else spec), found
+    return _with_paths(spec, found), found
 
 
 def _missing(rundir: RunDir, spec: RunSpec, before: Mapping[str, Any]) -> Iterator[Problem]:
     for way, path in files.named(spec.model_dump(mode="json")):
-        key, was_there = dotted(way), Path(path).is_absolute() or dotted(way) in before
+        key = _typed(spec, way)
+        was_there = Path(path).is_absolute() or key in before
         if was_there and not os.path.isfile(PROJECT / path):
             yield Problem("launch.file_gone", key, path=str(PROJECT / path), name=rundir.name, key=key)
 

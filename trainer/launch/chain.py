@@ -2,29 +2,57 @@
 
 A run carries the settings of all that come after it (RunSpec.chain), so nothing else has to be kept, and whoever looks
 can go on: the process that a worker leaves behind (STARTER), the console that follows, a resume by the name of the
-whole. Only one of them makes the next run, under the start lock of the one before. Torch-free.
+whole. Only one of them makes the next run, under the start lock of the one before. Where it cannot be, why is noted
+with the one before (RunDir.next_stage) until somebody could. Torch-free.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch.attempts import may_be_beside, more_is_asked, start
 from trainer.launch.control import status_of
-from trainer.launch.preparation import create, planned
+from trainer.launch.preparation import create, planned, planned_later
 from trainer.machine import spawn
+from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
+from trainer.machine.regular_files import why
+from trainer.run import queue_place
 from trainer.run.best import LATEST, resolve_checkpoint
 from trainer.run.rundir import RunDir, list_runs
 from trainer.run.state import RunFollower, RunState
+from trainer.run.status import Status
 from trainer.spec import Chain, RunSpec
 
 STARTER = "trainer.console.stage_starter"
+STARTED_WITHIN_S = 30.0  # of the end of the stage before, where nothing went wrong
 _TURN_S = 60.0  # whoever is at it has files to hash and a process to start
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of several. rundir: of its run, whether it is there or not."""
+
+    number: int
+    name: str
+    method: str
+    rundir: RunDir
+
+
+@dataclass(frozen=True)
+class Held:
+    """A stage that nobody has begun although the one before has finished. reasons: why it could not be started; []
+    where nobody tried, as after a machine that went down."""
+
+    stage: Stage
+    reasons: list[Problem]
 
 
 def name_of_stage(whole: str, chain: Chain) -> str:
@@ -39,31 +67,60 @@ def whole(rundir: RunDir, chain: Chain) -> str:
 
 def newest(outputs: Path, name: str) -> RunDir | None:
     """The last stage of that name that has a run; None where there is none."""
-    found: dict[int, RunDir] = {}
+    found = _there(outputs, name)
+    return found[max(found)].rundir if found else None
+
+
+def _there(outputs: Path, name: str) -> dict[int, Stage]:
+    """The stages of that name that have a run, by number."""
+    found: dict[int, Stage] = {}
     for rundir in list_runs(outputs):
         if rundir.name.startswith(f"{name}."):
             try:
-                chain = rundir.read_spec().chain
+                spec = rundir.read_spec()
             except (TrainerError, OSError):
                 continue
-            if chain is not None and rundir.name == name_of_stage(name, chain):
-                found[chain.number] = rundir
-    return found[max(found)] if found else None
+            if spec.chain is not None and rundir.name == name_of_stage(name, spec.chain):
+                found[spec.chain.number] = Stage(spec.chain.number, spec.chain.name, spec.run.method, rundir)
+    return found
+
+
+def stages(rundir: RunDir, spec: RunSpec) -> list[Stage]:
+    """All stages that this run is one of, in order, whether the later ones have a run or not; those before whose runs
+    were deleted are left out. [] of a run alone."""
+    if spec.chain is None:
+        return []
+    name = whole(rundir, spec.chain)
+    before = [stage for number, stage in _there(rundir.path.parent, name).items() if number < spec.chain.number]
+    own = Stage(spec.chain.number, spec.chain.name, spec.run.method, rundir)
+    return [*sorted(before, key=lambda stage: stage.number), own, *_after(rundir, spec.chain)]
+
+
+def _after(rundir: RunDir, chain: Chain) -> list[Stage]:
+    name, found = whole(rundir, chain), []
+    for number, each in enumerate(chain.following, chain.number + 1):
+        method = each.settings.get("run", {}).get("method", "grpo")
+        path = rundir.path.with_name(name_of_stage(name, Chain(name=each.name, number=number)))
+        found.append(Stage(number, each.name, method, RunDir(path)))
+    return found
 
 
 def following(rundir: RunDir) -> RunDir | None:
     """The run of the next stage, whether it is there or not; None after the last, and for a run alone."""
+    after = _next(rundir)
+    return after.rundir if after is not None else None
+
+
+def _next(rundir: RunDir) -> Stage | None:
     chain = rundir.read_spec().chain
-    if chain is None or not chain.following:
-        return None
-    after = chain.model_copy(update={"name": chain.following[0].name, "number": chain.number + 1})
-    return RunDir(rundir.path.with_name(name_of_stage(whole(rundir, chain), after)))
+    return next(iter(_after(rundir, chain)), None) if chain is not None else None
 
 
-def go_on(rundir: RunDir) -> RunDir | None:
+def go_on(rundir: RunDir, begin: Callable[[RunDir], object] | None = None) -> RunDir | None:
     """The run of the next stage, made and started where this one has finished and nobody has done it yet.
 
-    None while it has not finished, and where there is no other stage. Raises what prepare, create and start raise.
+    begin: in place of starting it. None while this one has not finished, and where there is no other stage. Raises what
+    prepare, create and start raise, which is noted for others (`held`).
     """
     after = following(rundir)
     if after is None:
@@ -71,15 +128,61 @@ def go_on(rundir: RunDir) -> RunDir | None:
     with Lock(rundir.start_lock) as turn:
         if not turn.take(f"pid {os.getpid()}", _TURN_S):
             raise RunError(Problem("launch.being_started", name=after.name))
-        if not after.spec.is_file():
-            follower = RunFollower(rundir)
-            if status_of(rundir, follower) != "finished" or more_is_asked(rundir, follower.state):
-                return None
-            spec, plan = planned(_settings(rundir, follower.state))
-            after = create(after.name, spec, plan, after.name)
-        if not after.newest_attempt() and not after.events.exists():
+        try:
+            found = _begun(rundir, after, begin)
+        except (TrainerError, OSError) as error:
+            note_refusal(rundir, error)
+            raise
+        rundir.next_stage.unlink(missing_ok=True)
+    return found
+
+
+def _begun(rundir: RunDir, after: RunDir, begin: Callable[[RunDir], object] | None) -> RunDir | None:
+    """The caller holds the start lock."""
+    if not after.spec.is_file():
+        follower = RunFollower(rundir)
+        if status_of(rundir, follower) != "finished" or more_is_asked(rundir, follower.state):
+            return None
+        spec, plan = planned(_settings(rundir, follower.state))
+        planned_later(spec)  # what has become wrong with those after it, before this one trains
+        after = create(after.name, spec, plan, after.name)
+    if not after.newest_attempt() and not after.events.exists():
+        if begin is not None:
+            begin(after)
+        else:
             start(after, beside=may_be_beside(rundir))
     return after
+
+
+def note_refusal(rundir: RunDir, error: TrainerError | OSError) -> None:
+    """Why its next stage could not be started, for whoever looks at it later."""
+    found = error.problems if isinstance(error, TrainerError) else [Problem.plain(_place(error), str(why(error)))]
+    with suppress(OSError):  # the disk that is full may be the reason
+        write_json(rundir.next_stage, {"problems": [one.stored() for one in found], "t": round(time.time(), 3)})
+
+
+def _place(error: OSError) -> str:
+    return str(error.filename or "")
+
+
+def refused(rundir: RunDir) -> list[Problem]:
+    """Why its next stage could not be started when that was tried last; [] where it was, or nobody tried."""
+    if not rundir.next_stage.is_file():  # of most runs, and asked at every look
+        return []
+    stored = (read_json(rundir.next_stage) or {}).get("problems")
+    return [Problem.read(one) for one in stored] if isinstance(stored, list) else []
+
+
+def held(rundir: RunDir, status: Status, state: RunState) -> Held | None:
+    """None where its next stage is begun, waits in the queue or may still come by itself, and where there is none."""
+    after = _next(rundir) if status == "finished" else None
+    if after is None or after.rundir.newest_attempt() or after.rundir.events.exists():
+        return None
+    if more_is_asked(rundir, state) or queue_place.place_of(after.rundir) is not None:
+        return None
+    reasons = refused(rundir)
+    ended = state.final.t if state.final is not None else 0.0
+    return Held(after, reasons) if reasons or time.time() - ended > STARTED_WITHIN_S else None
 
 
 def waits(rundir: RunDir) -> bool:

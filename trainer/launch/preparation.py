@@ -80,10 +80,11 @@ def plan_here(spec: RunSpec, rows: int | None, examples: int | None = None) -> R
 
 def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None, lasts: Duration | None = None) -> RunDir:
     """The directory of a new run; without a name the preset's, with the next free number. What the model needs of the
-    package registry is fetched before. lasts: what is expected of it here, kept to be compared with what it takes."""
+    package registry is fetched before. lasts: what is expected of it here, kept to be compared with what it takes.
+    Whoever made the plan has planned the later stages as well: their rows are not read again."""
     preflight.check(spec, plan)
-    for later, its_plan in planned_later(spec):
-        preflight.check(later, its_plan)
+    for later in presets.stages.later(spec):
+        preflight.check(later, plan_here(later, plan.rows if later.data == spec.data else None))
     if wheel := wheels.to_fetch(spec.model.name):
         wheels.fetched(wheel)
     outputs, env = outputs_dir(), environment.describe() | {"files": hashes(spec)}

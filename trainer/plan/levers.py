@@ -36,8 +36,9 @@ class Lever:
 
 
 def _eval_rows(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """Also of what is written before training: as many at once as this says, in whole groups."""
     rows = spec.eval.batch_size
-    while evaluates(spec) and rows > 1:
+    while (evaluates(spec) or spec.samples_first) and rows > 1:
         rows //= 2
         yield {"eval.batch_size": rows}
 
@@ -50,8 +51,8 @@ def _micro_batch(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Chan
 
 def _rollout_phase(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """Fewer completions at once: several phases an update, or fewer updates a phase; an update stays as large."""
-    if spec.grpo.looks_at_the_batch:
-        return  # the batch that advantages are divided by would be another one
+    if spec.is_supervised or spec.grpo.looks_at_the_batch:
+        return  # there is none; or the batch that advantages are divided by would be another one
     for made in smaller.phases(batch):
         yield _as_changes(spec, batch, made)
 
@@ -131,6 +132,15 @@ def _group(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
         yield _as_changes(spec, batch, made)
 
 
+def _samples(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
+    """A row's completions are written together, however many an evaluation answers at once, and no others beside."""
+    group = spec.generation.num_generations
+    while spec.samples_first and group // 2 >= 2:
+        group //= 2
+        rows: Changes = {"eval.batch_size": group} if spec.eval.batch_size > group else {}
+        yield {"generation.num_generations": group} | rows
+
+
 def _rank(spec: RunSpec, batch: Batch, machine: Machine) -> Iterator[Changes]:
     """alpha follows, so that the adapter's scale alpha / r stays."""
     rank = spec.lora.r
@@ -178,6 +188,7 @@ LEVERS = (
     Lever(Message("plan.effect.shorter_completions"), _completion),
     Lever(Message("plan.effect.shorter_prompts"), _prompt),
     Lever(Message("plan.effect.smaller_groups"), _group),
+    Lever(Message("plan.effect.fewer_samples"), _samples),
     Lever(Message("plan.effect.smaller_rank"), _rank),
     Lever(Message("plan.effect.smaller_model"), _model),
 )

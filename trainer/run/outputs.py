@@ -9,6 +9,8 @@ from pathlib import Path
 from trainer.errors import Problem
 from trainer.machine.project import OUTPUTS_VARIABLE
 
+COMPARISONS = ".comparisons"  # notes of what compares several of its runs (trainer.console.comparisons)
+
 
 def outputs_problem(outputs: Path) -> Problem | None:
     """What is wrong when a file is where the outputs folder, or one above it, should be."""

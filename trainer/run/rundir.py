@@ -15,6 +15,7 @@
     control/stop.json save.json      requests to save and stop (or pause), to save and go on (trainer.run.stop_requests)
     control/stop_at.json             the time of day at which it is to save and stop
     control/queued.json              its place among the runs that wait for others to end (trainer.run.queue_place)
+    control/next_stage.json          why the stage after it could not be started (trainer.launch.chain)
     control/exports/                 the newest exports that the page started (trainer.tryit.exporting)
     control/report.json              who is writing the report (trainer.report.afterwards)
     control/notifier.json            who tells log.webhook (trainer.mirrors.notifier)
@@ -175,6 +176,7 @@ class RunDir:
     stop_request = _InControl("stop.json")
     stop_at = _InControl("stop_at.json")
     queued = _InControl("queued.json")
+    next_stage = _InControl("next_stage.json")
     save_request = _InControl("save.json")
     requests_lock = _InControl("requests.lock")
     worker_lock = _InControl("worker.lock")

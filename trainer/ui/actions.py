@@ -15,6 +15,7 @@ from trainer.launch import WorkerHandle
 from trainer.machine.regular_files import why
 from trainer.report import write as reports
 from trainer.run.rundir import RunDir, outputs_dir
+from trainer.run.state import RunFollower
 from trainer.text import Message
 from trainer.tryit import parent
 
@@ -83,7 +84,8 @@ def opened(run: str | None) -> RunDir:
 
 
 def resume(run: str | None, how: str | None = None) -> WorkerHandle | None:
-    """Start another attempt, or let it wait for its turn (None). Raises RunError when it is running or finished.
+    """Start another attempt, or let it wait for its turn (None). Raises RunError when it is running or finished. Of a
+    run that has finished and whose next stage nobody has begun it starts that one.
 
     how: `beside` others or in the `queue` behind them; without it Beside is raised where there are others.
     """
@@ -91,6 +93,8 @@ def resume(run: str | None, how: str | None = None) -> WorkerHandle | None:
     others = _others(rundir)
     if others and how not in HOW:
         raise Beside(others)
+    if next_stage(rundir) is not None:
+        return _start_next_stage(rundir, how, beside=bool(others))
     if how == "queue":
         launch.queue.add(rundir)
         return None
@@ -98,6 +102,29 @@ def resume(run: str | None, how: str | None = None) -> WorkerHandle | None:
     handle = launch.resume(rundir, beside=bool(others))
     started(handle)
     return handle
+
+
+def next_stage(rundir: RunDir) -> RunDir | None:
+    """The run that a resume starts in place of this one, which has finished."""
+    follower = RunFollower(rundir)
+    held = launch.chain.held(rundir, launch.status_of(rundir, follower), follower.state)
+    return held.stage.rundir if held is not None else None
+
+
+def _start_next_stage(rundir: RunDir, how: str | None, beside: bool) -> WorkerHandle | None:
+    begun: list[WorkerHandle] = []
+
+    def begin(after: RunDir) -> None:
+        if how == "queue":
+            launch.queue.add(after)
+        else:
+            begun.append(launch.start(after, beside=beside))
+
+    free_gpu()
+    launch.chain.go_on(rundir, begin)
+    for handle in begun:
+        started(handle)
+    return begun[0] if begun else None
 
 
 def _others(rundir: RunDir) -> list[str]:

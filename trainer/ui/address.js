@@ -30,6 +30,7 @@
   };
 
   window.pageTurn = (here) => put("here", here);
+  window.pageRun = (run) => put("run", run);
   window.pageAddress = (run, language, here) => {
     document.documentElement.lang = language;
     document.documentElement.dataset.here = here;

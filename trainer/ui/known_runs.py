@@ -76,6 +76,8 @@ class RunRow:
     started: float | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     """The title in other languages."""
+    held: bool = False
+    """It has finished, and its next stage could not be started."""
     broken: Problem | None = None
     """Why nothing is known of it: the run cannot be read."""
     openable: bool = True
@@ -178,7 +180,8 @@ def _key(rundir: RunDir) -> Key:
 
 def _mark(rundir: RunDir) -> Mark:
     """Changes whenever the row of a run that has ended could change."""
-    return tuple(map(stamp_of, (rundir.events, rundir.identity, rundir.stop_request, rundir.plan, rundir.queued)))
+    files = (rundir.events, rundir.identity, rundir.stop_request, rundir.plan, rundir.queued, rundir.next_stage)
+    return tuple(map(stamp_of, files))
 
 
 def _spec(rundir: RunDir) -> RunSpec | None:
@@ -206,4 +209,5 @@ def _row(seen: Seen) -> RunRow:
         held_out=(found["eval_before"], found["eval_after"]),
         seconds=found["wall_seconds"] if found["wall_seconds"] >= 1 else None,  # else it has just begun
         started=min((first for first, _ in state.attempt_t.values()), default=None),
+        held=seen.status == "finished" and bool(launch.chain.refused(seen.rundir)),
     )

@@ -13,7 +13,8 @@ from trainer.ui.train.form import Form
 def test_the_plan_says_which_stages_there_are(language: str) -> None:
     checked = actions.check(Form("preset", "tiny-stages"))
     assert checked.problems == [] and checked.toml.count("[[stage]]") == 2
-    assert "sft \u2192 grpo" in views.plan(checked, words(language))
+    shown = views.plan(checked, words(language))
+    assert "<b>1 sft</b>" in shown and "<b>2 grpo</b>" in shown and 'class="g-stages"' in shown
 
 
 def test_the_card_has_the_time_that_all_stages_were_measured_to_take() -> None:

@@ -8,6 +8,8 @@ from trainer.console.printing import put
 from trainer.console.tables import put_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainer.run.rundir import RunDir
 
 
@@ -89,7 +91,29 @@ def runs() -> int:
         put(say("none", outputs=outputs_dir()))
     else:
         put_table(rows)
+        _say_held(list_runs(outputs_dir()))
     return launch.EXIT_FINISHED
+
+
+def _say_held(rundirs: Sequence[RunDir]) -> None:
+    """Which have finished and were not followed by their next stage, why, and what starts it."""
+    from trainer import launch, text
+    from trainer.errors import TrainerError
+    from trainer.run.state import RunFollower
+
+    for rundir in rundirs:
+        try:
+            if "." not in rundir.name or launch.chain.following(rundir) is None:
+                continue
+            follower = RunFollower(rundir)
+            held = launch.chain.held(rundir, launch.status_of(rundir, follower), follower.state)
+        except (TrainerError, OSError, ValueError):  # the table says what is wrong with it
+            continue
+        if held is not None:
+            values = {"run": rundir.name, "command": _resume_line(rundir.name)}
+            why = held.reasons[0].said(text.here()).what if held.reasons else ""
+            say = text.here().under("console.runs")
+            put(say("next_stage", **values, why=why) if why else say("next_stage_unsaid", **values))
 
 
 def stop(run: str, force: bool, at: str | None = None) -> int:

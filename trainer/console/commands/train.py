@@ -69,8 +69,13 @@ def resume(run: str, checkpoint: str | None = None, overrides: Sequence[str] = (
 
     there = RunDir(outputs_dir() / run) if (outputs_dir() / run / "spec.json").is_file() else None
     rundir, words = there or launch.chain.newest(outputs_dir(), run) or RunDir.open(outputs_dir(), run), text.here()
-    plainly = not (checkpoint or overrides or force)
-    if plainly and launch.chain.waits(rundir) and (after := launch.chain.go_on(rundir)) is not None:
+    if not (checkpoint or force) and launch.chain.waits(rundir):
+        if overrides and launch.status_of(rundir) == "finished":  # what it hands on lies elsewhere now
+            launch.take_paths(rundir, overrides)
+        after = launch.chain.go_on(rundir)
+    else:
+        after = None
+    if after is not None:
         with headless.Interrupts() as interrupts:
             return headless.follow_stages(after, headless.started_by_another(after), interrupts)
     others = launch.queue.beside(rundir.read_spec(), outputs_dir(), rundir.name)

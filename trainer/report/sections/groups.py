@@ -79,8 +79,11 @@ def seen(t: Telling) -> Seen:
 
 
 def patterns(t: Telling) -> Section:
-    """How often all right and all wrong, spread inside groups against between prompts, hard and easy prompts."""
+    """How often all right and all wrong, spread inside groups against between prompts, hard and easy prompts. Nothing
+    of a run that has no groups."""
     say, found = t.say, seen(t)
+    if t.m.is_supervised:
+        return Section("patterns", say("title.patterns"), [])
     if not found.groups:
         return Section(
             "patterns", say("title.patterns"), [Text(say("patterns.gone" if t.m.rollout_steps else "patterns.none"))]
@@ -166,7 +169,8 @@ def close_up(t: Telling) -> Section:
         rows.append((say("metrics.chart_time"), say.duration(seconds), say.duration(_median(t))))
     head = [say(f"close_up.{name}") for name in ("metric", "value", "usual")]
     blocks: list[Block] = [Text(say(f"close_up.{why}"), "small"), Table(head, rows, frozenset((1, 2)))]
-    return Section("close_up", say("title.close_up", step=step), [*blocks, *_groups_of(t, step)])
+    blocks += [] if m.is_supervised else _groups_of(t, step)
+    return Section("close_up", say("title.close_up", step=step), blocks)
 
 
 def _median(t: Telling) -> float:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
+from trainer import launch
 from trainer.machine.project import PROJECT
 from trainer.presets import recipes
 from trainer.report import rules
@@ -60,6 +61,7 @@ def overview(t: Telling) -> Section:
 
 
 def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
+    yield "stages", _stages(m, say)
     yield "model", m.setting("model.name") or ""
     if m.spec is not None and m.spec.recipes:
         hand = [change.key for change in recipes.changes(m.spec) if change.by_hand is not None]
@@ -84,6 +86,14 @@ def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
         rows, held_out = data.get("rows", m.plan.get("rows")), data.get("eval_rows")
         known = rows is not None and held_out is not None
         yield "data", say("overview.rows", path=path, rows=rows, held_out=held_out) if known else str(path)
+
+
+def _stages(m: Material, say: Words) -> str:
+    """Which it is of several, and their runs; those that are to come too."""
+    if m.rundir is None or m.spec is None or m.spec.chain is None:
+        return ""
+    names = ", ".join(one.rundir.name for one in launch.chain.stages(m.rundir, m.spec))
+    return say("overview.stages_value", number=m.spec.chain.number, count=m.spec.chain.count, names=names)
 
 
 def inside(path: Any) -> str:

@@ -37,7 +37,7 @@ def time_spent(t: Telling) -> Section:
 
 
 _INSIDE = {"train", "warm_start"}  # the one holds the steps, the other lies inside "load"
-_OUTSIDE = ("load", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "eval")
+_OUTSIDE = ("load", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "samples", "eval")
 
 
 def outside(state: RunState) -> dict[str, float]:

@@ -45,10 +45,14 @@ def save(run: str | None, words: Words) -> str:
 
 
 def resume(run: str | None, words: Words, how: str | None = None) -> str:
-    """Start another attempt. Raises RunError when it is running or finished; how and Beside: as actions.resume."""
+    """Start another attempt, or the next stage of one that has finished. Raises RunError when it is running or done;
+    how and Beside: as actions.resume."""
+    after = actions.next_stage(actions.opened(run))
     handle = actions.resume(run, how)
     if handle is None:
-        return words("train.waits", name=run)
+        return words("train.waits", name=run if after is None else after.name)
+    if after is not None:
+        return words("live.next_stage_sent", run=after.name)
     return words("live.resume_sent", run=run, attempt=handle.attempt)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.launch import FORCE_AFTER_S, save_asked, stop_asked, stops_at
+from trainer.launch import FORCE_AFTER_S, chain, save_asked, stop_asked, stops_at
 from trainer.run.queue_place import place_of
 from trainer.run.status import LIVE
 from trainer.text import Words, forms
@@ -104,6 +104,8 @@ def resume(seen: Seen, words: Words) -> Action:
         return Action(False, words("resume.live"), label)
     if _waits(seen):
         return Action(False, words("resume.queued"), label)
+    if seen.spec is not None and (held := chain.held(seen.rundir, seen.status, seen.state)) is not None:
+        return Action(True, words("resume.next_stage", run=held.stage.rundir.name), "live.next_stage")
     if seen.status in ("finished", "imported"):
         return Action(False, words(f"resume.{seen.status}"), label)
     attempt = max(seen.rundir.newest_attempt(), seen.state.attempts) + 1

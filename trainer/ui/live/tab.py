@@ -12,7 +12,7 @@ from trainer.errors import TrainerError
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.text import Words, words
 from trainer.ui import actions as shared
-from trainer.ui import advice, elements, heading
+from trainer.ui import advice, elements, heading, stage_line
 from trainer.ui.diagnoses import Diagnoses, Diagnosis
 from trainer.ui.known_runs import Seen
 from trainer.ui.labels import Labels
@@ -44,7 +44,7 @@ READING = "log"  # value of the hidden textbox while the log is unfolded
 class LiveTab(Tab):
     name = "live"
     names = (
-        *("state", "alarm", "cause", "finish", "facts", *BUTTONS, "notify", "hints"),
+        *("state", "stages", "alarm", "cause", "finish", "facts", *BUTTONS, "notify", "hints"),
         *("sure", "question", "more", "asked", "came"),
         *("stage", "then", "smoothing", "span", "board", "fold", "log", "lines", "alerts"),
     )
@@ -63,6 +63,7 @@ class LiveTab(Tab):
         self.diagnoses, self.boards = diagnoses, board.Boards()
         with labels.make(gr.Tab, words={"label": "tab.live"}, id="live", elem_classes="g-live") as self.tab:
             self.state = gr.HTML(elem_classes="g-state")
+            self.stages = gr.HTML(js_on_load=stage_line.CLICKED, elem_classes="g-stages-place")
             self.alarm = gr.HTML(js_on_load=advice.CLICKED, elem_classes="g-health-place")
             self.cause = gr.HTML(elem_classes="g-cause")
             self.finish = gr.HTML()
@@ -153,7 +154,8 @@ class LiveTab(Tab):
             # May wait for a moment: nobody else waits with it.
             found = self.diagnoses.newest(RunDir.open(outputs_dir(), look.run), look.ended)
             with look.runs.look(look.run) as seen:
-                return self._run(look.say, seen, found, look.now, *chosen)
+                stages = {"stages": stage_line.of_run(seen, look.table.rows, look.say)}
+                return self._run(look.say, seen, found, look.now, *chosen) | stages
         except FileNotFoundError:  # deleted between the table and the look
             return self._nothing(look.say)
         except TrainerError as error:

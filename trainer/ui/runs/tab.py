@@ -14,7 +14,7 @@ from trainer.ui import actions as shared
 from trainer.ui import elements
 from trainer.ui.known_runs import KnownRuns
 from trainer.ui.labels import Labels
-from trainer.ui.runs import actions, choice, panel, views
+from trainer.ui.runs import actions, choice, compared, panel, views
 from trainer.ui.runs.choice import MOST_COMPARED, RunChoice
 from trainer.ui.runs.panel import Wish
 from trainer.ui.tab import Frame, Look, Tab
@@ -46,7 +46,15 @@ _PANEL = """
 let from = null, title = "", wait = 0;
 element.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-do]");
-    if (button) trigger("click", {...button.dataset});
+    if (!button) return;
+    const fields = {};
+    if ("form" in button.dataset)
+        for (const {dataset, type, checked, value} of element.querySelectorAll("[data-field]")) {
+            if (type !== "checkbox") fields[dataset.field] = value;
+            else fields[dataset.field] = [...(fields[dataset.field] || "").split(","), checked ? value : ""]
+                .filter(Boolean).join(",");
+        }
+    trigger("click", {...button.dataset, fields});
 });
 element.addEventListener("input", (event) => {
     const {dataset, value} = event.target;
@@ -65,6 +73,12 @@ watch("value", () => {
 });"""
 
 
+_CLICKED = """element.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-do]");
+    if (button) trigger("click", {...button.dataset});
+});"""
+
+
 class RunsTab(Tab):
     name = "runs"
 
@@ -73,6 +87,7 @@ class RunsTab(Tab):
         with labels.make(gr.Tab, words={"label": "tab.runs"}, id="runs") as self.tab:
             self.question = gr.HTML(elem_classes="g-question")
             self.panel = gr.HTML(js_on_load=_PANEL, elem_classes="g-panel-place")
+            self.compared = gr.HTML(js_on_load=_CLICKED, elem_classes="g-panel-place")
             self.text = labels.make(
                 gr.Textbox,
                 words={"label": "runs.filter", "placeholder": "runs.filter_hint"},
@@ -84,7 +99,7 @@ class RunsTab(Tab):
             # What this browser has chosen, and what it asked for: kept by it, so that any server can go on.
             self.choice = gr.Textbox(visible="hidden", max_length=2_000)
             self.wish = gr.Textbox(visible="hidden", max_length=2_000)
-        self.outputs = {"question": self.question, "text": self.text, "table": self.table}
+        self.outputs = {name: getattr(self, name) for name in ("question", "compared", "text", "table")}
         self.inputs = [self.choice, self.text]
 
     def show(self, look: Look, *chosen: Any) -> dict[str, Any]:
@@ -92,6 +107,7 @@ class RunsTab(Tab):
         chosen_now = choice.read(told)
         return {
             "question": elements.element("h2", look.say("runs.question")),
+            "compared": compared.boxes(look.table.rows, look.say),
             "text": len(look.table.rows) > views.MANY,
             "table": self._table(look, chosen_now, str(text or "")[:MOST_TEXT]),
         }
@@ -127,7 +143,7 @@ class RunsTab(Tab):
             return panel.show(panel.read(wish), words(language))
 
         answered = [self.choice, self.table, self.wish, frame.run, frame.here, frame.change]
-        for place in (self.table, self.panel):
+        for place in (self.table, self.panel, self.compared):
             place.click(picked, given, answered, trigger_mode="multiple", api_name=False, **frame.quiet)
         self.text.change(redrawn, given, self.table, trigger_mode="always_last", api_name=False, **frame.quiet)
         seen = {**frame.quiet, "show_progress": "minimal", "show_progress_on": [self.panel]}
@@ -175,7 +191,8 @@ class RunsTab(Tab):
         elif deed == "compare":
             wish = Wish(deed, runs=now.ticked).text
         elif deed in (*panel.DONE, *panel.SHOWN):
-            wish = Wish(deed, run=name[:64], steps=sent.get("steps"), how=str(sent.get("how", ""))[:8]).text
+            wish = Wish(deed, run=name[:64], steps=sent.get("steps"), how=str(sent.get("how", ""))[:8])
+            wish = dataclasses.replace(wish, fields=compared.typed(sent.get("fields"))).text
         stored = choice.read(now.text).text
         return [stored, self._redrawn(runs, run, language, stored, text), wish, other, here, change]
 
@@ -189,8 +206,9 @@ class RunsTab(Tab):
         except shared.Beside as found:
             return [panel.beside(wish, found.names, say), gr.skip(), gr.skip(), gr.skip()]
         except TrainerError as error:
-            return [panel.wrong(error, say), self._redrawn(runs, run, language, told, text), gr.skip(), gr.skip()]
+            shown = panel.not_done(wish, error, say)
+            return [shown, self._redrawn(runs, run, language, told, text), gr.skip(), gr.skip()]
         table = self._redrawn(runs, run, language, told, text)
-        if wish.do == "deleted":
+        if wish.do in panel.STAY:
             return [shown, table, gr.skip(), gr.skip()]
         return [shown, table, wish.run, "live"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainer.errors import Problem, TrainerError
 from trainer.run.queue_place import place_of
@@ -48,13 +49,19 @@ def cells(row: RunRow, words: Words, queue: Sequence[str] = ()) -> list[str]:
     return [
         row.name,
         state,
-        words("runs.unreadable") if row.model is None else forms.printable(row.model),
+        words("runs.unreadable") if row.model is None else forms.printable(_short(row.model)),
         f"{row.steps:,} / {'?' if row.total is None else format(row.total, ',')}",
         _from_to(row.reward, forms.number, live),
         _from_to(row.correct if right else row.held_out, forms.percent if right else forms.number, live),
         words.duration(row.seconds) if row.seconds else "-",
         forms.clock(row.started),
     ]
+
+
+def _short(model: str) -> str:
+    """A folder by its last parts: of a later stage, run and checkpoint."""
+    path = Path(model)
+    return f"{path.parents[1].name}/{path.name}" if path.is_absolute() and len(path.parts) > 3 else model
 
 
 def _from_to(pair: tuple[float | None, float | None], form: Callable[[float], str], live: bool) -> str:
@@ -84,7 +91,8 @@ def table(
 ) -> str:
     """The whole table. chosen: the run that other tabs show. deeds: of the run whose actions are shown."""
     if not known.rows:
-        return element("p", words("runs.none"), "g-empty")
+        methods = f'<div class="g-run-bar">{button("methods", words("runs.methods"))}</div>'
+        return element("p", words("runs.none"), "g-empty") + methods
     rows = wanted(known.rows, choice, text)
     heads = "".join(element("th", words(f"runs.column_{name}")) for name in COLUMNS)
     body = "".join(_row(row, choice, row.name == chosen, deeds, words, known.queue) for row in rows)
@@ -105,7 +113,7 @@ def _bar(rows: Sequence[RunRow], choice: RunChoice, words: Words) -> str:
     hint = words("runs.compare_hint", count=count, most=MOST_COMPARED)
     if on:
         hint = words("runs.compare_effect", runs=", ".join(ticked))
-    compare = button("compare", words("runs.compare"), on=on)
+    compare = button("compare", words("runs.compare"), on=on) + button("methods", words("runs.methods"))
     clear = button("untick", words("runs.untick")) if count else ""
     states = ""
     if len(rows) > MANY:
@@ -152,7 +160,8 @@ def _row(
         label = words(f"runs.column_{column}")
         before = elements.dot(row.status) if column == "state" else ""
         after = sparkline(row.curve, f"{label}: {text}") if column == "reward" else ""
-        cell = f"{before}{escape(text)}"
+        held = element("span", words("runs.next_stage_held"), "g-sub") if column == "state" and row.held else ""
+        cell = f"{before}{escape(text)}{held}"
         tds.append(f'<td class="g-cell-{column}" data-label="{escape(label)}"><div>{after}{cell}</div></td>')
     more = f' aria-expanded="{str(opened).lower()}" aria-label="{escape(words("runs.actions_of", run=name))}"'
     tds.append(f'<td class="g-cell-more">{button("more", words("runs.actions"), run=name, more=more)}</td>')

@@ -18,7 +18,7 @@ from trainer.spec.methods import SAMPLING
 from trainer.tasks.making import Progress
 from trainer.text import Message, Words
 from trainer.text import forms as numbers
-from trainer.ui import elements
+from trainer.ui import elements, stage_line
 from trainer.ui.elements import element, escape
 from trainer.ui.train import cards, counts, fields, fixes, labels, own, page, recipes, toml
 from trainer.ui.train import components as rewards
@@ -280,10 +280,9 @@ def plan(checked: Checked, say: Words) -> str:
     if made is None:
         return element("p", say("train.wait_rows" if checked.making is not None else "train.no_plan"), "g-empty")
     pieces = [element("p", counts.counted(made, say), "g-lead")]
-    chain = checked.spec.chain if checked.spec is not None else None
-    if chain is not None:
-        names = " \u2192 ".join([chain.name, *(each.name for each in chain.following)])
-        pieces.append(element("p", say("train.stages", names=names, name=chain.name)))
+    if checked.spec is not None and checked.spec.chain is not None:
+        told = say("train.stages", name=checked.spec.chain.name)
+        pieces.append(stage_line.of_preset(checked.spec, made, say) + element("p", told))
     if made.start is not None:
         pieces.append(element("p", say("train.starts_from", start=made.start)))
     warm = checked.spec.model.warm_start if checked.spec is not None else None

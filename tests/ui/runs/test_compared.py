@@ -1,0 +1,92 @@
+"""Methods compared, on Runs: the form, how far a comparison is, and that everything a browser sends is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.builders import finished
+from trainer.console import comparisons
+from trainer.console.comparisons import Comparison
+from trainer.errors import RunError, SpecError
+from trainer.run.rundir import RunDir
+from trainer.text import words
+from trainer.ui.known_runs import KnownRuns
+from trainer.ui.runs import compared, panel
+from trainer.ui.runs.panel import Wish
+
+EN, KO = words("en"), words("ko")
+MakeRun = Callable[..., RunDir]
+ONE = Comparison("<i>tiny</i>", ("sft", "grpo"), 1024, (1,), (), "mine")
+TYPED = {"preset": "tiny", "methods": "sft,grpo", "budget": "1,024", "seeds": "1"}
+
+
+def boxes(say: Any = EN) -> str:
+    return compared.boxes(KnownRuns().table().rows, say)
+
+
+@pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
+def test_the_form_has_what_was_typed_and_what_is_usual(say: Any) -> None:
+    first = panel.show(Wish("methods"), say)
+    assert first.count("checked") == len(comparisons.METHODS) and 'value="1,2,3"' in first
+    assert '<option value="tiny" selected>' in first and 'data-do="methods_start"' in first
+    again = panel.show(Wish("methods", fields={"methods": "sft", "seeds": '"><b>'}), say)
+    assert again.count("checked") == 1 and "<b>" not in again
+
+
+def test_what_is_wrong_is_said_below_the_form_as_it_was_filled_in() -> None:
+    wish = panel.read(Wish("methods_start", fields=TYPED | {"seeds": "x"}).text)
+    with pytest.raises(SpecError) as refused:
+        panel.carry_out(wish, EN)
+    shown = panel.not_done(wish, refused.value, EN)
+    assert 'value="x"' in shown and 'value="1,024"' in shown and "no list of different seeds" in shown
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"preset": "/etc/passwd"}, {"preset": ""}, {"budget": "-1"}, {"budget": "1e3"}, {"methods": ""}, {"seeds": "-1"}],
+)
+def test_what_a_browser_sends_is_checked(change: dict[str, str]) -> None:
+    with pytest.raises(SpecError):
+        compared.asked(TYPED | change)
+    assert compared.typed({"preset": ["a"], "other": 1}) == {"preset": "['a']"} and compared.typed("x") == {}
+
+
+def test_a_comparison_is_started_as_it_was_asked_and_not_beside_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Comparison] = []
+    monkeypatch.setattr(comparisons, "start", lambda one, language: started.append(one))
+    monkeypatch.setattr("trainer.ui.actions.started", lambda child: None)
+    panel.carry_out(Wish("methods_start", fields=TYPED), EN)
+    assert started == [Comparison("tiny", ("sft", "grpo"), 1024, (1,), (), "compare-tiny")]
+    monkeypatch.setattr("trainer.launch.queue.beside", lambda *_: ["other"])
+    with pytest.raises(RunError, match="other"):
+        panel.carry_out(Wish("methods_start", fields=TYPED), EN)
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
+def test_a_box_says_how_far_it_is(say: Any, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert boxes(say) == ""
+    comparisons.note(ONE)
+    make_run("mine-sft-1", *finished())
+    shown = boxes(say)
+    assert say("runs.compared_done", state=say("status.running"), done=1, all=2) in shown and "width:50.0%" in shown
+    assert "<i>tiny" not in shown and 'data-do="methods_stop"' in shown and 'data-do="methods_on"' not in shown
+    monkeypatch.setattr(comparisons, "at_work", lambda name: False)
+    comparisons.log("mine").write_text("error: <b>broke</b>\n")
+    shown = boxes(say)
+    assert 'data-do="methods_on"' in shown and "&lt;b&gt;broke&lt;/b&gt;" in shown
+    make_run("mine-grpo-1", *finished())
+    shown = boxes(say)
+    assert 'data-do="methods_on"' not in shown and 'data-do="methods_forget"' in shown and "broke" not in shown
+
+
+@pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
+def test_the_table_is_there_as_soon_as_a_run_has_ended(say: Any, make_run: MakeRun) -> None:
+    comparisons.note(ONE)
+    make_run("mine-sft-1", *finished())
+    shown = panel.show(Wish("methods_table", "mine"), say)
+    assert "methods_table" in shown and "75 %" in shown
+    assert panel.show(Wish("methods_table", "../x"), say).count("g-wrong") == 1
