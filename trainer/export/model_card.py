@@ -15,6 +15,7 @@ _METHODS: dict[Method, str] = {
     "sft": "supervised fine-tuning on gold answers",
     "rft": "rejection sampling fine-tuning on its own right completions",
     "dpo": "DPO on pairs of its own completions",
+    "reward_model": "a head for one number on judged completions (a reward model)",
 }
 
 
@@ -174,6 +175,8 @@ def _settings(source: Source) -> list[str]:
         rows |= {"completions a prompt": spec.generation.num_generations, "temperature": spec.generation.temperature}
     if spec.run.method == "dpo":
         rows |= {"beta": spec.dpo.beta, "loss": spec.dpo.loss_type}
+    elif spec.is_reward_model:
+        rows |= {"objective": spec.reward_model.objective}
     elif spec.run.method == "grpo":
         rows |= {"beta": spec.grpo.beta}
     if not spec.is_supervised:

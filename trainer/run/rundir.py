@@ -5,6 +5,7 @@
     events.jsonl                     the truth (trainer.run.events)
     rollouts/step_000020.jsonl       completions of one step
     samples.jsonl                    what the model wrote before a training on it (trainer.stages.samples)
+    held_out_samples.jsonl           of a reward model the same for its held-out rows (trainer.stages.ordering)
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
@@ -111,6 +112,7 @@ class RunDir:
     wandb = _Inside("wandb")
     held_out = _Inside("held_out.json")
     scores = _Inside("scores.json")
+    held_out_samples = _Inside("held_out_samples.jsonl")
     report = _Inside("report")
 
     def __init__(self, path: Path) -> None:

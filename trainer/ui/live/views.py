@@ -28,7 +28,8 @@ from trainer.ui.known_runs import Seen
 
 RECENT = 10  # steps a pace is the mean of, and lines shown
 # phases before the first step
-EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "samples")
+EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "samples",
+         "held_out_samples")  # fmt: skip
 _MOST_BECAUSE = 2  # findings named below the verdict
 _MOST_CAUSE = 240  # characters of the cause in the sentence at the top
 
