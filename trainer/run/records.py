@@ -106,8 +106,8 @@ class PlanEvent(Event, tag="plan"):
 
 
 class PhaseEvent(Event, tag="phase"):
-    """name: load | warm_start | data | rewards | policy_probe | eval | train | memory_probe, pass_rates (inside
-    train).
+    """name: load | warm_start | data | rewards | policy_probe | eval | train | memory_probe, pass_rates, samples,
+    held_out_samples (inside train; the last in eval where that comes first).
     state: start | end.
 
     seconds: at its end only.

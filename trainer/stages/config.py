@@ -1,4 +1,5 @@
-"""RunSpec -> SFTConfig, DPOConfig or RewardConfig of TRL 1.14.2: what every training has as in GRPO's config, and the method's own.
+"""RunSpec -> SFTConfig, DPOConfig or RewardConfig of TRL 1.14.2: what every training has as in GRPO's config, and the
+method's own.
 
 `correct` and `differences` of trainer.grpo.config hold for these as well.
 """

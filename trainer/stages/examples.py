@@ -6,8 +6,8 @@
            where their rewards differ                                                          (arXiv 2305.18290)
     reward_model   such pairs, or every judged completion with its reward                      (arXiv 2203.02155)
 
-A completion that was cut never is an example of what is good where the model learns to write it: it would teach to go on
-without an end. A judge learns what it is worth.
+A completion that was cut never is an example of what is good where the model learns to write it: it would teach to go
+on without an end. A judge learns what it is worth.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     judge     the same inner model, nothing loaded or copied; the head reads the last token  (arXiv 2203.02155, 3.5)
 
 transformers' GenericForSequenceClassification is such a model, so a checkpoint of it is what
-`AutoModelForSequenceClassification` loads. The writer goes on writing, with the weights that are trained: what it has to
-write it writes before the first step.
+`AutoModelForSequenceClassification` loads. The writer shares the weights that are trained: what it has to write it
+writes before the first step.
 """
 
 from __future__ import annotations

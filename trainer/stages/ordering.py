@@ -1,7 +1,7 @@
 """What a judge is worth on rows it never saw: does it order completions as the rewards do?
 
-The starting policy has answered the held-out rows `generation.num_generations` times, once, and the rewards have judged;
-before, during and after training the same completions are scored by the weights of the moment.
+Before training the starting policy answers each held-out row `generation.num_generations` times, and the rewards judge.
+Before, during and after it the weights of the moment score these completions.
 
     ordered       share of the pairs of one row, whose rewards differ, that its scores order the same way; equal
                   scores count one half, so a judge that knows nothing has 0.5

@@ -3,14 +3,15 @@
     CustomSFTTrainer = make_trainer_class(spec)
 
 Hooked in TRL 1.14.2 (sft_trainer.py, dpo_trainer.py, reward_trainer.py): `compute_loss` with the counter
-`_total_train_tokens`, and of DPOTrainer `_prepare_dataset`, because the examples are tokens already. RewardTrainer takes
-tokens as they are; its loss is replaced where the reward itself is learnt.
+`_total_train_tokens`, and of DPOTrainer `_prepare_dataset`, because the examples are tokens already. RewardTrainer
+takes tokens as they are; its loss is replaced where the reward itself is learnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -43,11 +44,11 @@ class _Paired(Supervised):
 class Judging(Supervised):
     """reads: how a text becomes tokens (trainer.rewards.library.reward_model); it is kept beside the weights."""
 
-    reads: dict[str, Any] = {}  # noqa: RUF012: replaced as a whole
+    reads: Mapping[str, Any] = MappingProxyType({})
 
     def _save_beside(self, folder: Path) -> None:
         super()._save_beside(folder)
-        write_json(folder / READS, self.reads)
+        write_json(folder / READS, dict(self.reads))
 
 
 class PointwiseCollator:

@@ -135,10 +135,11 @@ def _listed(flag: str, typed: str) -> list[str]:
     from trainer.errors import Problem, SpecError
     from trainer.spec import METHODS
 
+    known = [method for method in METHODS if method != "reward_model"]  # it answers nothing that could be compared
     found = [part.strip() for part in typed.split(",") if part.strip()]
-    unknown = [name for name in found if name not in METHODS]
+    unknown = [name for name in found if name not in known]
     if unknown or not found or len(set(found)) < len(found):
-        raise SpecError([Problem("console.methods", flag, seen=unknown or typed, known=", ".join(METHODS))])
+        raise SpecError([Problem("console.methods", flag, seen=unknown or typed, known=", ".join(known))])
     return found
 
 

@@ -155,7 +155,7 @@ class Classifier:
     def _as_trained(
         self, reads: dict[str, Any], prompt: Any, completion: str, sampled: Sequence[int] | None
     ) -> list[int]:
-        """The prompt as it is asked, then the sampled tokens; of a text alone, what it is written with up to its end."""
+        """The prompt as it is asked, then the sampled tokens; of a text alone, those it is written with, to its end."""
         tokenizer, kwargs = self.tokenizer, reads.get("chat_template_kwargs") or {}
         ends = set(reads.get("ends") or [tokenizer.eos_token_id])
 

@@ -54,7 +54,11 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
             loader = getattr(transformers, kind)
             options |= {"dtype": dtype, "device_map": {"": device}, "output_loading_info": True}
             if (local(name) / ADAPTER_CONFIG).is_file():
-                model, report = _adapted(loader, name, tokenizer, options)
+                from peft import PeftConfig
+
+                config = PeftConfig.from_pretrained(name)
+                options |= {"revision": config.revision}
+                model, report = adapted(loader, name, config.base_model_name_or_path, tokenizer, options)
             else:
                 model, report = loader.from_pretrained(name, **options)
     except torch.OutOfMemoryError:
@@ -68,17 +72,16 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     return model.eval().requires_grad_(False), tokenizer
 
 
-def _adapted(loader: Any, name: str, tokenizer: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A reward model that was trained as an adapter, in the weights it was trained on; of these the head is its own."""
-    from peft import PeftConfig, PeftModel
+def adapted(loader: Any, name: str, base: str, tokenizer: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A reward model that was trained as an adapter in the folder `name`, merged into the weights it was trained on,
+    `base`; of these the head is not among the missing ones."""
+    from peft import PeftModel
 
-    config = PeftConfig.from_pretrained(name)
-    base, report = loader.from_pretrained(
-        config.base_model_name_or_path, num_labels=1, **options | {"revision": config.revision}
-    )
-    own = set(config.modules_to_save or ())
+    below, report = loader.from_pretrained(base, num_labels=1, **options | {"output_loading_info": True})
+    model = PeftModel.from_pretrained(below, name)
+    own = set(model.peft_config["default"].modules_to_save or ())
     missing = [key for key in report["missing_keys"] if key.partition(".")[0] not in own]
-    model = PeftModel.from_pretrained(base, name).merge_and_unload()
+    model = model.merge_and_unload()
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model, {"missing_keys": missing}
 
