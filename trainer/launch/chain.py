@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch.attempts import may_be_beside, more_is_asked, start

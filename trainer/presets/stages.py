@@ -76,7 +76,7 @@ def later(spec: RunSpec) -> list[RunSpec]:
 
 
 def laid(base: Mapping[str, Any], stage: Mapping[str, Any], goes_on: bool) -> Tables:
-    """The tables of a stage: those of the preset, with its own laid over them. goes_on: it has weights to start from."""
+    """The tables of a stage: those of the preset, its own laid over them. goes_on: it has weights to start from."""
     merged = copy.deepcopy(dict(base))
     for section, table in stage.items():
         if section not in OWN:
@@ -158,7 +158,10 @@ def _in_stage(problem: Problem, stage: Mapping[str, Any], number: int) -> Proble
     """With the key that has to be changed: the stage's own where it sets it."""
     here: Any = stage
     for step in problem.place.split("."):
-        here = here.get(step) if isinstance(here, dict) else None
+        if isinstance(here, list):
+            here = here[int(step)] if step.isdigit() and int(step) < len(here) else None
+        else:
+            here = here.get(step) if isinstance(here, dict) else None
     place = f"{STAGE}.{number}.{problem.place}" if here is not None else problem.place
     return Problem(problem.key, place, **problem.values)
 

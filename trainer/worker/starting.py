@@ -1,5 +1,5 @@
-"""What a run keeps of others in its folder, looked at before anything is loaded: the adapter it starts from (the parent has
-copied what is on this machine, what is on the Hub is fetched here) and reward models. Imports no torch."""
+"""What a run keeps of others in its folder, looked at before anything is loaded: reward models, and the adapter that it
+starts from (the parent has copied what is on this machine, what is on the Hub is fetched here). Imports no torch."""
 
 from __future__ import annotations
 
