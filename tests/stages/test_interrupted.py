@@ -155,7 +155,7 @@ def test_rft_killed_while_it_samples_and_while_it_trains(preset: Path, workers: 
 JUDGE = ["data.eval_fraction=0.2", "eval.eval_steps=3", "generation.num_generations=8"]
 
 
-@pytest.mark.parametrize("objective", ["pairwise", "pointwise"])
+@pytest.mark.parametrize("objective", ["pairwise", pytest.param("pointwise", marks=pytest.mark.slow)])
 def test_a_reward_model_killed_while_its_policy_writes_and_while_it_trains(
     objective: str, preset: Path, workers: list[Any]
 ) -> None:
