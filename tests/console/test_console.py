@@ -270,10 +270,12 @@ def test_without_a_reference_the_kl_is_not_available() -> None:
     [
         ("sft", "loss 0.5000 accuracy 94 % grad 2.00 rate 0.0003 1,000 tok/s"),
         ("dpo", "loss 0.5000 accuracy 80 % margin 1.10 grad 2.00 rate 0.0003 1,000 tok/s"),
+        ("reward_model", "loss 0.5000 accuracy 75 % margin 2.10 grad 2.00 rate 0.0003 1,000 tok/s"),
     ],
 )
 def test_a_step_on_examples_says_what_it_has(method: Any, told: str) -> None:
     names = {"loss": 0.5, "mean_token_accuracy": 0.94, "rewards/accuracies": 0.8, "rewards/margins": 1.1}
+    names |= {"accuracy": 0.75, "margin": 2.1}
     state = one_step(**names, grad_norm=2.0, learning_rate=3e-4)
     assert " ".join(lines.step_line(state, 0, 0.0, EN, method).split()) == (
         f"step 41/200 {told} 2.00 s 10.2 GiB ETA 5 min"
@@ -281,7 +283,25 @@ def test_a_step_on_examples_says_what_it_has(method: Any, told: str) -> None:
     assert "dead" not in lines.step_line(state, 0, 0.0, KO, method)
 
 
-@pytest.mark.parametrize("method", ["grpo", "online_rft", "sft", "rft", "dpo"])
+def test_a_step_of_a_pointwise_judge_and_what_it_orders() -> None:
+    state = one_step(loss=0.5, mean_reward=0.25, absolute_error=0.125, grad_norm=2.0, learning_rate=3e-4)
+    told = " ".join(lines.step_line(state, 0, 0.0, EN, "reward_model").split())
+    assert told.startswith("step 41/200 loss 0.5000 score 0.250 error 0.125 grad 2.00")
+    event = {
+        "kind": "eval",
+        "at": "during",
+        "step": 5,
+        "correct_frac": 0.75,
+        "pairs": 40,
+        "correlation": 0.5,
+        "rows": 8,
+    }
+    told = " ".join(lines.event_line(event_of(event), EN, "reward_model").split())
+    assert told.startswith("eval during (step 5) ordered 75 % of 40.0 pairs correlation 0.500 8.00 rows")
+    assert "75 %" in lines.event_line(event_of(event), KO, "reward_model")
+
+
+@pytest.mark.parametrize("method", ["grpo", "online_rft", "sft", "rft", "dpo", "reward_model"])
 def test_the_header_and_the_first_evaluation_name_the_method(make_run: MakeRun, method: Any) -> None:
     run = make_run()
     spec = json.loads(run.spec.read_text())
@@ -289,7 +309,8 @@ def test_the_header_and_the_first_evaluation_name_the_method(make_run: MakeRun, 
     for say in (EN, KO):
         shown = list(lines.header(run, {"rows": 4, "written_first": 32}, say))
         assert say(f"method.long.{method}") in "\n".join(shown)
-        assert say(f"console.head.legend_{method}_1") in shown
+        learns = "pairwise" if method == "reward_model" else method
+        assert say(f"console.head.legend_{learns}_1") in shown
     told = lines.event_line(event_of({"kind": "eval", "at": "before", "step": 0}), EN, method)
     assert told.startswith(f"eval before {EN(f'method.{method}')} (step 0)")
 

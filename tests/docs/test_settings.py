@@ -24,7 +24,7 @@ SECTIONS = "|".join(sorted(RunSpec.model_fields.keys() - TOP - RECORDS | {"trl"}
 _SET = re.compile(r"--set ['\"]?([A-Za-z_][\w.]*)=")
 _KEY = re.compile(rf"(?<![\w./\"])((?:{SECTIONS})\.[a-z_][\w.]*\w)(?![\w/(])")
 _FILE = re.compile(r"\.(py|md|toml|json|jsonl|csv|html|txt|parquet)$")
-PLACEHOLDERS = {"section.key"}
+PLACEHOLDERS = {"section.key", "reward_model.ground_truth"}  # the last: a column of verl's rows
 
 
 def keys(text: str) -> set[str]:

@@ -20,9 +20,9 @@ SHORT = (
 )  # fmt: skip
 
 
-def begin(outputs: Path, name: str) -> subprocess.Popen[str]:
+def begin(outputs: Path, name: str, preset: str = "tiny-stages") -> subprocess.Popen[str]:
     sets = [flag for value in SHORT for flag in ("--set", value)]
-    return start(outputs, "--headless", "--preset", "tiny-stages", "--name", name, *sets)
+    return start(outputs, "--headless", "--preset", preset, "--name", name, *sets)
 
 
 def last(outputs: Path, name: str) -> RunDir:
@@ -58,3 +58,33 @@ def test_a_second_stage_that_nobody_started_is_started_by_a_resume(outputs: Path
     assert log_lines(last(outputs, "down").events, "run_finished")
     through = start(outputs, "--headless", "--resume", "down")
     assert "finished" in through.communicate(timeout=60)[1] and through.returncode == 2
+
+
+@pytest.mark.timeout(900)
+def test_reward_models_are_trained_between_two_policies_and_reward_the_second(outputs: Path) -> None:
+    """With a kill in the second reward model; the policy at the end is that of a chain that nobody interrupted."""
+    code, summary, printed = finish(begin(outputs, "whole", "tiny-two-stages"))
+    assert code == 0, printed
+    assert summary["run"] == "whole.4-general" and summary["status"] == "finished"
+    general = RunDir(outputs / "whole.4-general")
+    names = [name for _, name in general.read_spec().reward.judges()]
+    assert names == ["run:whole.2-helpful", "run:whole.3-harmless"]
+    for number, stage in ((2, "helpful"), (3, "harmless"), (4, "general")):
+        model = RunDir(outputs / f"whole.{number}-{stage}").read_spec().model.name
+        assert Path(model).parents[1].name == "whole.1-reasoning"
+    evals = log_lines(RunDir(outputs / "whole.2-helpful").events, "eval")
+    assert [event["at"] for event in evals] == ["before", "during", "after"]
+    assert all(event["pairs"] > 0 and 0 <= event["correct_frac"] <= 1 and event["reward"] is None for event in evals)
+    assert {"helpful", "harmless", "length"} <= log_lines(general.events, "eval")[-1]["components"].keys()
+
+    cut, harmless = begin(outputs, "cut", "tiny-two-stages"), RunDir(outputs / "cut.3-harmless")
+    wait_for_step(harmless, 5)
+    worker = notes.process(harmless.identity)
+    assert worker is not None and worker.kill_group()
+    assert finish(cut)[0] != 0
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", "cut"))
+    assert code == 0, printed
+    assert summary["run"] == "cut.4-general"
+    for stage in ("2-helpful", "3-harmless", "4-general"):
+        whole, mine = (RunDir(outputs / f"{name}.{stage}") for name in ("whole", "cut"))
+        assert weights_hash(mine) == weights_hash(whole)

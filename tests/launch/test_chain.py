@@ -234,3 +234,81 @@ def test_all_stages_are_known_whichever_is_looked_at(started: list[str]) -> None
 def test_a_run_alone_is_no_stage(make_run: Any) -> None:
     run = make_run("alone")
     assert chain.stages(run, run.read_spec()) == [] and held(run) is None
+
+
+# ---- with reward models among the stages
+
+
+def two_stages(name: str = "two") -> RunDir:
+    return launch.create("tiny-two-stages", *prepared("tiny-two-stages", ()), name)
+
+
+def end_judge(run: RunDir) -> None:
+    events = [{"kind": "eval", "at": "during", "step": step, "correct_frac": share, "pairs": 9, "rows": 8}
+              for step, share in ((20, 0.9), (40, 0.8))]  # fmt: skip
+    write(run, [began(), *events, {"kind": "run_finished", "step": 40}])
+    publish(run, 20, 40)
+
+
+def next_of(run: RunDir) -> RunDir:
+    after = chain.go_on(run)
+    assert after is not None
+    return after
+
+
+def test_stages_start_from_the_newest_policy_and_are_rewarded_by_what_was_trained(started: list[str]) -> None:
+    reasoning = two_stages()
+    end(reasoning)
+    helpful = next_of(reasoning)
+    end_judge(helpful)
+    harmless = next_of(helpful)
+    end_judge(harmless)
+    general = next_of(harmless)
+    assert started == ["two.2-helpful", "two.3-harmless", "two.4-general"]
+    specs = [each.read_spec() for each in (helpful, harmless, general)]
+    assert {spec.model.name for spec in specs} == {str(reasoning.checkpoint(20))}
+    assert [name for _, name in specs[2].reward.judges()] == ["run:two.2-helpful", "run:two.3-harmless"]
+    noted = json.loads(general.env.read_text())["judges"]
+    assert [(said["run"], said["step"]) for said in noted.values()] == [("two.2-helpful", 20), ("two.3-harmless", 20)]
+    assert specs[2].chain is not None and specs[2].chain.earlier == ["reasoning", "helpful", "harmless"]
+
+
+def test_before_the_first_policy_a_stage_starts_as_the_first_would(started: list[str]) -> None:
+    from trainer import presets
+
+    raw = presets.tables(presets.find("tiny-two-stages"))
+    raw["stage"] = [dict(raw["stage"][1]), dict(raw["stage"][2])]
+    spec = presets.parse(raw, "test")
+    run = launch.create("judges", spec, launch.plan_here(spec, 1024), "judges")
+    end_judge(run)
+    after = next_of(run).read_spec()
+    assert after.model == spec.model and after.model.warm_start is not None
+
+
+def test_what_a_stage_that_waits_will_need_is_not_deleted(started: list[str]) -> None:
+    reasoning = two_stages()
+    end(reasoning)
+    helpful = next_of(reasoning)
+    end_judge(helpful)
+    harmless = next_of(helpful)
+    for needed in (reasoning, helpful):
+        with pytest.raises(RunError, match=r"two\.3-harmless"):
+            launch.delete(needed)
+    write(harmless, [began(), {"kind": "run_stopped", "step": 0}])
+    launch.delete(harmless)  # with the newest the rest is given up
+    launch.delete(helpful)
+    launch.delete(reasoning)
+
+
+def test_a_stage_whose_reward_model_is_gone_is_refused(started: list[str]) -> None:
+    import shutil
+
+    reasoning = two_stages()
+    end(reasoning)
+    helpful = next_of(reasoning)
+    end_judge(helpful)
+    harmless = next_of(helpful)
+    end_judge(harmless)
+    shutil.rmtree(helpful.path)
+    with pytest.raises(RunError, match=r"two\.2-helpful"):
+        chain.go_on(harmless)

@@ -30,7 +30,7 @@ def seconds(method: str, *changes: str) -> float:
 
 
 @pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
-@pytest.mark.parametrize("method", ["sft", "rft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "reward_model"])
 def test_the_card_of_supervised_training_has_examples_and_no_groups(method: str, say: Any) -> None:
     chosen = spec(method)
     text = card.render(chosen, plan.make(chosen, 1024), say)
@@ -60,6 +60,16 @@ def test_a_pair_takes_the_memory_and_the_tokens_of_two_examples() -> None:
     both = {part.name: part.gib for part in dpo.memory}
     assert both["logits"] == pytest.approx(2 * gib["logits"]) and "reference model" not in gib
     assert dpo.max_tokens_per_update == 2 * sft.max_tokens_per_update
+
+
+def test_a_judge_of_pairs_reads_two_texts_an_example_and_has_no_logits_of_prompts() -> None:
+    pairs, points = (
+        plan.make(spec("reward_model"), 1024),
+        plan.make(spec("reward_model", "reward_model.objective=pointwise"), 1024),
+    )
+    assert pairs.max_tokens_per_update == 2 * points.max_tokens_per_update
+    gib = {part.name: part.gib for part in points.memory}
+    assert gib["logits"] < {part.name: part.gib for part in plan.make(spec("sft"), 1024).memory}["logits"]
 
 
 def test_nothing_is_written_for_sft_but_what_is_evaluated() -> None:

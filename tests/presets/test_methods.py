@@ -36,7 +36,7 @@ def problems(method: str, *overrides: str, **tables: Any) -> dict[str, str]:
     return dict(pairs(method, *overrides, **tables))
 
 
-@pytest.mark.parametrize("method", ["sft", "rft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "reward_model"])
 def test_an_argument_that_the_trainer_has_not_is_refused_by_name(method: str) -> None:
     refused = ("trl.use_vllm=true", "trl.entropy_coef=0.1", "trl.top_entropy_quantile=0.8")
     assert problems(method, *refused) == dict.fromkeys((each.split("=")[0] for each in refused), "presets.trl_of_grpo")
@@ -52,7 +52,7 @@ def test_the_arguments_of_every_training_are_some_of_grpos() -> None:
     assert not training_arguments() & {"use_vllm", "beta", "num_generations", "shuffle_dataset"}
 
 
-@pytest.mark.parametrize("method", ["sft", "rft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "reward_model"])
 def test_vllm_writes_no_examples(method: str) -> None:
     found = problems(method, "model.fast_inference=true", "model.engine=transformers", "lora.enabled=true")
     assert found["model.fast_inference"].startswith("presets.vllm_")
@@ -60,12 +60,19 @@ def test_vllm_writes_no_examples(method: str) -> None:
         presets.parse(presets.merge(BASE, [f"run.method={method}", "model.fast_inference=true"]), "mine.toml")
 
 
-def test_dpo_does_without_unsloth() -> None:
-    assert problems("dpo", "model.engine=unsloth") == {"model.engine": "presets.dpo_under_unsloth"}
-    for method, wanted in (("dpo", "presets.dpo_without_unsloth"), ("sft", None)):
-        spec = presets.parse(presets.merge(BASE, [f"run.method={method}"]), "mine.toml")
+@pytest.mark.parametrize("method", ["dpo", "reward_model"])
+def test_dpo_and_reward_models_do_without_unsloth(method: str) -> None:
+    assert problems(method, "model.engine=unsloth") == {"model.engine": f"presets.{method}_under_unsloth"}
+    for chosen, wanted in ((method, f"presets.{method}_without_unsloth"), ("sft", None)):
+        spec = presets.parse(presets.merge(BASE, [f"run.method={chosen}"]), "mine.toml")
         why = why_not_unsloth(spec, on_gpu=True, has_unsloth=True)
         assert (why.key if why is not None else None) == wanted
+
+
+def test_a_reward_model_is_not_made_in_4_bits() -> None:
+    refused = {"model.load_in_4bit": "presets.reward_model_in_4bit"}
+    assert problems("reward_model", "model.load_in_4bit=true") == refused
+    assert problems("dpo", "model.load_in_4bit=true") == {}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +112,11 @@ def test_whole_phases_in_an_update_are_allowed() -> None:
         ("dpo", "dpo.beta=0.2", False),
         ("dpo", "lora.dropout=0.1", True),
         ("sft", "lora.dropout=0.1", False),
+        ("reward_model", "lora.dropout=0.1", True),
+        ("reward_model", "eval.pass_at=[1]", True),
+        ("reward_model", "eval.eval_steps=5", False),
+        ("reward_model", "reward_model.objective=pointwise", False),
+        ("dpo", "reward_model.objective=pointwise", True),
         ("online_rft", "grpo.beta=0.1", True),
         ("online_rft", "grpo.loss_type=dapo", False),
         ("grpo", "grpo.beta=0.1", False),

@@ -131,3 +131,41 @@ def test_stages_that_are_no_tables() -> None:
     for stage in ("sft", [], ["sft"]):
         raw = presets.tables(presets.find(TINY)) | {"stage": stage}
         assert presets.draft(raw, (), "test").problems[0].key == "presets.stages_no_list"
+
+
+JUDGED = "tiny-two-stages"
+
+
+def judged(*stage: dict[str, Any]) -> list[tuple[str, str]]:
+    raw = presets.tables(presets.find(JUDGED)) | {"stage": list(stage)}
+    return [(problem.place, problem.key) for problem in presets.draft(raw, (), "test").problems]
+
+
+def rewarded_by(name: str, model: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "reward": {
+            "correct": "j",
+            "components": [{"function": "reward_model", "name": "j", "params": {"model": model}}],
+        },
+    }
+
+
+def test_a_reward_names_an_earlier_stage_that_trains_a_reward_model() -> None:
+    judge = {"name": "judge", "run": {"method": "reward_model"}}
+    place = "reward.components.0.params.model"
+    assert judged(judge, rewarded_by("rl", "stage:judge")) == []
+    assert judged(judge, rewarded_by("rl", "stage:jugde")) == [(f"stage.1.{place}", "presets.judge_of_no_stage")]
+    assert judged(rewarded_by("rl", "stage:judge"), judge) == [(f"stage.0.{place}", "presets.judge_before_any")]
+    assert judged({"name": "sft", "run": {"method": "sft"}}, rewarded_by("rl", "stage:sft")) == [
+        (f"stage.1.{place}", "presets.judge_before_any")
+    ]
+
+
+def test_the_warm_start_stays_until_a_stage_has_trained_a_policy() -> None:
+    judge = {"name": "judge", "run": {"method": "reward_model"}}
+    raw = presets.tables(presets.find(JUDGED))
+    raw["stage"] = [judge, rewarded_by("rl", "stage:judge"), judge | {"name": "again"}]
+    spec = presets.parse(raw, "test")
+    assert spec.model.warm_start is not None
+    assert [each.model.warm_start is not None for each in stages.later(spec)] == [True, False]

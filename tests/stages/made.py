@@ -73,7 +73,7 @@ def supervised_trainer(
     }
     chosen = stage_config.choose(spec, settings | changes, config.defaults_of(config_class))
     recorder, gradients = Recorder(), Gradients()
-    trainer = make_trainer_class(spec.run.method)(
+    trainer = make_trainer_class(spec)(
         model=tiny if model is None else model,
         args=config.build(chosen, config_class),
         processing_class=tokenizer,

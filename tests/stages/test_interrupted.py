@@ -119,7 +119,8 @@ def facts(run: RunDir) -> dict[str, Any]:
         "files": {name: hashlib.sha256((newest.path / name).read_bytes()).hexdigest() for name in names},
         "tokens": tokens,
         "losses": losses,
-        "samples": run.samples.read_bytes() if run.samples.exists() else None,
+        "samples": [path.read_bytes() for path in (run.samples, run.held_out_samples) if path.exists()],
+        "evals": {e["step"]: (e["correct_frac"], e["correlation"]) for e in log_lines(run.events, "eval")},
     }
 
 
@@ -149,6 +150,24 @@ def test_sft_killed_inside_of_an_epoch(preset: Path, workers: list[Any]) -> None
 
 def test_rft_killed_while_it_samples_and_while_it_trains(preset: Path, workers: list[Any]) -> None:
     interrupted(preset, workers, "rft", [while_sampling, after_step(5)])
+
+
+JUDGE = ["data.eval_fraction=0.2", "eval.eval_steps=3", "generation.num_generations=8"]
+
+
+@pytest.mark.parametrize("objective", ["pairwise", pytest.param("pointwise", marks=pytest.mark.slow)])
+def test_a_reward_model_killed_while_its_policy_writes_and_while_it_trains(
+    objective: str, preset: Path, workers: list[Any]
+) -> None:
+    moments = [while_sampling, after_step(5)]
+    interrupted(preset, workers, "reward_model", moments, *JUDGE, f"reward_model.objective={objective}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_reward_model_with_an_adapter_killed_at_several_moments(preset: Path, workers: list[Any]) -> None:
+    moments = [while_sampling, while_saving(2), after_step(3), after_step(7)]
+    interrupted(preset, workers, "reward_model", moments, *JUDGE, *ADAPTER)
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from trainer.text.forms import number, percent, size
 from trainer.text.layout import cut, width
 
 _RECENT = 20  # steps the expected time is taken from
+_TOKENS = "train/mean_token_accuracy"
 _QUIET_PHASES = {"data", "eval", "save", "train"}  # each has an event of its own that says more
 
 
@@ -51,7 +52,7 @@ def header(rundir: RunDir, plan: dict[str, Any], words: Words) -> Iterator[str]:
     for warning in plan.get("warnings") or []:
         yield say("note", text=words.said(Message.read(warning)))
     yield say("files", path=rundir.path)
-    legend = f"legend_{spec.run.method}"
+    legend = f"legend_{spec.learns}"
     yield from ("", say(f"{legend}_1"), say(f"{legend}_2"), "")
 
 
@@ -102,13 +103,18 @@ def _supervised_line(
 ) -> str:
     """What a step says that learns from examples."""
     loss, rate = metric.get("train/loss"), metric.get("train/learning_rate")
-    right = metric.get("train/rewards/accuracies" if method == "dpo" else "train/mean_token_accuracy")
+    right = metric.get({"dpo": "train/rewards/accuracies", "reward_model": "train/accuracy"}.get(method, _TOKENS))
+    form = "pairs" if method == "dpo" else "examples"
+    if method == "reward_model":
+        form = "judged" if right is None else "pairs"
     return words(
-        "console.step.pairs" if method == "dpo" else "console.step.examples",
+        f"console.step.{form}",
         step=_counted(state, index),
         loss=f"{'n/a' if loss is None else f'{loss:.4f}':>7}",
         right=f"{percent(right):>6}",
-        margin=f"{number(metric.get('train/rewards/margins')):>6}",
+        margin=f"{number(metric.get('train/rewards/margins' if method == 'dpo' else 'train/margin')):>6}",
+        score=f"{number(metric.get('train/mean_reward')):>6}",
+        error=f"{number(metric.get('train/absolute_error')):>6}",
         grad=f"{number(metric.get('train/grad_norm')):>6}",
         rate=f"{'n/a' if rate is None else f'{rate:.3g}':>8}",
         **_cost(state, index, words),
@@ -245,7 +251,10 @@ def _plan(event: PlanEvent, words: Words) -> str:
 def _eval(event: EvalEvent, words: Words, method: Method) -> str:
     say, name = words.under("console.event"), words(f"method.{method}")
     said = say(
-        "eval",
+        "eval" if event.pairs is None else "eval_pairs",
+        ordered=event.correct_frac,
+        correlation=event.correlation,
+        pairs=event.pairs,
         at=say(event.at, method=name) if event.at in ("before", "during", "after") else event.at,
         step=event.step,
         reward=event.reward,

@@ -43,7 +43,7 @@ def export(
     Raises RunError (no such checkpoint), ExportRefused (target taken, tool or token missing; nothing was done),
     CheckpointError (the checkpoint is damaged), ExportError (it failed while working; nothing is left).
     """
-    from trainer.export import adapter, gguf, hub_upload, merged
+    from trainer.export import adapter, gguf, hub_upload
     from trainer.export import source as sources
 
     if kind == "hub":
@@ -52,8 +52,10 @@ def export(
     if kind == "adapter":
         return adapter.export(found, out or target(found, kind))
     if kind == "merged":
-        return merged.export(found, out or target(found, kind), dtype or DTYPES[0], say)
+        return _merged(found, out or target(found, kind), dtype or DTYPES[0], say)
     if kind == "gguf":
+        if found.spec.is_reward_model:
+            raise ExportRefused(Problem("export.judge_in_gguf", run=rundir.name))
         return gguf.export(found, out or target(found, kind), quants, say)
     assert kind == "hub", kind
     what = upload or ("adapter" if found.lora else "merged")
@@ -67,9 +69,15 @@ def target(found: Source, kind: str) -> Path:
     return found.rundir.exports / f"{kind}-{found.step}"
 
 
+def _merged(found: Source, path: Path, dtype: str, say: Say) -> Exported:
+    from trainer.export import judge, merged
+
+    return (judge if found.spec.is_reward_model else merged).export(found, path, dtype, say)
+
+
 def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Say) -> Exported:
     """The export of that kind: the one that is there if it is of these very weights, else made now."""
-    from trainer.export import adapter, merged
+    from trainer.export import adapter
 
     path = out or target(found, kind)
     facts = read_json(path / FACTS) if path.is_dir() else None
@@ -80,4 +88,4 @@ def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Say)
             raise ExportRefused(Problem("export.another_is_there", str(path), field=other[0]))
         say(Message("export.is_there", path=str(path)))
         return Exported(path, found.step, facts)
-    return adapter.export(found, path) if kind == "adapter" else merged.export(found, path, dtype, say)
+    return adapter.export(found, path) if kind == "adapter" else _merged(found, path, dtype, say)

@@ -69,7 +69,7 @@ def write(source: Source, folder: Path, target: Path, dtype: str, say: Say, time
     kind = type(model)
     del model
     say(Message("export.comparing"))
-    loaded = _complete(kind, folder, dtype="auto", trust_remote_code=source.spec.model.trust_remote_code)
+    loaded = complete(kind, folder, dtype="auto", trust_remote_code=source.spec.model.trust_remote_code)
     figures = verify.check(trained, stored, verify.logits(loaded, rows), dtype)
     facts = source.facts("merged") | {"dtype": dtype, "verified": figures}
     (folder / "README.md").write_text(model_card.merged(source, dtype, figures, _automatic(loaded)), encoding="utf-8")
@@ -117,7 +117,7 @@ def size(source: Source, dtype: str) -> int:
 def load_whole(source: Source) -> Any:
     """The model of a run that trained all weights, as saved."""
     trusted = source.spec.model.trust_remote_code
-    model = _complete(_whole(source)[0], source.path, dtype="auto", trust_remote_code=trusted)
+    model = complete(_whole(source)[0], source.path, dtype="auto", trust_remote_code=trusted)
     refuse_unfinite(source, model.named_parameters())
     return model
 
@@ -227,7 +227,7 @@ def _load_base(source: Source, base: Base, keys: set[str], device: str) -> Any:
             options["quantization_config"] = transformers_engine.nf4(dtype, model_spec.double_quant)
         loader = _fitting(_classes(config), config, keys)
         with weights.watched_quantising(source.spec):
-            model = _complete(loader, base.name, dtype=dtype, device_map={"": device}, **options)
+            model = complete(loader, base.name, dtype=dtype, device_map={"": device}, **options)
     except (OSError, ValueError) as error:
         raise _not_loaded(base, error) from error
     weights.refuse_unfinite(model, source.spec)
@@ -263,7 +263,7 @@ def _reversible(conversion: Any) -> bool:
     return True
 
 
-def _complete(loader: Any, place: str | Path, **options: Any) -> Any:
+def complete(loader: Any, place: str | Path, **options: Any) -> Any:
     """The model, if every weight it needs was there: transformers fills the others with random numbers."""
     model, report = loader.from_pretrained(place, output_loading_info=True, **options)
     lost = sorted(report["missing_keys"])

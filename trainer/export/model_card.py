@@ -15,11 +15,15 @@ _METHODS: dict[Method, str] = {
     "sft": "supervised fine-tuning on gold answers",
     "rft": "rejection sampling fine-tuning on its own right completions",
     "dpo": "DPO on pairs of its own completions",
+    "reward_model": "a head for one number on judged completions (a reward model)",
 }
+_JUDGE = "AutoModelForSequenceClassification"
 
 
 def adapter(source: Source) -> str:
     base = source.shown()
+    judges = source.spec.is_reward_model
+    kind, labels = (_JUDGE, ", num_labels=1") if judges else ("AutoModelForCausalLM", "")
     lines = [
         *_front(source, "peft"),
         f"# {source.label}: LoRA adapter",
@@ -33,9 +37,9 @@ def adapter(source: Source) -> str:
         "",
         "```python",
         "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {kind}, AutoTokenizer",
         "",
-        f'base = AutoModelForCausalLM.from_pretrained("{_placeholder(base)}"{_revision(source)})',
+        f'base = {kind}.from_pretrained("{_placeholder(base)}"{_revision(source)}{labels})',
         'model = PeftModel.from_pretrained(base, "THIS_FOLDER")',
         'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")',
         "```",
@@ -72,6 +76,34 @@ def merged(source: Source, dtype: str, verified: dict[str, Any], loader: str) ->
         f"logits of the saved weights and of those in memory differ by at most {verified['saved_max_abs_diff']:.2g}; ",
         f"from what was trained, in float32, by at most {verified['trained_max_abs_diff']:.2g}; ",
         f"the most likely token is the same at {verified['top1_agreement']:.2%} of the positions.",
+        "",
+        *_settings(source),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def judge(source: Source, dtype: str, verified: dict[str, Any]) -> str:
+    lines = [
+        *_front(source, "transformers"),
+        f"# {source.label}: reward model in {dtype}",
+        "",
+        _trained(source),
+        "",
+        "## Load it",
+        "",
+        "```python",
+        f"from transformers import {_JUDGE}, AutoTokenizer",
+        "",
+        f'model = {_JUDGE}.from_pretrained("THIS_FOLDER", dtype="auto")',
+        'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")',
+        "```",
+        "",
+        "It scores a prompt with a completion, as tokens behind each other: the prompt by the chat template with "
+        "`add_generation_prompt=True`, then the completion up to the token that ends it (`reward_model.json`).",
+        "",
+        f"Checked before it was published: on {verified['sequences']} sequences scores of the saved weights differ ",
+        f"from those in memory by at most {verified['saved_max_abs_diff']:.2g}; "
+        f"from what was trained by at most {verified['trained_max_abs_diff']:.2g}.",
         "",
         *_settings(source),
     ]
@@ -174,6 +206,8 @@ def _settings(source: Source) -> list[str]:
         rows |= {"completions a prompt": spec.generation.num_generations, "temperature": spec.generation.temperature}
     if spec.run.method == "dpo":
         rows |= {"beta": spec.dpo.beta, "loss": spec.dpo.loss_type}
+    elif spec.is_reward_model:
+        rows |= {"objective": spec.reward_model.objective}
     elif spec.run.method == "grpo":
         rows |= {"beta": spec.grpo.beta}
     if not spec.is_supervised:

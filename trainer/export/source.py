@@ -19,6 +19,7 @@ from trainer.errors import ExportError, Problem, RunError
 from trainer.export.kinds import Say
 from trainer.machine.project import PROJECT, cache_dir
 from trainer.memory.embedded import BUILTIN
+from trainer.rewards.library.reward_model import READS
 from trainer.run import best, checkpoints, start_files
 from trainer.run.checkpoints import ADAPTER, ADAPTER_CONFIG
 from trainer.run.events import EventReader
@@ -32,7 +33,8 @@ from trainer.text import Message
 
 ROLLOUTS = re.compile(r"step_([0-9]{6,})\.jsonl")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# What a tokenizer or a processor is saved as (transformers 5.17); all else in a checkpoint is weights or for resuming.
+# What a tokenizer or a processor is saved as (transformers 5.17), and how a reward model reads a text; all else in a
+# checkpoint is weights or for resuming.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -47,6 +49,7 @@ TOKENIZER_FILES = (
     "processor_config.json",
     "preprocessor_config.json",
     "video_preprocessor_config.json",
+    READS,
 )
 
 

@@ -1,4 +1,5 @@
-"""Runs that are stages of one another: NAME.1-sft, NAME.2-grpo. The next one starts where the one before has finished.
+"""Runs that are stages of one another: NAME.1-sft, NAME.2-grpo. The next one starts when the one before has finished,
+from the newest weights of a policy.
 
 A run carries the settings of all that come after it (RunSpec.chain), so nothing else has to be kept, and whoever looks
 can go on: the process that a worker leaves behind (STARTER), the console that follows, a resume by the name of the
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch.attempts import may_be_beside, more_is_asked, start
@@ -24,10 +26,12 @@ from trainer.machine import spawn
 from trainer.machine.json_files import read_json, write_json
 from trainer.machine.process import Lock
 from trainer.machine.regular_files import why
+from trainer.presets.stages import OF_STAGE
 from trainer.run import queue_place
 from trainer.run.best import LATEST, resolve_checkpoint
 from trainer.run.rundir import RunDir, list_runs
-from trainer.run.state import RunFollower, RunState
+from trainer.run.start_adapter import RUN
+from trainer.run.state import RunFollower, RunState, state_of
 from trainer.run.status import Status
 from trainer.spec import Chain, RunSpec
 
@@ -143,7 +147,7 @@ def _begun(rundir: RunDir, after: RunDir, begin: Callable[[RunDir], object] | No
         follower = RunFollower(rundir)
         if status_of(rundir, follower) != "finished" or more_is_asked(rundir, follower.state):
             return None
-        spec, plan = planned(_settings(rundir, follower.state))
+        spec, plan = planned(_settings(rundir))
         planned_later(spec)  # what has become wrong with those after it, before this one trains
         after = create(after.name, spec, plan, after.name)
     if not after.newest_attempt() and not after.events.exists():
@@ -198,17 +202,67 @@ def tend(rundir: RunDir, environment: Mapping[str, str] = os.environ) -> None:
         spawn.detached([STARTER, str(rundir.path)], rundir.logs / "next_stage.log", environment)
 
 
-def _settings(rundir: RunDir, state: RunState) -> RunSpec:
-    """Of the next stage, which starts with the weights of this one."""
+def needed_by(rundir: RunDir) -> str | None:
+    """Name of the run that later stages wait for, where one of these starts from the weights of `rundir` or is rewarded
+    by its reward model; None of a stage that nobody needs any more, and of the newest, with which the rest is given up.
+    """
+    chain = rundir.read_spec().chain
+    last = newest(rundir.path.parent, whole(rundir, chain)) if chain is not None else None
+    if chain is None or last is None or last == rundir:
+        return None
+    then = last.read_spec().chain
+    if then is None or not then.following:
+        return None
+    named = {name for after in then.following for _, name in _later(after.settings).reward.judges()}
+    source = _policy(last, then)
+    return last.name if f"{OF_STAGE}{chain.name}" in named or rundir == source else None
+
+
+def _later(settings: Mapping[str, Any]) -> RunSpec:
+    return RunSpec.model_validate_json(json.dumps(settings))
+
+
+def _so_far(rundir: RunDir, chain: Chain) -> dict[str, RunDir]:
+    """{name of a stage: its run}, up to this one."""
+    name, names = whole(rundir, chain), [*chain.earlier, chain.name]
+    if not chain.earlier:  # the first, or of a version that did not say: then every stage trained a policy
+        return {chain.name: rundir}
+    return {each: RunDir(rundir.path.with_name(f"{name}.{n}-{each}")) for n, each in enumerate(names, 1)}
+
+
+def _policy(rundir: RunDir, chain: Chain) -> RunDir | None:
+    """The newest run up to this one that trained a policy; None where there is none. Raises RunError."""
+    for each in reversed(_so_far(rundir, chain).values()):
+        if not _opened(each).read_spec().is_reward_model:
+            return each
+    return None
+
+
+def _opened(rundir: RunDir) -> RunDir:
+    return RunDir.open(rundir.path.parent, rundir.name)
+
+
+def _settings(rundir: RunDir) -> RunSpec:
+    """Of the next stage, which starts with the weights of the newest policy, and is rewarded by the best checkpoints of
+    the reward models it names. Raises RunError where one of these runs is gone."""
     spec = rundir.read_spec()
     assert spec.chain is not None
     after, *rest = spec.chain.following
-    chosen = resolve_checkpoint(rundir, state, None if after.start == "best" else LATEST, lambda _: None)
-    settings = RunSpec.model_validate_json(json.dumps(after.settings))
-    chain = Chain(name=after.name, number=spec.chain.number + 1, count=spec.chain.count, following=rest)
-    if settings.lora.enabled:
-        start: dict[str, str | None] = {"adapter": f"run:{rundir.name}@{chosen.step}"}
-    else:
-        start = {"name": str(chosen.path), "revision": None}
-    model = settings.model.model_copy(update=start)
-    return settings.model_copy(update={"model": model, "chain": chain})
+    settings = _later(after.settings)
+    model = settings.model
+    if (source := _policy(rundir, spec.chain)) is not None:
+        which = None if after.start == "best" else LATEST
+        chosen = resolve_checkpoint(source, state_of(source), which, lambda _: None)
+        start: dict[str, str | None] = {"name": str(chosen.path), "revision": None}
+        if settings.lora.enabled:
+            start = {"adapter": f"{RUN}{source.name}@{chosen.step}"}
+        model = model.model_copy(update=start)
+    judges = {f"{OF_STAGE}{name}": f"{RUN}{run.name}" for name, run in _so_far(rundir, spec.chain).items()}
+    chain = Chain(
+        name=after.name,
+        number=spec.chain.number + 1,
+        count=spec.chain.count,
+        following=rest,
+        earlier=[*spec.chain.earlier, spec.chain.name],
+    )
+    return settings.model_copy(update={"model": model, "reward": settings.reward.with_judges(judges), "chain": chain})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import Problem, RunError, TrainerError
+from trainer.launch import chain
 from trainer.launch.control import at_rest, status_of
 from trainer.machine import notes
 from trainer.run import checkpoints
@@ -65,7 +67,13 @@ def delete(rundir: RunDir) -> None:
 
 
 def _refuse_needed(rundir: RunDir) -> None:
-    """A later stage of whole weights goes on from a checkpoint of this run, until it has finished."""
+    """A later stage of whole weights goes on from a checkpoint of this run, until it has finished; one that waits for
+    others may need its weights, or the reward model it has trained."""
+    waiting = None
+    with contextlib.suppress(TrainerError, OSError):  # what cannot be read waits for nothing
+        waiting = chain.needed_by(rundir)
+    if waiting is not None:
+        raise RunError(Problem("launch.needed_later", name=rundir.name, other=waiting))
     for other in list_runs(rundir.path.parent):
         if "." in other.name and other != rundir and status_of(other) != "finished":
             try:

@@ -13,7 +13,7 @@ from trainer.machine import environment, gpu, wheels
 from trainer.plan import RunPlan
 from trainer.plan.duration import Duration
 from trainer.presets import methods
-from trainer.run import start_adapter
+from trainer.run import judges, start_adapter
 from trainer.run.outputs import next_name
 from trainer.run.rundir import NAME, RunDir, outputs_dir
 from trainer.spec import Chain, RunSpec
@@ -97,13 +97,18 @@ def create(preset: str, spec: RunSpec, plan: RunPlan, name: str | None = None, l
     start = start_adapter.resolve(spec.model.adapter) if spec.model.adapter is not None else None
     if start is not None:
         plan = plan.model_copy(update={"start": start.message()})
-    here = start if start is not None and start.folder is not None else None
+
+    def taking(draft: RunDir) -> None:
+        if start is not None and start.folder is not None:
+            draft.take_start(start)
+        judges.taken_in(spec.reward, draft)
+
     if name is not None:
-        return RunDir.create(outputs, name.removesuffix(ending) + ending, spec, plan, env, passing, here)
+        return RunDir.create(outputs, name.removesuffix(ending) + ending, spec, plan, env, passing, taking)
     for _ in range(100):
         candidate = next_name(outputs, preset) + ending
         try:
-            return RunDir.create(outputs, candidate, spec, plan, env, passing, here)
+            return RunDir.create(outputs, candidate, spec, plan, env, passing, taking)
         except RunError:
             if not (outputs / candidate).exists():
                 raise

@@ -179,6 +179,8 @@ def _evaluation(event: EvalEvent) -> dict[str, Any]:
     parts |= {
         "eval/reward": event.reward,
         "eval/correct_frac": event.correct_frac,
+        "eval/pairs": event.pairs,
+        "eval/correlation": event.correlation,
         "eval/rows": event.rows,
         "eval/seconds": event.seconds,
         "eval/failed": event.failed,

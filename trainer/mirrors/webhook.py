@@ -62,7 +62,8 @@ def ended(event: EndEvent | None, facts: Mapping[str, Any], words: Words) -> dic
         why = forms.printable(f"{first.where}: {first.what}")[:MOST_TEXT]
     said = say(kind, run=facts["run"], step=facts["steps"], total=facts["steps_total"] or "?", why=why)
     if facts["correct_before"] is not None and facts["correct_after"] is not None:
-        said += " " + say("held_out", before=facts["correct_before"], after=facts["correct_after"])
+        key = "held_out" if facts["pairs"] is None else "ordered"
+        said += " " + say(key, before=facts["correct_before"], after=facts["correct_after"])
     elif facts["reward_first"] is not None:
         said += " " + say("reward", first=facts["reward_first"], last=facts["reward_last"])
     names = (

@@ -83,7 +83,7 @@ class _Card:
         if spec.run.method == "dpo":
             return self.say("rate_dpo", loss=spec.dpo.loss_type, beta=spec.dpo.beta, rate=rate)
         if spec.run.method != "grpo":
-            return self.say(f"rate_{spec.run.method}", loss=grpo.loss_type, rate=rate)
+            return self.say(f"rate_{spec.learns}", loss=grpo.loss_type, rate=rate)
         level = "GSPO, " if grpo.importance_sampling_level == "sequence" else ""
         level += {"rloo": "RLOO, ", "maxrl": "MaxRL, "}.get(grpo.advantage, "")
         return self.say("rate", loss=f"{level}{grpo.loss_type}", beta=grpo.beta, rate=rate)
@@ -113,11 +113,11 @@ class _Card:
             tokens = plan.written_first * plan.max_tokens_per_completion
             remark = say("written_first", rows=plan.rows, group=group, tokens=tokens)
             yield self._line("completions", _number(plan.written_first), remark)
-        kept = spec.dpo.per_prompt if spec.run.method == "dpo" else spec.rft.per_prompt
+        kept = {"dpo": spec.dpo, "reward_model": spec.reward_model}.get(spec.run.method, spec.rft).per_prompt
         if plan.examples is None:
-            yield self._line("examples", say("not_known"), say(f"examples_{spec.run.method}", count=kept))
+            yield self._line("examples", say("not_known"), say(f"examples_{spec.learns}", count=kept))
         else:
-            yield self._line("examples", _number(plan.examples), say(f"examples_{spec.run.method}", count=kept))
+            yield self._line("examples", _number(plan.examples), say(f"examples_{spec.learns}", count=kept))
 
     def _examples(self) -> Iterator[str]:
         """An update of supervised training."""
@@ -126,7 +126,7 @@ class _Card:
         sizes = {"micro": plan.per_device_train_batch_size, "accumulation": plan.gradient_accumulation_steps}
         made = say(key, **sizes, devices=plan.world_size)
         yield self._line("examples", _number(plan.completions_per_update), made)
-        key = "at_most_of_a_pair" if plan.method == "dpo" else "at_most"
+        key = "at_most_of_a_pair" if self.spec.learns in ("dpo", "pairwise") else "at_most"
         each = say(key, prompt=plan.max_prompt_tokens, completion=plan.max_tokens_per_completion)
         yield self._line("tokens", _number(plan.max_tokens_per_update), each)
 

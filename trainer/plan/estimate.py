@@ -63,7 +63,7 @@ def batch_of(spec: RunSpec, rows: int | None, world_size: int = 1) -> Batch:
 
 def sequences_of_an_example(spec: RunSpec) -> int:
     """Of a pair both completions go through the model, each behind its prompt."""
-    return 2 if spec.run.method == "dpo" else 1
+    return 2 if spec.learns in ("dpo", "pairwise") else 1
 
 
 def written_at_once(spec: RunSpec) -> int:
@@ -142,7 +142,7 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         generation_rows=rows,
         eval_rows=spec.eval.batch_size if evaluates(spec) else 0,
         temperature_scaled=spec.generation.temperature != 1 and not spec.is_supervised,
-        prompt_logits=spec.is_supervised,
+        prompt_logits=spec.is_supervised and not spec.is_reward_model,  # a judge says one number of a text
         liger=spec.trl.get("use_liger_kernel") is True,
         unsloth=unsloth,
         one_prompt=batch.prompts_per_phase == 1,

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 from trainer.errors import Problem, RewardError
 from trainer.rewards import own_file
+from trainer.run import judges
 from trainer.spec import Component, RunSpec
+from trainer.spec.reward import JUDGES
 from trainer.tasks import catalogue
 
-MODELS = {"bertscore": "encoder", "reward_model": "model", "process_reward_model": "model"}
+MODELS = {"bertscore": "encoder", **dict.fromkeys(JUDGES, "model")}
 """{function: the param that names a Hub repository or a folder}."""
 TRY_S = 10.0
 """Most seconds a batch of a person's functions may take while they are tried."""
@@ -35,6 +37,7 @@ def problems(spec: RunSpec) -> Iterator[Problem]:
         elif component.function in MODELS:
             yield from _folder(component)
     yield from verifiers(spec)
+    yield from judges.problems(spec)
 
 
 def verifiers(spec: RunSpec) -> Iterator[Problem]:

@@ -238,10 +238,13 @@ def parse(raw: Mapping[str, Any], where: str) -> RunSpec:
     return spec
 
 
-def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -> tuple[RunSpec | None, list[Problem]]:
-    """removed: keys that the command line took out; that they are missing is not the file's fault."""
+def _parsed(
+    raw: Mapping[str, Any], where: str, removed: Collection[str] = (), alone: bool = True
+) -> tuple[RunSpec | None, list[Problem]]:
+    """removed: keys that the command line took out; that they are missing is not the file's fault. alone: it is no
+    stage."""
     if stages.STAGE in raw:
-        return stages.parsed(raw, lambda tables: _parsed(tables, where, removed))
+        return stages.parsed(raw, lambda tables: _parsed(tables, where, removed, alone=False))
     raw, problems = instruction_file.put_in(raw)
     raw, of_task = task_rows.put_in(raw)
     problems += of_task
@@ -251,7 +254,7 @@ def _parsed(raw: Mapping[str, Any], where: str, removed: Collection[str] = ()) -
     except ValidationError as error:
         wrong = explain.problems(error, raw, where)
     else:
-        return spec, problems + rules.problems(spec)
+        return spec, [*problems, *rules.problems(spec), *(stages.alone(spec) if alone else ())]
     problems += [_taken_out(problem) if problem.place in removed else problem for _, problem in wrong]
     paths = [path for path, _ in wrong]
     rest = copy.deepcopy(dict(raw))

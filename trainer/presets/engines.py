@@ -23,8 +23,8 @@ def why_not_unsloth(spec: RunSpec, on_gpu: bool, has_unsloth: bool) -> Message |
         return Message("presets.too_small_for_unsloth")
     if spec.trl.get("use_vllm") is True and spec.lora.enabled:
         return Message("presets.vllm_of_trl")
-    if spec.run.method == "dpo":
-        return Message("presets.dpo_without_unsloth")
+    if spec.run.method in ("dpo", "reward_model"):
+        return Message(f"presets.{spec.run.method}_without_unsloth")
     if spec.model.dtype == "float32":
         return Message("presets.unsloth_has_no_float32")
     return None

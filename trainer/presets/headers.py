@@ -3,6 +3,8 @@
     GPU: 24 GB or more | none needed
     Measured: 2 CPU cores, 2026-11-20, commit d913a61: 0.41 s a step, 0.79 GiB, reward 0.60 -> 1.42 of 1.5 in 150 steps.
 
+Of a reward model `pairs 53 -> 78 %` stands in place of the reward: held-out pairs ordered right.
+
 A line of another form is what a person wrote, and is shown as it is. No third-party package.
 """
 
@@ -16,7 +18,7 @@ _GPU = re.compile(r"(\d+) GB or more")
 _NO_GPU = "none needed"
 _MEASURED = re.compile(
     r"(?P<device>[^,]+), (?P<date>\d{4}-\d\d-\d\d), commit (?P<commit>\w+): (?P<seconds>[\d.]+) s a step, "
-    r"(?P<gib>[\d.]+) GiB, reward (?P<before>[-\d.]+) -> (?P<after>[-\d.]+) of (?P<most>[\d.]+) "
+    r"(?P<gib>[\d.]+) GiB, (?P<what>reward|pairs) (?P<before>[-\d.]+) -> (?P<after>[-\d.]+) (?:of )?(?P<most>[\d.]+|%) "
     r"in (?P<steps>\d+) steps\.?"
 )
 _TABLE = re.compile(r"\[+([\w.]+)\]")
@@ -82,7 +84,11 @@ def measured(lines: list[str]) -> Message | None:
         return Message.read(said) if said else None
     cores = _CORES.fullmatch(found["device"])
     device = Message("presets.cpu_cores", count=int(cores[1])) if cores else found["device"]
-    return Message("presets.measured", **found.groupdict() | {"device": device})
+    facts = {name: value for name, value in found.groupdict().items() if name != "what"} | {"device": device}
+    if found["what"] == "pairs":
+        del facts["most"]
+        return Message("presets.measured_pairs", **facts)
+    return Message("presets.measured", **facts)
 
 
 def _after(head: str, lines: list[str]) -> str:

@@ -19,6 +19,8 @@ OF_A_BATCH = ("steps_per_generation", "generation_batch_size")
 """Keys of [generation] that say what is written between two updates."""
 OF_AN_ADVANTAGE = ("advantage", "scale_rewards", "multi_objective_aggregation", "beta", "num_iterations")
 """Keys of [grpo] that online RFT does not have: its coefficient is 1 or 0, and every batch is trained on once."""
+OF_ANSWERS = ("answers", "pass_at", "samples")
+"""Keys of [eval] that mean nothing to a model that writes no answers."""
 
 
 def put_in(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +43,9 @@ def _left_out(method: Any) -> dict[str, tuple[str, ...]]:
     if method not in SUPERVISED:
         return {}
     found: dict[str, tuple[str, ...]] = {"grpo": (), "sampling": (), "generation": OF_A_BATCH}
-    return found | ({"lora": ("dropout",)} if method == "dpo" else {})  # TRL's DPOTrainer turns dropout off
+    if method in ("dpo", "reward_model"):
+        found["lora"] = ("dropout",)  # TRL's DPOTrainer and RewardTrainer turn it off
+    return found | ({"eval": OF_ANSWERS} if method == "reward_model" else {})
 
 
 def unread(specs: Sequence[RunSpec], overrides: Sequence[str]) -> list[Message]:
@@ -61,7 +65,7 @@ def is_unread(key: str, method: str) -> bool:
     left_out = _left_out(method)
     if section in left_out:
         return not left_out[section] or name in left_out[section]
-    return section in ("sft", "rft", "dpo") and section != method
+    return section in SUPERVISED and section != method
 
 
 def _leave_out(found: dict[str, Any], section: str, keys: tuple[str, ...]) -> None:

@@ -7,7 +7,8 @@
     parsed      the RunSpec of the first stage, which carries the settings of those after it
     apart       a key typed on the command line is one of all stages; `stage.1.optim.max_steps` of the second alone
 
-A later stage starts from the weights of the one before, so it has to be the same model: `_fit`.
+A later stage starts from the weights of the newest one before it that has trained a policy, so it has to be the same
+model: `_fit`. A reward may name an earlier stage's reward model, params.model = "stage:NAME": `_judges_fit`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from trainer.spec import RunSpec
 from trainer.spec.chain import Chain, Following
 
 STAGE = "stage"
+OF_STAGE = "stage:"  # in a reward's params.model
 OWN = ("name", "from")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,15}")
 SAME = (
@@ -46,12 +48,13 @@ def parsed(raw: Mapping[str, Any], parse: Parse) -> tuple[RunSpec | None, list[P
         return None, problems
     specs: list[RunSpec] = []
     for number, stage in enumerate(stages):
-        spec, wrong = parse(laid(base, stage, number))
+        goes_on = any(_trains_a_policy(base, before) for before in stages[:number])
+        spec, wrong = parse(laid(base, stage, goes_on))
         problems += [_in_stage(problem, stage, number) for problem in wrong]
         specs += [spec] if spec is not None else []
     problems = list(dict.fromkeys(problems))  # what is wrong in the preset itself is wrong in every stage
     if not problems:
-        problems += _fit(specs)
+        problems += [*_fit(specs), *_judges_fit(stages, specs)]
     if problems:
         return None, problems
     following = [
@@ -72,17 +75,43 @@ def later(spec: RunSpec) -> list[RunSpec]:
     return [RunSpec.model_validate_json(json.dumps(each.settings)) for each in following]
 
 
-def laid(base: Mapping[str, Any], stage: Mapping[str, Any], number: int) -> Tables:
-    """The tables of a stage: those of the preset, with its own laid over them."""
+def laid(base: Mapping[str, Any], stage: Mapping[str, Any], goes_on: bool) -> Tables:
+    """The tables of a stage: those of the preset, its own laid over them. goes_on: it has weights to start from."""
     merged = copy.deepcopy(dict(base))
     for section, table in stage.items():
         if section not in OWN:
             _lay(merged, section, table)
     lora = merged.get("lora")
     adapts = not isinstance(lora, dict) or lora.get("enabled", True)
-    if number and not adapts and isinstance(merged.get("model"), dict):
+    if goes_on and not adapts and isinstance(merged.get("model"), dict):
         merged["model"].pop("warm_start", None)  # the stage before is in its place; an adapter lies on what it made
     return merged
+
+
+def _trains_a_policy(base: Mapping[str, Any], stage: Mapping[str, Any]) -> bool:
+    run = laid({"run": base.get("run", {})}, {"run": stage.get("run", {})}, False)["run"]
+    return not isinstance(run, dict) or run.get("method") != "reward_model"
+
+
+def alone(spec: RunSpec) -> Iterator[Problem]:
+    """A preset without stages has no reward model of one."""
+    for key, name in spec.reward.judges():
+        if name.startswith(OF_STAGE):
+            yield Problem("presets.judge_without_stages", key, seen=shown(name))
+
+
+def _judges_fit(stages: Sequence[Mapping[str, Any]], specs: Sequence[RunSpec]) -> Iterator[Problem]:
+    """Each is of an earlier stage that trains one."""
+    names = [stage["name"] for stage in stages]
+    for number, spec in enumerate(specs):
+        there = [name for name, before in zip(names, specs[:number], strict=False) if before.is_reward_model]
+        for key, name in spec.reward.judges():
+            asked = name.removeprefix(OF_STAGE)
+            if name.startswith(OF_STAGE) and asked not in there:
+                known = [f"{OF_STAGE}{each}" for each in there]
+                reason = "presets.judge_of_no_stage" if there else "presets.judge_before_any"
+                problem = Problem(reason, key, seen=shown(name), **({"known": known} if known else {}))
+                yield _in_stage(problem, stages[number], number)
 
 
 def _lay(merged: Tables, key: str, value: Any) -> None:
@@ -129,7 +158,10 @@ def _in_stage(problem: Problem, stage: Mapping[str, Any], number: int) -> Proble
     """With the key that has to be changed: the stage's own where it sets it."""
     here: Any = stage
     for step in problem.place.split("."):
-        here = here.get(step) if isinstance(here, dict) else None
+        if isinstance(here, list):
+            here = here[int(step)] if step.isdigit() and int(step) < len(here) else None
+        else:
+            here = here.get(step) if isinstance(here, dict) else None
     place = f"{STAGE}.{number}.{problem.place}" if here is not None else problem.place
     return Problem(problem.key, place, **problem.values)
 

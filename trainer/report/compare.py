@@ -193,7 +193,7 @@ def _curves(found: Sequence[Material], say: Words) -> Charts:
         if any(line.points for line in drawn):
             charts.append(Chart(say(f"metrics.{key}"), drawn, headline=False))
     scores = [
-        Line(m.name, colour, [(step, score(event, "reward")) for step, event in evals(m)])
+        Line(m.name, colour, [(step, event.reward) for step, event in evals(m) if event.reward is not None])
         for m, colour in zip(found, COLOURS, strict=False)
     ]
     if any(line.points for line in scores):

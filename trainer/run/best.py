@@ -26,23 +26,24 @@ SCORES = "scores.json"  # written by `python -m trainer evaluate`
 
 @dataclass(frozen=True)
 class Best:
-    """step: of the checkpoint. value: mean of scores.json, or held-out reward of an evaluation of the run.
+    """step: of the checkpoint. value: mean of scores.json, or held-out reward of an evaluation of the run, of a reward
+    model the share of held-out pairs that it orders right.
 
     epoch: its label in scores.json. of: how many checkpoints were measured, those rotated away included.
-    untrained: held-out reward before training; None where it was not measured in the same way.
+    untrained: the same before training; None where it was not measured in the same way.
     """
 
     step: int
     value: float
-    source: Literal["scores.json", "eval"]
+    source: Literal["scores.json", "eval", "pairs"]
     epoch: str | None
     of: int
     untrained: float | None = None
 
     def message(self) -> Message:
         """Which one it is, by what, and whether the training has improved on the model before it."""
-        reward = self.source == "eval"
-        measured = Message("run.best.reward") if reward else Message("run.best.score", epoch=self.epoch)
+        key = {"eval": "reward", "pairs": "pairs"}.get(self.source)
+        measured = Message(f"run.best.{key}") if key else Message("run.best.score", epoch=self.epoch)
         among = Message("run.best.of", count=self.of) if self.of > 1 else Message("run.best.only")
         values: dict[str, Any] = {"step": self.step, "measured": measured, "value": self.value, "among": among}
         if self.untrained is not None and self.untrained >= self.value:
@@ -81,16 +82,18 @@ def _outdated(rundir: RunDir, rows: list[Any]) -> bool:
 
 
 def _evaluated(state: RunState, there: set[int]) -> Best | None:
-    rewards: dict[int, float] = {}
+    judges = any(event.pairs is not None for event in state.evals)
+    found: dict[int, float] = {}
     for event in state.evals:
-        if event.reward is not None and math.isfinite(event.reward):
-            rewards[event.step] = event.reward  # said twice: the later word counts
-    untrained = rewards.pop(0, None)
-    present = [step for step in sorted(rewards) if step in there]
+        value = event.correct_frac if judges else event.reward
+        if value is not None and math.isfinite(value):
+            found[event.step] = value  # said twice: the later word counts
+    untrained = found.pop(0, None)
+    present = [step for step in sorted(found) if step in there]
     if not present:
         return None
-    step = max(present, key=lambda step: rewards[step])  # max takes the first of equals
-    return Best(step, rewards[step], "eval", None, len(rewards), untrained)
+    step = max(present, key=lambda step: found[step])  # max takes the first of equals
+    return Best(step, found[step], "pairs" if judges else "eval", None, len(found), untrained)
 
 
 def resolve_checkpoint(

@@ -106,8 +106,8 @@ class PlanEvent(Event, tag="plan"):
 
 
 class PhaseEvent(Event, tag="phase"):
-    """name: load | warm_start | data | rewards | policy_probe | eval | train | memory_probe, pass_rates (inside
-    train).
+    """name: load | warm_start | data | rewards | policy_probe | eval | train | memory_probe, pass_rates, samples,
+    held_out_samples (inside train; the last in eval where that comes first).
     state: start | end.
 
     seconds: at its end only.
@@ -196,7 +196,11 @@ class SampledScores(Record):
 
 class EvalEvent(Event, tag="eval", kw_only=True):
     """at: before | during | after. components: {name: mean}. reward_std: over the rows. failed: answers that could not
-    be judged, None for none."""
+    be judged, None for none.
+
+    Of a reward model, which writes nothing: correct_frac is the share of `pairs` completions of one row that it orders
+    as the rewards do, correlation Spearman's of its scores with the rewards; there is no reward.
+    """
 
     step: Whole
     at: str = ""
@@ -208,6 +212,8 @@ class EvalEvent(Event, tag="eval", kw_only=True):
     seconds: Number | None = None
     sampled: SampledScores | None = None
     failed: Number | None = None
+    pairs: Number | None = None
+    correlation: Number | None = None
 
 
 class SaidAlert(NamedTuple):

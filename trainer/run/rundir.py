@@ -5,6 +5,7 @@
     events.jsonl                     the truth (trainer.run.events)
     rollouts/step_000020.jsonl       completions of one step
     samples.jsonl                    what the model wrote before a training on it (trainer.stages.samples)
+    held_out_samples.jsonl           of a reward model the same for its held-out rows (trainer.stages.ordering)
     checkpoints/checkpoint-20/       staged in checkpoints/.staging, then renamed
     logs/attempt_1.log               raw output of the worker, one file an attempt
     logs/mirror_1.log                raw output of its mirror (trainer.mirrors)
@@ -29,6 +30,7 @@
     scores.json                      what the answers are worth (trainer.evaluate.contest)
     files/                           copies of files that would not last elsewhere (trainer.run.kept_files)
     start/                           the adapter that training starts from, as it was (trainer.run.start_files)
+    judges/                          reward models of other runs, as they were (trainer.run.judges)
     wandb/                           W&B's own files, one folder an attempt
 
 A run appears under its name complete or not at all. Small JSON files are replaced atomically.
@@ -44,7 +46,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -108,10 +110,12 @@ class RunDir:
     logs = _Inside("logs")
     tryit = _Inside("tryit")
     start = _Inside("start")
+    judges = _Inside("judges")
     exports = _Inside("exports")
     wandb = _Inside("wandb")
     held_out = _Inside("held_out.json")
     scores = _Inside("scores.json")
+    held_out_samples = _Inside("held_out_samples.jsonl")
     report = _Inside("report")
 
     def __init__(self, path: Path) -> None:
@@ -288,11 +292,11 @@ class RunDir:
         plan: RunPlan,
         env: dict[str, Any],
         passing: Sequence[Path] = (),
-        start: start_files.Origin | None = None,
+        taking: Callable[[RunDir], object] = lambda draft: None,
     ) -> Self:
-        """Make outputs/<name> with its files. passing: see kept_files. start: the adapter to start from, if it is here.
+        """Make outputs/<name> with its files. passing: see kept_files. taking: puts what else it keeps into its folder.
 
-        Raises RunError: name bad or taken, no room for the adapter.
+        Raises RunError: name bad or taken, and what `taking` raises.
         """
         path = _checked(outputs, name)
         make_outputs(outputs)
@@ -305,8 +309,7 @@ class RunDir:
             spec_file.write(draft.spec, draft.spec_copy, spec)
             write_json(draft.plan, plan)
             write_json(draft.env, env)
-            if start is not None:
-                draft.take_start(start)
+            taking(draft)
             if path.exists() or path.is_symlink():
                 raise _taken(path)
             try:

@@ -33,7 +33,7 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 def resolve(typed: str) -> Origin:
     """The verified adapter that is meant. Raises RunError: nothing there, damaged, or no adapter."""
     if typed.startswith(RUN):
-        checkpoint = _of_run(typed)
+        checkpoint = checkpoint_of(typed, PLACE)
         return _origin(typed, checkpoint.path)
     folder = PROJECT / os.path.expanduser(typed)
     if not folder.is_dir() and _HUB.fullmatch(typed):
@@ -51,37 +51,39 @@ def meant(typed: str) -> Message:
         return Message("plain.text", text=typed)
 
 
-def _of_run(typed: str) -> Checkpoint:
+def checkpoint_of(typed: str, place: str, no_runs: str = "run.start_no_runs") -> Checkpoint:
+    """The verified checkpoint of a run that is meant. place: the key it was typed at. no_runs: the problem where there
+    is no run at all. Raises RunError."""
     name, at, which = typed.removeprefix(RUN).partition("@")
     outputs = outputs_dir()
     if not NAME.fullmatch(name) or not (outputs / name).is_dir():
         names = [run.name for run in list_runs(outputs) if NAME.fullmatch(run.name)]
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
-        key = "run.start_no_run" if near else "run.start_no_runs"
+        key = "run.start_no_run" if near else no_runs
         values = {"near": [f"{RUN}{each}" for each in near]} if near else {}
-        raise RunError(Problem(key, PLACE, name=name, outputs=str(outputs), **values))
+        raise RunError(Problem(key, place, name=name, outputs=str(outputs), **values))
     if at and which not in (BEST, LATEST) and not re.fullmatch(r"[0-9]+", which):
-        raise RunError(Problem("run.start_which", PLACE, seen=which, name=name))
+        raise RunError(Problem("run.start_which", place, seen=which, name=name))
     try:
         rundir = RunDir.open(outputs, name)
-        return _chosen(rundir, which or None)
+        return _chosen(rundir, which or None, place)
     except TrainerError as error:
-        if error.problems[0].place == PLACE:
+        if error.problems[0].place == place:
             raise
         said = error.problems[0].part("what")
-        raise RunError(Problem("run.start_not_there", PLACE, typed=typed, said=said)) from error
+        raise RunError(Problem("run.start_not_there", place, typed=typed, said=said)) from error
 
 
-def _chosen(rundir: RunDir, which: str | None) -> Checkpoint:
+def _chosen(rundir: RunDir, which: str | None, place: str) -> Checkpoint:
     known = [checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)]
     state = state_of(rundir)
     values = {"name": rundir.name, "known": [f"{RUN}{rundir.name}@{step}" for step in known]}
     if not known:
-        raise RunError(Problem("run.start_no_checkpoint", PLACE, name=rundir.name))
+        raise RunError(Problem("run.start_no_checkpoint", place, name=rundir.name))
     if which == BEST and find_best(rundir, state) is None:
-        raise RunError(Problem("run.start_none_evaluated", PLACE, **values))
+        raise RunError(Problem("run.start_none_evaluated", place, **values))
     if which not in (None, BEST, LATEST) and int(which) not in known:
-        raise RunError(Problem("run.start_no_step", PLACE, seen=which, **values))
+        raise RunError(Problem("run.start_no_step", place, seen=which, **values))
     step = which if which in (None, BEST, LATEST) else str(int(which))
     return resolve_checkpoint(rundir, state, step, lambda message: None)
 

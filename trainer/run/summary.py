@@ -22,7 +22,8 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
     status: what trainer.launch.status_of said; judged from `state` as it is when left out.
     reward_first, reward_last: mean of train/reward over the first and the last ten steps, never
     the same step in both. eval_after, correct_after: of the newest evaluation after a step.
-    best_step: of the best evaluated checkpoint that is there. seconds: in training steps, all
+    pairs: of a reward model, whose correct_* are shares of that many pairs ordered right. best_step: of the best
+    evaluated checkpoint that is there. seconds: in training steps, all
     attempts together; wall_seconds: also loading, evaluation and saving, without the time between
     attempts; expected_seconds: that, as estimated when the run was made.
     """
@@ -40,6 +41,7 @@ def summary(state: RunState, rundir: RunDir, status: Status | None = None) -> di
         "eval_after": after.reward if after else None,
         "correct_before": before.correct_frac if before else None,
         "correct_after": after.correct_frac if after else None,
+        "pairs": after.pairs if after else None,
         "best_step": found.step if found else None,
         "seconds": round(state.train_seconds, 3),
         "wall_seconds": round(sum(last - first for first, last in state.attempt_t.values()), 3),

@@ -18,15 +18,15 @@ from pydantic import Field
 
 from trainer.spec.chain import Chain
 from trainer.spec.data import Data, FewShot, Instruction
-from trainer.spec.methods import METHODS, SAMPLING, SUPERVISED, Dpo, Method, Rft, Sft
+from trainer.spec.methods import METHODS, SAMPLING, SUPERVISED, Dpo, Method, RewardModel, Rft, Run, Sft
 from trainer.spec.reward import SUM, Component, Reward
 from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
     "FIXED", "METHODS", "RECORDS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval",
-    "FewShot", "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "Rft", "Run",
-    "RunSpec", "Sampling", "Section", "Sft", "WarmStart", "training_arguments", "trl_homes", "trl_table",
+    "FewShot", "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "RewardModel",
+    "Rft", "Run", "RunSpec", "Sampling", "Section", "Sft", "WarmStart", "training_arguments", "trl_homes", "trl_table",
 ]  # fmt: skip
 
 RECORDS = frozenset({"chain"})
@@ -281,22 +281,6 @@ class Log(Section):
     """Seconds between signs of life with memory and GPU readings."""
 
 
-class Run(Section):
-    """The run itself."""
-
-    method: Method = "grpo"
-    """How it learns: `grpo`; `online_rft`, which reinforces every right completion; `sft` on gold answers; `rft` on its
-    own right completions; `dpo` on pairs of its own completions. docs/methods.md."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """Seed of sampling, data order and adapters."""
-    memory_probe: bool = True
-    """Before step 1, run the longest prompt at full completion length once and report the peak memory."""
-    fast: Literal["auto", "off"] = "auto"
-    """`auto` reads each prompt once for all its completions, drops rows that have ended and spends nothing on groups
-    that teach nothing, with the same gradient; `off` works as TRL does. docs/fast.md."""
-
-
 class RunSpec(Section):
     """A validated run. Frozen: what was started is what is written to spec.json."""
 
@@ -314,6 +298,7 @@ class RunSpec(Section):
     sft: Sft = Sft()
     rft: Rft = Rft()
     dpo: Dpo = Dpo()
+    reward_model: RewardModel = RewardModel()
     optim: Optim = Optim()
     checkpoint: Checkpoint = Checkpoint()
     eval: Eval = Eval()
@@ -342,6 +327,16 @@ class RunSpec(Section):
     def samples_first(self) -> bool:
         """The model writes its examples before training."""
         return self.run.method in SAMPLING
+
+    @property
+    def is_reward_model(self) -> bool:
+        """What is trained judges texts and writes none."""
+        return self.run.method == "reward_model"
+
+    @property
+    def learns(self) -> str:
+        """What a run learns, as the texts are named: its method, or the objective of a reward model."""
+        return self.reward_model.objective if self.is_reward_model else self.run.method
 
     def title_in(self, language: str) -> str:
         """The title in that language, where the preset has it."""

@@ -31,3 +31,5 @@ class Chain(Section):
     """Stages in all."""
     following: list[Following] = Field(default_factory=list)
     """Those after this one."""
+    earlier: list[str] = Field(default_factory=list)
+    """Names of those before it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,6 +13,8 @@ from trainer.spec.section import Section
 
 SUM = "sum"
 """Not a function: a component that adds up components."""
+JUDGES = ("reward_model", "process_reward_model")
+"""Functions of the library that read a trained reward model, params.model."""
 
 
 class Component(Section):
@@ -99,6 +102,38 @@ class Reward(Section):
     def leaves(self) -> list[Component]:
         """Every reward function in order, those inside sums too."""
         return [leaf for component in self.components for leaf in component.leaves()]
+
+    def placed(self) -> Iterator[tuple[str, Component]]:
+        """(key, component) of every component, those inside sums too."""
+        return _placed(self.components, "reward.components")
+
+    def judges(self) -> list[tuple[str, str]]:
+        """(key, name) of the trained reward models that components name."""
+        return [
+            (f"{key}.params.model", str(part.params.get("model", "")))
+            for key, part in self.placed()
+            if part.file is None and part.function in JUDGES
+        ]
+
+    def with_judges(self, names: Mapping[str, str]) -> Reward:
+        """The same with other names for some of these."""
+        if not names:
+            return self
+        return Reward.model_validate_json(json.dumps(_renamed(self.model_dump(mode="json"), names)))
+
+
+def _placed(components: Sequence[Component], prefix: str) -> Iterator[tuple[str, Component]]:
+    for place, component in enumerate(components):
+        yield f"{prefix}.{place}", component
+        yield from _placed(component.components, f"{prefix}.{place}.components")
+
+
+def _renamed(table: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    for part in table["components"]:
+        _renamed(part, names)
+        if part["file"] is None and part["function"] in JUDGES and part["params"].get("model") in names:
+            part["params"]["model"] = names[part["params"]["model"]]
+    return table
 
 
 def _added(components: Sequence[Component]) -> str:

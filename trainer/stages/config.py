@@ -1,4 +1,5 @@
-"""RunSpec -> SFTConfig or DPOConfig of TRL 1.14.2: what every training has as in GRPO's config, and the method's own.
+"""RunSpec -> SFTConfig, DPOConfig or RewardConfig of TRL 1.14.2: what every training has as in GRPO's config, and the
+method's own.
 
 `correct` and `differences` of trainer.grpo.config hold for these as well.
 """
@@ -7,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from trl import DPOConfig, SFTConfig
+from trl import DPOConfig, RewardConfig, SFTConfig
 
 from trainer.spec import RunSpec, training_arguments
 
 
 def config_class(spec: RunSpec) -> type:
     """The one that is bound now: Unsloth puts its own in place of TRL's."""
-    found: type = DPOConfig if spec.run.method == "dpo" else SFTConfig
+    found: type = {"dpo": DPOConfig, "reward_model": RewardConfig}.get(spec.run.method, SFTConfig)
     return found
 
 
@@ -27,6 +28,8 @@ def choose(spec: RunSpec, of_grpo: dict[str, Any], defaults: dict[str, Any]) -> 
         chosen["train_sampling_strategy"] = "sequential"
     if spec.run.method == "dpo":
         return chosen | {"beta": spec.dpo.beta, "loss_type": [spec.dpo.loss_type]} | _reference(spec)
+    if spec.is_reward_model:
+        return chosen
     return chosen | {"completion_only_loss": True, "loss_type": "nll"}
 
 

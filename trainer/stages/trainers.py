@@ -1,19 +1,27 @@
-"""TRL's SFTTrainer and DPOTrainer with the hooks of every run: spans, steps, checkpoints.
+"""TRL's SFTTrainer, DPOTrainer and RewardTrainer with the hooks of every run: spans, steps, checkpoints.
 
-    CustomSFTTrainer = make_trainer_class("sft")
+    CustomSFTTrainer = make_trainer_class(spec)
 
-Hooked in TRL 1.14.2 (sft_trainer.py, dpo_trainer.py): `compute_loss` with the counter `_total_train_tokens`, and of
-DPOTrainer `_prepare_dataset`, because the examples are tokens already.
+Hooked in TRL 1.14.2 (sft_trainer.py, dpo_trainer.py, reward_trainer.py): `compute_loss` with the counter
+`_total_train_tokens`, and of DPOTrainer `_prepare_dataset`, because the examples are tokens already. RewardTrainer
+takes tokens as they are; its loss is replaced where the reward itself is learnt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from trl import DPOTrainer, SFTTrainer
+import torch
+from trl import DPOTrainer, RewardTrainer, SFTTrainer
 
 from trainer.grpo.watched import Watched
-from trainer.spec import Method
+from trainer.machine.json_files import write_json
+from trainer.rewards.library import side_model
+from trainer.rewards.library.reward_model import READS
+from trainer.spec import RunSpec
 
 
 class Supervised(Watched):
@@ -33,8 +41,58 @@ class _Paired(Supervised):
         return dataset
 
 
-def make_trainer_class(method: Method) -> type:
-    """TRL's class, or the one Unsloth has put in its place, as CustomSFTTrainer or CustomDPOTrainer."""
-    if method == "dpo":
+class Judging(Supervised):
+    """reads: how a text becomes tokens (trainer.rewards.library.reward_model); it is kept beside the weights."""
+
+    reads: Mapping[str, Any] = MappingProxyType({})
+
+    def _save_beside(self, folder: Path) -> None:
+        super()._save_beside(folder)
+        write_json(folder / READS, dict(self.reads))
+
+
+class PointwiseCollator:
+    """Judged texts -> `input_ids` and `attention_mask` (B, T), padded on the right, and `reward` (B,)."""
+
+    def __init__(self, pad: int) -> None:
+        self.pad = pad
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        batch = side_model.padded([row["input_ids"] for row in rows], self.pad, "cpu")
+        return {**batch, "reward": torch.tensor([row["reward"] for row in rows], dtype=torch.float32)}
+
+
+class _Pointwise(Judging):
+    """Goes before RewardTrainer: the mean over a micro-batch of (score - reward)^2 in place of its loss of pairs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.data_collator = PointwiseCollator(self.processing_class.pad_token_id)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+
+class _SquaredError(RewardTrainer):  # type: ignore[misc]  # Any: TRL has no types
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        wanted = inputs.pop("reward")
+        outputs = model(**inputs, use_cache=False)
+        scores = outputs.logits.squeeze(-1).float()
+        loss = torch.nn.functional.mse_loss(scores, wanted)
+        metrics = self._metrics["train"]
+        self._total_train_tokens += int(inputs["attention_mask"].sum())
+        metrics["num_tokens"] = [self._total_train_tokens]
+        for name, value in (("mean_reward", scores.mean()), ("absolute_error", (scores - wanted).abs().mean())):
+            metrics[name].append(value.item())
+        return (loss, outputs) if return_outputs else loss
+
+
+def make_trainer_class(spec: RunSpec) -> type:
+    """TRL's class, or the one Unsloth has put in its place, as CustomSFTTrainer, CustomDPOTrainer or
+    CustomRewardTrainer."""
+    if spec.is_reward_model:
+        pairwise = spec.reward_model.objective == "pairwise"
+        return type("CustomRewardTrainer", (Judging, RewardTrainer) if pairwise else (_Pointwise, _SquaredError), {})
+    if spec.run.method == "dpo":
         return type("CustomDPOTrainer", (_Paired, DPOTrainer), {})
     return type("CustomSFTTrainer", (Supervised, SFTTrainer), {})

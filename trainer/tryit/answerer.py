@@ -14,6 +14,7 @@ from typing import Any
 from trainer.errors import Problem, RunError
 from trainer.rewards import check as rewards_check
 from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.run import judges
 from trainer.text import storable
 from trainer.tryit.chat import Chat, ChatSettings, Dialogue, Streamer
 from trainer.tryit.journal import Journal
@@ -153,7 +154,9 @@ class Answerer:
 
     def _rewards(self) -> ComponentRewardWrapper:
         if self._wrapper is None:
-            self._wrapper = ComponentRewardWrapper(self.chat.spec.reward, pooled=True)
+            self._wrapper = ComponentRewardWrapper(
+                judges.in_run(self.chat.spec.reward, self.chat.source.rundir), pooled=True
+            )
         return self._wrapper
 
 

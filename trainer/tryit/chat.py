@@ -20,6 +20,7 @@ from trainer.export.source import Source
 from trainer.machine import gpu, spawn
 from trainer.run.rundir import RunDir
 from trainer.text import Message
+from trainer.tryit.request import refuse_judge
 
 Turn = dict[str, str]
 OnText = Callable[[str], None]
@@ -259,6 +260,7 @@ def opened(rundir: RunDir, checkpoint: str | None = None, device: str | None = N
     the GPU.
     """
     found = sources.find(rundir, checkpoint, say)
+    refuse_judge(found.spec, rundir.name)
     say(Message("tryit.checkpoint_taken", name=found.path.name))
     device = device or found.spec.model.device
     if device != "cpu":

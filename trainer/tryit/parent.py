@@ -22,7 +22,7 @@ from trainer.machine.process import Identity, Lock
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir, list_runs
 from trainer.tryit import reading
-from trainer.tryit.request import ID, Request, checked, new_id
+from trainer.tryit.request import ID, Request, checked, new_id, refuse_judge
 
 MODULE = "trainer.tryit"
 IDLE_S = 300.0
@@ -42,6 +42,7 @@ def ask(
     such a checkpoint, and when too many wait already.
     """
     request = checked({**raw, "id": new_id()})
+    refuse_judge(rundir.read_spec(), rundir.name)
     _refuse_without_checkpoint(rundir, request)
     if len(reading.waiting(rundir)) >= MOST_WAITING:
         raise RunError(Problem("tryit.many_waiting", run=rundir.name, count=MOST_WAITING))

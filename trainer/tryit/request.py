@@ -1,7 +1,4 @@
-"""One question to a checkpoint, and the bounds of everything in it. It comes from a browser: who takes one checks it.
-
-No third-party package.
-"""
+"""One question to a checkpoint, with the bounds of all that is in it. A browser sends it: who takes one checks it."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainer.errors import Problem, RunError
+from trainer.spec import RunSpec
 
 SIDES = ("base", "tuned")
 MOST_TEXT = 20_000  # characters of one message
@@ -58,6 +56,12 @@ class Request:
 
 def new_id() -> str:
     return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+
+
+def refuse_judge(spec: RunSpec, run: str) -> None:
+    """Raises RunError where nothing can be asked: a reward model writes no answers."""
+    if spec.is_reward_model:
+        raise RunError(Problem("tryit.writes_nothing", run=run))
 
 
 def checked(raw: Mapping[str, Any]) -> Request:

@@ -28,7 +28,7 @@ from trainer.memory.measured import peak_gib
 from trainer.plan.estimate import written_at_once
 from trainer.plan.reading import fitting
 from trainer.report import afterwards
-from trainer.run import checkpoints, entrance, settings, stop_requests
+from trainer.run import checkpoints, entrance, judges, settings, stop_requests
 from trainer.run.events import EventWriter
 from trainer.run.records import (
     AlertEvent,
@@ -109,9 +109,12 @@ def train(session: Session) -> None:
     """Load, evaluate, train, evaluate. Raises Stopped, TrainerError or what the libraries raise."""
     rundir, events, flag = session.rundir, session.events, session.flag
     spec, pieces = recovery.smaller(rundir.read_spec(), session.retries)
+    spec = starting.with_judges(rundir, spec)
     resumed, skipped = _resume_point(rundir)
     _emit_started(session, spec, resumed, skipped)
     _make_good(session, resumed)
+    if resumed is None and (taken := judges.messages(rundir)):
+        events.emit(AlertEvent.of("info", "judges_taken", judges=taken))
     if LEFT_OUT:
         events.emit(AlertEvent.of("info", "left_out", names=LEFT_OUT))
     mirrors.notify(rundir, spec.log.webhook, events.attempt, ENVIRONMENT)
@@ -126,7 +129,7 @@ def train(session: Session) -> None:
         noted = starting.kept(rundir, spec, resumed is not None)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
-        from trainer.worker import supervised, training
+        from trainer.worker import reward_modelling, supervised, training
 
         loaded = engine.load(
             spec,
@@ -140,6 +143,7 @@ def train(session: Session) -> None:
             events.emit(AlertEvent.of("warn", "data", said=said))
         plan = launch.plan_here(spec, data.report.rows)
     made = supervised.SupervisedTraining if spec.is_supervised else training.Training
+    made = reward_modelling.RewardModelTraining if spec.is_reward_model else made
     run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)

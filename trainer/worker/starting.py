@@ -1,5 +1,5 @@
-"""The adapter that a run starts from, kept in its folder before anything is loaded: the parent has copied what is on
-this machine, what is on the Hub is fetched here. Imports no torch."""
+"""What a run keeps of others in its folder, looked at before anything is loaded: reward models, and the adapter that it
+starts from (the parent has copied what is on this machine, what is on the Hub is fetched here). Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.errors import CheckpointError, EngineError, Problem
 from trainer.preflight import adapter
-from trainer.run import start_adapter, start_files
+from trainer.run import judges, start_adapter, start_files
 from trainer.run.rundir import RunDir
 from trainer.run.start_files import FILES, PLACE, Origin
 from trainer.spec import RunSpec
@@ -34,6 +34,12 @@ def kept(rundir: RunDir, spec: RunSpec, resumed: bool) -> dict[str, Any] | None:
     if wrong is not None:
         raise CheckpointError(Problem("worker.start_damaged", PLACE, file=wrong, folder=str(rundir.start)))
     return noted
+
+
+def with_judges(rundir: RunDir, spec: RunSpec) -> RunSpec:
+    """The spec with the reward models that the run keeps, whose files are as they were. Raises RunError."""
+    judges.refuse_damaged(rundir)
+    return spec.model_copy(update={"reward": judges.in_run(spec.reward, rundir)})
 
 
 def _fetched(spec: RunSpec, name: str) -> Origin:

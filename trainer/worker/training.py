@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 class Training:
     """Everything that trains, ready to go. Raises EngineError when the config is not what the preset chose."""
 
+    held_out_class: type[HeldOut] = HeldOut
+
     def __init__(
         self,
         session: Session,
@@ -73,7 +75,7 @@ class Training:
             "reward_files": _hashes(spec.reward),
             **settings.recorded(session.rundir.read_spec()),  # as it was chosen, not in smaller pieces
         }
-        self.held_out = HeldOut(
+        self.held_out = self.held_out_class(
             session.rundir,
             session.events,
             spec,

@@ -21,13 +21,13 @@ from trainer.run.rundir import RunDir, outputs_dir
 from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
 from trainer.show import charts
-from trainer.spec import Component, Data, Model, Reward, Run, RunSpec
+from trainer.spec import Component, Data, Model, Reward, RewardModel, Run, RunSpec
 from trainer.text import Message, words
 from trainer.ui import heading
 from trainer.ui.diagnoses import diagnosis
 from trainer.ui.known_runs import KnownRuns, Seen
 from trainer.ui.live import actions as steering
-from trainer.ui.live import board, buttons, cards, drawing, log, pieces, views
+from trainer.ui.live import board, buttons, cards, drawing, finish, log, pieces, then_now, views
 from trainer.ui.live.drawing import BACK
 
 EN, KO = words("en"), words("ko")
@@ -462,6 +462,29 @@ def test_supervised_training_draws_what_it_has_and_no_groups(make_run: MakeRun, 
     assert not {"reward", "components", "spread", "dead", "kl", "clipped", "lengths", "truncated"} & set(found)
     seen = seen_of(make_run("tiny-2"), state, spec, "finished")
     assert views.sentences(seen, EN)[1] == "Held-out rows answered right: 50 % before, 50 % now."
+
+
+@pytest.mark.parametrize(
+    ("objective", "own"),
+    [("pairwise", {"loss_judge", "pair_order", "score_margin"}), ("pointwise", {"loss_scores", "score_error"})],
+)
+def test_a_reward_model_draws_how_it_orders_and_says_that_it_writes_nothing(
+    make_run: MakeRun, objective: Any, own: set[str]
+) -> None:
+    metrics = {f"train/{name}": 0.5 for name in ("loss", "accuracy", "margin", "absolute_error")}
+    share = {"kind": "eval", "rows": 8, "pairs": 40, "correct_frac": 0.75, "correlation": 0.25}
+    events = [{"kind": "step", "step": n, "of": 40, "seconds": 1.0, "metrics": metrics} for n in range(1, 31)]
+    state = folded(began(), share | {"at": "before", "step": 0}, *events, share | {"at": "during", "step": 30})
+    spec = SPEC.model_copy(update={"run": Run(method="reward_model"), "reward_model": RewardModel(objective=objective)})
+    found = drawn(seen_of(make_run("tiny-1"), state, spec))
+    assert own | {"held_out_ordered", "held_out_correlation", "grad_norm"} <= set(found)
+    assert not {"held_out_correct", "held_out_reward", "reward", "token_accuracy", "dead"} & set(found)
+    assert found["held_out_ordered"].chart.drawn[0].points == [(1, 0.75), (30, 0.75)]
+    assert found["held_out_correlation"].chart.drawn[0].points == [(1, 0.25), (30, 0.25)]
+    seen = seen_of(make_run("tiny-2"), state, spec, "finished")
+    assert views.sentences(seen, EN)[1] == "Pairs of held-out completions ordered right: 75 % before, 75 % now."
+    assert EN("live.then.judge") in then_now.panel(seen, [], EN)
+    assert "40" in finish.card(seen, [], EN) and EN("live.finish.on_ordered", rows="40.0") in finish.card(seen, [], EN)
 
 
 def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> None:

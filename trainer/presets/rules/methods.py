@@ -33,8 +33,15 @@ def _samples_are_written_by_transformers(spec: RunSpec) -> Iterator[Problem]:
 
 @rule("run.method", "model.engine")
 def _unsloth_is_not_tried_with_pairs(spec: RunSpec) -> Iterator[Problem]:
-    if spec.run.method == "dpo" and spec.model.engine == "unsloth":
-        yield Problem("presets.dpo_under_unsloth", "model.engine")
+    if spec.run.method in ("dpo", "reward_model") and spec.model.engine == "unsloth":
+        yield Problem(f"presets.{spec.run.method}_under_unsloth", "model.engine")
+
+
+@rule("run.method", "model.load_in_4bit")
+def _a_judge_has_whole_weights_below_it(spec: RunSpec) -> Iterator[Problem]:
+    """The head is put on a model that is loaded as it is: one in 4 bits was not tried."""
+    if spec.is_reward_model and spec.model.load_in_4bit:
+        yield Problem("presets.reward_model_in_4bit", "model.load_in_4bit")
 
 
 @rule(

@@ -18,16 +18,9 @@ from trainer.spec import SUM, Component, RunSpec
 from trainer.text import Message
 
 
-def _placed(components: Sequence[Component], prefix: str = "reward.components") -> Iterator[tuple[str, Component]]:
-    """(key, component) of every component, those inside sums too."""
-    for place, component in enumerate(components):
-        yield f"{prefix}.{place}", component
-        yield from _placed(component.components, f"{prefix}.{place}.components")
-
-
 @rule("reward.components")
 def _sums_and_functions_are_told_apart(spec: RunSpec) -> Iterator[Problem]:
-    for key, component in _placed(spec.reward.components):
+    for key, component in spec.reward.placed():
         if component.function == SUM and component.file is None:
             if not component.components:
                 yield Problem("presets.empty_sum", f"{key}.components", table=_table(key))
@@ -43,7 +36,7 @@ def _table(key: str) -> str:
 
 def _library(spec: RunSpec) -> list[tuple[str, Component]]:
     """The components that name a function of the library."""
-    found = _placed(spec.reward.components)
+    found = spec.reward.placed()
     return [(key, part) for key, part in found if part.file is None and part.function != SUM]
 
 
@@ -71,7 +64,7 @@ def _params_fit_their_function(spec: RunSpec) -> Iterator[Problem]:
 
 @rule("reward.components")
 def _component_names_differ(spec: RunSpec) -> Iterator[Problem]:
-    for name, count in Counter(part.title for _, part in _placed(spec.reward.components)).items():
+    for name, count in Counter(part.title for _, part in spec.reward.placed()).items():
         if name == "ComponentRewardWrapper":
             yield Problem("presets.name_of_the_total", "reward.components", name=name)
         if count > 1:
@@ -86,7 +79,7 @@ def _some_component_counts(spec: RunSpec) -> Iterator[Problem]:
 
 @rule("reward.components")
 def _clips_are_ranges(spec: RunSpec) -> Iterator[Problem]:
-    for key, component in _placed(spec.reward.components):
+    for key, component in spec.reward.placed():
         for name, clip in (("clip", component.clip), ("clip_percentiles", component.clip_percentiles)):
             if clip is not None and not clip[0] < clip[1]:
                 low, high = clip
@@ -103,10 +96,10 @@ _UNSAYABLE = re.compile(r"[<>]|\sand\s")
 
 @rule("reward.components")
 def _conditions_name_other_components(spec: RunSpec) -> Iterator[Problem]:
-    nodes = {part.title: part for _, part in _placed(spec.reward.components)}
+    nodes = {part.title: part for _, part in spec.reward.placed()}
     needs: dict[str, list[str]] = {name: [inner.title for inner in part.components] for name, part in nodes.items()}
     wrong = False
-    for key, part in _placed(spec.reward.components):
+    for key, part in spec.reward.placed():
         place, seen = f"{key}.only_if", shown(part.only_if)
         asked = next((name for name in nodes if name in (part.only_if or "") and _UNSAYABLE.search(name)), None)
         if asked is not None:
@@ -129,7 +122,7 @@ def _conditions_name_other_components(spec: RunSpec) -> Iterator[Problem]:
             values = {"seen": seen, "part": shown(name), "names": ", ".join(map(shown, nodes)), "near": close}
             yield Problem("presets.condition_of_nobody", place, **values)
     # A sum needs what it adds up, a condition what it looks at: one that comes back to itself has no beginning.
-    for key, part in _placed(spec.reward.components):
+    for key, part in spec.reward.placed():
         circle = None if wrong or part.only_if is None else _way_back(part.title, needs)
         if circle:
             yield Problem("presets.condition_in_a_circle", f"{key}.only_if", circle=" -> ".join(circle))
@@ -151,7 +144,7 @@ def _way_back(start: str, needs: Mapping[str, Sequence[str]]) -> list[str] | Non
 
 @rule("reward.components", "reward.correct")
 def _correct_names_a_component(spec: RunSpec) -> Iterator[Problem]:
-    names = [part.title for _, part in _placed(spec.reward.components)]
+    names = [part.title for _, part in spec.reward.placed()]
     if spec.reward.correct is not None and spec.reward.correct not in names:
         close = nearest(spec.reward.correct, names) or names
         called = ", ".join(map(shown, names))
@@ -177,7 +170,7 @@ def _gold_template_is_readable(spec: RunSpec) -> Iterator[Problem]:
 
 @rule("reward.components", "reward.supervision")
 def _steps_are_judged_with_process_supervision(spec: RunSpec) -> Iterator[Problem]:
-    for key, part in _placed(spec.reward.components):
+    for key, part in spec.reward.placed():
         reads = _reads_steps(part)
         if part.per_step and (part.components or reads):
             yield Problem("presets.judges_steps_itself" if reads else "presets.per_step_of_a_sum", f"{key}.per_step")
@@ -210,7 +203,7 @@ def _step_split_is_an_expression(spec: RunSpec) -> Iterator[Problem]:
 @rule("reward.components", "reward.supervision")
 def _somebody_judges_steps(spec: RunSpec) -> Iterator[Problem]:
     """A file of one's own may read steps; what cannot be known is not refused."""
-    parts = [part for _, part in _placed(spec.reward.components)]
+    parts = [part for _, part in spec.reward.placed()]
     if spec.reward.supervision == "process" and not any(
         part.per_step or part.file is not None or _reads_steps(part) for part in parts
     ):

@@ -13,23 +13,31 @@ from trainer.report.material import Material
 from trainer.run.records import EvalEvent
 
 SURE = 1.96  # standard errors: 95 %
-Key = Literal["reward", "correct_frac"]
+Key = Literal["reward", "correct_frac", "ordered"]
+"""ordered: of a reward model, the share of held-out pairs it orders right; it stands in correct_frac."""
 
 
 def evals(m: Material) -> list[tuple[int, EvalEvent]]:
-    """(step, event) of the greedy evaluations that have a reward, one a step, in order."""
-    found = {event.step: event for event in m.state.evals if event.reward is not None}
+    """(step, event) of the greedy evaluations that have a reward, or order pairs, one a step, in order."""
+    found = {event.step: event for event in m.state.evals if event.reward is not None or _ordered(event)}
     return sorted(found.items())
+
+
+def _ordered(event: EvalEvent) -> bool:
+    return event.pairs is not None and event.correct_frac is not None
 
 
 def shared_key(events: Iterable[EvalEvent]) -> Key:
     """What all of them measured: the share that is correct, else the reward."""
-    return "correct_frac" if all(event.correct_frac is not None for event in events) else "reward"
+    there = list(events)
+    if any(map(_ordered, there)):
+        return "ordered"
+    return "correct_frac" if all(event.correct_frac is not None for event in there) else "reward"
 
 
 def score(event: EvalEvent, key: Key) -> float:
     """Raises ValueError when it was not measured."""
-    found = event.correct_frac if key == "correct_frac" else event.reward
+    found = event.reward if key == "reward" else event.correct_frac
     if found is None:
         raise ValueError(f"no {key} after step {event.step}")
     return found
@@ -39,12 +47,13 @@ def error(event: EvalEvent, key: Key) -> float | None:
     """Standard error of a mean over the held-out rows; None where it is not known.
 
     correct_frac is a share: sqrt(p (1 - p) / n), with half a success and half a failure added so that 0 and 1 have an
-    error as well (Agresti and Coull 1998). reward needs its standard deviation, `reward_std`.
+    error as well (Agresti and Coull 1998). reward needs its standard deviation, `reward_std`. The pairs of a row are
+    not independent: rows are counted, not pairs.
     """
     rows = event.rows
     if not rows or rows < 1:
         return None
-    if key == "correct_frac":
+    if key != "reward":
         if event.correct_frac is None or not 0 <= event.correct_frac <= 1:
             return None
         p = (event.correct_frac * rows + 0.5) / (rows + 1)

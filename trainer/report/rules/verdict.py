@@ -96,7 +96,7 @@ def said_verdict(findings: Sequence[Finding], say: Words) -> str:
     if found is None:
         return say(f"verdict.{key}", **told)
     rows = found.values["rows"]
-    share = "correct_frac" if found.key.endswith("correct_frac") else "reward"
+    share = next((end for end in ("correct_frac", "ordered") if found.key.endswith(end)), "reward")
     first = found.values.get("first", found.values.get("best"))
     values = {"first": first, "last": found.values["last"], "error": found.values["error"], "rows": rows}
     few = "few_" if rows and rows < FEW_ROWS else ""

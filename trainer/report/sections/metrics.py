@@ -9,7 +9,7 @@ from typing import Any
 from trainer.report import series
 from trainer.report.document import Block, Charts, Section, Table, Text
 from trainer.report.material import GENERATE, Material
-from trainer.report.rules.evaluation import evals, score
+from trainer.report.rules.evaluation import Key, evals, score, shared_key
 from trainer.report.sections.telling import Telling
 from trainer.run.best import Best
 from trainer.run.records import EvalEvent, SampledScores
@@ -159,9 +159,7 @@ def _reward(m: Material, say: Words) -> list[Chart]:
     reward = m.points("train/reward")
     dips = [one.step for one in series.apart(series.away(reward, "low"))]
     found = [_one(say("metrics.chart_reward"), reward, say, marks=dips)]
-    scores = [(step, score(event, "reward")) for step, event in evals(m)]
-    if scores:
-        found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
+    found += _evaluated(m, say)
     if len(m.components) > 1:
         found.append(Chart(say("metrics.chart_components"), _coloured(m, "train/rewards/{}/mean", m.components)))
     return found
@@ -214,19 +212,28 @@ def thin(points: series.Points) -> series.Points:
 
 
 def _of_examples(m: Material, say: Words) -> list[Chart]:
-    """Loss, what of the examples the model would write itself or prefers, gradient; held-out rows."""
-    shares = ("train/rewards/accuracies", "train/mean_token_accuracy")[0 if m.method == "dpo" else 1]
-    key = "chart_pairs" if m.method == "dpo" else "chart_tokens"
-    found = [
-        _one(say("metrics.chart_loss"), m.points("train/loss"), say, low=0.0),
-        _one(say(f"metrics.{key}"), m.points(shares), say, format=forms.percent, mark=forms.percent),
-        _one(say("metrics.chart_margins"), m.points("train/rewards/margins"), say),
-        _one(say("metrics.chart_grad"), m.points("train/grad_norm"), say, low=0.0),
-    ]
-    scores = [(step, score(event, "reward")) for step, event in evals(m)]
-    if scores:
-        found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
-    return found
+    """Loss, what of the examples the model would write itself, prefers or tells apart, gradient; held-out rows."""
+    shares = {"chart_tokens": "mean_token_accuracy", "chart_pairs": "rewards/accuracies", "chart_judged": "accuracy"}
+    others = {
+        "chart_margins": "rewards/margins",
+        "chart_score_margin": "margin",
+        "chart_score_error": "absolute_error",
+    }
+    own = [key for key, name in (shares | others).items() if m.points(f"train/{name}")]
+    found = [_one(say("metrics.chart_loss"), m.points("train/loss"), say, low=0.0)]
+    for key in own:
+        form: dict[str, Any] = {"format": forms.percent, "mark": forms.percent} if key in shares else {}
+        found.append(_one(say(f"metrics.{key}"), m.points(f"train/{(shares | others)[key]}"), say, **form))
+    found.append(_one(say("metrics.chart_grad"), m.points("train/grad_norm"), say, low=0.0))
+    return [*found, *_evaluated(m, say)]
+
+
+def _evaluated(m: Material, say: Words) -> list[Chart]:
+    there = evals(m)
+    ordered = shared_key(event for _, event in there) == "ordered"
+    scores = [(step, score(event, "ordered" if ordered else "reward")) for step, event in there]
+    title = say("metrics.chart_eval_ordered" if ordered else "metrics.chart_eval")
+    return [Chart(title, [Line(say("metrics.eval_dots"), "joined", scores)])] if scores else []
 
 
 def _policy(m: Material, say: Words) -> list[Chart]:
@@ -250,7 +257,9 @@ def evaluation(t: Telling) -> Section:
     found = evals(t.m)
     blocks: list[Block] = []
     if found:
-        head = [t.say(f"evaluation.{name}") for name in ("when", "step", "correct", "reward", "rows")]
+        judged = shared_key(event for _, event in found) == "ordered"
+        names = ("ordered", "correlation", "pairs") if judged else ("correct", "reward", "rows")
+        head = [t.say(f"evaluation.{name}") for name in ("when", "step", *names)]
         sampled = any(event.sampled is not None for _, event in found)
         rows = [_row(t, step, event, sampled) for step, event in found]
         blocks.append(Table(head + ([t.say("evaluation.sampled")] if sampled else []), rows, frozenset((1, 2, 3, 4))))
@@ -258,9 +267,8 @@ def evaluation(t: Telling) -> Section:
     blocks += [Text(t.sentence(finding)) for finding in t.of("evaluation") if finding.level == "unknown"]
     best = t.m.best
     if best is not None:
-        source = t.say(
-            f"evaluation.best_source_{'scores' if best.source == 'scores.json' else 'eval'}", epoch=best.epoch
-        )
+        kind = "scores" if best.source == "scores.json" else best.source
+        source = t.say(f"evaluation.best_source_{kind}", epoch=best.epoch)
         blocks.append(Text(t.say("evaluation.best", step=best.step, value=best.value, source=source)))
         blocks += _not_improved(t, best)
     return Section("evaluation", t.say("title.evaluation"), blocks)
@@ -268,8 +276,9 @@ def evaluation(t: Telling) -> Section:
 
 def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
     """That the model before training was no worse than the best checkpoint."""
-    rewards = {step: score(event, "reward") for step, event in evals(t.m)}
-    before, after = rewards.get(0), best.value if best.source == "eval" else rewards.get(best.step)
+    key: Key = "ordered" if best.source == "pairs" else "reward"
+    rewards = {step: score(event, key) for step, event in evals(t.m)}
+    before, after = rewards.get(0), rewards.get(best.step) if best.source == "scores.json" else best.value
     if before is not None and after is not None and before >= after:
         key = "not_improved" if before > after else "not_improved_same"
         yield Text(t.say(f"evaluation.{key}", step=best.step, before=before, after=after))
@@ -278,8 +287,8 @@ def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
 def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:
     at = "before_warm" if event.at == "before" and t.m.setting("model.warm_start") is not None else event.at
     when = t.say(f"word.{at}", method=t.words(f"method.{t.m.method}")) if f"word.{at}" in t.say else event.at
-    cells = [when, f"{step:,}", forms.percent(event.correct_frac), forms.number(event.reward)]
-    cells.append(forms.number(event.rows))
+    last = (event.reward, event.rows) if event.pairs is None else (event.correlation, event.pairs)
+    cells = [when, f"{step:,}", forms.percent(event.correct_frac), *map(forms.number, last)]
     return [*cells, _sampled(t, event.sampled or SampledScores())] if sampled else cells
 
 

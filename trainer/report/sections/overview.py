@@ -145,6 +145,8 @@ def _of_examples(m: Material, spec: RunSpec, say: Words) -> Iterator[tuple[str, 
     prompt, completion = f"{spec.data.max_prompt_length:,}", f"{spec.generation.max_completion_length:,}"
     yield "lengths", say("overview.lengths_value", prompt=prompt, completion=completion)
     yield "rate", f"{spec.optim.learning_rate:g}"
+    if spec.is_reward_model:
+        yield "objective", spec.reward_model.objective
     if spec.run.method == "dpo":
         yield "beta_dpo", f"{spec.dpo.beta:g}"
         yield "loss", spec.dpo.loss_type
@@ -215,11 +217,13 @@ def method(t: Telling) -> Section:
     return Section("method", _title(t), [*map(Text, texts), *_example(t)])
 
 
-# x: prompt, y: completion; y+ and y- the better and the worse one of a pair.
+# x: prompt, y: completion; s: the score of a reward model; y+ and y- the better and the worse one of a pair.
 _FORMULAS = {
     "online_rft": "gradient = mean of  A * grad log p(y | x),  A = 1 if y is right, else 0",
     "sft": "loss = - mean over tokens of  log p(y_t | x, y_<t)",
     "rft": "loss = - mean over tokens of  log p(y_t | x, y_<t),  y right and written by the model itself",
+    "pairwise": "loss = - log sigmoid( s(x, y+) - s(x, y-) )",
+    "pointwise": "loss = ( s(x, y) - reward(x, y) )^2",
     "dpo": "loss = - log sigmoid( beta * [ log p(y+ | x) / p0(y+ | x)  -  log p(y- | x) / p0(y- | x) ] )",
 }
 
@@ -230,19 +234,20 @@ def _title(t: Telling) -> str:
 
 def _method_of_examples(t: Telling) -> Section:
     m, say = t.m, t.say
+    learns = m.spec.learns if m.spec is not None else m.method
     texts = []
     if m.spec is not None and m.spec.samples_first:
         group, written = m.spec.generation.num_generations, m.plan.get("written_first")
         rows, examples = m.plan.get("rows"), m.plan.get("examples")
         if written is not None and examples is not None:
             told = {"rows": rows, "group": group, "written": written, "examples": examples}
-            texts.append(say(f"method.examples_{m.method}", **told))
+            texts.append(say(f"method.examples_{learns}", **told))
     elif m.plan.get("examples") is not None:
         texts.append(say("method.examples_sft", examples=m.plan["examples"]))
     values = {"each": m.plan.get("completions_per_update"), "beta": m.setting("dpo.beta")}
-    texts.append(say(f"method.{m.method}", **values))
-    texts.append(say("method.judged"))
-    formula = _FORMULAS[m.method]
+    texts.append(say(f"method.{learns}", **values))
+    texts.append(say("method.ordered" if m.method == "reward_model" else "method.judged"))
+    formula = _FORMULAS[learns]
     if m.method == "dpo" and m.setting("dpo.loss_type") != "sigmoid":
         formula = ""
     return Section("method", _title(t), [*map(Text, texts), *([Code([formula])] if formula else [])])

@@ -9,9 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.errors import Problem, RewardError, Unfit
+from trainer.machine.json_files import read_json
 from trainer.rewards.contract import Completion, RewardFunction, text_of
 from trainer.rewards.library import side_model
 
+READS = "reward_model.json"
+"""Beside the weights of one that was trained here (docs/methods.md): how a text becomes its tokens.
+
+    chat_template_kwargs   with which the prompt was put into the chat template
+    ends                   tokens after which a completion is over
+"""
 ACTIVATIONS = ("none", "sigmoid", "softmax")
 
 
@@ -30,7 +37,8 @@ def reward_model(
     model: Hub id or local folder of an `AutoModelForSequenceClassification` checkpoint, at a `revision`. It is held in
     the process of the training, in bfloat16 on a GPU that has it and else in float32.
     Chat prompts go through the model's own chat template; where it has none, and for plain text, prompt and completion
-    follow each other (messages on lines of their own).
+    follow each other (messages on lines of their own). One that was trained with `run.method = "reward_model"` is given
+    the tokens it would have been trained on: those that were sampled, where its tokenizer says the same text of them.
     max_length: tokens that are read, or fewer where the model has fewer positions; of a longer text the beginning is
     cut off, which is the prompt's.
     label: index or name of the label whose score is the reward; required where the model has several.
@@ -40,10 +48,15 @@ def reward_model(
     """
     classifier = Classifier(model, revision, device, batch_size, max_length, trust_remote_code, label, activation)
 
-    def judge(prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float]:
-        return classifier.scores(list(zip(prompts, completions, strict=True)))
+    def judge(
+        prompts: Sequence[Any],
+        completions: Sequence[Completion],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        return classifier.scores(list(zip(prompts, completions, strict=True)), completion_ids)
 
-    return RewardFunction(judge, runs_in="trainer")
+    return RewardFunction(judge, runs_in="trainer", from_trainer=("completion_ids",))
 
 
 def process_reward_model(
@@ -102,12 +115,17 @@ class Classifier:
         self.model: Any = None
         self.tokenizer: Any = None
         self.column = 0
+        self.reads: dict[str, Any] | None = None
 
-    def scores(self, asked: Sequence[tuple[Any, Completion]]) -> list[float]:
-        """(n,): the label's score of each of n (prompt, completion). Raises RewardError where it cannot be loaded."""
+    def scores(
+        self, asked: Sequence[tuple[Any, Completion]], sampled: Sequence[Sequence[int]] | None = None
+    ) -> list[float]:
+        """(n,): the label's score of each of n (prompt, completion). sampled: tokens of the completions, of whichever
+        tokenizer. Raises RewardError where it cannot be loaded."""
         if self.model is None:
             self._load()
-        ids = [self._ids(prompt, text_of(completion)) for prompt, completion in asked]
+        written = sampled if sampled is not None and self.reads is not None else [None] * len(asked)
+        ids = [self._ids(prompt, text_of(text), own) for (prompt, text), own in zip(asked, written, strict=True)]
         # A decoder's head reads the last token that is no padding: without a padding token it reads one text at a time.
         size = self.batch_size if self._filler() is not None else 1
         values = [0.0] * len(ids)
@@ -116,7 +134,9 @@ class Classifier:
                 values[row] = value
         return values
 
-    def _ids(self, prompt: Any, completion: str) -> list[int]:
+    def _ids(self, prompt: Any, completion: str, sampled: Sequence[int] | None = None) -> list[int]:
+        if self.reads is not None:
+            return self._as_trained(self.reads, prompt, completion, sampled)[-self.max_length :]
         if isinstance(prompt, str):
             text, complete = prompt + completion, False
         else:
@@ -131,6 +151,29 @@ class Classifier:
             text, add_special_tokens=not complete, truncation=True, max_length=self.max_length
         )["input_ids"]
         return ids
+
+    def _as_trained(
+        self, reads: dict[str, Any], prompt: Any, completion: str, sampled: Sequence[int] | None
+    ) -> list[int]:
+        """The prompt as it is asked, then the sampled tokens; of a text alone, those it is written with, to its end."""
+        tokenizer, kwargs = self.tokenizer, reads.get("chat_template_kwargs") or {}
+        ends = set(reads.get("ends") or [tokenizer.eos_token_id])
+
+        def of(messages: Any, **more: Any) -> list[int]:
+            made = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **{**more, **kwargs})
+            return list(made["input_ids"])
+
+        chat = not isinstance(prompt, str)
+        asked = of(prompt, add_generation_prompt=True) if chat else list(tokenizer(text=prompt)["input_ids"])
+        if sampled is not None and tokenizer.decode(sampled, skip_special_tokens=True) == completion:
+            return [*asked, *sampled]
+        if chat:
+            whole = of([*prompt, {"role": "assistant", "content": completion}])
+            said = whole[len(asked) :]
+            last = next((place for place, token in enumerate(said, 1) if token in ends), None)
+            if whole[: len(asked)] == asked and last is not None:
+                return whole[: len(asked) + last]
+        return [*asked, *tokenizer(text=completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
     def _filler(self) -> int | None:
         pad = self.model.config.get_text_config().pad_token_id
@@ -161,6 +204,7 @@ class Classifier:
         tokenizer.truncation_side = "left"  # of a text that is too long the completion is at the end, and it is judged
         self.max_length = min(self.max_length, side_model.longest_input(model) or self.max_length)
         self.model, self.tokenizer, self.device = model, tokenizer, device
+        self.reads = read_json(side_model.local(self.name) / READS)
 
     def _column(self, config: Any) -> int:
         names = [str(config.id2label[index]) for index in range(config.num_labels)]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem, RewardError
 
+ADAPTER_CONFIG = "adapter_config.json"  # as PEFT saves it
 NOT_USED = ("pooler", "position_ids")
 """Weights a checkpoint may lack: no reward here reads the pooler of an encoder, and position ids are counted anew."""
 
@@ -27,6 +29,11 @@ def pick_device(asked: str) -> str:
     return asked
 
 
+def local(name: str) -> Path:
+    """The folder of that name, whether or not it is there."""
+    return Path(os.path.expanduser(name) if name.startswith("~") else name)
+
+
 def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, trust_remote_code: bool = False) -> Any:
     """(model, tokenizer), the model in eval mode, without gradients and on the device.
 
@@ -38,15 +45,22 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     import torch
     import transformers
 
-    name = os.path.expanduser(name) if name.startswith("~") else name
+    name = str(local(name))
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices=devices):
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-            model, report = getattr(transformers, kind).from_pretrained(
-                name, dtype=dtype, device_map={"": device}, output_loading_info=True, **options
-            )
+            loader = getattr(transformers, kind)
+            options |= {"dtype": dtype, "device_map": {"": device}, "output_loading_info": True}
+            if (local(name) / ADAPTER_CONFIG).is_file():
+                from peft import PeftConfig
+
+                config = PeftConfig.from_pretrained(name)
+                options |= {"revision": config.revision}
+                model, report = adapted(loader, name, config.base_model_name_or_path, tokenizer, options)
+            else:
+                model, report = loader.from_pretrained(name, **options)
     except torch.OutOfMemoryError:
         raise  # advice on memory is given elsewhere
     except Exception as error:  # of any of the libraries that read configs, weights and vocabularies
@@ -56,6 +70,20 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     if missing:
         raise RewardError(Problem("rewards.weights_missing", name=name, missing=", ".join(missing[:3]), kind=kind))
     return model.eval().requires_grad_(False), tokenizer
+
+
+def adapted(loader: Any, name: str, base: str, tokenizer: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A reward model that was trained as an adapter in the folder `name`, merged into the weights it was trained on,
+    `base`; of these the head is not among the missing ones."""
+    from peft import PeftModel
+
+    below, report = loader.from_pretrained(base, num_labels=1, **options | {"output_loading_info": True})
+    model = PeftModel.from_pretrained(below, name)
+    own = set(model.peft_config["default"].modules_to_save or ())
+    missing = [key for key in report["missing_keys"] if key.partition(".")[0] not in own]
+    model = model.merge_and_unload()
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return model, {"missing_keys": missing}
 
 
 def longest_input(model: Any) -> int | None:

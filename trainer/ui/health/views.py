@@ -65,7 +65,7 @@ def value(finding: Finding, words: Words) -> str:
     """What was measured, short; "" where a finding has no number of its own."""
     if finding.level in ("unknown", "na"):
         return ""
-    what = next((f"-{end}" for end in ("correct_frac", "reward") if finding.key.endswith(f"_{end}")), "")
+    what = next((f"-{end}" for end in ("correct_frac", "ordered", "reward") if finding.key.endswith(f"_{end}")), "")
     for key in (f"health.now.{finding.signal}{ending}" for ending in (f"-{finding.key}", what, "")):
         if key in words:
             try:

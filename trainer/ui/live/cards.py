@@ -180,7 +180,7 @@ class _Board:
         return [ChartCard(first, self._missing(), large=True), *small]
 
     def _of_held_out(self) -> set[str]:
-        return {self.say(f"chart.held_out_{name}") for name in ("correct", "reward")}
+        return {self.say(f"chart.held_out_{name}") for name in ("correct", "reward", "ordered", "correlation")}
 
     # ---- how far the policy moved
 

@@ -26,6 +26,8 @@ def charts(pen: Pen, spec: RunSpec | None, say: Words, chart: Callable[..., Char
         mean = say("chart.smooth", count=f"{pen.view.width:,}")
         return chart(key, pen.two(column, say("chart.each"), mean), column, **more)
 
+    if spec is not None and spec.is_reward_model:
+        return _of_a_judge(pen, spec.reward_model.objective == "pairwise", say, chart, of)
     found = [of("loss_pairs" if dpo else "loss_tokens", "train/loss", low=0.0)]
     for what in ("correct", "reward"):
         line = Line(say("chart.evaluations"), "joined", _held_out(pen, what))
@@ -45,10 +47,23 @@ def charts(pen: Pen, spec: RunSpec | None, say: Words, chart: Callable[..., Char
     ]
 
 
+def _of_a_judge(
+    pen: Pen, pairwise: bool, say: Words, chart: Callable[..., Chart], of: Callable[..., Chart]
+) -> list[Chart]:
+    """Whether it tells completions apart, those it is trained on and those of held-out rows."""
+    loss = of("loss_judge" if pairwise else "loss_scores", "train/loss", low=0.0)
+    own = [of("pair_order", "train/accuracy", **SHARE), of("score_margin", "train/margin")]
+    held = [
+        chart(f"held_out_{name}", [Line(say("chart.evaluations"), "joined", _held_out(pen, what))], **form)
+        for name, what, form in (("ordered", "correct", SHARE), ("correlation", "correlation", {}))
+    ]
+    return [loss, *held, *(own if pairwise else [of("score_error", "train/absolute_error", low=0.0)])]
+
+
 def _held_out(pen: Pen, what: str) -> Points:
     points: Points = []
     for event in pen.state.evals[-MOST_EVALS:]:
-        value = event.correct_frac if what == "correct" else event.reward
+        value = {"correct": event.correct_frac, "correlation": event.correlation, "reward": event.reward}[what]
         if value is not None and pen.view.holds(event.step):
             points.append((max(pen.view.first, event.step), float(value)))
     return points

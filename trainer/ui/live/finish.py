@@ -74,6 +74,8 @@ def _figure(seen: Seen, say: Words) -> tuple[str, str, float]:
         before, after = found[f"{key}_before"], found[f"{key}_after"]
         if before is not None and after is not None:
             figure = say("live.finish.change", before=form(before), after=form(after))
+            if found["pairs"] is not None:
+                return figure, say("live.finish.on_ordered", rows=forms.number(found["pairs"])), after - before
             return figure, say(f"live.finish.on_{key}", rows=forms.number(rows)), after - before
     before, after = found["reward_first"], found["reward_last"]
     if before is None or after is None:

@@ -48,6 +48,8 @@ def panel(seen: Seen | None, found: Sequence[Asked], say: Words) -> str:
 
 def _missing(seen: Seen | None) -> str:
     """Key of the reason why there is nothing."""
+    if seen is not None and seen.method == "reward_model":
+        return "live.then.judge"
     if seen is not None and seen.state.evals:
         return "live.then.unrecorded"
     if seen is not None and seen.spec is not None and not seen.spec.data.has_held_out_rows:

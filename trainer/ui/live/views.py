@@ -28,7 +28,8 @@ from trainer.ui.known_runs import Seen
 
 RECENT = 10  # steps a pace is the mean of, and lines shown
 # phases before the first step
-EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "samples")
+EARLY = ("load", "warm_start", "data", "rewards", "policy_probe", "memory_probe", "pass_rates", "samples",
+         "held_out_samples")  # fmt: skip
 _MOST_BECAUSE = 2  # findings named below the verdict
 _MOST_CAUSE = 240  # characters of the cause in the sentence at the top
 
@@ -69,7 +70,8 @@ def sentences(seen: Seen, words: Words) -> list[str]:
     said = [_state_sentence(seen, found["wall_seconds"], words)]
     before, after = found["correct_before"], found["correct_after"]
     if seen.method in SUPERVISED and before is not None and after is not None:
-        said.append(words("sentence.held_out", before=before, after=after))
+        key = "held_out" if found["pairs"] is None else "ordered"
+        said.append(words(f"sentence.{key}", before=before, after=after))
     elif found["reward_first"] is not None:
         first, last = forms.number(found["reward_first"]), forms.number(found["reward_last"])
         said.append(words("sentence.reward", first=first, last=last))

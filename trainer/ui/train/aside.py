@@ -115,10 +115,11 @@ def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     from trainer.rewards import check
     from trainer.rewards.scan import scan
     from trainer.rewards.wrapper import ComponentRewardWrapper
+    from trainer.run import judges
     from trainer.ui.train import rows
 
     given, told = asked["rows"] or rows.glanced(spec).rows, special_tokens.retelling(spec)
-    wrapper = ComponentRewardWrapper(spec.reward, pooled=True)
+    wrapper = ComponentRewardWrapper(judges.resolved(spec.reward), pooled=True)
     try:
         found = check.trial(wrapper, given[: asked.get("tried")], asked["typed"], told)
         found.warnings += scan(wrapper, given, told)

@@ -152,13 +152,16 @@ class TryItTab(Tab):
         colours = component_colours([leaf.title for leaf in seen.spec.reward.leaves()] if seen.spec else [])
         lora = seen.spec is not None and seen.spec.lora.enabled
         warm = seen.spec is not None and seen.spec.model.warm_start is not None
-        missing = exporting.missing_tools()
+        judge = seen.method == "reward_model"
+        missing = exporting.missing_tools() if not judge else ()
         reasons = [] if lora else [say("tryit.export.no_adapter")]
         reasons += [views.no_gguf(problem, say) for problem in missing[:1]]
+        reasons += [say("tryit.export.no_gguf_of_judge")] if judge else []
         heading = elements.element("h2", say("tryit.question"))
         loaded = process.step if process.at_work else None
         return {
-            "status": heading + views.status(process, step, seen.spec, say),
+            "status": heading
+            + (views.judge(rundir.name, say) if judge else views.status(process, step, seen.spec, say)),
             "answers": views.answers(prompts[-1] if prompts else None, colours, say),
             "earlier": views.earlier(prompts[-EARLIER - 1 : -1], say),
             "talk": views.conversation(talk, seen.spec, say),
@@ -169,15 +172,15 @@ class TryItTab(Tab):
             "hints": elements.element("h3", say("tryit.export.title", step=f"{step:,}"))
             + "".join(elements.element("p", reason, "try-foot") for reason in reasons),
             "exports": weights.exports(rundir.name, exporting.listed(rundir)[:6], exporting.finished(rundir), now, say),
-            "ask": True,
-            "next": seen.spec is not None and seen.spec.data.has_held_out_rows,
-            "send": True,
+            "ask": not judge,
+            "next": not judge and seen.spec is not None and seen.spec.data.has_held_out_rows,
+            "send": not judge,
             "fresh": bool(talk),
             "stop": open_now,
             "end": process.at_work,
             "adapter": lora,
             "merged": True,
-            "gguf": not missing,
+            "gguf": not (missing or judge),
             "upload": True,
             "timer": open_now or process.state in ("starting", "loading"),
         }

@@ -43,6 +43,11 @@ def status(found: Process, step: int, spec: RunSpec | None, words: Words) -> str
     return "".join(parts)
 
 
+def judge(run: str, words: Words) -> str:
+    """What can be done with a reward model: nothing here."""
+    return element("p", words("tryit.judge", run=run), "try-state")
+
+
 def _on_gpu(found: Process, spec: RunSpec | None) -> bool:
     if found.device is not None:
         return found.device == "cuda"

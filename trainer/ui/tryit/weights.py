@@ -13,6 +13,8 @@ from trainer.tryit.exporting import Export, File
 from trainer.ui import elements, exported
 from trainer.ui.elements import element, escape
 
+_BY = {"eval": "by", "pairs": "by_pairs", "scores.json": "score"}
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -20,11 +22,12 @@ class Scores:
 
     reward: float | None = None
     correct: float | None = None
+    correlation: float | None = None
 
 
 def scores(evals: Sequence[EvalEvent]) -> dict[int, Scores]:
     """{step: what its newest evaluation says}; step 0 is the model before training."""
-    return {event.step: Scores(event.reward, event.correct_frac) for event in evals}
+    return {event.step: Scores(event.reward, event.correct_frac, event.correlation) for event in evals}
 
 
 def checkpoints(
@@ -41,14 +44,15 @@ def checkpoints(
 
     warm: that model has a warm start behind it.
     """
-    head = [words(f"tryit.checkpoints.{name}") for name in ("step", "reward", "correct", "mark")]
+    measured = ("correlation", "ordered") if method == "reward_model" else ("reward", "correct")
+    head = [words(f"tryit.checkpoints.{name}") for name in ("step", *measured, "mark")]
     rows = [_row(step, found, _marks(step, best, chosen, loaded, words), step == chosen, head, words) for step in steps]
     if 0 in found:
         before = words(f"tryit.checkpoints.untrained{'_warm' if warm else ''}", method=words(f"method.{method}"))
         cells = [before, *_cells(found[0]), ""]
         rows.append("<tr>" + "".join(_cell(*pair) for pair in zip(head, cells, strict=True)) + "</tr>")
     heads = "".join(element("th", label) for label in head)
-    by = "" if best is None else words(f"tryit.checkpoints.best_{'by' if best.source == 'eval' else 'score'}")
+    by = "" if best is None else words(f"tryit.checkpoints.best_{_BY[best.source]}")
     title = element("h3", words("tryit.checkpoints.title"))
     note = element("p", by, "try-foot") if by else ""
     return f'{title}<table class="g-runs"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>{note}'
@@ -66,8 +70,9 @@ def _row(step: int, found: Mapping[int, Scores], marks: str, chosen: bool, head:
 def _cells(scores: Scores | None) -> list[str]:
     if scores is None:
         return ["-", "-"]
+    first = scores.reward if scores.reward is not None else scores.correlation
     return [
-        forms.number(scores.reward) if scores.reward is not None else "-",
+        forms.number(first) if first is not None else "-",
         forms.percent(scores.correct) if scores.correct is not None else "-",
     ]
 
