@@ -77,7 +77,7 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     every = preview.rows(spec)
     shown = list(islice(every, rows))
     told = special_tokens.retelling(spec)
-    wrapper = ComponentRewardWrapper(spec.reward, pooled=True)
+    wrapper = ComponentRewardWrapper(preflight.judging(spec), pooled=True)
     try:
         found = check.trial(wrapper, shown, typed, told)
         found.warnings += scan(wrapper, chain(shown, every), told)

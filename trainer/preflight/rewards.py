@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards import own_file
-from trainer.spec import Component, RunSpec
+from trainer.rewards import learnt, own_file
+from trainer.spec import Component, Reward, RunSpec
 from trainer.tasks import catalogue
 
 MODELS = {"bertscore": "encoder", "reward_model": "model", "process_reward_model": "model"}
@@ -56,6 +56,15 @@ def folders(spec: RunSpec) -> Iterator[Problem]:
     for component in spec.reward.leaves():
         if component.file is None and component.function in MODELS:
             yield from _folder(component)
+
+
+def judging(spec: RunSpec) -> Reward:
+    """The rewards as a run starts with them: a built-in reward model is made here, which takes torch."""
+    if not learnt.starts_built_in(spec.reward):
+        return spec.reward
+    from trainer.engine import builtin
+
+    return builtin.judging(spec)
 
 
 def tried(spec: RunSpec) -> list[Problem]:

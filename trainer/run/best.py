@@ -21,6 +21,7 @@ from trainer.run.state import RunState
 from trainer.text import Message
 
 BEST, LATEST = "best", "latest"
+By = Literal["reward", "correct"]
 SCORES = "scores.json"  # written by `python -m trainer evaluate`
 
 
@@ -29,7 +30,8 @@ class Best:
     """step: of the checkpoint. value: mean of scores.json, or held-out reward of an evaluation of the run.
 
     epoch: its label in scores.json. of: how many checkpoints were measured, those rotated away included.
-    untrained: held-out reward before training; None where it was not measured in the same way.
+    untrained: held-out reward before training; None where it was not measured in the same way. by: what an evaluation
+    of the run was measured by; `correct` is the share of right answers.
     """
 
     step: int
@@ -38,11 +40,12 @@ class Best:
     epoch: str | None
     of: int
     untrained: float | None = None
+    by: By = "reward"
 
     def message(self) -> Message:
         """Which one it is, by what, and whether the training has improved on the model before it."""
-        reward = self.source == "eval"
-        measured = Message("run.best.reward") if reward else Message("run.best.score", epoch=self.epoch)
+        of_run = self.source == "eval"
+        measured = Message(f"run.best.{self.by}") if of_run else Message("run.best.score", epoch=self.epoch)
         among = Message("run.best.of", count=self.of) if self.of > 1 else Message("run.best.only")
         values: dict[str, Any] = {"step": self.step, "measured": measured, "value": self.value, "among": among}
         if self.untrained is not None and self.untrained >= self.value:
@@ -55,10 +58,16 @@ def find_best(rundir: RunDir, state: RunState) -> Best | None:
 
     state: what the event log says (trainer.run.state.state_of). scores.json counts before the evaluations of the run,
     as long as the checkpoint it names is there and no inference file was written after it. Of equals the earlier step:
-    it has drifted less from the model before training.
+    it has drifted less from the model before training. Where the reward model learns meanwhile it is the share of right
+    answers that is compared.
     """
     there = {checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)}
     return _scored(rundir, there) or _evaluated(state, there)
+
+
+def is_paid_by_a_learner(state: RunState) -> bool:
+    """Its reward model learns meanwhile: held-out rewards of two checkpoints are of two judges."""
+    return (state.plan or {}).get("reward_model_every") is not None
 
 
 def _scored(rundir: RunDir, there: set[int]) -> Best | None:
@@ -82,15 +91,17 @@ def _outdated(rundir: RunDir, rows: list[Any]) -> bool:
 
 def _evaluated(state: RunState, there: set[int]) -> Best | None:
     rewards: dict[int, float] = {}
+    by: By = "correct" if is_paid_by_a_learner(state) else "reward"
     for event in state.evals:
-        if event.reward is not None and math.isfinite(event.reward):
-            rewards[event.step] = event.reward  # said twice: the later word counts
+        value = event.correct_frac if by == "correct" else event.reward
+        if value is not None and math.isfinite(value):
+            rewards[event.step] = value  # said twice: the later word counts
     untrained = rewards.pop(0, None)
     present = [step for step in sorted(rewards) if step in there]
     if not present:
         return None
     step = max(present, key=lambda step: rewards[step])  # max takes the first of equals
-    return Best(step, rewards[step], "eval", None, len(rewards), untrained)
+    return Best(step, rewards[step], "eval", None, len(rewards), untrained, by)
 
 
 def resolve_checkpoint(

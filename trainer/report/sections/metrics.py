@@ -43,6 +43,9 @@ AFTER = (
     "train/learning_rate",
     GENERATE,
 )
+OF_A_JUDGE = tuple(
+    f"train/reward_model/{name}" for name in ("accuracy_before", "accuracy", "loss_before", "loss", "pairs_new")
+)
 GROUPS = ("group_std", "batch_std", "dead_frac", "all_right_frac", "all_wrong_frac", "constant_frac", "truncated_frac")
 _BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 PROMPT_CHARACTERS = 160
@@ -73,7 +76,7 @@ def metrics(t: Telling) -> Section:
 def columns(m: Material) -> Iterator[tuple[str, series.Points]]:
     """(name, points) of every metric of the table."""
     parts = [f"train/rewards/{name}/{kind}" for name in m.components for kind in ("mean", "std")]
-    for name in (*NAMES, *parts, *AFTER):
+    for name in (*NAMES, *parts, *OF_A_JUDGE, *AFTER):
         if points := m.points(name):
             yield name, points
     for name in GROUPS:
@@ -164,6 +167,14 @@ def _reward(m: Material, say: Words) -> list[Chart]:
         found.append(Chart(say("metrics.chart_eval"), [Line(say("metrics.eval_dots"), "joined", scores)]))
     if len(m.components) > 1:
         found.append(Chart(say("metrics.chart_components"), _coloured(m, "train/rewards/{}/mean", m.components)))
+    rounds: list[tuple[str, Style, str]] = [("before", "dashed", "accuracy_before"), ("after", "strong", "accuracy")]
+    lines = [
+        Line(say(f"metrics.{when}_round"), style, points)
+        for when, style, name in rounds
+        if (points := m.points(f"train/reward_model/{name}"))
+    ]
+    if lines:
+        found.append(Chart(say("metrics.chart_reward_model"), lines, 0.0, 1.0, forms.percent, forms.percent))
     return found
 
 
@@ -258,21 +269,26 @@ def evaluation(t: Telling) -> Section:
     blocks += [Text(t.sentence(finding)) for finding in t.of("evaluation") if finding.level == "unknown"]
     best = t.m.best
     if best is not None:
-        source = t.say(
-            f"evaluation.best_source_{'scores' if best.source == 'scores.json' else 'eval'}", epoch=best.epoch
-        )
+        source = t.say(f"evaluation.best_source_{_source(best)}", epoch=best.epoch)
         blocks.append(Text(t.say("evaluation.best", step=best.step, value=best.value, source=source)))
         blocks += _not_improved(t, best)
     return Section("evaluation", t.say("title.evaluation"), blocks)
 
 
+def _source(best: Best) -> str:
+    if best.source == "scores.json":
+        return "scores"
+    return "correct" if best.by == "correct" else "eval"
+
+
 def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
     """That the model before training was no worse than the best checkpoint."""
-    rewards = {step: score(event, "reward") for step, event in evals(t.m)}
+    key = "correct_frac" if best.by == "correct" else "reward"
+    rewards = {step: score(event, key) for step, event in evals(t.m) if getattr(event, key) is not None}
     before, after = rewards.get(0), best.value if best.source == "eval" else rewards.get(best.step)
     if before is not None and after is not None and before >= after:
-        key = "not_improved" if before > after else "not_improved_same"
-        yield Text(t.say(f"evaluation.{key}", step=best.step, before=before, after=after))
+        name = "not_improved" if before > after else "not_improved_same"
+        yield Text(t.say(f"evaluation.{name}", step=best.step, before=before, after=after))
 
 
 def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:

@@ -48,10 +48,16 @@ def checkpoints(
         cells = [before, *_cells(found[0]), ""]
         rows.append("<tr>" + "".join(_cell(*pair) for pair in zip(head, cells, strict=True)) + "</tr>")
     heads = "".join(element("th", label) for label in head)
-    by = "" if best is None else words(f"tryit.checkpoints.best_{'by' if best.source == 'eval' else 'score'}")
+    by = "" if best is None else words(f"tryit.checkpoints.best_{_kind(best)}")
     title = element("h3", words("tryit.checkpoints.title"))
     note = element("p", by, "try-foot") if by else ""
     return f'{title}<table class="g-runs"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>{note}'
+
+
+def _kind(best: Best) -> str:
+    if best.source != "eval":
+        return "score"
+    return "by_correct" if best.by == "correct" else "by"
 
 
 def _row(step: int, found: Mapping[int, Scores], marks: str, chosen: bool, head: Sequence[str], words: Words) -> str:
