@@ -62,6 +62,9 @@ def metrics(t: Telling) -> Section:
         blocks += drawn(t, _of_examples(t.m, t.say))
         return Section("metrics", t.say("title.metrics"), blocks)
     blocks += t.sayings("reward_trend", "reward_plateau", "reward_dips", "dip_period", "reward_spikes", "components")
+    blocks += [
+        block for finding in t.of("reward_model") if finding.level != "na" for block in t.sayings("reward_model")
+    ]
     blocks += _asked(t)
     blocks += drawn(t, _reward(t.m, t.say))
     blocks += t.sayings("dead_groups", "zero_loss", "reward_errors")
