@@ -132,7 +132,7 @@ def test_comparisons_of_a_phase_are_texts_as_the_classifier_reads_them(judge: Pa
 
 
 def test_every_subset_is_equally_likely_in_the_reservoir() -> None:
-    """Two of four: each of the six pairs a sixth of the time. Chi-square with 5 degrees of freedom: 20.5 is p = 0.001."""
+    """Two of four: each of six pairs a sixth of the time. Chi-square with 5 degrees of freedom: 20.5 is p = 0.001."""
     chance, runs = random.Random(7), 6000
     seen: Counter[tuple[int, ...]] = Counter()
     for _ in range(runs):

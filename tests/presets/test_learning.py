@@ -1,4 +1,4 @@
-"""[reward.learning]: what cannot learn, what it would learn from, and when; and the judge that only it may start with."""
+"""[reward.learning]: what cannot learn, from what and when; and the judge that only it may start with."""
 
 from __future__ import annotations
 

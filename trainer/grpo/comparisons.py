@@ -59,7 +59,7 @@ class Reservoir:
             self.items[place] = item
 
     def drawn(self, new: int, share: float) -> list[Comparison]:
-        """As many, each at most once, that they are `share` of them and `new` others together; all where it has less."""
+        """As many, each at most once, that they are `share` of them and `new` others; all where it has less."""
         return self.chance.sample(self.items, min(len(self.items), round(new * share / (1 - share))))
 
 

@@ -163,7 +163,7 @@ class RewardLearner(TrainerCallback):
         return -logsigmoid(margins).mean().item(), (margins > 0).float().mean().item()
 
     def save(self, folder: Path) -> None:
-        """The model as transformers saves one, with its tokenizer, and beside it all that the next round follows from."""
+        """The model as transformers saves one, with its tokenizer; beside it all that the next round follows from."""
         optimizer = self.optimizer
         self.classifier.model.save_pretrained(folder / JUDGE)
         self.classifier.tokenizer.save_pretrained(folder / JUDGE)
@@ -185,9 +185,8 @@ class RewardLearner(TrainerCallback):
         state = torch.load(folder / JUDGE_STATE, weights_only=True, map_location="cpu")
         self.classifier.load()
         self.classifier.model = self._optimizer = None  # one at a time: both may not fit
-        self.classifier.model = side_model.load(KIND, str(folder / JUDGE), None, self.classifier.device, torch.float32)[
-            0
-        ]
+        device = self.classifier.device
+        self.classifier.model, _ = side_model.load(KIND, str(folder / JUDGE), None, device, torch.float32)
         self.optimizer.load_state_dict(state["optimizer"])
         self.waiting = deque(unpacked(state["waiting"]), self.settings.max_pairs)
         self.reservoir.items, self.reservoir.added = unpacked(state["reservoir"]), state["added"]

@@ -46,7 +46,8 @@ def stage(seen: Seen | None, view: View, say: Words) -> ChartCard:
 
 def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
     """The others; the same cards in every state of a run, and without one. Those of [sampling] and of [reward.learning]
-    come last, where the run has set them. Of supervised training those of what it has: no groups, nothing that it writes."""
+    come last, where the run has set them. Of supervised training those of what it has: no groups, nothing that
+    it writes."""
     board = _board(seen, view, say)
     if board.supervised:
         return [
