@@ -44,7 +44,8 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(**changes: Any) -> Learning:
-    return Learning(**{"component": "judge", "rule": "rule", "learning_rate": 1e-3, "batch_size": 3} | changes)
+    chosen: dict[str, Any] = {"component": "judge", "rule": "rule", "learning_rate": 1e-3, "batch_size": 3}
+    return Learning(**chosen | changes)
 
 
 def learner_of(judge: Path, every: int = 2, seed: int = 42, **changes: Any) -> RewardLearner:
@@ -309,7 +310,7 @@ def test_the_policy_is_that_of_a_run_without_it_where_it_learns_nothing(tmp_path
 @pytest.mark.parametrize("step", [1, 2, 3, 4], ids=["before a round", "at one", "between two", "at the second"])
 def test_a_resumed_run_ends_with_both_models_as_they_would_have_been(tmp_path: Path, judge: Path, step: int) -> None:
     saving = {"save_strategy": "steps", "save_steps": 1}
-    options = {"replay": 0.5, "epochs": 2}
+    options: dict[str, Any] = {"replay": 0.5, "epochs": 2}
     whole, recorder = trained(tmp_path / "whole", judge, learner_of(judge, **options), **saving)
     whole.train()
     resumed, again = trained(tmp_path / "again", judge, learner_of(judge, **options), **saving)

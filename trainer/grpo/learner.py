@@ -155,11 +155,10 @@ class RewardLearner(TrainerCallback):
         logits = torch.cat([self.classifier.logits(group)[:, self.classifier.column] for group in groups])
         return logits[: len(found)] - logits[len(found) :]
 
-    @torch.no_grad()
     def _measured(self, found: Sequence[Comparison]) -> tuple[float, float]:
         """(mean loss, share of those in which the better one has more)."""
-        parts = [self._margins(part) for part in _parts(found, self.settings.batch_size)]
-        margins = torch.cat(parts)
+        with torch.no_grad():
+            margins = torch.cat([self._margins(part) for part in _parts(found, self.settings.batch_size)])
         return -logsigmoid(margins).mean().item(), (margins > 0).float().mean().item()
 
     def save(self, folder: Path) -> None:

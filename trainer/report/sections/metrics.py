@@ -9,7 +9,7 @@ from typing import Any
 from trainer.report import series
 from trainer.report.document import Block, Charts, Section, Table, Text
 from trainer.report.material import GENERATE, Material
-from trainer.report.rules.evaluation import evals, score
+from trainer.report.rules.evaluation import Key, evals, score
 from trainer.report.sections.telling import Telling
 from trainer.run.best import Best
 from trainer.run.records import EvalEvent, SampledScores
@@ -286,7 +286,7 @@ def _source(best: Best) -> str:
 
 def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
     """That the model before training was no worse than the best checkpoint."""
-    key = "correct_frac" if best.by == "correct" else "reward"
+    key: Key = "correct_frac" if best.by == "correct" else "reward"
     rewards = {step: score(event, key) for step, event in evals(t.m) if getattr(event, key) is not None}
     before, after = rewards.get(0), best.value if best.source == "eval" else rewards.get(best.step)
     if before is not None and after is not None and before >= after:
