@@ -230,6 +230,7 @@ def tiny_trainer(
     advantage: str = "group_mean",
     sampling: dict[str, Any] | None = None,
     ref_update_steps: int | None = None,
+    learner: Any = None,
     fast: str = "auto",
     **changes: Any,
 ) -> tuple[Any, Recorder]:
@@ -271,6 +272,7 @@ def tiny_trainer(
         advantage=advantage,
         sampler=_sampler(data or rows(), sampling, settings | changes) if sampling is not None else None,
         ref_update_steps=ref_update_steps,
+        learner=learner,
         fast=fast,
     )
     return trainer, recorder

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,3 +126,23 @@ def test_the_tokens_of_tiny_qwen3_keep_their_numbers() -> None:
     assert ids_of(tokenizer, "<pad><bos><end><unk><user><assistant><answer></answer>") == list(range(8))
     assert ids_of(tokenizer, " a~\n\uac00") == [8, 73, 102, 103, tokenizer.unk_token_id]
     assert len(tokenizer) == 104
+
+
+def test_a_judge_is_the_runs_own_model_with_a_head_of_its_seed() -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    overrides = ["model.warm_start=", "reward.components.1.params.device=cpu"]
+    made = {seed: presets.load("tiny-iterative", [*overrides, f"run.seed={seed}"]) for seed in (1, 2)}
+    before = torch.get_rng_state()
+    folders = {seed: builtin.ensure_classifier(spec, "builtin/tiny-qwen3") for seed, spec in made.items()}
+    base = AutoModelForCausalLM.from_pretrained(builtin.ensure(made[1])).model.state_dict()
+    judges = {seed: AutoModelForSequenceClassification.from_pretrained(folder) for seed, folder in folders.items()}
+    assert all(torch.equal(value, base[name]) for name, value in judges[1].model.state_dict().items())
+    assert not torch.equal(judges[1].score.weight, judges[2].score.weight)
+    torch.set_rng_state(before)
+    assert builtin.ensure_classifier(made[1], "builtin/tiny-qwen3") == folders[1]
+    assert torch.equal(before, torch.get_rng_state())
+    judged = builtin.judging(made[1])
+    learner = judged.learner
+    assert learner is not None and learner.params["model"] == str(folders[1])
+    assert builtin.judging(presets.load("tiny")) == presets.load("tiny").reward

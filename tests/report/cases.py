@@ -230,6 +230,17 @@ def replayed(outside: Values | None, age: Values = 3.0, steps: int = 8) -> Mater
     return run(metrics, groups=shares(0.1, 0.3), spec={"sampling": {"replay": 16, "replay_steps": steps}})
 
 
+def learnt(accuracy: float | None, every: int = 10) -> Material:
+    """A reward model learns every so many steps. accuracy: on what it has not seen; None where there was nothing."""
+    names = {"pairs_new": 0.0 if accuracy is None else 40.0, "accuracy_before": accuracy}
+    metrics: dict[str, Values] = {
+        f"train/reward_model/{name}": [value if (n + 1) % every == 0 else None for n in range(N)]
+        for name, value in names.items()
+    }
+    learning = {"component": "judge", "rule": "rule", "every_steps": every}
+    return run(metrics, spec={"reward": {"learning": learning}})
+
+
 def dips(*steps: int) -> dict[str, Values]:
     return {REWARD: at(flat(2.0), **{f"s{step}": 1.2 for step in steps})}
 
@@ -346,6 +357,11 @@ CASES: tuple[Case, ...] = (
     Case("replay", "unclipped", "note", lambda: replayed(None), lambda: replayed(0.3)),
     Case("replay", "works", "green", lambda: replayed(0.3), lambda: replayed(0.7)),
     Case("replay", "stale", "amber", lambda: replayed(0.7), lambda: replayed(0.3)),
+    Case("reward_model", "off", "na", run, lambda: learnt(0.7)),
+    Case("reward_model", "idle", "amber", lambda: learnt(None), lambda: learnt(0.7)),
+    Case("reward_model", "short", "unknown", lambda: learnt(0.5, every=40), lambda: learnt(0.5)),
+    Case("reward_model", "guesses", "amber", lambda: learnt(0.5), lambda: learnt(0.6)),
+    Case("reward_model", "judges", "green", lambda: learnt(0.6), lambda: learnt(0.5)),
     Case("skip_dead", "off", "na", run, lambda: filtered(0.3)),
     Case("skip_dead", "none", "note", lambda: filtered(0.0), lambda: filtered(0.3)),
     Case("skip_dead", "works", "green", lambda: filtered(0.3), lambda: filtered(0.3, 1.0)),

@@ -47,6 +47,24 @@ def test_the_best_has_the_highest_held_out_reward_of_those_that_are_there(
     assert summary(state_of(run), run)["best_step"] == expected
 
 
+def test_where_the_reward_model_learns_the_best_has_the_most_right_answers(make_run: MakeRun) -> None:
+    """Rewards of two checkpoints are of two judges."""
+    learns = {"kind": "plan", "plan": {"reward_model_every": 10}}
+    evals = [evaluated(0, 0.1, "before") | {"correct_frac": 0.25}]
+    evals += [
+        evaluated(step, reward) | {"correct_frac": right} for step, reward, right in ((2, 3.0, 0.5), (4, 1.0, 0.75))
+    ]
+    run = make_run("tiny-1", learns, *evals)
+    publish(run, 2, 4)
+    found = find_best(run, state_of(run))
+    assert found is not None and (found.step, found.value, found.untrained) == (4, 0.75, 0.25)
+    assert "share of right answers in held-out rows 0.75" in told(found)
+    plain = make_run("tiny-2", {"kind": "plan", "plan": {"reward_model_every": None}}, *evals)
+    publish(plain, 2, 4)
+    found = find_best(plain, state_of(plain))
+    assert found is not None and (found.step, found.value) == (2, 3.0)
+
+
 def told(found: Best | None) -> str:
     assert found is not None
     return str(found.message())

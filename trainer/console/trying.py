@@ -19,7 +19,6 @@ from trainer.preflight import rewards as preflight
 from trainer.rewards import check, own_file
 from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
-from trainer.run import judges
 from trainer.spec import RunSpec
 from trainer.text import forms
 
@@ -78,7 +77,7 @@ def run(spec: RunSpec, rows: int, typed: Sequence[str], out: TextIO) -> bool:
     every = preview.rows(spec)
     shown = list(islice(every, rows))
     told = special_tokens.retelling(spec)
-    wrapper = ComponentRewardWrapper(judges.resolved(spec.reward), pooled=True)
+    wrapper = ComponentRewardWrapper(preflight.judging(spec), pooled=True)
     try:
         found = check.trial(wrapper, shown, typed, told)
         found.warnings += scan(wrapper, chain(shown, every), told)

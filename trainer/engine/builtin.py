@@ -19,8 +19,11 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -33,7 +36,8 @@ from trainer.engine import smollm2, warm_start
 from trainer.machine import wheels
 from trainer.machine.project import cache_dir
 from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS
-from trainer.spec import RunSpec
+from trainer.rewards import learnt
+from trainer.spec import Model, Reward, RunSpec
 
 # Raise when the code that makes the weights changes, so that no older result is taken from the cache.
 RECIPE = 2
@@ -88,6 +92,29 @@ def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = n
             warm_start.train(model, tokenizer, warm, spec)
         _publish(model, tokenizer, folder)
     return folder
+
+
+def ensure_classifier(spec: RunSpec, name: str) -> Path:
+    """Folder of a built-in model as a classifier of one label, its head random from the run's seed: what a reward model
+    that learns starts from. It is the run's own model as it starts where it has that name, warm start included."""
+    same = name == spec.model.name
+    base = ensure(spec if same else spec.model_copy(update={"model": Model(name=name)}))
+    folder = base.with_name(f"{base.name}-classifier-{spec.run.seed}")
+    if (folder / "config.json").is_file():
+        return folder
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(spec.run.seed)
+        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+    _publish(model, AutoTokenizer.from_pretrained(base), folder)
+    return folder
+
+
+def judging(spec: RunSpec) -> Reward:
+    """The rewards of a spec as a run starts with them: a built-in reward model is made."""
+    learner = spec.reward.learner
+    if learner is None or not learnt.starts_built_in(spec.reward):
+        return spec.reward
+    return learnt.from_folder(spec.reward, ensure_classifier(spec, learner.params["model"]))
 
 
 def cache_key(spec: RunSpec) -> str:

@@ -19,7 +19,10 @@ from trainer.run.rundir import RunDir
 
 SHOWN = ("question_type", "question")
 """Columns of a row that its answer is written with, where it has them."""
-FOR_RESUMING = {*checkpoints.REQUIRED, *checkpoints.UNNEEDED, checkpoints.MANIFEST, checkpoints.REFERENCE, "scaler.pt"}
+FOR_RESUMING = {
+    *(*checkpoints.REQUIRED, *checkpoints.UNNEEDED, checkpoints.MANIFEST, checkpoints.REFERENCE),
+    *(checkpoints.JUDGE_STATE, "scaler.pt"),
+}
 """What of a checkpoint only a resumed run reads."""
 
 

@@ -34,6 +34,7 @@ from trainer.fast.rows import without_spread
 from trainer.fast.update import FastUpdate
 from trainer.grpo import advantages, reference, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
+from trainer.grpo.learner import RewardLearner
 from trainer.grpo.rounds import Rounds
 from trainer.grpo.spans import Spans
 from trainer.grpo.watched import Watched, Watcher
@@ -57,9 +58,10 @@ class Observer(Watcher, Protocol):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes eight arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    The new class takes nine arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
     generation batch is written), `advantage` (as the setting of that name), `sampler` (which prompts come next; None
-    for all in their turn), `ref_update_steps` (whole rollout phases), `fast` and `tell` (trainer.fast.update).
+    for all in their turn), `ref_update_steps` (whole rollout phases), `learner` (of a reward model, None where none
+    learns), `fast` and `tell` (trainer.fast.update).
     Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
     recorded.
     """
@@ -79,6 +81,7 @@ class Hooks(Watched, FastUpdate):
         advantage: advantages.Kind = "group_mean",
         sampler: Sampler | None = None,
         ref_update_steps: int | None = None,
+        learner: RewardLearner | None = None,
         **kwargs: Any,
     ) -> None:
         self.advantage = advantage
@@ -94,6 +97,9 @@ class Hooks(Watched, FastUpdate):
         self.moving = reference.Moving(self, ref_update_steps) if ref_update_steps is not None else None
         if self.moving is not None:
             self.add_callback(self.moving)
+        self.learner = learner
+        if learner is not None:
+            learner.attach(self)
         self.writes_fast = self.is_fast and not (self._packs_left or self.use_vllm)
         guard_generate(self.model, spans, pieces, Decoding(self._tell) if self.writes_fast else None)
         if self.use_vllm:  # by the names of TRL's profiler
@@ -162,6 +168,8 @@ class Hooks(Watched, FastUpdate):
         with self.spans("record_rollouts"):
             written, self._written = self._written, None
             assert written is not None
+            if self.learner is not None:
+                self.learner.saw(written, self._ends())
             self._replace_advantages(output, written)
             judged = self._judge_steps(output, written) if self.reward_wrapper.supervision == "process" else []
             self.observer.rollouts(self.state.global_step + 1, self._batch(output, written, judged))
@@ -227,12 +235,14 @@ class Hooks(Watched, FastUpdate):
     def _save_beside(self, folder: Path) -> None:
         if self.rounds is not None:
             self.rounds.save(folder)
-        if self.moving is not None:
-            self.moving.save(folder)
+        for each in (self.moving, self.learner):
+            if each is not None:
+                each.save(folder)
 
     def _load_beside(self, folder: Path) -> None:
-        if self.moving is not None:
-            self.moving.load(folder)
+        for each in (self.moving, self.learner):
+            if each is not None:
+                each.load(folder)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if self.moving is not None and "loss" in logs:
@@ -250,8 +260,7 @@ class Hooks(Watched, FastUpdate):
         of_row = dict(zip(rows, values[: len(rows)].tolist(), strict=True))
         totals = self._totals(written.rewards)
         first = self.accelerator.process_index * len(ids)
-        # As TRL counts completions/clipped_ratio: the last token neither ends a turn nor pads.
-        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        ends = self._ends()
         weighed = zip(notes.objectives.values(), self.reward_weights, strict=False)  # none: {} and one weight
         return Batch(
             prompts=[row["prompt"] for row in written.inputs],
@@ -274,6 +283,10 @@ class Hooks(Watched, FastUpdate):
             again=values[len(rows) :].tolist(),
             trained=[row in of_row for row in range(len(ids))] if len(of_row) < len(ids) else (),
         )
+
+    def _ends(self) -> set[int]:
+        """As TRL counts completions/clipped_ratio: the last token of what was cut neither ends a turn nor pads."""
+        return {*self.eos_token_ids, self._tokenizer.pad_token_id}
 
     def _seen(self, ids: list[int]) -> str:
         """A prompt as the model had it: its tokens as text, special ones too, without padding."""

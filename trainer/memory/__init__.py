@@ -38,6 +38,8 @@ from trainer.memory.phases import (
 )
 from trainer.memory.static import (
     dequantised_gib,
+    judge_gib,
+    judge_gradients_gib,
     lora_params,
     nf4_bits,
     optimizer_bytes,
@@ -97,6 +99,9 @@ def _always(load: Load) -> Iterator[Part]:
     state_bytes = optimizer_bytes(load.optimizer, each)
     how = Message("memory.how.optimizer", name=load.optimizer, bytes=f"{state_bytes:g}")
     yield Part("optimizer states", "always", trained * state_bytes / GIB, how)
+    if load.judge_params:
+        how = Message("memory.how.judge", weights=_count(load.judge_params))
+        yield Part("reward model", "always", judge_gib(load), how)
     if load.on_gpu:
         yield Part("CUDA context", "always", CUDA_CONTEXT_GIB, Message("memory.how.cuda"))
     else:
@@ -151,6 +156,9 @@ def _update(load: Load) -> Iterator[Part]:
     each = trainable_bytes(load)
     how = Message("memory.how.gradients", bytes=each)
     yield Part("gradients", "update", trainable_params(load) * each / GIB, how)
+    if load.judge_params:
+        how = Message("memory.how.gradients", bytes=4)
+        yield Part("reward model gradients", "update", judge_gradients_gib(load), how)
     yield Part("activations", "update", activations_gib(load), _activations_how(load))
     tokens = load.tokens if load.prompt_logits else load.completion_tokens
     sizes = {"rows": load.micro_batch, "tokens": tokens, "vocab": load.shape.vocab}

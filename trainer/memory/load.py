@@ -74,6 +74,8 @@ class Load:
     experts_packed: bool = True
     """Experts are quantised like the other matrices; False leaves them in compute precision."""
     vllm: Vllm | None = None
+    judge_params: int = 0
+    """Weights of the reward model that learns; 0 where none does, or where its size is not known."""
     gpu_total_gib: float | None = None
     """Only vLLM's share depends on it."""
 

@@ -113,3 +113,14 @@ def optimizer_bytes(name: str, weight_bytes: int) -> float:
     if "8bit" in name or name == "adamw_torch_4bit":
         return moments * (0.5 if "4bit" in name else 1.0)
     return float(moments * (4 if "32bit" in name else weight_bytes))
+
+
+def judge_gib(load: Load) -> float:
+    """A reward model that learns: float32 weights and both moments of its AdamW (trainer/grpo/learner.py)."""
+    return load.judge_params * (4 + optimizer_bytes("adamw_torch", 4)) / GIB
+
+
+def judge_gradients_gib(load: Load) -> float:
+    """float32. They are there between two updates of the policy, whose own are gone then, so the sum with these is an
+    upper bound."""
+    return load.judge_params * 4 / GIB

@@ -27,6 +27,8 @@ from trainer.plan.batches import Batch
 from trainer.plan.checks import (
     batch_problems,
     fit_verdict,
+    learning_notes,
+    learns_every,
     length_problems,
     memory_note,
     next_whole,
@@ -135,6 +137,8 @@ class RunPlan(_Frozen):
     """Optimizer steps between checkpoints, a whole number of rollout phases."""
     ref_update_steps: int | None = None
     """Optimizer steps between moves of the reference, a whole number of rollout phases; None where it stays."""
+    reward_model_every: int | None = None
+    """The same between rounds of the reward model that learns; None where none does."""
 
     max_prompt_tokens: int
     max_tokens_per_completion: int
@@ -209,8 +213,10 @@ def make(
     steps = _optimizer_steps(spec, batch)
     phases = _rollout_phases(batch, steps)
     save_steps = next_whole(spec.checkpoint.save_steps, batch.updates_per_phase)
-    asked = spec.grpo.ref_update_steps
-    moves = None if asked is None else next_whole(asked, batch.updates_per_phase)
+    moves, learns = (
+        None if asked is None else next_whole(asked, batch.updates_per_phase)
+        for asked in (spec.grpo.ref_update_steps, learns_every(spec))
+    )
     machine = Machine(gpu_total_gib, ram_gib, has_unsloth)
     fitting = _fitting(spec, batch, machine)
     return RunPlan(
@@ -221,6 +227,7 @@ def make(
         method=spec.run.method,
         save_steps=save_steps,
         ref_update_steps=moves,
+        reward_model_every=learns,
         verl=_verl(batch),
         gpu_name=gpu_name,
         gpu_total_gib=gpu_total_gib,
@@ -231,6 +238,7 @@ def make(
         notes=[
             *notes(spec, batch, steps, save_steps),
             *reference_notes(spec, batch, steps, moves),
+            *learning_notes(spec, batch, steps, learns),
             *choosing.notes(spec, batch, phases),
             *_memory_notes(spec, batch, machine, fitting),
         ],

@@ -184,6 +184,10 @@ class _Card:
             yield self._line("completions", _number(plan.completions_total), tokens)
         if plan.ref_update_steps is not None:
             yield self._line("ref_update_steps", _number(plan.ref_update_steps), say("reference_moves"))
+        learning = self.spec.reward.learning
+        if plan.reward_model_every is not None and learning is not None:
+            remark = say("reward_model_learns", name=learning.component, rule=learning.rule, share=learning.replay)
+            yield self._line("reward_model_every", _number(plan.reward_model_every), remark)
         yield self._line("save_steps", _number(plan.save_steps), say("and_at_the_end"))
 
     def _passes(self) -> Iterator[str]:

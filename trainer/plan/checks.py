@@ -1,6 +1,6 @@
 """What the plan says beside its numbers: impossible combinations with their fixes, and notes.
 
-Pure functions. Imports spec, batches and text; knows nothing about models, devices or files.
+Pure functions. Imports spec, batches, text and the shapes of known models; knows nothing about devices or files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from trainer.errors import Problem
+from trainer.memory import known
 from trainer.plan.batches import (
     KEYS,
     Batch,
@@ -157,6 +158,28 @@ def reference_notes(spec: RunSpec, batch: Batch, steps: int | None, moves: int |
         yield Message("plan.note.ref_update_steps_raised", **values)
     if steps is not None and moves >= steps:
         yield Message("plan.note.reference_never_moves", every=moves, steps=steps)
+
+
+def learns_every(spec: RunSpec) -> int | None:
+    """Optimizer steps between two rounds of the reward model, as asked for; None where none learns."""
+    learning = spec.reward.learning
+    return None if learning is None else learning.every_steps or spec.grpo.ref_update_steps
+
+
+def learning_notes(spec: RunSpec, batch: Batch, steps: int | None, every: int | None) -> Iterator[Message]:
+    """every: optimizer steps between two rounds of the reward model."""
+    learner = spec.reward.learner
+    if every is None or spec.reward.learning is None or learner is None:
+        return
+    asked = spec.reward.learning.every_steps
+    if asked is not None and asked != every:
+        values = {"asked": asked, "steps": every, "each": batch.updates_per_phase}
+        yield Message("plan.note.learning_raised", **values)
+    if steps is not None and every > steps:
+        yield Message("plan.note.reward_model_never_learns", every=every, steps=steps)
+    name = str(learner.params.get("model"))
+    if known.of(name) is None:
+        yield Message("plan.note.reward_model_not_counted", name=name)
 
 
 def _row_notes(spec: RunSpec, batch: Batch) -> Iterator[Message]:

@@ -151,8 +151,15 @@ def memory_load(spec: RunSpec, batch: Batch, machine: Machine) -> memory.Load | 
         open_prompts=fast.opened if fast.shares and not spec.is_supervised else 0,
         experts_packed=unsloth or formats.of(spec.model.name).format == "nf4",
         vllm=_vllm(spec, shape, unsloth),
+        judge_params=_judge_params(spec),
         gpu_total_gib=machine.gpu_total_gib,
     )
+
+
+def _judge_params(spec: RunSpec) -> int:
+    learner = spec.reward.learner
+    shape = None if learner is None else known.of(str(learner.params.get("model")))
+    return 0 if shape is None else shape.params()
 
 
 def _weights(spec: RunSpec, unsloth: bool) -> tuple[Format, bool]:

@@ -45,7 +45,12 @@ def problems(spec: RunSpec, plan: RunPlan, to_download: int) -> Iterator[Problem
 
 def checkpoint_bytes(spec: RunSpec, plan: RunPlan) -> int:
     """Bytes of one checkpoint: trained weights and optimizer states; 0 for a model whose shape is not known."""
-    saved = ["LoRA adapters" if spec.lora.enabled else "weights", "reference adapter", "optimizer states"]
+    saved = [
+        "LoRA adapters" if spec.lora.enabled else "weights",
+        "reference adapter",
+        "optimizer states",
+        "reward model",
+    ]
     saved += ["reference model"] if spec.grpo.ref_update_steps is not None else []
     return round(GIB * sum(part.gib for part in plan.memory if part.name in saved))
 

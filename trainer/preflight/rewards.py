@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards import own_file
+from trainer.rewards import learnt, own_file
 from trainer.run import judges
-from trainer.spec import Component, RunSpec
+from trainer.spec import Component, Reward, RunSpec
 from trainer.spec.reward import JUDGES
 from trainer.tasks import catalogue
 
@@ -59,6 +59,17 @@ def folders(spec: RunSpec) -> Iterator[Problem]:
     for component in spec.reward.leaves():
         if component.file is None and component.function in MODELS:
             yield from _folder(component)
+
+
+def judging(spec: RunSpec) -> Reward:
+    """The rewards as a run starts with them: a built-in reward model is made here, which takes torch. Raises RunError
+    where the reward model of a run is not there."""
+    reward = judges.resolved(spec.reward)
+    if not learnt.starts_built_in(reward):
+        return reward
+    from trainer.engine import builtin
+
+    return builtin.judging(spec.model_copy(update={"reward": reward}))
 
 
 def tried(spec: RunSpec) -> list[Problem]:

@@ -42,7 +42,7 @@ def _left_out(method: Any) -> dict[str, tuple[str, ...]]:
         return {"grpo": OF_AN_ADVANTAGE}
     if method not in SUPERVISED:
         return {}
-    found: dict[str, tuple[str, ...]] = {"grpo": (), "sampling": (), "generation": OF_A_BATCH}
+    found: dict[str, tuple[str, ...]] = {"grpo": (), "sampling": (), "generation": OF_A_BATCH, "reward": ("learning",)}
     if method in ("dpo", "reward_model"):
         found["lora"] = ("dropout",)  # TRL's DPOTrainer and RewardTrainer turn it off
     return found | ({"eval": OF_ANSWERS} if method == "reward_model" else {})
@@ -64,7 +64,7 @@ def is_unread(key: str, method: str) -> bool:
     section, _, name = key.partition(".")
     left_out = _left_out(method)
     if section in left_out:
-        return not left_out[section] or name in left_out[section]
+        return not left_out[section] or name.partition(".")[0] in left_out[section]
     return section in SUPERVISED and section != method
 
 

@@ -76,6 +76,8 @@ class RewardFunction:
     prepare: Callable[[], object] | None = None
     """What takes long at the first call, such as an import: called once in each process that will call the function,
     before it is given rows. Raises RewardError."""
+    classifier: Any = None
+    """The model behind it, where it can go on learning (trainer.grpo.learner)."""
 
     def __call__(self, /, **arguments: Any) -> Any:
         return self.call(**arguments)

@@ -65,9 +65,9 @@ class ComponentRewardWrapper:
         # A person's own file is only ever run in its own process: what it does there cannot hurt the training.
         known = {name: building.make(leaf) for name, leaf in self.leaves.items() if leaf.file is None or not pooled}
         self._reads = {name: building.reads(function, self.leaves[name]) for name, function in known.items()}
-        self._here = {name: function for name, function in known.items() if not pooled or function.runs_in == "trainer"}
-        away = [leaf for name, leaf in self.leaves.items() if name not in self._here]
-        self._runners: list[tuple[list[str], Runner]] = [(list(self._here), Here(self._here, spans))]
+        self.here = {name: function for name, function in known.items() if not pooled or function.runs_in == "trainer"}
+        away = [leaf for name, leaf in self.leaves.items() if name not in self.here]
+        self._runners: list[tuple[list[str], Runner]] = [(list(self.here), Here(self.here, spans))]
         if away:
             pool = Pool(away, reward.deadline_s, reward.workers)
             self._runners.append(([leaf.title for leaf in away], pool))

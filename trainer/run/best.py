@@ -21,6 +21,7 @@ from trainer.run.state import RunState
 from trainer.text import Message
 
 BEST, LATEST = "best", "latest"
+By = Literal["reward", "correct"]
 SCORES = "scores.json"  # written by `python -m trainer evaluate`
 
 
@@ -30,7 +31,8 @@ class Best:
     model the share of held-out pairs that it orders right.
 
     epoch: its label in scores.json. of: how many checkpoints were measured, those rotated away included.
-    untrained: the same before training; None where it was not measured in the same way.
+    untrained: the same before training; None where it was not measured in the same way. by: what an evaluation of the
+    run was measured by; `correct` is the share of right answers, or of pairs.
     """
 
     step: int
@@ -39,10 +41,11 @@ class Best:
     epoch: str | None
     of: int
     untrained: float | None = None
+    by: By = "reward"
 
     def message(self) -> Message:
         """Which one it is, by what, and whether the training has improved on the model before it."""
-        key = {"eval": "reward", "pairs": "pairs"}.get(self.source)
+        key = {"eval": self.by, "pairs": "pairs"}.get(self.source)
         measured = Message(f"run.best.{key}") if key else Message("run.best.score", epoch=self.epoch)
         among = Message("run.best.of", count=self.of) if self.of > 1 else Message("run.best.only")
         values: dict[str, Any] = {"step": self.step, "measured": measured, "value": self.value, "among": among}
@@ -56,10 +59,16 @@ def find_best(rundir: RunDir, state: RunState) -> Best | None:
 
     state: what the event log says (trainer.run.state.state_of). scores.json counts before the evaluations of the run,
     as long as the checkpoint it names is there and no inference file was written after it. Of equals the earlier step:
-    it has drifted less from the model before training.
+    it has drifted less from the model before training. Where the reward model learns meanwhile it is the share of right
+    answers that is compared.
     """
     there = {checkpoint.step for checkpoint in checkpoints.listed(rundir.checkpoints)}
     return _scored(rundir, there) or _evaluated(state, there)
+
+
+def is_paid_by_a_learner(state: RunState) -> bool:
+    """Its reward model learns meanwhile: held-out rewards of two checkpoints are of two judges."""
+    return (state.plan or {}).get("reward_model_every") is not None
 
 
 def _scored(rundir: RunDir, there: set[int]) -> Best | None:
@@ -83,9 +92,10 @@ def _outdated(rundir: RunDir, rows: list[Any]) -> bool:
 
 def _evaluated(state: RunState, there: set[int]) -> Best | None:
     judges = any(event.pairs is not None for event in state.evals)
+    by: By = "correct" if judges or is_paid_by_a_learner(state) else "reward"
     found: dict[int, float] = {}
     for event in state.evals:
-        value = event.correct_frac if judges else event.reward
+        value = event.correct_frac if by == "correct" else event.reward
         if value is not None and math.isfinite(value):
             found[event.step] = value  # said twice: the later word counts
     untrained = found.pop(0, None)
@@ -93,7 +103,7 @@ def _evaluated(state: RunState, there: set[int]) -> Best | None:
     if not present:
         return None
     step = max(present, key=lambda step: found[step])  # max takes the first of equals
-    return Best(step, found[step], "pairs" if judges else "eval", None, len(found), untrained)
+    return Best(step, found[step], "pairs" if judges else "eval", None, len(found), untrained, by)
 
 
 def resolve_checkpoint(

@@ -40,6 +40,8 @@ REQUIRED = (STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
 SAMPLER = "sampler.json"  # where trainer.sampling.sampler chooses the prompts
 REPLAY = "replay.pt"  # groups that may come again (trainer.sampling.replay)
 REFERENCE = "reference.safetensors"  # all weights of a reference that has moved (trainer.grpo.reference)
+JUDGE = "reward_model"  # folder of a reward model that has learnt, as transformers saves one (trainer.grpo.learner)
+JUDGE_STATE = "reward_learning.pt"  # its optimizer, comparisons and chance
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as PEFT saves them
 WEIGHTS = (ADAPTER, "model.safetensors", "model.safetensors.index.json")
 # A pickle of the arguments that nothing reads: a resumed run is identical without it.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trainer.spec.conditions import Condition, conditions
+from trainer.spec.learning import Learning
 from trainer.spec.section import Section
 
 SUM = "sum"
@@ -93,6 +94,8 @@ class Reward(Section):
     """One reward a completion, or one for each of its steps (DeepSeekMath, section 4.1.3)."""
     step_split: str = "line"
     """Where a step ends: `line`, `step` (before "Step 2:") or a regular expression that matches a step's end."""
+    learning: Learning | None = None
+    """A reward model that goes on learning while the policy trains. docs/methods.md."""
 
     def formula(self) -> str:
         """The total in words: `(bertscore + exact_match + 0.5 x (format + 3 x rouge1)) / 3`."""
@@ -102,6 +105,12 @@ class Reward(Section):
     def leaves(self) -> list[Component]:
         """Every reward function in order, those inside sums too."""
         return [leaf for component in self.components for leaf in component.leaves()]
+
+    @property
+    def learner(self) -> Component | None:
+        """The component that `learning` names."""
+        named = self.learning.component if self.learning is not None else None
+        return next((leaf for leaf in self.leaves() if leaf.title == named), None)
 
     def placed(self) -> Iterator[tuple[str, Component]]:
         """(key, component) of every component, those inside sums too."""

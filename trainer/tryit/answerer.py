@@ -13,8 +13,10 @@ from typing import Any
 
 from trainer.errors import Problem, RunError
 from trainer.rewards import check as rewards_check
+from trainer.rewards import learnt
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import judges
+from trainer.run.checkpoints import JUDGE
 from trainer.text import storable
 from trainer.tryit.chat import Chat, ChatSettings, Dialogue, Streamer
 from trainer.tryit.journal import Journal
@@ -154,9 +156,11 @@ class Answerer:
 
     def _rewards(self) -> ComponentRewardWrapper:
         if self._wrapper is None:
-            self._wrapper = ComponentRewardWrapper(
-                judges.in_run(self.chat.spec.reward, self.chat.source.rundir), pooled=True
-            )
+            source = self.chat.source
+            reward, judge = judges.in_run(self.chat.spec.reward, source.rundir), source.path / JUDGE
+            # A reward model that has learnt judges as it did when that checkpoint was saved.
+            reward = learnt.from_folder(reward, judge) if judge.is_dir() else reward
+            self._wrapper = ComponentRewardWrapper(reward, pooled=True)
         return self._wrapper
 
 

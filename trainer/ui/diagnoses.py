@@ -48,6 +48,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "dip_period": ("train/reward",),
     "reward_spikes": ("train/reward",),
     "components": ("group_std",),
+    "reward_model": ("train/reward_model/accuracy_before",),
     "evaluation": ("evals",),
     "over_optimised": ("evals",),
     "loss_trend": ("train/loss",),

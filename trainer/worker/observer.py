@@ -20,6 +20,7 @@ from trainer.run.records import (
     AlertEvent,
     CheckpointEvent,
     EvalEvent,
+    PlanEvent,
     RolloutsEvent,
     RunStartedEvent,
     SpanEvent,
@@ -50,7 +51,8 @@ class BestStep:
 
     def __call__(self) -> int | None:
         for event in self._log.read():
-            if isinstance(event, RunStartedEvent | EvalEvent):  # a resume takes evaluations back
+            # A resume takes evaluations back; the plan says whether the judge is the same for all of them.
+            if isinstance(event, RunStartedEvent | EvalEvent | PlanEvent):
                 fold(self._state, event)
         found = find_best(self.rundir, self._state)
         return found.step if found else None

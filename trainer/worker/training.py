@@ -17,6 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from trainer.data import difficulty
 from trainer.data.dataset import Prepared, prompt_ids
+from trainer.engine import builtin
 from trainer.engine.interface import Choice, Loaded
 from trainer.errors import CheckpointError, EngineError, Problem, RewardError, TrainerError
 from trainer.evaluate.answering import retelling
@@ -32,10 +33,10 @@ from trainer.rewards.scan import scan
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import checkpoints, settings, start_files
 from trainer.run.records import AlertEvent, PhaseEvent, PlanEvent
-from trainer.run.start_files import PLACE
 from trainer.sampling.sampler import Sampler, Size
 from trainer.spec import Reward, RunSpec
 from trainer.text import Message
+from trainer.worker import learning
 from trainer.worker.callbacks import AtTheStart, MakeRoom, SaveWhenAsked, StopWhenAsked
 from trainer.worker.heartbeat import Heartbeat
 from trainer.worker.observer import RunObserver
@@ -65,7 +66,7 @@ class Training:
         steps = plan.optimizer_steps or 0
         self.tokenizer = loaded.tokenizer
         self.spans = Spans(sync=_sync(spec, choice))
-        self.wrapper = ComponentRewardWrapper(spec.reward, self.spans, pooled=True)
+        self.wrapper = ComponentRewardWrapper(builtin.judging(spec), self.spans, pooled=True)
         self.manifest: dict[str, Any] = {
             "run": session.rundir.name,
             "data": data.report.fingerprint,
@@ -117,6 +118,7 @@ class Training:
             advantage="online_rft" if spec.run.method == "online_rft" else spec.grpo.advantage,
             sampler=self._sampler(),
             ref_update_steps=self.plan.ref_update_steps,
+            learner=learning.of(spec, self.plan, self.wrapper, self.session.events),
             fast=spec.run.fast,
             tell=self._tell_fast,
         )
@@ -191,11 +193,9 @@ class Training:
         )
 
     def _say_corrected(self, changed: list[tuple[str, Any, Any]]) -> None:
-        if changed:
-            changes = [
-                Message("alert.engine_defaults.change", name=name, wanted=repr(wanted), found=repr(found))
-                for name, wanted, found in changed
-            ]
+        key = "alert.engine_defaults.change"
+        changes = [Message(key, name=name, wanted=repr(wanted), found=repr(found)) for name, wanted, found in changed]
+        if changes:
             self.session.events.emit(AlertEvent.of("info", "engine_defaults", changes=changes))
 
     def announce(self) -> None:
@@ -250,8 +250,7 @@ class Training:
     def _probed(self, found: Probe | Exception | None) -> None:
         emit = self.session.events.emit
         if found is None:
-            detail = "run.memory_probe=false leaves it out"
-            emit(PhaseEvent(name="memory_probe", state="start", detail=detail))
+            emit(PhaseEvent(name="memory_probe", state="start", detail="run.memory_probe=false leaves it out"))
             return
         emit(PhaseEvent(name="memory_probe", state="end", seconds=getattr(found, "seconds", None), detail=""))
         self.spans.drain()
@@ -316,14 +315,14 @@ class Training:
             return
         was, now = noted.get("trained_on"), self.manifest["model"]
         if was not in (None, now):
-            raise EngineError(Problem("worker.adapter_of_other_weights", PLACE, was=str(was), now=now))
+            raise EngineError(Problem("worker.adapter_of_other_weights", start_files.PLACE, was=str(was), now=now))
         try:
             missing, unexpected = self.trainer.take_adapter(self.session.rundir.start)
         except (RuntimeError, ValueError, OSError) as error:
             if isinstance(error, TrainerError):
                 raise
             said = " ".join(str(error).split())[:300]
-            raise EngineError(Problem("worker.adapter_not_loaded", PLACE, said=said)) from error
+            raise EngineError(Problem("worker.adapter_not_loaded", start_files.PLACE, said=said)) from error
         for key, names in (("adapter_lacks", missing), ("adapter_has_more", unexpected)):
             if names:
                 raise EngineError(Problem(f"worker.{key}", "lora.target_modules", count=len(names), names=names[:2]))

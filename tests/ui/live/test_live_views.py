@@ -22,6 +22,7 @@ from trainer.run.state import RunState, fold
 from trainer.run.stop_requests import ask_to_end
 from trainer.show import charts
 from trainer.spec import Component, Data, Model, Reward, RewardModel, Run, RunSpec
+from trainer.spec.learning import Learning
 from trainer.text import Message, words
 from trainer.ui import heading
 from trainer.ui.diagnoses import diagnosis
@@ -590,6 +591,22 @@ def test_the_charts_of_sampling_draw_what_the_run_recorded(finished_run: RunDir)
     again = {"written in an earlier step": (10, 0.375), "of their tokens, outside the clip range": (10, 0.25)}
     assert lines["replayed"] == again
     assert lines["skipped"] == {"each step": (10, 0.25)}
+
+
+def test_a_reward_model_that_learns_has_a_chart(finished_run: RunDir) -> None:
+    events = [step(n) for n in range(1, 11)]
+    for event in events[4::5]:
+        event["metrics"] = event["metrics"] | {
+            "train/reward_model/accuracy": 0.75, "train/reward_model/accuracy_before": 0.5,
+        }  # fmt: skip
+    found = drawn(seen_of(finished_run, folded(began(), *events), None))["reward_model"]
+    assert {line.name: line.points for line in found.chart.drawn} == {
+        "after a round": [(5, 0.75), (10, 0.75)], "before it": [(5, 0.5), (10, 0.5)],
+    }  # fmt: skip
+    learning = Learning(component="judge", rule="rule", every_steps=5)
+    chosen = SPEC.model_copy(update={"reward": SPEC.reward.model_copy(update={"learning": learning})})
+    assert drawn(seen_of(finished_run, folded(began()), chosen))["reward_model"].empty == EN("chart.soon")
+    assert "reward_model" not in drawn(seen_of(finished_run, folded(began(), step(1))))
 
 
 def test_of_many_levels_as_many_are_drawn_as_there_are_colours(finished_run: RunDir) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import regex  # type: ignore[import-untyped]
 
 from trainer.errors import Problem
+from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS
 from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.rewards.library import REWARDS
@@ -60,6 +61,19 @@ def _params_fit_their_function(spec: RunSpec) -> Iterator[Problem]:
                 known = ", ".join(inspect.signature(REWARDS[component.function]).parameters)
                 values = {"function": component.function, "said": str(error)}
                 yield Problem("presets.params_do_not_fit", f"{key}.params", known=known, **values)
+
+
+@rule("reward.components", "reward.learning")
+def _a_built_in_judge_has_to_learn(spec: RunSpec) -> Iterator[Problem]:
+    for key, part in _library(spec):
+        name = str(part.params.get("model", ""))
+        if not name.startswith(BUILTIN) or part.function not in ("reward_model", "process_reward_model"):
+            continue
+        place = f"{key}.params.model"
+        if name not in BUILTIN_CONFIGS:
+            yield Problem("presets.no_builtin_model", place, name=shown(name), known=", ".join(BUILTIN_CONFIGS))
+        elif part is not spec.reward.learner:
+            yield Problem("presets.judge_knows_nothing", place, name=name, title=shown(part.title))
 
 
 @rule("reward.components")

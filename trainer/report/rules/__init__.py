@@ -6,6 +6,7 @@
     length      lengths, truncation                       evaluation  held-out rows
     gaming      one text for all, a component that is exploited, pay for the form alone
     supervised  the loss of examples, and whether they are learnt by heart
+    learner     a reward model that learns meanwhile
     sampling    groups written anew or come again, prompts left out
 
 A rule yields what it found about its signal, green too. Thresholds are constants of its module; the words of a sentence
@@ -23,6 +24,7 @@ from trainer.report.rules import (
     gaming,
     generation,
     groups,
+    learner,
     length,
     memory,
     policy,
@@ -50,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     reward.reward_spikes,
     reward.components,
     reward.reward_errors,
+    learner.reward_model,
     evaluation.evaluation,
     evaluation.over_optimised,
     supervised.loss_trend,

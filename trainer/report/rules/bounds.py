@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.report import series
-from trainer.report.rules import gaming, generation, groups, length, memory, policy, reward, sampling, time
+from trainer.report.rules import gaming, generation, groups, learner, length, memory, policy, reward, sampling, time
 from trainer.run.rollouts import SAME_TEXT
 from trainer.sampling import skipping
 from trainer.spec import Method
@@ -29,6 +29,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "reward_spikes": _AWAY,
     "components": {"part": reward.DOMINATES},
     "reward_errors": {"red": reward.FAILED_RED},
+    "reward_model": {"chance": learner.CHANCE, "least": learner.LEAST},
     "evaluation": {},
     "over_optimised": {},
     "loss_trend": {"sigmas": series.TREND_SIGMAS, "few": series.FEW},

@@ -43,6 +43,9 @@ AFTER = (
     "train/learning_rate",
     GENERATE,
 )
+OF_A_JUDGE = tuple(
+    f"train/reward_model/{name}" for name in ("accuracy_before", "accuracy", "loss_before", "loss", "pairs_new")
+)
 GROUPS = ("group_std", "batch_std", "dead_frac", "all_right_frac", "all_wrong_frac", "constant_frac", "truncated_frac")
 _BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 PROMPT_CHARACTERS = 160
@@ -59,6 +62,9 @@ def metrics(t: Telling) -> Section:
         blocks += drawn(t, _of_examples(t.m, t.say))
         return Section("metrics", t.say("title.metrics"), blocks)
     blocks += t.sayings("reward_trend", "reward_plateau", "reward_dips", "dip_period", "reward_spikes", "components")
+    blocks += [
+        block for finding in t.of("reward_model") if finding.level != "na" for block in t.sayings("reward_model")
+    ]
     blocks += _asked(t)
     blocks += drawn(t, _reward(t.m, t.say))
     blocks += t.sayings("dead_groups", "zero_loss", "reward_errors")
@@ -73,7 +79,7 @@ def metrics(t: Telling) -> Section:
 def columns(m: Material) -> Iterator[tuple[str, series.Points]]:
     """(name, points) of every metric of the table."""
     parts = [f"train/rewards/{name}/{kind}" for name in m.components for kind in ("mean", "std")]
-    for name in (*NAMES, *parts, *AFTER):
+    for name in (*NAMES, *parts, *OF_A_JUDGE, *AFTER):
         if points := m.points(name):
             yield name, points
     for name in GROUPS:
@@ -162,6 +168,14 @@ def _reward(m: Material, say: Words) -> list[Chart]:
     found += _evaluated(m, say)
     if len(m.components) > 1:
         found.append(Chart(say("metrics.chart_components"), _coloured(m, "train/rewards/{}/mean", m.components)))
+    rounds: list[tuple[str, Style, str]] = [("before", "dashed", "accuracy_before"), ("after", "strong", "accuracy")]
+    lines = [
+        Line(say(f"metrics.{when}_round"), style, points)
+        for when, style, name in rounds
+        if (points := m.points(f"train/reward_model/{name}"))
+    ]
+    if lines:
+        found.append(Chart(say("metrics.chart_reward_model"), lines, 0.0, 1.0, forms.percent, forms.percent))
     return found
 
 
@@ -267,21 +281,27 @@ def evaluation(t: Telling) -> Section:
     blocks += [Text(t.sentence(finding)) for finding in t.of("evaluation") if finding.level == "unknown"]
     best = t.m.best
     if best is not None:
-        kind = "scores" if best.source == "scores.json" else best.source
-        source = t.say(f"evaluation.best_source_{kind}", epoch=best.epoch)
+        source = t.say(f"evaluation.best_source_{_source(best)}", epoch=best.epoch)
         blocks.append(Text(t.say("evaluation.best", step=best.step, value=best.value, source=source)))
         blocks += _not_improved(t, best)
     return Section("evaluation", t.say("title.evaluation"), blocks)
 
 
+def _source(best: Best) -> str:
+    if best.source == "scores.json":
+        return "scores"
+    return "correct" if best.source == "eval" and best.by == "correct" else best.source
+
+
 def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
     """That the model before training was no worse than the best checkpoint."""
-    key: Key = "ordered" if best.source == "pairs" else "reward"
-    rewards = {step: score(event, key) for step, event in evals(t.m)}
+    key: Key = "ordered" if best.source == "pairs" else "correct_frac" if best.by == "correct" else "reward"
+    there = [(step, event) for step, event in evals(t.m) if key == "reward" or event.correct_frac is not None]
+    rewards = {step: score(event, key) for step, event in there}
     before, after = rewards.get(0), rewards.get(best.step) if best.source == "scores.json" else best.value
     if before is not None and after is not None and before >= after:
-        key = "not_improved" if before > after else "not_improved_same"
-        yield Text(t.say(f"evaluation.{key}", step=best.step, before=before, after=after))
+        name = "not_improved" if before > after else "not_improved_same"
+        yield Text(t.say(f"evaluation.{name}", step=best.step, before=before, after=after))
 
 
 def _row(t: Telling, step: int, event: EvalEvent, sampled: bool) -> list[str]:

@@ -56,7 +56,7 @@ def reward_model(
     ) -> list[float]:
         return classifier.scores(list(zip(prompts, completions, strict=True)), completion_ids)
 
-    return RewardFunction(judge, runs_in="trainer", from_trainer=("completion_ids",))
+    return RewardFunction(judge, runs_in="trainer", from_trainer=("completion_ids",), classifier=classifier)
 
 
 def process_reward_model(
@@ -92,7 +92,11 @@ def process_reward_model(
 
 
 class Classifier:
-    """A sequence classifier and one of its labels; it is loaded at the first call. Raises ValueError."""
+    """A sequence classifier and one of its labels; it is loaded at the first call. Raises ValueError.
+
+    learns: its weights are trained (trainer.grpo.learner), so they are float32, under autocast on a GPU that has
+    bfloat16: of bfloat16 weights a small step would be rounded away.
+    """
 
     def __init__(
         self,
@@ -112,6 +116,7 @@ class Classifier:
         self.name, self.revision, self.device, self.trust_remote_code = name, revision, device, trust_remote_code
         self.batch_size, self.max_length = batch_size, max_length
         self.label, self.activation = label, activation
+        self.learns = False
         self.model: Any = None
         self.tokenizer: Any = None
         self.column = 0
@@ -122,25 +127,25 @@ class Classifier:
     ) -> list[float]:
         """(n,): the label's score of each of n (prompt, completion). sampled: tokens of the completions, of whichever
         tokenizer. Raises RewardError where it cannot be loaded."""
-        if self.model is None:
-            self._load()
-        written = sampled if sampled is not None and self.reads is not None else [None] * len(asked)
-        ids = [self._ids(prompt, text_of(text), own) for (prompt, text), own in zip(asked, written, strict=True)]
-        # A decoder's head reads the last token that is no padding: without a padding token it reads one text at a time.
-        size = self.batch_size if self._filler() is not None else 1
+        self.load()
+        written = sampled if sampled is not None else [None] * len(asked)
+        ids = [self.ids(prompt, text, own) for (prompt, text), own in zip(asked, written, strict=True)]
+        size = self.batch_size if self.reads_several else 1
         values = [0.0] * len(ids)
         for rows in side_model.by_length(ids, size):
             for row, value in zip(rows, self._forward([ids[row] for row in rows]), strict=True):
                 values[row] = value
         return values
 
-    def _ids(self, prompt: Any, completion: str, sampled: Sequence[int] | None = None) -> list[int]:
+    def ids(self, prompt: Any, completion: Completion, sampled: Sequence[int] | None = None) -> list[int]:
+        """Tokens of prompt and completion as the model reads them, at most max_length. sampled: as for scores."""
+        said = text_of(completion)
         if self.reads is not None:
-            return self._as_trained(self.reads, prompt, completion, sampled)[-self.max_length :]
+            return self._as_trained(self.reads, prompt, said, sampled)[-self.max_length :]
         if isinstance(prompt, str):
-            text, complete = prompt + completion, False
+            text, complete = prompt + said, False
         else:
-            messages = [*prompt, {"role": "assistant", "content": completion}]
+            messages = [*prompt, {"role": "assistant", "content": said}]
             complete = bool(self.tokenizer.chat_template)  # the template writes the special tokens as well
             text = (
                 self.tokenizer.apply_chat_template(messages, tokenize=False)
@@ -175,29 +180,46 @@ class Classifier:
                 return whole[: len(asked) + last]
         return [*asked, *tokenizer(text=completion, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
+    @property
+    def reads_several(self) -> bool:
+        """A decoder's head reads the last token that is no padding: without a padding token it reads one text at a
+        time."""
+        return self._filler() is not None
+
     def _filler(self) -> int | None:
         pad = self.model.config.get_text_config().pad_token_id
         return None if pad is None or pad < 0 else pad  # -1 in configs of the first Llama models
 
-    def _forward(self, ids: Sequence[Sequence[int]]) -> list[float]:
+    def logits(self, ids: Sequence[Sequence[int]]) -> Any:
+        """(B, labels), float32, with their gradient where it is asked for."""
         import torch
 
         batch = side_model.padded(ids, self._filler() or 0, self.device)
         # Not under the autocast of the training: the judge's dtype is its own.
-        with torch.no_grad(), torch.autocast(self.device.partition(":")[0], enabled=False):
-            logits = self.model(**batch).logits.float().reshape(len(ids), -1)  # (B, labels)
+        mixed = self.learns and self._native
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=mixed):
+            return self.model(**batch).logits.float().reshape(len(ids), -1)
+
+    def _forward(self, ids: Sequence[Sequence[int]]) -> list[float]:
+        import torch
+
+        with torch.no_grad():
+            logits = self.logits(ids)
         if self.activation == "softmax":
             logits = logits.softmax(dim=-1)
         chosen = logits[:, self.column]
         values: list[float] = (chosen.sigmoid() if self.activation == "sigmoid" else chosen).tolist()
         return values
 
-    def _load(self) -> None:
+    def load(self) -> None:
+        """Nothing where it is loaded. Raises RewardError."""
         import torch
 
+        if self.model is not None:
+            return
         device = side_model.pick_device(self.device)
-        native = device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
-        dtype = torch.bfloat16 if native else torch.float32
+        self._native = device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = torch.bfloat16 if self._native and not self.learns else torch.float32
         kind = "AutoModelForSequenceClassification"
         model, tokenizer = side_model.load(kind, self.name, self.revision, device, dtype, self.trust_remote_code)
         self.column = self._column(model.config)

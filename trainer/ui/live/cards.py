@@ -21,7 +21,7 @@ from trainer.spec import Component, RunSpec
 from trainer.text import Words, forms
 from trainer.ui.colours import component_colours
 from trainer.ui.known_runs import Seen
-from trainer.ui.live import example_charts, sampling_charts
+from trainer.ui.live import example_charts, learning_charts, sampling_charts
 from trainer.ui.live.drawing import Pen, Points, View
 
 MOST_EVALS = 240
@@ -45,8 +45,9 @@ def stage(seen: Seen | None, view: View, say: Words) -> ChartCard:
 
 
 def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
-    """The others; the same cards in every state of a run, and without one. Those of [sampling] come last, where the run
-    has set it. Of supervised training those of what it has: no groups, nothing that it writes."""
+    """The others; the same cards in every state of a run, and without one. Those of [sampling] and of [reward.learning]
+    come last, where the run has set them. Of supervised training those of what it has: no groups, nothing that
+    it writes."""
     board = _board(seen, view, say)
     if board.supervised:
         return [
@@ -297,10 +298,11 @@ class _Board:
         why = self.say("chart.na_gpu") if none else self._missing()
         return ChartCard(self._share("busy", self._two(column), column), why)
 
-    # ---- which prompts came
+    # ---- which prompts came, and what the reward model has learnt
 
     def sampling(self) -> list[ChartCard]:
         found = sampling_charts.charts(self.pen, self.spec, self.say, self._chart)
+        found += learning_charts.charts(self.pen, self.spec, self.say, self._chart)
         return [ChartCard(chart, self._missing()) for chart in found]
 
     # ---- pieces

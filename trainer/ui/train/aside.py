@@ -112,14 +112,14 @@ def main(arguments: Sequence[str]) -> int:
 def _trial(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
     """The rewards of gold, empty, junk and typed answers on `tried` of the given rows, else of the local file's."""
     from trainer.data import special_tokens
+    from trainer.preflight import rewards as preflight
     from trainer.rewards import check
     from trainer.rewards.scan import scan
     from trainer.rewards.wrapper import ComponentRewardWrapper
-    from trainer.run import judges
     from trainer.ui.train import rows
 
     given, told = asked["rows"] or rows.glanced(spec).rows, special_tokens.retelling(spec)
-    wrapper = ComponentRewardWrapper(judges.resolved(spec.reward), pooled=True)
+    wrapper = ComponentRewardWrapper(preflight.judging(spec), pooled=True)
     try:
         found = check.trial(wrapper, given[: asked.get("tried")], asked["typed"], told)
         found.warnings += scan(wrapper, given, told)

@@ -13,8 +13,6 @@ from trainer.tryit.exporting import Export, File
 from trainer.ui import elements, exported
 from trainer.ui.elements import element, escape
 
-_BY = {"eval": "by", "pairs": "by_pairs", "scores.json": "score"}
-
 
 @dataclass(frozen=True)
 class Scores:
@@ -52,10 +50,16 @@ def checkpoints(
         cells = [before, *_cells(found[0]), ""]
         rows.append("<tr>" + "".join(_cell(*pair) for pair in zip(head, cells, strict=True)) + "</tr>")
     heads = "".join(element("th", label) for label in head)
-    by = "" if best is None else words(f"tryit.checkpoints.best_{_BY[best.source]}")
+    by = "" if best is None else words(f"tryit.checkpoints.best_{_kind(best)}")
     title = element("h3", words("tryit.checkpoints.title"))
     note = element("p", by, "try-foot") if by else ""
     return f'{title}<table class="g-runs"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>{note}'
+
+
+def _kind(best: Best) -> str:
+    if best.source != "eval":
+        return {"pairs": "by_pairs", "scores.json": "score"}[best.source]
+    return "by_correct" if best.by == "correct" else "by"
 
 
 def _row(step: int, found: Mapping[int, Scores], marks: str, chosen: bool, head: Sequence[str], words: Words) -> str:
