@@ -256,3 +256,24 @@ def test_chat_template_kwargs_are_those_of_the_training(tmp_path: Path) -> None:
     classifier = Classifier(str(tmp_path), None, "cpu", 8, 1024, False, None, "none")
     found = classifier.scores([(prompt, [{"role": "assistant", "content": "ba"}])], [said])
     assert found == pytest.approx(scores(judge, [asked + said], 0, 1), abs=1e-5)
+
+
+def test_the_adapter_of_a_policy_is_trained_further_and_the_head_is_new(tmp_path: Path) -> None:
+    """model.adapter: the weights it had are there before the first step, and none are missing."""
+    from peft import get_peft_model
+
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    policy = get_peft_model(tiny_model()[0], config)
+    policy.save_pretrained(tmp_path / "start")
+    judge, spec = a_judge(lora=Lora(enabled=True))
+    head = judge.score.weight.clone()
+    fresh = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    trainer, _, _ = supervised_trainer(tmp_path, spec, COMPARISONS, model=judge, peft_config=adapter_of(fresh))
+    assert trainer.take_adapter(tmp_path / "start") == ([], [])
+    wanted = {name: each for name, each in policy.named_parameters() if "lora_" in name}
+    found = {name: each for name, each in trainer.model.named_parameters() if "lora_" in name}
+    assert wanted.keys() == found.keys()
+    for name, each in wanted.items():
+        assert torch.equal(found[name], each) and found[name].requires_grad
+    (own,) = [each for name, each in trainer.model.named_parameters() if "score.modules_to_save" in name]
+    assert torch.equal(own, head) and own.requires_grad
