@@ -51,10 +51,10 @@ def pointwise_loss(judge: Any) -> torch.Tensor:
     return torch.stack([(score(judge, one.ids) - one.reward) ** 2 for one in JUDGED]).mean()
 
 
-OBJECTIVES = {"pairwise": (COMPARISONS, pairwise_loss), "pointwise": (JUDGED, pointwise_loss)}
+OBJECTIVES: dict[str, Any] = {"pairwise": (COMPARISONS, pairwise_loss), "pointwise": (JUDGED, pointwise_loss)}
 
 
-def a_judge(objective: str = "pairwise", **sections: Any) -> Any:
+def a_judge(objective: Any = "pairwise", **sections: Any) -> Any:
     spec = spec_of("reward_model", reward_model=RewardModel(objective=objective), **sections)
     return judge_of(tiny_model()[0], spec), spec
 
@@ -173,7 +173,7 @@ def test_order_by_hand() -> None:
     said = [[3.0, 1.0, 0.5], [1.0, 2.0], [0.2, 0.2]]
     # Row 1: 1.0 above 0.0 right, above 0.5 right, 0.5 above 0.0 wrong. Row 2: no pair. Row 3: equal scores, half.
     found = order(rewards, said)
-    assert (found.ordered, found.pairs) == (pytest.approx(2.5 / 4), 4)
+    assert found.ordered == pytest.approx(2.5 / 4) and found.pairs == 4
     assert order(rewards, said, least=0.5).pairs == 2
     assert order([[1.0]], [[0.0]]) == Order(None, None, 0)
 

@@ -55,7 +55,6 @@ class Judging(Supervised):
         super()._save_beside(folder)
         write_json(folder / READS, dict(self.reads))
 
-
     def take_adapter(self, folder: Path) -> tuple[list[str], list[str]]:
         """That of a policy, which has no head: the head stays as it is. PEFT takes no file without one."""
         weights = load_file(folder / ADAPTER)

@@ -276,8 +276,8 @@ def evaluation(t: Telling) -> Section:
 
 def _not_improved(t: Telling, best: Best) -> Iterator[Text]:
     """That the model before training was no worse than the best checkpoint."""
-    key: Key = "ordered" if best.source == "pairs" else "reward"
-    rewards = {step: score(event, key) for step, event in evals(t.m)}
+    measured: Key = "ordered" if best.source == "pairs" else "reward"
+    rewards = {step: score(event, measured) for step, event in evals(t.m)}
     before, after = rewards.get(0), rewards.get(best.step) if best.source == "scores.json" else best.value
     if before is not None and after is not None and before >= after:
         key = "not_improved" if before > after else "not_improved_same"
