@@ -297,7 +297,7 @@ def test_a_step_of_a_pointwise_judge_and_what_it_orders() -> None:
         "rows": 8,
     }
     told = " ".join(lines.event_line(event_of(event), EN, "reward_model").split())
-    assert told.startswith("eval during (step 5) ordered 75 % of 40.0 pairs correlation 0.500 8.00 rows")
+    assert told.startswith("eval during (step 5) ordered 75 % of 40 pairs correlation 0.500 8 rows")
     assert "75 %" in lines.event_line(event_of(event), KO, "reward_model")
 
 

@@ -118,7 +118,7 @@ def test_a_file_that_has_changed_since_ends_the_run() -> None:
 def test_a_run_that_was_moved_finds_them(tmp_path: Path) -> None:
     judge()
     run = made("run:judge-1")
-    moved = RunDir(shutil.move(run.path, tmp_path / "elsewhere"))
+    moved = RunDir(Path(shutil.move(run.path, tmp_path / "elsewhere")))
     model = starting.with_judges(moved, moved.read_spec()).reward.components[1].params["model"]
     assert Path(model).is_dir() and Path(model).is_relative_to(tmp_path)
 

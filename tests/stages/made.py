@@ -14,7 +14,7 @@ from trainer.grpo import config
 from trainer.grpo.spans import Spans
 from trainer.spec import Component, Data, Method, Model, Optim, Reward, Run, RunSpec
 from trainer.stages import config as stage_config
-from trainer.stages.examples import Example, Pair
+from trainer.stages.examples import Comparison, Example, Judged, Pair
 from trainer.stages.trainers import make_trainer_class
 
 
@@ -44,7 +44,7 @@ class Gradients(TrainerCallback):  # type: ignore[misc]
 def supervised_trainer(
     folder: Path,
     spec: RunSpec,
-    examples: Sequence[Example | Pair],
+    examples: Sequence[Example | Pair | Comparison | Judged],
     *,
     model: Any = None,
     peft_config: Any = None,

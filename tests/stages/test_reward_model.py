@@ -51,10 +51,10 @@ def pointwise_loss(judge: Any) -> torch.Tensor:
     return torch.stack([(score(judge, one.ids) - one.reward) ** 2 for one in JUDGED]).mean()
 
 
-OBJECTIVES = {"pairwise": (COMPARISONS, pairwise_loss), "pointwise": (JUDGED, pointwise_loss)}
+OBJECTIVES: dict[str, Any] = {"pairwise": (COMPARISONS, pairwise_loss), "pointwise": (JUDGED, pointwise_loss)}
 
 
-def a_judge(objective: str = "pairwise", **sections: Any) -> Any:
+def a_judge(objective: Any = "pairwise", **sections: Any) -> Any:
     spec = spec_of("reward_model", reward_model=RewardModel(objective=objective), **sections)
     return judge_of(tiny_model()[0], spec), spec
 
@@ -173,7 +173,7 @@ def test_order_by_hand() -> None:
     said = [[3.0, 1.0, 0.5], [1.0, 2.0], [0.2, 0.2]]
     # Row 1: 1.0 above 0.0 right, above 0.5 right, 0.5 above 0.0 wrong. Row 2: no pair. Row 3: equal scores, half.
     found = order(rewards, said)
-    assert (found.ordered, found.pairs) == (pytest.approx(2.5 / 4), 4)
+    assert found.ordered == pytest.approx(2.5 / 4) and found.pairs == 4
     assert order(rewards, said, least=0.5).pairs == 2
     assert order([[1.0]], [[0.0]]) == Order(None, None, 0)
 
@@ -256,3 +256,24 @@ def test_chat_template_kwargs_are_those_of_the_training(tmp_path: Path) -> None:
     classifier = Classifier(str(tmp_path), None, "cpu", 8, 1024, False, None, "none")
     found = classifier.scores([(prompt, [{"role": "assistant", "content": "ba"}])], [said])
     assert found == pytest.approx(scores(judge, [asked + said], 0, 1), abs=1e-5)
+
+
+def test_the_adapter_of_a_policy_is_trained_further_and_the_head_is_new(tmp_path: Path) -> None:
+    """model.adapter: the weights it had are there before the first step, and none are missing."""
+    from peft import get_peft_model
+
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    policy = get_peft_model(tiny_model()[0], config)
+    policy.save_pretrained(tmp_path / "start")
+    judge, spec = a_judge(lora=Lora(enabled=True))
+    head = judge.score.weight.clone()
+    fresh = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    trainer, _, _ = supervised_trainer(tmp_path, spec, COMPARISONS, model=judge, peft_config=adapter_of(fresh))
+    assert trainer.take_adapter(tmp_path / "start") == ([], [])
+    wanted = {name: each for name, each in policy.named_parameters() if "lora_" in name}
+    found = {name: each for name, each in trainer.model.named_parameters() if "lora_" in name}
+    assert wanted.keys() == found.keys()
+    for name, each in wanted.items():
+        assert torch.equal(found[name], each) and found[name].requires_grad
+    (own,) = [each for name, each in trainer.model.named_parameters() if "score.modules_to_save" in name]
+    assert torch.equal(own, head) and own.requires_grad

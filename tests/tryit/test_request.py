@@ -212,3 +212,12 @@ def test_a_file_where_a_folder_should_be_is_an_empty_folder(make_run: Callable[.
     getattr(run, place).touch()
     assert reading.newest(run, 5, reading.process(run)) == []
     assert (exporting.listed(run), exporting.finished(run)) == ([], [])
+
+
+def test_a_reward_model_is_asked_nothing() -> None:
+    from trainer import presets
+    from trainer.tryit.request import refuse_judge
+
+    refuse_judge(presets.load("tiny"), "a")
+    with pytest.raises(RunError, match="it scores answers and writes none"):
+        refuse_judge(presets.load("tiny-reward-model"), "a")

@@ -72,7 +72,9 @@ def target(found: Source, kind: str) -> Path:
 def _merged(found: Source, path: Path, dtype: str, say: Say) -> Exported:
     from trainer.export import judge, merged
 
-    return (judge if found.spec.is_reward_model else merged).export(found, path, dtype, say)
+    if found.spec.is_reward_model:
+        return judge.export(found, path, dtype, say)
+    return merged.export(found, path, dtype, say)
 
 
 def _to_upload(found: Source, kind: str, out: Path | None, dtype: str, say: Say) -> Exported:

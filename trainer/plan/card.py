@@ -113,7 +113,8 @@ class _Card:
             tokens = plan.written_first * plan.max_tokens_per_completion
             remark = say("written_first", rows=plan.rows, group=group, tokens=tokens)
             yield self._line("completions", _number(plan.written_first), remark)
-        kept = {"dpo": spec.dpo, "reward_model": spec.reward_model}.get(spec.run.method, spec.rft).per_prompt
+        most = {"rft": spec.rft.per_prompt, "dpo": spec.dpo.per_prompt}
+        kept = most.get(spec.run.method, spec.reward_model.per_prompt)
         if plan.examples is None:
             yield self._line("examples", say("not_known"), say(f"examples_{spec.learns}", count=kept))
         else:

@@ -29,7 +29,7 @@ def judge_of(writer: Any, spec: RunSpec) -> Any:
     config = copy.deepcopy(writer.config)
     config.num_labels = 1
     kind = AutoModelForSequenceClassification._model_mapping.get(type(config), None)
-    inner = writer.base_model
+    inner: Any = writer.base_model
     if kind is None:
         raise _none(writer, spec)
     with torch.device("meta"):  # the inner model it makes for itself is not needed

@@ -15,13 +15,18 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from peft import set_peft_model_state_dict
+from safetensors.torch import load_file
 from trl import DPOTrainer, RewardTrainer, SFTTrainer
 
+from trainer.grpo.reference import TRAINED, same_precision
 from trainer.grpo.watched import Watched
 from trainer.machine.json_files import write_json
 from trainer.rewards.library import side_model
 from trainer.rewards.library.reward_model import READS
+from trainer.run.checkpoints import ADAPTER
 from trainer.spec import RunSpec
+from trainer.stages.judges import HEAD
 
 
 class Supervised(Watched):
@@ -49,6 +54,16 @@ class Judging(Supervised):
     def _save_beside(self, folder: Path) -> None:
         super()._save_beside(folder)
         write_json(folder / READS, dict(self.reads))
+
+    def take_adapter(self, folder: Path) -> tuple[list[str], list[str]]:
+        """That of a policy, which has no head: the head stays as it is. PEFT takes no file without one."""
+        weights = load_file(folder / ADAPTER)
+        head = getattr(self.model.base_model.model, HEAD)
+        weights[f"base_model.model.{HEAD}.weight"] = head.modules_to_save[TRAINED].weight.detach().clone()
+        with same_precision(self.model):
+            found = set_peft_model_state_dict(self.model, weights, TRAINED)
+        self._refuse_unfinite(folder.name)
+        return sorted(name for name in found.missing_keys if ".lora_" in name), sorted(found.unexpected_keys)
 
 
 class PointwiseCollator:

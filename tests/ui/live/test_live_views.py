@@ -485,7 +485,7 @@ def test_a_reward_model_draws_how_it_orders_and_says_that_it_writes_nothing(
     seen = seen_of(make_run("tiny-2"), state, spec, "finished")
     assert views.sentences(seen, EN)[1] == "Pairs of held-out completions ordered right: 75 % before, 75 % now."
     assert EN("live.then.judge") in then_now.panel(seen, [], EN)
-    assert "40" in finish.card(seen, [], EN) and EN("live.finish.on_ordered", rows="40.0") in finish.card(seen, [], EN)
+    assert "40" in finish.card(seen, [], EN) and EN("live.finish.on_ordered", rows="40") in finish.card(seen, [], EN)
 
 
 def test_evaluations_outside_the_steps_shown_are_left_out(make_run: MakeRun) -> None:

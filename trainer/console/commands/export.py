@@ -55,11 +55,12 @@ def export(run: str, kind: str, **options: Any) -> int:
     say, verified = text.here().under("console.export"), made.facts.get("verified")
     if verified:
         said = say(
-            "verified",
+            "verified" if "top1_agreement" in verified else "verified_scores",
             saved=verified["saved_max_abs_diff"],
             trained=verified["trained_max_abs_diff"],
-            agreement=verified["top1_agreement"],
+            agreement=verified.get("top1_agreement"),
             tokens=verified["tokens"],
+            sequences=verified["sequences"],
         )
         put(said)
     put(say("done", run=run, step=made.step, where=made.url or made.path))

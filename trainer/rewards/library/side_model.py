@@ -46,7 +46,7 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
     import transformers
 
     name = str(local(name))
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices=devices):
