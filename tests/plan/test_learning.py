@@ -39,7 +39,7 @@ def test_its_weights_gradients_and_moments_are_counted() -> None:
     """float32: 4 bytes a weight and 8 of AdamW all the time, 4 of a gradient in the update."""
     shape = known.of("builtin/tiny-qwen3")
     assert shape is not None
-    planned, without = plan.make(spec(), 1024), plan.make(spec("reward.components.0.params.model=someone/judge"), 1024)
+    planned, without = plan.make(spec(), 1024), plan.make(spec("reward.components.1.params.model=someone/judge"), 1024)
     more = {name: gib - sizes(without).get(name, 0.0) for name, gib in sizes(planned).items()}
     assert {name: round(gib * memory.GIB) for name, gib in more.items() if gib} == {
         "reward model": 12 * shape.params(), "reward model gradients": 4 * shape.params(),
