@@ -63,7 +63,7 @@ def test_the_merged_export_scores_as_what_was_trained(lora: bool, tmp_path: Path
     made = export.export(run, "merged", dtype="float32", say=lambda _: None)
     shutil.rmtree(run.checkpoints)
     classifier = Classifier(str(made.path), None, "cpu", 8, 1024, False, None, "none")
-    classifier._load()
+    classifier.load()
     assert scores(classifier.model, TEXTS, 0, 2) == pytest.approx(wanted, abs=1e-5)
     assert classifier.reads is not None and classifier.reads["ends"] == [2]
     card = (made.path / "README.md").read_text("utf-8")
