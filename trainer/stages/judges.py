@@ -38,7 +38,7 @@ def judge_of(writer: Any, spec: RunSpec) -> Any:
     if not isinstance(head, nn.Linear) or type(getattr(judge, prefix, None)) is not type(inner):
         raise _none(writer, spec)
     setattr(judge, prefix, inner)
-    setattr(judge, HEAD, _head(head.in_features, config, spec, inner.device))
+    setattr(judge, HEAD, _head(head.in_features, config, spec, writer.device))
     return judge.train(writer.training)
 
 
