@@ -18,7 +18,7 @@ from trainer.grpo.comparisons import Comparison, Reservoir, of_phase, packed, un
 from trainer.grpo.learner import RewardLearner, Round
 from trainer.grpo.written import Written
 from trainer.rewards.notes import Notes
-from trainer.rewards.pairing import Judged, best_with_worst
+from trainer.rewards.pairing import Candidate, best_with_worst
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run import checkpoints
 from trainer.spec import Component, Reward
@@ -102,13 +102,17 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_the_best_of_a_group_is_compared_with_its_worst(
     group: list[tuple[str, float | None, bool]], most: int, pairs: list[tuple[int, int]]
 ) -> None:
-    assert best_with_worst([Judged(*one) for one in group], most) == pairs
+    assert of([Candidate(*one, row) for row, one in enumerate(group)], most) == pairs
 
 
 def test_a_difference_has_to_be_large_enough() -> None:
-    group = [Judged("a", 1.0, True), Judged("b", 0.6, True), Judged("c", 0.5, True), Judged("d", 0.0, True)]
-    assert best_with_worst(group, 4, least=0.1) == [(0, 3)]
-    assert best_with_worst(group, 4, least=0.05) == [(0, 3), (1, 2)]
+    group = [Candidate(text, reward, True, row) for row, (text, reward) in enumerate(zip("abcd", (1.0, 0.6, 0.5, 0.0)))]
+    assert of(group, 4, least=0.1) == [(0, 3)]
+    assert of(group, 4, least=0.05) == [(0, 3), (1, 2)]
+
+
+def of(group: list[Candidate], most: int, least: float = 0.0) -> list[tuple[int, int]]:
+    return [(best.row, worst.row) for best, worst in best_with_worst(group, most, least)]
 
 
 def test_comparisons_of_a_phase_are_texts_as_the_classifier_reads_them(judge: Path) -> None:

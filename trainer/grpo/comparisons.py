@@ -14,7 +14,7 @@ import torch
 from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, Written
 from trainer.rewards.contract import text_of
 from trainer.rewards.library.reward_model import Classifier
-from trainer.rewards.pairing import Judged, best_with_worst
+from trainer.rewards.pairing import Candidate, best_with_worst
 
 
 class Comparison(NamedTuple):
@@ -34,10 +34,10 @@ def of_phase(written: Written, rule: str, ends: set[int], most: int, classifier:
     sampled = written.generated[COMPLETION_IDS]
     values = written.notes.components[rule]
     for rows in written.rows_of_groups():
-        group = [Judged(texts[row], values[row], sampled[row][-1] in ends) for row in rows]
-        for best, worst in best_with_worst(group, most):
-            prompt = written.inputs[rows[0]]["prompt"]
-            found = Comparison(*(classifier.ids(prompt, texts[row], sampled[row]) for row in (rows[best], rows[worst])))
+        group = [Candidate(texts[row], values[row], sampled[row][-1] in ends, row) for row in rows]
+        prompt = written.inputs[rows[0]]["prompt"]
+        for pair in best_with_worst(group, most):
+            found = Comparison(*(classifier.ids(prompt, one.text, sampled[one.row]) for one in pair))
             if found.better != found.worse:  # a text that is cut to max_length may have lost what told them apart
                 yield found
 

@@ -12,14 +12,15 @@ on without an end. A judge learns what it is worth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from trainer.data.dataset import prompt_ids
 from trainer.errors import DataError, Problem
 from trainer.rewards.gold_completion import GoldCompletion
+from trainer.rewards.pairing import best_with_worst, distinct
 from trainer.spec import Dpo, RewardModel, RunSpec
-from trainer.stages.samples import Sample, Sampled
+from trainer.stages.samples import Sampled
 from trainer.stages.tokens import completion_ids
 
 IGNORE = -100
@@ -104,7 +105,12 @@ def right_ones(sampled: Sequence[Sampled], spec: RunSpec) -> list[Example]:
 
 def pairs(sampled: Sequence[Sampled], spec: RunSpec) -> list[Pair]:
     """Raises DataError where no two completions of a row differ in reward."""
-    found = [Pair(row.prompt_ids, *pair) for row in sampled for pair in _pairs_of(row, spec.dpo)]
+    most, least = spec.dpo.per_prompt, spec.dpo.min_difference
+    found = [
+        Pair(row.prompt_ids, best.ids, worst.ids)
+        for row in sampled
+        for best, worst in best_with_worst(row.completions, most, least)
+    ]
     if not found:
         raise _no_pairs(sampled, spec.dpo)
     return found
@@ -113,14 +119,15 @@ def pairs(sampled: Sequence[Sampled], spec: RunSpec) -> list[Pair]:
 def judgements(sampled: Sequence[Sampled], spec: RunSpec) -> list[Comparison] | list[Judged]:
     """What a judge learns from. Raises DataError where nothing was judged, or no two completions of a row differ in
     reward; of `pointwise` where all rewards are equal."""
-    if spec.reward_model.objective == "pairwise":
+    chosen = spec.reward_model
+    if chosen.objective == "pairwise":
         found = [
-            Comparison(*(row.prompt_ids + ids for ids in pair))
+            Comparison(*(row.prompt_ids + one.ids for one in pair))
             for row in sampled
-            for pair in _pairs_of(row, spec.reward_model, cut_may_be_better=True)
+            for pair in best_with_worst(row.completions, chosen.per_prompt, chosen.min_difference, True)
         ]
         if not found:
-            raise _no_pairs(sampled, spec.reward_model)
+            raise _no_pairs(sampled, chosen)
         return found
     judged = [
         Judged(row.prompt_ids + one.ids, one.reward)
@@ -135,27 +142,3 @@ def judgements(sampled: Sequence[Sampled], spec: RunSpec) -> list[Comparison] | 
 
 def _no_pairs(sampled: Sequence[Sampled], chosen: Dpo | RewardModel) -> DataError:
     return DataError(Problem("stages.no_pairs", "run.method", rows=len(sampled), least=chosen.min_difference))
-
-
-def _pairs_of(
-    row: Sampled, chosen: Dpo | RewardModel, cut_may_be_better: bool = False
-) -> Iterator[tuple[list[int], list[int]]]:
-    there = ((one.reward, one) for one in distinct(row.completions) if one.reward is not None)
-    judged = sorted(there, key=lambda each: each[0], reverse=True)
-    good = [each for each in judged if each[1].ended or cut_may_be_better]
-    for (high, best), (low, worst) in list(zip(good, reversed(judged), strict=False))[: chosen.per_prompt]:
-        if high - low > chosen.min_difference:
-            yield best.ids, worst.ids
-
-
-def distinct(completions: Iterable[Sample]) -> list[Sample]:
-    """The first of each text: one that has ended before one that was cut, a judged one before an unjudged."""
-    found: dict[str, Sample] = {}
-    for one in completions:
-        if one.text not in found or _use(one) > _use(found[one.text]):
-            found[one.text] = one
-    return list(found.values())
-
-
-def _use(one: Sample) -> tuple[bool, bool]:
-    return one.reward is not None, one.ended

@@ -22,8 +22,8 @@ import torch
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.library import side_model
+from trainer.rewards.pairing import distinct
 from trainer.run.records import AlertEvent, EvalEvent
-from trainer.stages.examples import distinct
 from trainer.stages.samples import Sampled
 
 
