@@ -321,6 +321,16 @@ def taught(loss: Sequence[float], evals: Sequence[dict[str, Any]] = (), n: int =
     return run({LOSS: loss}, evals=evals, n=n, spec={"run": {"method": "sft"}})
 
 
+def judged(*shares: float, loss: Sequence[float] | None = None, rows: int = 200) -> Material:
+    """A run of a reward model with these shares of held-out pairs ordered right, at evenly spaced steps."""
+    steps = [round(place * 80 / (len(shares) - 1)) for place in range(len(shares))]
+    evals = [
+        {"at": "during", "step": step, "correct_frac": share, "pairs": 900, "rows": rows}
+        for step, share in zip(steps, shares, strict=True)
+    ]
+    return run({LOSS: loss or up(2, 1)}, evals=evals, spec={"run": {"method": "reward_model"}})
+
+
 CASES: tuple[Case, ...] = (
     # ---- groups
     Case("dead_groups", "none", "green", lambda: run(groups=shares()), lambda: run(groups=shares(0.1))),
@@ -451,6 +461,13 @@ CASES: tuple[Case, ...] = (
     Case("overfitting", "fell_correct_frac", "amber", lambda: taught(flat(1), RIGHT_FELL),
          lambda: taught(up(2, 1), RIGHT_FELL)),
     Case("overfitting", "fell_reward", "amber", lambda: taught(flat(1), FELL), lambda: taught(up(2, 1), FELL)),
+    Case("evaluation", "better_ordered", "green", lambda: judged(0.5, 0.8), lambda: judged(0.5, 0.51)),
+    Case("evaluation", "worse_ordered", "red", lambda: judged(0.8, 0.5), lambda: judged(0.5, 0.51)),
+    Case("evaluation", "unclear_ordered", "amber", lambda: judged(0.5, 0.51), lambda: judged(0.5, 0.8)),
+    Case("evaluation", "no_error_ordered", "note", lambda: judged(0.5, 0.8, rows=0), lambda: judged(0.5, 0.8)),
+    Case("overfitting", "apart_ordered", "red", lambda: judged(0.5, 0.9, 0.6), lambda: judged(0.5, 0.6, 0.9)),
+    Case("overfitting", "fell_ordered", "amber", lambda: judged(0.5, 0.9, 0.6, loss=flat(1)),
+         lambda: judged(0.5, 0.9, 0.6)),
     Case("overfitting", "together", "green",
          lambda: taught(up(2, 1), [ev(n, v, v) for n, v in ((0, 0.4), (40, 0.6), (80, 0.8))]),
          lambda: taught(up(2, 1), RIGHT_FELL)),

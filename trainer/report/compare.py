@@ -73,7 +73,9 @@ def _results(found: Sequence[Material], say: Words) -> Table:
     if rewarded:
         rows.append((say("compare.reward_last"), *(_late_reward(m, say) for m in found)))
     last = [trained_score(m) for m in found]
-    rows.append((say("compare.held_out"), *(_at(event, lambda e: forms.percent(e.correct_frac)) for event in last)))
+    judges = all(m.method == "reward_model" for m in found)
+    held_out = say("compare.ordered" if judges else "compare.held_out")
+    rows.append((held_out, *(_at(event, lambda e: forms.percent(e.correct_frac)) for event in last)))
     rows.append((say("compare.held_out_reward"), *(_at(event, lambda e: forms.number(e.reward)) for event in last)))
     if rewarded:
         rows.append((say("compare.dead"), *(_late_dead(m, say) for m in found)))
