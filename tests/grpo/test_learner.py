@@ -106,7 +106,7 @@ def test_the_best_of_a_group_is_compared_with_its_worst(
 
 
 def test_a_difference_has_to_be_large_enough() -> None:
-    group = [Candidate(text, reward, True, row) for row, (text, reward) in enumerate(zip("abcd", (1.0, 0.6, 0.5, 0.0)))]
+    group = [Candidate(str(reward), reward, True, row) for row, reward in enumerate((1.0, 0.6, 0.5, 0.0))]
     assert of(group, 4, least=0.1) == [(0, 3)]
     assert of(group, 4, least=0.05) == [(0, 3), (1, 2)]
 
