@@ -316,9 +316,9 @@ FELL = [ev(n, v) for n, v in ((0, 0.4), (40, 0.9), (80, 0.5))]
 RIGHT_FELL = [ev(n, v, v) for n, v in ((0, 0.4), (40, 0.8), (80, 0.5))]
 
 
-def taught(loss: Sequence[float], evals: Sequence[dict[str, Any]] = (), n: int = N) -> Material:
+def taught(loss: Sequence[float], evals: Sequence[dict[str, Any]] = (), n: int = N, **more: Any) -> Material:
     """A run of supervised fine-tuning."""
-    return run({LOSS: loss}, evals=evals, n=n, spec={"run": {"method": "sft"}})
+    return run({LOSS: loss}, evals=evals, n=n, spec={"run": {"method": "sft"}}, **more)
 
 
 def judged(*shares: float, loss: Sequence[float] | None = None, rows: int = 200) -> Material:
@@ -527,6 +527,8 @@ CASES: tuple[Case, ...] = (
          lambda: run(self_s={"transformers.generate": 8.0, "backward": 2.0})),
     Case("slow_steps", "none", "green", lambda: run(seconds=flat(10, 0.2)), lambda: run(seconds=at(flat(10), s9=40))),
     Case("slow_steps", "slow", "note", lambda: run(seconds=at(flat(10), s9=40)), lambda: run(seconds=flat(10))),
+    Case("slow_steps", "slow_alone", "note",
+         lambda: taught(flat(1), seconds=at(flat(10), s9=40)), lambda: run(seconds=at(flat(10), s9=40))),
     Case("slow_steps", "slow_long", "note",
          lambda: run({LONGEST: at(flat(300, 5), s9=900)}, seconds=at(flat(10), s9=40), self_s={"backward": 1.0}),
          lambda: run({LONGEST: flat(300, 5)}, seconds=at(flat(10), s9=40), self_s={"backward": 1.0})),

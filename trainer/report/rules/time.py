@@ -109,8 +109,8 @@ def slow_steps(m: Material) -> Iterator[Finding]:
         steps = tuple(one.step for one in slow)
         values = what | {"steps": list(steps), "most": most.value, "at": most.step, "factor": most.value / usual}
         values |= _written(m, most.step) | _longer(m, most.step)
-        yield Finding("slow_steps", "note", _reason(values), values, steps)
-    if fast:
+        yield Finding("slow_steps", "note", "slow_alone" if m.is_supervised else _reason(values), values, steps)
+    if fast and not m.is_supervised:  # nothing is written that could have ended early
         least = min(fast, key=lambda one: one.value)
         steps = tuple(one.step for one in fast)
         values = what | {"steps": list(steps), "least": least.value, "at": least.step}

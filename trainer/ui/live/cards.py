@@ -52,7 +52,7 @@ def cards(seen: Seen | None, view: View, say: Words) -> list[ChartCard]:
     if board.supervised:
         return [
             *board.examples()[1:],
-            *(board.grad_norm(), board.rate(), board.entropy()),
+            *(board.grad_norm(), board.rate(), *([] if board.judges else [board.entropy()])),
             *(board.time(), board.speed(), board.tokens(), board.memory(), board.busy()),
         ]
     return [
@@ -172,6 +172,11 @@ class _Board:
     @property
     def supervised(self) -> bool:
         return self.spec is not None and self.spec.is_supervised
+
+    @property
+    def judges(self) -> bool:
+        """A reward model is trained: it draws no tokens."""
+        return self.spec is not None and self.spec.is_reward_model
 
     def examples(self) -> list[ChartCard]:
         """The loss, large, and what a method on examples has beside it."""

@@ -54,7 +54,7 @@ def _of_a_judge(
     loss = of("loss_judge" if pairwise else "loss_scores", "train/loss", low=0.0)
     own = [of("pair_order", "train/accuracy", **SHARE), of("score_margin", "train/margin")]
     held = [
-        chart(f"held_out_{name}", [Line(say("chart.evaluations"), "joined", _held_out(pen, what))], **form)
+        chart(f"held_out_{name}", [Line(say("chart.pairs_held_out"), "joined", _held_out(pen, what))], **form)
         for name, what, form in (("ordered", "correct", SHARE), ("correlation", "correlation", {}))
     ]
     return [loss, *held, *(own if pairwise else [of("score_error", "train/absolute_error", low=0.0)])]
