@@ -40,7 +40,7 @@ def trained(place: Path, lora: bool) -> tuple[RunDir, list[float]]:
     judge: Any = judge_of(loaded.model, spec)
     judge.config.pad_token_id = loaded.tokenizer.pad_token_id
     if lora:
-        judge = get_peft_model(judge, adapter_of(loaded.peft_config))
+        judge = get_peft_model(judge, adapter_of(loaded.peft_config, None))
         torch.manual_seed(1)
         for name, parameter in judge.named_parameters():
             if "lora_B" in name:

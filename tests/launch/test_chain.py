@@ -300,6 +300,23 @@ def test_what_a_stage_that_waits_will_need_is_not_deleted(started: list[str]) ->
     launch.delete(reasoning)
 
 
+def test_a_reward_model_that_nobody_needs_can_go(started: list[str]) -> None:
+    from trainer import presets
+
+    raw = presets.tables(presets.find("tiny-two-stages"))
+    last = raw["stage"][3]["reward"]
+    last["components"] = [one for one in last["components"] if one.get("params", {}).get("model") != "stage:helpful"]
+    spec = presets.parse(raw, "test")
+    reasoning = launch.create("judges", spec, launch.plan_here(spec, 1024), "less")
+    end(reasoning)
+    helpful = next_of(reasoning)
+    end_judge(helpful)
+    harmless = next_of(helpful)
+    launch.delete(helpful)
+    end_judge(harmless)
+    assert next_of(harmless).read_spec().model.name == str(reasoning.checkpoint(20))
+
+
 def test_a_stage_whose_reward_model_is_gone_is_refused(started: list[str]) -> None:
     import shutil
 

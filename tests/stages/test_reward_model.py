@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_loss_and_gradient_one_text_at_a_time(objective: str, accumulation: int,
 
 def test_with_an_adapter_the_head_is_trained_whole(tmp_path: Path) -> None:
     judge, spec = a_judge(lora=Lora(enabled=True))
-    config = adapter_of(LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    config = adapter_of(LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"), None)
     trainer, recorder, gradients = supervised_trainer(
         tmp_path, spec, COMPARISONS, model=judge, peft_config=config, per_device_train_batch_size=4
     )
@@ -200,7 +201,6 @@ def test_scores_are_those_of_one_text_at_a_time_and_draw_nothing() -> None:
 @pytest.mark.parametrize("adapted", [False, True], ids=["whole", "adapter"])
 def test_the_library_reads_the_tokens_that_were_trained_on(chat: bool, adapted: bool, tmp_path: Path) -> None:
     """The score of a saved one, by the library, is the training model's own on the very tokens."""
-    import json
 
     writer, tokenizer = tiny_model()
     writer.save_pretrained(tmp_path / "base")
@@ -212,10 +212,12 @@ def test_the_library_reads_the_tokens_that_were_trained_on(chat: bool, adapted: 
         from peft import get_peft_model
 
         torch.manual_seed(1)
-        config = adapter_of(LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False))
-        judge = get_peft_model(judge, config)
+        lora = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+        judge = get_peft_model(judge, adapter_of(lora, "of this commit"))
     folder = tmp_path / "judge"
     judge.save_pretrained(folder)
+    if adapted:
+        assert json.loads((folder / "adapter_config.json").read_text())["revision"] == "of this commit"
     tokenizer.save_pretrained(folder)
     prompt: Any = [{"role": "user", "content": "Reverse: abc"}] if chat else "Reverse: abc"
     asked = (
@@ -237,7 +239,6 @@ def test_the_library_reads_the_tokens_that_were_trained_on(chat: bool, adapted: 
 
 
 def test_chat_template_kwargs_are_those_of_the_training(tmp_path: Path) -> None:
-    import json
 
     writer, tokenizer = tiny_model()
     judge = judge_of(writer, spec_of("reward_model"))
@@ -268,7 +269,7 @@ def test_the_adapter_of_a_policy_is_trained_further_and_the_head_is_new(tmp_path
     judge, spec = a_judge(lora=Lora(enabled=True))
     head = judge.score.weight.clone()
     fresh = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    trainer, _, _ = supervised_trainer(tmp_path, spec, COMPARISONS, model=judge, peft_config=adapter_of(fresh))
+    trainer, _, _ = supervised_trainer(tmp_path, spec, COMPARISONS, model=judge, peft_config=adapter_of(fresh, None))
     assert trainer.take_adapter(tmp_path / "start") == ([], [])
     wanted = {name: each for name, each in policy.named_parameters() if "lora_" in name}
     found = {name: each for name, each in trainer.model.named_parameters() if "lora_" in name}

@@ -32,6 +32,7 @@ def export(source: Source, target: Path, dtype: str, say: Say) -> Exported:
         merged.refuse_unfinite(source, model.named_parameters())
         rows = verify.sequences(source, tokenizer, model.get_input_embeddings().num_embeddings)
         trained = _scores(model, rows)
+        model = model.merge_and_unload() if source.lora else model
         merged.cast(model, getattr(torch, dtype))
         stored = _scores(model, rows)
         staging.need_room(target, sum(p.numel() * p.element_size() for p in model.parameters()))
@@ -49,12 +50,16 @@ def export(source: Source, target: Path, dtype: str, say: Say) -> Exported:
 
 
 def _loaded(source: Source, tokenizer: Any) -> Any:
+    """With its adapter beside the base, in float32: merged in fewer bits it would not be what was trained."""
+    import torch
+
     from trainer.rewards.library import side_model
 
     if not source.lora:
         return _whole(source.path)
     base = source.base()
     options = {"revision": base.revision, "trust_remote_code": source.spec.model.trust_remote_code}
+    options |= {"dtype": torch.float32}
     model, _ = side_model.adapted(_loader(), str(source.path), base.name, tokenizer, options)
     return model.eval()
 

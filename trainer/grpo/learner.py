@@ -187,8 +187,8 @@ class RewardLearner(TrainerCallback):
         state = torch.load(folder / JUDGE_STATE, weights_only=True, map_location="cpu")
         self.classifier.load()
         self.classifier.model = self._optimizer = None  # one at a time: both may not fit
-        device = self.classifier.device
-        self.classifier.model, _ = side_model.load(KIND, str(folder / JUDGE), None, device, torch.float32)
+        device, trusted = self.classifier.device, self.classifier.trust_remote_code
+        self.classifier.model, _ = side_model.load(KIND, str(folder / JUDGE), None, device, torch.float32, trusted)
         self.optimizer.load_state_dict(state["optimizer"])
         self.waiting = deque(unpacked(state["waiting"]), self.settings.max_pairs)
         self.reservoir.items, self.reservoir.added = unpacked(state["reservoir"]), state["added"]

@@ -224,22 +224,16 @@ def _later(settings: Mapping[str, Any]) -> RunSpec:
 
 def _so_far(rundir: RunDir, chain: Chain) -> dict[str, RunDir]:
     """{name of a stage: its run}, up to this one."""
-    name, names = whole(rundir, chain), [*chain.earlier, chain.name]
-    if not chain.earlier:  # the first, or of a version that did not say: then every stage trained a policy
-        return {chain.name: rundir}
-    return {each: RunDir(rundir.path.with_name(f"{name}.{n}-{each}")) for n, each in enumerate(names, 1)}
+    name = whole(rundir, chain)
+    return {
+        each: RunDir(rundir.path.with_name(f"{name}.{number}-{each}"))
+        for number, each in enumerate([*chain.earlier, chain.name], 1)
+    }
 
 
 def _policy(rundir: RunDir, chain: Chain) -> RunDir | None:
-    """The newest run up to this one that trained a policy; None where there is none. Raises RunError."""
-    for each in reversed(_so_far(rundir, chain).values()):
-        if not _opened(each).read_spec().is_reward_model:
-            return each
-    return None
-
-
-def _opened(rundir: RunDir) -> RunDir:
-    return RunDir.open(rundir.path.parent, rundir.name)
+    """The newest run up to this one that trained a policy; None where there is none."""
+    return list(_so_far(rundir, chain).values())[chain.policy - 1] if chain.policy is not None else None
 
 
 def _settings(rundir: RunDir) -> RunSpec:
@@ -251,6 +245,7 @@ def _settings(rundir: RunDir) -> RunSpec:
     settings = _later(after.settings)
     model = settings.model
     if (source := _policy(rundir, spec.chain)) is not None:
+        source = RunDir.open(source.path.parent, source.name)
         which = None if after.start == "best" else LATEST
         chosen = resolve_checkpoint(source, state_of(source), which, lambda _: None)
         start: dict[str, str | None] = {"name": str(chosen.path), "revision": None}
@@ -258,11 +253,13 @@ def _settings(rundir: RunDir) -> RunSpec:
             start = {"adapter": f"{RUN}{source.name}@{chosen.step}"}
         model = model.model_copy(update=start)
     judges = {f"{OF_STAGE}{name}": f"{RUN}{run.name}" for name, run in _so_far(rundir, spec.chain).items()}
+    number = spec.chain.number + 1
     chain = Chain(
         name=after.name,
-        number=spec.chain.number + 1,
+        number=number,
         count=spec.chain.count,
         following=rest,
         earlier=[*spec.chain.earlier, spec.chain.name],
+        policy=spec.chain.policy if settings.is_reward_model else number,
     )
     return settings.model_copy(update={"model": model, "reward": settings.reward.with_judges(judges), "chain": chain})

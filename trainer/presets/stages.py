@@ -65,7 +65,8 @@ def parsed(raw: Mapping[str, Any], parse: Parse) -> tuple[RunSpec | None, list[P
         )
         for stage, spec in zip(stages[1:], specs[1:], strict=True)
     ]
-    chain = Chain(name=stages[0]["name"], count=len(stages), following=following)
+    policy = None if specs[0].is_reward_model else 1
+    chain = Chain(name=stages[0]["name"], count=len(stages), following=following, policy=policy)
     return specs[0].model_copy(update={"chain": chain}), []
 
 

@@ -84,7 +84,7 @@ def publish(staged: Path, folder: Path, facts: dict[str, Any]) -> Checkpoint:
     """
     for name in UNNEEDED:
         (staged / name).unlink(missing_ok=True)
-    files = {str(path.relative_to(staged)): _describe(path) for path in _files(staged)}
+    files = {path.relative_to(staged).as_posix(): _describe(path) for path in _files(staged)}
     missing = _missing(files)
     if missing:
         raise CheckpointError(Problem("run.checkpoint_incomplete", staged.name, missing=missing))

@@ -33,3 +33,5 @@ class Chain(Section):
     """Those after this one."""
     earlier: list[str] = Field(default_factory=list)
     """Names of those before it."""
+    policy: int | None = None
+    """Number of the newest up to this one that trains a policy; None where all train reward models."""

@@ -51,12 +51,13 @@ def _head(width: int, config: Any, spec: RunSpec, device: torch.device) -> nn.Li
     return made.to(device)
 
 
-def adapter_of(config: Any) -> Any:
-    """PEFT's config of the same adapter on a judge, whose head is trained whole beside it."""
+def adapter_of(config: Any, revision: str | None) -> Any:
+    """PEFT's config of the same adapter on a judge, whose head is trained whole beside it. revision: of the weights it
+    lies on; whoever loads it later has nothing else to go by."""
     if config is None:
         return None
     made = copy.deepcopy(config)
-    made.task_type, made.modules_to_save = "SEQ_CLS", [HEAD]
+    made.task_type, made.modules_to_save, made.revision = "SEQ_CLS", [HEAD], revision
     return made
 
 

@@ -209,5 +209,12 @@ def _row(seen: Seen) -> RunRow:
         held_out=(found["eval_before"], found["eval_after"]),
         seconds=found["wall_seconds"] if found["wall_seconds"] >= 1 else None,  # else it has just begun
         started=min((first for first, _ in state.attempt_t.values()), default=None),
-        held=seen.status == "finished" and bool(launch.chain.refused(seen.rundir)),
+        held=_is_held(seen),
     )
+
+
+def _is_held(seen: Seen) -> bool:
+    """Its next stage could not be started, and has not been since."""
+    if seen.status != "finished" or not launch.chain.refused(seen.rundir):
+        return False
+    return launch.chain.held(seen.rundir, seen.status, seen.state) is not None

@@ -146,6 +146,7 @@ def train(session: Session) -> None:
     made = reward_modelling.RewardModelTraining if spec.is_reward_model else made
     run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
+    del loaded  # of a reward model the head that wrote is not kept
     run.check_same(resumed)
     run.start_from(noted, resumed)
 

@@ -94,6 +94,9 @@ def advice(where: str | None, spec: RunSpec) -> Message:
     """What to change in a new run when smaller pieces do not help: only what this run does not do already."""
     if where is not None and where.startswith("reward."):
         return Message("worker.advice_reward")
+    if where == "reward_learning":
+        component = spec.reward.learning.component if spec.reward.learning is not None else ""
+        return Message("worker.advice_reward_learning", component=component)
     ways: list[str | Message] = [_smaller("model.name")] if where is None else []
     if where == GENERATE:
         ways += [_smaller("generation.max_completion_length", "num_generations", "steps_per_generation")]

@@ -24,15 +24,17 @@ class RewardModelTraining(SupervisedTraining):
 
     def _make_trainer(self, choice: Choice, loaded: Loaded) -> Any:
         trainer = super()._make_trainer(choice, loaded)
-        kwargs = self.spec.trl.get("chat_template_kwargs")
-        trainer.reads = {"chat_template_kwargs": kwargs, "ends": sorted(self.ends)}
+        kwargs, data = self.spec.trl.get("chat_template_kwargs"), self.spec.data
+        longest = data.max_prompt_length + self.spec.generation.max_completion_length
+        trainer.reads = {"chat_template_kwargs": kwargs, "ends": sorted(self.ends), "max_length": longest}
         assert isinstance(self.held_out, HeldOutPairs)
         self.held_out.write = self._held_out_samples
         return trainer
 
     def _trained(self, loaded: Loaded) -> Loaded:
-        judge, adapter = judges.judge_of(loaded.model, self.spec), judges.adapter_of(loaded.peft_config)
-        return replace(loaded, model=judge, peft_config=adapter)
+        revision = getattr(loaded.model.config, "_commit_hash", None) or self.spec.model.revision
+        adapter = judges.adapter_of(loaded.peft_config, revision)
+        return replace(loaded, model=judges.judge_of(loaded.model, self.spec), peft_config=adapter)
 
     def _like(self, prompt: list[int], one: list[int]) -> Any:
         pairwise = self.spec.reward_model.objective == "pairwise"

@@ -108,7 +108,7 @@ class SupervisedTraining(Training):
             "model": self.manifest["model"],
             "generation": spec.generation.model_dump(mode="json"),
             "generate": [spec.trl.get(name) for name in ("generation_kwargs", "chat_template_kwargs")],
-            "reward": _without_files(spec.reward.model_dump(mode="json", exclude={"workers"})),
+            "reward": _without_files(spec.reward.model_dump(mode="json", exclude={"workers", "learning"})),
             "reward_files": sorted(self.manifest["reward_files"].values()),
             "seed": spec.run.seed,
         }

@@ -18,7 +18,9 @@ READS = "reward_model.json"
 
     chat_template_kwargs   with which the prompt was put into the chat template
     ends                   tokens after which a completion is over
+    max_length             tokens of the longest text it can have been trained on
 """
+LONGEST = 1024
 ACTIVATIONS = ("none", "sigmoid", "softmax")
 
 
@@ -27,7 +29,7 @@ def reward_model(
     revision: str | None = None,
     device: str = "auto",
     batch_size: int = 8,
-    max_length: int = 1024,
+    max_length: int | None = None,
     trust_remote_code: bool = False,
     label: int | str | None = None,
     activation: str = "none",
@@ -40,7 +42,7 @@ def reward_model(
     follow each other (messages on lines of their own). One that was trained with `run.method = "reward_model"` is given
     the tokens it would have been trained on: those that were sampled, where its tokenizer says the same text of them.
     max_length: tokens that are read, or fewer where the model has fewer positions; of a longer text the beginning is
-    cut off, which is the prompt's.
+    cut off, which is the prompt's. None: as many as it was trained on, where it was trained here, else 1,024.
     label: index or name of the label whose score is the reward; required where the model has several.
     activation: the score itself, its `sigmoid`, or `softmax` over the labels, for a classifier whose labels exclude
     each other.
@@ -64,7 +66,7 @@ def process_reward_model(
     revision: str | None = None,
     device: str = "auto",
     batch_size: int = 8,
-    max_length: int = 1024,
+    max_length: int | None = None,
     trust_remote_code: bool = False,
     label: int | str | None = None,
     activation: str = "none",
@@ -104,17 +106,19 @@ class Classifier:
         revision: str | None,
         device: str,
         batch_size: int,
-        max_length: int,
+        max_length: int | None,
         trust_remote_code: bool,
         label: int | str | None,
         activation: str,
     ) -> None:
         if activation not in ACTIVATIONS:
             raise Unfit("rewards.unfit.activation", seen=repr(activation), known=list(ACTIVATIONS))
-        if batch_size < 1 or max_length < 1:
+        if batch_size < 1 or (max_length is not None and max_length < 1):
             raise Unfit("rewards.unfit.classifier_sizes", batch=batch_size, length=max_length)
         self.name, self.revision, self.device, self.trust_remote_code = name, revision, device, trust_remote_code
-        self.batch_size, self.max_length = batch_size, max_length
+        self.batch_size = batch_size
+        self.max_length = max_length or LONGEST
+        self._longest_typed = max_length
         self.label, self.activation = label, activation
         self.learns = False
         self.model: Any = None
@@ -224,9 +228,10 @@ class Classifier:
         model, tokenizer = side_model.load(kind, self.name, self.revision, device, dtype, self.trust_remote_code)
         self.column = self._column(model.config)
         tokenizer.truncation_side = "left"  # of a text that is too long the completion is at the end, and it is judged
-        self.max_length = min(self.max_length, side_model.longest_input(model) or self.max_length)
-        self.model, self.tokenizer, self.device = model, tokenizer, device
         self.reads = read_json(side_model.local(self.name) / READS)
+        longest = self._longest_typed or (self.reads or {}).get("max_length") or LONGEST
+        self.max_length = min(longest, side_model.longest_input(model) or longest)
+        self.model, self.tokenizer, self.device = model, tokenizer, device
 
     def _column(self, config: Any) -> int:
         names = [str(config.id2label[index]) for index in range(config.num_labels)]

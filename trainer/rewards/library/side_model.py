@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer.errors import Problem, RewardError
 
-ADAPTER_CONFIG = "adapter_config.json"  # as PEFT saves it
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as PEFT saves them
 NOT_USED = ("pooler", "position_ids")
 """Weights a checkpoint may lack: no reward here reads the pooler of an encoder, and position ids are counted anew."""
 
@@ -59,6 +59,7 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
                 config = PeftConfig.from_pretrained(name)
                 options |= {"revision": config.revision}
                 model, report = adapted(loader, name, config.base_model_name_or_path, tokenizer, options)
+                model = model.merge_and_unload()
             else:
                 model, report = loader.from_pretrained(name, **options)
     except torch.OutOfMemoryError:
@@ -73,16 +74,24 @@ def load(kind: str, name: str, revision: str | None, device: str, dtype: Any, tr
 
 
 def adapted(loader: Any, name: str, base: str, tokenizer: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A reward model that was trained as an adapter in the folder `name`, merged into the weights it was trained on,
-    `base`; of these the head is not among the missing ones."""
-    from peft import PeftModel
+    """A reward model that was trained as an adapter in the folder `name`, on the weights it was trained on, `base`; of
+    these the head is not among the missing ones. Raises ValueError where the adapter does not fit them."""
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
 
-    below, report = loader.from_pretrained(base, num_labels=1, **options | {"output_loading_info": True})
-    model = PeftModel.from_pretrained(below, name)
+    with safe_open(local(name) / ADAPTER, "pt") as file:
+        shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  # no dictionary
+    labels = next((shape[0] for key, shape in shapes.items() if ".lora_" not in key), 1)
+    below, report = loader.from_pretrained(base, num_labels=labels, **options | {"output_loading_info": True})
+    model = PeftModel.from_pretrained(below, name, torch_device=str(below.device))
+    lost = (
+        shapes.keys() ^ get_peft_model_state_dict(model).keys()
+    )  # PEFT leaves out in silence what it has no place for
+    if lost:
+        raise ValueError(f"{len(lost)} weights of the adapter have no place in {base}, the first: {min(lost)}")
     own = set(model.peft_config["default"].modules_to_save or ())
     missing = [key for key in report["missing_keys"] if key.partition(".")[0] not in own]
-    model = model.merge_and_unload()
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    model.get_base_model().config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model, {"missing_keys": missing}
 
 
