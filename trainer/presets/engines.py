@@ -25,6 +25,8 @@ def why_not_unsloth(spec: RunSpec, on_gpu: bool, has_unsloth: bool) -> Message |
         return Message("presets.vllm_of_trl")
     if spec.run.method == "dpo":
         return Message("presets.dpo_without_unsloth")
+    if spec.episode.is_on:
+        return Message("presets.episodes_without_unsloth")
     if spec.model.dtype == "float32":
         return Message("presets.unsloth_has_no_float32")
     return None

@@ -12,6 +12,8 @@ from trainer.spec.section import Section
 
 SUM = "sum"
 """Not a function: a component that adds up components."""
+ENVIRONMENT = "environment"
+"""The function that reads what the environment of an episode pays."""
 
 
 class Component(Section):

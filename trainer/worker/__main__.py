@@ -126,7 +126,7 @@ def train(session: Session) -> None:
         noted = starting.kept(rundir, spec, resumed is not None)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
-        from trainer.worker import supervised, training
+        from trainer.worker import conversing, supervised, training
 
         loaded = engine.load(
             spec,
@@ -140,6 +140,7 @@ def train(session: Session) -> None:
             events.emit(AlertEvent.of("warn", "data", said=said))
         plan = launch.plan_here(spec, data.report.rows)
     made = supervised.SupervisedTraining if spec.is_supervised else training.Training
+    made = conversing.Conversing if spec.episode.is_on else made
     run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     run.check_same(resumed)
