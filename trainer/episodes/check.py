@@ -60,7 +60,7 @@ def _play(host: Host, slot: int, number: int, row: Mapping[str, Any], into: Tria
                 into.problems.append(Problem("episodes.fails", place, row=number, method=method, why=error.why))
             return False
         except Lost as error:
-            into.problems.append(Problem("episodes.fails", place, row=number, method=method, why=error.why))
+            into.problems.append(Problem("episodes.fails", place, row=number, method=error.method, why=error.why))
             return False
         into.said.append([method, reply.text, reply.rating])
         return True

@@ -25,10 +25,10 @@ GIB = 2**30
 
 
 class Lost(Exception):
-    """An episode that cannot go on, and why."""
+    """An episode that cannot go on: what of it was called, and the end of the sentence that begins so."""
 
-    def __init__(self, why: Message) -> None:
-        self.why = why
+    def __init__(self, method: str, why: Message) -> None:
+        self.method, self.why = method, why
         super().__init__(str(why))
 
 
@@ -78,9 +78,9 @@ class Host:
 
     def ask(self, slot: int, asked: Asked, rated: bool = False) -> Reply:
         """Raises Lost, and Raised where the environment raised."""
-        end = time.monotonic() + max(LEAST_S, self.deadline_s / (1 + self.late))
         if self._child is None:
             self._start()
+        end = time.monotonic() + max(LEAST_S, self.deadline_s / (1 + self.late))
         if asked.method == RESET:
             self._history[slot] = []
         elif self._born.get(slot) != self._births:
@@ -128,21 +128,21 @@ class Host:
         if message == "late":
             self.late += 1
             self.close()
-            raise Lost(Message("episodes.lost.hung", method=asked.method, seconds=f"{self.deadline_s:g}"))
+            raise Lost(asked.method, Message("episodes.lost.hung", seconds=f"{self.deadline_s:g}"))
         if message is None:
             ending = self._child.ending()
             self.close()
-            raise Lost(Message("episodes.lost.ended", method=asked.method, ending=ending))
+            raise Lost(asked.method, Message("episodes.lost.ended", ending=ending))
         _, _, kind, said, rating = message
         if kind == "spent":
             self.close()
-            raise Lost(Message("episodes.lost.memory", method=asked.method, gib=f"{(self.most or 0) / GIB:g}"))
+            raise Lost(asked.method, Message("episodes.lost.memory", gib=f"{(self.most or 0) / GIB:g}"))
         if kind == "raised":
             raise Raised(said[0], _message(said[1]))
         if kind == "bad":
-            raise Lost(_message(said))
+            raise Lost(asked.method, _message(said))
         if isinstance(rating, dict):
-            raise Lost(Message("episodes.lost.reward", why=_message(rating["failed"])))
+            raise Lost(REWARD, _message(rating["failed"]))
         return Reply(said, rating)
 
     def _next(self, end: float) -> Any:

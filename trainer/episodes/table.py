@@ -22,6 +22,10 @@ SEED = "seed"
 """What reset is told beside the row, unless the row has a column of that name."""
 
 
+class Over(Exception):
+    """The episode was lost; `str()` is why, in English."""
+
+
 class Seat:
     """One episode: where it is played, and what came of it.
 
@@ -73,8 +77,8 @@ class Table:
         try:
             return self._ask(seat, RESET, {SEED: seat.seed, **row}).text
         except Raised as error:  # TRL would end the run
-            seat.lost = error.why
-        except Lost:
+            seat.lost = Message("episodes.lost.call", method=RESET, why=error.why)
+        except Over:
             pass
         return None
 
@@ -89,7 +93,7 @@ class Table:
         if seat.played is None:
             reward = None
             if seat.lost is None and self.host.described.has_reward:
-                with contextlib.suppress(Lost):
+                with contextlib.suppress(Over):
                     reward = self._ask(seat, REWARD, {}, True).rating
             seat.played = Played(reward, seat.lost)
         return seat.played
@@ -99,13 +103,13 @@ class Table:
 
     def _ask(self, seat: Seat, method: str, arguments: dict[str, Any], rated: bool = False) -> Any:
         if seat.lost is not None:
-            raise Lost(seat.lost)
+            raise Over(str(seat.lost))
         seat.calls += 1
         try:
             return self.host.ask(seat.slot, Asked(f"{seat.seed}/{seat.calls}", method, arguments), rated)
         except Lost as error:
-            seat.lost = error.why
-            raise
+            seat.lost = Message("episodes.lost.call", method=error.method, why=error.why)
+            raise Over(str(seat.lost)) from error
 
     def _seed(self, number: int) -> int:
         digest = hashlib.sha256(f"{self.run_seed}/{self._of}/{number}".encode()).digest()
