@@ -32,7 +32,7 @@ for line in sys.stdin:
 HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datasets", "gradio")
 # Rooms that train, load or answer, and the modules that serve only them.
 WORKING = {"engine", "evaluate", "fast", "grpo", "sampling", "rewards", "data", "stages"}
-WORKING_MODULES = {f"trainer.worker.{name}" for name in ("callbacks", "supervised", "training")}
+WORKING_MODULES = {f"trainer.worker.{name}" for name in ("callbacks", "conversing", "supervised", "training")}
 TORCH_FREE_IN_WORKING = {
     *(f"trainer.data.{name}" for name in ("sources", "files", "json_array", "overlap", "preview", "render", "rows")),
     *(f"trainer.evaluate.{name}" for name in ("answers", "pass_at")),

@@ -126,7 +126,7 @@ def _bar(name: str, value: float | None, scale: float, note: str | None, paid: P
 
 
 def _body(one: Completion, most: int, paid: Paid, say: Words) -> str:
-    if not one.text:
+    if not (one.text or one.turns):
         return elements.element("p", say("groups.text_empty"), "gg-text g-empty")
     length = len(one.text)
     if one.turns:
