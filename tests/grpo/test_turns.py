@@ -52,6 +52,7 @@ def test_a_turn_has_earned_what_the_reward_rose_and_the_last_one_all_else() -> N
     assert turns.earned(3.5, {0: 0.5, 1: 0.25, 2: 9.0}, 3, 2.0) == [1.0, -0.5, 3.0]  # after the last: in the rest
     assert turns.earned(3.5, {1: 1.0}, 3, 1.0) == [0.0, 1.0, 2.5]  # a turn whose call never arrived
     assert turns.earned(0.1, {0: 7.0}, 1, 1.0) == [0.1]
+    assert torch.tensor(turns.earned(NONE, {0: 7.0}, 3, 1.0)).isnan().all()  # lost: no turn of it is compared
 
 
 ROWS = [[1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.5]]
@@ -220,6 +221,19 @@ def test_one_turn_is_plain_grpo_bit_by_bit(tmp_path: Path, host: Host, scale: st
         assert all(len(row) == 1 for _, batch in recorder.batches for row in batch.turns)
         found = trainer.model.state_dict()
         assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+def test_the_fast_path_has_the_same_gradient(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for fast in ("auto", "off"):
+        trainer, recorder, _ = episodic(tmp_path / fast, host, fast=fast, max_steps=1)
+        with monkeypatch.context() as patch:
+            turns_of = [[guess(n) for n in (1, 2, 3, 4)] * 2, ["won<end>", "x<end>", "won<end>", "<end>"] * 2]
+            scripted(patch, trainer, turns_of)
+            trainer.train()
+        found.append(recorder.steps[0][1])
+    assert found[0]["grad_norm"] == pytest.approx(found[1]["grad_norm"], rel=1e-4)
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-5)
 
 
 def test_a_lost_episode_has_no_reward_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

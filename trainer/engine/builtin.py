@@ -140,7 +140,7 @@ def cache_key(spec: RunSpec) -> str:
     parts = {
         "recipe": RECIPE,
         "config": dict(BUILTIN_CONFIGS[spec.model.name]),
-        "tokenizer": [SPECIAL, TAGS, CHARACTERS[spec.model.name], _template(spec.model.name)],
+        "tokenizer": [SPECIAL, TAGS, CHARACTERS[spec.model.name], *_templates(spec.model.name)],
         "warm_start": warm.model_dump(exclude={"path"}) if warm else spec.run.seed,
         "rows": warm_start.rendered(warm, spec) if warm else None,
         "threads": spec.model.cpu_threads,  # they decide the order of sums
@@ -149,8 +149,8 @@ def cache_key(spec: RunSpec) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _template(name: str) -> str:
-    return TOOLS_TEMPLATE if name == WITH_TOOLS else CHAT_TEMPLATE
+def _templates(name: str) -> list[Any]:
+    return [TOOLS_TEMPLATE, TOOLS_RESPONSE] if name == WITH_TOOLS else [CHAT_TEMPLATE]
 
 
 def make_tokenizer(name: str = "builtin/tiny-qwen3") -> PreTrainedTokenizerFast:
@@ -174,7 +174,7 @@ def make_tokenizer(name: str = "builtin/tiny-qwen3") -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=BUILTIN_CONFIGS[name]["max_position_embeddings"],
     )
-    tokenizer.chat_template = _template(name)
+    tokenizer.chat_template = _templates(name)[0]
     if name == WITH_TOOLS:
         tokenizer.response_template = TOOLS_RESPONSE
     return tokenizer

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trainer.episodes.contract import RESET, REWARD, Tool
-from trainer.episodes.host import Asked, Host, Lost, Raised
+from trainer.episodes.host import Asked, Host, Lost, Raised, Reply
 from trainer.rewards.played import Played
 from trainer.text import Message
 
@@ -101,7 +101,7 @@ class Table:
     def close(self) -> None:
         self.host.close()
 
-    def _ask(self, seat: Seat, method: str, arguments: dict[str, Any], rated: bool = False) -> Any:
+    def _ask(self, seat: Seat, method: str, arguments: dict[str, Any], rated: bool = False) -> Reply:
         if seat.lost is not None:
             raise Over(str(seat.lost))
         seat.calls += 1
@@ -133,7 +133,7 @@ def _method(tool: Tool) -> Callable[..., str]:
 
     def method(self: Any, /, **arguments: Any) -> str:
         signature.bind(self, **arguments)  # TypeError: which argument is missing or unknown
-        return self._table.call(self._seat, tool.name, arguments)
+        return str(self._table.call(self._seat, tool.name, arguments))
 
     method.__name__ = method.__qualname__ = tool.name
     method.__doc__ = tool.doc

@@ -15,7 +15,7 @@ from trainer.grpo.generation_guard import generation_mode
 from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, Written
 from trainer.rewards import played
 from trainer.rewards.contract import text_of
-from trainer.run.rollouts import Turn
+from trainer.run.rollouts import Turn, finite_or_none
 
 TOOL_MASK = 2
 """Place in what TRL's `_generate` returns."""
@@ -68,7 +68,7 @@ def credit(trainer: Any, output: dict[str, Any], written: Written) -> list[list[
     places = [turns.spans(mask) for mask in written.generated[TOOL_MASK]]
     _count(trainer, places)
     rewards: list[list[float | None]]
-    if table.factor is None:
+    if table.factor is None:  # TRL's advantage, of every turn
         values = output["advantages"][:, None].expand(-1, max(map(len, places))).cpu()
         rewards = [[None] * len(row) for row in places]
     else:
@@ -81,7 +81,7 @@ def credit(trainer: Any, output: dict[str, Any], written: Written) -> list[list[
         values = turns.credited(turns.normalised(turns.table(paid), trainer.num_generations, scale, exact))
         mask = output["completion_mask"]
         output["advantages"] = turns.over_tokens(values, places, mask.shape[1]).to(mask.device)
-        rewards = [[None if each != each else each for each in row] for row in paid]
+        rewards = [finite_or_none(row) for row in paid]
     told = map(transcript.turns_of, written.generated[COMPLETIONS])
     return [_recorded(*row) for row in zip(told, places, rewards, values.tolist(), strict=True)]
 

@@ -13,6 +13,7 @@ Shapes: N completions, group after group, of G each; K turns of the longest; T t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -31,7 +32,10 @@ def spans(mask: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def earned(total: float, ratings: Mapping[int, float], count: int, factor: float) -> list[float]:
-    """r_k of `count` turns; they add up to `total`. ratings: {turn: get_reward after it}, factor: its weight."""
+    """r_k of `count` turns; they add up to `total`, and all are NaN where it is: of an episode that was lost nothing is
+    known. ratings: {turn: get_reward after it}, factor: its weight."""
+    if math.isnan(total):
+        return [total] * count
     found, before = [], 0.0
     for turn in range(count - 1):
         now = ratings.get(turn, before)

@@ -45,6 +45,7 @@ class Calculator:
 
 def _value(node: ast.AST) -> int | float:
     """Raises ValueError for what is no arithmetic, ZeroDivisionError."""
+    value: Any
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         value = node.value
     elif isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
