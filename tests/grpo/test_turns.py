@@ -301,11 +301,14 @@ def test_a_resumed_run_ends_with_the_same_weights(
 
 
 def test_held_out_episodes_are_greedy_the_same_every_time_and_leave_nothing(tmp_path: Path, host: Host) -> None:
-    trainer, _, _ = episodic(tmp_path, host)
+    trainer, _, table = episodic(tmp_path, host)
     trainer.model.train()
     before = torch.get_rng_state()
     held_out = [row | {"high": 3} for row in rows(5)]
     first, second = (dialogues.answer(trainer, held_out, 2) for _ in range(2))
+    seeds = [table.seats[0].seed]  # of the fifth row, alone in the third batch
+    dialogues.answer(trainer, held_out, 5)
+    assert [table.seats[4].seed] == seeds
     assert first is not None and first == second and len(first.texts) == len(first.played) == 5
     assert torch.equal(before, torch.get_rng_state())
     assert not trainer._metrics["eval"] and not trainer._metrics["train"]

@@ -61,10 +61,10 @@ class Table:
         self.seats.append(Seat(len(self.seats)))
         return self._class(self, self.seats[-1])
 
-    def begin(self, of: str, group: int) -> None:
+    def begin(self, of: str, group: int, first: int = 0) -> None:
         """A batch, whose episodes begin in the order of its rows. of: what tells it from all others of the run, also
-        after a resume. group: rows of a prompt, which begin with the same seed."""
-        self._of, self._group, self._begun, self.turn = of, group, 0, -1
+        after a resume. group: rows of a prompt, which begin with the same seed. first: rows of `of` before these."""
+        self._of, self._group, self._begun, self.turn = of, group, first, -1
         self.host.relax()
 
     def writing(self) -> None:

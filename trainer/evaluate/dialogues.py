@@ -18,7 +18,7 @@ def answer(
     for start in range(0, len(rows), batch_size):
         if interrupted():
             return None
-        completions, ids, played = converse(trainer, list(rows[start : start + batch_size]), f"held-out {start}")
+        completions, ids, played = converse(trainer, list(rows[start : start + batch_size]), start)
         found.completions.extend(completions)
         found.ids.extend(ids)
         found.played.extend(played)

@@ -30,9 +30,10 @@ class Conversed(Exception):
         super().__init__()
 
 
-def converse(trainer: Any, rows: list[dict[str, Any]], of: str) -> tuple[list[Any], list[list[int]], list[Any]]:
-    """(completions, their tokens, what the environments say of them), written greedily. of: see Table.begin."""
-    trainer.episodes.begin(of, 1)
+def converse(trainer: Any, rows: list[dict[str, Any]], first: int) -> tuple[list[Any], list[list[int]], list[Any]]:
+    """(completions, their tokens, what the environments say of them), written greedily. first: held-out rows that came
+    before these."""
+    trainer.episodes.begin("held-out", 1, first)
     sampled, trainer.generation_config = trainer.generation_config, copy.deepcopy(trainer.generation_config)
     for name, value in GREEDY.items():
         setattr(trainer.generation_config, name, value)
