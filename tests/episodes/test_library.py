@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from trainer import preflight, presets
 from trainer.episodes import transcript
 from trainer.episodes.library.calculator import Calculator
 from trainer.episodes.library.guess import Guess
+from trainer.episodes.library.maze import WAYS, Maze, _beside
+from trainer.episodes.library.python import Python
+from trainer.errors import Problem, RewardError
+from trainer.rewards import sandbox
 
 
 def test_a_guess_is_answered_and_paid() -> None:
@@ -45,6 +52,53 @@ def test_a_calculator_calculates(expression: str, value: str) -> None:
 def test_a_calculator_refuses_what_is_no_arithmetic(expression: str) -> None:
     with pytest.raises((ValueError, SyntaxError, ZeroDivisionError)):
         Calculator().calculate(expression)
+
+
+def test_a_maze_has_one_way_and_every_step_of_it_pays() -> None:
+    maze = Maze()
+    said = maze.reset(seed=4, size=4)
+    assert said.startswith(" open: ")
+    assert sum(map(len, maze.open.values())) == 2 * (4 * 4 - 1)  # as many passages as a tree has
+    assert len(maze.left) == 16
+    steps, before = maze.left[(0, 0)], maze.get_reward()
+    assert before == 0.0
+    for step in range(steps):
+        ways = {way: _beside(maze.at, way) for way in WAYS}
+        closed = [way for way, there in ways.items() if there not in maze.open[maze.at]]
+        assert not closed or maze.move(closed[0]) == "wall"
+        (way,) = [
+            way for way, there in ways.items() if there in maze.open[maze.at] and maze.left[there] < maze.left[maze.at]
+        ]
+        answer = maze.move(way)
+        assert (answer == "out") == (step == steps - 1)
+        assert maze.get_reward() - before == pytest.approx(1 / steps)
+        before = maze.get_reward()
+    assert maze.get_reward() == 1.0 and maze.move("north") == "out"
+    other = Maze()
+    assert other.reset(seed=4, size=4) == said and other.open == maze.open
+    for wrong in (1, 51):
+        with pytest.raises(ValueError, match="2 to 50"):
+            other.reset(seed=1, size=wrong)
+
+
+@pytest.mark.skipif(sandbox.available() is not None, reason=sandbox.available() or "")
+def test_programs_run_in_the_sandbox_and_say_what_went_wrong(tmp_path: Path) -> None:
+    tool = Python()
+    tool.reset()
+    assert tool.run("print(6 * 7)") == "42\n"
+    assert tool.run("x = 1") == "it printed nothing"
+    assert "ZeroDivisionError" in tool.run("1 / 0")
+    assert "No such file" in tool.run(f"open({str(tmp_path)!r} + '/x', 'w')")
+    assert tool.run("print('a' * 10**6)") == "stopped: it printed too much"
+    assert len(tool.run("print('a' * 5000)")) == 4000
+
+
+def test_without_a_sandbox_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "trouble", lambda: Problem("rewards.sandbox_trial", how="x", said="y"))
+    with pytest.raises(RewardError):
+        Python().reset()
+    spec = presets.load("tiny-tool", ["episode.environment=python"])
+    assert [problem.place for problem in preflight.rewards.problems(spec)] == ["episode.environment"]
 
 
 def call(name: str, **arguments: object) -> dict[str, object]:

@@ -37,6 +37,8 @@ def problems(spec: RunSpec) -> Iterator[Problem]:
             yield from _folder(component)
     if spec.episode.environment is not None and spec.episode.file is not None:
         yield from own.problems(spec.episode.environment, spec.episode.file)
+    elif spec.episode.environment == "python":
+        yield from _sandbox(spec.episode.environment, "episode.environment")
     yield from verifiers(spec)
 
 
@@ -108,12 +110,12 @@ def environment(spec: RunSpec) -> list[Problem]:
         return error.problems
 
 
-def _sandbox(component: str) -> Iterator[Problem]:
+def _sandbox(component: str, place: str = "") -> Iterator[Problem]:
     from trainer.rewards import sandbox
 
     wrong = sandbox.trouble()
     if wrong is not None:
-        yield Problem("preflight.no_sandbox", component=component, why=wrong.part("what"), fix=wrong.part("fix"))
+        yield Problem("preflight.no_sandbox", place, component=component, why=wrong.part("what"), fix=wrong.part("fix"))
 
 
 def _key(component: Component) -> Iterator[Problem]:

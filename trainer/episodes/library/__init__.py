@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from trainer.episodes.library.calculator import Calculator
 from trainer.episodes.library.guess import Guess
+from trainer.episodes.library.maze import Maze
+from trainer.episodes.library.python import Python
 
-ENVIRONMENTS: dict[str, type] = {"guess": Guess, "calculator": Calculator}
+ENVIRONMENTS: dict[str, type] = {"guess": Guess, "calculator": Calculator, "maze": Maze, "python": Python}
