@@ -199,15 +199,15 @@ class Recorder:
         self.checkpoints.append((step, staged))
 
 
-def tiny_model(seed: int = 0) -> tuple[Any, Any]:
-    """(model, tokenizer) of builtin/tiny-qwen3 with random weights."""
+def tiny_model(seed: int = 0, name: str = "builtin/tiny-qwen3") -> tuple[Any, Any]:
+    """(model, tokenizer) of a built-in model with random weights."""
     from transformers import set_seed
 
     from trainer.engine import builtin
 
-    tokenizer = builtin.make_tokenizer()
+    tokenizer = builtin.make_tokenizer(name)
     set_seed(seed)
-    return builtin.make_model("builtin/tiny-qwen3", tokenizer), tokenizer
+    return builtin.make_model(name, tokenizer), tokenizer
 
 
 def rows(count: int = 16) -> list[dict[str, Any]]:
@@ -232,6 +232,7 @@ def tiny_trainer(
     ref_update_steps: int | None = None,
     learner: Any = None,
     fast: str = "auto",
+    episodes: Any = None,
     **changes: Any,
 ) -> tuple[Any, Recorder]:
     """A CustomGRPOTrainer on the tiny model and the observer that watches it; `changes` go to GRPOConfig."""
@@ -274,6 +275,7 @@ def tiny_trainer(
         ref_update_steps=ref_update_steps,
         learner=learner,
         fast=fast,
+        episodes=episodes,
     )
     return trainer, recorder
 

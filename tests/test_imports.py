@@ -33,7 +33,8 @@ HEAVY = ("torch", "transformers", "trl", "unsloth", "peft", "accelerate", "datas
 # Rooms that train, load or answer, and the modules that serve only them.
 WORKING = {"engine", "evaluate", "fast", "grpo", "sampling", "rewards", "data", "stages"}
 WORKING_MODULES = {
-    f"trainer.worker.{name}" for name in ("callbacks", "learning", "reward_modelling", "supervised", "training")
+    f"trainer.worker.{name}"
+    for name in ("callbacks", "conversing", "learning", "reward_modelling", "supervised", "training")
 }
 TORCH_FREE_IN_WORKING = {
     *(f"trainer.data.{name}" for name in ("sources", "files", "json_array", "overlap", "preview", "render", "rows")),

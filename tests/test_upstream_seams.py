@@ -57,6 +57,18 @@ def test_a_hooked_name_exists(owner: Any, name: str) -> None:
         ("_generate_single_turn", "unwrapped_model.generate("),
         ("_generate_single_turn", 'profiling_context(self, "transformers.generate")'),
         ("_compute_loss", "self._get_per_token_logps_and_entropies("),
+        # Episodes: stand-ins are made in order, begun in the order of the rows, and called by their public methods.
+        ("__init__", "inspect.getmembers(instance, predicate=inspect.ismethod)"),
+        ("__init__", 'elif not member_name.startswith("_"):'),
+        ("_generate_and_score_completions", "pool.append(self.environment_factories[name]())"),
+        ("_generate_and_score_completions", "observation = environment.reset(**reset_kwargs)"),
+        ("_generate_and_score_completions", ") = self._generate(prompts)"),
+        ("_generate", ") = self._tool_call_loop("),
+        ("_tokenize_prompts", "zip(prompts, self._batch_environments, strict=True)"),
+        ("_tool_call_loop", 'tool_call_results.append((name, sync_tool_dict[name](**function["arguments"])))'),
+        ("_tool_call_loop", "tool_mask[idx_with_tool] += [0] * tool_length + [1] * post_tool_length"),
+        ("_tool_call_loop", "self._generate_single_turn("),
+        ("_calculate_rewards", 'reward_kwargs["environments"] = self.environments'),
         ("log", "logs.update(metrics)"),
     ],
 )

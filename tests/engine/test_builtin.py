@@ -146,3 +146,39 @@ def test_a_judge_is_the_runs_own_model_with_a_head_of_its_seed() -> None:
     learner = judged.learner
     assert learner is not None and learner.params["model"] == str(folders[1])
     assert builtin.judging(presets.load("tiny")) == presets.load("tiny").reward
+
+
+def test_the_model_with_tools_writes_calls_and_reads_them() -> None:
+    from transformers import PreTrainedTokenizerFast
+    from trl.chat_template_utils import is_chat_template_prefix_preserving, parse_response, supports_tool_calling
+
+    plain, tools = builtin.make_tokenizer(), builtin.make_tokenizer("builtin/tiny-tools")
+    assert not supports_tool_calling(plain)
+    assert supports_tool_calling(tools) and is_chat_template_prefix_preserving(tools)
+    assert isinstance(tools, PreTrainedTokenizerFast)
+    known = plain.get_vocab()
+    assert {name: place for name, place in tools.get_vocab().items() if name in known} == known
+    assert len(tools) == len(plain) + 3 <= BUILTIN_CONFIGS["builtin/tiny-tools"]["vocab_size"]
+    asked = [{"role": "user", "content": "hi"}]
+    assert tools.apply_chat_template(asked, tokenize=False) == plain.apply_chat_template(asked, tokenize=False)
+    call = {"type": "function", "function": {"name": "guess", "arguments": {"number": 5, "of": "all"}}}
+    turn = [*asked, {"role": "assistant", "content": "so", "tool_calls": [call]}, {"role": "tool", "content": "higher"}]
+    written = "<bos><user>hi<end><assistant>so<call>guess number=5,of=all</call><end><tool>higher<end>"
+    assert tools.apply_chat_template(turn, tokenize=False) == written
+    before, _, said = written.removesuffix("<tool>higher<end>").partition("so")
+    ids = tools(text="so" + said, add_special_tokens=False)["input_ids"]
+    parsed = parse_response(tools, ids, prefix=tools(text=before, add_special_tokens=False)["input_ids"])
+    assert parsed == {"role": "assistant", "content": "so", "tool_calls": [call]}
+
+
+@pytest.mark.parametrize(
+    "said", ["<call>guess number=5<end>", "<call></call>", "<call>", "</call>x", "<call>a=1,</call>"]
+)
+def test_half_a_call_breaks_nothing(said: str) -> None:
+    from trl.chat_template_utils import parse_response
+
+    tools = builtin.make_tokenizer("builtin/tiny-tools")
+    prompt = tools.apply_chat_template(
+        [{"role": "user", "content": "hi"}], add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    assert parse_response(tools, tools(text=said)["input_ids"], prefix=prompt)["role"] == "assistant"

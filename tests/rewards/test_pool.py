@@ -21,7 +21,8 @@ from trainer.machine.process import Identity
 from trainer.rewards.building import Recipe
 from trainer.rewards.calls import Call
 from trainer.rewards.contract import Failure
-from trainer.rewards.pool import PRINTED, Pool
+from trainer.rewards.pipes import PRINTED
+from trainer.rewards.pool import Pool
 
 OWN = """
 import os, random, re, sys, time

@@ -1,4 +1,5 @@
-"""The embedded models, made on this machine at first use: `builtin/tiny-qwen3` and, for Korean, `builtin/tiny-korean`.
+"""The embedded models, made on this machine at first use: `builtin/tiny-qwen3`, for Korean `builtin/tiny-korean`, and
+for episodes `builtin/tiny-tools`, which has a template and tokens for tools.
 
 They are real Qwen3 models of 0.31 M and 0.66 M weights. They need no download, so that the first run of a newcomer,
 the tests and a machine without network train something real. Their weights come from a seed and a short supervised
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models
@@ -35,7 +37,7 @@ from transformers import (
 from trainer.engine import smollm2, warm_start
 from trainer.machine import wheels
 from trainer.machine.project import cache_dir
-from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS
+from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS, WITH_TOOLS
 from trainer.rewards import learnt
 from trainer.spec import Model, Reward, RunSpec
 
@@ -55,9 +57,12 @@ SYLLABLES = [bytes([row, cell]).decode("euc-kr") for row in range(0xB0, 0xC9) fo
 MISSPELT = [*"됬숖잌"]
 LETTERS = [chr(code) for code in range(0x3131, 0x3164)]  # Hangul compatibility jamo
 PUNCTUATION = [*"\u201c\u201d\u2018\u2019\u00b7\u2026\u300c\u300d\u300e\u300f\u300a\u300b\u3008\u3009"]
+# The first is special: it begins the turn of a tool. `<call>guess number=5</call>` is a call.
+TOOLS = ["<tool>", "<call>", "</call>"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]  # as tokenizers names them
 CHARACTERS = {
     "builtin/tiny-qwen3": ASCII,
+    WITH_TOOLS: [*ASCII, *TOOLS],
     "builtin/tiny-korean": [*ASCII, *SYLLABLES, *MISSPELT, *LETTERS, *PUNCTUATION, *BYTES],
 }
 """{model: its tokens beside SPECIAL and TAGS}; of the model's vocabulary the rest is room up to a multiple of 64."""
@@ -70,6 +75,40 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+TOOLS_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}<assistant>{{ message['content'] }}"
+    "{% for call in message['tool_calls'] or [] %}<call>{{ call['function']['name'] }}"
+    "{% for name, value in call['function']['arguments'].items() %}"
+    "{{ ' ' if loop.first else ',' }}{{ name }}={{ value }}"
+    "{% endfor %}</call>{% endfor %}<end>"
+    "{% elif message['role'] == 'tool' %}<tool>{{ message['content'] }}<end>"
+    "{% else %}<user>{{ message['content'] }}<end>{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+"""It does not describe the tools: what a model of this size knows of them it has from its warm start."""
+TOOLS_RESPONSE: dict[str, Any] = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<assistant>",
+    "fields": {
+        "tool_calls": {
+            "open_pattern": r"<call>(?P<name>\w*)\s?",
+            "close": "</call>",
+            "repeats": True,
+            "content": "kv-lines",
+            "content_args": {
+                "line_sep": ",",
+                "kv_sep": "=",
+                "value_parser": {"name": "json", "args": {"allow_non_json": True}},
+            },
+            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
+        },
+        "content": {"close": "<end>", "content": "text"},
+    },
+}
+"""How transformers 5.17 reads such a turn (utils/chat_parsing)."""
 
 
 def ensure(spec: RunSpec, making: Callable[[], AbstractContextManager[None]] = nullcontext) -> Path:
@@ -128,7 +167,7 @@ def cache_key(spec: RunSpec) -> str:
     parts = {
         "recipe": RECIPE,
         "config": dict(BUILTIN_CONFIGS[spec.model.name]),
-        "tokenizer": [SPECIAL, TAGS, CHARACTERS[spec.model.name], CHAT_TEMPLATE],
+        "tokenizer": [SPECIAL, TAGS, CHARACTERS[spec.model.name], *_templates(spec.model.name)],
         "warm_start": warm.model_dump(exclude={"path"}) if warm else spec.run.seed,
         "rows": warm_start.rendered(warm, spec) if warm else None,
         "threads": spec.model.cpu_threads,  # they decide the order of sums
@@ -137,14 +176,21 @@ def cache_key(spec: RunSpec) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _templates(name: str) -> list[Any]:
+    return [TOOLS_TEMPLATE, TOOLS_RESPONSE] if name == WITH_TOOLS else [CHAT_TEMPLATE]
+
+
 def make_tokenizer(name: str = "builtin/tiny-qwen3") -> PreTrainedTokenizerFast:
     """One token a character of the model's, the turn tokens of the chat template, and the answer tags."""
     vocabulary = {token: number for number, token in enumerate([*SPECIAL, *TAGS, *CHARACTERS[name]])}
     in_bytes = BYTES[0] in vocabulary  # else a character it does not know is <unk>
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", fuse_unk=False, byte_fallback=in_bytes))
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()]) if in_bytes else decoders.Fuse()
-    core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    core.add_tokens([AddedToken(token, special=False, normalized=False) for token in TAGS])
+    special, plain = SPECIAL, TAGS
+    if name == WITH_TOOLS:
+        special, plain = [*SPECIAL, *TOOLS[:1]], [*TAGS, *TOOLS[1:]]
+    core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    core.add_tokens([AddedToken(token, special=False, normalized=False) for token in plain])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<bos>",
@@ -155,7 +201,9 @@ def make_tokenizer(name: str = "builtin/tiny-qwen3") -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=BUILTIN_CONFIGS[name]["max_position_embeddings"],
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = _templates(name)[0]
+    if name == WITH_TOOLS:
+        tokenizer.response_template = TOOLS_RESPONSE
     return tokenizer
 
 

@@ -7,7 +7,7 @@ What comes out is what a training would give its reward functions for the same t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from trl.chat_template_utils import parse_response
 
 from trainer.data.chat_template import ended
 from trainer.data.dataset import prompt_ids
+from trainer.episodes import transcript
 from trainer.grpo.generation_guard import generation_mode
 from trainer.rewards.contract import Completion, text_of
+from trainer.rewards.played import Played
 from trainer.rewards.scan import Retelling
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.text import Message
@@ -27,14 +29,18 @@ GREEDY: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None
 
 @dataclass(frozen=True)
 class Answers:
-    """completions: text, or for a chat a list with the assistant's message. ids: their tokens, with the end token."""
+    """completions: text, or for a chat a list with the assistant's message, or the messages of all turns. ids: their
+    tokens, with the end token. played: of episodes what their environments say of them, else []."""
 
     completions: list[Completion]
     ids: list[list[int]]
+    played: list[Played] = field(default_factory=list)
 
     @property
     def texts(self) -> list[str]:
-        return [text_of(completion) for completion in self.completions]
+        if not self.played:
+            return [text_of(completion) for completion in self.completions]
+        return [transcript.text(transcript.turns_of(completion)) for completion in self.completions]
 
 
 def answer(
@@ -110,6 +116,7 @@ def score(
                 prompts=[row["prompt"] for row in rows[batch]],
                 completions=answers.completions[batch],
                 completion_ids=answers.ids[batch],
+                environments=answers.played[batch],
                 **{name: [row.get(name) for row in rows[batch]] for name in names},
             )
         )

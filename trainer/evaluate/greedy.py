@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.evaluate.answering import GREEDY, Interrupted, answer, score
+from trainer.evaluate.answering import GREEDY, Answers, Interrupted, answer, score
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.run.records import EvalEvent, SampledScores
 from trainer.text import Message
@@ -76,6 +76,17 @@ def evaluate(
         chat_template_kwargs=chat_template_kwargs,
         interrupted=interrupted,
     )
+    return judged(rows, answers, wrapper, reward_batch_size, interrupted)
+
+
+def judged(
+    rows: Sequence[dict[str, Any]],
+    answers: Answers | None,
+    wrapper: ComponentRewardWrapper,
+    reward_batch_size: int,
+    interrupted: Interrupted = lambda: False,
+) -> Score | None:
+    """What the rewards say of answers that are there; None without them, or when `interrupted`."""
     if answers is None:
         return None
     scored = score(wrapper, rows, answers, batch_size=reward_batch_size, interrupted=interrupted)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.evaluate import answers
-from trainer.evaluate.answering import Interrupted
-from trainer.evaluate.greedy import Score, evaluate
+from trainer.evaluate.answering import Answers, Interrupted
+from trainer.evaluate.greedy import Score, evaluate, judged
 from trainer.evaluate.sampled import Sampled, sample, seed_at
 from trainer.grpo.spans import Spans
 from trainer.rewards.check import gold
@@ -62,10 +62,15 @@ class HeldOut:
         self.model: Any = None
         self.around: Callable[[], AbstractContextManager[Any]]
         self._newest: Measured | None = None
+        self._converse: Callable[[list[dict[str, Any]], int], Answers | None] | None = None
 
     def attach(self, model: Any, around: Callable[[], AbstractContextManager[Any]]) -> None:
         """The model that answers, known once the trainer is made. around: put around it while it does (autocast)."""
         self.model, self.around = model, around
+
+    def converse(self, answer: Callable[[list[dict[str, Any]], int], Answers | None]) -> None:
+        """Rows are answered by episodes. answer: (rows, how many at once)."""
+        self._converse = answer
 
     def evaluate(self, at: str, step: int) -> None:
         """Write the event `eval`; nothing without rows or when a stop was asked for. at: before, during or after."""
@@ -134,6 +139,9 @@ class HeldOut:
         self.events.emit(AlertEvent.of("warn", key, step=step, **values))
 
     def _score(self) -> Score | None:
+        if self._converse is not None:
+            played = self._converse(self.rows, self.spec.eval.batch_size)
+            return judged(self.rows, played, self.wrapper, self.generation_batch, self.interrupted)
         return evaluate(
             self.model,
             self.tokenizer,

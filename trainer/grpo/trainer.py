@@ -6,15 +6,16 @@ The overrides take *args, **kwargs, call super() and copy no upstream body: they
 choose the prompts (EpochSampler, or `rounds`) and publish checkpoints.
 
 Hooked in TRL 1.14.2 (trl/trainer/grpo_trainer.py): `_prepare_inputs`, `_generate_and_score_completions`, `_generate`,
-`_generate_single_turn`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`, `compute_loss`,
-`_get_train_sampler`; beside what watched.py says, and with vLLM what vllm_rollouts.py says. `_compute_loss` is not
-hooked: Unsloth's trainer never calls it.
+`_generate_single_turn`, `_tokenize_prompts`, `_calculate_rewards`, `_get_per_token_logps_and_entropies`,
+`compute_loss`, `_get_train_sampler`; beside what watched.py says, and with vLLM what vllm_rollouts.py says.
+`_compute_loss` is not hooked: Unsloth's trainer never calls it.
 
 Shapes: N completions of a generation batch on this process (prompts x num_generations, group after group), B of a
 micro-batch, P tokens of the longest prompt (left-padded), T of the longest completion (right-padded).
 
 With process supervision (supervision.py) the advantages of a generation batch become one for every token. What
 TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_std`, the advantages of its table.
+With episodes (dialogues.py, turns.py) TRL calls tools between turns; advantages of turns become those of tokens.
 With `advantage` rloo or maxrl (advantages.py) those of a generation batch are replaced in the same place.
 """
 
@@ -28,11 +29,12 @@ import torch
 from accelerate.utils import gather_object
 
 from trainer.engine.unsloth_engine import PATCHED
+from trainer.episodes.table import Table
 from trainer.fast import saying
 from trainer.fast.decoding import Decoding
 from trainer.fast.rows import without_spread
 from trainer.fast.update import FastUpdate
-from trainer.grpo import advantages, reference, supervision, vllm_rollouts
+from trainer.grpo import advantages, dialogues, reference, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.learner import RewardLearner
 from trainer.grpo.rounds import Rounds
@@ -40,9 +42,8 @@ from trainer.grpo.spans import Spans
 from trainer.grpo.watched import Watched, Watcher
 from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Written
 from trainer.rewards import steps
-from trainer.rewards.contract import text_of
 from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
-from trainer.run.rollouts import Batch, Step, finite_or_none
+from trainer.run.rollouts import Batch, Step, Turn, finite_or_none
 from trainer.sampling.order import EpochSampler
 from trainer.sampling.sampler import Sampler
 from trainer.text import Message
@@ -58,10 +59,10 @@ class Observer(Watcher, Protocol):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes nine arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    The new class takes ten arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
     generation batch is written), `advantage` (as the setting of that name), `sampler` (which prompts come next; None
     for all in their turn), `ref_update_steps` (whole rollout phases), `learner` (of a reward model, None where none
-    learns), `fast` and `tell` (trainer.fast.update).
+    learns), `episodes` (None for one turn), `fast` and `tell` (trainer.fast.update).
     Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
     recorded.
     """
@@ -82,9 +83,14 @@ class Hooks(Watched, FastUpdate):
         sampler: Sampler | None = None,
         ref_update_steps: int | None = None,
         learner: RewardLearner | None = None,
+        episodes: Table | None = None,
         **kwargs: Any,
     ) -> None:
-        self.advantage = advantage
+        self.advantage, self.episodes = advantage, episodes
+        self._newest_phase = (-1, 0)  # optimizer step, and which of its generation batches
+        self.is_conversing = False  # a held-out dialogue is written
+        if episodes is not None:
+            kwargs["environment_factory"] = episodes.environment
         self.rounds = Rounds(self, sampler, self._totals) if sampler is not None else None
         self.is_uneven = False  # some of the groups that are being written have another size than num_generations
         self._written: Written | None = None
@@ -121,11 +127,23 @@ class Hooks(Watched, FastUpdate):
         if self.rounds is not None and self.rounds.settled is not None:
             return self.rounds.settled.generated
         self._generated = super()._generate(prompts, *args, **kwargs)
+        if self.is_conversing:
+            raise dialogues.Conversed(self._generated)
         return self._generated
 
-    def _generate_single_turn(self, prompt_ids: Any, images: Any, fields: Any, group: int, *args: Any) -> Any:
+    def _tokenize_prompts(self, prompts: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.episodes is not None:  # TRL knows it of a batch it has begun, and not before step 1
+            self._batch_environments = [None] * len(prompts)
+        return super()._tokenize_prompts(prompts, *args, **kwargs)
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, fields: Any, num_generations: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.episodes is not None:
+            self.episodes.writing()
         # vLLM is asked once for each group of this size; for groups of others, once for each completion.
-        return super()._generate_single_turn(prompt_ids, images, fields, 1 if self.is_uneven else group, *args)
+        group = 1 if self.is_uneven else num_generations
+        return super()._generate_single_turn(prompt_ids, images, fields, group, *args, **kwargs)
 
     def _calculate_rewards(
         self,
@@ -154,6 +172,10 @@ class Hooks(Watched, FastUpdate):
 
     def _generate_and_score_completions(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Tensors of N rows. Recorded here, because `_prepare_inputs` shuffles the rows and no group is whole then."""
+        if self.is_conversing:
+            return super()._generate_and_score_completions(inputs, *args, **kwargs)
+        if self.episodes is not None:
+            self.episodes.begin(self._phase_name(), self.num_generations)
         with self.spans("_generate_and_score_completions"):
             if self.rounds is None:
                 output = super()._generate_and_score_completions(inputs, *args, **kwargs)
@@ -172,8 +194,17 @@ class Hooks(Watched, FastUpdate):
                 self.learner.saw(written, self._ends())
             self._replace_advantages(output, written)
             judged = self._judge_steps(output, written) if self.reward_wrapper.supervision == "process" else []
-            self.observer.rollouts(self.state.global_step + 1, self._batch(output, written, judged))
+            turns = dialogues.credit(self, output, written) if self.episodes is not None else []
+            self.observer.rollouts(self.state.global_step + 1, self._batch(output, written, judged, turns))
         return output
+
+    def _phase_name(self) -> str:
+        """What tells a generation batch from all others, the same after a resume: these begin with a step."""
+        step, number = self.state.global_step, 0
+        if self._newest_phase[0] == step:
+            number = self._newest_phase[1] + 1
+        self._newest_phase = (step, number)
+        return f"step {step}.{number}"
 
     def _replace_advantages(self, output: dict[str, Any], written: Written) -> None:
         """Those of rloo, of maxrl and of groups of several sizes in place of TRL's; of TRL's, 0 where its mean of equal
@@ -249,10 +280,12 @@ class Hooks(Watched, FastUpdate):
             self._metrics["train"]["reference_step"].append(float(self.moving.step(self.state.global_step)))
         super().log(logs, *args, **kwargs)
 
-    def _batch(self, output: dict[str, Any], written: Written, judged: list[list[Step]]) -> Batch:
+    def _batch(
+        self, output: dict[str, Any], written: Written, judged: list[list[Step]], turns: list[list[Turn]]
+    ) -> Batch:
         """Join what was written, row by row, with the advantages of what of it is trained on."""
         notes, ids, prompt_ids = written.notes, written.generated[COMPLETION_IDS], written.generated[PROMPT_IDS]
-        lengths = [len(row) for row in ids]
+        lengths = dialogues.lengths(written.generated)
         values = output["advantages"]
         if values.dim() == 2:  # (N, T) -> (N,): the mean over a completion's tokens; padding is 0
             values = values.sum(dim=1).cpu() / torch.tensor(lengths)
@@ -265,7 +298,7 @@ class Hooks(Watched, FastUpdate):
         return Batch(
             prompts=[row["prompt"] for row in written.inputs],
             seen=[self._seen(prompt_ids[group[0]]) for group in written.rows_of_groups()],
-            completions=[text_of(completion) for completion in written.generated[COMPLETIONS]],
+            completions=dialogues.texts(self, written.generated[COMPLETIONS]),
             prompt_tokens=[len(row) for row in prompt_ids],
             completion_tokens=lengths,
             truncated=[row[-1] not in ends for row in ids],
@@ -278,6 +311,7 @@ class Hooks(Watched, FastUpdate):
             unpaid=notes.unpaid,
             objectives=[column for column, weight in weighed if weight],
             steps=judged,
+            turns=turns,
             sizes=written.sizes,
             without_baseline=self.advantage == "online_rft",
             again=values[len(rows) :].tolist(),

@@ -23,11 +23,14 @@ _TINY: dict[str, Any] = {
     "tie_word_embeddings": True,
     "initializer_range": 0.05,
 }
+WITH_TOOLS = "builtin/tiny-tools"
+"""The one whose chat template can write tool calls."""
 # {name: config as in config.json} of the models trainer/engine/builtin.py makes. Every linear layer
 # is a multiple of 64 wide: the block size of NF4.
 BUILTIN_CONFIGS: dict[str, Mapping[str, Any]] = {
     "builtin/tiny-qwen3": _TINY,
     "builtin/tiny-korean": _TINY | {"vocab_size": 2816, "max_position_embeddings": 1024},
+    WITH_TOOLS: _TINY | {"max_position_embeddings": 512},
     "builtin/smollm2-135m": {  # config.json of HuggingFaceTB/SmolLM2-135M-Instruct
         "model_type": "llama",
         "vocab_size": 49_152,

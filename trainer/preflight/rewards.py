@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from trainer.episodes import own
 from trainer.errors import Problem, RewardError
 from trainer.rewards import learnt, own_file
 from trainer.run import judges
@@ -36,6 +37,10 @@ def problems(spec: RunSpec) -> Iterator[Problem]:
             yield from _key(component)
         elif component.function in MODELS:
             yield from _folder(component)
+    if spec.episode.environment is not None and spec.episode.file is not None:
+        yield from own.problems(spec.episode.environment, spec.episode.file)
+    elif spec.episode.environment == "python":
+        yield from _sandbox(spec.episode.environment, "episode.environment")
     yield from verifiers(spec)
     yield from judges.problems(spec)
 
@@ -77,14 +82,17 @@ def tried(spec: RunSpec) -> list[Problem]:
     second, not after minutes of loading. Rows on the Hub are not here yet; the worker tries all rewards once more.
     """
     # Without their conditions: what they look at need not be among them.
-    own = [leaf.model_copy(update={"only_if": None}) for leaf in spec.reward.leaves() if leaf.file is not None]
-    if not own or spec.data.path is None:
+    own_parts = [leaf.model_copy(update={"only_if": None}) for leaf in spec.reward.leaves() if leaf.file is not None]
+    if spec.data.path is None:
         return []
+    played = environment(spec)
+    if played or not own_parts:
+        return played
     from trainer.data import preview
     from trainer.rewards import check
     from trainer.rewards.wrapper import ComponentRewardWrapper
 
-    changes = {"components": own, "correct": None, "workers": 1, "deadline_s": min(spec.reward.deadline_s, TRY_S)}
+    changes = {"components": own_parts, "correct": None, "workers": 1, "deadline_s": min(spec.reward.deadline_s, TRY_S)}
     try:
         wrapper = ComponentRewardWrapper(spec.reward.model_copy(update=changes), pooled=True)
         try:
@@ -96,12 +104,32 @@ def tried(spec: RunSpec) -> list[Problem]:
     return found.problems
 
 
-def _sandbox(component: str) -> Iterator[Problem]:
+def environment(spec: RunSpec) -> list[Problem]:
+    """A scripted conversation with a person's environment on two rows."""
+    settings = spec.episode
+    if settings.environment is None or settings.file is None:
+        return []
+    from trainer.data import preview
+    from trainer.episodes import check
+    from trainer.episodes.host import Host
+
+    try:
+        recipe = own.Recipe.of(settings.environment, settings.file)
+        host = Host(recipe, min(settings.deadline_s, TRY_S), settings.memory_gib)
+        try:
+            return check.trial(host, preview.preview(spec, check.ROWS)).problems
+        finally:
+            host.close()
+    except RewardError as error:
+        return error.problems
+
+
+def _sandbox(component: str, place: str = "") -> Iterator[Problem]:
     from trainer.rewards import sandbox
 
     wrong = sandbox.trouble()
     if wrong is not None:
-        yield Problem("preflight.no_sandbox", component=component, why=wrong.part("what"), fix=wrong.part("fix"))
+        yield Problem("preflight.no_sandbox", place, component=component, why=wrong.part("what"), fix=wrong.part("fix"))
 
 
 def _key(component: Component) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ FILE_KEYS = (
     ("data", "few_shot", "path"),
     ("data", "instruction", "path"),
     ("model", "warm_start", "path"),
+    ("episode", "file"),
 )
 # Stand-ins for what is missing or refused, so that the rules across the other fields still run.
 _STAND_INS: dict[explain.Path, Callable[[], Any]] = {

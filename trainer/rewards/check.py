@@ -20,6 +20,7 @@ from trainer.rewards.gold_completion import GoldCompletion
 from trainer.rewards.scan import Retelling, as_completions, columns_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Reward
+from trainer.spec.reward import ENVIRONMENT
 from trainer.text import Message, Words
 
 GOLD = "gold"
@@ -150,6 +151,8 @@ def _scored(
 
 def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> None:
     for leaf in reward.leaves():
+        if leaf.function == ENVIRONMENT and leaf.file is None:
+            continue  # no episode was played
         _judge_one(found, leaf.title, of_messages=chat and leaf.file is not None)
         _judge_again(found, again, leaf.title)
     both = [(one, other) for one, other in zip(found.tries, again, strict=False) if not one.failures | other.failures]

@@ -20,12 +20,6 @@ Imports the library of rewards, whose functions bring what they need at their fi
 from __future__ import annotations
 
 import json
-import os
-import pickle
-import select
-import signal
-import struct
-import sys
 import time
 from typing import Any, BinaryIO
 
@@ -33,19 +27,14 @@ from trainer.errors import RewardError
 from trainer.rewards.building import Recipe, make
 from trainer.rewards.calls import Call, ask, failure
 from trainer.rewards.contract import Failure, RewardFunction
+from trainer.rewards.pipes import opened, requests_of, send
 from trainer.text import storable
-
-LENGTH = struct.Struct("<Q")
 
 
 def main() -> None:
-    requests, answers = _own_pipes()
-    _end_with_parent(requests.fileno(), answers.fileno())
-    if hasattr(os, "register_at_fork"):  # else what a function forks would hold the pipe open after this process
-        os.register_at_fork(after_in_child=lambda: os.close(answers.fileno()))
+    requests, answers = opened()
     functions: dict[str, RewardFunction] = {}
-    while (size := requests.read(LENGTH.size)) and len(size) == LENGTH.size:
-        kind, *rest = pickle.loads(requests.read(LENGTH.unpack(size)[0]))
+    for kind, *rest in requests_of(requests):
         if kind == "make":
             _send(answers, ["made", [_made(functions, recipe) for recipe in rest[0]]])
         elif kind == "call":
@@ -54,32 +43,6 @@ def main() -> None:
             task, call = rest
             for row in range(call.rows):
                 _send(answers, _row(functions, task, call, row))
-
-
-def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout for us alone: a function that reads or prints must not disturb the protocol."""
-    requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-    sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w", buffering=1, errors="replace")
-    return requests, answers
-
-
-def _end_with_parent(requests: int, answers: int) -> None:
-    """A function may hang when the training is killed, with programs it has started: nobody would be left to end them.
-
-    So a process beside this one waits until the other end of `requests` is closed, and then ends the whole group.
-    Only what has left the group (os.setsid) escapes.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's
-    if not hasattr(os, "fork") or os.fork():
-        return
-    os.close(answers)  # held open here, the training would not see that this process has ended
-    waiting = select.poll()
-    waiting.register(requests, 0)  # a hang-up is told in any case, and requests are none of its business
-    waiting.poll()
-    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _made(functions: dict[str, RewardFunction], recipe: Recipe) -> list[Any] | None:
@@ -129,8 +92,7 @@ def _send(answers: BinaryIO, message: list[Any]) -> None:
         line = json.dumps(message, default=repr).encode()
     except TypeError:  # what a function gave log_extra can have keys that JSON has not
         line = json.dumps([*message[:-1], [(which, name, repr(what)) for which, name, what in message[-1]]]).encode()
-    answers.write(LENGTH.pack(len(line)) + line)
-    answers.flush()
+    send(answers, line)
 
 
 if __name__ == "__main__":

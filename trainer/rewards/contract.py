@@ -2,9 +2,9 @@
 
 The contract is TRL's (1.14.2, its page on the GRPO trainer, "Using a custom reward function"): fn(prompts, completions,
 **columns) -> one number a completion, or None for one it cannot judge. A completion is text, or a list with one
-assistant message. Every list has B entries, one a completion: a prompt and its columns are repeated for each of its G
-completions. Beyond TRL a value may be a Failure, which says why the row could not be judged, and with process
-supervision a list with one value a step.
+assistant message; of an episode the messages of all turns. Every list has B entries, one a completion: a prompt and its
+columns are repeated for each of its G completions. Beyond TRL a value may be a Failure, which says why the row could
+not be judged, and with process supervision a list with one value a step.
 
 Imports no library.
 """
@@ -72,7 +72,8 @@ class RewardFunction:
     pieces: Callable[[str], list[str]] | None = None
     """A text of that column as it cuts it into accepted answers; None when it cuts none."""
     from_trainer: tuple[str, ...] = ()
-    """Beside columns: `completion_ids`, `trainer_state`, `steps` (texts of the steps) where it reads it."""
+    """Beside columns: `completion_ids`, `trainer_state`, `steps` (texts of the steps), `environments` (what the
+    environments say of the episodes, trainer.rewards.played) where it reads it."""
     prepare: Callable[[], object] | None = None
     """What takes long at the first call, such as an import: called once in each process that will call the function,
     before it is given rows. Raises RewardError."""
@@ -89,8 +90,11 @@ the params do not fit."""
 
 
 def text_of(completion: Completion) -> str:
-    """The text of a completion in either of TRL's forms."""
-    return completion if isinstance(completion, str) else str(completion[-1]["content"])
+    """The text of a completion in either of TRL's forms; of several turns what the model said last."""
+    if isinstance(completion, str):
+        return completion
+    said = [message for message in completion if message.get("role", "assistant") == "assistant"]
+    return str(said[-1].get("content") or "") if said else ""
 
 
 def checked(raw: Any, rows: int, name: str, steps: Sequence[int] | None = None) -> Values:

@@ -36,7 +36,7 @@ def read(path: str) -> bytes:
 
 def load(path: str, source: bytes, name: str, params: dict[str, Any]) -> RewardFunction:
     """Run the source of the file at `path` and take its function. Raises RewardError with the line that is wrong."""
-    module = _run(Path(path), source)
+    module = run(Path(path), source)
     function = getattr(module, name, None)
     if not callable(function):
         own = functions_in(module)
@@ -60,7 +60,7 @@ def problems(path: str, name: str, component: str) -> list[Problem]:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [Problem("rewards.not_python", f"{path}:{line}" if line else path, said=str(error))]
-    names = {found for node in tree.body for found in _bound(node)}
+    names = {found for node in tree.body for found in bound(node)}
     if name not in names and "*" not in names:
         functions = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
         key = "rewards.file_lacks" if functions else "rewards.file_is_empty"
@@ -129,7 +129,7 @@ def asks(path: str, name: str, given: Container[str] = ()) -> list[str]:
     return [one.arg for one in (*plain, *named) if one.arg not in given]
 
 
-def _bound(node: ast.stmt) -> Iterator[str]:
+def bound(node: ast.stmt) -> Iterator[str]:
     """Names a top-level statement may give a value, as far as reading tells."""
     # Assignments count: `reward = make_reward(3)` is a function too, and only running the file would tell.
     for part in ast.walk(node):
@@ -150,7 +150,8 @@ def functions_in(module: ModuleType) -> list[str]:
     ]
 
 
-def _run(path: Path, source: bytes) -> ModuleType:
+def run(path: Path, source: bytes) -> ModuleType:
+    """The module of a file with this source. Raises RewardError with the line that is wrong."""
     home = path.resolve().parent
     name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     module = ModuleType(name)

@@ -13,16 +13,10 @@ code. Imports the library of rewards, which is light; what its functions need at
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
 import pickle
 import queue
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -30,19 +24,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.machine.project import PROJECT
-from trainer.machine.secrets import is_secret
 from trainer.rewards.building import Named, Recipe, make
 from trainer.rewards.calls import Answer, Call, unsendable
-from trainer.rewards.child import LENGTH
 from trainer.rewards.contract import NOT_REACHED, Failure, Value, Values, together
-from trainer.text import Message, here, readable
+from trainer.rewards.pipes import PRINTED, Child, variables
+from trainer.text import Message, readable
 
 MOST = 4  # processes, unless reward.workers says another number
 START_S = 60.0  # a person's own file may import what takes long
-END_S = 1.0  # for the kernel to end a process
 LEAST_ROW_S = 0.05  # with less a row would fail by the scheduler's doing
-PRINTED = 20_000  # bytes a process may print while it works on one task
 USUAL_ROW_S = 1.0  # below it no row is called slow, whatever its neighbours took
 _PENDING = object()
 
@@ -62,89 +52,20 @@ class _Task:
     limit: float = 0.0
 
 
-class _Child:
-    """One process. Messages of its reader thread land in the pool's inbox as (child, message); None when it is gone."""
+class _Child(Child):
+    """One process, and what it works on."""
 
-    def __init__(self, recipes: Sequence[Recipe], inbox: queue.Queue[Any], environment: dict[str, str]) -> None:
+    def __init__(self, recipes: Sequence[Recipe], inbox: queue.Queue[Any], variables: dict[str, str]) -> None:
         self.task: _Task | None = None
-        self.ready = False
         self.answered = False
-        self.may_print = PRINTED
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.rewards.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=PROJECT,
-            env=environment,
-            process_group=0 if os.name != "nt" else None,  # so that what it started can be ended with it
-        )
-        self.send("make", list(recipes))
-        threading.Thread(target=self._read, args=(inbox,), daemon=True, name="rewards").start()
-        threading.Thread(target=self._echo, daemon=True, name="rewards, printed").start()
+        super().__init__("trainer.rewards.child", ("make", list(recipes)), inbox, variables)
 
-    def _echo(self) -> None:
-        """What functions print goes to the log of the run, the beginning of each batch: else it would fill the disk."""
-        printed = self.process.stderr
-        assert printed is not None
-        while piece := os.read(printed.fileno(), 1 << 16):
-            kept = piece[: max(0, self.may_print)]
-            sys.stderr.write(kept.decode("utf-8", "replace"))
-            if 0 <= self.may_print < len(piece):
-                left_out = here()("rewards.printed", most=PRINTED)
-                sys.stderr.write(f"\n[{left_out}]\n")
-            sys.stderr.flush()
-            self.may_print -= len(piece)
-        printed.close()
-
-    def send(self, *message: Any) -> None:
+    def ask(self, kind: str, task: int, call: Call) -> None:
         """Raises RewardError for a column that cannot be sent."""
         try:
-            data = pickle.dumps(message)
+            self.send(kind, task, call)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise unsendable(message[-1], error) from error
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(LENGTH.pack(len(data)) + data)
-            self.process.stdin.flush()
-        except OSError:
-            pass  # it is gone; its reader says so
-
-    def _read(self, inbox: queue.Queue[Any]) -> None:
-        answers = self.process.stdout
-        assert answers is not None
-        try:
-            while len(size := answers.read(LENGTH.size)) == LENGTH.size:
-                inbox.put((self, json.loads(answers.read(LENGTH.unpack(size)[0]))))
-        except ValueError:
-            pass  # cut off in the middle of a message
-        answers.close()  # here and not in kill: closing waits for whoever reads
-        inbox.put((self, None))
-
-    def ending(self) -> Message:
-        """How it ended, for one whose pipe is closed."""
-        try:
-            code = self.process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            return Message("rewards.ending.closed")
-        if code < 0:
-            return Message("rewards.ending.signal", name=signal.Signals(-code).name)
-        return Message("rewards.ending.code", code=code)
-
-    def kill(self) -> None:
-        """End it and what it started. Waits for no reader: a process that has left the group may hold the pipe."""
-        try:
-            if os.name == "nt":
-                self.process.kill()
-            else:
-                os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_S)
-        with contextlib.suppress(OSError):  # flushing what it will never read
-            self.process.stdin and self.process.stdin.close()
+            raise unsendable(call, error) from error
 
 
 class Pool:
@@ -260,7 +181,7 @@ class _Batch:
                 task.limit = time.monotonic() + (self._row_s(task.call.name) if task.one_by_one else left / 2)
                 child.task = task
                 child.may_print = PRINTED
-                child.send("rows" if task.one_by_one else "call", task.number, task.call.of(task.rows))
+                child.ask("rows" if task.one_by_one else "call", task.number, task.call.of(task.rows))
 
     def _may(self, number: int, task: _Task) -> bool:
         """A process that is starting again has lost the state its functions kept: any other will do."""
@@ -389,8 +310,5 @@ def _refuse_unmade(message: list[Any]) -> None:
 
 
 def _environment(recipes: Sequence[Recipe]) -> dict[str, str]:
-    """The worker's without secrets, but for those that a component names as its own (`api_key_env`)."""
-    named = {str(recipe.params["api_key_env"]) for recipe in recipes if "api_key_env" in recipe.params}
-    kept = {name: value for name, value in os.environ.items() if name in named or not is_secret(name, value)}
-    # One process a core already: more threads in each would only be in each other's way.
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    """Without secrets, but for those that a component names as its own (`api_key_env`)."""
+    return variables({str(recipe.params["api_key_env"]) for recipe in recipes if "api_key_env" in recipe.params})

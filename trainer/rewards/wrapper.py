@@ -22,7 +22,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from trainer.errors import Problem, RewardError
-from trainer.rewards import arithmetic, building, steps
+from trainer.rewards import arithmetic, building, played, steps
+from trainer.rewards import cells as cells_of
 from trainer.rewards.calls import Answer, Call, Runner
 from trainer.rewards.contract import Completion, Failure, Value, text_of
 from trainer.rewards.in_process import Here
@@ -167,7 +168,10 @@ class ComponentRewardWrapper:
         rows = len(completions)
         process = self.supervision == "process"
         self.last_steps = [steps.split(text_of(c), self.reward.step_split) for c in completions] if process else []
-        arguments = {"prompts": prompts, "completions": completions}
+        episodes = played.of(columns.pop("environments", ()))
+        arguments: dict[str, Any] = {"prompts": prompts, "completions": completions}
+        if episodes:
+            arguments["environments"] = episodes
         # What TRL passes beside columns is no list of B (log_metric, environments): it belongs to no completion.
         arguments |= {name: values for name, values in columns.items() if _one_a_row(values, rows)}
         # TRL hands over the live TrainerState; another process gets its numbers and words only.
@@ -180,10 +184,11 @@ class ComponentRewardWrapper:
         for names, runner in self._runners:
             if names:
                 answers |= runner.run([self._call(name, rows, arguments, shared) for name in names])
-        return {
+        found = {
             name: self._regrouped(answers[name]) if leaf.per_step else answers[name]
             for name, leaf in self.leaves.items()
         }
+        return played.without_lost(found, episodes)
 
     def _call(self, name: str, rows: int, arguments: dict[str, Any], shared: dict[str, Any]) -> Call:
         reads = self._reads.get(name, {building.ALL_COLUMNS})
@@ -213,17 +218,17 @@ class ComponentRewardWrapper:
         self.last_seconds = {name: answer.seconds for name, answer in answers.items()}
         values: dict[str, list[Any]] = {name: list(answer.values) for name, answer in answers.items()}
         self.last_reasons = [
-            {name: why for name, column in values.items() if (why := _why(column[row])) is not None}
+            {name: why for name, column in values.items() if (why := cells_of.why_failed(column[row])) is not None}
             for row in range(len(prompts))
         ]
         self._refuse_broken(prompts, training)
         # "zero" teaches the model to avoid what breaks the function, where 0 is the lowest reward. "none" leaves the
         # row out of the group's mean and std (TRL's nanmean, nanstd). A row there was no time for is never made 0.
         if self.reward.on_error == "zero":
-            values = {name: [_zeroed(value) for value in column] for name, column in values.items()}
+            values = {name: [cells_of.zeroed(value) for value in column] for name, column in values.items()}
         # From here on (C,): steps of all completions one after the other, a completion without steps is one cell.
         cells = [len(texts) for texts in self.last_steps] or [1] * len(prompts)
-        flat = {name: _flat(column, cells) for name, column in values.items()}
+        flat = {name: cells_of.flat(column, cells) for name, column in values.items()}
         held = arithmetic.held(self.reward.components, flat, cells)
         self._note(flat, held, cells)
         parts = self.reward.components
@@ -362,32 +367,6 @@ def _picklable(state: Any) -> SimpleNamespace:
 def _like(text: str, completion: Completion) -> Completion:
     """A text in the form of a completion."""
     return text if isinstance(completion, str) else [*completion[:-1], completion[-1] | {"content": text}]
-
-
-def _why(value: Any) -> Message | None:
-    """Why a row failed, in whole or at one of its steps."""
-    parts = value if isinstance(value, list) else [value]
-    return next((part.why for part in parts if isinstance(part, Failure)), None)
-
-
-def _zeroed(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_zeroed(part) for part in value]
-    return 0.0 if isinstance(value, Failure) and value.tried else value
-
-
-def _flat(column: Sequence[Any], cells: Sequence[int]) -> list[Value]:
-    """One entry a cell. What was said of a whole completion stands at its last one; a failure at all of them."""
-    found: list[Value] = []
-    for value, count in zip(column, cells, strict=True):
-        if isinstance(value, list):
-            failed = next((part for part in value if isinstance(part, Failure)), None)
-            found += value if failed is None else [failed] * count
-        elif isinstance(value, Failure):
-            found += [value] * count
-        else:
-            found += [None] * (count - 1) + [value]
-    return found
 
 
 def _divided(value: Value, by: float) -> Value:

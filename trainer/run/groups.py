@@ -38,6 +38,17 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of the model in an episode. calls: (call, what was answered, None where it was not). reward: None
+    where turns are not paid one by one."""
+
+    said: str
+    calls: Sequence[tuple[str, str | None]]
+    reward: float | None
+    advantage: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """number: its place in the group, from 0. components: before their weight. unpaid: what its value was where only_if
     let a component count 0."""
@@ -53,6 +64,7 @@ class Completion:
     failed: dict[str, str]
     steps: Sequence[Step]
     unpaid: dict[str, float | None] = field(default_factory=dict)
+    turns: Sequence[Turn] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +222,7 @@ def _content(content: Any) -> str:
 
 def _completion(found: dict[str, Any], place: int) -> Completion:
     components, failed, correct = found.get("components"), found.get("failed"), found.get("correct")
-    unpaid = found.get("unpaid")
+    unpaid, turns = found.get("unpaid"), found.get("turns")
     text = str(found.get("text") or "")
     return Completion(
         number=place,
@@ -224,6 +236,18 @@ def _completion(found: dict[str, Any], place: int) -> Completion:
         failed={k: str(v) for k, v in failed.items()} if isinstance(failed, dict) else {},
         steps=_steps(found.get("steps"), len(text)),
         unpaid={k: number(v) for k, v in unpaid.items()} if isinstance(unpaid, dict) else {},
+        turns=[_turn(one) for one in turns if isinstance(one, dict)] if isinstance(turns, list) else [],
+    )
+
+
+def _turn(found: dict[str, Any]) -> Turn:
+    said, calls = found.get("said"), found.get("calls")
+    whole = [one for one in calls if isinstance(one, list) and len(one) == 2] if isinstance(calls, list) else []
+    return Turn(
+        said=said if isinstance(said, str) else "",
+        calls=[(str(call), answer if isinstance(answer, str) else None) for call, answer in whole],
+        reward=number(found.get("reward")),
+        advantage=number(found.get("advantage")),
     )
 
 

@@ -6,8 +6,9 @@ groups have several sizes, G is their mean; `thrown` are groups that were writte
 `reward_std` has meant either in different versions, so neither is derived from it. Standard deviations are those of
 the sample (n - 1), as in TRL's nanstd.
 
-A group's spread, which decides what it taught, is with process supervision that of the rewards of its steps, and with
-normalize_then_sum that of any component; means and standard deviations stay those of whole completions.
+A group's spread, which decides what it taught, is with process supervision that of the rewards of its steps, where
+turns are compared that of any turn, and with normalize_then_sum that of any component; means and standard deviations
+stay those of whole completions.
 
 No third-party package.
 """
@@ -45,6 +46,17 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One message of the model in an episode. reward: None where turns are not paid one by one."""
+
+    said: str  # beside its calls
+    calls: Sequence[tuple[str, str | None]]  # (call, what was answered); None where it was not
+    tokens: int  # of the completion up to its end, answers of the tools before it included
+    reward: float | None
+    advantage: float  # of each of its tokens
+
+
+@dataclass(frozen=True)
 class Batch:
     """One generation batch, row by row (P*G rows, group after group)."""
 
@@ -66,6 +78,7 @@ class Batch:
     sizes: Sequence[int] = ()  # completions of each group; () where all have num_generations
     trained: Sequence[bool] = ()  # of each row, is it trained on; () where all are
     without_baseline: bool = False  # a group teaches where any completion is right, whatever the others are
+    turns: Sequence[Sequence[Turn]] = ()  # of each row; () without episodes
     again: Sequence[float] = ()  # advantages of rows of earlier batches that are trained on once more
 
 
@@ -106,6 +119,9 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
         parts = [[column[i] for i in rows] for column in batch.objectives]
         if batch.steps:
             parts = [[step.reward for i in rows for step in batch.steps[i]]]
+        if batch.turns and batch.turns[start] and batch.turns[start][0].reward is not None:
+            longest = max(len(batch.turns[i]) for i in rows)
+            parts = [[batch.turns[i][n].reward for i in rows if n < len(batch.turns[i])] for n in range(longest)]
         if batch.without_baseline:
             parts = [[0.0, *(1.0 if batch.correct[i] else 0.0 for i in rows)]]
         judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows], parts)
@@ -142,6 +158,8 @@ def _completion(batch: Batch, row: int) -> dict[str, Any]:
         line["unpaid"] = dict(batch.unpaid[row])
     if batch.steps:
         line["steps"] = [asdict(step) for step in batch.steps[row]]
+    if batch.turns:
+        line["turns"] = [asdict(turn) for turn in batch.turns[row]]
     return line
 
 

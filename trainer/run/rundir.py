@@ -115,6 +115,7 @@ class RunDir:
     wandb = _Inside("wandb")
     held_out = _Inside("held_out.json")
     scores = _Inside("scores.json")
+    samples = _Inside("samples.jsonl")
     held_out_samples = _Inside("held_out_samples.jsonl")
     report = _Inside("report")
 
@@ -147,10 +148,6 @@ class RunDir:
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / checkpoint_name(step)
-
-    @property
-    def samples(self) -> Path:
-        return self.path / "samples.jsonl"
 
     @property
     def staging(self) -> Path:

@@ -18,15 +18,17 @@ from pydantic import Field
 
 from trainer.spec.chain import Chain
 from trainer.spec.data import Data, FewShot, Instruction
+from trainer.spec.episode import Episode
 from trainer.spec.methods import METHODS, SAMPLING, SUPERVISED, Dpo, Method, RewardModel, Rft, Run, Sft
 from trainer.spec.reward import SUM, Component, Reward
 from trainer.spec.sampling import Sampling
 from trainer.spec.section import Section
 
 __all__ = [
-    "FIXED", "METHODS", "RECORDS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo", "Eval",
-    "FewShot", "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim", "Reward", "RewardModel",
-    "Rft", "Run", "RunSpec", "Sampling", "Section", "Sft", "WarmStart", "training_arguments", "trl_homes", "trl_table",
+    "FIXED", "METHODS", "RECORDS", "SET_ELSEWHERE", "SUM", "Chain", "Checkpoint", "Component", "Data", "Dpo",
+    "Episode", "Eval", "FewShot", "Generation", "Grpo", "Instruction", "Log", "Lora", "Method", "Model", "Optim",
+    "Reward", "RewardModel", "Rft", "Run", "RunSpec", "Sampling", "Section", "Sft", "WarmStart", "training_arguments",
+    "trl_homes", "trl_table",
 ]  # fmt: skip
 
 RECORDS = frozenset({"chain"})
@@ -294,6 +296,7 @@ class RunSpec(Section):
     reward: Reward
     generation: Generation = Generation()
     sampling: Sampling = Sampling()
+    episode: Episode = Episode()
     grpo: Grpo = Grpo()
     sft: Sft = Sft()
     rft: Rft = Rft()
@@ -350,6 +353,7 @@ class RunSpec(Section):
             self.model,
             self.data,
             self.generation,
+            self.episode,
             self.grpo,
             self.optim,
             self.checkpoint,
@@ -378,7 +382,7 @@ def trl_homes() -> dict[str, str]:
     """{argument of GRPOConfig: the key that sets it}: every argument has exactly one home."""
     named = {
         argument: f"{section}.{argument}"
-        for section in ("model", "data", "generation", "grpo", "optim", "checkpoint", "run")
+        for section in ("model", "data", "generation", "episode", "grpo", "optim", "checkpoint", "run")
         for argument in RunSpec.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
         if argument in trl_table()
     }

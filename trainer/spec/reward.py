@@ -16,6 +16,8 @@ SUM = "sum"
 """Not a function: a component that adds up components."""
 JUDGES = ("reward_model", "process_reward_model")
 """Functions of the library that read a trained reward model, params.model."""
+ENVIRONMENT = "environment"
+"""The function that reads what the environment of an episode pays."""
 
 
 class Component(Section):

@@ -129,7 +129,7 @@ def train(session: Session) -> None:
         noted = starting.kept(rundir, spec, resumed is not None)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
-        from trainer.worker import reward_modelling, supervised, training
+        from trainer.worker import conversing, reward_modelling, supervised, training
 
         loaded = engine.load(
             spec,
@@ -144,6 +144,7 @@ def train(session: Session) -> None:
         plan = launch.plan_here(spec, data.report.rows)
     made = supervised.SupervisedTraining if spec.is_supervised else training.Training
     made = reward_modelling.RewardModelTraining if spec.is_reward_model else made
+    made = conversing.Conversing if spec.episode.is_on else made
     run = made(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     del loaded  # of a reward model the head that wrote is not kept

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 
 from trainer.errors import Problem
 from trainer.presets.explain import Path
-from trainer.presets.rules import data, learning, log, methods, model, objective, reward, sampling, trl
+from trainer.presets.rules import data, episode, learning, log, methods, model, objective, reward, sampling, trl
 from trainer.presets.rules.registry import RULES
 from trainer.spec import RunSpec
 
-__all__ = ["data", "learning", "log", "methods", "model", "objective", "problems", "reward", "sampling", "trl"]
+__all__ = [
+    "data", "episode", "learning", "log", "methods", "model", "objective", "problems", "reward", "sampling", "trl",
+]  # fmt: skip
 
 
 def problems(spec: RunSpec, wrong: Sequence[Path] = ()) -> list[Problem]:

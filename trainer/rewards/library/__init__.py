@@ -10,6 +10,7 @@ from __future__ import annotations
 from trainer.rewards.contract import Factory
 from trainer.rewards.library.bertscore import bertscore
 from trainer.rewards.library.code import code
+from trainer.rewards.library.environment import environment
 from trainer.rewards.library.judge import llm_judge
 from trainer.rewards.library.match import exact_match, position_match
 from trainer.rewards.library.math_answer import math_answer
@@ -33,6 +34,7 @@ REWARDS: dict[str, Factory] = {
     "repetition": repetition,
     "code": code,
     "task": task,
+    "environment": environment,
 }
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -13,6 +13,7 @@ from trainer.spec import Component
 from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.credit import Span, spans
+from trainer.ui.groups.dialogue import transcript
 from trainer.ui.groups.safe_text import inert, plain
 
 FEW = 8  # completions that have room for long texts
@@ -125,9 +126,12 @@ def _bar(name: str, value: float | None, scale: float, note: str | None, paid: P
 
 
 def _body(one: Completion, most: int, paid: Paid, say: Words) -> str:
-    if not one.text:
+    if not (one.text or one.turns):
         return elements.element("p", say("groups.text_empty"), "gg-text g-empty")
     length = len(one.text)
+    if one.turns:
+        shown = transcript(one.turns, most, say, chip)
+        return shown + (all_button(one.number, length, say) if most < min(length, MOST_CHARACTERS) else "")
     ranges = [(0, length)] if length <= most else [(0, 2 * most // 3), (length - most // 3, length)]
     text = _marked(one.text, spans(one, paid.leaves), paid, say)
     gap = ""

@@ -1,0 +1,33 @@
+"""The section `episode`: completions of several turns, played with an environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.spec.section import Section
+
+
+class Episode(Section):
+    """Completions of several turns: the model calls tools, an environment answers. As it stands: none, one completion
+    a prompt. docs/episodes.md."""
+
+    environment: str | None = None
+    """Name in the library of environments; with `file` the name of a class in that file. Empty: no episodes."""
+    file: str | None = None
+    """Your own Python file. Contract as TRL's `environment_factory`: `reset`, methods as tools, `get_reward`."""
+    max_tool_calling_iterations: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Turns whose tool calls are answered at most; the completion length bounds them too."""
+    baseline: Literal["dialogue", "turn"] = "dialogue"
+    """`dialogue`: one advantage for all turns of a completion. `turn`: rewards are compared turn by turn, and a turn
+    has the credit for itself and those after it."""
+    deadline_s: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds that one call of an environment may take; one that takes longer loses its row."""
+    memory_gib: Annotated[float, Field(gt=0)] | None = 4.0
+    """Memory that the process of the environments may take, in GiB; empty is no bound."""
+
+    @property
+    def is_on(self) -> bool:
+        """Completions are episodes."""
+        return self.environment is not None
