@@ -71,3 +71,10 @@ def test_the_file_may_be_named_after_set(tmp_path: Path) -> None:
     assert tomllib.loads(BASE)["model"]["name"] == "builtin/tiny-tools"
     spec = presets.load("tiny-guess", ["episode.environment=Countdown", f"episode.file={tmp_path / 'countdown.py'}"])
     assert spec.episode.environment == "Countdown" and spec.episode.file == str(tmp_path / "countdown.py")
+
+
+def test_every_environment_of_the_library_has_its_row() -> None:
+    from trainer.episodes.library import ENVIRONMENTS
+
+    rows = re.findall(r"^\| `(\w+)` \| `\w+\(", PAGE, re.MULTILINE)
+    assert rows == list(ENVIRONMENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,7 @@ def test_a_calculator_refuses_what_is_no_arithmetic(expression: str) -> None:
 
 def test_a_maze_has_one_way_and_every_step_of_it_pays() -> None:
     maze = Maze()
+    move: Any = maze.move
     said = maze.reset(seed=4, size=4)
     assert said.startswith(" open: ")
     assert sum(map(len, maze.open.values())) == 2 * (4 * 4 - 1)  # as many passages as a tree has
@@ -65,11 +67,11 @@ def test_a_maze_has_one_way_and_every_step_of_it_pays() -> None:
     for step in range(steps):
         ways = {way: _beside(maze.at, way) for way in WAYS}
         closed = [way for way, there in ways.items() if there not in maze.open[maze.at]]
-        assert not closed or maze.move(closed[0]) == "wall"
+        assert not closed or move(closed[0]) == "wall"
         (way,) = [
             way for way, there in ways.items() if there in maze.open[maze.at] and maze.left[there] < maze.left[maze.at]
         ]
-        answer = maze.move(way)
+        answer = move(way)
         assert (answer == "out") == (step == steps - 1)
         assert maze.get_reward() - before == pytest.approx(1 / steps)
         before = maze.get_reward()

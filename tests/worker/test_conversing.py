@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from trl.chat_template_utils import qwen3_chat_template
 
 from trainer import presets
 from trainer.engine import builtin
@@ -19,8 +20,17 @@ from trainer.worker.conversing import Conversing, factor
 def test_a_template_without_tools_is_refused_with_those_that_have_them() -> None:
     self: Any = SimpleNamespace(spec=presets.load("tiny-guess"))
     loaded: Any = SimpleNamespace(tokenizer=builtin.make_tokenizer())
-    with pytest.raises(EngineError, match=r"model\.name: the chat template of .* a model that can: Qwen3"):
+    with pytest.raises(EngineError, match=r"model\.name: the chat template of .* a model that can: Qwen2\.5"):
         Conversing._put_together(self, object, object, {}, loaded)
+
+
+def test_a_template_whose_calls_nobody_can_read_is_none_with_tools() -> None:
+    tokenizer = builtin.make_tokenizer("builtin/tiny-tools")
+    assert conversing._speaks_tools(tokenizer)
+    tokenizer.response_template = None
+    assert not conversing._speaks_tools(tokenizer)
+    tokenizer.chat_template = qwen3_chat_template
+    assert conversing._speaks_tools(tokenizer) and tokenizer.response_template is not None
 
 
 def test_a_component_that_reads_an_environment_that_pays_nothing_is_refused() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers.utils import get_json_schema
-from trl.chat_template_utils import supports_tool_calling
+from trl.chat_template_utils import add_response_schema, supports_tool_calling
 
 from trainer.engine.interface import Loaded
 from trainer.episodes import check
@@ -40,7 +40,7 @@ class Conversing(Training):
     def _put_together(
         self, trainer_class: type, config_class: type, chosen: dict[str, Any], loaded: Loaded, **arguments: Any
     ) -> Any:
-        if not supports_tool_calling(loaded.tokenizer):
+        if not _speaks_tools(loaded.tokenizer):
             raise EngineError(Problem("episodes.no_template", "model.name", name=self.spec.model.name, known=TEMPLATES))
         settings = self.spec.episode
         assert settings.environment is not None
@@ -79,10 +79,23 @@ class Conversing(Training):
 
 
 TEMPLATES = (
-    "Qwen3, Qwen2.5, Llama 3.1 and 3.2, Gemma 4, GPT-OSS, GLM 4, Granite 4, LFM2.5, SmolLM3, Nemotron 3, "
-    "builtin/tiny-tools"
+    "Qwen2.5, Qwen3, Qwen3.5 and later, Llama 3.1 and 3.2, Gemma 4, GPT-OSS, GLM 4 MoE, Nemotron 3, LFM2.5, "
+    "DeepSeek-R1 distills, builtin/tiny-tools"
 )
-"""Families whose chat templates can write tool calls and what tools answer."""
+"""Families whose chat templates can write tool calls and what tools answer, and whose calls TRL 1.14.2 can read
+(trl/chat_template_utils.py, `add_response_schema`)."""
+
+
+def _speaks_tools(tokenizer: Any) -> bool:
+    if not supports_tool_calling(tokenizer):
+        return False
+    if any(getattr(tokenizer, f"response_{kind}", None) is not None for kind in ("template", "schema")):
+        return True
+    try:
+        add_response_schema(tokenizer)  # as TRL would when it makes the trainer
+    except ValueError:
+        return False
+    return True
 
 
 def factor(spec: RunSpec) -> float | None:

@@ -12,8 +12,8 @@ OUTPUT = 4000
 
 
 class Python:
-    """Runs programs that the model writes (trainer/rewards/sandbox.py: bubblewrap, Linux): no network, no files, nothing
-    stays from one program to the next. It pays nothing: what the model answers is for the other rewards to judge."""
+    """Runs programs that the model writes (trainer/rewards/sandbox.py: bubblewrap, Linux): no network, no files, and
+    nothing stays from one program to the next. It pays nothing: what the model answers is for the other rewards."""
 
     def reset(self) -> None:
         """Raises RewardError where there is no sandbox: nothing is run without one."""
