@@ -113,7 +113,14 @@ def test_a_name_that_is_none_leads_nowhere(name: str) -> None:
 
 
 NOTE: dict[str, Any] = {"methods": ["sft"], "budget": 1, "seeds": [1], "overrides": []}
-ODD = ({"methods": ["<b>"]}, {"methods": []}, {"seeds": []}, {"seeds": [1, 1]}, {"overrides": [1]}, {"budget": "1"})
+ODD: tuple[dict[str, Any], ...] = (
+    {"methods": ["<b>"]},
+    {"methods": []},
+    {"seeds": []},
+    {"seeds": [1, 1]},
+    {"overrides": [1]},
+    {"budget": "1"},
+)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"methods": ["sft"]}', *(json.dumps(NOTE | odd) for odd in ODD)])

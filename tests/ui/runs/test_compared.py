@@ -62,6 +62,9 @@ def test_a_comparison_is_started_as_it_was_asked_and_not_beside_another_run(monk
     monkeypatch.setattr("trainer.ui.actions.started", lambda child: None)
     panel.carry_out(Wish("methods_start", fields=TYPED), EN)
     assert started == [Comparison("tiny", ("sft", "grpo"), 1024, (1,), (), "compare-tiny")]
+    comparing(started.pop(), os.getpid())
+    panel.carry_out(Wish("methods_start", fields=TYPED | {"budget": "2048"}), EN)
+    assert [(one.name, one.budget) for one in started] == [("compare-tiny-2", 2048)]  # the other one stays as it was
     monkeypatch.setattr("trainer.launch.queue.beside", lambda *_: ["other"])
     with pytest.raises(RunError, match="other"):
         panel.carry_out(Wish("methods_start", fields=TYPED), EN)
