@@ -11,11 +11,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.console import comparisons
+from trainer.console.comparisons import Comparison
 from trainer.grpo.spans import Span, Spans
+from trainer.machine import notes
 from trainer.machine.json_files import write_json
 from trainer.machine.process import Identity
 from trainer.rewards.wrapper import ComponentRewardWrapper
@@ -139,6 +142,14 @@ def named(run: RunDir, process: subprocess.Popen[bytes], **changes: object) -> N
     identity = Identity.of(process.pid)
     assert identity is not None
     write_json(run.identity, identity.stored() | {"attempt": 1} | changes)
+
+
+def comparing(one: Comparison, pid: int, **changes: object) -> None:
+    """Leave a note of that comparison, and that this process is at it."""
+    identity, note = Identity.of(pid), comparisons.file(one.name)
+    assert identity is not None
+    note.parent.mkdir(parents=True, exist_ok=True)
+    notes.write(note, identity, **{**asdict(one), **changes})
 
 
 # -- the tiny model -------------------------------------------------------------------------------

@@ -140,9 +140,9 @@ def test_the_best_is_what_the_report_calls_best(started: list[str]) -> None:
 def test_a_stage_that_is_being_made_keeps_the_queue_waiting(started: list[str]) -> None:
     run = first()
     end(run)
-    assert launch.queue.going(outputs_dir()) == [run]
+    assert launch.queue.going(outputs_dir()) == [run.name]
     assert chain.go_on(run) is not None
-    assert run not in launch.queue.going(outputs_dir())
+    assert run.name not in launch.queue.going(outputs_dir())
 
 
 def test_a_run_that_was_extended_goes_on_itself(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

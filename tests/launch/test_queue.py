@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.builders import began, finished, named
+from tests.builders import began, comparing, finished, named
 from trainer import launch
 from trainer.__main__ import main as tool
 from trainer.console import queue_starter
+from trainer.console.comparisons import Comparison
 from trainer.errors import Problem, RunError
 from trainer.launch import queue
 from trainer.machine.process import Lock
@@ -109,6 +110,25 @@ def test_none_is_started_while_one_is_going(
 ) -> None:
     named(make_run("live", began()), stranger)
     queue.add(make_run("next"))
+    seen: list[int] = []
+
+    def slept(_: float) -> None:
+        seen.append(len(started))
+        stranger.kill()
+        stranger.wait()
+
+    monkeypatch.setattr("time.sleep", slept)
+    queue_starter.main(outputs_dir())
+    assert seen[0] == 0 and started == ["next"]
+
+
+def test_none_is_started_between_two_runs_of_a_comparison(
+    make_run: MakeRun, started: list[str], stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparing(Comparison("tiny", ("sft", "grpo"), 1024, (1,), (), "compare-tiny"), stranger.pid)
+    make_run("compare-tiny-sft-1", *finished())
+    queue.add(make_run("next"))
+    assert queue.going(outputs_dir()) == ["compare-tiny"]
     seen: list[int] = []
 
     def slept(_: float) -> None:

@@ -23,6 +23,7 @@ from trainer.machine import gpu, notes, spawn
 from trainer.machine.process import Lock
 from trainer.plan.estimate import Machine, runs_on_gpu
 from trainer.run import queue_place
+from trainer.run.outputs import comparing
 from trainer.run.rundir import RunDir, list_runs
 from trainer.run.state import RunFollower
 from trainer.run.status import LIVE, imported_problem
@@ -89,9 +90,10 @@ def tend(outputs: Path, environment: Mapping[str, str] = os.environ) -> None:
         spawn.detached([STARTER, str(outputs)], make_state_dir() / "queue.log", environment, append=False)
 
 
-def going(outputs: Path) -> list[RunDir]:
-    """Runs that have a worker, or are just being given one. Reads no event log: it is asked again and again."""
-    return [rundir for rundir in list_runs(outputs) if _is_going(rundir)]
+def going(outputs: Path) -> list[str]:
+    """Names of runs that have a worker, or are just being given one, and of comparisons that a process is at: it starts
+    its next run itself. Reads no event log: it is asked again and again."""
+    return [*(rundir.name for rundir in list_runs(outputs) if _is_going(rundir)), *comparing(outputs)]
 
 
 def beside(spec: RunSpec, outputs: Path, own: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""The folder that holds the runs: what is wrong with it, and free names in it."""
+"""The folder that holds the runs: what is wrong with it, free names in it, and who compares runs of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ import re
 from pathlib import Path
 
 from trainer.errors import Problem
+from trainer.machine import notes
 from trainer.machine.project import OUTPUTS_VARIABLE
 
 COMPARISONS = ".comparisons"  # notes of what compares several of its runs (trainer.console.comparisons)
+
+
+def comparing(outputs: Path) -> list[str]:
+    """Names of comparisons that a process is at: between two of its runs no worker tells so."""
+    return sorted(note.stem for note in (outputs / COMPARISONS).glob("*.json") if has_process(note))
+
+
+def has_process(note: Path) -> bool:
+    """Is the process that the note of a comparison names still there?"""
+    identity = notes.process(note)
+    return identity is not None and identity.alive()
 
 
 def outputs_problem(outputs: Path) -> Problem | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.builders import finished
-from trainer.console import comparisons
+from tests.builders import began, comparing, finished, step
+from trainer import presets
+from trainer.console import comparisons, runs_there
 from trainer.console.comparisons import Comparison
 from trainer.errors import RunError, SpecError
 from trainer.run.rundir import RunDir
@@ -60,6 +62,9 @@ def test_a_comparison_is_started_as_it_was_asked_and_not_beside_another_run(monk
     monkeypatch.setattr("trainer.ui.actions.started", lambda child: None)
     panel.carry_out(Wish("methods_start", fields=TYPED), EN)
     assert started == [Comparison("tiny", ("sft", "grpo"), 1024, (1,), (), "compare-tiny")]
+    comparing(started.pop(), os.getpid())
+    panel.carry_out(Wish("methods_start", fields=TYPED | {"budget": "2048"}), EN)
+    assert [(one.name, one.budget) for one in started] == [("compare-tiny-2", 2048)]  # the other one stays as it was
     monkeypatch.setattr("trainer.launch.queue.beside", lambda *_: ["other"])
     with pytest.raises(RunError, match="other"):
         panel.carry_out(Wish("methods_start", fields=TYPED), EN)
@@ -69,7 +74,7 @@ def test_a_comparison_is_started_as_it_was_asked_and_not_beside_another_run(monk
 @pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
 def test_a_box_says_how_far_it_is(say: Any, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     assert boxes(say) == ""
-    comparisons.note(ONE)
+    comparing(ONE, os.getpid())
     make_run("mine-sft-1", *finished())
     shown = boxes(say)
     assert say("runs.compared_done", state=say("status.running"), done=1, all=2) in shown and "width:50.0%" in shown
@@ -80,12 +85,59 @@ def test_a_box_says_how_far_it_is(say: Any, make_run: MakeRun, monkeypatch: pyte
     assert 'data-do="methods_on"' in shown and "&lt;b&gt;broke&lt;/b&gt;" in shown
     make_run("mine-grpo-1", *finished())
     shown = boxes(say)
-    assert 'data-do="methods_on"' not in shown and 'data-do="methods_forget"' in shown and "broke" not in shown
+    assert 'data-do="methods_on"' not in shown and 'data-do="methods_forget"' in shown
+    assert "broke" in shown  # every run has ended, and yet it could not write its table
+
+
+def test_runs_with_other_settings_are_not_those_of_the_comparison(make_run: MakeRun) -> None:
+    run = make_run("mine-sft-1", *finished())
+    comparing(ONE, os.getpid(), specs=[runs_there.hash_of(run.read_spec()), "other"])
+    make_run("mine-grpo-1", *finished())
+    assert EN("runs.compared_done", state=EN("status.running"), done=1, all=2) in boxes()
+    found = comparisons.came_to(comparisons.found("mine"))
+    assert len(found["sft"]) == 1 and found["grpo"] == []
+
+
+@pytest.mark.parametrize(
+    ("events", "key", "again"),
+    [
+        ([], "worker.failed", True),
+        ([], "launch.gpu_used_by_run", True),
+        ([step(1)], "launch.gpu_used", True),
+        ([step(1)], "worker.failed", False),
+        ([], "stages.none_right", False),
+        ([], "stages.no_pairs", False),
+        ([], "stages.no_golds", False),
+    ],
+)
+def test_one_that_failed_is_over_only_where_another_try_would_not_help(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, events: list[Any], key: str, again: bool
+) -> None:
+    assert f"problem.{key}.what" in EN
+    comparing(ONE, os.getpid())
+    monkeypatch.setattr(comparisons, "at_work", lambda name: False)
+    make_run("mine-sft-1", *finished())
+    failed = {"kind": "run_failed", "step": len(events), "error": "E", "problems": [{"key": key}], "exit_code": 1}
+    make_run("mine-grpo-1", began(), *events, failed)
+    shown = boxes()
+    assert ('data-do="methods_on"' in shown) is again
+    assert (EN("runs.compared_failed", names=["mine-grpo-1"]) in shown) is not again
+
+
+def test_presets_with_stages_are_not_offered() -> None:
+    form = panel.show(Wish("methods"), EN)
+    assert presets.load("tiny-stages").chain is not None
+    assert '<option value="tiny-sft">' in form and 'value="tiny-stages"' not in form
+
+
+def test_a_damaged_note_costs_only_its_box(make_run: MakeRun) -> None:
+    comparing(ONE, os.getpid(), seeds=[])
+    assert boxes() == ""
 
 
 @pytest.mark.parametrize("say", [EN, KO], ids=["en", "ko"])
 def test_the_table_is_there_as_soon_as_a_run_has_ended(say: Any, make_run: MakeRun) -> None:
-    comparisons.note(ONE)
+    comparing(ONE, os.getpid())
     make_run("mine-sft-1", *finished())
     shown = panel.show(Wish("methods_table", "mine"), say)
     assert "methods_table" in shown and "75 %" in shown

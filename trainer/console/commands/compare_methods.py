@@ -32,7 +32,7 @@ def compare_methods(
     preset: str, methods: str, budget: int | None, seeds: str, overrides: Sequence[str], name: str | None
 ) -> int:
     """Train what is not there yet, one run after the other, and write the comparison into the first run's report
-    folder. Interrupted, the same command goes on."""
+    folder. Interrupted, the same command goes on, and tries again what failed for a reason that may be gone."""
     from trainer import launch, text
     from trainer.console import comparisons
     from trainer.report import write as reports
@@ -40,7 +40,7 @@ def compare_methods(
     one = comparisons.asked(preset, methods, budget, seeds, overrides, name)
     changes = {each: comparisons.settings(one, *each) for each in one.runs}
     specs = {each: launch.prepare(preset, typed)[0] for each, typed in changes.items()}  # what is wrong, now
-    comparisons.note(one)
+    comparisons.note(one, specs)
     for each, rundir in one.runs.items():
         ended = _trained(one, rundir, changes[each], specs[each])
         if ended == "failed":
@@ -63,7 +63,7 @@ def _trained(one: Comparison, rundir: RunDir, changes: Sequence[str], spec: RunS
     import os
 
     from trainer import launch, text
-    from trainer.console import headless
+    from trainer.console import headless, runs_there
     from trainer.errors import Problem, RunError
 
     say = text.here().under("console.methods")
@@ -74,7 +74,7 @@ def _trained(one: Comparison, rundir: RunDir, changes: Sequence[str], spec: RunS
             handle = launch.start(rundir)
         elif rundir.read_spec() != spec:
             raise RunError(Problem("console.other_run", "--name", name=rundir.name))
-        elif launch.status_of(rundir) in ("finished", "failed"):
+        elif runs_there.is_over(rundir, launch.status_of(rundir)):
             put(say("there", run=rundir.name))
             return launch.status_of(rundir)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 from trainer import launch, presets
 from trainer.console import comparisons
 from trainer.console.comparisons import METHODS, SEEDS, Comparison
+from trainer.console.runs_there import is_over
 from trainer.errors import Problem, RunError, SpecError
 from trainer.report import html
 from trainer.report import methods as report
@@ -59,7 +60,7 @@ def start(one: Comparison, language: str) -> None:
 def form(fields: Typed, say: Words) -> str:
     """Preset, methods, budget and seeds, as they were typed or as they usually are."""
     chosen = fields.get("methods", ",".join(METHODS)).split(",")
-    infos = [info for info in presets.list_presets() if not info.problems]
+    infos = [info for info in presets.list_presets() if not info.problems and presets.load(info.path).chain is None]
     preset = fields.get("preset", FIRST)
     options = "".join(
         f'<option value="{escape(info.name)}"{" selected" if info.name == preset else ""}>{escape(info.name)}</option>'
@@ -94,10 +95,11 @@ def boxes(rows: Sequence[RunRow], say: Words) -> str:
 
 
 def _box(one: Comparison, known: Mapping[str, RunRow], say: Words) -> str:
-    rows = [known.get(rundir.name) for rundir in one.runs.values()]
-    ended = [row for row in rows if row is not None and row.status in ("finished", "failed")]
+    own = comparisons.own(one).values()
+    rows = [(rundir, known[rundir.name]) for rundir in own if rundir.name in known]
+    ended = [row for rundir, row in rows if is_over(rundir, row.status)]
     failed = [row.name for row in ended if row.status == "failed"]
-    works, whole = comparisons.at_work(one.name), len(ended) == len(rows)
+    works, whole = comparisons.at_work(one.name), len(ended) == len(one.runs)
     state: Status = "running" if works else "finished" if whole else "stopped"
     what = say(
         "runs.compared_what",
@@ -106,12 +108,12 @@ def _box(one: Comparison, known: Mapping[str, RunRow], say: Words) -> str:
         budget=f"{one.budget:,}",
         seeds=", ".join(map(str, one.seeds)),
     )
-    told = say("runs.compared_done", state=say(f"status.{state}"), done=len(ended), all=len(rows))
-    now = next((_now(row, say) for row in rows if row is not None and row.status in LIVE), "")
+    told = say("runs.compared_done", state=say(f"status.{state}"), done=len(ended), all=len(one.runs))
+    now = next((_now(row, say) for _, row in rows if row.status in LIVE), "")
     names = element("p", say("runs.compared_failed", names=failed), "g-effect") if failed else ""
-    why = comparisons.last_errors(one.name) if state == "stopped" else []
+    why = comparisons.last_errors(one.name) if not works else []
     names += elements.pre(why, "") if why else ""
-    bar = f'<div class="g-bar"><i style="width:{100 * len(ended) / len(rows):.1f}%"></i></div>'
+    bar = f'<div class="g-bar"><i style="width:{100 * len(ended) / len(one.runs):.1f}%"></i></div>'
     return (
         f'<section class="g-compared"><h3>{elements.dot(state)}{escape(say("runs.compared_title", name=one.name))}</h3>'
         f"{element('p', what, 'g-effect')}<p>{escape(told)}{escape(now)}</p>{bar}{names}"
@@ -140,7 +142,7 @@ def table(name: str, language: str) -> str:
 
 
 def _begin(name: str, fields: Typed, language: str) -> None:
-    start(asked(fields), language)
+    start(comparisons.apart(asked(fields)), language)
 
 
 def _go_on(name: str, fields: Typed, language: str) -> None:
