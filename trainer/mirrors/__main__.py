@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import functools
 import json
+import logging
 import os
 import secrets
 import shlex
@@ -127,6 +128,7 @@ def main(path: str | Path, attempt: int, why_offline: str = "") -> int:
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT):  # a service manager ends all at once; this ends after the worker
         signal.signal(number, signal.SIG_IGN)
+    logging.raiseExceptions = False  # where W&B cannot write its log, pages about that would fill ours
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # the rewards of the next step come first
     rundir = RunDir(Path(path))

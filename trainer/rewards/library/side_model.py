@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer.errors import Problem, RewardError
 
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as PEFT saves them
+ADAPTER_CONFIG = "adapter_config.json"  # as PEFT saves it
 NOT_USED = ("pooler", "position_ids")
 """Weights a checkpoint may lack: no reward here reads the pooler of an encoder, and position ids are counted anew."""
 
@@ -77,9 +77,10 @@ def adapted(loader: Any, name: str, base: str, tokenizer: Any, options: dict[str
     """A reward model that was trained as an adapter in the folder `name`, on the weights it was trained on, `base`; of
     these the head is not among the missing ones. Raises ValueError where the adapter does not fit them."""
     from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME
     from safetensors import safe_open
 
-    with safe_open(local(name) / ADAPTER, "pt") as file:
+    with safe_open(local(name) / SAFETENSORS_WEIGHTS_NAME, "pt") as file:
         shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118  # no dictionary
     labels = next((shape[0] for key, shape in shapes.items() if ".lora_" not in key), 1)
     below, report = loader.from_pretrained(base, num_labels=labels, **options | {"output_loading_info": True})
