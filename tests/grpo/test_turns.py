@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from trainer.episodes.host import Host
 from trainer.episodes.own import Recipe
 from trainer.episodes.table import Table
 from trainer.evaluate import dialogues
+from trainer.grpo import dialogues as recorded
 from trainer.grpo import turns
 from trainer.run.groups import group_of
 from trainer.run.rollouts import groups
@@ -315,3 +317,15 @@ def test_held_out_episodes_are_greedy_the_same_every_time_and_leave_nothing(tmp_
     assert trainer.model.training and trainer.generation_config.do_sample
     assert dialogues.answer(trainer, held_out, 2, interrupted=lambda: True) is None
     assert {one.reward for one in first.played} == {0.0}
+
+
+def test_an_episode_whose_answer_did_not_fit_counts_as_cut() -> None:
+    """TRL takes the answer back, and the completion ends with a call that nobody answered."""
+    call = [{"type": "function", "function": {"name": "guess", "arguments": {"number": 5}}}]
+    asked = {"role": "assistant", "content": "", "tool_calls": call}
+    answered = [asked, {"role": "tool", "name": "guess", "content": "higher"}]
+    told = [[asked], [*answered, {"role": "assistant", "content": "5"}], [*answered, asked]]
+    trainer = SimpleNamespace(episodes=object(), max_tool_calling_iterations=1)
+    assert recorded.cut(trainer, told) == [True, False, False]  # the last has had its one answer
+    trainer.episodes = None
+    assert recorded.cut(trainer, ["plain"]) == [False]

@@ -254,3 +254,10 @@ def test_a_step_that_fails_leaves_the_completion_without_reward(make: Make) -> N
     wrapper = make((of_steps, {}), supervision="process")
     assert wrapper(prompts=["p", "p"], completions=["a\nb", "c"]) == [None, 1.0]
     assert wrapper.last_step_rewards == [[None, None], [1.0]]
+
+
+def test_a_column_may_be_called_environments(make: Make) -> None:
+    """TRL passes its own under that name, of episodes alone."""
+    wrapper = make(([1.0, 0.0], {}))
+    assert pay(wrapper, 2, environments=["sea", "desert"]) == [1.0, 0.0]
+    assert wrapper.score(["p"] * 2, ["c"] * 2, environments=["sea", "desert"]) == [1.0, 0.0]

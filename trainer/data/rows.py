@@ -80,16 +80,15 @@ def reward_columns(spec: RunSpec) -> list[str]:
 
 def reserved(spec: RunSpec) -> frozenset[str]:
     """Names of columns that no reward is given. With process supervision the argument `steps` is of the completion."""
-    return RESERVED | ({"steps"} if spec.reward.supervision == "process" else frozenset())
+    steps = {"steps"} if spec.reward.supervision == "process" else set()
+    return RESERVED | steps | ({"environments"} if spec.episode.is_on else set())
 
 
 def own_arguments(spec: RunSpec, key: str = "data.path") -> dict[str, str]:
     """{argument that a person's function cannot do without: title of its component}, as far as reading tells."""
-    if key in (FEW_SHOT, WARM_START):
-        return {}
-    leaves = [leaf for leaf in spec.reward.leaves() if leaf.file is not None]
-    found = {name: leaf.title for leaf in leaves for name in own_file.asks(str(leaf.file), leaf.function, leaf.params)}
-    return {name: title for name, title in found.items() if name not in {*reserved(spec), "prompt"}}
+    leaves = [leaf for leaf in spec.reward.leaves() if leaf.file is not None and key not in (FEW_SHOT, WARM_START)]
+    asked = ((name, one.title) for one in leaves for name in own_file.asks(str(one.file), one.function, one.params))
+    return {name: title for name, title in asked if name not in {*reserved(spec), "prompt"}}
 
 
 def wanted(spec: RunSpec, key: str = "data.path") -> list[str]:

@@ -116,7 +116,7 @@ def score(
                 prompts=[row["prompt"] for row in rows[batch]],
                 completions=answers.completions[batch],
                 completion_ids=answers.ids[batch],
-                environments=answers.played[batch],
+                **({"environments": answers.played[batch]} if answers.played else {}),
                 **{name: [row.get(name) for row in rows[batch]] for name in names},
             )
         )

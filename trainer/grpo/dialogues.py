@@ -63,6 +63,18 @@ def texts(trainer: Any, completions: list[Any]) -> list[str]:
     return [transcript.text(transcript.turns_of(completion)) for completion in completions]
 
 
+def cut(trainer: Any, completions: list[Any]) -> list[bool]:
+    """What a tool has answered did not fit any more: TRL takes it back, and the turn before it has ended well."""
+    if trainer.episodes is None:
+        return [False] * len(completions)
+    most = trainer.max_tool_calling_iterations
+    told = map(transcript.turns_of, completions)
+    return [
+        bool(completion[-1].get("tool_calls")) and len(turns) <= most
+        for completion, turns in zip(completions, told, strict=True)
+    ]
+
+
 def credit(trainer: Any, output: dict[str, Any], written: Written) -> list[list[Turn]]:
     """The turns of each completion; where turns are compared, their advantages are put into the batch, (N, T)."""
     table = trainer.episodes

@@ -301,7 +301,10 @@ class Hooks(Watched, FastUpdate):
             completions=dialogues.texts(self, written.generated[COMPLETIONS]),
             prompt_tokens=[len(row) for row in prompt_ids],
             completion_tokens=lengths,
-            truncated=[row[-1] not in ends for row in ids],
+            truncated=[
+                row[-1] not in ends or over
+                for row, over in zip(ids, dialogues.cut(self, written.generated[COMPLETIONS]), strict=True)
+            ],
             components=notes.components,
             rewards=finite_or_none(totals[first : first + len(ids)].tolist()),
             advantages=[of_row.get(row, 0.0) for row in range(len(ids))],

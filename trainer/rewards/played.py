@@ -27,8 +27,10 @@ class Played:
         return self
 
 
-def of(environments: Sequence[Any]) -> list[Played]:
-    return [each.played() for each in environments]
+def of(environments: Any) -> list[Played]:
+    """[] where there are none: a column of the data may have that name as well."""
+    there = environments if isinstance(environments, Sequence) else ()
+    return [each.played() for each in there if callable(getattr(each, "played", None))]
 
 
 def without_lost(answers: dict[str, Answer], played: Sequence[Played]) -> dict[str, Answer]:

@@ -168,12 +168,12 @@ class ComponentRewardWrapper:
         rows = len(completions)
         process = self.supervision == "process"
         self.last_steps = [steps.split(text_of(c), self.reward.step_split) for c in completions] if process else []
-        episodes = played.of(columns.pop("environments", ()))
+        episodes = played.of(columns.get("environments"))
         arguments: dict[str, Any] = {"prompts": prompts, "completions": completions}
-        if episodes:
-            arguments["environments"] = episodes
         # What TRL passes beside columns is no list of B (log_metric, environments): it belongs to no completion.
         arguments |= {name: values for name, values in columns.items() if _one_a_row(values, rows)}
+        if episodes:
+            arguments["environments"] = episodes
         # TRL hands over the live TrainerState; another process gets its numbers and words only.
         if "trainer_state" in columns:
             self._state = _picklable(columns["trainer_state"])

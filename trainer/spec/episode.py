@@ -24,8 +24,8 @@ class Episode(Section):
     has the credit for itself and those after it."""
     deadline_s: Annotated[float, Field(gt=0)] = 10.0
     """Seconds that one call of an environment may take; one that takes longer loses its row."""
-    memory_gib: Annotated[float, Field(gt=0)] | None = 4.0
-    """Memory that the process of the environments may take, in GiB; empty is no bound."""
+    memory_gib: Annotated[float, Field(ge=0)] = 4.0
+    """Memory that the process of the environments may take, for all episodes together, in GiB; 0 is no bound."""
 
     @property
     def is_on(self) -> bool:
