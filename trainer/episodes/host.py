@@ -138,7 +138,7 @@ class Host:
         if message == "late":
             self.late += not again
             self.close()
-            raise Lost(asked.method, Message("episodes.lost.hung", seconds=f"{seconds:.3g}"))
+            raise Lost(asked.method, Message("episodes.lost.hung", seconds=f"{round(seconds, 2):g}"))
         if message is None:
             ending = self._child.ending()
             self.close()
