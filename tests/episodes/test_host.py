@@ -178,6 +178,12 @@ def test_a_reset_that_raises_when_it_is_played_again_loses_its_row(tmp_path: Pat
     host.close()
 
 
+def test_an_episode_that_nobody_has_begun_is_worth_nothing_known(host: Host) -> None:
+    host.forget()
+    with pytest.raises(Raised, match="KeyError"):
+        host.ask(0, asked("get_reward"), rated=True)
+
+
 def test_an_answer_that_nobody_waits_for_is_not_taken_for_another(host: Host) -> None:
     host.ask(0, asked("reset", seed=1))
     assert host._child is not None

@@ -76,7 +76,7 @@ class _Stage:
         """[kind, text or why, rating]"""
         _seed_everything(seed)
         try:
-            kind, said = ("text", None) if method == REWARD else self._answered(slot, method, arguments)
+            kind, said = self._answered(slot, method, arguments)
             # What raised may have earned something before: of a later turn it would be no merit.
             rated = (rated or method == REWARD) and self.has_reward and kind != "bad" and slot in self.playing
             return [kind, said, _rating(self.playing[slot]) if rated else None]
@@ -89,7 +89,10 @@ class _Stage:
         try:
             if method == RESET:  # a new object: nothing of an earlier episode may reach into this one
                 self.playing[slot] = self.environment()
-            function = getattr(self.playing[slot], method)
+            playing = self.playing[slot]
+            if method == REWARD:
+                return "text", None
+            function = getattr(playing, method)
             said = _finished(function(**_taken(function, arguments) if method == RESET else arguments))
             return _text(said, may_be_none=method == RESET)
         except MemoryError:
