@@ -48,8 +48,8 @@ def _play(host: Host, slot: int, number: int, row: Mapping[str, Any], into: Tria
     seed = f"check/{number}"
     place, asked = host.recipe.place, 0
 
-    def ask(method: str, arguments: dict[str, Any]) -> bool:
-        """Whether it answered; what it raised is noted."""
+    def ask(method: str, arguments: dict[str, Any]) -> Message | None:
+        """Why it did not answer."""
         nonlocal asked
         asked += 1
         try:
@@ -58,18 +58,19 @@ def _play(host: Host, slot: int, number: int, row: Mapping[str, Any], into: Tria
             into.said.append([method, str(error)])
             if method in (RESET, REWARD):
                 into.problems.append(Problem("episodes.fails", place, row=number, method=method, why=error.why))
-            return False
+            return error.why
         except Lost as error:
             into.problems.append(Problem("episodes.fails", place, row=number, method=error.method, why=error.why))
-            return False
+            return error.why
         into.said.append([method, reply.text, reply.rating])
-        return True
+        return None
 
-    if not ask(RESET, {SEED: number + 1, **row}):
+    if ask(RESET, {SEED: number + 1, **row}) is not None:
         return
     for tool in host.described.tools:
-        if not ask(tool.name, _plausible(tool)) and not into.problems:
-            into.notes.append(Message("episodes.note.tool_raises", tool=tool.name, said=into.said[-1][1]))
+        why = ask(tool.name, _plausible(tool))
+        if why is not None and not into.problems:
+            into.notes.append(Message("episodes.note.tool_raises", tool=tool.name, why=why))
         for arguments in (dict.fromkeys((one.name for one in tool.parameters), WRONG), {"no_such_argument": 1}):
             if not into.problems:
                 ask(tool.name, arguments)

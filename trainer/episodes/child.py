@@ -5,18 +5,21 @@ pickled requests from stdin and writes JSON to stdout (trainer/rewards/pipes.py)
 
     parent -> child   ("make", Recipe, most bytes or None)
                       ("ask", task, slot, seed, method, arguments, rated)
+                      ("forget",)    every episode; is not answered
     child -> parent   ["made", problems or null, description]
                       ["answer", task, kind, text or why, rating]
 
 kind: `text`, `raised` (the model is told), `bad` (the row is lost) or `spent` (no memory: the process is of no use any
-more). rating: what get_reward says after it: a number, null, or {"failed": why}. why is [key, values] of a Message.
+more). rating: what get_reward says after it, also after what raised: a number, null where it was not asked, or
+{"failed": why}. why is [key, values] of a Message.
 
-Imports the library of environments; a person's file brings its own.
+Imports the library of environments and, before a person's file, numpy where it is installed; the file brings its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import json
 import random
@@ -43,15 +46,20 @@ def main() -> None:
     for kind, *rest in requests_of(requests):
         if kind == "make":
             recipe, most = rest
+            if recipe.file is not None:  # it may import numpy in the middle of a call, which began without its seed
+                with contextlib.suppress(ImportError):
+                    importlib.import_module("numpy")
             _bound_memory(most)
             try:
                 environment = own.load(recipe) if recipe.file is not None else library.ENVIRONMENTS[recipe.name]
                 found, problems = described(environment, recipe.place)
             except RewardError as error:
                 found, problems = None, error.problems
-            stage = _Stage(environment) if found is not None else None
+            stage = _Stage(environment, found.has_reward) if found is not None else None
             said = [problem.stored() for problem in problems]
             send(answers, json.dumps(["made", said, found and found.stored()]).encode())
+        elif stage is not None and kind == "forget":
+            stage.playing.clear()
         elif stage is not None:
             task, *asked = rest
             send(answers, json.dumps(["answer", task, *stage.ask(*asked)]).encode())
@@ -60,34 +68,45 @@ def main() -> None:
 class _Stage:
     """The episodes under way, by slot."""
 
-    def __init__(self, environment: type) -> None:
-        self.environment = environment
+    def __init__(self, environment: type, has_reward: bool) -> None:
+        self.environment, self.has_reward = environment, has_reward
         self.playing: dict[int, Any] = {}
 
     def ask(self, slot: int, seed: str, method: str, arguments: dict[str, Any], rated: bool) -> list[Any]:
         """[kind, text or why, rating]"""
         _seed_everything(seed)
         try:
+            kind, said = self._answered(slot, method, arguments)
+            # What raised may have earned something before: of a later turn it would be no merit.
+            rated = (rated or method == REWARD) and self.has_reward and kind != "bad" and slot in self.playing
+            return [kind, said, _rating(self.playing[slot]) if rated else None]
+        except MemoryError:
+            self.playing.clear()
+            return ["spent", None, None]
+
+    def _answered(self, slot: int, method: str, arguments: dict[str, Any]) -> tuple[str, Any]:
+        """(kind, text or why). Raises MemoryError."""
+        try:
             if method == RESET:  # a new object: nothing of an earlier episode may reach into this one
                 self.playing[slot] = self.environment()
             playing = self.playing[slot]
             if method == REWARD:
-                return ["text", None, _rating(playing)]
+                return "text", None
             function = getattr(playing, method)
             said = _finished(function(**_taken(function, arguments) if method == RESET else arguments))
-            kind, text = _text(said, may_be_none=method == RESET)
-            return [kind, text, _rating(playing) if rated and kind == "text" and hasattr(playing, REWARD) else None]
+            return _text(said, may_be_none=method == RESET)
         except MemoryError:
-            self.playing.clear()
-            return ["spent", None, None]
+            raise
         except (Exception, SystemExit) as error:
-            why = _stored(failure(error).why)
-            return ["raised", [f"{type(error).__name__}: {error}"[:MOST_TEXT], why], None]
+            return "raised", [f"{type(error).__name__}: {error}"[:MOST_TEXT], _stored(failure(error).why)]
 
 
 def _rating(playing: Any) -> Any:
     try:
-        (value,) = checked([_finished(playing.get_reward())], 1, REWARD)
+        said = _finished(playing.get_reward())
+        (value,) = checked([said], 1, REWARD)
+        if value is None:  # NaN too. A reward function may not know; what the episode is worth, nobody else knows
+            value = Failure(Message("episodes.lost.no_number", seen=repr(said)[:40]))
     except RewardError as error:
         value = Failure(error.problems[0].part("what"))
     except MemoryError:
@@ -131,7 +150,7 @@ def _seed_everything(seed: str) -> None:
     random.seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
-        numpy.random.seed(random.getrandbits(32))
+        numpy.random.seed(random.Random(seed).getrandbits(32))  # else `random` would draw otherwise where it is there
 
 
 def _bound_memory(most: int | None) -> None:

@@ -13,6 +13,7 @@ Imports no library.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import types
 import typing
@@ -77,7 +78,14 @@ def described(environment: type, place: str) -> tuple[Described | None, list[Pro
     try:
         instance = environment()
     except (Exception, SystemExit) as error:
-        return None, [Problem("episodes.not_made", place, said=f"{type(error).__name__}: {error}")]
+        return None, [Problem("episodes.not_made", place, said=_said(error))]
+    try:
+        return _offered(instance, environment.__name__, place)
+    except (Exception, SystemExit) as error:  # of properties, of annotations: whatever a person's class may do
+        return None, [Problem("episodes.not_read", place, said=_said(error))]
+
+
+def _offered(instance: Any, name: str, place: str) -> tuple[Described | None, list[Problem]]:
     methods = dict(inspect.getmembers(instance, inspect.ismethod))
     problems: list[Problem] = []
     if RESET not in methods:
@@ -88,7 +96,12 @@ def described(environment: type, place: str) -> tuple[Described | None, list[Pro
     tools = [_tool(methods[name], name, place, problems) for name in names]
     if problems:
         return None, problems
-    return Described(environment.__name__, tools, REWARD in methods), []
+    return Described(name, tools, REWARD in methods), []
+
+
+def _said(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return type(error).__name__ + (f": {lines[0][:200]}" if lines else "")
 
 
 def _tool(method: Callable[..., Any], name: str, place: str, problems: list[Problem]) -> Tool:
@@ -106,6 +119,10 @@ def _tool(method: Callable[..., Any], name: str, place: str, problems: list[Prob
         except TypeError as error:
             problems.append(Problem("episodes.argument_type", place, seen=str(error), allowed=ALLOWED, **where))
             continue
+        if one.default is not one.empty and not _is_json(one.default):
+            seen = repr(one.default)[:40]
+            problems.append(Problem("episodes.argument_default", place, seen=seen, **where))
+            continue
         # As transformers' get_json_schema wants it, which makes the description that a chat template writes.
         if doc and not re.search(rf"^\s*{re.escape(one.name)}\s*(\(.*\))?:\s*\S", doc, re.MULTILINE):
             problems.append(Problem("episodes.argument_untold", place, **where))
@@ -119,6 +136,8 @@ def _kind(annotation: Any) -> Kind:
     if annotation is None or annotation is type(None):
         return "None"
     if origin is Literal:
+        if not _is_json(parts):
+            raise TypeError(str(annotation))
         return ["literal", *parts]
     if origin in (typing.Union, types.UnionType):
         return ["union", *map(_kind, parts)]
@@ -130,10 +149,20 @@ def _kind(annotation: Any) -> Kind:
     return str(name)
 
 
+def _is_json(value: Any) -> bool:
+    """Whether it can be told to the parent."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _as_python(parameter: Parameter) -> inspect.Parameter:
+    """By name only: a model names every argument, and then those without a default may stand anywhere."""
     default = parameter.default[0] if parameter.default else inspect.Parameter.empty
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if parameter.default == [] else inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(parameter.name, kind, default=default, annotation=python_type(parameter.kind))
+    annotation = python_type(parameter.kind)
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def python_type(kind: Kind) -> Any:

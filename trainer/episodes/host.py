@@ -7,7 +7,6 @@ the row that was to blame is lost.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import time
 from dataclasses import dataclass
@@ -33,10 +32,10 @@ class Lost(Exception):
 
 
 class Raised(Exception):
-    """An environment raised; `str()` is what it said."""
+    """An environment raised; `str()` is what it said, rating as in a Reply."""
 
-    def __init__(self, said: str, why: Message) -> None:
-        self.why = why
+    def __init__(self, said: str, why: Message, rating: float | None = None) -> None:
+        self.why, self.rating = why, rating
         super().__init__(said)
 
 
@@ -76,19 +75,25 @@ class Host:
     def relax(self) -> None:
         self.late = 0
 
+    def forget(self) -> None:
+        """Every episode: what they hold of the memory that all share is free for those that begin now."""
+        self._history.clear()
+        self._born.clear()
+        if self._child is not None:
+            self._child.send("forget")
+
     def ask(self, slot: int, asked: Asked, rated: bool = False) -> Reply:
         """Raises Lost, and Raised where the environment raised."""
         if self._child is None:
             self._start()
-        end = time.monotonic() + max(LEAST_S, self.deadline_s / (1 + self.late))
         if asked.method == RESET:
             self._history[slot] = []
         elif self._born.get(slot) != self._births:
-            self._play_again(slot, end)
+            self._play_again(slot)
         self._born[slot] = self._births
         if asked.method != REWARD:
             self._history[slot].append(asked)  # also where it raises: it may have changed before it did
-        return self._exchange(slot, asked, rated, end)
+        return self._exchange(slot, asked, rated)
 
     def close(self) -> None:
         if self._child is not None:
@@ -114,21 +119,26 @@ class Host:
             raise RewardError(Problem.read(problem) for problem in problems)
         return Described.read(description)
 
-    def _play_again(self, slot: int, end: float) -> None:
+    def _play_again(self, slot: int) -> None:
         for asked in self._history.get(slot, []):
-            with contextlib.suppress(Raised):
-                self._exchange(slot, asked, False, end)
+            try:
+                self._exchange(slot, asked, rated=False, again=True)
+            except Raised as error:
+                if asked.method == RESET:  # it did not when the episode began, so this is another one
+                    raise Lost(RESET, error.why) from error
 
-    def _exchange(self, slot: int, asked: Asked, rated: bool, end: float) -> Reply:
+    def _exchange(self, slot: int, asked: Asked, rated: bool, again: bool = False) -> Reply:
+        """again: was answered before, so it has all of its time, whatever hung since, and is not counted as late."""
         assert self._child is not None
+        seconds = max(LEAST_S, self.deadline_s / (1 if again else 1 + self.late))
         self._tasks += 1
         self._child.may_print = PRINTED
         self._child.send("ask", self._tasks, slot, asked.seed, asked.method, asked.arguments, rated)
-        message = self._next(end)
+        message = self._next(time.monotonic() + seconds)
         if message == "late":
-            self.late += 1
+            self.late += not again
             self.close()
-            raise Lost(asked.method, Message("episodes.lost.hung", seconds=f"{self.deadline_s:g}"))
+            raise Lost(asked.method, Message("episodes.lost.hung", seconds=f"{round(seconds, 2):g}"))
         if message is None:
             ending = self._child.ending()
             self.close()
@@ -137,12 +147,12 @@ class Host:
         if kind == "spent":
             self.close()
             raise Lost(asked.method, Message("episodes.lost.memory", gib=f"{(self.most or 0) / GIB:g}"))
-        if kind == "raised":
-            raise Raised(said[0], _message(said[1]))
         if kind == "bad":
             raise Lost(asked.method, _message(said))
         if isinstance(rating, dict):
             raise Lost(REWARD, _message(rating["failed"]))
+        if kind == "raised":
+            raise Raised(said[0], _message(said[1]), rating)
         return Reply(said, rating)
 
     def _next(self, end: float) -> Any:
@@ -152,8 +162,11 @@ class Host:
                 child, message = self._inbox.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
                 return "late"
-            if child is self._child:  # else the last words of one that was replaced
-                return message
+            if child is not self._child:  # the last words of one that was replaced
+                continue
+            if message is not None and message[0] == "answer" and message[1] != self._tasks:
+                continue  # nobody waits for it any more
+            return message
 
 
 def _message(raw: list[Any]) -> Message:

@@ -7,7 +7,6 @@ would add it as a reward of its own, beside the components.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 from trainer.episodes.contract import RESET, REWARD, Tool
 from trainer.episodes.host import Asked, Host, Lost, Raised, Reply
+from trainer.errors import RewardError
 from trainer.rewards.played import Played
 from trainer.text import Message
 
@@ -52,7 +52,10 @@ class Table:
         self.turn = -1
         """Turns that were written so far of every episode that still goes on, less one."""
         self.seats: list[Seat] = []
-        tools = {tool.name: _method(tool) for tool in host.described.tools}
+        self.broken: RewardError | None = None
+        """Why the process of the environments could not be started again, which ends the run."""
+        # TRL goes by the name of the function; the attribute's is one that nothing else of a stand-in has.
+        tools = {f"tool_{tool.name}": _method(tool) for tool in host.described.tools}
         self._class = type(host.described.name, (StandIn,), tools)
         self._of, self._group, self._begun = "", 1, 0
 
@@ -66,9 +69,12 @@ class Table:
         after a resume. group: rows of a prompt, which begin with the same seed. first: rows of `of` before these."""
         self._of, self._group, self._begun, self.turn = of, group, first, -1
         self.host.relax()
+        self.host.forget()
 
     def writing(self) -> None:
-        """The next turn of every episode that goes on is written."""
+        """The next turn of every episode that goes on is written. Raises RewardError where there can be none: TRL tells
+        the model what a tool raises, so that the call that found it out could not end the run."""
+        self._refuse_broken()
         self.turn += 1
 
     def reset(self, seat: Seat, row: dict[str, Any]) -> str | None:
@@ -84,17 +90,26 @@ class Table:
 
     def call(self, seat: Seat, tool: str, arguments: dict[str, Any]) -> str:
         """What the environment answers. Raises what is to be told to the model."""
-        reply = self._ask(seat, tool, arguments, self.factor is not None)
-        if reply.rating is not None:
-            seat.ratings[self.turn] = reply.rating
+        try:
+            reply = self._ask(seat, tool, arguments, self.factor is not None)
+        except Raised as error:
+            self._rate(seat, error.rating)
+            raise
+        self._rate(seat, reply.rating)
         return reply.text or ""
 
     def played(self, seat: Seat) -> Played:
+        """Raises RewardError as `writing` does."""
         if seat.played is None:
+            self._refuse_broken()
             reward = None
             if seat.lost is None and self.host.described.has_reward:
-                with contextlib.suppress(Over):
+                try:
                     reward = self._ask(seat, REWARD, {}, True).rating
+                except Raised as error:
+                    seat.lost = Message("episodes.lost.call", method=REWARD, why=error.why)
+                except Over:
+                    pass
             seat.played = Played(reward, seat.lost)
         return seat.played
 
@@ -104,12 +119,24 @@ class Table:
     def _ask(self, seat: Seat, method: str, arguments: dict[str, Any], rated: bool = False) -> Reply:
         if seat.lost is not None:
             raise Over(str(seat.lost))
+        self._refuse_broken()
         seat.calls += 1
         try:
             return self.host.ask(seat.slot, Asked(f"{seat.seed}/{seat.calls}", method, arguments), rated)
         except Lost as error:
             seat.lost = Message("episodes.lost.call", method=error.method, why=error.why)
             raise Over(str(seat.lost)) from error
+        except RewardError as error:
+            self.broken = error
+            raise
+
+    def _refuse_broken(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def _rate(self, seat: Seat, rating: float | None) -> None:
+        if rating is not None:
+            seat.ratings[self.turn] = rating
 
     def _seed(self, number: int) -> int:
         digest = hashlib.sha256(f"{self.run_seed}/{self._of}/{number}".encode()).digest()
