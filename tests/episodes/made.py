@@ -65,7 +65,7 @@ def written(folder: Path, source: str = GOOD, name: str = "own.py") -> str:
 
 
 def host_of(folder: Path, name: str = "Steps", source: str = GOOD, **options: Any) -> Host:
-    settings: dict[str, Any] = {"deadline_s": 20.0, "memory_gib": None} | options
+    settings: dict[str, Any] = {"deadline_s": 20.0, "memory_gib": 0.0} | options
     return Host(Recipe.of(name, written(folder, source)), **settings)
 
 

@@ -39,6 +39,11 @@ def test_each_slot_is_an_episode_of_its_own(host: Host) -> None:
     assert host.ask(0, asked("get_reward"), rated=True).rating == 0.0
 
 
+def test_a_column_that_a_row_lacks_has_its_default(host: Host) -> None:
+    assert host.ask(0, asked("reset", seed=1, start=None)).text is None
+    assert str(host.ask(0, asked("step", by=2)).text).startswith("2 ")
+
+
 def test_the_same_seeds_draw_the_same_also_from_the_generators_of_the_process(host: Host) -> None:
     said = []
     for slot in (0, 1):

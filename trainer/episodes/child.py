@@ -134,11 +134,13 @@ def _text(said: Any, may_be_none: bool) -> tuple[str, Any]:
 
 
 def _taken(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a row what reset names; all of it where it takes any."""
+    """Of a row what reset names; all of it where it takes any. A column that this row lacks has its default."""
     parameters = inspect.signature(function).parameters.values()
+    optional = {one.name for one in parameters if one.default is not one.empty}
+    there = {name: value for name, value in given.items() if value is not None or name not in optional}
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return dict(given)
-    return {one.name: given[one.name] for one in parameters if one.name in given}
+        return there
+    return {one.name: there[one.name] for one in parameters if one.name in there}
 
 
 def _finished(value: Any) -> Any:

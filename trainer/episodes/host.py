@@ -59,9 +59,9 @@ class Reply:
 class Host:
     """Raises RewardError where the environment cannot be made."""
 
-    def __init__(self, recipe: Recipe, deadline_s: float, memory_gib: float | None) -> None:
+    def __init__(self, recipe: Recipe, deadline_s: float, memory_gib: float) -> None:
         self.recipe, self.deadline_s = recipe, deadline_s
-        self.most = round(memory_gib * GIB) if memory_gib is not None else None
+        self.most = round(memory_gib * GIB) if memory_gib else None
         self.late = 0
         """Calls since `relax` that were not answered in time: each leaves the others less, so that an environment that
         hangs for every row does not hold the run for rows x deadline."""
