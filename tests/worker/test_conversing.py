@@ -35,7 +35,7 @@ def test_a_template_whose_calls_nobody_can_read_is_none_with_tools() -> None:
 
 def test_a_component_that_reads_an_environment_that_pays_nothing_is_refused() -> None:
     spec = presets.load("tiny-guess", ["episode.environment=calculator"])
-    host = Host(Recipe.of("calculator", None), 10.0, None)
+    host = Host(Recipe.of("calculator", None), 10.0, 0.0)
     with pytest.raises(RewardError, match="calculator: has no get_reward"):
         conversing._refuse_unpaid(spec, host)
     conversing._refuse_unpaid(presets.load("tiny-tool"), host)
