@@ -35,7 +35,7 @@ PLAIN = Reward(components=[Component(function="environment", weight=0.5), *HALF.
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    made = Host(Recipe.of("guess", 0.0), 20.0, None)
+    made = Host(Recipe.of("guess", None), 20.0, 0.0)
     yield made
     made.close()
 
