@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -173,3 +174,14 @@ def _of(worker: str) -> Callable[..., Any]:
     """Starts processes as ever, but nobody who tends the queue."""
     spawned = spawn.detached
     return lambda arguments, *others, **more: spawned(arguments, *others, **more) if arguments[0] == worker else None
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Any]]:
+    """Whoever is started; none outlives the test."""
+    started: list[Any] = []
+    yield started
+    for worker in started:
+        if worker.poll() is None:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.process.wait()

@@ -256,13 +256,18 @@ def next_of(run: RunDir) -> RunDir:
     return after
 
 
-def test_stages_start_from_the_newest_policy_and_are_rewarded_by_what_was_trained(started: list[str]) -> None:
+def three_ended() -> tuple[RunDir, RunDir, RunDir]:
     reasoning = two_stages()
     end(reasoning)
     helpful = next_of(reasoning)
     end_judge(helpful)
     harmless = next_of(helpful)
     end_judge(harmless)
+    return reasoning, helpful, harmless
+
+
+def test_stages_start_from_the_newest_policy_and_are_rewarded_by_what_was_trained(started: list[str]) -> None:
+    reasoning, helpful, harmless = three_ended()
     general = next_of(harmless)
     assert started == ["two.2-helpful", "two.3-harmless", "two.4-general"]
     specs = [each.read_spec() for each in (helpful, harmless, general)]
@@ -320,12 +325,7 @@ def test_a_reward_model_that_nobody_needs_can_go(started: list[str]) -> None:
 def test_a_stage_whose_reward_model_is_gone_is_refused(started: list[str]) -> None:
     import shutil
 
-    reasoning = two_stages()
-    end(reasoning)
-    helpful = next_of(reasoning)
-    end_judge(helpful)
-    harmless = next_of(helpful)
-    end_judge(harmless)
+    _, helpful, harmless = three_ended()
     shutil.rmtree(helpful.path)
     with pytest.raises(RunError, match=r"two\.2-helpful"):
         chain.go_on(harmless)

@@ -105,11 +105,8 @@ def test_they_are_started_one_after_the_other_and_then_the_process_ends(make_run
     assert started == ["a", "b", "c"] and names() == []
 
 
-def test_none_is_started_while_one_is_going(
-    make_run: MakeRun, started: list[str], stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named(make_run("live", began()), stranger)
-    queue.add(make_run("next"))
+def started_after(stranger: subprocess.Popen[bytes], started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is while the stranger lives; the one that waits is afterwards."""
     seen: list[int] = []
 
     def slept(_: float) -> None:
@@ -120,6 +117,14 @@ def test_none_is_started_while_one_is_going(
     monkeypatch.setattr("time.sleep", slept)
     queue_starter.main(outputs_dir())
     assert seen[0] == 0 and started == ["next"]
+
+
+def test_none_is_started_while_one_is_going(
+    make_run: MakeRun, started: list[str], stranger: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named(make_run("live", began()), stranger)
+    queue.add(make_run("next"))
+    started_after(stranger, started, monkeypatch)
 
 
 def test_none_is_started_between_two_runs_of_a_comparison(
@@ -129,16 +134,7 @@ def test_none_is_started_between_two_runs_of_a_comparison(
     make_run("compare-tiny-sft-1", *finished())
     queue.add(make_run("next"))
     assert queue.going(outputs_dir()) == ["compare-tiny"]
-    seen: list[int] = []
-
-    def slept(_: float) -> None:
-        seen.append(len(started))
-        stranger.kill()
-        stranger.wait()
-
-    monkeypatch.setattr("time.sleep", slept)
-    queue_starter.main(outputs_dir())
-    assert seen[0] == 0 and started == ["next"]
+    started_after(stranger, started, monkeypatch)
 
 
 def test_one_process_starts_them_however_many_look(make_run: MakeRun, started: list[str], tended: list[Path]) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.builders import until
+from tests.killed import finish, small_preset
 from tests.records import log_lines
 from trainer import launch
 from trainer.run import checkpoints
@@ -67,31 +66,12 @@ at_end = false
 
 @pytest.fixture
 def preset(tmp_path: Path) -> Path:
-    rows = [{"prompt": f"word {n}", "answer": "abcdefghijk"[: n + 1]} for n in range(11)]
-    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-    path = tmp_path / "small.toml"
-    path.write_text(PRESET, "utf-8")
-    return path
-
-
-@pytest.fixture
-def workers() -> Iterator[list[Any]]:
-    """Whoever is started; none outlives the test."""
-    started: list[Any] = []
-    yield started
-    for worker in started:
-        if worker.poll() is None:
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.process.wait()
+    return small_preset(tmp_path, PRESET)
 
 
 def made(preset: Path, name: str) -> RunDir:
     spec, plan = launch.prepare(str(preset), [])
     return launch.create(str(preset), spec, plan, name)
-
-
-def finish(run: RunDir, worker: Any) -> None:
-    assert worker.process.wait(timeout=240) == 0, run.log_file(worker.attempt).read_text()[-3000:]
 
 
 def reached(run: RunDir, step: int) -> bool:

@@ -55,14 +55,9 @@ def adapter(source: Source) -> str:
     return "\n".join(lines) + "\n"
 
 
-def merged(source: Source, dtype: str, verified: dict[str, Any], loader: str) -> str:
+def _loading(loader: str) -> list[str]:
     """loader: name of the automatic class of transformers that loads the folder."""
-    lines = [
-        *_front(source, "transformers"),
-        f"# {source.label}: whole weights in {dtype}",
-        "",
-        _trained(source),
-        "",
+    return [
         "## Load it",
         "",
         "```python",
@@ -72,6 +67,17 @@ def merged(source: Source, dtype: str, verified: dict[str, Any], loader: str) ->
         'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")',
         "```",
         "",
+    ]
+
+
+def merged(source: Source, dtype: str, verified: dict[str, Any], loader: str) -> str:
+    lines = [
+        *_front(source, "transformers"),
+        f"# {source.label}: whole weights in {dtype}",
+        "",
+        _trained(source),
+        "",
+        *_loading(loader),
         f"Checked before it was published, on {verified['tokens']} tokens in {verified['sequences']} sequences: ",
         f"logits of the saved weights and of those in memory differ by at most {verified['saved_max_abs_diff']:.2g}; ",
         f"from what was trained, in float32, by at most {verified['trained_max_abs_diff']:.2g}; ",
@@ -89,15 +95,7 @@ def judge(source: Source, dtype: str, verified: dict[str, Any]) -> str:
         "",
         _trained(source),
         "",
-        "## Load it",
-        "",
-        "```python",
-        f"from transformers import {_JUDGE}, AutoTokenizer",
-        "",
-        f'model = {_JUDGE}.from_pretrained("THIS_FOLDER", dtype="auto")',
-        'tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")',
-        "```",
-        "",
+        *_loading(_JUDGE),
         "It scores a prompt with a completion, as tokens behind each other: the prompt by the chat template with "
         "`add_generation_prompt=True`, then the completion up to the token that ends it (`reward_model.json`).",
         "",

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer import launch, mirrors
 from trainer.errors import CheckpointError, EventLogError, Problem, TrainerError
@@ -46,6 +46,9 @@ from trainer.spec import RunSpec
 from trainer.text import Message
 from trainer.worker import recovery, starting
 from trainer.worker.session import HANDOVER_S, Session, StopFlag, Stopped
+
+if TYPE_CHECKING:
+    from trainer.worker.training import Training
 
 TRACEBACK_CHARACTERS = 3000
 ENVIRONMENT = dict(os.environ)  # before any library writes into it
@@ -129,7 +132,6 @@ def train(session: Session) -> None:
         noted = starting.kept(rundir, spec, resumed is not None)
         engine.prepare(spec, choice)  # Unsloth before what it patches: transformers, TRL and PEFT come with these
         from trainer.data import dataset
-        from trainer.worker import conversing, reward_modelling, supervised, training
 
         loaded = engine.load(
             spec,
@@ -142,10 +144,7 @@ def train(session: Session) -> None:
         for said in data.report.warnings if spec.data.path is None else ():  # else the plan has said so
             events.emit(AlertEvent.of("warn", "data", said=said))
         plan = launch.plan_here(spec, data.report.rows)
-    made = supervised.SupervisedTraining if spec.is_supervised else training.Training
-    made = reward_modelling.RewardModelTraining if spec.is_reward_model else made
-    made = conversing.Conversing if spec.episode.is_on else made
-    run = made(session, spec, plan, choice, loaded, data, pieces)
+    run = _training(spec)(session, spec, plan, choice, loaded, data, pieces)
     rundir.note_engine(loaded.facts)
     del loaded  # of a reward model the head that wrote is not kept
     run.check_same(resumed)
@@ -168,6 +167,16 @@ def train(session: Session) -> None:
         seconds, tokens = time.perf_counter() - session.started, run.observer.tokens
         step = run.trainer.state.global_step
         events.emit(RunFinishedEvent(step=step, seconds=seconds, tokens=tokens, peak_memory_gib=peak_gib()))
+
+
+def _training(spec: RunSpec) -> type[Training]:
+    from trainer.worker import conversing, reward_modelling, supervised, training
+
+    if spec.is_reward_model:
+        return reward_modelling.RewardModelTraining
+    if spec.is_supervised:
+        return supervised.SupervisedTraining
+    return conversing.Conversing if spec.episode.is_on else training.Training
 
 
 def _try_template(session: Session, spec: RunSpec, tokenizer: Any) -> None:
