@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -95,5 +96,6 @@ def test_an_environment_that_hangs_now_and_then_costs_its_rows_and_not_the_run(o
         for one in group.completions
         if one.reward is None
     ]
-    assert lost and all("guess took longer than 1 s" in one.failed["found"] for one in lost)
+    # Whoever hangs after another has less than the whole deadline (trainer/episodes/host.py).
+    assert lost and all(re.search(r"guess took longer than (1|0\.5) s", one.failed["found"]) for one in lost)
     assert all(one.advantage == 0.0 for one in lost)

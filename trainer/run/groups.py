@@ -49,6 +49,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """The beginning of a completion that others of its group share. number: which plan of its group, from 0. end:
+    characters of the text up to its end. reward: the mean of those that carry it out. rest: the advantage of what is
+    behind it."""
+
+    number: int
+    end: int
+    reward: float | None
+    advantage: float | None
+    rest: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """number: its place in the group, from 0. components: before their weight. unpaid: what its value was where only_if
     let a component count 0."""
@@ -65,6 +78,7 @@ class Completion:
     steps: Sequence[Step]
     unpaid: dict[str, float | None] = field(default_factory=dict)
     turns: Sequence[Turn] = ()
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +251,17 @@ def _completion(found: dict[str, Any], place: int) -> Completion:
         steps=_steps(found.get("steps"), len(text)),
         unpaid={k: number(v) for k, v in unpaid.items()} if isinstance(unpaid, dict) else {},
         turns=[_turn(one) for one in turns if isinstance(one, dict)] if isinstance(turns, list) else [],
+        plan=_plan(found.get("plan"), len(text)),
     )
+
+
+def _plan(found: Any, length: int) -> Plan | None:
+    if not isinstance(found, dict):
+        return None
+    which, end = _whole(found.get("number")), _whole(found.get("text_end"))
+    if which is None or end is None or end > length:
+        return None
+    return Plan(which, end, *(number(found.get(name)) for name in ("reward", "advantage", "rest_advantage")))
 
 
 def _turn(found: dict[str, Any]) -> Turn:

@@ -7,7 +7,8 @@ groups have several sizes, G is their mean; `thrown` are groups that were writte
 the sample (n - 1), as in TRL's nanstd.
 
 A group's spread, which decides what it taught, is with process supervision that of the rewards of its steps, where
-turns are compared that of any turn, and with normalize_then_sum that of any component; means and standard deviations
+turns are compared that of any turn, with plans that of the plans or of what was made of any one of them, and with
+normalize_then_sum that of any component; means and standard deviations
 stay those of whole completions.
 
 No third-party package.
@@ -57,6 +58,18 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """The beginning of a completion that others of its group share: a plan, and behind it one way to carry it out."""
+
+    number: int  # which plan of its group, from 0
+    text_end: int  # characters of the completion up to its end
+    tokens: int  # of the completion up to its end
+    reward: float | None  # the mean of those that carry it out; None when none of them has one
+    advantage: float  # of each of its tokens
+    rest_advantage: float  # of each token behind it
+
+
+@dataclass(frozen=True)
 class Batch:
     """One generation batch, row by row (P*G rows, group after group)."""
 
@@ -79,6 +92,7 @@ class Batch:
     trained: Sequence[bool] = ()  # of each row, is it trained on; () where all are
     without_baseline: bool = False  # a group teaches where any completion is right, whatever the others are
     turns: Sequence[Sequence[Turn]] = ()  # of each row; () without episodes
+    plans: Sequence[Plan] = ()  # of each row; () without plans
     again: Sequence[float] = ()  # advantages of rows of earlier batches that are trained on once more
 
 
@@ -122,6 +136,11 @@ def groups(batch: Batch, num_generations: int, first_id: int = 0) -> list[dict[s
         if batch.turns and batch.turns[start] and batch.turns[start][0].reward is not None:
             longest = max(len(batch.turns[i]) for i in rows)
             parts = [[batch.turns[i][n].reward for i in rows if n < len(batch.turns[i])] for n in range(longest)]
+        if batch.plans:
+            own = [batch.plans[i] for i in rows]
+            numbers = sorted({plan.number for plan in own})
+            parts = [[next(plan.reward for plan in own if plan.number == n) for n in numbers]]
+            parts += [[batch.rewards[i] for i in rows if batch.plans[i].number == n] for n in numbers]
         if batch.without_baseline:
             parts = [[0.0, *(1.0 if batch.correct[i] else 0.0 for i in rows)]]
         judged = outcome([batch.rewards[i] for i in rows], [batch.correct[i] for i in rows], parts)
@@ -160,6 +179,8 @@ def _completion(batch: Batch, row: int) -> dict[str, Any]:
         line["steps"] = [asdict(step) for step in batch.steps[row]]
     if batch.turns:
         line["turns"] = [asdict(turn) for turn in batch.turns[row]]
+    if batch.plans:
+        line["plan"] = asdict(batch.plans[row])
     return line
 
 
