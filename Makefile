@@ -2,7 +2,7 @@
 # make ui       open the page
 # make test     ruff, mypy, pytest (WORKERS=2 side by side); MARKS="not gpu and not network" adds the slow tests, as CI does
 # make setup    create .venv, or set its packages right; the others do it when it is not done yet
-# make bench    the fast path against plain TRL (20 minutes; QUICK=1: four)
+# make bench    the fast path against plain TRL (about 20 minutes; QUICK=1: four)
 # make format   let ruff put the sources in order
 # make clean    remove caches; .venv and outputs/ stay
 
