@@ -35,8 +35,9 @@ TABS = ("train", "live", "groups", "health", "runs", "try")  # as ?tab= has them
 # Milliseconds a test waits for something to be seen: generous, for two cores that train meanwhile.
 PATIENCE_MS = 30_000
 # What Gradio's client says when a page is left or reloaded: while it listens for an answer, and while it asks for one
-# (a tick that is under way; 404 where the server has forgotten the page already). Chromium tells the same requests as net::ERR_ABORTED. One that fails for any other reason
-# is told by `_failed` as well, or by the browser's own line, so that nothing is lost here.
+# (a tick that is under way; 404 where the server has forgotten the page already). Chromium tells the same requests as
+# net::ERR_ABORTED. One that fails for any other reason is told by `_failed` as well, or by the browser's own line, so
+# that nothing is lost here.
 LEFT = (
     "AbortError: signal is aborted without reason",
     "Unexpected error Connection errored out.",
