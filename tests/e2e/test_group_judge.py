@@ -45,9 +45,7 @@ def test_the_rollouts_have_the_share_that_each_completion_beats(
         judge.reply = ranks(len)
         text = (PRESETS_DIR / "tiny.toml").read_text(encoding="utf-8").replace('"data/', f'"{PRESETS_DIR}/data/')
         preset.write_text(text + COMPONENT.format(url=judge.url), encoding="utf-8")
-        code, summary, printed = finish(
-            start(outputs, "--headless", "--preset", str(preset), "--name", "judged", *sets)
-        )
+        code, _, printed = finish(start(outputs, "--headless", "--preset", str(preset), "--name", "judged", *sets))
         questions = judge.questions
     assert code == 0, printed
     run = RunDir(outputs / "judged")

@@ -60,8 +60,7 @@ def test_a_sentence_is_found_where_there_is_one() -> None:
 
 
 RANKS = (
-    '{function = "llm_group_judge", '
-    'params = {model = "m", base_url = "http://localhost/v1", prompt = "{completions}"}}'
+    '{function = "llm_group_judge", params = {model = "m", base_url = "http://localhost/v1", prompt = "{completions}"}}'
 )
 REFUSED = [
     *(["optim.beta=1"], ["optim.lerning_rate=1"], ["nothing=1"], ["optim.learning_rate"], ["=1"], ["optim=3"]),

@@ -24,8 +24,7 @@ def spec(*overrides: str) -> RunSpec:
 
 
 RANKS = (
-    '{function = "llm_group_judge", '
-    'params = {model = "m", base_url = "http://localhost/v1", prompt = "{completions}"}}'
+    '{function = "llm_group_judge", params = {model = "m", base_url = "http://localhost/v1", prompt = "{completions}"}}'
 )
 
 

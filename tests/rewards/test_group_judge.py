@@ -75,7 +75,7 @@ def test_equal_texts_are_shown_once_and_a_group_of_one_text_is_not_asked(endpoin
     endpoint.reply = ranks(digit)
     pay(endpoint, ["a1", "b2", "a1"])
     assert sorted(shown(endpoint.questions[0]).values()) == ["a1", "b2"]
-    assert pay(endpoint, ["same"] * 4) == [0.5] * 4
+    assert pay(endpoint, ["same"] * 4, max_chars=1) == [0.5] * 4
     assert len(endpoint.asked) == 1
 
 
@@ -95,13 +95,13 @@ def test_groups_of_several_sizes_are_asked_one_by_one(endpoint: Endpoint) -> Non
 
 def test_rows_that_ask_something_else_are_another_group(endpoint: Endpoint) -> None:
     endpoint.reply = ranks(digit)
-    made = judge(endpoint, prompt="{prompt} ({answer}, {level}): {completions}", answer_column="gold")
+    made = judge(endpoint, prompt="{prompt} ({answer}, {level}):\n\n{completions}", answer_column="gold")
     assert made.columns == ("gold", "level")
     assert not made.rowwise and made.runs_in == "trainer"
     texts, gold = ["a1", "b2", "c3", "d4", "e5", "f6"], [4, 4, 5, 5, None, None]
     found = made(prompts=["2 + 2"] * 6, completions=texts, gold=gold, level=["x"] * 6, answer=["no"] * 6)
     assert found == [0.0, 1.0, 0.0, 1.0, None, None]
-    assert sorted(question.partition("): ")[0].rpartition("\n")[2] for question in endpoint.questions) == [
+    assert sorted(question.partition("):")[0].rpartition("\n")[2] for question in endpoint.questions) == [
         "2 + 2 (4, x",
         "2 + 2 (5, x",
     ]
@@ -289,15 +289,15 @@ def test_a_group_is_asked_once_as_long_as_it_is_the_same(endpoint: Endpoint) -> 
 
 def test_the_longest_are_left_out_until_the_others_fit(endpoint: Endpoint) -> None:
     endpoint.reply = ranks(digit)
-    found = pay(endpoint, ["x" * 80 + "9", "a1", "b2", "x" * 40 + "8"], max_chars=45)
+    found = pay(endpoint, ["x" * 80 + "9", "a1", "b2", "x" * 40 + "8"], max_chars=44)
     assert found[1:3] == [0.0, 1.0]
-    said = "the different texts of its group are 126 characters together, and max_chars is 45"
+    said = "the different texts of its group are 126 characters together, and max_chars is 44"
     assert [found[place].reason for place in (0, 3)] == [said] * 2
     assert sorted(shown(endpoint.questions[0]).values()) == ["a1", "b2"]
 
 
 def test_a_group_of_which_one_text_fits_is_not_judged(endpoint: Endpoint) -> None:
-    assert all(isinstance(one, Failure) for one in pay(endpoint, ["x" * 80, "y" * 80, "a1"], max_chars=45))
+    assert all(isinstance(one, Failure) for one in pay(endpoint, ["x" * 80, "y" * 80, "a1"], max_chars=44))
     assert endpoint.asked == []
 
 
@@ -345,7 +345,7 @@ def test_a_rubric_names_columns(endpoint: Endpoint, tmp_path: Path) -> None:
 
 
 def component(endpoint: Endpoint, **more: Any) -> Component:
-    params = {"model": "m", "base_url": endpoint.url, "prompt": "{answer}? {completions}"}
+    params = {"model": "m", "base_url": endpoint.url, "prompt": "{prompt} = {answer}?\n\n{completions}"}
     return Component(function="llm_group_judge", params=params | more)
 
 

@@ -281,8 +281,8 @@ def test_a_rubric_is_a_prompt_in_a_file(endpoint: Endpoint, tmp_path: Path) -> N
         ("점수 {completion}".encode("cp949"), "is not UTF-8: byte 0"),
         (b"{completion}" + b"x" * 2**15, "has more than 32,768 bytes"),
         (b"Grade it.", "has no {completion}"),
-        (b"{completion} {", "expected '}'"),
-        (b'{completion} as {"grade": 1}', "a field that is not a column"),
+        (b"{completion} {", "a brace or a field that is not"),
+        (b'{completion} as {"grade": 1}', "a brace or a field that is not"),
     ],
 )
 def test_a_rubric_that_cannot_be_used_is_refused_by_name(tmp_path: Path, content: bytes | None, said: str) -> None:
@@ -292,7 +292,7 @@ def test_a_rubric_that_cannot_be_used_is_refused_by_name(tmp_path: Path, content
     with pytest.raises(ValueError) as caught:
         REWARDS["llm_judge"]("m", "http://127.0.0.1/v1", rubric=str(path))
     assert said in str(caught.value)
-    assert said.startswith(("has no", "expected", "a field")) or str(path) in str(caught.value)
+    assert said.startswith(("has no", "a brace")) or str(path) in str(caught.value)
 
 
 def test_a_folder_is_no_rubric(tmp_path: Path) -> None:

@@ -23,7 +23,15 @@ from pydantic import ValidationError
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
 from trainer.presets import (
-    explain, headers, instruction_file, methods, recipes, rubric_file, rules, stages, task_rows,
+    explain,
+    headers,
+    instruction_file,
+    methods,
+    recipes,
+    rubric_file,
+    rules,
+    stages,
+    task_rows,
 )  # fmt: skip
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read

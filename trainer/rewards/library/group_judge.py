@@ -80,31 +80,37 @@ def llm_group_judge(
     if max_chars < 1:
         raise Unfit("rewards.unfit.judge_chars", seen=max_chars)
     request = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
-    endpoint: Endpoint[Tiers]
-    endpoint = Endpoint(base_url, request, api_key_env, concurrency, retries, timeout_s, deadline_s, cache)
+    endpoint: Endpoint[Tiers] = Endpoint(
+        base_url, request, api_key_env, concurrency, retries, timeout_s, deadline_s, cache
+    )
 
     def rank(prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[Value]:
         texts = [text_of(completion) for completion in completions]
         asked_of = [about.values(prompt, columns, row) for row, prompt in enumerate(prompts)]
-        groups = [_Group(about.text, values, rows, texts, max_chars) for values, rows in _together(asked_of)]
-        asked = [(group, order) for group in groups for order in group.orders(orders)]
-        answers = endpoint.answers([group.question(order) for group, order in asked])
-        for (group, order), answer in zip(asked, answers, strict=True):
-            group.told(order, answer)
-        found: list[Value] = [None] * len(texts)
-        for group in groups:
-            for row in group.rows:
-                found[row] = group.value(texts[row])
-        return found
+        together = list(_together(asked_of))
+        groups = [_Group(about.text, values, [texts[row] for row in rows], max_chars) for values, rows in together]
+        _ask(endpoint, groups, orders)
+        found = {
+            row: group.value(texts[row]) for group, (_, rows) in zip(groups, together, strict=True) for row in rows
+        }
+        return [found.get(row) for row in range(len(texts))]
 
     return RewardFunction(rank, about.columns, rowwise=False, runs_in="trainer", cost=endpoint.cost.taken)
 
 
 def _together(asked_of: Sequence[dict[str, str] | None]) -> Iterator[tuple[dict[str, str], list[int]]]:
     """Rows that stand one after the other and ask the same; without those that cannot be asked."""
-    for values, rows in groupby(range(len(asked_of)), key=asked_of.__getitem__):
+    for values, rows in groupby(range(len(asked_of)), key=lambda row: asked_of[row]):
         if values is not None:
             yield values, list(rows)
+
+
+def _ask(endpoint: Endpoint[Tiers], groups: Sequence[_Group], orders: int) -> None:
+    """All questions of all groups at once."""
+    asked = [(group, order) for group in groups for order in group.orders(orders)]
+    answers = endpoint.answers([group.question(order) for group, order in asked])
+    for (group, order), answer in zip(asked, answers, strict=True):
+        group.told(order, answer)
 
 
 @dataclass
@@ -114,17 +120,16 @@ class _Group:
 
     template: str
     values: Mapping[str, str]
-    rows: list[int]
-    all_texts: Sequence[str]
+    texts: Sequence[str]
     max_chars: int
     left_out: dict[str, Failure] = field(default_factory=dict)
     scores: list[Mapping[str, float] | Failure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.counts = Counter(self.all_texts[row] for row in self.rows)
-        by_length = sorted(self.counts, key=lambda text: (len(text), text))
+        counts = Counter(self.texts)
+        by_length = sorted(counts, key=lambda text: (len(text), text))
         chars = sum(map(len, by_length))
-        if chars > self.max_chars:
+        if len(by_length) > 1 and chars > self.max_chars:
             why = Failure(Message("rewards.judge.group_too_long", count=chars, most=self.max_chars))
             while sum(map(len, by_length)) > self.max_chars:
                 self.left_out[by_length.pop()] = why
@@ -133,7 +138,7 @@ class _Group:
         if len(by_length) > len(LETTERS):
             why = Failure(Message("rewards.judge.group_too_large", count=len(by_length), most=len(LETTERS)))
             self.left_out |= dict.fromkeys(by_length, why)
-        self.ranked = {text: count for text, count in self.counts.items() if text not in self.left_out}
+        self.ranked = {text: count for text, count in counts.items() if text not in self.left_out}
         said = json.dumps(sorted(self.ranked))
         # A hash of all of them: neither can one hold the closing mark, nor choose the place it will stand at.
         self.digest = hashlib.sha256(said.encode()).hexdigest()
@@ -143,7 +148,7 @@ class _Group:
         if len(self.ranked) < 2:
             return []
         first = sorted(self.ranked, key=lambda text: hashlib.sha256((self.digest + json.dumps(text)).encode()).digest())
-        return [first, first[::-1]][:count]
+        return [first, first[::-1]] if count == 2 else [first]
 
     def question(self, order: Sequence[str]) -> Question[Tiers]:
         mark, letters = f"text-{self.digest[:16]}", LETTERS[: len(order)]
@@ -161,11 +166,11 @@ class _Group:
             self.scores.append(_beaten(tiers, self.ranked))
 
     def value(self, text: str) -> Value:
-        if len(self.rows) == 1:
+        if len(self.texts) == 1:  # nothing to compare it with
             return None
         if text in self.left_out:
             return self.left_out[text]
-        if len(self.ranked) == 1:
+        if len(self.ranked) == 1:  # all are equal
             return 0.5
         found = []
         for score in self.scores:
@@ -190,7 +195,7 @@ def _ranking(reply: str, shown: Shown, letters: str) -> Tiers | Failure:
 def _beaten(tiers: Sequence[Sequence[str]], counts: Mapping[str, int]) -> dict[str, float]:
     """{text: the share of the other completions that it beats}, equal ones half. counts: completions with that text."""
     total = worse = sum(counts.values())
-    found = {}
+    found: dict[str, float] = {}
     for tier in tiers:
         equal = sum(counts[text] for text in tier)
         worse -= equal

@@ -62,8 +62,9 @@ def llm_judge(
     about = Rubric.of(prompt, rubric, "completion", answer_column)
     low, high = _bounds(scale)
     request = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
-    endpoint: Endpoint[float]
-    endpoint = Endpoint(base_url, request, api_key_env, concurrency, retries, timeout_s, deadline_s, cache)
+    endpoint: Endpoint[float] = Endpoint(
+        base_url, request, api_key_env, concurrency, retries, timeout_s, deadline_s, cache
+    )
     read = partial(_grade, low=low, high=high)
 
     def grade(prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[Value]:

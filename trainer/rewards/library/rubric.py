@@ -35,9 +35,7 @@ class Rubric:
         if (prompt is None) == (file is None):
             raise Unfit("rewards.unfit.judge_text")
         text = read(file) if file is not None else str(prompt)
-        named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if not all(name.isidentifier() for name in named):
-            raise Unfit("rewards.unfit.judge_field", braces="{{, }}")
+        named = _fields(text)
         if shows not in named:
             raise Unfit("rewards.unfit.judge_completion", field=f"{{{shows}}}")
         fields = named - {shows, "prompt"}
@@ -56,6 +54,16 @@ class Rubric:
         if any(value is None for value in found.values()):
             return None
         return {name: written(value) for name, value in found.items()} | {"prompt": _as_text(prompt)}
+
+
+def _fields(text: str) -> set[str]:
+    try:
+        named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError:  # a brace without its other half
+        named = {""}
+    if not all(name.isidentifier() for name in named):
+        raise Unfit("rewards.unfit.judge_field", braces="{{, }}")
+    return named
 
 
 def read(path: str) -> str:
