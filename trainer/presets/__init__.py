@@ -32,7 +32,7 @@ from trainer.presets import (
     rules,
     stages,
     task_rows,
-)  # fmt: skip
+)
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read
 from trainer.spec import RECORDS, RunSpec

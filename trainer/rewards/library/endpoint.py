@@ -25,6 +25,9 @@ FIRST_PAUSE_S = 0.5
 """Before the second attempt; it doubles with every further one."""
 REMEMBERED = 10_000
 """Most answers that are kept, of one judge."""
+TOKENS = ("prompt_tokens", "completion_tokens")
+UNITS = ("calls", *TOKENS)
+"""What an answer costs: requests, and tokens by the names of the protocol."""
 
 T = TypeVar("T")
 Shown = Callable[[str], str]
@@ -60,7 +63,7 @@ class Cost:
     def add(self, body: Any) -> None:
         """The `usage` of a chat completion; many servers leave it out."""
         usage = body.get("usage") if isinstance(body, dict) else None
-        for name in ("prompt_tokens", "completion_tokens"):
+        for name in TOKENS:
             count = usage.get(name) if isinstance(usage, dict) else None
             if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
                 self.counts_tokens = True
@@ -68,8 +71,7 @@ class Cost:
 
     def taken(self) -> dict[str, float]:
         """{unit: number} since it was last taken; without tokens where no reply has ever named any."""
-        names = ("calls", *(("prompt_tokens", "completion_tokens") if self.counts_tokens else ()))
-        found = {name: float(getattr(self, name)) for name in names}
+        found = {name: float(getattr(self, name)) for name in UNITS if self.counts_tokens or name not in TOKENS}
         self.calls = self.prompt_tokens = self.completion_tokens = 0
         return found
 
