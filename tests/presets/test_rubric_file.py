@@ -10,6 +10,7 @@ import pytest
 from trainer import presets
 from trainer.errors import SpecError
 from trainer.spec import RunSpec
+from trainer.text import words
 from trainer.ui.train import form as forms
 
 SUM = """
@@ -87,6 +88,12 @@ def test_a_rubric_that_cannot_be_used_is_a_problem_of_its_component(
     (problem,) = caught.value.problems
     assert problem.place == "reward.components.2.params"
     assert said in problem.what
+
+
+def test_why_a_rubric_cannot_be_used_is_said_in_korean(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        presets.load(preset(tmp_path))
+    assert "rubric.txt를 읽을 수 없습니다" in caught.value.problems[0].said(words("ko")).what
 
 
 def test_a_rubric_beside_a_prompt_is_refused(tmp_path: Path) -> None:

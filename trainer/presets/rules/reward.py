@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import regex  # type: ignore[import-untyped]
 
-from trainer.errors import Problem
+from trainer.errors import Problem, reason
 from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS
 from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
@@ -61,7 +61,7 @@ def _params_fit_their_function(spec: RunSpec) -> Iterator[Problem]:
                 REWARDS[component.function](**component.params)
             except (TypeError, ValueError, re.error) as error:
                 known = ", ".join(inspect.signature(REWARDS[component.function]).parameters)
-                values = {"function": component.function, "said": str(error)}
+                values = {"function": component.function, "said": reason(error)}
                 yield Problem("presets.params_do_not_fit", f"{key}.params", known=known, **values)
 
 
