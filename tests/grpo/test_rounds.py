@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from tests.builders import HALF, REWARD, rows, tiny_trainer
+from tests.judge_server import ranks, serving
 from trainer.grpo import advantages
 from trainer.run.rollouts import groups
+from trainer.spec import Component
 
 RARE = REWARD.model_copy(update={"components": [HALF.components[0].model_copy(update={"params": {"pattern": ".*z"}})]})
 """Of random text few groups earn anything: most have no spread."""
@@ -46,6 +48,23 @@ def test_groups_without_spread_are_written_anew_of_other_prompts(tmp_path: Path)
         assert logs["completions/max_length"] == max(tokens)
     written = sum(t for _, b in recorder.batches for t in (*b.prompt_tokens, *b.completion_tokens))
     assert recorder.steps[-1][1]["num_tokens"] == written, "what is thrown away was paid for"
+
+
+def test_what_a_judge_costs_is_that_of_all_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving() as server:
+        server.reply = ranks(len)
+        params = {"model": "m", "base_url": server.url, "prompt": "Which?\n\n{completions}"}
+        judge = Component(function="llm_group_judge", name="judge", weight=0, params=params)
+        reward = RARE.model_copy(update={"components": [*RARE.components, judge]})
+        trainer, recorder = tiny_trainer(
+            tmp_path, reward=reward, sampling={"max_rounds": 4}, data=rows(64), max_steps=2
+        )
+        trainer.train()
+        asked = len(server.asked)
+    logged = [logs for _, logs, _ in recorder.steps]
+    assert max(logs["sampler/rounds"] for logs in logged) > 1
+    assert sum(logs["rewards/judge/calls"] for logs in logged) == asked > 2 * 2
 
 
 def test_one_round_is_trls_phase_of_other_rows(tmp_path: Path) -> None:

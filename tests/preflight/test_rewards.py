@@ -55,12 +55,12 @@ def test_model_written_code_needs_a_sandbox(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_judge_elsewhere_needs_its_key(
     spec: RunSpec, monkeypatch: pytest.MonkeyPatch, url: str, problems: int
 ) -> None:
-    monkeypatch.delenv("JUDGE_KEY", raising=False)
     params = {"model": "m", "base_url": url, "prompt": "{completion}", "api_key_env": "JUDGE_KEY"}
-    said = found(spec, function="llm_judge", params=params)
-    assert len(said) == problems
-    monkeypatch.setenv("JUDGE_KEY", "x")
-    assert found(spec, function="llm_judge", params=params) == []
+    for function in ("llm_judge", "llm_group_judge"):
+        monkeypatch.delenv("JUDGE_KEY", raising=False)
+        assert len(found(spec, function=function, params=params)) == problems
+        monkeypatch.setenv("JUDGE_KEY", "x")
+        assert found(spec, function=function, params=params) == []
 
 
 def test_a_model_in_a_folder_must_be_there(spec: RunSpec, tmp_path: Path) -> None:

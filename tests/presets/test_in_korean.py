@@ -59,6 +59,9 @@ def test_a_sentence_is_found_where_there_is_one() -> None:
     assert latin.left_in(Problem.plain("data", "is a number"))
 
 
+RANKS = (
+    '{function = "llm_group_judge", params = {model = "m", base_url = "http://localhost/v1", prompt = "{completions}"}}'
+)
 REFUSED = [
     *(["optim.beta=1"], ["optim.lerning_rate=1"], ["nothing=1"], ["optim.learning_rate"], ["=1"], ["optim=3"]),
     *(["reward.components.3.weight=1"], ["reward.components.weight=1"], ["0.model.name=x"], ["model.name="]),
@@ -68,6 +71,8 @@ REFUSED = [
     ["data.instruction={by = 'type', texts = {a = 'b'}}"],
     *(["reward.gold_template={"], ["reward.gold_template={a.b}"]),
     *(["reward.components=[{function = 'sum'}]"], ["reward.components.0.components=[{function = 'exact_match'}]"]),
+    [f"reward.components.0={RANKS}", "generation.num_generations=32"],
+    [f"reward.components.0={RANKS}", "reward.components.0.per_step=true", "reward.supervision=process"],
     ["reward.supervision=process"],
     ["reward.supervision=process", "reward.components.0.per_step=true", "reward.step_split=x*"],
 ]
@@ -120,8 +125,8 @@ def test_no_korean_text_of_these_rooms_has_a_sentence_of_english() -> None:
 
 def test_a_warning_is_said_in_korean() -> None:
     unwise = ["generation.top_k=5", "model.trust_remote_code=true", "grpo.importance_sampling_level=sequence"]
-    found = advice.warnings(spec(*unwise))
-    assert len(found) >= 4
+    found = advice.warnings(spec(*unwise, f"reward.components.0={RANKS}"))
+    assert len(found) >= 5
     assert [latin.in_text(KO.said(warning)) for warning in found] == [[]] * len(found)
 
 

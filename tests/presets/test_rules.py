@@ -23,6 +23,11 @@ def spec(*overrides: str) -> RunSpec:
     return presets.parse(presets.merge(BASE, overrides), "mine.toml")
 
 
+RANKS = (
+    '{function = "llm_group_judge", params = {model = "m", base_url = "http://localhost/v1", prompt = "{completions}"}}'
+)
+
+
 REFUSED: list[tuple[str, list[str], str]] = [
     ("4-bit weights without adapters", ["model.load_in_4bit=true", "lora.enabled=false"],
      "model.load_in_4bit: is true with lora.enabled = false"),
@@ -57,6 +62,14 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("an unknown reward", ["reward.components.0.function=exact_mach"],
      'no reward function is called "exact_mach"  ->  did you mean "exact_match"?'),
     ("a reward like none", ["reward.components.0.function=zzz"], "known: exact_match"),
+    ("more completions than letters", [f"reward.components.0={RANKS}", "generation.num_generations=32"],
+     "generation.num_generations: is 32, and llm_group_judge ranks at most 26"),
+    ("groups that may grow beyond the letters",
+     [f"reward.components.0={RANKS}", "generation.num_generations=16", "sampling.group_size=spread"],
+     "sampling.max_generations: is 32"),
+    ("steps that are ranked among whole completions",
+     [f"reward.components.0={RANKS}", "reward.components.0.per_step=true", "reward.supervision=process"],
+     "compares whole completions of a group  ->  leave it out"),
     ("two components of one name",
      ['reward.components=[{function = "exact_match"}, {function = "exact_match"}]'],
      '2 components are called "exact_match"'),
@@ -173,6 +186,7 @@ def test_training_split_is_not_the_held_out_split() -> None:
         ([], "No held-out rows"),
         (["model.trust_remote_code=true"], "runs Python code"),
         (["reward.correct=exact_match", "reward.components.0.weight=-5"], "right answers become less likely"),
+        ([f"reward.components.0={RANKS}"], "The component llm_group_judge tells right from wrong and ranks"),
         (["sampling.max_rounds=3", "reward.components.0.clip_percentiles=[5, 95]"], "exact_match: clip_percentiles"),
         (["sampling.max_rounds=3", "reward.components.0.normalise=true"], "each round is a batch of its own"),
         (["sampling.levels=8", "sampling.explore=0.9"], "sampling.levels, sampling.explore: nothing reads it"),

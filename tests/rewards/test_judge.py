@@ -1,88 +1,18 @@
 """The judge against a real HTTP server on this machine."""
 
-import http.server
-import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.judge_server import KEY, Endpoint, Reply, says
 from trainer.rewards.contract import Failure
 from trainer.rewards.library import REWARDS
-
-KEY = "sk-secret-0123456789"
-Reply = tuple[int, dict[str, str], bytes]
-
-
-def says(content: Any, status: int = 200, **headers: str) -> Reply:
-    return status, headers, json.dumps({"choices": [{"message": {"content": content}}]}).encode()
-
-
-class Endpoint(http.server.ThreadingHTTPServer):
-    """Answers every request with what `reply` returns for its question; keeps what was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.reply: Callable[[str], Reply] = lambda question: says("5")
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.paths: list[str] = []
-        self.lock = threading.Lock()
-        self.busy = self.most_busy = 0
-        self.closing = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Endpoint
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append(body)
-            self.server.keys.append(self.headers["Authorization"])
-            self.server.paths.append(self.path)
-            self.server.busy += 1
-            self.server.most_busy = max(self.server.most_busy, self.server.busy)
-        status, headers, content = self.server.reply(body["messages"][0]["content"])
-        with self.server.lock:
-            self.server.busy -= 1
-        try:
-            self.send_response(status)
-            for name, value in (headers | {"Content-Length": str(len(content))}).items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-            self.wfile.write(content)
-        except OSError:  # the judge has hung up
-            pass
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("JUDGE_KEY", KEY)
-    monkeypatch.setattr("trainer.rewards.library.judge.FIRST_PAUSE_S", 0.02)
-    with Endpoint() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
+from trainer.rewards.wrapper import ComponentRewardWrapper
+from trainer.spec import Component, Reward
 
 
 def judge(endpoint: Endpoint, **params: Any) -> Any:
@@ -260,7 +190,7 @@ def test_a_failure_is_not_remembered(endpoint: Endpoint) -> None:
 
 
 def test_the_memory_for_grades_is_bounded(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.rewards.library.judge.CACHED_GRADES", 2)
+    monkeypatch.setattr("trainer.rewards.library.endpoint.REMEMBERED", 2)
     made = judge(endpoint)
     assert made(prompts=["p"] * 3, completions=["a", "b", "c"]) == [0.5] * 3
     assert made(prompts=["p"] * 3, completions=["c", "b", "a"]) == [0.5] * 3
@@ -300,6 +230,8 @@ def test_a_key_no_header_may_hold_fails_the_rows_without_showing_it(
 @pytest.mark.parametrize(
     "params",
     [
+        {"prompt": None},
+        {"rubric": "rubric.txt"},
         {"prompt": "Grade it"},
         {"prompt": "{completion} {"},
         {"prompt": "{completion} {}"},
@@ -324,3 +256,78 @@ def test_params_that_can_not_work_are_refused_when_the_reward_is_made(params: di
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
         REWARDS["llm_judge"]("m", url, prompt="{completion}")
+
+
+# ---- a rubric in a file
+
+
+def test_a_rubric_is_a_prompt_in_a_file(endpoint: Endpoint, tmp_path: Path) -> None:
+    path = tmp_path / "rubric.txt"
+    path.write_text("\ufeff\n맞으면 10점, {answer}: {completion}\n\n", encoding="utf-8")
+    made = judge(endpoint, prompt=None, rubric=str(path))
+    assert made.columns == ("answer",)
+    assert made(prompts=["p"], completions=["넷"], answer=[4]) == [0.5]
+    assert "\n\n맞으면 10점, 4: <text-" in endpoint.questions[0]
+    assert ">\n넷\n</text-" in endpoint.questions[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "is empty"),
+        (b" \n\t\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        ("점수 {completion}".encode("cp949"), "is not UTF-8: byte 0"),
+        (b"{completion}" + b"x" * 2**15, "has more than 32,768 bytes"),
+        (b"Grade it.", "has no {completion}"),
+        (b"{completion} {", "a brace or a field that is not"),
+        (b'{completion} as {"grade": 1}', "a brace or a field that is not"),
+    ],
+)
+def test_a_rubric_that_cannot_be_used_is_refused_by_name(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "rubric.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError) as caught:
+        REWARDS["llm_judge"]("m", "http://127.0.0.1/v1", rubric=str(path))
+    assert said in str(caught.value)
+    assert said.startswith(("has no", "a brace")) or str(path) in str(caught.value)
+
+
+def test_a_folder_is_no_rubric(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it is a folder, not a file"):
+        REWARDS["llm_judge"]("m", "http://127.0.0.1/v1", rubric=str(tmp_path))
+
+
+# ---- what it costs
+
+
+def test_requests_and_tokens_are_counted_until_they_are_taken(endpoint: Endpoint) -> None:
+    usage = {"prompt_tokens": 30, "completion_tokens": 2}
+    replies = iter([(503, {}, b""), says("5", usage=usage), says("6", usage=usage)])
+    endpoint.reply = lambda question: next(replies)
+    made = judge(endpoint, concurrency=1)
+    made(prompts=["p"] * 3, completions=["a", "b", "a"])
+    assert made.cost() == {"calls": 3, "prompt_tokens": 60, "completion_tokens": 4}
+    made(prompts=["p"], completions=["a"])  # known already
+    assert made.cost() == {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0}
+
+
+@pytest.mark.parametrize("usage", [None, "many", {}, {"prompt_tokens": None}, {"prompt_tokens": -3}, {"total": 5}])
+def test_tokens_that_a_server_does_not_count_are_not_shown_as_none(endpoint: Endpoint, usage: Any) -> None:
+    endpoint.reply = lambda question: says("5", usage=usage)
+    made = judge(endpoint)
+    assert made(prompts=["p"], completions=["a"]) == [0.5]
+    assert made.cost() == {"calls": 1}
+
+
+def test_a_training_logs_what_its_judge_has_cost(endpoint: Endpoint) -> None:
+    endpoint.reply = lambda question: says("5", usage={"prompt_tokens": 9, "completion_tokens": 1})
+    params = {"model": "m", "base_url": endpoint.url, "prompt": "{completion}"}
+    wrapper = ComponentRewardWrapper(Reward(components=[Component(function="llm_judge", name="j", params=params)]))
+    logged: dict[str, float] = {}
+    assert wrapper.score(["p"], ["of an evaluation"]) == [0.5]
+    assert wrapper(["p"] * 2, ["a", "b"], log_metric=logged.__setitem__) == [0.5, 0.5]
+    found = {name: value for name, value in logged.items() if name.endswith(("calls", "tokens"))}
+    assert found == {"rewards/j/calls": 3, "rewards/j/prompt_tokens": 27, "rewards/j/completion_tokens": 3}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.judge_server import Endpoint, says
 from tests.latin import in_korean
 from trainer.errors import RewardError
 from trainer.rewards import building, check, own_file, sandbox
@@ -45,12 +46,37 @@ JUDGE = {"model": "m", "base_url": "http://localhost/v1", "prompt": "{completion
         ("llm_judge", JUDGE | {"scale": [9, 1]}),
         ("llm_judge", JUDGE | {"retries": -1}),
         ("llm_judge", JUDGE | {"base_url": "localhost"}),
+        ("llm_judge", JUDGE | {"rubric": "/rubric.txt"}),
+        ("llm_judge", JUDGE | {"prompt": None, "rubric": "/nowhere/rubric.txt"}),
+        ("llm_group_judge", JUDGE),
+        ("llm_group_judge", JUDGE | {"prompt": "{completions}", "orders": 3}),
+        ("llm_group_judge", JUDGE | {"prompt": "{completions}", "max_chars": 0}),
     ],
 )
 def test_params_that_do_not_fit(function: str, params: dict[str, Any]) -> None:
     with pytest.raises(RewardError) as caught:
         building.make(Component(function=function, params=params))
     assert function in in_korean(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"x" * 2**16])
+def test_a_rubric_that_cannot_be_used(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rubric.txt"
+    path.write_bytes(content)
+    params = JUDGE | {"prompt": None, "rubric": str(path)}
+    with pytest.raises(RewardError) as caught:
+        building.make(Component(function="llm_judge", params=params))
+    assert str(path) in in_korean(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("completions", [["a", "b"], ["long " * 30, "longer " * 30], [str(one) for one in range(27)]])
+def test_a_group_that_cannot_be_ranked(endpoint: Endpoint, completions: list[str]) -> None:
+    endpoint.reply = lambda question: says("no")
+    params = JUDGE | {"base_url": endpoint.url, "prompt": "{completions}", "max_chars": 100, "retries": 0}
+    values = REWARDS["llm_group_judge"](**params)(prompts=["p"] * len(completions), completions=completions)
+    for value in values:
+        assert isinstance(value, Failure)
+        in_korean(value.why)
 
 
 @pytest.mark.parametrize("raw", [{"a": 1}, None, [1.0], ["one", "two"]])

@@ -24,6 +24,7 @@ from torch import Tensor
 from trainer.grpo.replay import Replayed
 from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, Written, followed, joined, part
 from trainer.machine.json_files import read_json, write_json
+from trainer.rewards.library.endpoint import UNITS
 from trainer.run import checkpoints
 from trainer.run.rollouts import Outcome, finite_or_none, outcome
 from trainer.sampling.history import Seen
@@ -167,7 +168,7 @@ class Rounds:
         return found
 
     def _one_value_a_phase(self, before: dict[str, int], counts: Sequence[int]) -> None:
-        """What TRL noted of each round becomes the mean over their completions."""
+        """What TRL noted of each round becomes the mean over their completions, of costs the sum."""
         for table, there in ((self.trainer._metrics["train"], before), (self.trainer._pending_metrics, {})):
             for name, values in table.items():
                 new = values[there.get(name, 0) :]
@@ -242,6 +243,8 @@ def _over_rounds(name: str, values: Sequence[float], counts: Sequence[int]) -> f
     kind = name.rpartition("/")[2]
     if kind.startswith(("min", "max")):
         return (min if kind.startswith("min") else max)(values)
+    if kind in UNITS:  # of a judge: what has to be paid
+        return sum(values)
     return sum(value * count for value, count in zip(values, counts, strict=True)) / sum(counts)
 
 

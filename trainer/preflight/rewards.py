@@ -16,7 +16,7 @@ from trainer.errors import Problem, RewardError
 from trainer.rewards import learnt, own_file
 from trainer.run import judges
 from trainer.spec import Component, Reward, RunSpec
-from trainer.spec.reward import JUDGES
+from trainer.spec.reward import ASKED, JUDGES
 from trainer.tasks import catalogue
 
 MODELS = {"bertscore": "encoder", **dict.fromkeys(JUDGES, "model")}
@@ -33,7 +33,7 @@ def problems(spec: RunSpec) -> Iterator[Problem]:
             continue
         if component.function == "code":
             yield from _sandbox(component.title)
-        elif component.function == "llm_judge":
+        elif component.function in ASKED:
             yield from _key(component)
         elif component.function in MODELS:
             yield from _folder(component)

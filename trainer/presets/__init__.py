@@ -22,7 +22,17 @@ from pydantic import ValidationError
 
 from trainer.errors import PresetError, Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT, in_full
-from trainer.presets import explain, headers, instruction_file, methods, recipes, rules, stages, task_rows
+from trainer.presets import (
+    explain,
+    headers,
+    instruction_file,
+    methods,
+    recipes,
+    rubric_file,
+    rules,
+    stages,
+    task_rows,
+)
 from trainer.presets.headers import header, reasons
 from trainer.presets.toml_files import read
 from trainer.spec import RECORDS, RunSpec
@@ -161,7 +171,8 @@ def _put(merged: dict[str, Any], override: str) -> Problem | None:
     if not _key_exists(inner) and not (inner != path and inner[0] in stages.OWN):
         return explain.unknown_key(inner)
     value = _value(inner, text.strip()) if text.strip() else _LEFT_OUT
-    if (inner in FILE_KEYS or _names_reward_file(inner)) and isinstance(value, str):
+    named = inner in FILE_KEYS or _names_reward_file(inner) or rubric_file.is_named(merged, path)
+    if named and isinstance(value, str):
         value = str(in_full(value))
     for stage in stages.apart(merged, path):
         if (problem := _put(stage, override)) is not None:
@@ -249,7 +260,7 @@ def _parsed(
     raw, problems = instruction_file.put_in(raw)
     raw, of_task = task_rows.put_in(raw)
     problems += of_task
-    raw = methods.put_in(raw)
+    raw = rubric_file.put_in(methods.put_in(raw))
     try:
         spec = RunSpec.model_validate(raw)
     except ValidationError as error:
@@ -311,6 +322,7 @@ def _make_rewards_absolute(here: Any, folder: Path) -> None:
     components = here.get("components") if isinstance(here, dict) else None
     for component in components if isinstance(components, list) else ():
         _make_value_absolute(component, "file", folder)
+        _make_value_absolute(rubric_file.params_of(component), rubric_file.RUBRIC, folder)
         _make_rewards_absolute(component, folder)
 
 

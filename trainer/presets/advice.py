@@ -10,6 +10,7 @@ from trainer.memory.embedded import knows_nothing
 from trainer.presets import rates
 from trainer.rewards.highest import lowest
 from trainer.spec import Component, RunSpec, Sampling
+from trainer.spec.reward import GROUP_JUDGE
 from trainer.text import Message
 
 # GSPO's paper (arXiv 2507.18071, section 5.1) clips the sequence ratio at 3e-4 and 4e-4; at 0.1
@@ -44,6 +45,9 @@ def warnings(spec: RunSpec) -> list[Message]:
     right = next((one for one in spec.reward.components if one.title == spec.reward.correct), None)
     if right is not None and right.weight * right.scale < 0:
         found.append(Message("presets.advice.right_costs", name=right.title, weight=f"{right.weight:g}"))
+    correct = right or next(iter(spec.reward.leaves()))
+    if correct.function == GROUP_JUDGE and correct.file is None and not spec.is_supervised:
+        found.append(Message("presets.advice.right_is_relative", name=correct.title))
     warmed = spec.model.warm_start
     own = spec.data.path is not None and not Path(spec.data.path).is_relative_to(PROJECT / "presets")
     if warmed is not None and own and warmed.path == spec.data.path and knows_nothing(spec.model.name):

@@ -20,7 +20,7 @@ from trainer.rewards.gold_completion import GoldCompletion
 from trainer.rewards.scan import Retelling, as_completions, columns_of
 from trainer.rewards.wrapper import ComponentRewardWrapper
 from trainer.spec import Reward
-from trainer.spec.reward import ENVIRONMENT
+from trainer.spec.reward import ENVIRONMENT, GROUP_JUDGE
 from trainer.text import Message, Words
 
 GOLD = "gold"
@@ -158,7 +158,7 @@ def _judge(found: Trial, again: Sequence[Try], reward: Reward, chat: bool) -> No
     both = [(one, other) for one, other in zip(found.tries, again, strict=False) if not one.failures | other.failures]
     if any(one.components != other.components for one, other in both):
         found.warnings.append(Message("rewards.note.random"))
-    _judge_gold(found, reward.gold_template)
+    _judge_gold(found, reward)
     unpaid = next((one for one in found.tries if one.what == GOLD and one.unpaid), None)
     if unpaid is not None:
         names = ", ".join(unpaid.unpaid)
@@ -208,15 +208,18 @@ def _judge_again(found: Trial, again: Sequence[Try], name: str) -> None:
         found.warnings.append(Message("rewards.note.fails_again", name=name, kinds=kinds, why=lost[0][1]))
 
 
-def _judge_gold(found: Trial, template: str) -> None:
+def _judge_gold(found: Trial, reward: Reward) -> None:
     golds = {one.row: one.reward for one in found.tries if one.what == GOLD}
-    if not golds and template != Reward.model_fields["gold_template"].default:
+    if not golds and reward.gold_template != Reward.model_fields["gold_template"].default:
         found.warnings.append(Message("rewards.note.no_gold"))
     pairs = [(one, golds.get(one.row)) for one in found.tries if one.reward is not None]
+    # Of completions that are ranked the second best is paid nearly as much as the best, however bad it is.
+    ranks = any(leaf.function == GROUP_JUDGE and leaf.file is None for leaf in reward.leaves())
     told = next(((one, best) for one, best in pairs if one.what == RETOLD and best not in (None, one.reward)), None)
-    if told is not None:
+    if told is not None and not ranks:
         found.warnings.append(Message("rewards.note.retold", **_compared(*told)))
     junk = [(one, best) for one, best in pairs if one.what in JUNK and best is not None and _share(one, best) > PAID]
+    junk = [pair for pair in junk if not ranks or _share(*pair) >= 1]
     if junk:  # one is enough, the first that is as good as gold or else the best paid: the table shows the others
         above = [pair for pair in junk if _share(*pair) >= 1]
         one, best = above[0] if above else max(junk, key=lambda pair: _share(*pair))

@@ -77,6 +77,9 @@ class RewardFunction:
     prepare: Callable[[], object] | None = None
     """What takes long at the first call, such as an import: called once in each process that will call the function,
     before it is given rows. Raises RewardError."""
+    cost: Callable[[], dict[str, float]] | None = None
+    """{unit: number} of what it has asked of a server since this was last called, such as requests and tokens; logged
+    beside its values."""
     classifier: Any = None
     """The model behind it, where it can go on learning (trainer.grpo.learner)."""
 

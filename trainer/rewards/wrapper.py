@@ -309,6 +309,9 @@ class ComponentRewardWrapper:
             _log_spread(name, column, log_metric)
         for name, answer in answers.items():
             log_metric(f"rewards/{name}/seconds", answer.seconds)
+            cost = self.here[name].cost if name in self.here else None
+            for unit, number in cost().items() if cost is not None else ():
+                log_metric(f"rewards/{name}/{unit}", number)
         for name, unpaid in self._unpaid.items():
             log_metric(f"rewards/{name}/unpaid", sum(unpaid) / len(unpaid))
         for name in self.leaves:

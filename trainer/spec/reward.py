@@ -16,6 +16,10 @@ SUM = "sum"
 """Not a function: a component that adds up components."""
 JUDGES = ("reward_model", "process_reward_model")
 """Functions of the library that read a trained reward model, params.model."""
+GROUP_JUDGE = "llm_group_judge"
+"""The function that compares the completions of a group with one another."""
+ASKED = ("llm_judge", GROUP_JUDGE)
+"""Functions of the library that ask a language model on a server."""
 ENVIRONMENT = "environment"
 """The function that reads what the environment of an episode pays."""
 

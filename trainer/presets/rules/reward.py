@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import regex  # type: ignore[import-untyped]
 
-from trainer.errors import Problem
+from trainer.errors import Problem, reason
 from trainer.memory.embedded import BUILTIN, BUILTIN_CONFIGS
 from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.rewards.library import REWARDS
+from trainer.rewards.library.group_judge import LETTERS
 from trainer.spec import SUM, Component, RunSpec
+from trainer.spec.reward import GROUP_JUDGE
 from trainer.text import Message
 
 
@@ -59,7 +61,7 @@ def _params_fit_their_function(spec: RunSpec) -> Iterator[Problem]:
                 REWARDS[component.function](**component.params)
             except (TypeError, ValueError, re.error) as error:
                 known = ", ".join(inspect.signature(REWARDS[component.function]).parameters)
-                values = {"function": component.function, "said": str(error)}
+                values = {"function": component.function, "said": reason(error)}
                 yield Problem("presets.params_do_not_fit", f"{key}.params", known=known, **values)
 
 
@@ -74,6 +76,16 @@ def _a_built_in_judge_has_to_learn(spec: RunSpec) -> Iterator[Problem]:
             yield Problem("presets.no_builtin_model", place, name=shown(name), known=", ".join(BUILTIN_CONFIGS))
         elif part is not spec.reward.learner:
             yield Problem("presets.judge_knows_nothing", place, name=name, title=shown(part.title))
+
+
+@rule("reward.components", "generation.num_generations", "sampling.group_size", "sampling.max_generations")
+def _a_ranked_group_has_a_letter_each(spec: RunSpec) -> Iterator[Problem]:
+    most = spec.sampling.most(spec.generation.num_generations)
+    ranks = any(part.function == GROUP_JUDGE for _, part in _library(spec))
+    if ranks and most > len(LETTERS):
+        several = spec.sampling.group_size != "fixed"
+        place = "sampling.max_generations" if several else "generation.num_generations"
+        yield Problem("presets.group_without_letters", place, seen=most, function=GROUP_JUDGE, most=len(LETTERS))
 
 
 @rule("reward.components")
@@ -190,6 +202,8 @@ def _steps_are_judged_with_process_supervision(spec: RunSpec) -> Iterator[Proble
             yield Problem("presets.judges_steps_itself" if reads else "presets.per_step_of_a_sum", f"{key}.per_step")
         elif spec.reward.supervision != "process" and part.per_step:
             yield Problem("presets.per_step_of_outcomes", f"{key}.per_step", supervision=spec.reward.supervision)
+        elif part.per_step and part.function == GROUP_JUDGE and part.file is None:
+            yield Problem("presets.per_step_of_a_group", f"{key}.per_step", function=part.function)
         elif spec.reward.supervision != "process" and reads:
             values = {"function": part.function, "supervision": spec.reward.supervision}
             yield Problem("presets.steps_of_outcomes", key, **values)

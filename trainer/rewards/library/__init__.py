@@ -11,6 +11,7 @@ from trainer.rewards.contract import Factory
 from trainer.rewards.library.bertscore import bertscore
 from trainer.rewards.library.code import code
 from trainer.rewards.library.environment import environment
+from trainer.rewards.library.group_judge import llm_group_judge
 from trainer.rewards.library.judge import llm_judge
 from trainer.rewards.library.match import exact_match, position_match
 from trainer.rewards.library.math_answer import math_answer
@@ -28,6 +29,7 @@ REWARDS: dict[str, Factory] = {
     "reward_model": reward_model,
     "process_reward_model": process_reward_model,
     "llm_judge": llm_judge,
+    "llm_group_judge": llm_group_judge,
     "math": math_answer,
     "length_penalty": length_penalty,
     "overlong": overlong,
@@ -39,7 +41,7 @@ REWARDS: dict[str, Factory] = {
 
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("exact_match", "position_match", "math", "rouge1"), (0.0, 1.0)),
-    **dict.fromkeys(("format_regex", "code", "llm_judge", "task"), (0.0, 1.0)),
+    **dict.fromkeys(("format_regex", "code", "llm_judge", "llm_group_judge", "task"), (0.0, 1.0)),
     "bertscore": (-1.0, 1.0),
     **dict.fromkeys(("length_penalty", "overlong", "repetition"), (-1.0, 0.0)),
 }

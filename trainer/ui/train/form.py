@@ -19,7 +19,7 @@ from typing import Any
 from trainer import presets
 from trainer.errors import Problem, SpecError, TrainerError
 from trainer.machine.project import PROJECT
-from trainer.presets import explain
+from trainer.presets import explain, rubric_file
 from trainer.presets.stages import STAGE
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.ui.train import toml
@@ -181,7 +181,7 @@ def relative_files(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             here = here.get(step) if isinstance(here, dict) else None
         if isinstance(here, str) and here and not _is_absolute(here):
             yield explain.dotted(path), here
-    yield from ((key, value) for key, value in reward_files(raw) if not _is_absolute(value))
+    yield from ((key, value) for key, value in (*reward_files(raw), *_rubrics(raw)) if not _is_absolute(value))
 
 
 def _is_absolute(path: str) -> bool:
@@ -190,9 +190,17 @@ def _is_absolute(path: str) -> bool:
 
 def reward_files(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, value) of the file of every reward component, those inside sums too."""
-    for number, stage in enumerate(_stages(raw)):
-        yield from _files_of(stage.get("reward"), f"{STAGE}.{number}.reward.components")
-    yield from _files_of(raw.get("reward"), "reward.components")
+    found = ((f"{key}.file", component.get("file")) for key, component in _components(raw))
+    yield from ((key, value) for key, value in found if isinstance(value, str) and value)
+
+
+def _rubrics(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, value) of the files that say what judges are asked."""
+    for key, component in _components(raw):
+        params = rubric_file.params_of(component)
+        value = params.get(rubric_file.RUBRIC) if isinstance(params, dict) else None
+        if isinstance(value, str) and value:
+            yield f"{key}.params.{rubric_file.RUBRIC}", value
 
 
 def _stages(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -200,13 +208,18 @@ def _stages(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [stage for stage in found if isinstance(stage, dict)] if isinstance(found, list) else []
 
 
-def _files_of(here: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def _components(raw: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, stage in enumerate(_stages(raw)):
+        yield from _parts_of(stage.get("reward"), f"{STAGE}.{number}.reward.components")
+    yield from _parts_of(raw.get("reward"), "reward.components")
+
+
+def _parts_of(here: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
     components = here.get("components") if isinstance(here, dict) else None
     for place, component in enumerate(components if isinstance(components, list) else ()):
         if isinstance(component, dict):
-            if isinstance(component.get("file"), str) and component["file"]:
-                yield f"{prefix}.{place}.file", component["file"]
-            yield from _files_of(component, f"{prefix}.{place}.components")
+            yield f"{prefix}.{place}", component
+            yield from _parts_of(component, f"{prefix}.{place}.components")
 
 
 def likely_place(value: str) -> Path | None:
