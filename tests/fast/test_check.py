@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.fast.pairs import VOCABULARY, Fixed, Ours, apart, change, make, model
-from trainer.fast import cache, prefixes, update
+from trainer.fast import cache, prefixes, reasons, update
 from trainer.fast.decoding import Decoding, NotPlain
 from trainer.fast.prefixes import NotShared, pass_over
 from trainer.text import Message
@@ -108,7 +108,7 @@ def test_rotary_positions_that_depend_on_the_longest_row(kind: str, tmp_path: Pa
     """The check would not see it: the first rows may all be short."""
     made, told = model("llama"), list[Message]()
     made.config.rope_parameters["rope_type"] = kind
-    assert update.why_not(make(Ours, made, tmp_path)).shared == "positions"
+    assert reasons.why_not(make(Ours, made, tmp_path)).shared == "positions"
     given = {"do_sample": False, "max_new_tokens": 2, "pad_token_id": 0}
     with pytest.raises(NotPlain):
         made.generate(torch.tensor([[4, 9, 17]]), **given, custom_generate=Decoding(told.append))
@@ -134,12 +134,12 @@ def test_learned_positions_count_the_padding_before_a_prompt(tmp_path: Path) -> 
 
 def test_what_can_be_seen_without_trying_is(tmp_path: Path) -> None:
     made = make(Ours, "qwen3", tmp_path)
-    assert update.why_not(made) == (None, None, None)
+    assert reasons.why_not(made) == (None, None, None)
     made.beta = 0.1
-    assert update.why_not(made) == (None, None, "beta")
+    assert reasons.why_not(made) == (None, None, "beta")
     made.loss_type = "bnpo"
-    assert update.why_not(made) == (None, "micro_batches", "beta")
+    assert reasons.why_not(made) == (None, "micro_batches", "beta")
     made.model.config.attention_dropout = 0.1
-    assert update.why_not(made).shared == "dropout"
+    assert reasons.why_not(made).shared == "dropout"
     made.use_liger_kernel = True
-    assert update.why_not(made).shared == "liger"
+    assert reasons.why_not(made).shared == "liger"

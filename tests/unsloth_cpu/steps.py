@@ -89,8 +89,8 @@ def _dead(folder: Path, model: Any) -> dict[str, Any]:
     import torch
 
     from tests.builders import HALF, tiny_trainer
+    from trainer.fast.reasons import why_not
     from trainer.fast.saying import OFF
-    from trainer.fast.update import why_not
 
     trainer, _ = tiny_trainer(folder / "dead", model=model, reward=HALF, temperature=1.5)
     inputs = _batch(trainer)

@@ -51,15 +51,25 @@ def forward(theirs: Way, ours: Way, dtype: torch.dtype) -> Distance:
         return Distance(_apart(ours(), theirs()), None, dtype)
 
 
-def gradient(model: torch.nn.Module, theirs: Way, ours: Way, prefixes: Prefixes, dtype: torch.dtype) -> Distance:
+def gradient(
+    model: torch.nn.Module,
+    theirs: Way,
+    ours: Way,
+    prefixes: Prefixes | None,
+    dtype: torch.dtype,
+    reentrant: bool = False,
+) -> Distance:
     """The weights' own `.grad` are left alone.
 
-    prefixes: those that `ours` opens; they are forgotten afterwards.
+    prefixes: those that `ours` opens, if any; they are forgotten afterwards. reentrant: checkpointing of that kind.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    taken = _taken_by_backward if reentrant else _taken
     logps = theirs()
-    wanted = _taken(_scalar(logps), weights)
+    wanted = taken(_scalar(logps), weights)
     mine = ours()
+    if prefixes is None:
+        return Distance(_apart(mine, logps), _apart_in_all(taken(_scalar(mine), weights), wanted), dtype)
     leaves = [leaf for each in prefixes.opened() for pair in each.leaves for leaf in pair if leaf.requires_grad]
     found, arriving = _taken(_scalar(mine), weights, leaves)
     for leaf, grad in zip(leaves, arriving, strict=True):
@@ -122,6 +132,19 @@ def _taken(of: Any, weights: list[Any], leaves: list[Tensor] | None = None, give
     grads = torch.autograd.grad(of, asked, given, allow_unused=True)
     some = [None if grad is None else _some(grad) for grad in grads[: len(weights)]]
     return some if leaves is None else (some, grads[len(weights) :])
+
+
+def _taken_by_backward(of: Tensor, weights: list[Any]) -> list[Tensor | None]:
+    """The same where torch has nothing but backward: through re-entrant checkpointing."""
+    before = [weight.grad for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    try:
+        of.backward()  # type: ignore[no-untyped-call]
+        return [None if weight.grad is None else _some(weight.grad) for weight in weights]
+    finally:
+        for weight, grad in zip(weights, before, strict=True):
+            weight.grad = grad
 
 
 def _some(grad: Tensor) -> Tensor:

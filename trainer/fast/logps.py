@@ -116,6 +116,11 @@ def _chunk(
             input_ids=ids, position_ids=known + places, past_key_values=before, use_cache=True, **masked
         ).logits
     mask = (places < torch.tensor(lengths, device=ids.device)[:, None]).long()
+    return said(logits, written, asked, mask)
+
+
+def said(logits: Tensor, written: Tensor, asked: Asked, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities and entropies of these tokens, (k, t), 0 where the mask is. logits: (k, t, V)."""
     if not asked.entropy:
         return selective_log_softmax(logits, written, temperature=asked.temperature, row_mask=mask), None
     logps, entropies = selective_log_softmax_and_entropy(

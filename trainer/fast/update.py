@@ -1,6 +1,7 @@
 """The update of a GRPOTrainer, faster and with the same gradient: FastUpdate goes between ours and TRL's class.
 
-shared      each distinct prompt of an accumulation window goes through the model once (prefixes.py, logps.py)
+shared      each distinct prompt of an accumulation window goes through the model once (prefixes.py, logps.py); where
+            that cannot be, once with some of its completions (packed.py)
 ordered     rows of a prompt lie together and short ones first, so that little of a micro-batch is padding (rows.py)
 skipped     rows that change no weight get no forward and no backward; TRL's denominators see all rows
 
@@ -11,19 +12,20 @@ Hooked in TRL 1.14.2 (grpo_trainer.py): `_prepare_inputs`, `compute_loss`, `_get
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trainer.fast import cache, check, rows, unsloths
+from trainer.fast import cache, check, packed, reasons, rows, unsloths
 from trainer.fast.logps import Asked, Rows, compute
 from trainer.fast.prefixes import NotShared, Prefixes
-from trainer.fast.saying import OFF, Why
+from trainer.fast.saying import OFF
 from trainer.fast.unsloths import is_unsloths
 from trainer.text import Message
 
 Choice = Literal["auto", "off"]
+Way = TypeVar("Way", Prefixes, packed.Packing)
 CALL = {"cpu": 64, "cuda": 512}
 """What a call of the model costs beside its tokens, in tokens: layers are launched one by one, and a GPU is idle
 meanwhile. Measured on a CPU (docs/fast.md); for a GPU reckoned from 12 ms a call and 0.02 ms a token."""
@@ -43,20 +45,22 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
     ) -> None:
         super().__init__(*args, **kwargs)
         self.is_fast = fast == "auto"
-        self.fast = why_not(self) if self.is_fast else OFF
+        self.fast = reasons.why_not(self) if self.is_fast else OFF
         self._tell = tell
-        self._pads = _learns_positions(self.accelerator.unwrap_model(self.model))
+        self._pads = reasons.learns_positions(self.accelerator.unwrap_model(self.model))
         self._live: list[int] | None = None  # of the micro-batch whose loss is being computed
         self._old: Tensor | None = None
         self._checked: set[str] = set()
         self._reached: set[str] = set()  # weights that had a gradient in the last window with one
-        self._prefixes = self._new_prefixes() if self.fast.shared is None else None
+        self._prefixes = self._new(Prefixes) if self.fast.shared is None else None
+        self._packing = self._new(packed.Packing) if self.fast.shares else None
+        self._refused: Message | None = None  # why prompts have no pass of their own, found by trying
 
-    def _new_prefixes(self) -> Prefixes:
+    def _new(self, way: type[Way]) -> Way:
         config = self.accelerator.unwrap_model(self.model).config
         kinds = cache.windows(config)
-        assert kinds is not None, "why_not has looked"
-        return Prefixes(config, kinds, CALL.get(self.accelerator.device.type, CALL["cuda"]))
+        assert kinds is not None, "reasons.why_not has looked"
+        return way(config, kinds, CALL.get(self.accelerator.device.type, CALL["cuda"]))
 
     def _prepare_inputs(self, *args: Any, **kwargs: Any) -> Any:
         before = getattr(self, "_buffered_inputs", None)
@@ -73,7 +77,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         return min(window, buffered) if window % buffered == 0 or buffered % window == 0 else None
 
     def compute_loss(self, model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any) -> Any:
-        if self.fast.shared and self.fast.skipped:
+        if not self.fast.shares and self.fast.skipped:
             return super().compute_loss(model, inputs, *args, **kwargs)
         if is_unsloths(self):
             return self._unsloths_loss(super().compute_loss, model, inputs, *args, **kwargs)
@@ -110,7 +114,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         gradient = self._live is not None
         others = {name: value for name, value in kwargs.items() if name not in ("batch_size", "compute_entropy")}
         if (
-            (self.fast.shared and (self.fast.skipped or not gradient))
+            (not self.fast.shares and (self.fast.skipped or not gradient))
             or gradient != torch.is_grad_enabled()  # not by a loss: nobody would close the prompts
             or any(value is not None and value is not False for value in others.values())  # images, loss of a router
         ):
@@ -137,8 +141,8 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             found: tuple[Tensor, Tensor | None] | None = None
         elif self._shares(stock, some, live, gradient):
             asked = Asked(self.temperature, compute_entropy, self._entropy_bonus_enabled)
-            prefixes = self._prefixes if gradient and self._prefixes else self._new_prefixes()
-            found = compute(model, prefixes, some, live, asked, None if gradient else batch_size)
+            prefixes = self._prefixes if gradient or self._prefixes is None else self._new(Prefixes)
+            found = self._computed(model, prefixes, some, live, asked, None if gradient else batch_size)
         elif len(live) == len(some.lengths):
             return stock.whole(input_ids, attention_mask, logits_to_keep)
         else:
@@ -162,28 +166,43 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         return logps, rows.filled(found[1], live, count, mean.expand(like.shape)), None
 
     def _shares(self, theirs: _Theirs, some: Rows, live: list[int], gradient: bool) -> bool:
-        """Are the prompts worth sharing? Before the first time, with and without gradient, it is checked."""
-        if self._prefixes is None or any(len(some.prompts[row].ids) < 2 for row in live):
+        """Are the prompts worth sharing? Before the first time, with and without gradient, it is checked; where prompts
+        cannot have a pass of their own, they may stand in one row with their completions."""
+        kind = "gradient" if gradient else "forward"
+        while self._prefixes is not None or self._packing is not None:
+            if not self._pays(some, live, gradient):
+                return False
+            if kind in self._checked:
+                return True
+            self._checked.add(kind)
+            self._check(theirs, some, _few(some, live), gradient)
+        return False
+
+    def _pays(self, some: Rows, live: list[int], gradient: bool) -> bool:
+        if any(len(some.prompts[row].ids) < 2 for row in live):
             return False
+        if self._prefixes is None:
+            assert self._packing is not None
+            return self._packing.saves(some, live)
         kept = Rows([some.prompts[row] for row in live], some.completions, [some.lengths[row] for row in live])
         paid = self._prefixes.keys() | self._needed(self._step + 1) if gradient else set()
         stock, here = kept.tokens(paid)
         calls = 1 if all(prompt.key in paid for prompt in kept.prompts) else 2  # no pass over prompts of its own
-        if stock - here < calls * self._prefixes.cost:
-            return False
-        kind = "gradient" if gradient else "forward"
-        if kind not in self._checked:
-            self._checked.add(kind)
-            self._check(theirs, some, _few(some, live), gradient)
-        return self._prefixes is not None
+        return stock - here >= calls * self._prefixes.cost
+
+    def _computed(self, model: Any, prefixes: Prefixes | None, *args: Any) -> tuple[Tensor, Tensor | None]:
+        """prefixes: of prompts with a pass of their own, None for rows of a prompt with its completions."""
+        if prefixes is not None:
+            return compute(model, prefixes, *args)
+        assert self._packing is not None
+        return self._packing.compute(model, *args)
 
     def _check(self, theirs: _Theirs, some: Rows, few: list[int], gradient: bool) -> None:
-        """Share no prompt in this run when the two ways differ, and say so."""
-        prefixes = self._new_prefixes()
-        asked = Asked(self.temperature)
+        """Give this way up for the run when it differs from TRL's, and say so."""
+        prefixes = None if self._prefixes is None else self._new(Prefixes)
 
         def ours() -> Tensor:
-            return compute(theirs.model, prefixes, some, few, asked)[0]
+            return self._computed(theirs.model, prefixes, some, few, Asked(self.temperature))[0]
 
         def stock() -> Tensor:
             return theirs.of(some, few)[0]
@@ -193,7 +212,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             with torch.random.fork_rng([each] if (each := self.accelerator.device).type == "cuda" else []):
                 if gradient:  # a resumed run tries it too, and its random numbers are to be those of the first
                     model = self.accelerator.unwrap_model(theirs.model)
-                    found = check.gradient(model, stock, ours, prefixes, dtype)
+                    found = check.gradient(model, stock, ours, prefixes, dtype, reasons.is_reentrant(self.args))
                 else:
                     found = check.forward(stock, ours, dtype)
         except NotShared as reason:
@@ -206,10 +225,17 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         if not found.small:
             distance = max(found.logps, found.gradient or 0.0)
             self._give_up(Message("fast.why.differs", distance=distance, limit=found.limit))
+        elif self._refused is not None:
+            self._tell(Message("fast.packed", why=self._refused))
+            self._refused = None
 
     def _give_up(self, why: Message) -> None:
-        self._prefixes = None
-        self._tell(Message("fast.not_shared", why=why))
+        self._checked.clear()
+        if self._prefixes is not None:
+            self._prefixes, self._refused = None, why
+        else:
+            self._packing = None
+            self._tell(Message("fast.not_shared", why=self._refused or why))
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """One micro-batch. At its end: the gradient of prompts that no later one needs; at a window's end: zeros."""
@@ -219,7 +245,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         except BaseException:
             self.forget_prompts()
             raise
-        if not (self.fast.shared and self.fast.skipped) and self.accelerator.sync_gradients:
+        if (self.fast.shares or not self.fast.skipped) and self.accelerator.sync_gradients:
             self._zeros_for_none()
         return loss
 
@@ -303,59 +329,6 @@ class _Theirs(NamedTuple):
         logps, entropies, _ = self.whole(ids, mask, width)
         missing = (0, some.completions.shape[1] - width)
         return nn.functional.pad(logps, missing), None if entropies is None else nn.functional.pad(entropies, missing)
-
-
-def why_not(trainer: Any) -> Why:
-    """What applies to this trainer, as far as it can be seen without trying."""
-    shared, skipped, ordered = _why_not_shared(trainer), None, None
-    # Where Unsloth's trainer does not know the entropy terms at all, there are none.
-    entropy = getattr(trainer, "_entropy_bonus_enabled", False) or getattr(trainer, "top_entropy_quantile", 1.0) < 1.0
-    router = getattr(trainer, "aux_loss_enabled", False)
-    if trainer.beta:
-        skipped = "beta"  # every token is held to the reference, those of dead groups too
-    elif entropy:
-        skipped = "entropy"
-    elif router:
-        skipped = "router"
-    elif is_unsloths(trainer) and trainer.loss_type == "bnpo":
-        skipped = "unsloth"  # divides by the tokens of whichever rows it is given
-    if trainer.loss_type == "bnpo" or entropy or router:
-        ordered = "micro_batches"  # each is weighed by itself: which rows are in it changes the gradient
-    return Why(shared, ordered, skipped)
-
-
-def _why_not_shared(trainer: Any) -> str | None:
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    text = model.config.get_text_config()
-    if is_unsloths(trainer):
-        return "unsloth"
-    if trainer.use_liger_kernel:
-        return "liger"
-    if trainer.accelerator.num_processes > 1 or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
-        return "processes"
-    if trainer.aux_loss_enabled:
-        return "router"
-    if trainer.args.gradient_checkpointing and (trainer.args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
-        return "reentrant"  # the gradient through the prompts would be missing, without a word
-    if "layerwise" in str(trainer.args.optim):
-        return "layerwise"  # each weight is updated as soon as it has a gradient, and the prompts' comes last
-    dropped = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
-    if dropped or getattr(text, "attention_dropout", 0.0) > 0:
-        return "dropout"  # TRL's rows drop other parts of one prompt
-    if "logits_to_keep" not in trainer.model_kwarg_keys or cache.windows(model.config) is None:
-        return "layers"
-    if cache.turns_with_length(model.config):
-        return "positions"
-    if _learns_positions(model):
-        return "learned"
-    return None
-
-
-def _learns_positions(model: Any) -> bool:
-    """From a table, as GPT-2: TRL gives no positions, and such a model then counts the padding before a prompt."""
-    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    tables = [each for each in model.modules() if isinstance(each, nn.Embedding)]
-    return any(each.num_embeddings == most and each is not model.get_input_embeddings() for each in tables)
 
 
 def _few(some: Rows, live: list[int]) -> list[int]:

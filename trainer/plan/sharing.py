@@ -2,7 +2,7 @@
 
     of(spec, batch, unsloth, on_gpu) -> Sharing     what applies, and how many different prompts are left
 
-The run itself asks the model and tries the path on its own rows (trainer.fast.update `why_not`, trainer.fast.check).
+The run itself asks the model and tries the path on its own rows (trainer.fast.reasons `why_not`, trainer.fast.check).
 This is for the estimates of memory and time, and for the plan card. Pure functions.
 """
 
@@ -61,6 +61,8 @@ class Sharing:
         return [*found, Message("fast.not_skipped", why=Message(f"fast.why.{self.why_not_skipped}"))]
 
     def _of_the_update(self, times: int) -> list[Message]:
+        if self.why_not_shared in ("reentrant", "layerwise"):  # trainer.fast.saying PACKED
+            return [Message("fast.packed", why=Message(f"fast.why.{self.why_not_shared}"))]
         if self.why_not_shared is not None:
             return [Message("fast.not_shared", why=Message(f"fast.why.{self.why_not_shared}"))]
         if not self.saves:
