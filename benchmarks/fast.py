@@ -43,7 +43,7 @@ from benchmarks.random_models import EOS, Sizes, model, tokenizer
 class Cell(NamedTuple):
     """prompt, completion: tokens; group: completions a prompt. floors: the least ratio of a phase. spread: lengths are
     drawn (log-normal, median 0.35 of the longest, sigma 0.7) instead of all the longest. quick: part of --quick.
-    memory: peaks are compared as well."""
+    memory: peaks are compared as well. packed: no passes of prompts by themselves (trainer/fast/packed.py)."""
 
     prompt: int
     completion: int
@@ -59,6 +59,7 @@ class Cell(NamedTuple):
     pairs: int = 1
     quick: bool = False
     memory: bool = False
+    packed: bool = False
     floors: dict[str, float] = {}  # noqa: RUF012  # read only
 
     @property
@@ -70,6 +71,7 @@ class Cell(NamedTuple):
         parts += [f"{self.dead:.0%} dead"] if self.dead else []
         parts += ["LoRA"] if self.lora else []
         parts += ["checkpointing"] if self.checkpointing else []
+        parts += ["packed"] if self.packed else []
         return " ".join(parts)
 
 
@@ -77,6 +79,7 @@ CELLS = (
     Cell(64, 64, 8, writes=False, pairs=5, quick=True, memory=True, floors={"update": 1.25}),
     Cell(768, 256, 8, writes=False, pairs=2, floors={"update": 2.2}),
     Cell(768, 256, 8, writes=False, spread=True, pairs=2, quick=True, memory=True, floors={"update": 2.8}),
+    Cell(768, 256, 8, writes=False, spread=True, packed=True, floors={"update": 2.8}),
     Cell(2048, 762, 4, writes=False, memory=True, floors={"update": 2.0}),
     Cell(2048, 64, 8, writes=False, pairs=2, floors={"update": 5.0}),
     Cell(768, 256, 8, spread=True, beta=0.1, lora=True, pairs=2, floors={"generate": 1.6, "step": 2.0}),
@@ -179,6 +182,8 @@ def compare(cell: Cell, sizes: Sizes, device: str) -> dict[str, Any]:
 def one_step(cell: Cell, whose: str, sizes: Sizes, device: str, folder: Path, check: bool) -> dict[str, float]:
     """Seconds of each phase in one optimizer step of a new trainer."""
     trainer = make(cell, whose, sizes, device, folder)
+    if whose == "ours" and cell.packed:
+        trainer._prefixes = None
     if whose == "ours" and not check:
         trainer._checked = {"forward", "gradient"}
         trainer.decoding._fits = True
