@@ -23,11 +23,15 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer
 
+from tests.architectures import config_of
+from trainer.engine.interface import without_routers
+from trainer.engine.transformers_engine import model_class
 from trainer.fast.update import FastUpdate
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 PROMPTS = ["a" + "bcdefgh" * 4, "b12345678xyz", "c" + "zyx" * 7, "d" + "qwerty" * 5]
 EOS, VOCABULARY = 2, 3 + len(LETTERS)
+STATES = ("qwen3.5", "lfm2.5", "granite-4.0-h")  # layers that keep no keys and values
 
 
 def tokenizer() -> Any:
@@ -56,6 +60,16 @@ def model(kind: str, seed: int = 3) -> Any:
     for weight in made.parameters():
         if weight.dim() > 1:
             weight.data.mul_(2 if kind == "gemma3" else 4)
+    return made
+
+
+def todays(name: str) -> Any:
+    """A small model of a family that people train now."""
+    config = config_of(name)
+    config.get_text_config().pad_token_id = 0
+    torch.manual_seed(3)
+    made = model_class(config).from_config(config).float()
+    without_routers(made)
     return made
 
 

@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from tests.architectures import EACH
-from tests.fast.pairs import Fixed, Ours, apart, change, make
-from tests.fast.test_architectures import STATES
-from tests.fast.test_architectures import model as todays
+from tests.fast.pairs import STATES, Fixed, Ours, apart, change, make, todays
 from trainer.fast import cache, packed, update
 from trainer.text import Message
 
