@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.fast.pairs import EOS, PROMPTS, model, tokenizer
-from trainer.fast.decoding import Decoding, NotPlain
+from trainer.fast.decoding import MANY_WORDS, Decoding, NotPlain, draw
 from trainer.text import Message
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -108,6 +108,34 @@ def test_samples_have_the_models_distribution() -> None:
     chi = float(((found - wanted) ** 2 / wanted).sum())
     cells = wanted.numel() - 1
     assert chi < cells + 5 * (2 * cells) ** 0.5, f"chi-square {chi:.0f} of {cells} cells"
+
+
+@pytest.mark.parametrize("words", [MANY_WORDS - 1, MANY_WORDS + 1], ids=["few", "many"])
+def test_words_are_drawn_as_often_as_they_are_likely(words: int) -> None:
+    """Rare ones too, and those without probability never: at the front, between the others and at the end."""
+    torch.manual_seed(5)
+    likely = torch.rand(words) ** 8
+    likely[:3] = likely[500:520] = likely[-2:] = 0.0
+    likely /= likely.sum()
+    rows = 20_000
+    drawn = draw(likely.expand(rows, -1), torch.arange(rows))
+    assert drawn.shape == (rows,)
+    counts = drawn.bincount(minlength=words)
+    assert counts[likely == 0].sum() == 0
+    expected = likely * rows
+    frequent = expected > 5
+    wanted = torch.cat([expected[frequent], expected[~frequent].sum()[None]])
+    found = torch.cat([counts[frequent], counts[~frequent].sum()[None]])
+    chi, cells = float(((found - wanted) ** 2 / wanted).sum()), wanted.numel() - 1
+    assert chi < cells + 5 * (2 * cells) ** 0.5, f"chi-square {chi:.0f} of {cells} cells"
+
+
+@pytest.mark.parametrize("words", [MANY_WORDS - 1, MANY_WORDS + 1], ids=["few", "many"])
+def test_nothing_is_drawn_from_no_numbers(words: int) -> None:
+    likely = torch.full((2, words), 1 / words)
+    likely[1, 7] = float("nan")
+    with pytest.raises(RuntimeError):
+        draw(likely, torch.arange(2))
 
 
 @pytest.mark.parametrize(

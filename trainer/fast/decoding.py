@@ -47,8 +47,21 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 """(rows, V) probabilities and the rows' numbers in the whole batch -> (rows,) tokens."""
 
 
+MANY_WORDS = 1024
+
+
 def draw(probabilities: Tensor, rows: Tensor) -> Tensor:
-    return torch.multinomial(probabilities, 1)[:, 0]
+    """torch.multinomial draws a number for every word; of a large vocabulary that is a sixth of a decoding step on a
+    CPU. There it is one number a row, and the word at which the sum of probabilities goes beyond it."""
+    if not probabilities.is_cpu or probabilities.shape[1] < MANY_WORDS:
+        return torch.multinomial(probabilities, 1)[:, 0]
+    sums = probabilities.double().cumsum(1)  # in float32 rare words would be lost in the rounding
+    total = sums[:, -1:]
+    if not bool((total.isfinite() & (total > 0)).all()):
+        raise RuntimeError("probabilities that are no numbers, or none above 0")
+    point = torch.rand_like(total) * total
+    # Beyond the point and not at it: a word without probability is never drawn, the last one's sum included.
+    return torch.searchsorted(sums, point.minimum(total.nextafter(torch.zeros_like(total))), right=True)[:, 0]
 
 
 class NotPlain(Exception):
