@@ -13,7 +13,7 @@ from trainer.spec import Component
 from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.credit import Span, spans
-from trainer.ui.groups.dialogue import transcript
+from trainer.ui.groups.dialogue import transcript, transcript_length
 from trainer.ui.groups.plan_tree import has_plans, tree
 from trainer.ui.groups.safe_text import inert, plain
 
@@ -137,8 +137,8 @@ def _body(one: Completion, most: int, paid: Paid, say: Words) -> str:
     begin, end = 0 if one.plan is None else one.plan.end, len(one.text)
     length = end - begin
     if one.turns:
-        shown = transcript(one.turns, most, say, chip)
-        return shown + (all_button(one.number, end, say) if most < min(end, MOST_CHARACTERS) else "")
+        shown, told = transcript(one.turns, most, say, chip), transcript_length(one.turns, say)
+        return shown + (all_button(one.number, told, say) if most < min(told, MOST_CHARACTERS) else "")
     if not length:
         return elements.element("p", say("groups.text_empty"), "gg-text g-empty")
     ranges = [(begin, end)] if length <= most else [(begin, begin + 2 * most // 3), (end - most // 3, end)]

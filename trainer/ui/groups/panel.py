@@ -155,6 +155,6 @@ def band(group: Group, say: Words) -> str:
 def _taught_nothing(group: Group) -> bool:
     values: list[float | None] = []
     for one in group.completions:
-        values += [one.advantage, *(part.advantage for part in (*one.steps, *one.turns))]
+        values += [one.advantage, *(step.advantage for step in one.steps), *(turn.advantage for turn in one.turns)]
         values += [one.plan.advantage, one.plan.rest] if one.plan is not None else []
     return all(abs(value or 0.0) < cards.ZERO for value in values)
