@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def wrote(number: int) -> Event:
     return {"kind": "rollouts", "step": number, "file": f"step_{number:06d}.jsonl", "groups": 1, "completions": 2}
 
 
-def run_with_groups(outputs: Path, name: str, steps: dict[int, Sequence[dict[str, Any]]], last: int = 0) -> RunDir:
+def run_with_groups(outputs: Path, name: str, steps: Mapping[int, Sequence[dict[str, Any]]], last: int = 0) -> RunDir:
     """A finished run with those rollout files; its events name them."""
     events: list[Event] = [began()]
     for number in range(1, max(last, *steps) + 1):
