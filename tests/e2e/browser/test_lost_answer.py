@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.builders import finished, write_run
-from tests.e2e.browser.conftest import Site, settle
+from tests.e2e.browser.conftest import WAIT_S, Site, settle
 from tests.ui.groups.made import line, run_with_groups
 
 _FORGOTTEN = '{"msg": "unexpected_error", "message": "404: Not Found", "session_not_found": true, "success": false}'
@@ -34,7 +34,8 @@ def forget_once(page: Any) -> Callable[[], bool]:
 
 def come_back(page: Any) -> None:
     """Forgotten by the server, the page loads itself again, without anybody doing something."""
-    with page.expect_navigation(wait_until="commit"):
+    # Not expect_navigation: a change of the address by the page itself counts as one.
+    with page.expect_event("domcontentloaded", timeout=1000 * WAIT_S):
         was_told = forget_once(page)
     assert was_told()
     page.wait_for_function("window.pageOpened === true")
