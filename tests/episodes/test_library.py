@@ -133,3 +133,15 @@ def test_one_turn_without_tools_is_its_text() -> None:
     assert transcript.text(transcript.turns_of([{"role": "assistant", "content": ""}])) == ""
     odd = [{"role": "assistant", "tool_calls": ["x", {"function": {"name": "a", "arguments": "b"}}]}]
     assert transcript.text(transcript.turns_of(odd)) == '?("x")\na(b)'
+
+
+def test_what_a_parser_splits_off_as_thinking_is_kept_apart() -> None:
+    """TRL's parsers name it reasoning_content, that of LFM2.5 thinking."""
+    messages = [
+        {"role": "assistant", "reasoning_content": "hm", "content": "4"},
+        {"role": "assistant", "thinking": "so", "content": "5"},
+        {"role": "assistant", "reasoning_content": None, "content": "6"},
+    ]
+    turns = transcript.turns_of(messages)
+    assert [(turn.thought, turn.said) for turn in turns] == [("hm", "4"), ("so", "5"), ("", "6")]
+    assert transcript.text(turns) == "4\n5\n6"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from trl.chat_template_utils import parse_response
 
-from tests.builders import HALF, Recorder, rows, tiny_model, tiny_trainer
+from tests.builders import HALF, Recorder, batch, rows, tiny_model, tiny_trainer
+from trainer.engine.builtin import TOOLS_RESPONSE, make_tokenizer
+from trainer.episodes import transcript
 from trainer.episodes.host import Host
 from trainer.episodes.own import Recipe
 from trainer.episodes.table import Table
@@ -329,3 +333,18 @@ def test_an_episode_whose_answer_did_not_fit_counts_as_cut() -> None:
     assert recorded.cut(trainer, told) == [True, False, False]  # the last has had its one answer
     trainer.episodes = None
     assert recorded.cut(trainer, ["plain"]) == [False]
+
+
+def test_what_trls_parser_splits_off_as_thinking_is_in_the_rollout_file() -> None:
+    tokenizer = make_tokenizer("builtin/tiny-tools")
+    thinking = {"reasoning_content": {"open": "<think>", "close": "</think>", "content": "text"}}  # as for Qwen3
+    tokenizer.response_template = TOOLS_RESPONSE | {"fields": thinking | TOOLS_RESPONSE["fields"]}
+    written = "<think>half of nine</think>I guess<call>guess number=4</call><end>"
+    ids, asked = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (written, "<assistant>"))
+    messages = [parse_response(tokenizer, ids, prefix=asked), {"role": "tool", "name": "guess", "content": "higher"}]
+    told = recorded._recorded(transcript.turns_of(messages), [(0, len(ids))], [0.5], [0.25])
+    (line, _) = groups(replace(batch(), turns=[told] * 4), num_generations=2)
+    found = group_of(json.dumps(line).encode(), 0)
+    assert found is not None
+    (turn,) = found.completions[0].turns
+    assert (turn.thought, turn.said, list(turn.calls)) == ("half of nine", "I guess", [("guess(number=4)", "higher")])

@@ -119,6 +119,21 @@ def test_a_checkpoint_of_a_run_is_named_by_its_worth_or_its_step(outputs: Path) 
         assert said(asked(f"model.adapter=run:sft{typed}")) == []
 
 
+def test_the_folder_of_a_checkpoint_is_called_by_its_run_and_step(outputs: Path) -> None:
+    run = RunDir(outputs / "words.1-sft")
+    assert start_adapter.called(str(run.checkpoint(20))) == "run:words.1-sft@20"
+    for other in (
+        "Qwen/Qwen3-4B",
+        "builtin/tiny-qwen3",
+        "owner/checkpoint-20",
+        "checkpoint-20",
+        "/models/checkpoint-2",
+        "",
+        "/",
+    ):
+        assert start_adapter.called(other) == other
+
+
 def test_what_is_not_there_is_said_with_what_is(outputs: Path) -> None:
     assert said(asked("model.adapter=run:sft")) == [("model.adapter", "run.start_no_runs")]
     run = write_run(outputs, "sft", [])

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.report.cases import taught
+from tests.report.cases import run, taught
 from tests.report.synthetic import Made, Today, make_run, write
 from trainer.report import html as as_html
 from trainer.report import markdown, material, sections
-from trainer.report.document import Report
-from trainer.report.sections import resources
-from trainer.report.sections.telling import words
+from trainer.report.document import Report, Table
+from trainer.report.sections import overview, resources
+from trainer.report.sections.telling import Telling, words
 from trainer.run.records import PhaseEvent
 from trainer.run.rundir import RunDir
 from trainer.text import forms
@@ -315,3 +315,10 @@ def test_what_was_written_before_training_has_its_own_line_of_time() -> None:
     state.phases.append(PhaseEvent(name="samples", seconds=7.0))
     assert resources.outside(state)["samples"] == 7.0 and "samples" not in before
     assert "time_table.outside_samples" in words("ko")
+
+
+def test_the_model_of_a_later_stage_is_the_run_and_step_it_starts_from(tmp_path: Path) -> None:
+    start = RunDir(tmp_path / "words.1-sft").checkpoint(40)
+    for name, said in ((str(start), "run:words.1-sft@40"), ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B")):
+        (table,) = overview.overview(Telling(run(spec={"model": {"name": name}}), [], words("en"))).blocks
+        assert isinstance(table, Table) and ("Model", said) in table.rows

@@ -105,3 +105,16 @@ def test_samples_are_of_groups_that_were_trained_on_where_there_are_any() -> Non
     assert [(block.prompt, "replaced" in block.title) for block in found.blocks] == [  # type: ignore[union-attr]
         ("kept", False), ("replaced", True),
     ]  # fmt: skip
+
+
+def test_a_completion_says_which_part_of_it_is_the_plan_and_what_that_got() -> None:
+    plan = {"number": 1, "text_end": 3, "reward": 0.75, "advantage": 0.7, "rest_advantage": -0.25}
+    paid = [{"text": "one two", "reward": 1.0, "plan": plan}, {"text": "three", "reward": 0.0}]
+    m = run({"train/reward": 1.0}, told=lambda step: [one("asked", "spread", completions=paid)])
+    for language, told in (
+        ("en", "plan 2, its first 3 characters: mean reward 0.750, advantage +0.70, of the rest -0.25"),
+        ("ko", "\uacc4\ud68d 2(\uc55e\uc758 3\uc790)"),
+    ):
+        (block,) = group_sections.samples(Telling(m, [], words(language))).blocks
+        first, second = block.completions  # type: ignore[union-attr]
+        assert told in first.facts and told not in second.facts

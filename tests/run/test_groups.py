@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from trainer.export.source import Source
 from trainer.machine.secrets import Redactor
 from trainer.mirrors import completions
 from trainer.report import material
-from trainer.run.groups import DEAD, OUTCOMES, read_groups
+from trainer.run.groups import DEAD, OUTCOMES, Plan, read_groups
 from trainer.run.rollouts import write
 from trainer.run.rundir import RunDir
 from trainer.ui.groups.step_files import StepFiles
@@ -86,6 +87,41 @@ def test_a_group_was_thrown_away_where_its_line_says_so_and_nowhere_else(
     path = tmp_path / "step_000001.jsonl"
     path.write_bytes(changed("a", thrown=written) + line("b"))
     assert [group.thrown for group in read_groups(path).groups] == [read, False]
+
+
+PLAN = {"number": 1, "text_end": 2, "tokens": 2, "reward": 0.5, "advantage": 0.7, "rest_advantage": -0.1}
+
+
+@pytest.mark.parametrize(
+    ("damage", "read"),
+    [
+        ({}, Plan(1, 2, 0.5, 0.7, -0.1)),
+        ({"text_end": 3}, Plan(1, 3, 0.5, 0.7, -0.1)),
+        ({"text_end": 4}, None),  # beyond the text
+        ({"text_end": -1}, None),
+        ({"text_end": 1.0}, None),
+        ({"number": True}, None),
+        ({"number": None}, None),
+        ({"reward": None, "advantage": "x", "rest_advantage": math.nan}, Plan(1, 2, None, None, None)),
+    ],
+)
+def test_a_plan_is_read_as_it_was_written_and_a_damaged_one_is_none(
+    tmp_path: Path, damage: dict[str, Any], read: Plan | None
+) -> None:
+    path = tmp_path / "step_000001.jsonl"
+    path.write_bytes(line("abc", plan=PLAN | damage) + line("b") + line("c", plan=[1]))
+    assert [group.completions[0].plan for group in read_groups(path).groups] == [read, None, None]
+
+
+def test_page_report_and_mirror_tell_the_same_plan(make_run: MakeRun) -> None:
+    run = make_run("tiny-1", WROTE, STEP)
+    run.rollouts_file(1).write_bytes(line("abc", plan=PLAN) + line("b"))
+    mirrored = completions.read(run, 1, Redactor({}))
+    assert mirrored is not None
+    columns = [mirrored.columns.index(name) for name in completions.PLAN]
+    assert [[row[column] for column in columns] for row in mirrored.rows] == [[1, 0.5, 0.7, -0.1], [None] * 4]
+    (page, _), (report, _) = StepFiles().read(run.rollouts_file(1)).groups, material.of(run).groups(1)
+    assert page.completions[0].plan == report.completions[0].plan == Plan(1, 2, 0.5, 0.7, -0.1)
 
 
 def test_outcomes_are_named_in_one_place() -> None:

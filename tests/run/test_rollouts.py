@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import batch
-from trainer.run.rollouts import Step, advantage_stats, finite_or_none, group_stats, groups, outcome
+from trainer.run.rollouts import Plan, Step, advantage_stats, finite_or_none, group_stats, groups, outcome
 from trainer.text import Message
 
 
@@ -40,6 +40,31 @@ def test_with_steps_a_groups_spread_is_theirs(
     rewards: list[float | None], steps: list[float | None], kind: str
 ) -> None:
     assert outcome(rewards, [True, True], [steps]).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("rewards", "plans", "kind"),
+    [
+        ([1.0, 0.0, 1.0, 0.0], (0, 0, 1, 1), "spread"),  # the plans are equal, what was made of each is not
+        ([1.0, 1.0, 0.0, 0.0], (0, 0, 1, 1), "spread"),  # all that was made of a plan is equal, the plans are not
+        ([1.0, 1.0, 1.0, 1.0], (0, 0, 1, 1), "all_right"),
+        ([0.0, None, None, None], (0, 0, 1, 1), "all_wrong"),
+        ([1.0, 0.0, 0.0, 1.0], (0, 1, 2, 3), "spread"),  # carried out once each
+    ],
+)
+def test_with_plans_a_groups_spread_is_theirs_or_that_under_one_of_them(
+    rewards: list[float | None], plans: tuple[int, ...], kind: str
+) -> None:
+    known = [[r for r, p in zip(rewards, plans, strict=True) if p == plan and r is not None] for plan in plans]
+    told = [
+        Plan(plan, 1, 2, sum(below) / len(below) if below else None, 0.5, -0.25)
+        for plan, below in zip(plans, known, strict=True)
+    ]
+    right = [None if reward is None else reward == 1.0 for reward in rewards]
+    (line,) = groups(replace(batch(), rewards=rewards, correct=right, plans=told), num_generations=4)
+    assert line["outcome"] == kind
+    said = {"number": 0, "text_end": 1, "tokens": 2, "advantage": 0.5, "rest_advantage": -0.25}
+    assert line["completions"][0]["plan"] == said | {"reward": told[0].reward}
 
 
 def test_the_mean_advantage_is_0_but_for_process_supervision() -> None:

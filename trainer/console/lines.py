@@ -26,6 +26,7 @@ from trainer.run.records import (
     SampledScores,
 )
 from trainer.run.rundir import RunDir
+from trainer.run.start_adapter import called
 from trainer.run.state import RunState
 from trainer.spec import Method, RunSpec
 from trainer.spec.methods import SUPERVISED
@@ -45,7 +46,7 @@ def header(rundir: RunDir, plan: dict[str, Any], words: Words) -> Iterator[str]:
     title = spec.title_in(words.language)
     yield say("run_titled", name=rundir.name, title=title) if title else say("run", name=rundir.name)
     four_bit = say("four_bit", method=method) if spec.model.load_in_4bit else method
-    yield say("model", model=spec.model.name, method=four_bit)
+    yield say("model", model=called(spec.model.name), method=four_bit)
     yield say("method", method=words(f"method.long.{spec.run.method}"))
     yield from _planned(spec, plan, say)
     yield say("reward", formula=spec.reward.formula())

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# Where trl.chat_template_utils (1.14.2) has the parsers of answers put what a model thought: LFM2.5 has its own name.
+_THOUGHT = ("reasoning_content", "thinking")
+
 
 @dataclass
 class Call:
@@ -26,10 +29,12 @@ class Call:
 
 @dataclass
 class Turn:
-    """One message of the model. said: beside its calls."""
+    """One message of the model. said: beside its calls. thought: what it wrote before that, where the template marks
+    it."""
 
     said: str
     calls: list[Call] = field(default_factory=list)
+    thought: str = ""
 
 
 def turns_of(completion: Any) -> list[Turn]:
@@ -44,12 +49,16 @@ def turns_of(completion: Any) -> list[Turn]:
                 waiting[0].result = _content(message.get("content"))
         else:
             calls = [_call(each) for each in message.get("tool_calls") or ()]
-            found.append(Turn(_content(message.get("content")), calls))
+            thought = next((message[name] for name in _THOUGHT if message.get(name)), None)
+            found.append(Turn(_content(message.get("content")), calls, _content(thought)))
     return found
 
 
 def text(turns: Sequence[Turn]) -> str:
-    """All of it, a line each: what the model said, what it called, and behind an arrow what that answered."""
+    """A line each: what the model said, what it called, and behind an arrow what that answered.
+
+    Without what it thought: an answer is looked for in this text.
+    """
     lines: list[str] = []
     for turn in turns:
         lines += [turn.said] if turn.said or not turn.calls else []

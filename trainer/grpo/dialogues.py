@@ -103,7 +103,7 @@ def _recorded(
     told: list[transcript.Turn], places: list[tuple[int, int]], rewards: list[float | None], values: list[float]
 ) -> list[Turn]:
     return [
-        Turn(turn.said, [(call.text, call.result) for call in turn.calls], end, reward, value)
+        Turn(turn.said, [(call.text, call.result) for call in turn.calls], end, reward, value, turn.thought)
         for turn, (_, end), reward, value in zip(told, places, rewards, values, strict=False)
     ]
 

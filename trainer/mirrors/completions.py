@@ -19,6 +19,7 @@ MAX_ROWS = 64
 MAX_CHARACTERS = 4000
 COLUMNS = ("step", "group", "prompt", "completion", "reward", "advantage", "tokens", "truncated", "outcome")
 THROWN = "thrown"  # a column of its own, where a group was written and not trained on
+PLAN = ("plan", "plan_reward", "plan_advantage", "rest_advantage")  # columns where completions carry out plans
 PAID = "rewards/"  # before the name of a component: it can then not be taken for another column
 
 
@@ -58,7 +59,8 @@ def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
     if not found:
         return None
     last = [THROWN] if any(group.thrown for group in file.groups) else []
-    columns = [*COLUMNS[:5], *names, *COLUMNS[5:], *last]
+    plans = PLAN if any(PLAN[0] in row for row in found) else ()
+    columns = [*COLUMNS[:5], *names, *COLUMNS[5:], *plans, *last]
     return Completions(
         columns, [[row.get(name) for name in columns] for row in found], total - len(found), cut, file.damaged
     )
@@ -77,6 +79,8 @@ def _row(step: int, group: Group, completion: Completion, redactor: Redactor) ->
         "truncated": completion.truncated,
         THROWN: group.thrown,
     }
+    if (plan := completion.plan) is not None:
+        row |= dict(zip(PLAN, (plan.number, plan.reward, plan.advantage, plan.rest), strict=True))
     return row | {f"{PAID}{redactor.text(name)}": value for name, value in completion.components.items()}, cut
 
 

@@ -40,12 +40,13 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One message of the model in an episode. calls: (call, what was answered, None where it was not). reward: None
-    where turns are not paid one by one."""
+    where turns are not paid one by one. thought: what it wrote before it said something."""
 
     said: str
     calls: Sequence[tuple[str, str | None]]
     reward: float | None
     advantage: float | None
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,13 +266,14 @@ def _plan(found: Any, length: int) -> Plan | None:
 
 
 def _turn(found: dict[str, Any]) -> Turn:
-    said, calls = found.get("said"), found.get("calls")
+    said, calls, thought = found.get("said"), found.get("calls"), found.get("thought")
     whole = [one for one in calls if isinstance(one, list) and len(one) == 2] if isinstance(calls, list) else []
     return Turn(
         said=said if isinstance(said, str) else "",
         calls=[(str(call), answer if isinstance(answer, str) else None) for call, answer in whole],
         reward=number(found.get("reward")),
         advantage=number(found.get("advantage")),
+        thought=thought if isinstance(thought, str) else "",
     )
 
 

@@ -55,6 +55,7 @@ class Turn:
     tokens: int  # of the completion up to its end, answers of the tools before it included
     reward: float | None
     advantage: float  # of each of its tokens
+    thought: str = ""  # before what it said, where the chat template marks it
 
 
 @dataclass(frozen=True)

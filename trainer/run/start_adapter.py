@@ -51,6 +51,16 @@ def meant(typed: str) -> Message:
         return Message("plain.text", text=typed)
 
 
+def called(model: str) -> str:
+    """A model as people call it: of the folder of a checkpoint, where a later stage starts, run:NAME@STEP."""
+    path = Path(model)
+    found = checkpoints.NAME.fullmatch(path.name)
+    if found is None or len(path.parents) < 2:
+        return model
+    rundir = RunDir(path.parents[1])
+    return f"{RUN}{rundir.name}@{found[1]}" if path.parent.name == rundir.checkpoints.name else model
+
+
 def checkpoint_of(typed: str, place: str, no_runs: str = "run.start_no_runs") -> Checkpoint:
     """The verified checkpoint of a run that is meant. place: the key it was typed at. no_runs: the problem where there
     is no run at all. Raises RunError."""

@@ -19,6 +19,7 @@ from trainer.errors import Problem, RunError
 from trainer.machine.json_files import read_json
 from trainer.run.queue_place import in_order
 from trainer.run.rundir import NAME, RunDir, list_runs, outputs_dir
+from trainer.run.start_adapter import called
 from trainer.run.state import RunFollower, RunState
 from trainer.run.status import LIVE, Status
 from trainer.run.summary import summary
@@ -198,9 +199,9 @@ def _row(seen: Seen) -> RunRow:
     return RunRow(
         name=seen.rundir.name,
         status=seen.status,
-        title=None if spec is None else spec.title or spec.model.name,
+        title=None if spec is None else spec.title or called(spec.model.name),
         titles={} if spec is None else spec.titles,
-        model=None if spec is None else spec.model.name,
+        model=None if spec is None else called(spec.model.name),
         steps=state.last_step,
         total=seen.total,
         reward=(found["reward_first"], found["reward_last"]),

@@ -35,14 +35,12 @@ TABS = ("train", "live", "groups", "health", "runs", "try")  # as ?tab= has them
 # Milliseconds a test waits for something to be seen: generous, for two cores that train meanwhile.
 PATIENCE_MS = 30_000
 # What Gradio's client says when a page is left or reloaded: while it listens for an answer, and while it asks for one
-# (a tick that is under way; 404 where the server has forgotten the page already). Chromium tells the same requests as
-# net::ERR_ABORTED. One that fails for any other reason is told by `_failed` as well, or by the browser's own line, so
-# that nothing is lost here.
-LEFT = (
-    "AbortError: signal is aborted without reason",
-    "Unexpected error Connection errored out.",
-    "Unexpected error 404: Not Found",
-)
+# (a tick that is under way). Chromium tells the same requests as net::ERR_ABORTED. One that fails for any other reason
+# is told by `_failed` as well, or by the browser's own line, so that nothing is lost here.
+LEFT = ("AbortError: signal is aborted without reason", "Unexpected error Connection errored out.")
+# All that it says where the server has forgotten a page, with whose answers a stream that was left was cancelled. The
+# page then loads itself again (test_lost_answer.py).
+FORGOTTEN = "Unexpected error 404: Not Found"
 # A real run that is short enough to watch.
 SHORT = ("optim.max_steps=6", "eval.max_rows=16", "checkpoint.save_steps=2", "log.heartbeat_s=0.5")
 
@@ -158,7 +156,8 @@ class Watch:
         page.on("dialog", self._dialog)
 
     def _console(self, message: Any) -> None:
-        if message.type == "error" and not message.text.startswith(LEFT) and not self.server_is_gone:
+        harmless = message.text.startswith(LEFT) or message.text == FORGOTTEN
+        if message.type == "error" and not harmless and not self.server_is_gone:
             self.problems.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def _dialog(self, dialog: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,24 @@ HOSTILE = (
 def completion(text: str = "<answer>1</answer>", reward: float | None = 1.0, **more: Any) -> dict[str, Any]:
     known = {"tokens": len(text), "truncated": False, "components": {"exact_match": reward}, "advantage": 0.0}
     return {"text": text, "reward": reward, "correct": bool(reward), **known, **more}
+
+
+def carried(number: int, plan: str, rest: str, paid: float | None, **told: Any) -> dict[str, Any]:
+    """A completion that carries out a plan. told: what the file says of the plan beside its number and end."""
+    known = {"reward": 0.5, "advantage": 0.7, "rest_advantage": 0.3, "tokens": 3}
+    said = {"number": number, "text_end": len(plan), **known, **told}
+    return completion(plan + rest, paid, plan=said)
+
+
+def two_plans() -> list[dict[str, Any]]:
+    """The second is the better one; each is carried out twice, once well and once badly."""
+    best, other = {"reward": 0.75, "advantage": 0.71}, {"reward": 0.25, "advantage": -0.71}
+    return [
+        carried(1, "count back. ", "it is nine", 1.0, rest_advantage=0.5, **best),
+        carried(0, "guess. ", "maybe four", 0.0, rest_advantage=-0.25, **other),
+        carried(1, "count back. ", "it is eight", 0.5, rest_advantage=-0.5, **best),
+        carried(0, "guess. ", "surely nine", 0.5, rest_advantage=0.25, **other),
+    ]
 
 
 def line(
@@ -51,7 +69,7 @@ def wrote(number: int) -> Event:
     return {"kind": "rollouts", "step": number, "file": f"step_{number:06d}.jsonl", "groups": 1, "completions": 2}
 
 
-def run_with_groups(outputs: Path, name: str, steps: dict[int, Sequence[dict[str, Any]]], last: int = 0) -> RunDir:
+def run_with_groups(outputs: Path, name: str, steps: Mapping[int, Sequence[dict[str, Any]]], last: int = 0) -> RunDir:
     """A finished run with those rollout files; its events name them."""
     events: list[Event] = [began()]
     for number in range(1, max(last, *steps) + 1):

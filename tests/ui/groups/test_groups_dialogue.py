@@ -52,7 +52,27 @@ def test_a_long_transcript_is_cut_until_asked_for() -> None:
 
 
 def test_turns_of_the_wrong_kind_are_left_out() -> None:
-    odd = [3, {"said": 1, "calls": [["a"], "b", ["c", 4]], "reward": "x", "advantage": None}]
+    odd = [3, {"said": 1, "calls": [["a"], "b", ["c", 4]], "reward": "x", "advantage": None, "thought": 5}]
     (found,) = group(completions=[completion("text", turns=odd)]).completions
-    assert [(one.said, list(one.calls), one.reward) for one in found.turns] == [("", [("c", None)], None)]
+    assert [(one.said, list(one.calls), one.reward, one.thought) for one in found.turns] == [
+        ("", [("c", None)], None, "")
+    ]
     assert "text" in dealt(completion("text", turns="none"))
+
+
+def test_what_the_model_thought_is_a_piece_of_its_own() -> None:
+    thinking = turn("I guess four", [("guess(number=4)", "higher")]) | {"thought": HOSTILE}
+    shown = dealt(completion("all", turns=[thinking, turn("won")]))
+    first, second = shown.split('<div class="gg-step">')[1:]
+    assert f'<div class="gg-thought"><b>thought</b>{inert(HOSTILE)}</div>' in first and "gg-thought" not in second
+    assert first.index("gg-thought") < first.index("I guess four") < first.index("guess(number=4)")
+    assert "<script" not in shown
+    assert "<b>\uc0dd\uac01</b>" in dealt(completion("all", turns=[thinking]), say=KO)
+    alone = dealt(completion("", turns=[turn() | {"thought": "only that"}]))
+    assert "only that" in alone and "gg-said" not in alone
+
+
+def test_a_long_thought_can_be_shown_to_its_end() -> None:
+    """The text of a completion is without it."""
+    one = completion("short", turns=[turn("short") | {"thought": "t" * 8000}])
+    assert "Show all 8,005 characters" in dealt(one) and "short" in dealt(one, frozenset({0}))

@@ -47,6 +47,7 @@ def runs() -> int:
     from trainer import launch, text
     from trainer.errors import RunError
     from trainer.run.rundir import list_runs, outputs_dir
+    from trainer.run.start_adapter import called
     from trainer.run.state import RunFollower
     from trainer.run.summary import summary
     from trainer.text import forms
@@ -80,7 +81,7 @@ def runs() -> int:
             (
                 rundir.name,
                 words(f"status.{status}"),
-                shortened(forms.printable(spec.title_in(words.language) or spec.model.name), 40),
+                shortened(forms.printable(spec.title_in(words.language) or called(spec.model.name)), 40),
                 f"{found['steps']}{of}",
                 reward,
                 words.duration(found["wall_seconds"]) if found["wall_seconds"] >= 1 else "-",  # it has just begun

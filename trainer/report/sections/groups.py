@@ -260,6 +260,13 @@ def _card(t: Telling, completion: written.Completion, places: Sequence[int]) -> 
         for name, value in completion.components.items()
     ]
     facts += [say("samples.cut")] if completion.truncated else []
+    facts += [_plan_told(t, completion.plan)] if completion.plan is not None else []
     text = completion.text or say("samples.empty")
     numbers = ", ".join(str(place + 1) for place in places)
     return Completion(say("samples.completion", numbers=numbers), " \u00b7 ".join(facts), advantage, _cut(text))
+
+
+def _plan_told(t: Telling, plan: written.Plan) -> str:
+    """Which part of the text is the plan that others of the group share, and what that part and the rest got."""
+    signs = {"advantage": signed(plan.advantage), "rest": signed(plan.rest)}
+    return t.say("samples.plan", number=plan.number + 1, end=plan.end, reward=plan.reward, **signs)

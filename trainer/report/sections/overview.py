@@ -18,6 +18,7 @@ from trainer.report.sections.telling import Telling
 from trainer.run import start_files
 from trainer.run.groups import Group
 from trainer.run.records import PlanEvent, RunFailedEvent
+from trainer.run.start_adapter import called
 from trainer.spec import RunSpec
 from trainer.text import Message, forms
 from trainer.text.words import Words
@@ -62,7 +63,7 @@ def overview(t: Telling) -> Section:
 
 def _model(m: Material, say: Words) -> Iterator[tuple[str, str]]:
     yield "stages", _stages(m, say)
-    yield "model", m.setting("model.name") or ""
+    yield "model", called(str(m.setting("model.name") or ""))
     if m.spec is not None and m.spec.recipes:
         hand = [change.key for change in recipes.changes(m.spec) if change.by_hand is not None]
         names = say.listed(list(m.spec.recipes))

@@ -13,7 +13,8 @@ from trainer.spec import Component
 from trainer.text import Words, forms
 from trainer.ui import elements
 from trainer.ui.groups.credit import Span, spans
-from trainer.ui.groups.dialogue import transcript
+from trainer.ui.groups.dialogue import transcript, transcript_length
+from trainer.ui.groups.plan_tree import has_plans, tree
 from trainer.ui.groups.safe_text import inert, plain
 
 FEW = 8  # completions that have room for long texts
@@ -40,24 +41,30 @@ class Paid:
 
 
 def cards(group: Group, order: str, whole: frozenset[int], paid: Paid, say: Words) -> str:
-    """All completions in that order. whole: numbers of those whose text is shown to its end."""
+    """All completions in that order, where they carry out plans under those. whole: numbers of those whose text is
+    shown to its end."""
     first: dict[str, int] = {}
     for one in group.completions:
         first.setdefault(one.text, one.number)
     scales = _scales(group)
     most = CHARACTERS if len(group.completions) <= FEW else CHARACTERS_OF_MANY
-    made = []
-    for one in sorted(group.completions, key=_ORDERS[order])[:MOST_CARDS]:
+
+    def card(one: Completion) -> str:
         same = first[one.text] if first[one.text] != one.number else None
         limit = MOST_CHARACTERS if one.number in whole else most
-        made.append(
-            f'<article class="gg-card gg-{_way(one.advantage)}">{_head(one, same, say)}'
+        advantage = one.advantage if one.plan is None else one.plan.rest
+        return (
+            f'<article class="gg-card gg-{_way(advantage)}">{_head(one, advantage, same, say)}'
             f"{_bars(one, scales, paid, say)}{_body(one, limit, paid, say)}</article>"
         )
+
+    dealt = sorted(group.completions, key=_ORDERS[order])[:MOST_CARDS]
     more = len(group.completions) - MOST_CARDS
     below = elements.element("p", say("groups.cards_more", count=more), "g-empty") if more > 0 else ""
     many = " gg-many" if len(group.completions) > FEW else ""
-    return f'<div class="gg-cards{many}">{"".join(made)}</div>{below}'
+    if has_plans(group):
+        return f'<div class="gg-tree{many}">{tree(dealt, card, most, _way, chip, say)}</div>{below}'
+    return f'<div class="gg-cards{many}">{"".join(map(card, dealt))}</div>{below}'
 
 
 def _way(advantage: float | None) -> str:
@@ -73,9 +80,9 @@ def chip(advantage: float | None, say: Words) -> str:
     return elements.element("span", f"{shown} {say(f'groups.advantage_{way}')}", f"gg-chip gg-{way}")
 
 
-def _head(one: Completion, same: int | None, say: Words) -> str:
+def _head(one: Completion, advantage: float | None, same: int | None, say: Words) -> str:
     reward = forms.number(one.reward) if one.reward is not None else say("groups.unpaid")
-    parts = [elements.element("b", reward, "gg-paid"), chip(one.advantage, say)]
+    parts = [elements.element("b", reward, "gg-paid"), chip(advantage, say)]
     if one.correct is not None:
         word = "right" if one.correct else "wrong"
         shape = "\u2713" if one.correct else "\u2715"
@@ -126,20 +133,22 @@ def _bar(name: str, value: float | None, scale: float, note: str | None, paid: P
 
 
 def _body(one: Completion, most: int, paid: Paid, say: Words) -> str:
-    if not (one.text or one.turns):
-        return elements.element("p", say("groups.text_empty"), "gg-text g-empty")
-    length = len(one.text)
+    """The text behind its plan, where it has one: that stands above."""
+    begin, end = 0 if one.plan is None else one.plan.end, len(one.text)
+    length = end - begin
     if one.turns:
-        shown = transcript(one.turns, most, say, chip)
-        return shown + (all_button(one.number, length, say) if most < min(length, MOST_CHARACTERS) else "")
-    ranges = [(0, length)] if length <= most else [(0, 2 * most // 3), (length - most // 3, length)]
+        shown, told = transcript(one.turns, most, say, chip), transcript_length(one.turns, say)
+        return shown + (all_button(one.number, told, say) if most < min(told, MOST_CHARACTERS) else "")
+    if not length:
+        return elements.element("p", say("groups.text_empty"), "gg-text g-empty")
+    ranges = [(begin, end)] if length <= most else [(begin, begin + 2 * most // 3), (end - most // 3, end)]
     text = _marked(one.text, spans(one, paid.leaves), paid, say)
     gap = ""
     if len(ranges) > 1:
         missing = ranges[1][0] - ranges[0][1]
         gap = elements.element("span", say("groups.text_gap", count=f"{missing:,}"), "gg-gap")
-    write = _in_steps(one.steps, length, text, say) if one.steps else text
-    shown = gap.join(write(start, end) for start, end in ranges)
+    write = _in_steps(one.steps, end, text, say) if one.steps else text
+    shown = gap.join(write(start, stop) for start, stop in ranges)
     box = f'<div class="gg-text" dir="auto" tabindex="0">{shown}</div>'
     return box + (all_button(one.number, length, say) if gap and most < MOST_CHARACTERS else "")
 

@@ -17,12 +17,18 @@ def transcript(turns: Sequence[Turn], most: int, say: Words, chip: Callable[[flo
         pieces = []
         for kind, text in _pieces(turn, say):
             if left > 0:
-                pieces.append(f'<div class="gg-{kind}">{inert(text[:left])}</div>')
+                name = elements.element("b", say("groups.thought")) if kind == "thought" else ""
+                pieces.append(f'<div class="gg-{kind}">{name}{inert(text[:left])}</div>')
             left -= len(text)
         if pieces:
             made.append(f'<div class="gg-step">{_head(number, turn, say, chip)}{"".join(pieces)}</div>')
     gap = elements.element("span", say("groups.text_gap", count=f"{-left:,}"), "gg-gap") if left < 0 else ""
     return f'<div class="gg-text" dir="auto" tabindex="0">{"".join(made)}{gap}</div>'
+
+
+def transcript_length(turns: Sequence[Turn], say: Words) -> int:
+    """Characters of all turns."""
+    return sum(len(text) for turn in turns for _, text in _pieces(turn, say))
 
 
 def _head(number: int, turn: Turn, say: Words, chip: Callable[[float | None, Words], str]) -> str:
@@ -34,8 +40,10 @@ def _head(number: int, turn: Turn, say: Words, chip: Callable[[float | None, Wor
 
 
 def _pieces(turn: Turn, say: Words) -> Iterator[tuple[str, str]]:
-    """(kind, text) of what the model said, of each call, and of each answer."""
-    if turn.said or not turn.calls:
+    """(kind, text) of what the model thought and said, of each call, and of each answer."""
+    if turn.thought:
+        yield "thought", turn.thought
+    if turn.said or not (turn.calls or turn.thought):
         yield "said", turn.said
     for call, answer in turn.calls:
         yield "call", call

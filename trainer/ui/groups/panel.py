@@ -51,7 +51,9 @@ def panel(known: Known, group: Group, count: int, choice: GroupChoice, say: Word
 def completions(known: Known, group: Group, choice: GroupChoice, say: Words) -> str:
     names = [name for one in group.completions for name in (*one.components, *one.failed)]
     paid = cards.Paid(known.colours(list(dict.fromkeys(names))), known.leaves, known.weights)
-    title = say("groups.completions", count=len(group.completions))
+    plans = {one.plan.number for one in group.completions if one.plan is not None}
+    told = "groups.plans" if plans else "groups.completions"
+    title = say(told, count=len(group.completions), plans=len(plans))
     return elements.element("h3", title) + cards.cards(group, choice.cards, choice.whole, paid, say)
 
 
@@ -151,5 +153,8 @@ def band(group: Group, say: Words) -> str:
 
 
 def _taught_nothing(group: Group) -> bool:
-    steps = [step.advantage for one in group.completions for step in one.steps]
-    return all(abs(value or 0.0) < cards.ZERO for value in [*(one.advantage for one in group.completions), *steps])
+    values: list[float | None] = []
+    for one in group.completions:
+        values += [one.advantage, *(step.advantage for step in one.steps), *(turn.advantage for turn in one.turns)]
+        values += [one.plan.advantage, one.plan.rest] if one.plan is not None else []
+    return all(abs(value or 0.0) < cards.ZERO for value in values)

@@ -59,7 +59,7 @@ def cells(row: RunRow, words: Words, queue: Sequence[str] = ()) -> list[str]:
 
 
 def _short(model: str) -> str:
-    """A folder by its last parts: of a later stage, run and checkpoint."""
+    """A folder by its last parts."""
     path = Path(model)
     return f"{path.parents[1].name}/{path.name}" if path.is_absolute() and len(path.parts) > 3 else model
 
