@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
 SHORT = [
     "optim.max_steps=4",
+    "log.heartbeat_s=0.3",
     "optim.per_device_train_batch_size=16",
     "data.max_rows=20",
     "eval.max_rows=16",
@@ -48,6 +49,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     for said in ("W&B", "TensorBoard", "Trackio"):
         assert said in done.stdout
     return RunDir(home / "outputs" / "three")
+
+
+def test_where_each_copy_is_is_said_once_and_nothing_else_is(trained: RunDir) -> None:
+    alerts = [event for event in log_lines(trained.events) if event["kind"] == "alert"]
+    said = [(alert["key"], alert["title"]) for alert in alerts if alert["key"].startswith("mirror_")]
+    assert said == [("mirror_offline", "W&B"), ("mirror_local", "TensorBoard"), ("mirror_local", "Trackio")]
 
 
 @pytest.fixture(scope="module")
