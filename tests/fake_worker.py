@@ -49,14 +49,14 @@ def main(path: str, character: str) -> int:
         resumed = f"checkpoint-{done}" if done else None
         who: dict[str, Any] = {**Identity.mine().stored(), **notes.place(rundir.path)}
         events.emit(RunStartedEvent(**who, resumed_from_step=done, resumed_from=resumed))
-        mirror = mirrors.start(rundir, rundir.read_spec().log.mirrors, events.attempt)
+        copies = mirrors.start(rundir, rundir.read_spec().log.mirrors, events.attempt)
         print(f"fake worker, {character}", flush=True)
         events.emit(PhaseEvent(name="load", state="end", seconds=0.1))
         events.emit(EvalEvent(at="before", step=0, reward=0.5, correct_frac=0.1, rows=8, seconds=0.1))
         if character == "parent":
             child = subprocess.Popen(["sleep", "60"])
             (rundir.control / "child").write_text(str(child.pid))
-        if mirror is not None:
+        for mirror in copies:
             mirror.announce(events)
         for step in range(done + 1, STEPS + 1):
             metrics: dict[str, Any] = {"train/reward": float(step), "train/loss": 0.1, "train/grad_norm": 1.0}

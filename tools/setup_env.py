@@ -163,7 +163,7 @@ def create_venv() -> None:
 def install(backend: str) -> None:
     table = project()
     extras = table["optional-dependencies"]
-    wanted = table["dependencies"] + extras["dev"]
+    wanted = table["dependencies"] + extras["dev"] + extras["trackers"]
     if backend == "gpu":
         wanted += extras["gpu"]
     install_torch(backend, next(w for w in wanted if w.startswith("torch==")))

@@ -16,7 +16,11 @@ import pytest
 
 from tests.records import log_lines
 from trainer import launch, mirrors
+from trainer.machine import notes
 from trainer.machine.json_files import read_json
+from trainer.machine.process import Identity
+from trainer.run.events import EventWriter
+from trainer.run.records import RunStartedEvent
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 
@@ -85,6 +89,19 @@ def train(mirrored: RunDir, start: Callable[..., launch.WorkerHandle]) -> Callab
         return told(mirrored, start(mirrored, character))
 
     return run
+
+
+@pytest.fixture
+def make_events() -> Callable[[RunDir], EventWriter]:
+    """The log of attempt 1 of this process, as its worker would write it."""
+
+    def make(run: RunDir) -> EventWriter:
+        events = EventWriter(run.events, 1)
+        who: dict[str, Any] = {**Identity.mine().stored(), **notes.place(run.path)}
+        events.emit(RunStartedEvent(**who, resumed_from_step=0))
+        return events
+
+    return make
 
 
 class Server(ThreadingHTTPServer):

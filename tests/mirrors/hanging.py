@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from trainer.mirrors import __main__ as mirror
+from trainer.mirrors import feed
 from trainer.mirrors.wandb_run import WandbRun
 
 
@@ -20,6 +21,7 @@ def never(*_: Any) -> None:
 
 if __name__ == "__main__":
     hangs = os.environ["HANGS"]
-    setattr(mirror, {"__init__": "BEGIN_S", "finish": "END_S"}[hangs], 2.0)
+    room, name = {"__init__": (mirror, "BEGIN_S"), "finish": (feed, "END_S")}[hangs]
+    setattr(room, name, 2.0)
     setattr(WandbRun, hangs, never)
     sys.exit(mirror.main(sys.argv[1], int(sys.argv[2])))

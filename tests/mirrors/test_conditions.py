@@ -145,7 +145,8 @@ def test_files_that_may_not_grow_end_the_mirror_only(train: Train) -> None:
     (file,) = folder.glob("run-*.wandb")
     assert file.stat().st_size <= 5000
     assert found.mirror["sent"] < 4  # what the file holds, not what W&B was given
-    why = str(mirrors.ending(found.rundir, 1))  # of W&B's program, or of its log, which the mirror writes
+    ((ending, _),) = mirrors.endings(found.rundir, 1)
+    why = str(ending)  # of W&B's program, or of its log, which the mirror writes
     assert "is the disk full?" in why or "File too large" in why
 
 

@@ -51,7 +51,7 @@ def test_it_waits_for_a_mirror_that_is_uploading_and_says_so_once(
     run = make_run()
     note(run, uploading)
     printed, seconds = follow(run, start(run))
-    assert printed.count("waiting for W&B or the webhook to take the rest") == 1
+    assert printed.count("waiting for the copies or the webhook to take the rest") == 1
     assert 3.0 <= seconds < 6.0
 
 

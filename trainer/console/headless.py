@@ -165,8 +165,7 @@ class _Watch:
                 self.screen.status("")
                 self.screen.line(self.words("console.follow.mirror_waits"))
             time.sleep(POLL_S)
-        if wrong := mirrors.ending(self.rundir, self.handle.attempt):
-            log = self.rundir.mirror_log(self.handle.attempt)
+        for wrong, log in mirrors.endings(self.rundir, self.handle.attempt):
             self.screen.line(self.words("console.follow.mirror_trouble", said=self.words.said(wrong), log=log))
 
     def status(self) -> Status:

@@ -13,7 +13,7 @@ from trainer.errors import Problem, RunError, TrainerError
 from trainer.launch import chain
 from trainer.launch.control import at_rest, status_of
 from trainer.machine import notes
-from trainer.run import checkpoints
+from trainer.run import checkpoints, mirror_files
 from trainer.run.rundir import RunDir, list_runs
 from trainer.run.state import state_of
 from trainer.text import Message
@@ -98,7 +98,7 @@ def _busy(rundir: RunDir) -> Message | None:
     exports = rundir.export_processes.glob("*.json")
     for key, files in (
         ("launch.busy_report", [rundir.report_writer]),
-        ("launch.busy_mirror", [rundir.mirror, rundir.notifier]),
+        ("launch.busy_mirror", [*mirror_files.notes(rundir), rundir.notifier]),
         ("launch.busy_tryit", [rundir.tryit_started, rundir.tryit_worker]),
         ("launch.busy_export", list(exports)),
     ):

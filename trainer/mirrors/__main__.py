@@ -1,7 +1,8 @@
-"""A mirror's process: python -m trainer.mirrors RUN_DIR ATTEMPT
+"""A mirror's process: python -m trainer.mirrors RUN_DIR ATTEMPT [--service NAME]
 
-Follows events.jsonl of one attempt and feeds W&B. Started by the worker in a session of its own; it ends by itself,
-whatever W&B does. It may fail in any way: what it says of itself is in control/mirror.json, the rest in its log.
+Follows events.jsonl of one attempt and feeds one service. Started by the worker in a session of its own; it ends by
+itself, whatever the service does. It may fail in any way: what it says of itself is in its note (trainer.mirrors.note),
+the rest in its log. Here too: where a copy for W&B goes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import functools
 import json
 import logging
 import os
-import secrets
 import shlex
 import shutil
 import signal
@@ -21,110 +21,29 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from trainer.machine import notes
-from trainer.machine.json_files import read_json
-from trainer.machine.process import Identity, Lock
+from trainer.machine.process import Lock
 from trainer.machine.secrets import Redactor
-from trainer.mirrors import completions, probe
-from trainer.mirrors.metric_rows import MetricRow, Rows
+from trainer.mirrors import local, probe
+from trainer.mirrors.feed import Feed, Guard, first_config
+from trainer.mirrors.note import Note
 from trainer.mirrors.recorded import newest_step, remove_empty
-from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, bounds, keep_inside, wish
-from trainer.run import entrance
-from trainer.run.records import (
-    AlertEvent,
-    EndEvent,
-    Event,
-    Level,
-    PlanEvent,
-    RunFailedEvent,
-    RunStartedEvent,
-)
+from trainer.mirrors.wandb_run import Mode, WandbRun, Wish, keep_inside, wish
+from trainer.run import entrance, mirror_files
+from trainer.run.mirror_files import NAMES, WANDB
+from trainer.run.records import AlertEvent, Event, Level, RunStartedEvent
 from trainer.run.rundir import RunDir
 from trainer.run.state import RunFollower
 from trainer.run.status import named_itself
-from trainer.run.summary import summary
 from trainer.text import Message
 
-POLL_S = 1.0
 BEGIN_S = 14.0  # from its start until W&B has the run: START_S of the worker less the way offline
 LOCK_S = 8.0  # for the mirror of the attempt before to send its last rows
-END_S = 120.0  # without any progress after the run has ended; FINISH_S comes first unless W&B hangs
-ALERTS = 20  # of the newest, in the summary
-_EXITS = {"run_finished": 0, "run_stopped": 255, "run_paused": 255}  # as wandb itself reports one ended by Ctrl-C
-_STATUS = {"run_finished": "finished", "run_stopped": "stopped", "run_paused": "paused", "run_failed": "failed"}
 
 
-class Note:
-    """control/mirror.json: who the mirror is, where the copy goes, what W&B has."""
-
-    def __init__(self, rundir: RunDir, attempt: int) -> None:
-        self.path = rundir.mirror
-        stored = read_json(self.path) or {}
-        if stored.get("run") != rundir.name:  # none yet, or of the run this folder was copied from
-            alphabet = "0123456789abcdefghijklmnopqrstuvwxyz"
-            stored = {"run_id": "".join(secrets.choice(alphabet) for _ in range(8)), "sent": -1}
-        self.run_id, self.sent = str(stored["run_id"]), int(stored["sent"])
-        self.torn = self.sent >= 0 and not stored.get("ended")
-        """The mirror before was killed: W&B may have fewer rows than it was given."""
-        self._facts: dict[str, Any] = {"run": rundir.name, "attempt": attempt}
-
-    def say(self, mode: str, alert: AlertEvent, where: str | None = None) -> None:
-        """mode: online, offline, disabled or failed. alert: for the run's log."""
-        said = {"level": alert.level, "key": alert.key, "values": alert.values, "text": alert.text}
-        self._facts |= {"mode": mode, **said, "where": where}
-        print(f"{mode}: {alert.text}", flush=True)
-        self.write()
-
-    def fail(self, why: Message | str) -> None:
-        """Nothing more will be sent. Said at the start of the run or, when that is over, at its end."""
-        if "mode" in self._facts:
-            self._facts["ending"] = Message("mirror.ending", step=max(self.sent, 0), why=why).stored()
-        self.say("failed", AlertEvent.of("warn", "mirror_failed", why=why))
-
-    def believe(self, there: int | None) -> bool:
-        """Count as sent what W&B's files hold (None: they are gone, and with them what could be known)."""
-        before, self.sent = self.sent, self.sent if there is None else min(there, self.sent)
-        return self.sent == before
-
-    def write(self, ended: bool = False) -> None:
-        notes.write(self.path, Identity.mine(), **self._facts, run_id=self.run_id, sent=self.sent, ended=ended)
-
-    def end(self, there: int | None) -> None:
-        """W&B says it is done; not noted any more when the next attempt's mirror has begun. there: as for believe."""
-        if (read_json(self.path) or {}).get("attempt") != self._facts["attempt"]:
-            return
-        if self.believe(there):
-            self.write(ended=True)
-        else:
-            self.fail(Message("mirror.why.not_written"))
-
-
-class Guard(threading.Thread):
-    """Ends this process when the run has ended and nothing has moved for END_S, whatever hangs."""
-
-    def __init__(self, worker: Identity) -> None:
-        super().__init__(name="guard", daemon=True)
-        self.worker = worker
-        self.over = False
-        self._moved = time.monotonic()
-
-    def moved(self) -> None:
-        self._moved = time.monotonic()
-
-    def run(self) -> None:
-        while True:
-            self.over = self.over or not self.worker.alive()
-            if self.over and time.monotonic() - self._moved > END_S:
-                print("W&B does not come to an end; its files stay where they are", flush=True)
-                os._exit(1)
-            time.sleep(POLL_S)
-
-
-def main(path: str | Path, attempt: int, why_offline: str = "") -> int:
+def main(path: str | Path, attempt: int, why_offline: str = "", service: str = WANDB) -> int:
     began = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGINT):  # a service manager ends all at once; this ends after the worker
         signal.signal(number, signal.SIG_IGN)
@@ -132,14 +51,14 @@ def main(path: str | Path, attempt: int, why_offline: str = "") -> int:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # the rewards of the next step come first
     rundir = RunDir(Path(path))
-    environment = keep_inside(rundir, os.environ)
+    environment = (keep_inside if service == WANDB else local.keep_inside)(rundir, os.environ)
     os.environ.clear()
     os.environ.update(environment)
-    with Lock(rundir.mirror_lock) as lock:
+    with Lock(mirror_files.lock(rundir, service)) as lock:
         if not lock.take(f"pid {os.getpid()}", LOCK_S):
             print("another mirror of this run is at work; this one ends", flush=True)  # its note is not ours to write
             return 1
-        note = Note(rundir, attempt)
+        note = Note(rundir, attempt, service)
         why = Message.read(json.loads(why_offline)) if why_offline else None
         try:
             return _mirror(rundir, attempt, note, lock, why, began)
@@ -154,16 +73,27 @@ def main(path: str | Path, attempt: int, why_offline: str = "") -> int:
 
 def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: Message | None, began: float) -> int:
     follower = RunFollower(rundir)
-    events = follower.read()
+    events: list[Event] = follower.read()
     started = (event for event in events if isinstance(event, RunStartedEvent) and event.attempt == attempt)
     worker = next(map(named_itself, started), None)
     if worker is None:
         raise ValueError(f"the log has no run_started of attempt {attempt}")
-    guard = Guard(worker)
+    guard = Guard(worker, note.service)
     guard.start()
+    if note.service != WANDB:
+        feed: Feed | None = local.begin(rundir, attempt, note, guard)
+    else:
+        feed = _to_wandb(rundir, attempt, note, guard, why_offline, began)
+    return feed.until_ended(follower, events, lock) if feed is not None else 0
+
+
+def _to_wandb(
+    rundir: RunDir, attempt: int, note: Note, guard: Guard, why_offline: Message | None, began: float
+) -> Feed | None:
+    """None where wandb's settings say that nothing is to be copied."""
     if os.environ.get("WANDB_MODE") == "disabled":  # before half a second of imports
         note.say("disabled", AlertEvent.of("info", "mirror_off_variable"))
-        return 0
+        return None
     offline = functools.partial(_again_offline, rundir, attempt, set(rundir.wandb.glob("run-*")))
     late = threading.Timer(BEGIN_S - (time.monotonic() - began), offline, [Message("mirror.why.late")])
     late.daemon = True
@@ -172,14 +102,14 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: M
     chosen = wish()
     if chosen.mode == "disabled":
         note.say("disabled", AlertEvent.of("info", "mirror_off_settings"))
-        return 0
+        return None
     if note.torn:
         note.believe(newest_step(rundir, note.run_id))
         remove_empty(rundir, note.run_id)
     redactor = Redactor(os.environ, [chosen.key] if chosen.key else [])
     mode, level, why = _where(chosen, why_offline)
     try:
-        run = WandbRun(rundir, note.run_id, chosen, mode, redactor.config(_first_config(rundir)))
+        run = WandbRun(rundir, note.run_id, chosen, mode, redactor.config(first_config(rundir)))
     except Exception as error:
         if mode == "offline":
             raise
@@ -189,7 +119,8 @@ def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: M
         offline(Message("mirror.why.not_begun", said=said))
     late.cancel()
     note.say(mode, _goes_to(run, level, why, chosen), run.url or str(run.folder))
-    return _Feed(rundir, attempt, note, run, redactor, guard).until_ended(follower, events, lock)
+    newest = functools.partial(newest_step, rundir, note.run_id)
+    return Feed(rundir, attempt, note, run, newest, redactor, guard)
 
 
 def _where(chosen: Wish, why_offline: Message | None) -> tuple[Mode, Level, Message | None]:
@@ -229,105 +160,10 @@ def _again_offline(rundir: RunDir, attempt: int, before: set[Path], why: Message
     os.execv(sys.executable, [sys.executable, "-m", "trainer.mirrors", str(rundir.path), str(attempt), said])
 
 
-def _first_config(rundir: RunDir) -> dict[str, Any]:
-    env = read_json(rundir.env) or {}
-    return {
-        "spec": read_json(rundir.spec) or {},
-        "plan": read_json(rundir.plan) or {},
-        "versions": {"python": env.get("python"), "commit": env.get("commit"), **env.get("packages", {})},
-        "gpus": env.get("gpus", []),
-        "completions": bounds(),
-    }
-
-
-def _of_mirror(alert: AlertEvent) -> bool:
-    """Does it say where the copy goes? Older versions wrote no keys."""
-    return alert.key.startswith("mirror_") or alert.title == "wandb"
-
-
-class _Feed:
-    """Feeds one W&B run until the attempt, or its worker, has ended."""
-
-    def __init__(
-        self, rundir: RunDir, attempt: int, note: Note, run: WandbRun, redactor: Redactor, guard: Guard
-    ) -> None:
-        self.rundir, self.attempt, self.note, self.run = rundir, attempt, note, run
-        self.redactor, self.guard = redactor, guard
-        self.final: EndEvent | None = None
-        spec_eval = (read_json(rundir.spec) or {}).get("eval", {})
-        self.rows = Rows(attempt, note.sent, spec_eval.get("eval_steps"))
-
-    def until_ended(self, follower: RunFollower, events: list[Event], lock: Lock) -> int:
-        while True:
-            self.guard.moved()
-            dead = not self.guard.worker.alive()  # asked before reading: nothing is missed
-            for event in events:
-                self._take(event)
-                if self.final is not None:
-                    break  # what follows is the next attempt's
-            if self.final is not None or (dead and not events):
-                break
-            self._send(self.rows.ready(time.time()))
-            if not dead:
-                time.sleep(POLL_S)
-            events = follower.read()
-        self.guard.over = True
-        self._send(self.rows.ready(time.time(), ended=True))
-        lock.release()  # an upload may take a while; the next attempt need not wait for it
-        kind = self.final.kind if self.final else "lost"
-        try:
-            self.run.finish(self._summary(follower, kind), _EXITS.get(kind, 1))
-        except Exception:
-            self.note.believe(newest_step(self.rundir, self.note.run_id))
-            raise
-        self.note.end(newest_step(self.rundir, self.note.run_id))
-        print(f"ended: {kind}, {self.rows.again} steps were made again and not sent again", flush=True)
-        return 0
-
-    def _take(self, event: Event) -> None:
-        self.rows.take(event)
-        if event.attempt != self.attempt:
-            return
-        if isinstance(event, PlanEvent):
-            names = ("plan", "data", "engine", "device", "dtype", "trainer_class", "trainer_bases")
-            known = {name: value for name in names if (value := getattr(event, name)) is not None}
-            self.run.configure(self.redactor.config(known | {"why": str(Message.read(event.why))}))
-        if isinstance(event, EndEvent):
-            self.final = event
-
-    def _send(self, rows: Any) -> None:
-        row: MetricRow
-        for row in rows:
-            found = completions.read(self.rundir, row.step, self.redactor) if row.rollouts else None
-            self.guard.moved()
-            values = self.redactor.clean(row.values)
-            try:
-                self.run.log(row.step, row.t, values, found)
-            except Exception as error:
-                # The disk is full (a table is a file of its own), or W&B finds fault with a cell.
-                print(f"step {row.step} without its completions: {type(error).__name__}: {error}", flush=True)
-                self.run.log(row.step, row.t, values, None)
-        if self.rows.sent != self.note.sent:
-            self.note.sent = self.rows.sent
-            self.note.write()
-
-    def _summary(self, follower: RunFollower, kind: str) -> dict[str, Any]:
-        state = follower.state
-        facts = summary(state, self.rundir)
-        facts["status"] = _STATUS.get(kind, "lost")
-        alerts = [alert for alert in state.alerts if not _of_mirror(alert)]  # W&B knows where it is
-        facts["alerts"] = [f"{alert.level}: {alert.title}: {alert.text}" for alert in alerts[-ALERTS:]]
-        if isinstance(self.final, RunFailedEvent):
-            problems = [f"{problem.where}: {problem.what}" for problem in self.final.reasons()]
-            facts["error"] = " / ".join([str(self.final.error), *problems])
-        facts |= self.rows.late
-        kept = {name: value for name, value in facts.items() if name != "path" and value is not None}
-        return {name if "/" in name else f"run/{name}": value for name, value in self.redactor.config(kept).items()}
-
-
 if __name__ == "__main__":
-    parser = entrance.parser("trainer.mirrors", "Feed W&B from the events of one attempt of a run.")
+    parser = entrance.parser("trainer.mirrors", "Feed a service from the events of one attempt of a run.")
     parser.add_argument("attempt", type=int, metavar="ATTEMPT")
     parser.add_argument("why_offline", nargs="?", default="", help=argparse.SUPPRESS)  # of `_again_offline`
+    parser.add_argument("--service", choices=NAMES, default=WANDB, help="which (default: %(default)s)")
     given = parser.parse_args()
-    sys.exit(main(given.rundir.path, given.attempt, given.why_offline))
+    sys.exit(main(given.rundir.path, given.attempt, given.why_offline, given.service))

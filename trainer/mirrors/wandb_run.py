@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.mirrors.completions import MAX_CHARACTERS, MAX_ROWS, Completions
+from trainer.mirrors.completions import Completions
 from trainer.mirrors.metric_rows import EVAL_STEP, GLOBAL_STEP
 from trainer.run.rundir import RunDir
 
@@ -127,11 +127,6 @@ class WandbRun:
         self.run.finish(exit_code=exit_code)
         # Only when its own program has ended are the last 32 KB of the history on the disk.
         self._wandb.teardown(exit_code=exit_code)
-
-
-def bounds() -> dict[str, int]:
-    """For the config: what the tables leave out."""
-    return {"max_rows_a_step": MAX_ROWS, "max_characters_a_text": MAX_CHARACTERS}
 
 
 def _settings() -> dict[str, Any]:

@@ -20,7 +20,8 @@
     control/exports/                 the newest exports that the page started (trainer.tryit.exporting)
     control/report.json              who is writing the report (trainer.report.afterwards)
     control/notifier.json            who tells log.webhook (trainer.mirrors.notifier)
-    control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows
+    control/mirror.json mirror.lock  what the newest mirror says of itself; held while it sends rows; of W&B's:
+                                     each service's places are in trainer.run.mirror_files
     control/worker.lock start.lock   held by the worker for its life; by whoever is starting one
     held_out.json                    a few held-out questions and their answers over time (trainer.run.held_out_texts)
     report/                          report.en.html ..., written when a run ends and on request (trainer.report.write)

@@ -270,7 +270,7 @@ class Log(Section):
 
     rollouts: bool = True
     """Write every prompt, completion, reward and advantage."""
-    mirrors: list[Literal["wandb"]] = Field(default_factory=list)
+    mirrors: list[Literal["wandb", "tensorboard", "trackio"]] = Field(default_factory=list)
     """Services that get a copy of metrics and completions; docs/mirrors.md. The event log is complete without them."""
     webhook: str | None = None
     """Address that is told when a run finished, failed or stopped, and of its alerts; `$NAME` reads it from that

@@ -1,7 +1,7 @@
 """The training process: python -m trainer.worker RUN_DIR
 
 Started by trainer.launch in a session of its own. It reads spec.json, writes events.jsonl, rollouts and checkpoints,
-and starts what works beside it: the mirror, the report at the end, and the next attempt after a step that was too
+and starts what works beside it: the mirrors, the report at the end, and the next attempt after a step that was too
 large for the GPU. `main` reads top to bottom as the life of a run. SIGTERM, SIGINT or control/stop.json ask it to save
 and end at the next generation boundary, however often they come: a service manager signals parent and worker both.
 Only SIGKILL is faster. Whether that is a stop or a pause is read in control/stop.json when it writes its final event.
@@ -121,7 +121,7 @@ def train(session: Session) -> None:
     if LEFT_OUT:
         events.emit(AlertEvent.of("info", "left_out", names=LEFT_OUT))
     mirrors.notify(rundir, spec.log.webhook, events.attempt, ENVIRONMENT)
-    mirror = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
+    session.mirrors = mirrors.start(rundir, spec.log.mirrors, events.attempt, ENVIRONMENT)
     flag.check()
 
     with session.phase("load", spec.model.name):
@@ -157,7 +157,7 @@ def train(session: Session) -> None:
         if (resumed is None or resumed.step == 0) and spec.eval.at_start:
             with session.phase("eval", "before"):
                 run.held_out.evaluate("before", 0)
-        if mirror is not None:
+        for mirror in session.mirrors:
             mirror.announce(events, flag)
         with session.phase("train", f"{plan.optimizer_steps} steps" if plan.optimizer_steps else ""):
             run.train(resumed)

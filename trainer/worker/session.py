@@ -11,6 +11,7 @@ from types import FrameType
 from trainer import launch
 from trainer.errors import RunError
 from trainer.machine import gpu, spawn
+from trainer.mirrors import Mirror
 from trainer.run import stop_requests
 from trainer.run.events import EventWriter
 from trainer.run.records import PhaseEvent
@@ -89,6 +90,7 @@ class Session:
         self.failed_in: str | None = None
         """Innermost span of the step that failed; None outside of steps."""
         self.device = "cpu"
+        self.mirrors: list[Mirror] = []
 
     def hold_gpu(self, device: str) -> None:
         """One run a GPU, unless a person wants two: raises RunError naming the run that has it. The lock ends with

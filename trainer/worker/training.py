@@ -279,9 +279,11 @@ class Training:
         }
 
     def _look(self) -> None:
-        """For requests on the disk."""
+        """For requests on the disk, and at the mirrors."""
         self.session.flag.look()
         self.save_when_asked.look()
+        for mirror in self.session.mirrors:
+            mirror.look(self.session.events, self.observer.last_step)
 
     def check_same(self, resumed: checkpoints.Checkpoint | None) -> None:
         """Raises CheckpointError when rows or base weights are not the checkpoint's; other versions are only said."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """What is done with one run as a whole, and the list of all."""
-    commands.add_parser("runs", help="list all runs with their state").set_defaults(call=runs)
+    parser = commands.add_parser("runs", help="list all runs with their state")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line, for programs")
+    parser.set_defaults(call=runs)
     parser = commands.add_parser("stop", help="save a checkpoint and stop a run")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--force", action="store_true", help="end it at once, without saving")
@@ -42,8 +44,10 @@ def add(commands: Any) -> None:
     parser.set_defaults(call=delete)
 
 
-def runs() -> int:
-    """A table of all runs, the newest first."""
+def runs(as_json: bool = False) -> int:
+    """A table of all runs, the newest first; or each as a line of JSON."""
+    if as_json:
+        return _runs_as_json()
     from trainer import launch, text
     from trainer.errors import RunError
     from trainer.run.rundir import list_runs, outputs_dir
@@ -93,6 +97,39 @@ def runs() -> int:
     else:
         put_table(rows)
         _say_held(list_runs(outputs_dir()))
+    return launch.EXIT_FINISHED
+
+
+def _runs_as_json() -> int:
+    """What trainer.run.summary says of each run, its title, preset and first second, docs/commands.md has the fields.
+
+    Of a run that cannot be read only its name, path, status "unreadable" and, as error, the reason.
+    """
+    import json
+
+    from trainer import launch
+    from trainer.errors import RunError
+    from trainer.run.rundir import list_runs, outputs_dir
+    from trainer.run.state import RunFollower
+    from trainer.run.summary import summary
+
+    for rundir in list_runs(outputs_dir()):
+        follower = RunFollower(rundir)
+        try:
+            rundir.check()
+            found = summary(follower.state, rundir, launch.status_of(rundir, follower))
+            found["started_t"] = min((first for first, _ in follower.state.attempt_t.values()), default=None)
+        except Exception as error:  # whatever lies in its folder: it costs this line and no other
+            path = str(rundir.path)
+            why = str(rundir.unreadable(error))
+            put(json.dumps({"run": rundir.shown_name, "status": "unreadable", "error": why, "path": path}))
+            continue
+        try:
+            spec = rundir.read_spec()
+            found |= {"title": spec.title, "model": spec.model.name, "error": None}
+        except RunError as error:  # of another version, or damaged
+            found |= {"title": None, "model": None, "error": str(error)}
+        put(json.dumps(found))
     return launch.EXIT_FINISHED
 
 
