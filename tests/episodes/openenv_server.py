@@ -133,6 +133,8 @@ class _Connection(socketserver.StreamRequestHandler):
             self._say("error", {"message": "Invalid message", "code": "VALIDATION_ERROR", "errors": errors})
         elif number == 77:
             self.connection.shutdown(socket.SHUT_RDWR)
+        elif number == 66:
+            self._say("observation", {"observation": {}, "reward": "much", "done": False})
         elif number == 88:
             self._say("error", {"message": "no more sessions", "code": "SESSION_ERROR"})
         else:

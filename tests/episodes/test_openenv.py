@@ -88,7 +88,10 @@ def test_sessions_are_apart_and_closed_when_the_batch_is_over() -> None:
         assert server.sessions == 0
 
 
-@pytest.mark.parametrize(("number", "why"), [(77, "lost the server"), (88, "was refused by the server")])
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(66, "returned 'much' where a number"), (77, "lost the server"), (88, "was refused by the server")],
+)
 def test_a_session_that_breaks_loses_its_row_and_no_other(number: int, why: str) -> None:
     with serving() as server:
         host = host_of(server)

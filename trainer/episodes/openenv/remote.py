@@ -31,6 +31,7 @@ ANSWER_S = 3600.0
 """The deadline of a call is the host's (episode.deadline_s), which ends this process."""
 ROOM_S = 2.0
 """A server may take a moment to see that the sessions of the batch before are closed."""
+AGAIN_S = 0.05
 OVER = "the episode is over"
 OF_THE_CALL = ("VALIDATION_ERROR", "EXECUTION_ERROR")
 """Codes of what the model did wrong, or what the environment said to it; others end the episode."""
@@ -90,12 +91,16 @@ class Episode:
         while True:
             try:
                 self._socket = WebSocket(self._url, PATH, CONNECT_S)
-                self._socket.patient(ANSWER_S)
+            except OSError as error:
+                raise Cut(Message("episodes.lost.connection", url=self._url, said=str(error))) from error
+            self._socket.patient(ANSWER_S)
+            try:
                 return self._asked({"type": "reset", "data": data})
             except Said as error:
+                self._socket.close()
                 if error.code != FULL or time.monotonic() > Episode._closed_at + ROOM_S:
                     raise Cut(Message("episodes.lost.refused", url=self._url, said=str(error))) from error
-                time.sleep(0.05)
+                time.sleep(AGAIN_S)
 
     def _asked(self, message: dict[str, Any]) -> Any:
         """The observation. Raises Said, and Cut where the connection is lost."""
@@ -104,8 +109,10 @@ class Episode:
             data = _exchange(self._socket, message, "observation")
         except OSError as error:
             raise Cut(Message("episodes.lost.connection", url=self._url, said=str(error))) from error
-        reward = data.get("reward")
-        self._earned += 0.0 if reward is None else float(reward)
+        reward = 0.0 if data.get("reward") is None else data["reward"]
+        if not isinstance(reward, (bool, int, float)):
+            raise Cut(Message("episodes.lost.no_number", seen=repr(reward)[:40]))
+        self._earned += float(reward)
         self._over = bool(data.get("done"))
         return data.get("observation")
 
@@ -134,25 +141,7 @@ def _call(self: Episode, tool: Tool, given: dict[str, Any]) -> str:
 
 def _offered(url: str) -> tuple[list[Tool], bool, dict[str, Any]]:
     """(tools, whether a call is an action by itself, what every action says). Raises RewardError."""
-    try:
-        socket = WebSocket(url, PATH, CONNECT_S)
-    except Refused as error:
-        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=f"{PATH}: {error}")) from error
-    except OSError as error:
-        raise RewardError(Problem("episodes.openenv.unreachable", url, said=str(error))) from error
-    try:
-        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-        found = _exchange(socket, {"type": "mcp", "data": asked}, "mcp").get("result")
-        listed = found.get("tools") if isinstance(found, dict) else None
-    except Said as error:
-        if error.code not in ("UNKNOWN_TYPE", *OF_THE_CALL):
-            raise RewardError(Problem("episodes.openenv.refuses", url, said=f"{error.code} {error}")) from error
-        listed = None
-    except OSError as error:
-        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=str(error))) from error
-    finally:
-        socket.close()
-        Episode._closed_at = time.monotonic()
+    listed = _listed(url)
     if listed:
         return [_tool(one, url) for one in listed if isinstance(one, dict)], False, {}
     schema = _schema(url).get("action")
@@ -165,6 +154,40 @@ def _offered(url: str) -> tuple[list[Tool], bool, dict[str, Any]]:
         True,
         arguments.constants(schema),
     )
+
+
+def _listed(url: str) -> list[Any] | None:
+    """Its MCP tools; None of a server that has no such thing. Raises RewardError."""
+    end = time.monotonic() + ROOM_S
+    while True:
+        try:
+            found = _asked_for_tools(url).get("result")
+            return found.get("tools") if isinstance(found, dict) else None
+        except Said as error:
+            if error.code in ("UNKNOWN_TYPE", *OF_THE_CALL):
+                return None
+            if error.code != FULL or time.monotonic() > end:
+                said = f"{error.code} {error}"
+                raise RewardError(Problem("episodes.openenv.refuses", url, said=said)) from error
+            time.sleep(AGAIN_S)
+
+
+def _asked_for_tools(url: str) -> dict[str, Any]:
+    """JSON-RPC. Raises Said, RewardError."""
+    try:
+        socket = WebSocket(url, PATH, CONNECT_S)
+    except Refused as error:
+        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=f"{PATH}: {error}")) from error
+    except OSError as error:
+        raise RewardError(Problem("episodes.openenv.unreachable", url, said=str(error))) from error
+    try:
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+        return _exchange(socket, {"type": "mcp", "data": asked}, "mcp")
+    except OSError as error:
+        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=str(error))) from error
+    finally:
+        socket.close()
+        Episode._closed_at = time.monotonic()
 
 
 def _tool(listed: Mapping[str, Any], url: str) -> Tool:
