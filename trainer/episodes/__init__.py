@@ -6,6 +6,7 @@
     table       what TRL is given: a stand-in for each environment, with its tools
     check       a scripted conversation before training
     library     environments by name
+    openenv     environments on an OpenEnv server
 
 Imports no torch: TRL has the loop (trl/trainer/grpo_trainer.py, `_tool_call_loop`), the trainer the advantages.
 """

@@ -27,8 +27,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trainer.episodes import library, own
-from trainer.episodes.contract import RESET, REWARD, described
+from trainer.episodes import library, openenv, own
+from trainer.episodes.contract import RESET, REWARD, Cut, described
 from trainer.errors import RewardError
 from trainer.rewards import event_loop
 from trainer.rewards.calls import failure
@@ -51,7 +51,7 @@ def main() -> None:
                     importlib.import_module("numpy")
             _bound_memory(most)
             try:
-                environment = own.load(recipe) if recipe.file is not None else library.ENVIRONMENTS[recipe.name]
+                environment = _environment(recipe)
                 found, problems = described(environment, recipe.place)
             except RewardError as error:
                 found, problems = None, error.problems
@@ -63,6 +63,13 @@ def main() -> None:
         elif stage is not None:
             task, *asked = rest
             send(answers, json.dumps(["answer", task, *stage.ask(*asked)]).encode())
+
+
+def _environment(recipe: own.Recipe) -> type:
+    """Raises RewardError."""
+    if recipe.url is not None:
+        return openenv.environment(recipe.url)
+    return own.load(recipe) if recipe.file is not None else library.ENVIRONMENTS[recipe.name]
 
 
 class _Stage:
@@ -97,6 +104,8 @@ class _Stage:
             return _text(said, may_be_none=method == RESET)
         except MemoryError:
             raise
+        except Cut as error:
+            return "bad", _stored(error.why)
         except (Exception, SystemExit) as error:
             return "raised", [f"{type(error).__name__}: {error}"[:MOST_TEXT], _stored(failure(error).why)]
 

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from trainer.errors import Problem
+from trainer.text import Message
 
 RESET, REWARD = "reset", "get_reward"
 PLAIN: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "None": type(None), "dict": dict}
@@ -71,6 +72,30 @@ class Described:
             for tool in stored["tools"]
         ]
         return cls(stored["name"], tools, stored["has_reward"])
+
+
+class Cut(Exception):
+    """Raised by an environment that cannot go on, through no fault of the model: its row is lost. why: the end of a
+    sentence that begins with what was called."""
+
+    def __init__(self, why: Message) -> None:
+        self.why = why
+        super().__init__(str(why))
+
+
+def method(tool: Tool, answer: Callable[[Any, Tool, dict[str, Any]], str]) -> Callable[..., str]:
+    """A method with the name, signature and docstring of the tool. answer: (object, tool, arguments as they came)."""
+    signature = tool.signature()
+
+    def called(self: Any, /, **arguments: Any) -> str:
+        signature.bind(self, **arguments)  # TypeError: which argument is missing or unknown
+        return str(answer(self, tool, arguments))
+
+    called.__name__ = called.__qualname__ = tool.name
+    called.__doc__ = tool.doc
+    called.__annotations__ = {one.name: one.annotation for one in list(signature.parameters.values())[1:]}
+    called.__signature__ = signature  # type: ignore[attr-defined]
+    return called
 
 
 def described(environment: type, place: str) -> tuple[Described | None, list[Problem]]:

@@ -1,4 +1,7 @@
-"""Environments from a person's own Python file. Reads and runs them as trainer/rewards/own_file.py does functions."""
+"""Which environment a run plays with, and those from a person's own Python file.
+
+Reads and runs them as trainer/rewards/own_file.py does functions.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,23 @@ from trainer.rewards import own_file
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which environment: with the file's content, so that a process that is started later runs the same."""
+    """Which environment: with the file's content, so that a process that is started later runs the same. url: of an
+    OpenEnv server."""
 
     name: str
     file: str | None = None
     source: bytes | None = None
+    url: str | None = None
 
     @classmethod
-    def of(cls, name: str, file: str | None) -> Recipe:
+    def of(cls, name: str, file: str | None, url: str | None = None) -> Recipe:
         """Raises RewardError for a file that cannot be read."""
-        return cls(name, file, own_file.read(file) if file is not None else None)
+        return cls(name, file, own_file.read(file) if file is not None else None, url)
 
     @property
     def place(self) -> str:
+        if self.url is not None:
+            return self.url
         return self.name if self.file is None else f"{Path(self.file).name}: {self.name}"
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
-from trainer.episodes.contract import RESET, REWARD, Tool
+from trainer.episodes.contract import RESET, REWARD, Tool, method
 from trainer.episodes.host import Asked, Host, Lost, Raised, Reply
 from trainer.errors import RewardError
 from trainer.rewards.played import Played
@@ -55,7 +54,7 @@ class Table:
         self.broken: RewardError | None = None
         """Why the process of the environments could not be started again, which ends the run."""
         # TRL goes by the name of the function; the attribute's is one that nothing else of a stand-in has.
-        tools = {f"tool_{tool.name}": _method(tool) for tool in host.described.tools}
+        tools = {f"tool_{tool.name}": method(tool, _call) for tool in host.described.tools}
         self._class = type(host.described.name, (StandIn,), tools)
         self._of, self._group, self._begun = "", 1, 0
 
@@ -154,16 +153,5 @@ class StandIn:
         return self._table.reset(self._seat, row)
 
 
-def _method(tool: Tool) -> Callable[..., str]:
-    """A method with the name, signature and docstring of the tool."""
-    signature = tool.signature()
-
-    def method(self: Any, /, **arguments: Any) -> str:
-        signature.bind(self, **arguments)  # TypeError: which argument is missing or unknown
-        return str(self._table.call(self._seat, tool.name, arguments))
-
-    method.__name__ = method.__qualname__ = tool.name
-    method.__doc__ = tool.doc
-    method.__annotations__ = {one.name: one.annotation for one in list(signature.parameters.values())[1:]}
-    method.__signature__ = signature  # type: ignore[attr-defined]
-    return method
+def _call(stand_in: StandIn, tool: Tool, arguments: dict[str, Any]) -> str:
+    return stand_in._table.call(stand_in._seat, tool.name, arguments)

@@ -9,7 +9,7 @@ Pure functions of the spec, the number of rows and the machine's numbers; never 
     estimate  memory, and what it has to fit into           card    the plan as text
     sharing   what of the fast path applies                 stored  messages as fields of the plan
     choosing  what [sampling] will do                       reading a plan of a run, read back
-    smaller   legal batches that need less memory
+    smaller   legal batches that need less memory           playing how episodes are played
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from trainer import memory
 from trainer.errors import PlanError
-from trainer.plan import choosing, fit, sharing
+from trainer.plan import choosing, fit, playing, sharing
 from trainer.plan.batches import Batch
 from trainer.plan.checks import (
     batch_problems,
@@ -181,6 +181,8 @@ class RunPlan(_Frozen):
     """What run.fast will do, a sentence each; empty in a plan of an older version."""
     sampling: list[StoredMessage] = []
     """What [sampling] will do, a sentence each; empty where all rows come in their turn."""
+    episodes: list[StoredMessage] = []
+    """How episodes are played, a sentence each; empty where a completion is one answer."""
     notes: list[StoredMessage]
     warnings: list[StoredMessage]
 
@@ -235,6 +237,7 @@ def make(
         if spec.is_supervised
         else sharing.of(spec, batch, runs_unsloth(spec, machine), runs_on_gpu(spec, machine)).parts(),
         sampling=choosing.of(spec, batch, steps, phases),
+        episodes=playing.of(spec),
         notes=[
             *notes(spec, batch, steps, save_steps),
             *reference_notes(spec, batch, steps, moves),

@@ -45,6 +45,7 @@ class _Card:
             _block(say("update"), self._update()),
             _block(say("phase"), self._phase()),
             _block(say("run"), self._run()),
+            _block(say("episodes"), self._bullets(plan.episodes)),
             _block(say("sampling"), self._bullets(plan.sampling)),
             _block(say("fast"), self._fast()),
             _block(say("time"), self._time()),

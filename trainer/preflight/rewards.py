@@ -105,16 +105,16 @@ def tried(spec: RunSpec) -> list[Problem]:
 
 
 def environment(spec: RunSpec) -> list[Problem]:
-    """A scripted conversation with a person's environment on two rows."""
+    """A scripted conversation on two rows with an environment of a person's own or on a server."""
     settings = spec.episode
-    if settings.environment is None or settings.file is None:
+    if settings.environment is None or (settings.file is None and not settings.is_remote):
         return []
     from trainer.data import preview
     from trainer.episodes import check
     from trainer.episodes.host import Host
 
     try:
-        recipe = own.Recipe.of(settings.environment, settings.file)
+        recipe = own.Recipe.of(settings.environment, settings.file, settings.url)
         host = Host(recipe, min(settings.deadline_s, TRY_S), settings.memory_gib)
         try:
             return check.trial(host, preview.preview(spec, check.ROWS)).problems

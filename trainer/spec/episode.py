@@ -8,6 +8,9 @@ from pydantic import Field
 
 from trainer.spec.section import Section
 
+REMOTE = "openenv"
+"""The name of the environment that is a server elsewhere."""
+
 
 class Episode(Section):
     """Completions of several turns: the model calls tools, an environment answers. As it stands: none, one completion
@@ -17,6 +20,8 @@ class Episode(Section):
     """Name in the library of environments; with `file` the name of a class in that file. Empty: no episodes."""
     file: str | None = None
     """Your own Python file. Contract as TRL's `environment_factory`: `reset`, methods as tools, `get_reward`."""
+    url: str | None = None
+    """Address of the OpenEnv server that `environment = "openenv"` plays with, `http://localhost:8000`."""
     max_tool_calling_iterations: Annotated[int, Field(ge=1, le=1000)] = 8
     """Turns whose tool calls are answered at most; the completion length bounds them too."""
     baseline: Literal["dialogue", "turn"] = "dialogue"
@@ -31,3 +36,8 @@ class Episode(Section):
     def is_on(self) -> bool:
         """Completions are episodes."""
         return self.environment is not None
+
+    @property
+    def is_remote(self) -> bool:
+        """They are played on an OpenEnv server."""
+        return self.environment == REMOTE and self.file is None

@@ -44,7 +44,8 @@ class Conversing(Training):
             raise EngineError(Problem("episodes.no_template", "model.name", name=self.spec.model.name, known=TEMPLATES))
         settings = self.spec.episode
         assert settings.environment is not None
-        host = Host(Recipe.of(settings.environment, settings.file), settings.deadline_s, settings.memory_gib)
+        recipe = Recipe.of(settings.environment, settings.file, settings.url)
+        host = Host(recipe, settings.deadline_s, settings.memory_gib)
         self.episodes = Table(host, self.spec.run.seed, factor(self.spec))
         try:
             _refuse_unpaid(self.spec, host)

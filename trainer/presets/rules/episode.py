@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from trainer.episodes.library import ENVIRONMENTS
 from trainer.errors import Problem
@@ -10,8 +11,11 @@ from trainer.memory.embedded import BUILTIN_CONFIGS, WITH_TOOLS
 from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
 from trainer.spec import Component, RunSpec
+from trainer.spec.episode import REMOTE
 from trainer.spec.reward import ENVIRONMENT
 from trainer.text import Message
+
+KNOWN = (*ENVIRONMENTS, REMOTE)
 
 
 @rule("episode.environment", "episode.file")
@@ -19,12 +23,43 @@ def _environment_exists(spec: RunSpec) -> Iterator[Problem]:
     name, file = spec.episode.environment, spec.episode.file
     if name is None and file is not None:
         yield Problem("presets.file_without_environment", "episode.file")
-    if name is None or file is not None or name in ENVIRONMENTS:
+    if name is None or file is not None or name in KNOWN:
         return
-    close = nearest(name, ENVIRONMENTS)
+    close = nearest(name, KNOWN)
     near = Message("presets.fix.did_you_mean", name=shown(close[0])) if close else None
-    near = near or Message("presets.fix.known", names=", ".join(ENVIRONMENTS))
+    near = near or Message("presets.fix.known", names=", ".join(KNOWN))
     yield Problem("presets.no_such_environment", "episode.environment", name=shown(name), near=near)
+
+
+@rule("episode.environment", "episode.file", "episode.url")
+def _server_has_an_address(spec: RunSpec) -> Iterator[Problem]:
+    episode = spec.episode
+    if not episode.is_remote:
+        if episode.url is not None:
+            yield Problem("presets.url_without_server", "episode.url")
+        return
+    if episode.url is None:
+        yield Problem("presets.server_without_url", "episode.url")
+    elif not _is_address(episode.url):
+        yield Problem("presets.url_no_address", "episode.url", seen=shown(episode.url))
+
+
+def _is_address(url: str) -> bool:
+    """Of a server, without a name and password: they would be in every copy of the settings."""
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and not (parts.query or parts.fragment)
+            and parts.port != 0
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+        )
+    except ValueError:
+        return False
 
 
 @rule("episode.environment", "model.name")
@@ -38,7 +73,7 @@ def _builtin_model_has_tools(spec: RunSpec) -> Iterator[Problem]:
 @rule("episode.environment", "reward.components")
 def _environments_are_paid_in_episodes(spec: RunSpec) -> Iterator[Problem]:
     if not spec.episode.is_on and any(map(_reads_environment, spec.reward.leaves())):
-        yield Problem("presets.reward_without_episode", "reward.components", known=", ".join(ENVIRONMENTS))
+        yield Problem("presets.reward_without_episode", "reward.components", known=", ".join(KNOWN))
 
 
 @rule(
