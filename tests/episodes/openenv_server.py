@@ -18,8 +18,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.episodes.openenv.websocket import MAGIC
-
 NUMBER: dict[str, Any] = {"type": "integer", "title": "Number"}
 ACTION: dict[str, Any] = {
     "description": "Guess the number.",
@@ -34,6 +32,10 @@ TOOL: dict[str, Any] = {
         "required": ["number"],
     },
 }
+
+
+MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, 1.3: shows that the key was read."""
 
 
 class Server(socketserver.ThreadingTCPServer):

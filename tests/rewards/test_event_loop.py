@@ -143,7 +143,7 @@ def test_what_nobody_waits_for_any_more_gives_back_its_lock(own: Path, monkeypat
     function = make(Recipe("hangs", "hangs", str(own)))
     result = Future.result
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Future, "result", lambda future: interrupt(result, future))
+        patched.setattr(Future, "result", lambda future, timeout=None: interrupt(result, future))
         ask(function, ["a", "bad"])
     assert ask(function, ["a", "b"]) == [1.0] * 2
 

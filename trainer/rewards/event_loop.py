@@ -13,6 +13,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Awaitable
+from concurrent.futures import Future
 from typing import Any
 
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
@@ -20,11 +21,17 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
 
 
-def finish(awaitable: Awaitable[Any]) -> Any:
-    """Wait for it on the loop; returns what it returns and raises what it raises. Not from the loop's own thread."""
-    future = asyncio.run_coroutine_threadsafe(_outcome(awaitable), _loop())
+def begin(awaitable: Awaitable[Any]) -> Future[tuple[Any, BaseException | None]]:
+    """Let it run on the loop."""
+    return asyncio.run_coroutine_threadsafe(_outcome(awaitable), _loop())
+
+
+def finish(awaitable: Awaitable[Any], timeout_s: float | None = None) -> Any:
+    """Wait for it on the loop; returns what it returns and raises what it raises, TimeoutError where it takes longer.
+    Not from the loop's own thread."""
+    future = begin(awaitable)
     try:
-        value, ending = future.result()
+        value, ending = future.result(timeout_s)
     except BaseException:  # Ctrl-C of the one who waits: what nobody waits for must not go on holding a semaphore
         future.cancel()
         raise

@@ -93,7 +93,7 @@ class Episode:
                 self._socket = WebSocket(self._url, PATH, CONNECT_S)
             except OSError as error:
                 raise Cut(Message("episodes.lost.connection", url=self._url, said=str(error))) from error
-            self._socket.patient(ANSWER_S)
+            self._socket.timeout_s = ANSWER_S
             try:
                 return self._asked({"type": "reset", "data": data})
             except Said as error:
