@@ -390,3 +390,11 @@ def test_card_says_what_group_and_micro_batch_cost() -> None:
     words = "One more in num_generations, with the same prompts, is 1 more completion per rollout phase"
     assert f"{words}: up to 762 more tokens" in flat
     assert re.search(r"one more in per_device_train_batch_size is \d\.\d\d GiB in the update", flat)
+
+
+def test_the_card_says_how_many_plans_and_ways_on_make_a_group() -> None:
+    made = presets.load("tiny-plans")
+    text = card.render(made, plan.make(made, 1024), EN)
+    assert re.search(r"group size +16  completions per prompt: 8 plans x 2 ways each", text)
+    plain = presets.load("tiny")
+    assert "ways each" not in card.render(plain, plan.make(plain, 1024), EN)
