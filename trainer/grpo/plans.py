@@ -54,15 +54,16 @@ class Plans:
         metrics = trainer._metrics["train"]
         metrics["episodes/plan_cut_frac"].append(sum(self.forks.cut) / len(self.forks.cut))
         metrics["episodes/plan_std"].append(levels.spread(found.means, self.plans))
-        means = finite_or_none(found.means[first // self.ways :].tolist())
-        return self._recorded(written, means, values.tolist(), trainer._tokenizer)
+        means = finite_or_none(found.means.tolist())
+        return self._recorded(written, first, means, values.tolist(), trainer._tokenizer)
 
     def _recorded(
-        self, written: Written, means: list[float | None], values: list[list[float]], tokenizer: Any
+        self, written: Written, first: int, means: list[float | None], values: list[list[float]], tokenizer: Any
     ) -> list[Plan]:
+        """first: rows of the processes before this one, whose plans `means` has too."""
         ids, completions, recorded = written.generated[COMPLETION_IDS], written.generated[COMPLETIONS], list[Plan]()
         for row, (mine, (advantage, rest)) in enumerate(zip(ids, values, strict=True)):
-            plan, length = row // self.ways, self.forks.lengths[row]
+            plan, length = (first + row) // self.ways, self.forks.lengths[row]
             if row % self.ways == 0:  # the others have the same text
                 text_end = _text_end(mine, length, tokenizer, text_of(completions[row]))
             recorded.append(Plan(plan % self.plans, text_end, length, means[plan], advantage, rest))
