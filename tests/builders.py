@@ -244,6 +244,8 @@ def tiny_trainer(
     learner: Any = None,
     fast: str = "auto",
     episodes: Any = None,
+    plans: Any = None,
+    pieces: int = 1,
     **changes: Any,
 ) -> tuple[Any, Recorder]:
     """A CustomGRPOTrainer on the tiny model and the observer that watches it; `changes` go to GRPOConfig."""
@@ -287,6 +289,8 @@ def tiny_trainer(
         learner=learner,
         fast=fast,
         episodes=episodes,
+        plans=plans,
+        pieces=pieces,
     )
     return trainer, recorder
 

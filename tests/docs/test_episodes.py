@@ -16,7 +16,7 @@ from trainer import preflight, presets
 from trainer.episodes import check
 from trainer.episodes.host import Asked, Host
 from trainer.episodes.own import Recipe
-from trainer.grpo import turns
+from trainer.grpo import levels, turns
 
 PAGE = page("docs/episodes.md")
 SOURCE = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -63,6 +63,14 @@ def test_the_table_of_the_page_is_what_the_trainer_works_out() -> None:
             for cell, value in zip(row[columns], values, strict=True):
                 assert cell is None or value.item() == pytest.approx(cell)
     assert torch.equal(turns.credited(z[:, :1]), z[:, :1])
+
+
+def test_the_table_of_plans_is_what_the_trainer_works_out() -> None:
+    lines = [line.split("|")[2:-1] for line in PAGE.splitlines() if line.startswith("| plan ")]
+    cells = torch.tensor([[float(cell) for cell in line] for line in lines])
+    means, values = levels.compared(cells[:, 0].contiguous(), 2, 2, "none", exact=True)
+    assert cells.shape == (4, 4) and torch.equal(means.repeat_interleave(2), cells[:, 1])
+    assert torch.allclose(values, cells[:, 2:])
 
 
 def test_the_file_may_be_named_after_set(tmp_path: Path) -> None:

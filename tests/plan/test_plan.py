@@ -390,3 +390,20 @@ def test_card_says_what_group_and_micro_batch_cost() -> None:
     words = "One more in num_generations, with the same prompts, is 1 more completion per rollout phase"
     assert f"{words}: up to 762 more tokens" in flat
     assert re.search(r"one more in per_device_train_batch_size is \d\.\d\d GiB in the update", flat)
+
+
+def test_the_card_says_how_many_plans_and_ways_on_make_a_group() -> None:
+    made = presets.load("tiny-plans")
+    text = card.render(made, plan.make(made, 1024), EN)
+    assert re.search(r"group size +16  completions per prompt: 8 plans x 2 ways each", text)
+    plain = presets.load("tiny")
+    assert "ways each" not in card.render(plain, plan.make(plain, 1024), EN)
+
+
+def test_a_plan_is_written_by_one_process() -> None:
+    sizes = ["episode.plans=3", "episode.implementations=4", "generation.num_generations=12"]
+    made = presets.load("tiny-plans", [*sizes, "optim.per_device_train_batch_size=6"])
+    assert plan.make(made.model_copy(update={"episode": type(made.episode)()}), 1024, world_size=2)
+    with pytest.raises(PlanError, match=r"each process writes 6 completions .* plans with 4 .*batch_size = 12"):
+        plan.make(made, 1024, world_size=2)
+    assert plan.make(presets.load("tiny-plans"), 1024, world_size=2).completions_per_phase == 512

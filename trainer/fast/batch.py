@@ -73,6 +73,11 @@ class Batch:
         if stay:
             self.cache.reorder_cache(kept)
 
+    def spread(self, places: list[int], rows: list[int]) -> None:
+        """These places, one several times, under these numbers."""
+        self.leave(places)
+        self.rows = rows
+
     def by_age(self) -> list[tuple[int, list[int]]]:
         """(age, places of the rows of that age): those that began together."""
         found: dict[int, list[int]] = {}

@@ -8,6 +8,8 @@ processors of scores, the criteria to stop by. Then, instead of `_sample`:
 once        rows with the same prompt share its pass; its cache is copied for each of them
 compaction  a row that has ended leaves the batch, its cache with it
 refill      with `slots` fewer than rows, waiting prompts take the places that become free
+forks       with plans one row writes a plan, then its cache is copied for all ways on from it (forks.py); until then
+            it counts as many places as it will have rows
 
 Tokens are drawn as `_sample` draws them, for the rows that are there: the same distribution, another stream of random
 numbers than for the undivided batch.
@@ -26,6 +28,7 @@ from transformers.generation import logits_process as scores
 from trainer.fast import check
 from trainer.fast.batch import Batch
 from trainer.fast.cache import turns_with_length
+from trainer.fast.forks import Forks
 from trainer.fast.growing import growing, joins
 from trainer.text import Message
 
@@ -71,17 +74,19 @@ class NotPlain(Exception):
 class Decoding:
     """tell: hears that this model is written for in transformers' own way, and why. draw: how tokens are drawn.
 
-    slots: rows that are written at the same time at most, None for all. batches: how many came this way.
+    slots: rows that are written at the same time at most, None for all. forks: where rows are plans and ways on from
+    them. batches: how many came this way.
     """
 
     def __init__(self, tell: Callable[[Message], None] = lambda _: None, draw: Draw = draw) -> None:
         self.tell, self.draw = tell, draw
         self.slots: int | None = None
+        self.forks: Forks | None = None
         self.batches = 0
         self._fits: bool | None = None
 
-    def with_slots(self, slots: int) -> Decoding:
-        self.slots = slots
+    def with_slots(self, slots: int, forks: Forks | None = None) -> Decoding:
+        self.slots, self.forks = slots, forks
         return self
 
     def __call__(
@@ -159,7 +164,13 @@ class _Writing:
         self.out = torch.cat([ids, ids.new_full((ids.shape[0], config.max_length - self.width), pad)], 1)
         self.mask = mask
         self.waiting = _by_prompt(ids, mask)
-        self.slots = by.slots or ids.shape[0]
+        self.forks, self.places = by.forks, 1  # that a row takes when it begins
+        self.planning: set[int] = set()
+        if self.forks is not None:
+            self.forks.begin(ids.shape[0])
+            self.places = self.forks.ways
+            self.waiting = [[row for row in group if row % self.places == 0] for group in self.waiting]
+        self.slots = max(by.slots or ids.shape[0], self.places)
         self.longest = 0
 
     def run(self) -> Tensor:
@@ -171,22 +182,29 @@ class _Writing:
                 self.batch.leave(stay)
                 tokens = tokens[stay]
             logits = self.batch.step(tokens) if stay else None
+            if logits is not None and self.planning:
+                logits = self._fork(logits)
             begun = self._begin() if self._has_room() else None
             if begun is not None:
                 logits = begun if logits is None else torch.cat([logits, begun])
         return self.out[:, : self.width + self.longest]
 
+    def _room(self) -> int:
+        """How many waiting rows could begin."""
+        planning = sum(row in self.planning for row in self.batch.rows)
+        return (self.slots - len(self.batch.rows) - planning * (self.places - 1)) // self.places
+
     def _has_room(self) -> bool:
         """For a quarter of the places or a whole group: a pass over prompts is dearer than a token."""
         if not self.waiting or (self.batch.rows and not joins(self.batch.cache)):
             return False
-        free = self.slots - len(self.batch.rows)
-        return not self.batch.rows or free >= min(len(self.waiting[0]), max(1, self.slots // 4))
+        quarter = max(1, self.slots // (4 * self.places))
+        return not self.batch.rows or self._room() >= min(len(self.waiting[0]), quarter)
 
     def _begin(self) -> Tensor | None:
         """As many waiting rows as there is room for; the scores of their first tokens."""
         groups: list[list[int]] = []
-        room = self.slots - len(self.batch.rows)
+        room = self._room()
         while self.waiting and room > 0:
             group = self.waiting.pop(0)
             groups.append(group[:room])
@@ -195,6 +213,8 @@ class _Writing:
             room -= len(groups[-1])
         if not groups:
             return None
+        if self.forks is not None:
+            self.planning.update(row for group in groups for row in group)
         return self.batch.join(groups, [self._prompt(group[0]) for group in groups])
 
     def _prompt(self, row: int) -> Tensor:
@@ -216,7 +236,38 @@ class _Writing:
             tokens[places] = chosen
             ended[places] = self.options["stopping_criteria"](self.out[rows, : end + 1], None)
             self.longest = max(self.longest, age + 1)
-        return tokens, ended.tolist()
+        over = ended.tolist()
+        if self.planning:
+            self._end_with_plans(over)
+        return tokens, over
+
+    def _end_with_plans(self, over: list[bool]) -> None:
+        """A plan with which its completion has ended: all ways on from it are empty."""
+        assert self.forks is not None
+        for row, age, has_ended in zip(self.batch.rows, self.batch.ages, over, strict=True):
+            if has_ended and row in self.planning:
+                rows = self.forks.ended(row, age + 1)
+                self.out[rows[1] : rows[-1] + 1] = self.out[row]
+                self.planning.remove(row)
+
+    def _fork(self, logits: Tensor) -> Tensor:
+        """Rows whose plan is over become as many as there are ways on from it; (rows, V) scores of them all."""
+        assert self.forks is not None
+        become = {row: range(row, row + 1) for row in self.batch.rows}
+        for age, places in self.batch.by_age():
+            rows = [self.batch.rows[place] for place in places if self.batch.rows[place] in self.planning]
+            end = self.width + age
+            written = self.out[rows, max(self.width, end - self.forks.window) : end].tolist() if rows else []
+            for row, (is_over, cut) in zip(rows, self.forks.over(written, age), strict=True):
+                if is_over:
+                    become[row] = self.forks.ended(row, age, cut)
+                    self.out[row + 1 : become[row].stop, self.width : end] = self.out[row, self.width : end]
+                    self.planning.remove(row)
+        if all(len(rows) == 1 for rows in become.values()):
+            return logits
+        copies = [place for place, row in enumerate(self.batch.rows) for _ in become[row]]
+        self.batch.spread(copies, [each for row in self.batch.rows for each in become[row]])
+        return logits[copies]
 
 
 def _by_prompt(ids: Tensor, mask: Tensor) -> list[list[int]]:

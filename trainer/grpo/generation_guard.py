@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.fast.decoding import Decoding, NotPlain
+from trainer.fast.forks import Forks
 from trainer.grpo.spans import Spans
+from trainer.grpo.two_calls import in_two_calls
 
 
 @contextmanager
@@ -45,14 +47,19 @@ def generation_mode(model: nn.Module) -> Iterator[None]:
             model.for_training(use_gradient_checkpointing=checkpointing[0][1] if checkpointing else False)
 
 
-def guard_generate(model: Any, spans: Spans, pieces: int = 1, decoding: Decoding | None = None) -> None:
+def guard_generate(
+    model: Any, spans: Spans, pieces: int = 1, decoding: Decoding | None = None, forks: Forks | None = None
+) -> None:
     """Replace `model.generate` by itself in generation mode, timed as `transformers.generate`.
 
     The cache is asked for in the caller's own config, or by argument, which wins over the model's config.
     pieces: write that many parts of a batch at most one after the other, for a GPU that cannot hold the whole KV cache.
-    decoding: the way tokens are written; None for transformers' own.
+    decoding: the way tokens are written; None for transformers' own. forks: while it is on, what is written has plans.
     """
     inner = model.generate  # of the instance: TRL unwraps the model before it calls generate, and finds this one
+
+    def theirs(**kwargs: Any) -> Any:
+        return inner(**kwargs) if pieces == 1 else _in_pieces(inner, pieces, kwargs)
 
     @functools.wraps(inner)
     def generate(*args: Any, **kwargs: Any) -> Any:
@@ -63,11 +70,12 @@ def guard_generate(model: Any, spans: Spans, pieces: int = 1, decoding: Decoding
         with spans("transformers.generate"), generation_mode(model):
             if args or "input_ids" not in kwargs:
                 return inner(*args, **kwargs)
+            planned = forks if forks is not None and forks.is_on else None
             if decoding is not None and kwargs.get("streamer") is None:
                 with contextlib.suppress(NotPlain):
                     slots = -(-kwargs["input_ids"].shape[0] // pieces)
-                    return inner(**kwargs, custom_generate=decoding.with_slots(slots))
-            return inner(**kwargs) if pieces == 1 else _in_pieces(inner, pieces, kwargs)
+                    return inner(**kwargs, custom_generate=decoding.with_slots(slots, planned))
+            return theirs(**kwargs) if planned is None else in_two_calls(theirs, kwargs, planned)
 
     model.generate = generate
 

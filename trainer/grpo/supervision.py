@@ -32,12 +32,12 @@ def token_ends(ids: Sequence[int], tokenizer: Any, steps: Sequence[str]) -> list
     text = tokenizer.decode(ids, skip_special_tokens=True)
     # The response parser may have taken a part of the text: steps are counted from where that part begins.
     before = max(0, text.find("".join(steps)))
-    begins = _begins(ids, tokenizer)
-    ends = [bisect_left(begins, before + end) for end in accumulate(map(len, steps))]
+    first = begins(ids, tokenizer)
+    ends = [bisect_left(first, before + end) for end in accumulate(map(len, steps))]
     return [*ends[:-1], len(ids)]  # the end token gets the last step's advantage: it is part of the policy as well
 
 
-def _begins(ids: Sequence[int], tokenizer: Any) -> list[int]:
+def begins(ids: Sequence[int], tokenizer: Any) -> list[int]:
     """Characters of the text that are whole before each token. Decodes a few tokens at a time, behind a few others:
     a tokenizer may write a token differently at the beginning of a text.
     """
@@ -45,18 +45,18 @@ def _begins(ids: Sequence[int], tokenizer: Any) -> list[int]:
     def read(first: int, end: int) -> str:
         return str(tokenizer.decode(ids[first:end], skip_special_tokens=True))
 
-    begins = [0]
+    found = [0]
     whole = context = window = known = 0  # known: characters of ids[context:window]; whole: of ids[:window]
     for end in range(1, len(ids) + 1):
         # From the same first token as what `known` counts, so that the two texts differ at their end only.
         text = read(context, end)
         finished = text.rstrip(UNFINISHED)
-        begins.append(max(begins[-1], whole + len(finished) - known))
+        found.append(max(found[-1], whole + len(finished) - known))
         if (len(text) > known and finished == text) or end - window == WINDOW:
             whole += len(text) - known
             context, window = window, end
             known = len(read(context, window))
-    return begins[:-1]
+    return found[:-1]
 
 
 def recorded(

@@ -16,6 +16,7 @@ micro-batch, P tokens of the longest prompt (left-padded), T of the longest comp
 With process supervision (supervision.py) the advantages of a generation batch become one for every token. What
 TRL logs stays as it is, of whole completions: `reward_std`, `frac_reward_zero_std`, the advantages of its table.
 With episodes (dialogues.py, turns.py) TRL calls tools between turns; advantages of turns become those of tokens.
+With plans (plans.py, levels.py) completions share their beginnings, and those of tokens come from two levels.
 With `advantage` rloo or maxrl (advantages.py) those of a generation batch are replaced in the same place.
 """
 
@@ -37,13 +38,14 @@ from trainer.fast.update import FastUpdate
 from trainer.grpo import advantages, dialogues, reference, supervision, vllm_rollouts
 from trainer.grpo.generation_guard import guard_generate
 from trainer.grpo.learner import RewardLearner
+from trainer.grpo.plans import Plans
 from trainer.grpo.rounds import Rounds
 from trainer.grpo.spans import Spans
 from trainer.grpo.watched import Watched, Watcher
 from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Written
 from trainer.rewards import steps
 from trainer.rewards.wrapper import ComponentRewardWrapper, Objective
-from trainer.run.rollouts import Batch, Step, Turn, finite_or_none
+from trainer.run.rollouts import Batch, Plan, Step, Turn, finite_or_none
 from trainer.sampling.order import EpochSampler
 from trainer.sampling.sampler import Sampler
 from trainer.text import Message
@@ -59,10 +61,11 @@ class Observer(Watcher, Protocol):
 def make_trainer_class(base: type) -> type:
     """Subclass `base` (TRL's GRPOTrainer or one of its subclasses) as CustomGRPOTrainer.
 
-    The new class takes ten arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
+    The new class takes eleven arguments more than its base: `spans`, `observer`, `pieces` (in how many parts a
     generation batch is written), `advantage` (as the setting of that name), `sampler` (which prompts come next; None
     for all in their turn), `ref_update_steps` (whole rollout phases), `learner` (of a reward model, None where none
-    learns), `episodes` (None for one turn), `fast` and `tell` (trainer.fast.update).
+    learns), `episodes` (None for one turn), `plans` (None for completions of one level), `fast` and `tell`
+    (trainer.fast.update).
     Its reward functions must be one ComponentRewardWrapper or its `objectives()`, so that every component can be
     recorded.
     """
@@ -84,9 +87,10 @@ class Hooks(Watched, FastUpdate):
         ref_update_steps: int | None = None,
         learner: RewardLearner | None = None,
         episodes: Table | None = None,
+        plans: Plans | None = None,
         **kwargs: Any,
     ) -> None:
-        self.advantage, self.episodes = advantage, episodes
+        self.advantage, self.episodes, self.plans = advantage, episodes, plans
         self._newest_phase = (-1, 0)  # optimizer step, and which of its generation batches
         self.is_conversing = False  # a held-out dialogue is written
         if episodes is not None:
@@ -107,7 +111,8 @@ class Hooks(Watched, FastUpdate):
         if learner is not None:
             learner.attach(self)
         self.writes_fast = self.is_fast and not (self._packs_left or self.use_vllm)
-        guard_generate(self.model, spans, pieces, Decoding(self._tell) if self.writes_fast else None)
+        decoding = Decoding(self._tell) if self.writes_fast else None
+        guard_generate(self.model, spans, pieces, decoding, plans.forks if plans is not None else None)
         if self.use_vllm:  # by the names of TRL's profiler
             engine = self.vllm_generation
             engine.sync_weights = self._timed("sync_weights", engine.sync_weights)
@@ -143,7 +148,9 @@ class Hooks(Watched, FastUpdate):
             self.episodes.writing()
         # vLLM is asked once for each group of this size; for groups of others, once for each completion.
         group = 1 if self.is_uneven else num_generations
-        return super()._generate_single_turn(prompt_ids, images, fields, group, *args, **kwargs)
+        # The check of the policy before training asks for one completion of each prompt.
+        with self.plans.forks.writing() if self.plans is not None and num_generations > 1 else nullcontext():
+            return super()._generate_single_turn(prompt_ids, images, fields, group, *args, **kwargs)
 
     def _calculate_rewards(
         self,
@@ -195,7 +202,8 @@ class Hooks(Watched, FastUpdate):
             self._replace_advantages(output, written)
             judged = self._judge_steps(output, written) if self.reward_wrapper.supervision == "process" else []
             turns = dialogues.credit(self, output, written) if self.episodes is not None else []
-            self.observer.rollouts(self.state.global_step + 1, self._batch(output, written, judged, turns))
+            plans = self.plans.credit(self, output, written) if self.plans is not None else []
+            self.observer.rollouts(self.state.global_step + 1, self._batch(output, written, judged, turns, plans))
         return output
 
     def _phase_name(self) -> str:
@@ -281,7 +289,12 @@ class Hooks(Watched, FastUpdate):
         super().log(logs, *args, **kwargs)
 
     def _batch(
-        self, output: dict[str, Any], written: Written, judged: list[list[Step]], turns: list[list[Turn]]
+        self,
+        output: dict[str, Any],
+        written: Written,
+        judged: list[list[Step]],
+        turns: list[list[Turn]],
+        plans: list[Plan],
     ) -> Batch:
         """Join what was written, row by row, with the advantages of what of it is trained on."""
         notes, ids, prompt_ids = written.notes, written.generated[COMPLETION_IDS], written.generated[PROMPT_IDS]
@@ -315,6 +328,7 @@ class Hooks(Watched, FastUpdate):
             objectives=[column for column, weight in weighed if weight],
             steps=judged,
             turns=turns,
+            plans=plans,
             sizes=written.sizes,
             without_baseline=self.advantage == "online_rft",
             again=values[len(rows) :].tolist(),

@@ -33,6 +33,7 @@ from trainer.plan.checks import (
     memory_note,
     next_whole,
     notes,
+    plan_problems,
     reference_notes,
 )
 from trainer.plan.estimate import (
@@ -209,7 +210,7 @@ def make(
     examples: what a method that writes its own trains on; None before they are there.
     """
     batch = batch_of(spec, examples if spec.samples_first else rows, world_size)
-    found = [*batch_problems(batch), *length_problems(spec)]
+    found = [*batch_problems(batch), *plan_problems(spec, batch), *length_problems(spec)]
     if found:
         raise PlanError(found)
     steps = _optimizer_steps(spec, batch)

@@ -138,15 +138,22 @@ class _Card:
             yield from self._examples()
             return
         yield self._line("prompts", _number(plan.prompts_per_update), say("distinct_prompts"))
-        bounds = {"least": plan.least_generations, "most": plan.most_generations}
-        each = say("completions_on_average", **bounds) if plan.least_generations else say("completions_per_prompt")
-        yield self._line("group", _number(plan.num_generations), each)
+        yield self._line("group", _number(plan.num_generations), self._group())
         key = "made_on_devices" if plan.world_size > 1 else "made"
         sizes = {"micro": plan.per_device_train_batch_size, "accumulation": plan.gradient_accumulation_steps}
         made = say(key, **sizes, devices=plan.world_size)
         yield self._line("completions", _number(plan.completions_per_update), made)
         each = say("at_most", prompt=plan.max_prompt_tokens, completion=plan.max_tokens_per_completion)
         yield self._line("tokens", _number(plan.max_tokens_per_update), each)
+
+    def _group(self) -> str:
+        """What the completions of a prompt are."""
+        plan, episode = self.plan, self.spec.episode
+        if episode.has_plans:
+            return self.say("plans_per_prompt", plans=episode.plans, ways=episode.implementations)
+        if plan.least_generations:
+            return self.say("completions_on_average", least=plan.least_generations, most=plan.most_generations)
+        return self.say("completions_per_prompt")
 
     def _phase(self) -> Iterator[str]:
         plan, say = self.plan, self.say

@@ -81,6 +81,14 @@ def _rows_needed(batch: Batch) -> int:
     return math.lcm(batch.devices, batch.group) // batch.group
 
 
+def plan_problems(spec: RunSpec, batch: Batch) -> Iterator[Problem]:
+    """The implementations of a plan are written by one process."""
+    ways, rows = spec.episode.implementations, batch.completions_per_phase // batch.devices
+    if spec.episode.has_plans and ways is not None and rows % ways:
+        place, values = KEYS["micro"], {"rows": rows, "ways": ways}
+        yield Problem("plan.plans_across_devices", place, **values, fix=typed({place: math.lcm(batch.micro, ways)}))
+
+
 def length_problems(spec: RunSpec) -> Iterator[Problem]:
     prompt, completion = spec.data.max_prompt_length, spec.generation.max_completion_length
     context = spec.model.max_seq_length

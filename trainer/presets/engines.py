@@ -29,6 +29,8 @@ def why_not_unsloth(spec: RunSpec, on_gpu: bool, has_unsloth: bool) -> Message |
         return Message("presets.learner_without_unsloth")
     if spec.episode.is_on:
         return Message("presets.episodes_without_unsloth")
+    if spec.episode.has_plans:
+        return Message("presets.plans_without_unsloth")
     if spec.model.dtype == "float32":
         return Message("presets.unsloth_has_no_float32")
     return None

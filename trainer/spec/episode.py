@@ -1,4 +1,5 @@
-"""The section `episode`: completions of several turns, played with an environment."""
+"""The section `episode`: completions of several turns, played with an environment, or of two levels, plans and ways on
+from each."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ REMOTE = "openenv"
 
 
 class Episode(Section):
-    """Completions of several turns: the model calls tools, an environment answers. As it stands: none, one completion
-    a prompt. docs/episodes.md."""
+    """Completions of several turns: the model calls tools, an environment answers. Or of two levels: plans, and several
+    ways to carry out each. As it stands: none, one completion a prompt. docs/episodes.md."""
 
     environment: str | None = None
     """Name in the library of environments; with `file` the name of a class in that file. Empty: no episodes."""
@@ -31,6 +32,20 @@ class Episode(Section):
     """Seconds that one call of an environment may take; one that takes longer loses its row."""
     memory_gib: Annotated[float, Field(ge=0)] = 4.0
     """Memory that the process of the environments may take, for all episodes together, in GiB; 0 is no bound."""
+    plans: Annotated[int, Field(ge=2, le=1024)] | None = None
+    """m, plans for a prompt; with `implementations`. Empty: completions of one level. Plans are compared by the mean
+    reward of their implementations, and implementations with those of the same plan."""
+    implementations: Annotated[int, Field(ge=2, le=1024)] | None = None
+    """n, implementations of a plan; generation.num_generations is m times n."""
+    max_plan_length: Annotated[int, Field(ge=1)] = 64
+    """Tokens of a plan at most; one that has come to no end by then goes on from there in n ways."""
+    plan_end: Annotated[str, Field(min_length=1, max_length=100)] = "</plan>"
+    """The text that ends a plan; the token that completes it is the plan's last."""
+
+    @property
+    def has_plans(self) -> bool:
+        """Completions have two levels."""
+        return self.plans is not None and self.implementations is not None
 
     @property
     def is_on(self) -> bool:

@@ -24,6 +24,7 @@ from trainer.evaluate.answering import retelling
 from trainer.evaluate.held_out import HeldOut
 from trainer.grpo import config, policy_sync
 from trainer.grpo.memory_probe import Probe, ProbeMemory
+from trainer.grpo.plans import Plans
 from trainer.grpo.spans import Spans
 from trainer.grpo.trainer import make_trainer_class
 from trainer.machine.environment import PACKAGES, package_version
@@ -119,6 +120,7 @@ class Training:
             sampler=self._sampler(),
             ref_update_steps=self.plan.ref_update_steps,
             learner=learning.of(spec, self.plan, self.wrapper, self.session.events),
+            plans=Plans.of(spec.episode, self.data.train.column_names, self.tokenizer),
             fast=spec.run.fast,
             tell=self._tell_fast,
         )
@@ -263,6 +265,7 @@ class Training:
     def _peaks(self, found: Probe) -> dict[str, Any]:
         """Values of the alert: the readings in GiB, and those that are known as parts of the sentence."""
         states = sum(part.gib for part in self.plan.memory if part.name == "optimizer states")
+        read = {"generation_gib": found.generation_gib, "update_gib": found.update_gib}
         gib = {
             "generating": found.generation_gib,
             "updating": found.update_gib,
@@ -271,12 +274,7 @@ class Training:
             "card": self.plan.gpu_total_gib or None,
         }
         parts = [Message(f"alert.memory_probe.{name}", gib=value) for name, value in gib.items() if value is not None]
-        return {
-            "parts": parts,
-            "seconds": found.seconds,
-            "generation_gib": found.generation_gib,
-            "update_gib": found.update_gib,
-        }
+        return {"parts": parts, "seconds": found.seconds, **read}
 
     def _look(self) -> None:
         """For requests on the disk, and at the mirrors."""

@@ -1,4 +1,5 @@
-"""Rules of the section `episode`: which environments there are, and what an episode cannot be combined with."""
+"""Rules of the section `episode`: which environments there are, how plans make a group, and what episodes and plans
+cannot be combined with."""
 
 from __future__ import annotations
 
@@ -91,15 +92,27 @@ def _episodes_are_played_by_trls_loop(spec: RunSpec) -> Iterator[Problem]:
     """What writes completions in another way, or several times, does not begin environments."""
     if not spec.episode.is_on:
         return
-    plain = type(spec.sampling)()
     others = (
-        ("run.method", spec.run.method, "grpo"),
         ("data.chat", spec.data.chat, True),
+        ("eval.pass_at", spec.eval.pass_at, []),
+        ("eval.answers", spec.eval.answers, False),
+        *_written_in_another_way(spec),
+    )
+    for key, seen, only in others:
+        if seen != only:
+            yield Problem("presets.not_with_episodes", key, seen=shown(seen), plain=_typed(only))
+    if spec.model.engine == "unsloth":
+        yield Problem("presets.not_with_episodes", "model.engine", seen=shown("unsloth"), plain="transformers")
+
+
+def _written_in_another_way(spec: RunSpec) -> tuple[tuple[str, object, object], ...]:
+    """(key, its value, the only one that goes) of what writes completions itself, several times or apart."""
+    plain = type(spec.sampling)()
+    return (
+        ("run.method", spec.run.method, "grpo"),
         ("reward.supervision", spec.reward.supervision, "outcome"),
         ("reward.learning", None if spec.reward.learning is None else "set", None),
         *((f"sampling.{key}", getattr(spec.sampling, key), getattr(plain, key)) for key in _OF_SAMPLING),
-        ("eval.pass_at", spec.eval.pass_at, []),
-        ("eval.answers", spec.eval.answers, False),
         ("model.fast_inference", spec.model.fast_inference, False),
         ("trl.use_vllm", spec.trl.get("use_vllm", False), False),
         (
@@ -108,11 +121,6 @@ def _episodes_are_played_by_trls_loop(spec: RunSpec) -> Iterator[Problem]:
             False,
         ),
     )
-    for key, seen, only in others:
-        if seen != only:
-            yield Problem("presets.not_with_episodes", key, seen=shown(seen), plain=_typed(only))
-    if spec.model.engine == "unsloth":
-        yield Problem("presets.not_with_episodes", "model.engine", seen=shown("unsloth"), plain="transformers")
 
 
 _OF_SAMPLING = ("curriculum", "max_rounds", "replay", "skip_dead", "group_size")
@@ -148,6 +156,58 @@ def _turns_are_compared_in_one_way(spec: RunSpec) -> Iterator[Problem]:
             yield Problem("presets.not_with_turns", f"grpo.{key}", seen=shown(seen), plain=only)
     if grpo.importance_sampling_level == "sequence" and grpo.loss_type not in ("cispo", "vespo"):
         yield Problem("presets.loss_of_whole_episodes", "grpo.importance_sampling_level", loss=shown(grpo.loss_type))
+
+
+@rule("episode.plans", "episode.implementations", "episode.max_plan_length", "generation")
+def _plans_make_a_group(spec: RunSpec) -> Iterator[Problem]:
+    episode, generation = spec.episode, spec.generation
+    plans, ways = episode.plans, episode.implementations
+    if plans is None and ways is None:
+        return
+    if plans is None or ways is None:
+        missing = "plans" if plans is None else "implementations"
+        yield Problem("presets.half_of_plans", f"episode.{missing}")
+        return
+    group = generation.num_generations
+    if group != plans * ways:
+        product = plans * ways
+        yield Problem(
+            "presets.plans_group", "generation.num_generations", seen=group, plans=plans, ways=ways, product=product
+        )
+    if episode.max_plan_length >= generation.max_completion_length:
+        most = generation.max_completion_length
+        yield Problem("presets.plans_too_long", "episode.max_plan_length", seen=episode.max_plan_length, most=most)
+
+
+@rule(
+    "episode.plans",
+    "episode.implementations",
+    "episode.environment",
+    "run.method",
+    "sampling",
+    "reward.supervision",
+    "grpo",
+    "trl",
+    "model.fast_inference",
+    "model.engine",
+)
+def _plans_are_written_by_transformers_and_compared_in_one_way(spec: RunSpec) -> Iterator[Problem]:
+    if not spec.episode.has_plans:
+        return
+    grpo = spec.grpo
+    others = (
+        ("episode.environment", spec.episode.environment, None),
+        ("grpo.advantage", grpo.advantage, "group_mean"),
+        ("grpo.multi_objective_aggregation", grpo.multi_objective_aggregation, "sum_then_normalize"),
+        *_written_in_another_way(spec),
+    )
+    for key, seen, only in others:
+        if seen != only:
+            yield Problem("presets.not_with_plans", key, seen=shown(seen), plain=_typed(only))
+    if spec.model.engine == "unsloth":
+        yield Problem("presets.not_with_plans", "model.engine", seen=shown("unsloth"), plain="transformers")
+    if grpo.importance_sampling_level == "sequence" and grpo.loss_type not in ("cispo", "vespo"):
+        yield Problem("presets.loss_of_whole_plans", "grpo.importance_sampling_level", loss=shown(grpo.loss_type))
 
 
 def _reads_environment(component: Component) -> bool:
