@@ -22,6 +22,7 @@ from trainer.machine.json_files import read_json
 from trainer.run import mirror_files
 from trainer.run.events import EventWriter
 from trainer.run.mirror_files import TENSORBOARD, TRACKIO
+from trainer.run.records import RolloutsEvent, RunStoppedEvent, StepEvent
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 
@@ -101,6 +102,23 @@ def test_a_row_that_was_written_and_not_noted_is_not_written_again(run: RunDir, 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_all_steps_once(run, service)
+
+
+def test_a_row_says_how_many_completions_its_table_leaves_out(
+    run: RunDir, service: str, make_events: Callable[[RunDir], EventWriter]
+) -> None:
+    completions = [{"text": "c" * (5000 if number < 3 else 5), "reward": 1.0} for number in range(70)]
+    line = {"step": 1, "group": 0, "prompt": "p", "outcome": "spread", "completions": completions}
+    run.rollouts_file(1).write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with make_events(run) as events:
+        events.emit(StepEvent(step=1, of=1, metrics={"train/reward": 1.0}))
+        events.emit(RolloutsEvent(step=1))
+        events.emit(RunStoppedEvent(step=1))
+    command = [sys.executable, "-m", "trainer.mirrors", str(run.path), "1", "--service", service]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = READ[service](run)[1]
+    assert (row["completions/rows_left_out"], row["completions/texts_cut"]) == (6, 3)
 
 
 def test_a_folder_that_can_not_be_made_ends_the_mirror_only(run: RunDir, service: str, start: Start) -> None:
