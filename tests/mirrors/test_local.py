@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,24 @@ def test_one_that_hangs_is_said_once(
         mirror.process.wait()
     assert [alert["key"] for alert in alerts(run)] == ["mirror_local", "mirror_local_silent"]
     assert "has said nothing for" in alerts(run)[-1]["text"]
+
+
+def test_one_that_never_begins_is_said_once(
+    run: RunDir,
+    service: str,
+    make_events: Callable[[RunDir], EventWriter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirrors, "START_S", 0.1)
+    monkeypatch.setattr(mirrors, "STUCK_S", 0.1)
+    with make_events(run) as events:
+        (mirror,) = mirrors.start(run, [service], 1)
+        assert mirror.process is not None
+        mirror.process.send_signal(signal.SIGSTOP)
+        mirror.announce(events)
+        for step in range(5):
+            mirror.look(events, step)
+            time.sleep(0.1)
+        assert [alert["key"] for alert in alerts(run)] == ["mirror_local_silent"]
+        mirror.process.kill()
+        mirror.process.wait()
