@@ -37,7 +37,8 @@ def tree(
     counts = {_key(below[0]): len(below) for _, below in every}
     made = [
         f'<section class="gg-plan gg-{way(plan.advantage)}" aria-label="{elements.escape(_name(plan, say))}">'
-        f"{_head(plan, counts[_key(below[0])], plan.number == best, chip, say)}{_text(below[0].text[: plan.end], most, say)}"
+        f"{_head(plan, counts[_key(below[0])], plan.number == best, chip, say)}"
+        f"{_text(below[0].text[: plan.end], most, say)}"
         f'<div class="gg-cards gg-behind">{"".join(map(card, below))}</div></section>'
         for plan, below in branches(dealt)
     ]
