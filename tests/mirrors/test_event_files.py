@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -20,19 +19,20 @@ TABLE = Completions(["prompt", "completion"], [["p" * 4000, "c" * 4000]] * 16, 0
 _FULL = """
 import resource, signal, sys
 from pathlib import Path
-from tests.mirrors.test_event_files import TABLE
+from trainer.mirrors.completions import Completions
 from trainer.mirrors.tensorboard_files import EventFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+table = Completions(["prompt", "completion"], [["p" * 4000, "c" * 4000]], 0, 0, 0)
 file = EventFile(Path(sys.argv[1]), 1, {})
 file.log(1, 1.0, {"train/reward": 1.0}, None)
 whole = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, whole[1]))
 try:
-    file.log(2, 2.0, {"train/reward": 2.0}, TABLE)
+    file.log(2, 2.0, {"train/reward": 2.0}, table)
 except OSError:
     file.log(2, 2.0, {"train/reward": 2.0}, None)
 resource.setrlimit(resource.RLIMIT_FSIZE, whole)
-file.log(3, 3.0, {"train/reward": 3.0}, TABLE)
+file.log(3, 3.0, {"train/reward": 3.0}, table)
 """
 
 
@@ -80,7 +80,7 @@ def test_zeros_at_the_end_are_no_record(tmp_path: Path) -> None:
 
 def test_the_newest_step_of_a_long_run_is_known_at_once(tmp_path: Path) -> None:
     file = written(tmp_path, 60, TABLE)
-    file.finish(json.loads('{"a": 1}'), 0)
+    file.finish({"a": 1}, 0)
     began = time.process_time()
     assert file.newest() == 59
     assert time.process_time() - began < 0.4  # tensorboard's own reader: 1.4 s
