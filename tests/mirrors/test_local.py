@@ -20,6 +20,7 @@ from tests.mirrors.read_back import from_tensorboard, from_trackio
 from tests.records import log_lines
 from trainer import launch, mirrors
 from trainer.machine.json_files import read_json
+from trainer.mirrors import local
 from trainer.run import mirror_files
 from trainer.run.events import EventWriter
 from trainer.run.mirror_files import TENSORBOARD, TRACKIO
@@ -156,13 +157,23 @@ def test_without_the_package_the_run_goes_on(
     assert f"the package {service} is not installed: make setup" in found.alert["text"]
 
 
-def test_nothing_of_a_space_or_a_server_reaches_trackio(spec: RunSpec, start: Start, monkeypatch: Any) -> None:
-    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "SPACE_ID"):
-        monkeypatch.setenv(name, "me/elsewhere")
-    monkeypatch.setenv("SYSTEM", "spaces")
+def test_nothing_of_a_space_or_a_server_reaches_trackio(
+    spec: RunSpec, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_WRITE_TOKEN", "SPACE_ID", "SYSTEM")
+    foreign = {**dict.fromkeys(names, "me/elsewhere"), "TRACKIO_DIR": str(tmp_path / "elsewhere")}
     run = made(spec, [TRACKIO])
+    kept = local.keep_inside(run, foreign | {"PATH": "kept"})
+    inside = str(mirror_files.folder(run, TRACKIO))
+    assert {name: kept[name] for name in kept.keys() & (foreign.keys() | {"PATH"})} == {
+        "TRACKIO_DIR": inside,
+        "PATH": "kept",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
     assert told(run, start(run, "finish")).exit_code == 0
     monkeypatch.undo()
+    assert not (tmp_path / "elsewhere").exists()
     assert_all_steps_once(run, TRACKIO)
 
 
