@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from tests.mirrors.read_back import from_tensorboard, from_trackio
 from tests.records import log_lines
 from trainer import launch, mirrors
 from trainer.machine.json_files import read_json
+from trainer.mirrors import local
 from trainer.run import mirror_files
 from trainer.run.events import EventWriter
 from trainer.run.mirror_files import TENSORBOARD, TRACKIO
+from trainer.run.records import RolloutsEvent, RunStoppedEvent, StepEvent
 from trainer.run.rundir import RunDir, outputs_dir
 from trainer.spec import Log, RunSpec
 
@@ -103,6 +106,23 @@ def test_a_row_that_was_written_and_not_noted_is_not_written_again(run: RunDir, 
     assert_all_steps_once(run, service)
 
 
+def test_a_row_says_how_many_completions_its_table_leaves_out(
+    run: RunDir, service: str, make_events: Callable[[RunDir], EventWriter]
+) -> None:
+    completions = [{"text": "c" * (5000 if number < 3 else 5), "reward": 1.0} for number in range(70)]
+    line = {"step": 1, "group": 0, "prompt": "p", "outcome": "spread", "completions": completions}
+    run.rollouts_file(1).write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with make_events(run) as events:
+        events.emit(StepEvent(step=1, of=1, metrics={"train/reward": 1.0}))
+        events.emit(RolloutsEvent(step=1))
+        events.emit(RunStoppedEvent(step=1))
+    command = [sys.executable, "-m", "trainer.mirrors", str(run.path), "1", "--service", service]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = READ[service](run)[1]
+    assert (row["completions/rows_left_out"], row["completions/texts_cut"]) == (6, 3)
+
+
 def test_a_folder_that_can_not_be_made_ends_the_mirror_only(run: RunDir, service: str, start: Start) -> None:
     mirror_files.folder(run, service).write_text("a file where the folder should be")
     found = told(run, start(run, "finish"))
@@ -130,20 +150,30 @@ def test_files_that_may_not_grow_end_the_mirror_only(run: RunDir, service: str, 
 def test_without_the_package_the_run_goes_on(
     run: RunDir, service: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / f"{service}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{service}'\")")
+    (tmp_path / f"{service}.py").write_text(f"raise ModuleNotFoundError('no', name='{service}')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = told(run, start(run, "finish"))
     assert found.exit_code == 0
-    assert f"No module named '{service}'" in found.alert["text"]
+    assert f"the package {service} is not installed: make setup" in found.alert["text"]
 
 
-def test_nothing_of_a_space_or_a_server_reaches_trackio(spec: RunSpec, start: Start, monkeypatch: Any) -> None:
-    for name in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "SPACE_ID"):
-        monkeypatch.setenv(name, "me/elsewhere")
-    monkeypatch.setenv("SYSTEM", "spaces")
+def test_nothing_of_a_space_or_a_server_reaches_trackio(
+    spec: RunSpec, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_WRITE_TOKEN", "SPACE_ID", "SYSTEM")
+    foreign = {**dict.fromkeys(names, "me/elsewhere"), "TRACKIO_DIR": str(tmp_path / "elsewhere")}
     run = made(spec, [TRACKIO])
+    kept = local.keep_inside(run, foreign | {"PATH": "kept"})
+    inside = str(mirror_files.folder(run, TRACKIO))
+    assert {name: kept[name] for name in kept.keys() & (foreign.keys() | {"PATH"})} == {
+        "TRACKIO_DIR": inside,
+        "PATH": "kept",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
     assert told(run, start(run, "finish")).exit_code == 0
     monkeypatch.undo()
+    assert not (tmp_path / "elsewhere").exists()
     assert_all_steps_once(run, TRACKIO)
 
 
@@ -189,3 +219,24 @@ def test_one_that_hangs_is_said_once(
         mirror.process.wait()
     assert [alert["key"] for alert in alerts(run)] == ["mirror_local", "mirror_local_silent"]
     assert "has said nothing for" in alerts(run)[-1]["text"]
+
+
+def test_one_that_never_begins_is_said_once(
+    run: RunDir,
+    service: str,
+    make_events: Callable[[RunDir], EventWriter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirrors, "START_S", 0.1)
+    monkeypatch.setattr(mirrors, "STUCK_S", 0.1)
+    with make_events(run) as events:
+        (mirror,) = mirrors.start(run, [service], 1)
+        assert mirror.process is not None
+        mirror.process.send_signal(signal.SIGSTOP)
+        mirror.announce(events)
+        for step in range(5):
+            mirror.look(events, step)
+            time.sleep(0.1)
+        assert [alert["key"] for alert in alerts(run)] == ["mirror_local_silent"]
+        mirror.process.kill()
+        mirror.process.wait()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,25 @@ def test_nobody_can_upload_anything(server: Server) -> None:
 def test_a_body_has_a_size(server: Server) -> None:
     large = "x" * (serving.MOST_BODY + 1)
     assert server.ask("POST", "/gradio_api/queue/join", large, Content_Type="application/json")[0] == 413
+
+
+def test_headers_have_a_size_before_anybody_is_asked_for_a_password(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as knocking:
+        knocking.sendall(b"GET / HTTP/1.1\r\nHost: evil.com\r\n")
+        answered = b""
+        with contextlib.suppress(ConnectionError):  # closed while more is sent
+            for number in range(40):
+                knocking.sendall(f"X-{number}: {'a' * 50_000}\r\n".encode())
+            knocking.sendall(b"\r\n")
+            answered = knocking.recv(100)
+    assert not answered or answered.startswith(b"HTTP/1.1 400 "), answered
+
+
+def test_the_server_is_the_same_with_and_without_packages_that_uvicorn_takes_by_itself(server: Server) -> None:
+    mapped = Path(f"/proc/{server.process.pid}/maps")
+    if not mapped.exists():
+        pytest.skip("what a process has loaded is known on Linux only")
+    assert not [line for line in mapped.read_text().splitlines() if "uvloop" in line or "httptools" in line]
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "x"])

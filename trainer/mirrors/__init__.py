@@ -87,7 +87,7 @@ class Mirror:
             why = Message.read(said["ending"])
         elif ended and not said.get("ended"):
             why = Message("mirror.why.ended")
-        elif now - self._moved >= STUCK_S:
+        elif now - self._moved >= STUCK_S and (said or self.trouble is None):  # that it never began was said
             why = Message("mirror.why.silent", seconds=now - self._moved)
         if why is not None:
             self.told = True

@@ -64,11 +64,15 @@ def main(path: str | Path, attempt: int, why_offline: str = "", service: str = W
             return _mirror(rundir, attempt, note, lock, why, began)
         except Exception as error:
             traceback.print_exc()
-            redactor = Redactor(os.environ)
-            reason = redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])
             with contextlib.suppress(OSError):  # the disk is full
-                note.fail(reason)
+                note.fail(_reason(error))
             return 1
+
+
+def _reason(error: Exception) -> Message | str:
+    if isinstance(error, ModuleNotFoundError):
+        return Message("mirror.why.no_package", package=(error.name or str(error)).partition(".")[0])
+    return Redactor(os.environ).text(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def _mirror(rundir: RunDir, attempt: int, note: Note, lock: Lock, why_offline: Message | None, began: float) -> int:

@@ -36,6 +36,11 @@ class Completions:
     cut: int
     damaged: int
 
+    def missing(self) -> dict[str, int]:
+        """What the table does not show, as numbers of its row; none of what is whole."""
+        found = {"rows_left_out": self.left_out, "texts_cut": self.cut, "lines_damaged": self.damaged}
+        return {f"completions/{name}": count for name, count in found.items() if count}
+
 
 def read(rundir: RunDir, step: int, redactor: Redactor) -> Completions | None:
     """None when the file is not there or holds nothing that can be read."""

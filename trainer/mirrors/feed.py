@@ -144,7 +144,7 @@ class Feed:
         for row in rows:
             found = completions.read(self.rundir, row.step, self.redactor) if row.rollouts else None
             self.guard.moved()
-            values = self.redactor.clean(row.values)
+            values = self.redactor.clean(row.values) | (found.missing() if found else {})
             try:
                 self.run.log(row.step, row.t, values, found)
             except Exception as error:

@@ -113,13 +113,7 @@ class WandbRun:
             # the server and raises when it is away; offline it is staged under an absolute path, and the folder could
             # not be carried to a machine that has a network.
             table.bind_to_run(self.run, "completions", step)
-            values["completions"] = table
-            if completions.left_out:
-                values["completions/rows_left_out"] = completions.left_out
-            if completions.damaged:
-                values["completions/lines_damaged"] = completions.damaged
-            if completions.cut:
-                values["completions/texts_cut"] = completions.cut
+            values = values | {"completions": table}  # the caller may log them again without
         self.run.log({**values, "_timestamp": t}, step=step, commit=True)
 
     def finish(self, summary: dict[str, Any], exit_code: int) -> None:

@@ -3,7 +3,13 @@
 (() => {
   "use strict";
   const PATIENCE_MS = 20000;
-  const frame = document.getElementById("g-opening"), chosen = localStorage.getItem("theme");
+  const frame = document.getElementById("g-opening");
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("theme");
+  } catch {
+    // Without storage: the system's.
+  }
   const isDark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   frame.classList.toggle("g-open-dark", isDark);
   setTimeout(() => frame.remove(), PATIENCE_MS);

@@ -38,12 +38,13 @@ _SIZES = ("small", "medium", "large")
 FRAME = ("run", "skip", "chooser", "title", "progress", "tour", "news")
 MOST_PROGRESS = 4  # runs that are going and have a line in the head
 _HERE = Path(__file__).parent
-# A chosen theme outlives a reload; Gradio has put the system's in place by now. A tab that was clicked before this
-# answer came counts more than the one the address names.
+# A chosen theme outlives a reload, where a browser lets pages store something; Gradio has put the system's in place by
+# now. A tab that was clicked before this answer came counts more than the one the address names.
 _OPENED = """(here) => {
     window.pageOpened = true;
     document.getElementById("g-opening")?.remove();
-    const chosen = localStorage.getItem("theme");
+    let chosen = null;
+    try { chosen = localStorage.getItem("theme"); } catch {}
     if (chosen) document.body.classList.toggle("dark", chosen === "dark");
     return window.tabClicked || here;
 }"""
@@ -56,7 +57,7 @@ _TURNED = """(here) => {
 _TURN = '(here) => ({__type__: "update", selected: (!window.pageOpened && window.tabClicked) || here})'
 _THEME = """() => {
     const dark = document.body.classList.toggle("dark");
-    localStorage.setItem("theme", dark ? "dark" : "light");
+    try { localStorage.setItem("theme", dark ? "dark" : "light"); } catch {}
 }"""
 
 

@@ -145,12 +145,26 @@ def _middleware(host: str, port: int, locked: bool) -> list[Any]:
     return [Middleware(Guard, host=host, port=port), *limits, size]
 
 
+def take_plain_server() -> None:
+    """The same server on every machine, whatever packages are there (the trackers bring both of these).
+
+    uvicorn 0.54 (config.py) takes httptools and uvloop by itself where they are. Its httptools protocol keeps headers
+    of any size, of anybody, before a guard or a password is asked; that of h11 ends a connection after 64 KB. Gradio
+    (http_server.py, `start_server`) lets nobody choose.
+    """
+    from uvicorn import config
+
+    config.HTTP_PROTOCOLS["auto"] = config.HTTP_PROTOCOLS["h11"]
+    config.LOOP_FACTORIES["auto"] = config.LOOP_FACTORIES["asyncio"]
+
+
 def _launch(host: str, port: int, access: tuple[str, str] | None) -> Any:
     from gradio.routes import templates
 
     from trainer.ui import exported, opening, page, uploads
     from trainer.ui.train import cards
 
+    take_plain_server()
     opening.put_in(templates.env)
     logging.getLogger("uvicorn.error").addFilter(BrowserLeft())
     gpu.keep_open()  # each tick asks for its memory

@@ -4,6 +4,13 @@
 (() => {
   "use strict";
   const STORE = "tour", SOON_MS = 400, MARKED_MS = 2500;
+  const stored = () => {
+    try {
+      return localStorage.getItem(STORE) || "";
+    } catch {
+      return "";
+    }
+  };
   const set = (state) => {
     try {
       localStorage.setItem(STORE, state);
@@ -23,7 +30,7 @@
   window.tourBegins = () => {
     if (document.documentElement.dataset.tour !== "closed") set("open");
   };
-  document.documentElement.dataset.tour = localStorage.getItem(STORE) || "";
+  document.documentElement.dataset.tour = stored();
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-turn], [data-tour-close]");
     if (!button) return;

@@ -58,6 +58,16 @@ def test_of_equal_plans_and_of_one_alone_none_is_the_best(rewards: tuple[float |
     assert ("no reward" in dealt(rows)) == (rewards[0] is None)
 
 
+def test_of_more_completions_than_are_shown_all_count() -> None:
+    """The worst first: of the best plan, paid last, one is shown."""
+    rows = [carried(0, "guess. ", f"{n}", 0.0, reward=0.25) for n in range(cards.MOST_CARDS - 1)]
+    rows += [carried(1, "count. ", f"{n}", 0.5, reward=0.5) for n in range(3)]
+    rows += [carried(2, "think. ", f"{n}", 1.0, reward=1.0) for n in range(2)]
+    first, second = sections(dealt(rows, order="worst"))
+    assert f"completions: {cards.MOST_CARDS - 1}" in first and "completions: 3" in second
+    assert "best plan" not in first + second  # it is the third
+
+
 def test_plans_in_korean() -> None:
     shown = dealt(two_plans(), say=KO)
     assert 'aria-label="\uacc4\ud68d 1"' in shown and "\uac00\uc7a5 \uc88b\uc740 \uacc4\ud68d" in shown

@@ -101,7 +101,7 @@ def runs(as_json: bool = False) -> int:
 
 
 def _runs_as_json() -> int:
-    """What trainer.run.summary says of each run, its title, preset and first second, docs/commands.md has the fields.
+    """What trainer.run.summary says of each run, its title, model and first second; docs/commands.md has the fields.
 
     Of a run that cannot be read only its name, path, status "unreadable" and, as error, the reason.
     """

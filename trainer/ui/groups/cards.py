@@ -63,7 +63,7 @@ def cards(group: Group, order: str, whole: frozenset[int], paid: Paid, say: Word
     below = elements.element("p", say("groups.cards_more", count=more), "g-empty") if more > 0 else ""
     many = " gg-many" if len(group.completions) > FEW else ""
     if has_plans(group):
-        return f'<div class="gg-tree{many}">{tree(dealt, card, most, _way, chip, say)}</div>{below}'
+        return f'<div class="gg-tree{many}">{tree(dealt, group.completions, card, most, _way, chip, say)}</div>{below}'
     return f'<div class="gg-cards{many}">{"".join(map(card, dealt))}</div>{below}'
 
 

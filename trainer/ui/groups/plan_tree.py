@@ -19,24 +19,28 @@ def has_plans(group: Group) -> bool:
 
 def tree(
     dealt: Sequence[Completion],
+    known: Sequence[Completion],
     card: Callable[[Completion], str],
     most: int,
     way: Callable[[float | None], str],
     chip: Chip,
     say: Words,
 ) -> str:
-    """By number. dealt: the completions in the order they are shown in below their plan. most: characters of a plan
-    before the rest of it is folded. way: an advantage as the name of its colour; chip: as its sign, number and word.
+    """By number. dealt: the completions in the order they are shown in below their plan. known: all of the group, also
+    what is not shown: they are counted, and say which plan is the best. most: characters of a plan before the rest of
+    it is folded. way: an advantage as the name of its colour; chip: as its sign, number and word.
 
     Behind the last of them completions without a plan: of a damaged file, or a plan that failed.
     """
-    found = branches(dealt)
-    best = best_plan(found)
+    every = branches(known)
+    best = best_plan(every)
+    counts = {_key(below[0]): len(below) for _, below in every}
     made = [
         f'<section class="gg-plan gg-{way(plan.advantage)}" aria-label="{elements.escape(_name(plan, say))}">'
-        f"{_head(plan, len(below), plan.number == best, chip, say)}{_text(below[0].text[: plan.end], most, say)}"
+        f"{_head(plan, counts[_key(below[0])], plan.number == best, chip, say)}"
+        f"{_text(below[0].text[: plan.end], most, say)}"
         f'<div class="gg-cards gg-behind">{"".join(map(card, below))}</div></section>'
-        for plan, below in found
+        for plan, below in branches(dealt)
     ]
     bare = [card(one) for one in dealt if one.plan is None]
     made += [f'<div class="gg-cards">{"".join(bare)}</div>'] if bare else []
@@ -48,8 +52,12 @@ def branches(dealt: Sequence[Completion]) -> list[Branch]:
     found: dict[tuple[int, str], list[Completion]] = {}
     for one in dealt:
         if one.plan is not None:
-            found.setdefault((one.plan.number, one.text[: one.plan.end]), []).append(one)
+            found.setdefault(_key(one), []).append(one)
     return [(_plan(found[key]), found[key]) for key in sorted(found)]
+
+
+def _key(one: Completion) -> tuple[int, str]:
+    return (-1, "") if one.plan is None else (one.plan.number, one.text[: one.plan.end])
 
 
 def best_plan(found: Sequence[Branch]) -> int | None:
