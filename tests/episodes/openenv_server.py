@@ -49,6 +49,9 @@ class Server(socketserver.ThreadingTCPServer):
         self.tools, self.action, self.most = tools, ACTION if action is None else action, most
         self.sessions, self.seen = 0, list[Any]()
         self.lock = threading.Lock()
+        self.stuck = threading.Event()
+        """A reset waits until it is set; it is from the beginning."""
+        self.stuck.set()
 
     @property
     def url(self) -> str:
@@ -106,6 +109,7 @@ class _Connection(socketserver.StreamRequestHandler):
     def _answer(self, message: dict[str, Any]) -> None:
         data = message["data"]
         if message["type"] == "reset":
+            self.server.stuck.wait()
             self.number = random.Random(data["seed"]).randint(1, 3)
             self._say("observation", {"observation": {"hint": "1 to 3", "metadata": {}}, "reward": 0.25, "done": False})
         elif message["type"] == "mcp":
@@ -135,6 +139,13 @@ class _Connection(socketserver.StreamRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         elif number == 66:
             self._say("observation", {"observation": {}, "reward": "much", "done": False})
+        elif number == 67:
+            self._say("observation", {"observation": {}, "reward": 10**400, "done": False})
+        elif number == 68:
+            error = {"message": None, "code": "VALIDATION_ERROR", "errors": [{"loc": "number", "msg": "no"}, 5]}
+            self._say("error", error)
+        elif number == 69:
+            self._say("nothing", {})
         elif number == 88:
             self._say("error", {"message": "no more sessions", "code": "SESSION_ERROR"})
         else:

@@ -11,6 +11,8 @@ import ssl
 import struct
 from urllib.parse import urlsplit
 
+from trainer.text import Message
+
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, 1.3: what a server must have read of our key."""
 MOST = 16 * 2**20
@@ -19,12 +21,21 @@ MOST_HEAD = 64 * 2**10
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
-class Refused(ConnectionError):
-    """The server is there and speaks no WebSocket at this path; `str()` is the first line of its answer."""
+class Broken(ConnectionError):
+    """The connection is of no use any more. why: in words."""
+
+    def __init__(self, why: Message) -> None:
+        self.why = why
+        super().__init__(str(why))
+
+
+class Refused(Broken):
+    """The server is there and speaks no WebSocket at this path."""
 
 
 class WebSocket:
-    """Raises OSError where the server cannot be reached, Refused where it answers something else."""
+    """Raises OSError where the server cannot be reached or a connection is lost, Refused where it answers something
+    else."""
 
     def __init__(self, url: str, path: str, timeout_s: float) -> None:
         """url: http or https. timeout_s: of every wait, for the connection and for a message."""
@@ -50,7 +61,7 @@ class WebSocket:
         self._write(TEXT, text.encode())
 
     def receive(self) -> str:
-        """The next message. Raises ConnectionError where the server has closed."""
+        """The next message. Raises OSError, Broken where the server has closed."""
         message = b""
         while True:
             last, kind, payload = self._frame()
@@ -58,11 +69,10 @@ class WebSocket:
                 self._write(PONG, payload)
             elif kind == CLOSE:
                 code = struct.unpack("!H", payload[:2])[0] if len(payload) >= 2 else 1005
-                raise ConnectionError(f"the server has closed the session, code {code}")
+                raise Broken(Message("episodes.server.closed", code=code))
             elif kind in (CONTINUED, TEXT, BINARY):
                 message += payload
-                if len(message) > MOST:
-                    raise ConnectionError(f"a message of more than {MOST} bytes")
+                _refuse_long(len(message))
                 if last:
                     return message.decode("utf-8", "replace")
 
@@ -80,15 +90,15 @@ class WebSocket:
         while b"\r\n\r\n" not in self._read:
             self._more()
             if len(self._read) > MOST_HEAD:
-                raise Refused("an answer without an end")
+                raise Refused(Message("episodes.server.endless"))
         head, _, self._read = self._read.partition(b"\r\n\r\n")
         status, *fields = head.decode("latin-1").split("\r\n")
         found = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in fields)}
         if status.split()[1:2] != ["101"]:
-            raise Refused(status[:100])
+            raise Refused(Message("plain.text", text=status[:100]))
         wanted = base64.b64encode(hashlib.sha1(f"{key}{MAGIC}".encode(), usedforsecurity=False).digest()).decode()
         if found.get("sec-websocket-accept") != wanted:
-            raise Refused("no WebSocket: the key was not answered")
+            raise Refused(Message("episodes.server.no_websocket"))
 
     def _write(self, kind: int, payload: bytes) -> None:
         size, mask = len(payload), os.urandom(4)
@@ -105,8 +115,7 @@ class WebSocket:
         size = second & 0x7F
         if size >= 126:
             size = int.from_bytes(self._take(2 if size == 126 else 8), "big")
-        if size > MOST:
-            raise ConnectionError(f"a message of {size} bytes, {MOST} is the most")
+        _refuse_long(size)
         mask = self._take(4) if second & 0x80 else b""
         payload = self._take(size)
         if mask:  # no server should
@@ -122,5 +131,10 @@ class WebSocket:
     def _more(self) -> None:
         piece = self._socket.recv(1 << 16)
         if not piece:
-            raise ConnectionError("the server has closed the connection")
+            raise Broken(Message("episodes.server.gone"))
         self._read += piece
+
+
+def _refuse_long(size: int) -> None:
+    if size > MOST:
+        raise Broken(Message("episodes.server.long", count=size, most=MOST))
