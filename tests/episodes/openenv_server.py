@@ -47,7 +47,8 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(self, tools: list[Any] | None = None, action: Any = None, most: int = 100) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.tools, self.action, self.most = tools, ACTION if action is None else action, most
-        self.sessions, self.seen = 0, list[Any]()
+        self.sessions, self.seen, self.pongs = 0, list[Any](), 0
+        self.open: list[_Connection] = []
         self.lock = threading.Lock()
         self.stuck = threading.Event()
         """A reset waits until it is set; it is from the beginning."""
@@ -97,7 +98,8 @@ class _Connection(socketserver.StreamRequestHandler):
             if is_full:
                 self._say("error", {"message": "Server at capacity", "code": "CAPACITY_REACHED"})
                 return
-            self.wfile.write(b"\x89\x02hi")  # a ping, which must be answered
+            self.server.open.append(self)
+            self.ping()
             while (text := self._read()) is not None:
                 message = json.loads(text)
                 self.server.seen.append(message)
@@ -105,6 +107,10 @@ class _Connection(socketserver.StreamRequestHandler):
         finally:
             with self.server.lock:
                 self.server.sessions -= 1
+
+    def ping(self) -> None:
+        """It must be answered."""
+        self.wfile.write(b"\x89\x02hi")
 
     def _answer(self, message: dict[str, Any]) -> None:
         data = message["data"]
@@ -176,5 +182,6 @@ class _Connection(socketserver.StreamRequestHandler):
             text = bytes(byte ^ mask[place % 4] for place, byte in enumerate(self.rfile.read(size)))
             if head[0] & 0x0F == 10:
                 assert text == b"hi"
+                self.server.pongs += 1
             else:
                 return text.decode()

@@ -18,6 +18,7 @@ from trainer.episodes import check
 from trainer.episodes.contract import Tool, method
 from trainer.episodes.host import Asked, Host, Lost, Raised
 from trainer.episodes.openenv import arguments
+from trainer.episodes.openenv.websocket import ATTEND_S
 from trainer.episodes.own import Recipe
 from trainer.errors import RewardError, SpecError
 from trainer.text import Message
@@ -109,6 +110,22 @@ def test_a_session_that_breaks_loses_its_row_and_no_other(number: int, why: str)
             ask(host, 0, "step", number=number)
         in_korean(lost.value.why)
         assert ask(host, 1, "step", number=right)[1] == 1.25
+        host.close()
+
+
+def test_pings_are_answered_while_the_model_writes() -> None:
+    """A server closes a session whose pings are not answered, and a turn of a large model takes minutes."""
+    with serving() as server:
+        host = host_of(server)
+        right = begun(host, 0)
+        before = server.pongs
+        for _ in range(2):
+            server.open[-1].ping()
+        end = time.monotonic() + 2 * ATTEND_S + 5
+        while server.pongs < before + 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.pongs == before + 2
+        assert ask(host, 0, "step", number=right)[1] == 1.25
         host.close()
 
 

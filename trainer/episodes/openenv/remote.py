@@ -232,9 +232,9 @@ def _why(error: Exception) -> Message:
 
 def _exchange(socket: WebSocket, message: dict[str, Any], kind: str) -> dict[str, Any]:
     """The data of the answer. Raises Said, OSError."""
-    socket.send(json.dumps(message, default=str))
+    said = socket.ask(json.dumps(message, default=str))
     try:
-        answer = json.loads(socket.receive())
+        answer = json.loads(said)
     except (ValueError, RecursionError) as error:
         raise Broken(Message("episodes.server.no_json")) from error
     data = answer.get("data") if isinstance(answer, dict) else None

@@ -1,4 +1,8 @@
-"""A WebSocket of text messages, the client's end: RFC 6455 without extensions. Imports no third-party package."""
+"""A WebSocket of text messages, the client's end: RFC 6455 without extensions. Imports no third-party package.
+
+While the model writes, nobody waits for a message for minutes. Servers close a session whose pings are not answered
+(uvicorn asks every 20 s and waits 20 s), so a thread of this process answers those of all connections.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ import os
 import socket
 import ssl
 import struct
+import threading
+import time
+import weakref
 from urllib.parse import urlsplit
 
 from trainer.text import Message
@@ -18,7 +25,11 @@ MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MOST = 16 * 2**20
 """Bytes of a message: more is no answer to a model."""
 MOST_HEAD = 64 * 2**10
+ATTEND_S = 5.0
+"""Between two looks at what came while nobody waited."""
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+PINGED = bytes([0x80 | PING])
+"""How a ping begins."""
 
 
 class Broken(ConnectionError):
@@ -52,16 +63,39 @@ class WebSocket:
         except BaseException:
             self._socket.close()
             raise
+        self._in_use = threading.Lock()
+        _keep(self)
 
     def patient(self, timeout_s: float) -> None:
         """Of every wait from now on."""
         self._socket.settimeout(timeout_s)
 
-    def send(self, text: str) -> None:
-        self._write(TEXT, text.encode())
+    def ask(self, text: str) -> str:
+        """The next message after this one. Raises OSError, Broken where the server has closed."""
+        with self._in_use:
+            self._write(TEXT, text.encode())
+            return self._receive()
 
-    def receive(self) -> str:
-        """The next message. Raises OSError, Broken where the server has closed."""
+    def attend(self) -> None:
+        """Answer the pings that came while nobody waited for a message. What is lost, the next `ask` finds out."""
+        if not self._in_use.acquire(blocking=False):
+            return  # whoever waits answers them
+        try:
+            with contextlib.suppress(OSError):
+                patience = self._socket.gettimeout()
+                self._socket.settimeout(0.0)
+                try:
+                    with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+                        while len(self._read) <= MOST:
+                            self._more()
+                finally:
+                    self._socket.settimeout(patience)
+                while self._read[:1] == PINGED and len(self._read) >= 2 and len(self._read) >= 2 + self._read[1]:
+                    self._write(PONG, self._frame()[2])
+        finally:
+            self._in_use.release()
+
+    def _receive(self) -> str:
         message = b""
         while True:
             last, kind, payload = self._frame()
@@ -77,10 +111,11 @@ class WebSocket:
                     return message.decode("utf-8", "replace")
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._write(CLOSE, struct.pack("!H", 1000))
-        with contextlib.suppress(OSError):
-            self._socket.close()
+        with self._in_use:
+            with contextlib.suppress(OSError):
+                self._write(CLOSE, struct.pack("!H", 1000))
+            with contextlib.suppress(OSError):
+                self._socket.close()
 
     def _shake_hands(self, host: str, path: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
@@ -133,6 +168,29 @@ class WebSocket:
         if not piece:
             raise Broken(Message("episodes.server.gone"))
         self._read += piece
+
+
+_there: weakref.WeakSet[WebSocket] = weakref.WeakSet()
+_changing = threading.RLock()  # the collector may end a connection in the middle of making another one
+_attending: list[threading.Thread] = []
+
+
+def _keep(connection: WebSocket) -> None:
+    """From now on its pings are answered."""
+    with _changing:
+        _there.add(connection)
+        if not _attending:
+            _attending.append(threading.Thread(target=_attend, name="pings", daemon=True))
+            _attending[0].start()
+
+
+def _attend() -> None:
+    while True:
+        time.sleep(ATTEND_S)
+        with _changing:
+            there = list(_there)
+        while there:
+            there.pop().attend()
 
 
 def _refuse_long(size: int) -> None:
