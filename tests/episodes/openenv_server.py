@@ -49,8 +49,12 @@ class Server(socketserver.ThreadingTCPServer):
     def __init__(self, tools: list[Any] | None = None, action: Any = None, most: int = 100) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.tools, self.action, self.most = tools, ACTION if action is None else action, most
-        self.sessions, self.seen = 0, list[Any]()
+        self.sessions, self.seen, self.pongs = 0, list[Any](), 0
+        self.open: list[_Connection] = []
         self.lock = threading.Lock()
+        self.stuck = threading.Event()
+        """A reset waits until it is set; it is from the beginning."""
+        self.stuck.set()
 
     @property
     def url(self) -> str:
@@ -96,7 +100,8 @@ class _Connection(socketserver.StreamRequestHandler):
             if is_full:
                 self._say("error", {"message": "Server at capacity", "code": "CAPACITY_REACHED"})
                 return
-            self.wfile.write(b"\x89\x02hi")  # a ping, which must be answered
+            self.server.open.append(self)
+            self.ping()
             while (text := self._read()) is not None:
                 message = json.loads(text)
                 self.server.seen.append(message)
@@ -105,9 +110,14 @@ class _Connection(socketserver.StreamRequestHandler):
             with self.server.lock:
                 self.server.sessions -= 1
 
+    def ping(self) -> None:
+        """It must be answered."""
+        self.wfile.write(b"\x89\x02hi")
+
     def _answer(self, message: dict[str, Any]) -> None:
         data = message["data"]
         if message["type"] == "reset":
+            self.server.stuck.wait()
             self.number = random.Random(data["seed"]).randint(1, 3)
             self._say("observation", {"observation": {"hint": "1 to 3", "metadata": {}}, "reward": 0.25, "done": False})
         elif message["type"] == "mcp":
@@ -137,6 +147,13 @@ class _Connection(socketserver.StreamRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         elif number == 66:
             self._say("observation", {"observation": {}, "reward": "much", "done": False})
+        elif number == 67:
+            self._say("observation", {"observation": {}, "reward": 10**400, "done": False})
+        elif number == 68:
+            error = {"message": None, "code": "VALIDATION_ERROR", "errors": [{"loc": "number", "msg": "no"}, 5]}
+            self._say("error", error)
+        elif number == 69:
+            self._say("nothing", {})
         elif number == 88:
             self._say("error", {"message": "no more sessions", "code": "SESSION_ERROR"})
         else:
@@ -167,5 +184,6 @@ class _Connection(socketserver.StreamRequestHandler):
             text = bytes(byte ^ mask[place % 4] for place, byte in enumerate(self.rfile.read(size)))
             if head[0] & 0x0F == 10:
                 assert text == b"hi"
+                self.server.pongs += 1
             else:
                 return text.decode()

@@ -12,6 +12,7 @@ import pytest
 from transformers.utils import get_json_schema
 
 from tests.episodes.openenv_server import ACTION, NUMBER, TOOL, Server, serving
+from tests.latin import in_korean
 from trainer import preflight, presets
 from trainer.episodes import check
 from trainer.episodes.contract import Tool, method
@@ -19,6 +20,7 @@ from trainer.episodes.host import Asked, Host, Lost, Raised
 from trainer.episodes.openenv import arguments
 from trainer.episodes.own import Recipe
 from trainer.errors import RewardError, SpecError
+from trainer.text import Message
 
 ROWS = [{"prompt": "a"}, {"prompt": "b"}]
 
@@ -90,16 +92,70 @@ def test_sessions_are_apart_and_closed_when_the_batch_is_over() -> None:
 
 @pytest.mark.parametrize(
     ("number", "why"),
-    [(66, "returned 'much' where a number"), (77, "lost the server"), (88, "was refused by the server")],
+    [
+        (66, "returned 'much' where a number"),
+        (67, "returned 1000.* where a number"),
+        (69, "lost the server .*answered a message of the type nothing"),
+        (77, "lost the server .*the server has closed the connection"),
+        (88, "was refused by the server"),
+    ],
 )
 def test_a_session_that_breaks_loses_its_row_and_no_other(number: int, why: str) -> None:
     with serving() as server:
         host = host_of(server)
         begun(host, 0)
         right = begun(host, 1)
-        with pytest.raises(Lost, match=why):
+        with pytest.raises(Lost, match=why) as lost:
             ask(host, 0, "step", number=number)
+        in_korean(lost.value.why)
         assert ask(host, 1, "step", number=right)[1] == 1.25
+        host.close()
+
+
+def test_pings_are_answered_while_the_model_writes() -> None:
+    """A server closes a session whose pings are not answered, and a turn of a large model takes minutes."""
+    with serving() as server:
+        host = host_of(server)
+        right = begun(host, 0)
+        before = server.pongs
+        for _ in range(2):
+            server.open[-1].ping()
+        end = time.monotonic() + 10
+        while server.pongs < before + 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.pongs == before + 2
+        assert ask(host, 0, "step", number=right)[1] == 1.25
+        host.close()
+
+
+def test_an_error_of_another_shape_is_told_to_the_model() -> None:
+    with serving() as server:
+        host = host_of(server)
+        begun(host, 0)
+        with pytest.raises(Raised, match=r"^ValueError: VALIDATION_ERROR: number: no$"):
+            ask(host, 0, "step", number=68)
+        host.close()
+
+
+def test_episodes_that_cannot_be_begun_again_do_not_each_take_the_whole_deadline() -> None:
+    """One hangs, and the server does not begin those again that were under way."""
+    with serving() as server:
+        host = host_of(server, deadline_s=2.0)
+        for slot in range(5):
+            begun(host, slot)
+        host.close()
+        server.stuck.clear()
+        began, said = time.monotonic(), []
+        for slot in range(5):
+            with pytest.raises(Lost) as lost:
+                ask(host, slot, "step", number=1)
+            said.append(str(lost.value))
+        server.stuck.set()
+        assert said == [f"took longer than {seconds} s" for seconds in ("2", "1", "0.67", "0.5", "0.5")]
+        assert time.monotonic() - began < 2 + 1 + 0.7 + 0.5 + 0.5 + 8  # and five starts of the process
+        assert host.late == 0
+        host.relax()
+        assert host.late_again == 0
         host.close()
 
 
@@ -151,6 +207,20 @@ def test_a_server_that_cannot_be_used_is_named_with_the_reason() -> None:
         Host(Recipe.of("openenv", None, url), 10.0, 4.0)
 
 
+@pytest.mark.parametrize("schema", [5, {"properties": ["a"]}, {"properties": {}, "required": 5}, {"$defs": [1]}])
+def test_a_schema_that_is_none_is_named_with_its_tool(schema: Any) -> None:
+    said = "describes the arguments of the tool guess-it by no JSON schema"
+    assert said in refused(tools=[TOOL | {"inputSchema": schema}])
+
+
+@pytest.mark.parametrize(
+    "found", [True, {"enum": [[1]]}, {"anyOf": [{"const": {"a": 1}}]}, {"type": []}, {"$ref": "#/$defs/A"}]
+)
+def test_an_argument_of_no_type_is_named(found: Any) -> None:
+    with pytest.raises(RewardError, match="x of the tool go has a schema without a type that is known here"):
+        arguments.of_tool("go", "", {"properties": {"x": found}}, "here")
+
+
 def test_a_server_that_says_something_else_is_no_openenv() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -161,9 +231,27 @@ def test_a_server_that_says_something_else_is_no_openenv() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(RewardError, match="does not answer as an OpenEnv server"):
+        with pytest.raises(RewardError, match="does not answer as an OpenEnv server") as caught:
             Host(Recipe.of("openenv", None, f"http://127.0.0.1:{listening.getsockname()[1]}"), 10.0, 4.0)
         thread.join()
+        in_korean(caught.value.problems[0])
+
+
+def test_what_a_server_says_wrong_is_said_in_korean() -> None:
+    with serving(tools=[TOOL | {"inputSchema": {"required": 5}}]) as server, pytest.raises(RewardError) as caught:
+        host_of(server)
+    in_korean(caught.value.problems[0])
+    found: dict[str, dict[str, Any]] = {
+        "at": {"path": "/ws", "why": Message("episodes.server.no_websocket")},
+        "closed": {"code": 1011},
+        "long": {"most": 2**24},
+        "no_json": {},
+        "no_message": {},
+        "no_action": {},
+        "endless_type": {},
+    }
+    for key, values in found.items():
+        in_korean(Message(f"episodes.server.{key}", **values))
 
 
 def test_preflight_plays_with_the_server() -> None:
@@ -234,6 +322,13 @@ def test_types_of_a_schema_are_told_to_the_model() -> None:
         "enum": ["north", "south"],
         "description": "Where to.",
     }
+
+
+def test_a_description_of_choices_in_words_can_be_told() -> None:
+    schema = {"properties": {"way": {"type": "string", "description": "Where (choices: north, south)"}}}
+    tool = arguments.of_tool("go", "Go on.", schema, "here")
+    told = get_json_schema(method(tool, lambda stand_in, tool, given: ""))["function"]
+    assert told["parameters"]["properties"]["way"]["description"] == "Where (one of: north, south)"
 
 
 def test_a_schema_that_refers_to_itself_is_refused() -> None:

@@ -114,6 +114,7 @@ def test_what_a_function_of_ones_own_calls_a_rubric_is_its_own_affair(tmp_path: 
     (tmp_path / "mine.py").write_text("def llm_judge(completions, rubric, **params): return [1.0] * len(completions)\n")
     path = preset(tmp_path, file='file = "mine.py"')
     assert params(presets.load(path))["rubric"] == "rubric.txt"
+    assert params(presets.load(path, ["reward.components.2.params.rubric=be kind"]))["rubric"] == "be kind"
 
 
 def test_the_page_wants_to_know_where_a_rubric_lies() -> None:

@@ -46,6 +46,7 @@ JUDGE = {"model": "m", "base_url": "http://localhost/v1", "prompt": "{completion
         ("llm_judge", JUDGE | {"scale": [9, 1]}),
         ("llm_judge", JUDGE | {"retries": -1}),
         ("llm_judge", JUDGE | {"base_url": "localhost"}),
+        ("llm_judge", JUDGE | {"api_key_env": "sk-1"}),
         ("llm_judge", JUDGE | {"rubric": "/rubric.txt"}),
         ("llm_judge", JUDGE | {"prompt": None, "rubric": "/nowhere/rubric.txt"}),
         ("llm_group_judge", JUDGE),

@@ -65,6 +65,9 @@ class Host:
         self.late = 0
         """Calls since `relax` that were not answered in time: each leaves the others less, so that an environment that
         hangs for every row does not hold the run for rows x deadline."""
+        self.late_again = 0
+        """The same of calls that are told again, which are late only where an environment, of a server perhaps, does
+        not answer what it has answered before."""
         self._inbox: queue.Queue[Any] = queue.Queue()
         self._child: Child | None = None
         self._births = self._tasks = 0
@@ -73,7 +76,7 @@ class Host:
         self.described = self._start()
 
     def relax(self) -> None:
-        self.late = 0
+        self.late = self.late_again = 0
 
     def forget(self) -> None:
         """Every episode: what they hold of the memory that all share is free for those that begin now."""
@@ -128,15 +131,16 @@ class Host:
                     raise Lost(RESET, error.why) from error
 
     def _exchange(self, slot: int, asked: Asked, rated: bool, again: bool = False) -> Reply:
-        """again: was answered before, so it has all of its time, whatever hung since, and is not counted as late."""
+        """again: was answered before, so it has all of its time, whatever else hung since."""
         assert self._child is not None
-        seconds = max(LEAST_S, self.deadline_s / (1 if again else 1 + self.late))
+        seconds = max(LEAST_S, self.deadline_s / (1 + (self.late_again if again else self.late)))
         self._tasks += 1
         self._child.may_print = PRINTED
         self._child.send("ask", self._tasks, slot, asked.seed, asked.method, asked.arguments, rated)
         message = self._next(time.monotonic() + seconds)
         if message == "late":
             self.late += not again
+            self.late_again += again
             self.close()
             raise Lost(asked.method, Message("episodes.lost.hung", seconds=f"{round(seconds, 2):g}"))
         if message is None:

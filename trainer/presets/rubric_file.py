@@ -18,8 +18,11 @@ RUBRIC, PROMPT = "rubric", "prompt"
 
 def params_of(component: Any) -> Any:
     """The params of a judge of the library; None of any other function, whose `rubric` is its own affair."""
-    is_judge = isinstance(component, dict) and component.get("function") in ASKED and not component.get("file")
-    return component.get("params") if is_judge else None
+    return component.get("params") if _is_judge(component) else None
+
+
+def _is_judge(component: Any) -> bool:
+    return isinstance(component, dict) and component.get("function") in ASKED and not component.get("file")
 
 
 def is_named(raw: Mapping[str, Any], path: Sequence[int | str]) -> bool:
@@ -30,7 +33,7 @@ def is_named(raw: Mapping[str, Any], path: Sequence[int | str]) -> bool:
             here = here[step] if isinstance(step, int) and step < len(here) else None
         else:
             here = here.get(step) if isinstance(here, dict) else None
-    return tuple(path[-2:]) == ("params", RUBRIC) and isinstance(here, dict) and here.get("function") in ASKED
+    return tuple(path[-2:]) == ("params", RUBRIC) and _is_judge(here)
 
 
 def put_in(raw: dict[str, Any]) -> dict[str, Any]:

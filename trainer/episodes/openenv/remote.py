@@ -21,11 +21,13 @@ from urllib.parse import urlsplit
 
 from trainer.episodes.contract import RESET, REWARD, Cut, Tool, method
 from trainer.episodes.openenv import arguments
-from trainer.episodes.openenv.websocket import MOST, Refused, WebSocket
+from trainer.episodes.openenv.websocket import MOST, Broken, Refused, WebSocket
 from trainer.errors import Problem, RewardError
+from trainer.machine import regular_files
+from trainer.rewards.contract import LARGEST
 from trainer.text import Message
 
-NAME, PATH = "openenv", "/ws"
+NAME, PATH, SCHEMA = "openenv", "/ws", "/schema"
 CONNECT_S = 10.0
 ANSWER_S = 3600.0
 """The deadline of a call is the host's (episode.deadline_s), which ends this process."""
@@ -43,9 +45,9 @@ class Said(Exception):
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.code = str(data.get("code", ""))
-        places = [error for error in data.get("errors") or () if isinstance(error, dict)]
-        more = "; ".join(f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg')}" for one in places)
-        super().__init__(": ".join(filter(None, (str(data.get("message", "no reason given")), more))))
+        places = [error for error in _as_list(data.get("errors")) if isinstance(error, dict)]
+        more = "; ".join(f"{'.'.join(map(str, _as_list(one.get('loc'))))}: {one.get('msg')}" for one in places)
+        super().__init__(": ".join(filter(None, (str(data.get("message") or self.code or "-"), more))))
 
 
 def environment(url: str) -> type:
@@ -92,7 +94,7 @@ class Episode:
             try:
                 self._socket = WebSocket(self._url, PATH, CONNECT_S)
             except OSError as error:
-                raise Cut(Message("episodes.lost.connection", url=self._url, said=str(error))) from error
+                raise Cut(Message("episodes.lost.connection", url=self._url, said=_why(error))) from error
             self._socket.timeout_s = ANSWER_S
             try:
                 return self._asked({"type": "reset", "data": data})
@@ -108,9 +110,9 @@ class Episode:
         try:
             data = _exchange(self._socket, message, "observation")
         except OSError as error:
-            raise Cut(Message("episodes.lost.connection", url=self._url, said=str(error))) from error
+            raise Cut(Message("episodes.lost.connection", url=self._url, said=_why(error))) from error
         reward = 0.0 if data.get("reward") is None else data["reward"]
-        if not isinstance(reward, (bool, int, float)):
+        if not (isinstance(reward, (bool, int, float)) and abs(reward) <= LARGEST):  # NaN is below nothing
             raise Cut(Message("episodes.lost.no_number", seen=repr(reward)[:40]))
         self._earned += float(reward)
         self._over = bool(data.get("done"))
@@ -146,7 +148,7 @@ def _offered(url: str) -> tuple[list[Tool], bool, dict[str, Any]]:
         return [_tool(one, url) for one in listed if isinstance(one, dict)], False, {}
     schema = _schema(url).get("action")
     if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
-        raise RewardError(Problem("episodes.openenv.no_openenv", url, said="/schema: no schema of an action"))
+        raise _no_openenv(url, SCHEMA, Message("episodes.server.no_action"))
     if "tool_name" in schema["properties"]:  # a server of MCP tools that has none
         return [], False, {}
     return (
@@ -177,21 +179,21 @@ def _asked_for_tools(url: str) -> dict[str, Any]:
     try:
         socket = WebSocket(url, PATH, CONNECT_S)
     except Refused as error:
-        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=f"{PATH}: {error}")) from error
+        raise _no_openenv(url, PATH, error.why) from error
     except OSError as error:
-        raise RewardError(Problem("episodes.openenv.unreachable", url, said=str(error))) from error
+        raise RewardError(Problem("episodes.openenv.unreachable", url, said=_why(error))) from error
     try:
         asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
         return _exchange(socket, {"type": "mcp", "data": asked}, "mcp")
     except OSError as error:
-        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=str(error))) from error
+        raise _no_openenv(url, PATH, _why(error)) from error
     finally:
         socket.close()
         Episode._closed_at = time.monotonic()
 
 
 def _tool(listed: Mapping[str, Any], url: str) -> Tool:
-    schema = listed.get("inputSchema") or listed.get("input_schema") or {}
+    schema = listed.get("inputSchema", listed.get("input_schema", {}))
     return arguments.of_tool(str(listed.get("name")), str(listed.get("description") or ""), schema, url)
 
 
@@ -201,16 +203,28 @@ def _schema(url: str) -> dict[str, Any]:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_S)
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}/schema")
+        connection.request("GET", f"{parts.path.rstrip('/')}{SCHEMA}")
         answer = connection.getresponse()
         if answer.status != 200:
-            raise ValueError(f"status {answer.status}")
+            raise _no_openenv(url, SCHEMA, Message("plain.text", text=f"HTTP {answer.status}"))
         found = json.loads(answer.read(MOST))
         return found if isinstance(found, dict) else {}
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RewardError(Problem("episodes.openenv.no_openenv", url, said=f"/schema: {error}")) from error
+    except (ValueError, RecursionError) as error:
+        raise _no_openenv(url, SCHEMA, Message("episodes.server.no_json")) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _no_openenv(url, SCHEMA, _why(error)) from error
     finally:
         connection.close()
+
+
+def _no_openenv(url: str, path: str, why: Message) -> RewardError:
+    return RewardError(
+        Problem("episodes.openenv.no_openenv", url, said=Message("episodes.server.at", path=path, why=why))
+    )
+
+
+def _why(error: Exception) -> Message:
+    return error.why if isinstance(error, Broken) else regular_files.why(error)
 
 
 # ---- messages and texts
@@ -218,19 +232,23 @@ def _schema(url: str) -> dict[str, Any]:
 
 def _exchange(socket: WebSocket, message: dict[str, Any], kind: str) -> dict[str, Any]:
     """The data of the answer. Raises Said, OSError."""
-    socket.send(json.dumps(message, default=str))
+    said = socket.ask(json.dumps(message, default=str))
     try:
-        answer = json.loads(socket.receive())
-    except ValueError as error:
-        raise ConnectionError("the server answered something that is no JSON") from error
+        answer = json.loads(said)
+    except (ValueError, RecursionError) as error:
+        raise Broken(Message("episodes.server.no_json")) from error
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, dict):
-        raise ConnectionError("the server answered something that is no OpenEnv")
+        raise Broken(Message("episodes.server.no_message"))
     if answer.get("type") == "error":
         raise Said(data)
     if answer.get("type") != kind:
-        raise ConnectionError(f"the server answered a message of the type {answer.get('type')}")
+        raise Broken(Message("episodes.server.other_type", kind=str(answer.get("type"))[:40]))
     return data
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _text(observation: Any) -> str:

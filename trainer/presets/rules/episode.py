@@ -4,10 +4,10 @@ cannot be combined with."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from trainer.episodes.library import ENVIRONMENTS
 from trainer.errors import Problem
+from trainer.machine import addresses
 from trainer.memory.embedded import BUILTIN_CONFIGS, WITH_TOOLS
 from trainer.presets.explain import nearest, shown
 from trainer.presets.rules.registry import rule
@@ -41,26 +41,8 @@ def _server_has_an_address(spec: RunSpec) -> Iterator[Problem]:
         return
     if episode.url is None:
         yield Problem("presets.server_without_url", "episode.url")
-    elif not _is_address(episode.url):
+    elif not addresses.is_plain(episode.url):
         yield Problem("presets.url_no_address", "episode.url", seen=shown(episode.url))
-
-
-def _is_address(url: str) -> bool:
-    """Of a server, without a name and password: they would be in every copy of the settings."""
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and "@" not in parts.netloc
-            and not (parts.query or parts.fragment)
-            and parts.port != 0
-            and url.isascii()
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:
-        return False
 
 
 @rule("episode.environment", "model.name")

@@ -7,17 +7,19 @@ huggingface_hub.
 from __future__ import annotations
 
 import email.utils
+import hashlib
+import json
 import math
 import os
 import random
 import time
-import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from trainer.errors import Unfit
+from trainer.machine import addresses
 from trainer.rewards.contract import Failure
 from trainer.text import Message
 
@@ -25,6 +27,10 @@ FIRST_PAUSE_S = 0.5
 """Before the second attempt; it doubles with every further one."""
 REMEMBERED = 10_000
 """Most answers that are kept, of one judge."""
+MOST_BYTES = 4 * 2**20
+"""Read of an answer: a model that thinks writes long ones, a server that never ends one must not fill the memory."""
+MOST_TOKENS = 2**53
+"""Counted of one answer: a larger number is none, and a float could not hold it."""
 TOKENS = ("prompt_tokens", "completion_tokens")
 UNITS = ("calls", *TOKENS)
 """What an answer costs: requests, and tokens by the names of the protocol."""
@@ -65,7 +71,7 @@ class Cost:
         usage = body.get("usage") if isinstance(body, dict) else None
         for name in TOKENS:
             count = usage.get(name) if isinstance(usage, dict) else None
-            if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
+            if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS:
                 self.counts_tokens = True
                 setattr(self, name, getattr(self, name) + count)
 
@@ -92,29 +98,41 @@ class Endpoint(Generic[T]):
     deadline_s: float
     cache: bool
     cost: Cost = field(default_factory=Cost)
-    known: OrderedDict[str, T] = field(default_factory=OrderedDict)
+    known: OrderedDict[bytes, T] = field(default_factory=OrderedDict)
+    """By a hash of the question: the texts of a group, 10,000 times, would be gigabytes."""
     jitter: random.Random = field(default_factory=random.Random)  # not the module's: the training draws from that
 
     def __post_init__(self) -> None:
         in_time = 0 < self.timeout_s <= self.deadline_s < math.inf
         if self.concurrency < 1 or self.retries < 0 or self.asked["max_tokens"] < 1 or not in_time:
             raise Unfit("rewards.unfit.judge_sizes")
-        self.url = _address(self.base_url)
+        # A key itself, perhaps, which would be in every copy of the settings.
+        if not isinstance(self.api_key_env, str) or not self.api_key_env.isidentifier():
+            raise Unfit("rewards.unfit.judge_key_name")
+        if not addresses.is_plain(str(self.base_url)):
+            raise Unfit("rewards.unfit.judge_url")
+        self.url = f"{self.base_url.rstrip('/')}/chat/completions"
 
     def answers(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
         """One a question; none of them raises."""
-        import asyncio
-
         if not self.cache:
-            return asyncio.run(self._all(questions))
-        fresh = {one.text: one for one in questions if one.text not in self.known}
-        found = dict(zip(fresh, asyncio.run(self._all(list(fresh.values()))), strict=True)) if fresh else {}
-        values = [found[one.text] if one.text in found else self.known[one.text] for one in questions]
+            return self._all_in_time(questions)
+        marks = [hashlib.sha256(one.text.encode()).digest() for one in questions]
+        fresh = {mark: one for mark, one in zip(marks, questions, strict=True) if mark not in self.known}
+        found = dict(zip(fresh, self._all_in_time(list(fresh.values())), strict=True)) if fresh else {}
+        values = [found[mark] if mark in found else self.known[mark] for mark in marks]
         # A failure is not remembered: the endpoint may be back in the next step.
-        self.known |= {text: answer for text, answer in found.items() if not isinstance(answer, Failure)}
+        self.known |= {mark: answer for mark, answer in found.items() if not isinstance(answer, Failure)}
         while len(self.known) > REMEMBERED:
             self.known.popitem(last=False)
         return values
+
+    def _all_in_time(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
+        """Not by asyncio.run, which waits for a name that is still looked up, whatever the deadline."""
+        from trainer.rewards import event_loop
+
+        found: list[T | Failure] = event_loop.finish(self._all(questions))
+        return found
 
     async def _all(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
         import asyncio
@@ -139,6 +157,7 @@ class Endpoint(Generic[T]):
             found = [task.result() if task.done() else late for task in tasks]
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # so that none goes on after the batch
             return found
 
     async def _asked(self, client: Any, question: Question[T], key: str) -> T | Failure:
@@ -165,8 +184,9 @@ class Endpoint(Generic[T]):
         request = self.asked | {"messages": [{"role": "user", "content": question.text}]}
         self.cost.calls += 1
         try:
-            async with asyncio.timeout(self.timeout_s):  # httpx's own limit begins anew with every byte
-                answer = await client.post(self.url, json=request)
+            # httpx's own limit begins anew with every byte.
+            async with asyncio.timeout(self.timeout_s), client.stream("POST", self.url, json=request) as answer:
+                content = await _beginning(answer)
         except (TimeoutError, httpx.TimeoutException):
             raise TryAgain(Message("rewards.judge.silent", seconds=f"{self.timeout_s:g}")) from None
         except httpx.HTTPError as error:
@@ -178,13 +198,13 @@ class Endpoint(Generic[T]):
             said = "rewards.judge.key_refused" if key else "rewards.judge.key_wanted"
             return Failure(Message(said, status=status, name=self.api_key_env))
         if status != 200:
-            return Failure(Message("rewards.judge.status", status=status, said=_shown(answer.text, key)))
+            return Failure(Message("rewards.judge.status", status=status, said=_shown(content, key)))
         try:
-            body = answer.json()
+            body = json.loads(content)
             self.cost.add(body)
             reply = body["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            return Failure(Message("rewards.judge.no_completion", said=_shown(answer.text, key)))
+            return Failure(Message("rewards.judge.no_completion", said=_shown(content, key)))
         return question.read(str(reply or ""), lambda text: _shown(text, key))
 
 
@@ -194,12 +214,14 @@ def after_thinking(reply: str) -> str | Failure:
     return Failure(Message("rewards.judge.thinking")) if "<think>" in said else said
 
 
-def _address(base_url: str) -> str:
-    """Where chats are completed. Raises ValueError."""
-    address = urllib.parse.urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.hostname or address.username or address.port == 0:
-        raise Unfit("rewards.unfit.judge_url")
-    return f"{base_url.rstrip('/')}/chat/completions"
+async def _beginning(answer: Any) -> bytes:
+    """The first MOST_BYTES of what a server sends, and a piece more where it sends more: that is no JSON then."""
+    content = bytearray()
+    async for piece in answer.aiter_bytes():
+        content += piece
+        if len(content) > MOST_BYTES:
+            break
+    return bytes(content)
 
 
 def _seconds(wanted: str | None) -> float | None:
@@ -212,11 +234,12 @@ def _seconds(wanted: str | None) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(wanted).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
-def _shown(text: str, key: str) -> str:
+def _shown(sent: str | bytes, key: str) -> str:
     """The beginning of what the server sent, without the key, which some servers repeat."""
+    text = sent if isinstance(sent, str) else sent.decode("utf-8", "replace")
     text = " ".join((text.replace(key, "***") if key else text).split())
     return repr(text if len(text) <= 120 else text[:117] + "...")

@@ -58,12 +58,13 @@ class Rubric:
 
 def _fields(text: str) -> set[str]:
     try:
-        named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        found = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
     except ValueError:  # a brace without its other half
-        named = {""}
-    if not all(name.isidentifier() for name in named):
+        found = [("", "", None)]
+    # All values are texts, which :.2f does not fit, and a completion that is cut would lose the mark it ends with.
+    if any(not (name or "").isidentifier() or width or conversion for name, width, conversion in found):
         raise Unfit("rewards.unfit.judge_field", braces="{{, }}")
-    return named
+    return {str(name) for name, _, _ in found}
 
 
 def read(path: str) -> str:
