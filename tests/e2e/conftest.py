@@ -14,6 +14,7 @@ import pytest
 
 from tests import warm as warming
 from tests.records import log_lines
+from trainer.machine import notes
 from trainer.run import checkpoints
 from trainer.run.rundir import RunDir
 
@@ -59,3 +60,23 @@ def wait_for_step(run: RunDir, step: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"step {step} was not reached")
+
+
+def kill_at(step: int, run: RunDir, command: subprocess.Popen[str]) -> None:
+    """As kill -9 does it, once the run that the command has started is there."""
+    wait_for_step(run, step)
+    worker = notes.process(run.identity)
+    assert worker is not None and worker.kill_group()
+    assert finish(command)[0] != 0
+
+
+def resume(outputs: Path, name: str) -> dict[str, Any]:
+    """The summary of the run that went on to its end."""
+    code, summary, printed = finish(start(outputs, "--headless", "--resume", name))
+    assert code == 0, printed
+    return summary
+
+
+def same_rollouts(one: RunDir, other: RunDir, *steps: int) -> None:
+    for step in steps:
+        assert one.rollouts_file(step).read_bytes() == other.rollouts_file(step).read_bytes(), step

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import finish, start, wait_for_step, weights_hash
+from tests.e2e.conftest import finish, kill_at, resume, same_rollouts, start, weights_hash
 from tests.records import log_lines
-from trainer.machine import notes
 from trainer.run.groups import read_groups
 from trainer.run.rundir import RunDir
 
@@ -29,22 +27,14 @@ def begin(outputs: Path, name: str, *more: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm")
 def test_a_killed_run_goes_on_with_the_same_episodes(outputs: Path) -> None:
-    code, summary, printed = finish(begin(outputs, "whole"))
+    code, _, printed = finish(begin(outputs, "whole"))
     assert code == 0, printed
     whole, cut = RunDir(outputs / "whole"), RunDir(outputs / "cut")
     assert [event["rows"] for event in log_lines(whole.events, "eval")] == [16] * 3
-    process = begin(outputs, "cut")
-    wait_for_step(cut, 5)
-    worker = notes.process(cut.identity)
-    assert worker is not None and worker.kill_group()
-    assert finish(process)[0] != 0
-    code, summary, printed = finish(start(outputs, "--headless", "--resume", "cut"))
-    assert code == 0, printed
-    assert summary["attempts"] == 2
+    kill_at(5, cut, begin(outputs, "cut"))
+    assert resume(outputs, "cut")["attempts"] == 2
     assert weights_hash(cut) == weights_hash(whole)
-    for step in (4, 12):
-        texts = [path.rollouts_file(step).read_text(encoding="utf-8") for path in (whole, cut)]
-        assert texts[0] == texts[1] and json.loads(texts[0].splitlines()[0])["completions"][0]["turns"]
+    same_rollouts(cut, whole, 4, 12)
     found = read_groups(whole.rollouts_file(12)).groups
     assert any(len(one.turns) > 1 for group in found for one in group.completions)
     events = log_lines(whole.events, "step")

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import finish, start, wait_for_step
+from tests.e2e.conftest import finish, kill_at, resume, same_rollouts, start
 from tests.judge_server import Endpoint, Reply, ranks, serving, shown
 from tests.records import log_lines
-from trainer.machine import notes
 from trainer.presets import PRESETS_DIR
 from trainer.run.groups import Group, read_groups
 from trainer.run.rundir import RunDir
@@ -114,17 +113,9 @@ def test_a_killed_run_asks_the_same_questions_and_goes_on_as_the_same_run(
         return at_once(question)
 
     judge.reply = slow
-    process = begin(outputs, preset, "cut")
-    wait_for_step(cut, 2)
-    worker = notes.process(cut.identity)
-    assert worker is not None and worker.kill_group()
-    assert finish(process)[0] != 0
+    kill_at(2, cut, begin(outputs, preset, "cut"))
     judge.reply = at_once
     (preset.parent / "rubric.txt").write_text("Another question: {completions}")  # the run has kept its text
-    code, summary, printed = finish(start(outputs, "--headless", "--resume", "cut"))
-    assert code == 0, printed
-    assert summary["attempts"] == 2
+    assert resume(outputs, "cut")["attempts"] == 2
     assert set(judge.questions) == asked
-    for step in range(1, STEPS + 1):
-        one, two = (run.rollouts_file(step).read_text(encoding="utf-8") for run in (RunDir(outputs / "whole"), cut))
-        assert one == two
+    same_rollouts(cut, RunDir(outputs / "whole"), *range(1, STEPS + 1))

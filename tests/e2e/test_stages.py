@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import finish, start, wait_for_step, weights_hash
+from tests.e2e.conftest import finish, kill_at, resume, start, weights_hash
 from tests.records import log_lines
 from trainer import launch
-from trainer.machine import notes
 from trainer.run.rundir import RunDir
 
 pytestmark = [pytest.mark.usefixtures("warm"), pytest.mark.slow]
@@ -37,13 +36,8 @@ def test_two_stages_are_one_command_and_one_resume(outputs: Path) -> None:
     taken = last(outputs, "whole").read_spec().model.name
     assert Path(taken).parents[1].name == "whole.1-sft"
 
-    cut = begin(outputs, "cut")
-    wait_for_step(last(outputs, "cut"), 5)
-    worker = notes.process(last(outputs, "cut").identity)
-    assert worker is not None and worker.kill_group()
-    assert finish(cut)[0] != 0
-    code, summary, printed = finish(start(outputs, "--headless", "--resume", "cut"))
-    assert code == 0, printed
+    kill_at(5, last(outputs, "cut"), begin(outputs, "cut"))
+    summary = resume(outputs, "cut")
     assert summary["run"] == "cut.2-grpo" and summary["attempts"] == 2
     assert weights_hash(last(outputs, "cut")) == weights_hash(last(outputs, "whole"))
 
@@ -77,14 +71,8 @@ def test_reward_models_are_trained_between_two_policies_and_reward_the_second(ou
     assert all(event["pairs"] > 0 and 0 <= event["correct_frac"] <= 1 and event["reward"] is None for event in evals)
     assert {"helpful", "harmless", "length"} <= log_lines(general.events, "eval")[-1]["components"].keys()
 
-    cut, harmless = begin(outputs, "cut", "tiny-two-stages"), RunDir(outputs / "cut.3-harmless")
-    wait_for_step(harmless, 5)
-    worker = notes.process(harmless.identity)
-    assert worker is not None and worker.kill_group()
-    assert finish(cut)[0] != 0
-    code, summary, printed = finish(start(outputs, "--headless", "--resume", "cut"))
-    assert code == 0, printed
-    assert summary["run"] == "cut.4-general"
+    kill_at(5, RunDir(outputs / "cut.3-harmless"), begin(outputs, "cut", "tiny-two-stages"))
+    assert resume(outputs, "cut")["run"] == "cut.4-general"
     for stage in ("2-helpful", "3-harmless", "4-general"):
         whole, mine = (RunDir(outputs / f"{name}.{stage}") for name in ("whole", "cut"))
         assert weights_hash(mine) == weights_hash(whole)
