@@ -200,6 +200,14 @@ def test_samples_have_the_models_distribution() -> None:
             assert chi < cells + 5 * (2 * cells) ** 0.5, f"{way}: chi-square {chi:.0f} of {cells} cells"
 
 
+def test_plans_that_another_bound_has_ended_are_cut() -> None:
+    made, given, found = model("qwen3").eval(), asked(max_time=1e-9), forks()
+    out = in_two_calls(made.generate, given, found)
+    assert set(found.lengths) == {1} and any(found.cut)
+    written = out[:, given["input_ids"].shape[1] :]
+    assert torch.equal(written[::WAYS, 0], written[1::WAYS, 0]) and not written[:, 2:].any()
+
+
 def test_rows_that_are_no_whole_plans_are_refused() -> None:
     with pytest.raises(ValueError, match="5 rows are no whole plans of 2"):
         forks().begin(5)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
 
 from tests.architectures import EACH
 from tests.fast.pairs import STATES, Fixed, Ours, apart, change, make, todays
@@ -82,6 +83,39 @@ def test_reentrant_checkpointing(kind: str, lora: bool, tmp_path: Path, packs: l
     assert max(packs) > 1
 
 
+def lengths(completions: list[str], **_: Any) -> list[float]:
+    return [float(len(text)) for text in completions]
+
+
+def letters(completions: list[str], **_: Any) -> list[float]:
+    return [float(ord(text[0])) for text in completions]
+
+
+def steps_in_backward(trainer: Any) -> None:
+    """As transformers' _setup_low_rank_optimizer (trainer_optimizer.py) does it, with an optimizer of torch."""
+    own = {weight: torch.optim.AdamW([weight], lr=1e-2) for weight in trainer.model.parameters()}
+
+    def step(weight: torch.Tensor) -> None:
+        own[weight].step()
+        own[weight].zero_grad()
+
+    for weight in own:
+        weight.register_post_accumulate_grad_hook(step)
+    trainer.optimizer = LayerWiseDummyOptimizer(optimizer_dict=own)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_an_optimizer_that_steps_inside_the_backward_pass(reentrant: bool, tmp_path: Path, packs: list[int]) -> None:
+    """One step an update: a pass over prompts would bring a second one, and so would a check by a backward pass."""
+    config: dict[str, Any] = {"optim": "galore_adamw_layerwise", "gradient_accumulation_steps": 1}
+    theirs, ours, _ = pair(tmp_path, reward=lengths, max_steps=1, **config, **REENTRANT if reentrant else {})
+    for trainer in (theirs, ours):
+        steps_in_backward(trainer)
+    assert apart(change(ours), change(theirs)) < 0.02  # of Adam's first step, the signs of gradients
+    assert bool(packs) is not reentrant
+    assert (ours.fast.shared, ours.fast.shares) == (("untried", False) if reentrant else ("layerwise", True))
+
+
 @pytest.mark.parametrize("name", [each for each in EACH if not str(each.values[0]).startswith(STATES)])
 def test_todays_architectures(name: str, tmp_path: Path, packs: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache.Front, "update", _fails)
@@ -89,6 +123,34 @@ def test_todays_architectures(name: str, tmp_path: Path, packs: list[int], monke
     assert apart(change(ours), change(theirs)) < 3e-5
     assert [message.key for message in told] == ["fast.packed"]
     assert max(packs) > 1
+
+
+class Longest(Fixed):
+    """All completions are the longest: in one row their attention costs more than their prompt."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        found, _ = super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        return [[3 + len(row) % 30] * self.max_completion_length for row in found], None
+
+
+class OursLongest(update.FastUpdate, Longest):
+    pass
+
+
+def test_it_is_said_where_neither_way_is_left(
+    tmp_path: Path, packs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache.Front, "update", _fails)
+    told: list[Message] = []
+    config: dict[str, Any] = {
+        "max_completion_length": 200, "reward": letters, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 4,
+    }  # fmt: skip
+    ours = make(OursLongest, "qwen3", tmp_path, fast={"fast": "auto", "tell": told.append}, **config)
+    theirs = make(Longest, "qwen3", tmp_path, **config)
+    assert apart(change(ours), change(theirs)) < 1e-5
+    assert packs == []
+    assert [(message.key, message.values["why"].key) for message in told] == [("fast.not_shared", "fast.why.fails")]
 
 
 def test_completions_that_see_each_other_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
+from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
 
 from tests.builders import HALF, tiny_trainer
 from trainer.fast import update
@@ -65,6 +66,34 @@ def test_a_run_with_the_probe_is_the_run_without_it(tmp_path: Path, changes: dic
         assert logs.get("reward") == other.get("reward")  # none where nothing was generated
     weights, others = plain.model.state_dict(), probed.model.state_dict()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def steps_in_backward(trainer: Any) -> None:
+    """As transformers' _setup_low_rank_optimizer (trainer_optimizer.py) does it, with an optimizer of torch."""
+    own = {weight: torch.optim.AdamW([weight], lr=1e-3) for weight in trainer.model.parameters()}
+
+    def step(weight: torch.Tensor) -> None:
+        own[weight].step()
+        own[weight].zero_grad()
+
+    for weight in own:
+        weight.register_post_accumulate_grad_hook(step)
+    trainer.optimizer = LayerWiseDummyOptimizer(optimizer_dict=own)
+
+
+def test_an_optimizer_that_steps_inside_the_backward_pass_is_held_back_and_its_schedule_too(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"optim": "galore_adamw_layerwise", "lr_scheduler_type": "linear", "max_steps": 3}
+    plain, _ = training(tmp_path / "plain", **changes)
+    steps_in_backward(plain)
+    plain.train()
+    probed, found, _ = probing(tmp_path / "probed", **changes)
+    steps_in_backward(probed)
+    probed.train()
+    assert isinstance(found[0], Probe), found
+    weights, others = plain.model.state_dict(), probed.model.state_dict()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    begun, _ = training(tmp_path / "begun", **changes)
+    assert not any(torch.equal(weights[name], value) for name, value in begun.model.state_dict().items())
 
 
 def test_both_halves_have_their_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from trainer.memory import phases
 from trainer.plan import batch_of, card, sharing
 from trainer.plan.batches import Batch
 from trainer.plan.sharing import Sharing
+from trainer.spec.choices import IN_BACKWARD
 from trainer.text import words
 
 
@@ -40,15 +41,39 @@ SAME: list[dict[str, Any]] = [
     {"loss_type": "bnpo"},
     {"trl.entropy_coef": 0.01},
     {"trl.top_entropy_quantile": 0.5},
+    {"optim": "galore_adamw_layerwise"},
+    {"optim": "lomo"},
+    {"optim": "adalomo", "gradient_checkpointing": True, "trl.gradient_checkpointing_kwargs": {"use_reentrant": True}},
+    {"gradient_checkpointing": True, "trl.gradient_checkpointing_kwargs": {"use_reentrant": True}},
 ]
 
 
 @pytest.mark.parametrize("changes", SAME, ids=str)
 def test_the_plan_gives_the_reasons_that_the_run_will_give(changes: dict[str, Any], tmp_path: Path) -> None:
     trained = make(Ours, "qwen3", tmp_path, fast={"fast": "auto"}, **{k.split(".")[-1]: v for k, v in changes.items()})
-    keys = {"beta": "grpo.beta", "loss_type": "grpo.loss_type"}
-    planned = shared(*(f"{keys.get(key, key)}={value}" for key, value in changes.items()))
+    keys = {
+        "beta": "grpo.beta", "loss_type": "grpo.loss_type", "optim": "optim.optim",
+        "gradient_checkpointing": "model.gradient_checkpointing",
+    }  # fmt: skip
+    planned = shared(*(f"{keys.get(key, key)}={typed(value)}" for key, value in changes.items()))
     assert (planned.why_not_shared, planned.why_not_skipped) == (trained.fast.shared, trained.fast.skipped)
+
+
+def typed(value: Any) -> str:
+    """As it is written after --set."""
+    return "{ use_reentrant = true }" if isinstance(value, dict) else str(value).lower()
+
+
+def test_optimizers_that_step_inside_the_backward_pass_are_known_by_name() -> None:
+    assert set(IN_BACKWARD) == {
+        "galore_adamw_layerwise", "galore_adamw_8bit_layerwise", "galore_adafactor_layerwise", "apollo_adamw_layerwise",
+        "lomo", "adalomo",
+    }  # fmt: skip
+
+
+def test_the_plan_does_not_promise_a_row_of_its_own_where_dropout_keeps_the_update_trls() -> None:
+    changes = ("lora.dropout=0.1", "trl.gradient_checkpointing_kwargs={ use_reentrant = true }")
+    assert "another prompt" in said(*changes, "model.gradient_checkpointing=true", preset="tiny-qlora")
 
 
 def test_what_keeps_it_away_is_named() -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from trainer.fast import cache
 from trainer.fast.saying import Why
 from trainer.fast.unsloths import is_unsloths
+from trainer.spec.choices import IN_BACKWARD
 
 
 def why_not(trainer: Any) -> Why:
@@ -50,9 +51,10 @@ def _why_not_shared(trainer: Any) -> str | None:
         return "positions"
     if learns_positions(model):
         return "learned"
-    if is_reentrant(trainer.args):
-        return "reentrant"  # the gradient through the prompts would be missing, without a word
-    if "layerwise" in str(trainer.args.optim):
+    layerwise = trainer.args.optim in IN_BACKWARD  # transformers has it as an enumeration of strings
+    if is_reentrant(trainer.args):  # the gradient through the prompts would be missing, without a word
+        return "untried" if layerwise else "reentrant"  # the check needs a backward pass, which would be a step
+    if layerwise:
         return "layerwise"  # each weight is updated as soon as it has a gradient, and the prompts' comes last
     return None
 

@@ -55,6 +55,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         self._prefixes = self._new(Prefixes) if self.fast.shared is None else None
         self._packing = self._new(packed.Packing) if self.fast.shares else None
         self._refused: Message | None = None  # why prompts have no pass of their own, found by trying
+        self._is_said = False  # and no row with their completions either, as it was too dear
 
     def _new(self, way: type[Way]) -> Way:
         config = self.accelerator.unwrap_model(self.model).config
@@ -171,6 +172,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
         kind = "gradient" if gradient else "forward"
         while self._prefixes is not None or self._packing is not None:
             if not self._pays(some, live, gradient):
+                self._say_refused()
                 return False
             if kind in self._checked:
                 return True
@@ -229,13 +231,20 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
             self._tell(Message("fast.packed", why=self._refused))
             self._refused = None
 
+    def _say_refused(self) -> None:
+        """Prompts were refused a pass of their own, and these rows cost more in one row; later ones may cost less."""
+        if self._refused is not None and not self._is_said:
+            self._is_said = True
+            self._tell(Message("fast.not_shared", why=self._refused))
+
     def _give_up(self, why: Message) -> None:
         self._checked.clear()
         if self._prefixes is not None:
             self._prefixes, self._refused = None, why
         else:
             self._packing = None
-            self._tell(Message("fast.not_shared", why=self._refused or why))
+            if not self._is_said:
+                self._tell(Message("fast.not_shared", why=self._refused or why))
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """One micro-batch. At its end: the gradient of prompts that no later one needs; at a window's end: zeros."""

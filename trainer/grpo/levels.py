@@ -31,16 +31,16 @@ class Levels(NamedTuple):
     values: Tensor
 
 
-def compared(rewards: Tensor, plans: int, ways: int, scale: Literal["group", "batch", "none"], exact: bool) -> Levels:
+def compared(rewards: Tensor, plans: int, ways: int, scale: Literal["group", "batch", "none"]) -> Levels:
     """(N,) rewards, NaN where there is none -> both advantages of each row, 0 where nothing is known.
 
     plans: m. ways: n. scale: as scale_rewards; "batch" divides the plans by the spread of all R_i, the ways on by that
-    of all rewards. exact: 0 also where rounding has left something of equal rewards.
+    of all rewards. What is equal has exactly 0, with run.fast = "off" too: TRL has no plans to be the same as.
     """
     # In double precision: the same rewards in another order have the same mean.
     means = rewards.double().view(-1, ways).nanmean(dim=1).to(rewards.dtype)
-    of_plans = turns.normalised(means[:, None], plans, scale, exact)[:, 0]
-    behind = turns.normalised(rewards[:, None], ways, scale, exact)[:, 0]
+    of_plans = turns.normalised(means[:, None], plans, scale, exact=True)[:, 0]
+    behind = turns.normalised(rewards[:, None], ways, scale, exact=True)[:, 0]
     return Levels(means, torch.stack([of_plans.repeat_interleave(ways), behind], dim=1))
 
 

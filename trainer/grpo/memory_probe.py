@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.trainer_callback import TrainerCallback
 
 from trainer.grpo.vllm_rollouts import Rollouts
@@ -76,7 +76,7 @@ def measure(trainer: Any, prompt: list[int]) -> Probe:
     started = time.perf_counter()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     has_states = bool(trainer.optimizer is not None and trainer.optimizer.state)
-    with torch.random.fork_rng(devices=devices), _undisturbed(trainer):
+    with torch.random.fork_rng(devices=devices), _undisturbed(trainer), _without_steps(trainer.model):
         generation_gib = _generation(trainer, prompt)
         update_gib = _update(trainer, prompt)
     return Probe(generation_gib, update_gib, has_states, time.perf_counter() - started)
@@ -98,6 +98,32 @@ def _undisturbed(trainer: Any) -> Iterator[None]:
         trainer.model.zero_grad(set_to_none=True)
         trainer._metrics["train"].clear()
         _reset()
+
+
+@contextmanager
+def _without_steps(model: nn.Module) -> Iterator[None]:
+    """Optimizers that step inside the backward pass hang on the weights, and so do their schedules (transformers 5.17,
+    trainer_optimizer.py `_setup_low_rank_optimizer`, optimization.py `get_scheduler`; lomo_optim `Lomo`). Of what they
+    do only this is left: a gradient is gone as soon as it is whole."""
+    kept, dropping = [], []
+    for weight in model.parameters():
+        hooks = [each for each in (weight._post_accumulate_grad_hooks, weight._backward_hooks) if each]
+        for each in hooks:
+            kept.append((each, dict(each)))
+            each.clear()
+        if hooks:
+            dropping.append(weight.register_post_accumulate_grad_hook(_drop_gradient))
+    try:
+        yield
+    finally:
+        for handle in dropping:
+            handle.remove()
+        for each, before in kept:
+            each.update(before)
+
+
+def _drop_gradient(weight: Tensor) -> None:
+    weight.grad = None
 
 
 def _generation(trainer: Any, prompt: list[int]) -> float | None:

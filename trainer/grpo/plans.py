@@ -45,7 +45,7 @@ class Plans:
         """The plan of each row; the advantages of both levels are put into the generation batch, (N, T)."""
         ids = written.generated[COMPLETION_IDS]
         rewards = trainer._totals(written.rewards)  # of all processes; each has whole plans
-        found = levels.compared(rewards, self.plans, self.ways, trainer.scale_rewards, trainer.is_fast)
+        found = levels.compared(rewards, self.plans, self.ways, trainer.scale_rewards)
         first = trainer.accelerator.process_index * len(ids)
         values = found.values[first : first + len(ids)]
         places = levels.places(self.forks.lengths, list(map(len, ids)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from trainer.memory import known
 from trainer.plan.batches import Batch
 from trainer.spec import RunSpec
+from trainer.spec.choices import IN_BACKWARD
 from trainer.text import Message
 
 CALL = {"cpu": 64, "gpu": 512}
@@ -123,16 +124,19 @@ def prompts_at_once(micro: int, group: int, prompts: int, whole: bool, least: in
 
 def _why_not_shared(spec: RunSpec, batch: Batch, unsloth: bool) -> str | None:
     shape = known.of(spec.model.name)
+    reentrant = bool(spec.model.gradient_checkpointing) and _reentrant(spec)
+    layerwise = spec.optim.optim in IN_BACKWARD
     found = {
         "off": spec.run.fast == "off",
         "unsloth": unsloth,
         "liger": spec.trl.get("use_liger_kernel") is True,
         "processes": batch.devices > 1,
         "router": _router(spec),
-        "reentrant": bool(spec.model.gradient_checkpointing) and _reentrant(spec),
-        "layerwise": "layerwise" in spec.optim.optim,
         "dropout": spec.lora.enabled and spec.lora.dropout > 0,
         "layers": shape is not None and any(kind.state for kind in shape.kinds),
+        "untried": reentrant and layerwise,
+        "reentrant": reentrant,
+        "layerwise": layerwise,
     }
     return next((why for why, applies in found.items() if applies), None)
 

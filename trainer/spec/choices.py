@@ -50,6 +50,9 @@ OPTIMIZERS: tuple[str, ...] = (
     "stable_adamw",
 )
 
+IN_BACKWARD = tuple(name for name in OPTIMIZERS if name.endswith(("layerwise", "lomo")))
+"""Take their step inside the backward pass, each weight as soon as it has a gradient."""
+
 SCHEDULERS: tuple[str, ...] = (
     "linear",
     "cosine",
