@@ -134,7 +134,7 @@ def _batch(trainer: Any, stock: Any) -> Inputs:
     """Two prompts of unlike length, four completions each. What TRL's loss needs in its own columns has the prefix
     stock_; the weights are moved afterwards, so that no ratio and no KL is trivial."""
     import torch
-    from trl.models.utils import use_adapter
+    from trl.trainer.utils import use_adapter
 
     for each in (trainer, stock):
         each.current_gradient_accumulation_steps = 1
