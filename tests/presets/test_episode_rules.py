@@ -27,12 +27,20 @@ def problems(*overrides: str, **tables: Any) -> dict[str, str]:
     return {}
 
 
-def test_an_episode_is_a_run_of_grpo_on_transformers() -> None:
+def test_an_episode_is_a_run_of_grpo() -> None:
     assert problems() == {}
     assert problems("episode.baseline=turn") == {}
+
+
+def test_unsloth_plays_episodes_where_a_bound_on_their_length_is_set() -> None:
+    """Its kernels cut what is longer, and nobody has counted what a template says of the tools."""
     spec = presets.parse(presets.merge(BASE, []), "mine.toml")
     why = why_not_unsloth(spec, on_gpu=True, has_unsloth=True)
     assert why is not None and why.key == "presets.episodes_without_unsloth"
+    bound = presets.parse(presets.merge(BASE, ["model.max_seq_length=4096"]), "mine.toml")
+    assert why_not_unsloth(bound, on_gpu=True, has_unsloth=True) is None
+    assert problems("model.engine=unsloth") == {"model.max_seq_length": "presets.episodes_without_bound"}
+    assert problems("model.engine=unsloth", "model.max_seq_length=4096", "episode.baseline=turn") == {}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +58,6 @@ def test_an_episode_is_a_run_of_grpo_on_transformers() -> None:
         ("eval.answers=true", "not_with_episodes"),
         ("trl.use_vllm=true", "not_with_episodes"),
         ("trl.use_transformers_continuous_batching=true", "not_with_episodes"),
-        ("model.engine=unsloth", "not_with_episodes"),
         ("episode.environment=gues", "no_such_environment"),
         ("model.name=builtin/tiny-qwen3", "builtin_without_tools"),
         ("episode.max_tool_calling_iterations=0", "refused"),

@@ -66,19 +66,21 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("ONEGRPO_OUTPUTS", str(folder / "outputs"))
         patch.setenv("ONEGRPO_STATE", str(folder / "state"))
         _make_gemma(folder / "gemma")
+        _make_gemma(folder / "tools", "builtin/tiny-tools")
         with warming.process(folder / "socket", "tests.unsloth_cpu.installed") as socket:
             patch.setenv(warming.SOCKET, str(socket))
             patch.setattr(spawn, "subprocess", warming.asking())
             yield folder
 
 
-def _make_gemma(folder: Path) -> None:
-    """A tiny Gemma 3 with random weights: Unsloth's generic path, the one that needs no Triton kernel."""
+def _make_gemma(folder: Path, words: str = "builtin/tiny-qwen3") -> None:
+    """A tiny Gemma 3 with random weights: Unsloth's generic path, the one that needs no Triton kernel. words: the
+    built-in model whose tokenizer it has."""
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GenerationConfig, set_seed
 
     from trainer.engine import builtin
 
-    tokenizer = builtin.make_tokenizer()
+    tokenizer = builtin.make_tokenizer(words)
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     set_seed(0)
     config = Gemma3TextConfig(
@@ -157,8 +159,17 @@ def facts(surroundings: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def steps(surroundings: Path) -> dict[str, Any]:
-    log = surroundings / "steps.log"
-    process = spawn.detached(["tests.unsloth_cpu.steps", str(surroundings)], log)
+    return _said_by("tests.unsloth_cpu.steps", surroundings)
+
+
+@pytest.fixture(scope="module")
+def episodes(surroundings: Path) -> dict[str, Any]:
+    return _said_by("tests.unsloth_cpu.episodes", surroundings)
+
+
+def _said_by(module: str, surroundings: Path) -> dict[str, Any]:
+    log = surroundings / f"{module.rpartition('.')[2]}.log"
+    process = spawn.detached([module, str(surroundings)], log)
     assert process.wait(LIMIT_S) == 0, log.read_text()[-4000:]
     return _last_line(log.read_text())
 
@@ -421,3 +432,40 @@ def test_process_supervision_is_trained_by(steps: dict[str, Any]) -> None:
     assert all(math.isfinite(norm) and norm > 0 for norm in norms)
     assert several
     assert steps["told_apart"] is True
+
+
+def test_episodes_are_played_and_trained_on(episodes: dict[str, Any]) -> None:
+    turns, calls, updates, told = episodes["run"]
+    assert len(set(turns)) > 1 and max(turns) == 3
+    assert calls > 0 and len(updates) == 2
+    assert all(math.isfinite(loss) and math.isfinite(norm) for loss, norm in updates) and updates[0][1] > 0
+    assert told[0][0] > 0 and told[0][1] > told[0][0], "the loss is told which tokens a tool wrote"
+
+
+def test_turns_have_the_loss_and_the_gradient_that_trl_gives_them(episodes: dict[str, Any]) -> None:
+    """Rows of unlike padding; the base is in float16, which a single turn shows as well."""
+    assert episodes["padding"] == [10] * 4 + [0] * 4
+    assert episodes["single"] < 5e-3
+    for loss, by_beta in episodes["against"].items():
+        for beta, parts in by_beta.items():
+            for part, (ours, theirs, distance) in parts.items():
+                assert ours == pytest.approx(theirs, rel=5e-3, abs=1e-3), (loss, beta, part)
+                assert distance < 1e-2, (loss, beta, part)
+
+
+def test_what_tools_wrote_has_no_loss(episodes: dict[str, Any]) -> None:
+    changed, unmasked = episodes["tools"]
+    assert changed == 0
+    assert unmasked > 1
+
+
+def test_groups_without_an_advantage_are_left_out_of_episodes_too(episodes: dict[str, Any]) -> None:
+    for loss, (rows, whole, stock) in episodes["dead"].items():
+        assert rows == 4, loss
+        assert whole < 1e-5, loss
+        assert stock < 1e-2, loss
+
+
+def test_an_episode_that_unsloth_would_cut_ends_the_run(episodes: dict[str, Any]) -> None:
+    assert episodes["cut"].startswith("model.max_seq_length: is 70, and Unsloth would cut an episode")
+    assert "model.max_seq_length = 80 or more" in episodes["cut"]

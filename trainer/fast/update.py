@@ -101,7 +101,7 @@ class FastUpdate(_Upstream):  # type: ignore[misc]  # Any: TRL's class or one th
     def _unsloths_loss(
         self, theirs: Callable[..., Any], model: Any, inputs: rows.Batch, *args: Any, **kwargs: Any
     ) -> Any:
-        if inputs["advantages"].dim() > 1:  # of process supervision: they were moved with the padding of all rows
+        if inputs["advantages"].dim() > 1:  # of tokens: they were moved with the padding of all rows
             return theirs(model, inputs, *args, **kwargs)
         live, count = unsloths.live_groups(inputs), len(inputs["advantages"])
         if not live and not self._has_to_find_out():

@@ -10,9 +10,10 @@ import copy
 from typing import Any
 
 from trainer.episodes import transcript
+from trainer.errors import EngineError, Problem
 from trainer.grpo import turns
 from trainer.grpo.generation_guard import generation_mode
-from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, Written
+from trainer.grpo.written import COMPLETION_IDS, COMPLETIONS, PROMPT_IDS, Written
 from trainer.rewards import played
 from trainer.rewards.contract import text_of
 from trainer.run.rollouts import Turn, finite_or_none
@@ -48,6 +49,19 @@ def converse(trainer: Any, rows: list[dict[str, Any]], first: int) -> tuple[list
         trainer.generation_config = sampled
         trainer._metrics["eval"].clear()
     return found[COMPLETIONS], found[COMPLETION_IDS], played.of(trainer.environments)
+
+
+def refuse_cut(trainer: Any, generated: tuple[Any, ...]) -> None:
+    """Raises EngineError where Unsloth would train on a part of an episode: its kernels for Llama, Qwen and others cut
+    every row at `max_seq_length` and only warn (unsloth 2026.10.9, models/llama.py `LlamaModel_fast_forward`).
+
+    A prompt here has what the template says of the tools, which no check before the run has counted.
+    """
+    most, prompt = trainer.model.max_seq_length, max(map(len, generated[PROMPT_IDS]))
+    needed = prompt + trainer.max_completion_length
+    if needed > most:
+        values = {"seen": most, "prompt": prompt, "completion": trainer.max_completion_length, "needed": needed}
+        raise EngineError(Problem("engine.episode_cut", "model.max_seq_length", **values))
 
 
 def lengths(generated: tuple[Any, ...]) -> list[int]:

@@ -132,6 +132,8 @@ class Hooks(Watched, FastUpdate):
         if self.rounds is not None and self.rounds.settled is not None:
             return self.rounds.settled.generated
         self._generated = super()._generate(prompts, *args, **kwargs)
+        if self._packs_left and self.episodes is not None:
+            dialogues.refuse_cut(self, self._generated)
         if self.is_conversing:
             raise dialogues.Conversed(self._generated)
         return self._generated

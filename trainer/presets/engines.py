@@ -27,7 +27,7 @@ def why_not_unsloth(spec: RunSpec, on_gpu: bool, has_unsloth: bool) -> Message |
         return Message(f"presets.{spec.run.method}_without_unsloth")
     if spec.reward.learning is not None:
         return Message("presets.learner_without_unsloth")
-    if spec.episode.is_on:
+    if spec.episode.is_on and spec.model.max_seq_length is None:
         return Message("presets.episodes_without_unsloth")
     if spec.episode.has_plans:
         return Message("presets.plans_without_unsloth")

@@ -69,6 +69,7 @@ def _environments_are_paid_in_episodes(spec: RunSpec) -> Iterator[Problem]:
     "trl",
     "model.fast_inference",
     "model.engine",
+    "model.max_seq_length",
 )
 def _episodes_are_played_by_trls_loop(spec: RunSpec) -> Iterator[Problem]:
     """What writes completions in another way, or several times, does not begin environments."""
@@ -83,8 +84,10 @@ def _episodes_are_played_by_trls_loop(spec: RunSpec) -> Iterator[Problem]:
     for key, seen, only in others:
         if seen != only:
             yield Problem("presets.not_with_episodes", key, seen=shown(seen), plain=_typed(only))
-    if spec.model.engine == "unsloth":
-        yield Problem("presets.not_with_episodes", "model.engine", seen=shown("unsloth"), plain="transformers")
+    if spec.model.engine == "unsloth" and spec.model.max_seq_length is None:
+        # Unsloth needs a bound, and the sum of the two lengths does not count what a template says of the tools.
+        least = spec.data.max_prompt_length + spec.generation.max_completion_length
+        yield Problem("presets.episodes_without_bound", "model.max_seq_length", least=least)
 
 
 def _written_in_another_way(spec: RunSpec) -> tuple[tuple[str, object, object], ...]:
