@@ -295,6 +295,22 @@ def tiny_trainer(
     return trainer, recorder
 
 
+def steps_in_backward(trainer: Any, learning_rate: float) -> None:
+    """As transformers' _setup_low_rank_optimizer (trainer_optimizer.py) does it, with an optimizer of torch."""
+    import torch
+    from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
+
+    own = {weight: torch.optim.AdamW([weight], lr=learning_rate) for weight in trainer.model.parameters()}
+
+    def step(weight: torch.Tensor) -> None:
+        own[weight].step()
+        own[weight].zero_grad()
+
+    for weight in own:
+        weight.register_post_accumulate_grad_hook(step)
+    trainer.optimizer = LayerWiseDummyOptimizer(optimizer_dict=own)
+
+
 def _sampler(data: list[dict[str, Any]], sampling: dict[str, Any], settings: dict[str, Any]) -> Sampler:
     group = settings["num_generations"]
     completions = settings["per_device_train_batch_size"] * settings.get("gradient_accumulation_steps", 1)

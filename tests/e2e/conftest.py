@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,18 @@ def resume(outputs: Path, name: str) -> dict[str, Any]:
     code, summary, printed = finish(start(outputs, "--headless", "--resume", name))
     assert code == 0, printed
     return summary
+
+
+def whole_and_cut(outputs: Path, begin: Callable[[Path, str], subprocess.Popen[str]]) -> tuple[RunDir, RunDir]:
+    """A run of 12 steps, and the same one killed after 5 and resumed: with the same weights and rollouts."""
+    code, _, printed = finish(begin(outputs, "whole"))
+    assert code == 0, printed
+    whole, cut = RunDir(outputs / "whole"), RunDir(outputs / "cut")
+    kill_at(5, cut, begin(outputs, "cut"))
+    assert resume(outputs, "cut")["attempts"] == 2
+    assert weights_hash(cut) == weights_hash(whole)
+    same_rollouts(cut, whole, 4, 12)
+    return whole, cut
 
 
 def same_rollouts(one: RunDir, other: RunDir, *steps: int) -> None:

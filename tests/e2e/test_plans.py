@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import finish, kill_at, resume, same_rollouts, start, weights_hash
+from tests.e2e.conftest import start, whole_and_cut
 from tests.records import log_lines
 from trainer.run.groups import read_groups
-from trainer.run.rundir import RunDir
 
 SHORT = (
     "optim.max_steps=12", "optim.per_device_train_batch_size=64", "checkpoint.save_steps=3", "eval.max_rows=16",
@@ -26,14 +25,8 @@ def begin(outputs: Path, name: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("warm")
 def test_a_killed_run_goes_on_with_the_same_plans(outputs: Path) -> None:
-    code, _, printed = finish(begin(outputs, "whole"))
-    assert code == 0, printed
-    whole, cut = RunDir(outputs / "whole"), RunDir(outputs / "cut")
+    whole, _ = whole_and_cut(outputs, begin)
     assert [event["rows"] for event in log_lines(whole.events, "eval")] == [16] * 3
-    kill_at(5, cut, begin(outputs, "cut"))
-    assert resume(outputs, "cut")["attempts"] == 2
-    assert weights_hash(cut) == weights_hash(whole)
-    same_rollouts(cut, whole, 4, 12)
     spec = whole.read_spec().episode
     for group in read_groups(whole.rollouts_file(12)).groups:
         plans = [one.plan for one in group.completions]

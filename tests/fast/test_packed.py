@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
 
 from tests.architectures import EACH
+from tests.builders import steps_in_backward
 from tests.fast.pairs import STATES, Fixed, Ours, apart, change, make, todays
 from trainer.fast import cache, packed, update
 from trainer.text import Message
@@ -91,26 +91,13 @@ def letters(completions: list[str], **_: Any) -> list[float]:
     return [float(ord(text[0])) for text in completions]
 
 
-def steps_in_backward(trainer: Any) -> None:
-    """As transformers' _setup_low_rank_optimizer (trainer_optimizer.py) does it, with an optimizer of torch."""
-    own = {weight: torch.optim.AdamW([weight], lr=1e-2) for weight in trainer.model.parameters()}
-
-    def step(weight: torch.Tensor) -> None:
-        own[weight].step()
-        own[weight].zero_grad()
-
-    for weight in own:
-        weight.register_post_accumulate_grad_hook(step)
-    trainer.optimizer = LayerWiseDummyOptimizer(optimizer_dict=own)
-
-
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_an_optimizer_that_steps_inside_the_backward_pass(reentrant: bool, tmp_path: Path, packs: list[int]) -> None:
     """One step an update: a pass over prompts would bring a second one, and so would a check by a backward pass."""
     config: dict[str, Any] = {"optim": "galore_adamw_layerwise", "gradient_accumulation_steps": 1}
     theirs, ours, _ = pair(tmp_path, reward=lengths, max_steps=1, **config, **REENTRANT if reentrant else {})
     for trainer in (theirs, ours):
-        steps_in_backward(trainer)
+        steps_in_backward(trainer, 1e-2)
     assert apart(change(ours), change(theirs)) < 0.02  # of Adam's first step, the signs of gradients
     assert bool(packs) is not reentrant
     assert (ours.fast.shared, ours.fast.shares) == (("untried", False) if reentrant else ("layerwise", True))

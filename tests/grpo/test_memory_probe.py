@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
-from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
 
-from tests.builders import HALF, tiny_trainer
+from tests.builders import HALF, steps_in_backward, tiny_trainer
 from trainer.fast import update
 from trainer.grpo import memory_probe
 from trainer.grpo.memory_probe import Probe, ProbeMemory
@@ -68,26 +67,13 @@ def test_a_run_with_the_probe_is_the_run_without_it(tmp_path: Path, changes: dic
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-def steps_in_backward(trainer: Any) -> None:
-    """As transformers' _setup_low_rank_optimizer (trainer_optimizer.py) does it, with an optimizer of torch."""
-    own = {weight: torch.optim.AdamW([weight], lr=1e-3) for weight in trainer.model.parameters()}
-
-    def step(weight: torch.Tensor) -> None:
-        own[weight].step()
-        own[weight].zero_grad()
-
-    for weight in own:
-        weight.register_post_accumulate_grad_hook(step)
-    trainer.optimizer = LayerWiseDummyOptimizer(optimizer_dict=own)
-
-
 def test_an_optimizer_that_steps_inside_the_backward_pass_is_held_back_and_its_schedule_too(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"optim": "galore_adamw_layerwise", "lr_scheduler_type": "linear", "max_steps": 3}
     plain, _ = training(tmp_path / "plain", **changes)
-    steps_in_backward(plain)
+    steps_in_backward(plain, 1e-3)
     plain.train()
     probed, found, _ = probing(tmp_path / "probed", **changes)
-    steps_in_backward(probed)
+    steps_in_backward(probed, 1e-3)
     probed.train()
     assert isinstance(found[0], Probe), found
     weights, others = plain.model.state_dict(), probed.model.state_dict()

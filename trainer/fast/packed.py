@@ -103,9 +103,7 @@ class Packing:
         begins = first + counted.cumsum(0) - counted
         places = torch.arange(first + len(written), device=device)
         positions = torch.where(owner == 0, places, first + places - begins[(owner - 1).clamp(min=0)])
-        before = (
-            places[first:] - 1
-        )  # each token is predicted by the one before it, the first of each by the prompt's last
+        before = places[first:] - 1  # what predicts each token: the one before it, of a first one the prompt's last
         before[begins - first] = first - 1
         logits = model(
             input_ids=torch.cat([prompt, written])[None],
